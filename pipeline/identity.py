@@ -1,0 +1,60 @@
+"""Identity of what a spec declares: canonical JSON, its hash, flat views of it and differences between two."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Part of every hash: raise it when the same declaration comes to mean other weights.
+VERSION = "seedbed.1"
+_HEX_DIGITS = 16
+
+
+def canonical_json(value: Any) -> str:
+    """JSON that equal values share: sorted keys, no spaces, shortest round-trip decimals, -0.0 as 0.0, tuples as lists.
+
+    1 and 1.0 differ here; fields declared as float hold floats once validated. Raises ValueError for NaN.
+    """
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(kind: str, text: str) -> str:
+    """First 16 hex digits of SHA-256 over `text`, tagged by its kind and the version of its meaning."""
+    return hashlib.sha256(f"{VERSION}.{kind}:{text}".encode()).hexdigest()[:_HEX_DIGITS]
+
+
+def plain(value: Any) -> Any:
+    """Dicts, lists and scalars alone, with -0.0 made 0.0."""
+    if isinstance(value, float):
+        return value + 0.0
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> leaf; lists and empty mappings count as leaves."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        path = f"{prefix}{key}"
+        if isinstance(item, Mapping) and item:
+            flat.update(flatten(item, f"{path}."))
+        else:
+            flat[path] = item
+    return flat
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One line per field that differs, such as "budget: 1200 -> 1500"; a field that one lacks reads absent."""
+    before, after = flatten(plain(old)), flatten(plain(new))
+    paths = [*before, *(path for path in after if path not in before)]
+    lines = ((path, _leaf(before, path), _leaf(after, path)) for path in paths)
+    return [f"{path}: {was} -> {now}" for path, was, now in lines if was != now]
+
+
+def _leaf(flat: Mapping[str, Any], path: str) -> str:
+    return json.dumps(flat[path]) if path in flat else "absent"

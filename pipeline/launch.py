@@ -1,0 +1,169 @@
+"""Launching: Ray Tune runs one trial per pack, or the same packs run inline, one after another, without Ray.
+
+Ray Tune only schedules. What is done is what the packs have committed, so a launch asks the store which packs are
+left, and again afterwards whether any is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.pack import Progress
+from pipeline.planning import Machine
+from pipeline.spec_sections import Resources
+from pipeline.store import SweepStore
+from pipeline.worker import run_pack
+
+OnProgress = Callable[[str, Progress], None]
+
+_MAX_RETRIES = 2
+# Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
+_WORKER_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Launched:
+    """`failures` maps pack_id to why it failed after all retries."""
+
+    failures: Mapping[str, str]
+
+
+def unfinished(store: SweepStore) -> list[str]:
+    """Packs whose newest whole record does not name all their runs as ended, at the sweep's budget."""
+    plan, records = store.plan, store.newest_records()
+
+    def is_over(pack: Mapping[str, Any]) -> bool:
+        record = records.get(pack["pack_id"])
+        if record is None:
+            return False
+        ends = [record.ends.get(run_id) for run_id in pack["run_ids"]]
+        return all(end is not None and (end.reason != "budget" or end.step >= plan["budget"]) for end in ends)
+
+    return [pack["pack_id"] for pack in plan["packs"] if not is_over(pack)]
+
+
+def launch_inline(store: SweepStore, pack_ids: Sequence[str], on_progress: OnProgress) -> Launched:
+    """Run packs in this process, one after another; raises what a pack raises."""
+    for pack_id in pack_ids:
+        run_pack(store.folder, pack_id, lambda progress, pack_id=pack_id: on_progress(pack_id, progress))  # type: ignore[misc]
+    return Launched({})
+
+
+def launch_ray(
+    store: SweepStore, pack_ids: Sequence[str], resources: Resources, address: str | None, on_progress: OnProgress
+) -> Launched:
+    """Run packs as Ray Tune trials, on a local Ray that ends with this call, or on the cluster at `address`.
+
+    On a cluster the sweep's folder must be on a path that all nodes share. A pack that fails is tried again twice.
+    """
+    ray, tune = connect(address)
+    callback = _progress_callback(tune, on_progress)
+    scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder if address else None))
+    per_pack: dict[str, float] = {"cpu": resources.cpus_per_pack}
+    if store.plan["packs"][0]["numerics"]["device"] == "cuda":
+        per_pack["gpu"] = resources.gpus_per_pack or 1
+    tuner = tune.Tuner(
+        tune.with_resources(_trial, per_pack),
+        param_space={"pack_id": tune.grid_search(list(pack_ids)), "folder": str(store.folder.resolve())},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            name=store.sweep["sweep_id"],
+            storage_path=str(scratch),
+            failure_config=tune.FailureConfig(max_failures=_MAX_RETRIES),
+            callbacks=[callback],
+            verbose=0,
+        ),
+    )
+    try:
+        results = tuner.fit()
+        return Launched({r.config["pack_id"]: _last_line(r.error) for r in results if r.error is not None})
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def connect(address: str | None) -> tuple[Any, Any]:
+    """(ray, ray.tune), connected. A Ray of our own listens on loopback and asks for a token that it alone knows."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # Ctrl-C is ours: packs commit and leave, then the driver says how to resume.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    if address is None and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    import ray
+    from ray import tune
+
+    if not ray.is_initialized():
+        options: dict[str, Any] = {"address": address} if address else _local_options()
+        ray.init(
+            **options,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": _WORKER_ENVIRONMENT},
+        )
+    return ray, tune
+
+
+def _local_options() -> dict[str, Any]:
+    return {"_node_ip_address": "127.0.0.1"}
+
+
+def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:
+    """What packs would run on here: the cluster's resources, or this machine's."""
+    if address is not None and not is_inline:
+        ray, _ = connect(address)
+        found = ray.cluster_resources()
+        num_cpus, num_gpus = int(found.get("CPU", 1)), int(found.get("GPU", 0))
+    else:
+        num_cpus, num_gpus = len(os.sched_getaffinity(0)), _num_gpus()
+    device = resources.device if resources.device != "auto" else ("cuda" if num_gpus else "cpu")
+    if device == "cuda":
+        workers = num_gpus / (resources.gpus_per_pack or 1)
+    else:
+        workers = num_cpus / (resources.cpus_per_pack or 1)
+    return Machine(device, 1 if is_inline else max(1, int(workers)), version("torch"))
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _trial(config: dict[str, Any]) -> None:
+    """One Ray Tune trial: one pack."""
+    from ray import tune
+
+    run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report(asdict(progress)))
+
+
+def _progress_callback(tune: Any, on_progress: OnProgress) -> Any:
+    class Forward(tune.Callback):  # type: ignore[misc]
+        """Hands what trials report to the driver's display."""
+
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
+            fields = {name: result[name] for name in Progress.__dataclass_fields__}
+            on_progress(trial.config["pack_id"], Progress(**fields))
+
+    return Forward()
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1]

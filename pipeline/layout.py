@@ -1,0 +1,91 @@
+"""Where each parameter of a run stands in one flat row of numbers, every one on a 64-byte boundary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pipeline.models.base import ParameterSpec
+from pipeline.streams import Draws, stream_key
+
+# Batched products of arrays off such boundaries were seen to round differently by slot.
+_ALIGNMENT_BYTES = 64
+_TRUNCATION = 2.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Maps named parameters to columns of an (S, P) array; P is `row_width`, padding included and always zero."""
+
+    specs: tuple[ParameterSpec, ...]
+    dtype: torch.dtype
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        unit = _ALIGNMENT_BYTES // self.dtype.itemsize
+        sizes = [math.ceil(spec.rows * spec.columns / unit) * unit for spec in self.specs]
+        return tuple(sum(sizes[:index]) for index in range(len(sizes) + 1))
+
+    @property
+    def row_width(self) -> int:
+        # Twice the boundary, so that no row leaves a remainder to the scalar loops behind 512-bit vectors.
+        unit = 2 * _ALIGNMENT_BYTES // self.dtype.itemsize
+        return math.ceil(self.offsets[-1] / unit) * unit
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(spec.rows * spec.columns for spec in self.specs)
+
+    def views(self, flat_SP: Tensor) -> dict[str, Tensor]:
+        """Parameter name -> (S, rows, columns), sharing memory with `flat_SP`."""
+        return {
+            spec.name: flat_SP[:, start : start + spec.rows * spec.columns].view(-1, spec.rows, spec.columns)
+            for spec, start in zip(self.specs, self.offsets, strict=False)
+        }
+
+    def compact(self, row_P: Tensor) -> Tensor:
+        """One row without its padding, parameters in the order of `specs`: what is stored and hashed."""
+        spans = zip(self.specs, self.offsets, strict=False)
+        return torch.cat([row_P[start : start + spec.rows * spec.columns] for spec, start in spans])
+
+    def expand(self, compact: Tensor) -> Tensor:
+        """The inverse of `compact`: (P,), padding zero."""
+        row_P = compact.new_zeros(self.row_width)
+        used = 0
+        for spec, start in zip(self.specs, self.offsets, strict=False):
+            size = spec.rows * spec.columns
+            row_P[start : start + size] = compact[used : used + size]
+            used += size
+        return row_P
+
+    def initial_weights(self, seed_of: dict[str, int], scale: float) -> Tensor:
+        """One run's weights at step 0, (P,): `scale` times the init law. `seed_of` maps init/<name> to a seed."""
+        pieces = [_initial(spec, seed_of[f"init/{spec.name}"], self.dtype) for spec in self.specs]
+        return self.expand(torch.cat([piece.flatten() for piece in pieces]) * scale)
+
+
+def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
+    return tuple(f"init/{spec.name}" for spec in specs)
+
+
+def _initial(spec: ParameterSpec, seed: int, dtype: torch.dtype) -> Tensor:
+    """(rows, columns), drawn on the CPU in any case, so that all devices start from the same bits."""
+    keys = torch.tensor([stream_key(f"init/{spec.name}", seed)])
+    draws = Draws(keys, torch.zeros(1, dtype=torch.int64), spec.rows)
+    if spec.law == "normal":
+        standard = draws.normal(spec.columns, 0, dtype)[0]
+    else:
+        standard = _truncated_normal(draws.uniform(spec.columns, 0, torch.float64)[0]).to(dtype)
+    return standard * spec.std
+
+
+def _truncated_normal(unit: Tensor) -> Tensor:
+    """Standard normal within +-2, by inversion of its distribution function."""
+    low, high = torch.special.ndtr(torch.tensor([-_TRUNCATION, _TRUNCATION], dtype=torch.float64))
+    normal: Tensor = torch.special.ndtri(low + unit * (high - low))
+    return normal

@@ -1,0 +1,284 @@
+"""A pack under Lightning: slots that fill from the pack's list, train in chunks, and are looked at between them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.block import Block, RunState
+from pipeline.criterion import Criterion
+from pipeline.grid import Grid
+from pipeline.probes import Probes
+from pipeline.recorder import Recorder, Rows
+from pipeline.runs import RunConfig
+from pipeline.stopping.base import Seen, StoppingRule
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the runs of a sweep are looked at and ended; nothing of it moves a weight."""
+
+    grid: Grid
+    budget: int
+    eval_items: int
+    probe_items: int
+    criterion: Criterion
+    stopping: StoppingRule
+    state_steps: frozenset[int] = frozenset()
+    attention_steps: frozenset[int] = frozenset()
+    attention_items: int = 8
+    keeps_last_attention: bool = True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a pack has done so far, all attempts together; `run_steps` counts optimiser steps of single runs.
+
+    `num_converged` includes runs still in progress; `steps_left` supposes that every run uses its whole budget.
+    """
+
+    num_runs: int
+    num_done: int
+    num_converged: int
+    num_diverged: int
+    run_steps: int
+    steps_left: int
+
+
+class PackModule(lightning.LightningModule):
+    """Trains `configs`, in order, in the slots of one block; one `training_step` is one chunk of optimiser steps.
+
+    `first_state(config, block)` gives the state that a run starts from. What each run does depends on its config and
+    the block's numerics alone; see docs/design.md.
+    """
+
+    def __init__(
+        self,
+        configs: Mapping[str, RunConfig],
+        width: int,
+        protocol: Protocol,
+        recorder: Recorder,
+        first_state: Callable[[str, RunConfig, Block], RunState],
+    ) -> None:
+        super().__init__()
+        # The block's own in-place updates are the optimisation: Lightning's would clip and average across runs.
+        self.automatic_optimization = False
+        self.configs, self.width, self.protocol = dict(configs), width, protocol
+        self.recorder, self.first_state = recorder, first_state
+        self.waiting = [run for run in configs if run not in recorder.ends and run not in recorder.record.active]
+        self.occupants: list[str | None] = [None] * width
+        self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
+
+    @property
+    def is_done(self) -> bool:
+        return not self.waiting and not any(self.occupants)
+
+    def progress(self) -> Progress:
+        ends = self.recorder.ends.values()
+        budget = self.protocol.budget
+        in_progress = [budget - rows.steps[-1] for rows in self.recorder.rows.values() if rows.steps]
+        return Progress(
+            num_runs=len(self.configs),
+            num_done=len(ends),
+            num_converged=len(self.converged),
+            num_diverged=sum(end.reason == "diverged" for end in ends),
+            run_steps=self.recorder.run_steps,
+            steps_left=len(self.waiting) * budget + sum(in_progress),
+        )
+
+    def configure_optimizers(self) -> None:
+        return None
+
+    def on_fit_start(self) -> None:
+        template = next(iter(self.configs.values()))
+        self.block = Block(template, self.width, self.device)
+        self.probes = Probes(self.block, self.protocol.probe_items)
+        for run_id, (slot, state) in self.recorder.checkpoint().items():
+            self.block.place(slot, self.configs[run_id], state)
+            self.occupants[slot] = run_id
+
+    def training_step(self, batch: object, batch_index: int) -> None:
+        self._fill()
+        self._advance()
+        self._look()
+
+    def states(self) -> dict[str, tuple[int, RunState]]:
+        """run_id -> (slot, state) of the runs in progress."""
+        return {run: (slot, self.block.take(slot)) for slot, run in enumerate(self.occupants) if run is not None}
+
+    def _fill(self) -> None:
+        for slot, occupant in enumerate(self.occupants):
+            if occupant is None and self.waiting:
+                run_id = self.waiting.pop(0)
+                config = self.configs[run_id]
+                self.block.place(slot, config, self.first_state(run_id, config, self.block))
+                self.occupants[slot] = run_id
+
+    def _advance(self) -> None:
+        """One chunk. Runs in their first chunk are probed at its inner marks; all slots train on meanwhile."""
+        occupied_S = self._occupied()
+        fresh_S = occupied_S & (self._steps() == 0)
+        if fresh_S.any():
+            self._snapshot(fresh_S, np.zeros_like(fresh_S))
+        done = 0
+        for mark in self.protocol.grid.inner_marks if fresh_S.any() else ():
+            self.block.train(mark - done)
+            done = mark
+            self._record(np.zeros_like(fresh_S), fresh_S)
+        self.block.train(self.protocol.grid.chunk - done)
+        self.recorder.run_steps += int(occupied_S.sum()) * self.protocol.grid.chunk
+
+    def _look(self) -> None:
+        """Evaluate, probe, snapshot and end the runs whose step asks for it."""
+        grid, steps_S = self.protocol.grid, self._steps()
+        occupied_S = self._occupied()
+        finite_S = self.block.is_finite()
+        # A run that left the finite numbers is looked at wherever it stands: its last row shows it.
+        eval_S = occupied_S & (np.isin(steps_S, grid.eval_steps_T) | ~finite_S)
+        probe_S = occupied_S & (np.isin(steps_S, grid.probe_steps_T) | ~finite_S)
+        self._record(eval_S, probe_S)
+        slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
+        ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
+        self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.width)]))
+        for slot, reason in ends.items():
+            run_id = self.occupants[slot]
+            if reason is not None and run_id is not None:
+                self.recorder.end(run_id, reason, self.block.take(slot), run_id in self.converged)
+                self.occupants[slot] = None
+
+    def _end(self, slot: int, is_finite: bool, is_evaluated: bool) -> str | None:
+        """Why the run in a slot ends here; None if it goes on."""
+        run_id = self.occupants[slot]
+        assert run_id is not None
+        shown = seen(run_id, self.recorder.rows[run_id], self.protocol) if is_evaluated else None
+        if shown is not None and shown.converged_index is not None:
+            self.converged.add(run_id)
+        if not is_finite:
+            return "diverged"
+        if self._steps()[slot] >= self.protocol.budget:
+            return "budget"
+        rule = self.protocol.stopping
+        return rule.reason if shown is not None and rule.should_stop(shown) else None
+
+    def _occupied(self) -> Mask:
+        return np.array([occupant is not None for occupant in self.occupants])
+
+    def _steps(self) -> NDArray[np.int64]:
+        steps: NDArray[np.int64] = self.block.steps_S.cpu().numpy()
+        return steps
+
+    def _record(self, eval_S: Mask, probe_S: Mask) -> None:
+        """One row for every slot in either mask, holding the metrics of those it is in."""
+        evaluated = self._evaluate() if eval_S.any() else {}
+        probed = self.probes.measure() if probe_S.any() else {}
+        steps_S = self._steps()
+        for slot in np.flatnonzero(eval_S | probe_S):
+            run_id = self.occupants[slot]
+            assert run_id is not None
+            metrics = {name: float(value_S[slot]) for name, value_S in evaluated.items() if eval_S[slot]}
+            metrics |= {name: float(value_S[slot]) for name, value_S in probed.items() if probe_S[slot]}
+            self.recorder.add(run_id, int(steps_S[slot]), metrics)
+
+    def _evaluate(self) -> dict[str, NDArray[np.float64]]:
+        found = self.block.evaluate(self.protocol.eval_items)
+        return {name: value_S.double().cpu().numpy() for name, value_S in found.items()}
+
+    def _snapshot(self, candidates_S: Mask, ending_S: Mask) -> None:
+        """States and attention maps of the candidates that stand at a declared step, maps of those that end here."""
+        steps_S, protocol = self._steps(), self.protocol
+        attention_S = candidates_S & np.isin(steps_S, list(protocol.attention_steps))
+        if protocol.keeps_last_attention:
+            attention_S |= ending_S
+        maps = self.probes.attention_maps(protocol.attention_items) if attention_S.any() else []
+        for slot in np.flatnonzero(attention_S):
+            arrays = {f"layer{layer}": attention[slot].cpu().numpy() for layer, attention in enumerate(maps)}
+            self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
+        for slot in np.flatnonzero(candidates_S & np.isin(steps_S, list(protocol.state_steps))):
+            state = self.block.take(int(slot))
+            self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
+
+
+def seen(run_id: str, rows: Rows, protocol: Protocol) -> Seen:
+    """What a stopping rule may look at, from a run's rows so far."""
+    steps_T = np.array(rows.steps, np.int64)
+    is_eval_T = np.isin(steps_T, protocol.grid.eval_steps_T)
+    label_1E = rows.column(protocol.criterion.metric)[None, is_eval_T]
+    start = int(protocol.criterion.first_streak(label_1E)[0])
+    return Seen(
+        run_id=run_id,
+        budget=protocol.budget,
+        steps_T=steps_T,
+        values={name: rows.column(name) for name in rows.names()},
+        eval_steps_E=steps_T[is_eval_T],
+        converged_index=None if start < 0 else start,
+        evaluations_to_converge=protocol.criterion.evaluations,
+    )
+
+
+class Committer(lightning.Callback):
+    """Commits every `interval_s` seconds, at the end, and as soon as `should_leave()`; then ends the fit."""
+
+    def __init__(
+        self,
+        interval_s: float,
+        should_leave: Callable[[], bool],
+        on_progress: Callable[[], None],
+        report_interval_s: float = 1.0,
+    ) -> None:
+        self.interval_s, self.report_interval_s = interval_s, report_interval_s
+        self.should_leave, self.on_progress = should_leave, on_progress
+        self._committed = self._reported = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object, **__: object
+    ) -> None:
+        assert isinstance(pl_module, PackModule)
+        now = time.monotonic()
+        is_leaving = pl_module.is_done or self.should_leave()
+        if is_leaving or now - self._committed >= self.interval_s:
+            pl_module.recorder.commit(pl_module.states())
+            self._committed = time.monotonic()
+        if is_leaving or now - self._reported >= self.report_interval_s:
+            self.on_progress()
+            self._reported = now
+        if is_leaving:
+            trainer.should_stop = True
+
+
+class _Chunks:
+    """An endless train dataloader: data are drawn inside the step, from its counter."""
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count()
+
+
+def fit(module: PackModule, callbacks: Sequence[lightning.Callback], device: torch.device) -> None:
+    """Train the pack to its end (or until a callback leaves) under a Trainer without anything that costs per step."""
+    if module.is_done and not module.recorder.record.active:
+        return
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r".*configure_optimizers.*returned .None.*")
+    trainer = lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        barebones=False,
+        callbacks=list(callbacks),
+    )
+    trainer.fit(module, train_dataloaders=_Chunks())

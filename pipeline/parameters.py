@@ -1,0 +1,47 @@
+"""How the parameters of a task, model or optimiser are declared: pydantic fields, each marked static or vector.
+
+Static parameters change a tensor shape or a code path and are shared by a pack; vector parameters are one number per
+run. Nothing here needs torch, so a spec is validated on any machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Parameters(BaseModel):
+    """Frozen, strict base of everything that a spec declares: unknown keys, text for numbers and NaN are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+    @classmethod
+    def vector_fields(cls) -> tuple[str, ...]:
+        """Names of the fields that may differ between the runs of one pack."""
+        return tuple(name for name, info in cls.model_fields.items() if _axis(info.json_schema_extra) == "vector")
+
+    @classmethod
+    def static_fields(cls) -> tuple[str, ...]:
+        """Names of the fields that all runs of a pack share."""
+        return tuple(name for name in cls.model_fields if name not in cls.vector_fields())
+
+
+class Named(Parameters):
+    """Parameters of something that a registry holds; `name` is what a spec calls it by."""
+
+    name: ClassVar[str]
+
+
+def static(default: Any = ..., **constraints: Any) -> Any:
+    """A field that fixes a shape or a code path."""
+    return Field(default, json_schema_extra={"axis": "static"}, **constraints)
+
+
+def vector(default: Any = ..., **constraints: Any) -> Any:
+    """A field that is one number per run."""
+    return Field(default, json_schema_extra={"axis": "vector"}, **constraints)
+
+
+def _axis(extra: Any) -> str:
+    return extra.get("axis", "static") if isinstance(extra, dict) else "static"

@@ -1,0 +1,174 @@
+"""Replay: the same run again from its nearest snapshot, measured more densely, and held against what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.block import Block, RunState
+from pipeline.layout import Layout
+from pipeline.planning import Pack, expand, packs_of, stored_spec
+from pipeline.probes import Probes
+from pipeline.recorder import arrays_sha256
+from pipeline.runs import RunConfig
+from pipeline.store import SweepStore
+from pipeline.worker import FirstStates, prepare
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """`rows` maps step -> metrics. `states` maps step -> state where weights were asked for.
+
+    `num_hashes` recorded states and `num_values` recorded numbers were met on the way; all were equal to the bit.
+    """
+
+    run_id: str
+    rows: Mapping[int, Mapping[str, float]]
+    states: Mapping[int, RunState]
+    num_hashes: int
+    num_values: int
+
+
+class ReplayError(Exception):
+    """The replay does not give what was recorded; the message says at which step and in what."""
+
+
+class Replay:
+    """One run of a results folder, set up under the numerics of its pack, at its nearest state at or before `step`.
+
+    Raises StoreError where this machine cannot have these numerics.
+    """
+
+    def __init__(self, store: SweepStore, run_id: str, step: int) -> None:
+        self.store, self.run_id = store, run_id
+        spec = stored_spec(store)
+        pack = _pack_of(store, run_id)
+        self.config = next(config for config in expand(spec) if config.run_id == run_id)
+        self.block = Block(self.config, pack.numerics.width, prepare(pack))
+        self.probes = Probes(self.block, spec.grid.probe_items)
+        self.eval_items = spec.grid.eval_items
+        snapshots = store.snapshots()
+        self.recorded = snapshots.of(run_id)
+        before = [known for known in self.recorded if known <= step]
+        if before:
+            start = RunState(max(before), snapshots.read(run_id, max(before)))
+        else:
+            start = FirstStates(store, spec, {})(run_id, self.config, self.block)
+        self.block.place(0, self.config, start)
+        self.num_hashes = 0
+
+    @property
+    def step(self) -> int:
+        return int(self.block.steps_S[0])
+
+    def advance_to(self, step: int) -> None:
+        """Train up to `step`, stopping at every recorded state to compare. Raises ReplayError if one differs."""
+        for mark in sorted({*(known for known in self.recorded if self.step < known <= step), step}):
+            if mark > self.step:
+                self.block.train(mark - self.step)
+                self._compare()
+
+    def _compare(self) -> None:
+        entry = self.recorded.get(self.step)
+        if entry is not None:
+            if arrays_sha256(self.state().arrays) != entry.sha256:
+                raise ReplayError(f"run {self.run_id}: its state at step {self.step} is not the one that was recorded")
+            self.num_hashes += 1
+
+    def state(self) -> RunState:
+        return self.block.take(0)
+
+    def measure(self) -> dict[str, float]:
+        """Every metric at the present step."""
+        found = {name: float(value_S[0]) for name, value_S in self.probes.measure().items()}
+        labels = self.block.evaluate(self.eval_items)
+        return found | {name: float(value_S[0]) for name, value_S in labels.items()}
+
+
+def replay(
+    store: SweepStore, run_id: str, first: int, last: int, every: int, probes: tuple[str, ...], with_weights: bool
+) -> Replayed:
+    """Measure steps first, first + every, ... up to `last`. `probes` keeps metrics that begin with one of its names.
+
+    Raises ReplayError if a recorded state or number met on the way differs by a bit; ValueError for an empty range or
+    names that nothing has.
+    """
+    if first < 0 or last < first or every < 1:
+        raise ValueError(f"steps must satisfy 0 <= from <= to and every >= 1, given {first}, {last}, {every}")
+    again = Replay(store, run_id, first)
+    recorded = _recorded_rows(store, run_id)
+    rows: dict[int, dict[str, float]] = {}
+    states: dict[int, RunState] = {}
+    num_values = 0
+    for step in range(first, last + 1, every):
+        again.advance_to(step)
+        metrics = again.measure()
+        num_values += _check(run_id, step, metrics, recorded.get(step, {}))
+        rows[step] = {name: value for name, value in metrics.items() if not probes or name.startswith(probes)}
+        if not rows[step]:
+            raise ValueError(f"no probe is called {', '.join(probes)} (there are: {', '.join(metrics)})")
+        if with_weights:
+            states[step] = again.state()
+    return Replayed(run_id, rows, states, again.num_hashes, num_values)
+
+
+def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
+    """The run's model at `step` as an ordinary torch module: tokens or vectors (B, L, ...) in, predictions (B, O) out.
+
+    Taken from a snapshot where there is one, else trained again from the nearest one before.
+    """
+    snapshots = store.snapshots()
+    if step in snapshots.of(run_id):
+        config = next(config for config in expand(stored_spec(store)) if config.run_id == run_id)
+        return TrainedModel(config, RunState(step, snapshots.read(run_id, step)))
+    again = Replay(store, run_id, step)
+    again.advance_to(step)
+    return TrainedModel(again.config, again.state())
+
+
+class TrainedModel(nn.Module):
+    """One run's weights at one step, as parameters named as in the model's specs, "." written "__"."""
+
+    def __init__(self, config: RunConfig, state: RunState) -> None:
+        super().__init__()
+        self.model = config.model
+        layout = Layout(config.model.parameter_specs(config.task.interface()), getattr(torch, config.dtype))
+        flat_1P = layout.expand(torch.from_numpy(np.array(state.arrays["weights"]))).unsqueeze(0)
+        self.names = [spec.name for spec in layout.specs]
+        for name, value in layout.views(flat_1P).items():
+            self.register_parameter(name.replace(".", "__"), nn.Parameter(value[0].clone()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        parameters = {name: self.get_parameter(name.replace(".", "__")).unsqueeze(0) for name in self.names}
+        return self.model.forward(parameters, inputs.unsqueeze(0)).predictions[0]
+
+    def attention(self, inputs: Tensor) -> list[Tensor]:
+        """Per layer (B, H, L, L)."""
+        parameters = {name: self.get_parameter(name.replace(".", "__")).unsqueeze(0) for name in self.names}
+        output = self.model.forward(parameters, inputs.unsqueeze(0), with_attention=True)
+        return [attention[0] for attention in output.attention]
+
+
+def _pack_of(store: SweepStore, run_id: str) -> Pack:
+    return next(pack for pack in packs_of(store.plan) if run_id in pack.run_ids)
+
+
+def _recorded_rows(store: SweepStore, run_id: str) -> dict[int, dict[str, float]]:
+    history = store.history()
+    row = [run.run_id for run in history.runs].index(run_id)
+    return {
+        int(step): {name: float(array[row, column]) for name, array in history.values.items()}
+        for column, step in enumerate(history.steps_T)
+    }
+
+
+def _check(run_id: str, step: int, metrics: Mapping[str, float], recorded: Mapping[str, float]) -> int:
+    compared = {name: value for name, value in recorded.items() if name in metrics and not np.isnan(value)}
+    for name, value in compared.items():
+        if metrics[name] != value:
+            raise ReplayError(f"run {run_id}: {name} at step {step} is {metrics[name]!r}, recorded was {value!r}")
+    return len(compared)

@@ -1,0 +1,23 @@
+"""Stop once a run has converged, a stated number of evaluations later."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pipeline.parameters import static
+from pipeline.stopping.base import Seen, StoppingRule
+
+
+class AfterConvergence(StoppingRule):
+    """Ends a run `evaluations` evaluations after the streak that made it converged was complete."""
+
+    name = "after_convergence"
+    reason: ClassVar[str] = "converged"
+
+    evaluations: int = static(2, ge=0)
+
+    def should_stop(self, seen: Seen) -> bool:
+        if seen.converged_index is None:
+            return False
+        streak_end = seen.converged_index + seen.evaluations_to_converge - 1
+        return len(seen.eval_steps_E) - 1 - streak_end >= self.evaluations

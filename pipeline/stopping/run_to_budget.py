@@ -1,0 +1,14 @@
+"""Never stop: every run uses its budget, so that relapse and late instability show."""
+
+from __future__ import annotations
+
+from pipeline.stopping.base import Seen, StoppingRule
+
+
+class RunToBudget(StoppingRule):
+    """Runs end at their budget or on divergence alone."""
+
+    name = "run_to_budget"
+
+    def should_stop(self, seen: Seen) -> bool:
+        return False

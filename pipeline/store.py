@@ -1,0 +1,369 @@
+"""The store: one folder per sweep, which alone suffices to resume, analyse and report. Reading needs numpy and pyarrow.
+
+Every file it writes:
+
+    sweep.json                            the spec, its id, where and with what it was made; sealed
+    plan.json                             runs, settings, packs with their numerics, the grid; sealed
+    driver.lock                           held by the one driver; empty
+    stop                                  while it exists, packs commit and leave; empty
+    packs/PACK/attempt-A                  claimed by attempt A; empty
+    packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
+    packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
+    packs/PACK/A-Q.history.parquet        rows recorded since the commit before
+    packs/PACK/A-Q.snapshots.parquet      arrays recorded since the commit before
+
+A record names, with SHA-256, its checkpoint, all history and snapshot files so far, and the runs that ended; what no
+record names does not exist. Names are for people: identity and order are read from the records.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.history import History, RunEnd, RunInfo
+from pipeline.storage import (
+    Array,
+    CorruptFileError,
+    claim,
+    decode_arrays,
+    decode_table,
+    make_folder,
+    read_file,
+    seal,
+    unseal,
+    write_file,
+)
+
+_KEPT_GENERATIONS = 2
+
+
+class StoreError(Exception):
+    """Something about a results folder that the user must know; the message says what and what to do."""
+
+
+class FencedError(StoreError):
+    """A later attempt at the pack exists, so this one may no longer commit."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a run as a record names it. `weights_sha256` is over the unpadded weights at `step`.
+
+    `is_converged` is what the sweep's own criterion said by then; analysis decides anew from the history.
+    """
+
+    reason: str
+    step: int
+    weights_sha256: str
+    is_converged: bool
+
+
+@dataclass(frozen=True)
+class SnapshotEntry:
+    """One run's arrays at one step, somewhere in a snapshots file. `kind` is "state" or "attention"."""
+
+    run_id: str
+    step: int
+    kind: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Active:
+    """A run in progress at a commit: its slot, and the step that its state in the checkpoint is at."""
+
+    slot: int
+    step: int
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file that a record names, relative to the pack's folder."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """The commit record of a pack: all that is true of it at one moment."""
+
+    sweep_id: str
+    pack_id: str
+    attempt: int
+    sequence: int
+    checkpoint: FileEntry | None = None
+    history: tuple[FileEntry, ...] = ()
+    snapshots: tuple[tuple[FileEntry, tuple[SnapshotEntry, ...]], ...] = ()
+    ends: Mapping[str, Ended] = field(default_factory=dict)
+    active: Mapping[str, Active] = field(default_factory=dict)
+    run_steps: int = 0
+    wall_s: float = 0.0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.attempt, self.sequence
+
+    def files(self) -> Iterator[FileEntry]:
+        if self.checkpoint is not None:
+            yield self.checkpoint
+        yield from self.history
+        yield from (entry for entry, _ in self.snapshots)
+
+    @staticmethod
+    def from_body(body: Mapping[str, Any]) -> Record:
+        checkpoint = body["checkpoint"]
+        return Record(
+            sweep_id=body["sweep_id"],
+            pack_id=body["pack_id"],
+            attempt=body["attempt"],
+            sequence=body["sequence"],
+            checkpoint=None if checkpoint is None else FileEntry(**checkpoint),
+            history=tuple(FileEntry(**entry) for entry in body["history"]),
+            snapshots=tuple(
+                (FileEntry(**entry), tuple(SnapshotEntry(**item) for item in items))
+                for entry, items in body["snapshots"]
+            ),
+            ends={run_id: Ended(**end) for run_id, end in body["ends"].items()},
+            active={run_id: Active(**entry) for run_id, entry in body["active"].items()},
+            run_steps=body["run_steps"],
+            wall_s=body["wall_s"],
+        )
+
+
+class PackStore:
+    """The folder of one pack, for its writer and its readers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def claim_attempt(self) -> int:
+        """The next attempt number, ours alone; every earlier attempt is fenced from now on."""
+        make_folder(self.folder, is_shared=bool(self.folder.parent.stat().st_mode & 0o020))
+        number = self.newest_attempt() + 1
+        while not claim(self._attempt(number)):
+            number += 1
+        return number
+
+    def newest_attempt(self) -> int:
+        """The highest attempt claimed so far, 0 if none."""
+        return next(number for number in itertools.count() if not self._attempt(number + 1).exists())
+
+    def _attempt(self, number: int) -> Path:
+        return self.folder / f"attempt-{number:04d}"
+
+    def records(self) -> list[Record]:
+        """Every record that is whole in itself, newest first; its files are not looked at."""
+        found = []
+        for path in self.folder.glob("*.record.json"):
+            try:
+                found.append(Record.from_body(unseal(read_file(path), path)))
+            except CorruptFileError:
+                continue
+        return sorted(found, key=lambda record: record.order, reverse=True)
+
+    def newest(self) -> Record | None:
+        """The newest record all of whose files are whole; None if there is none."""
+        return next((record for record in self.records() if self.is_whole(record)), None)
+
+    def is_whole(self, record: Record) -> bool:
+        try:
+            for entry in record.files():
+                read_file(self.folder / entry.name, entry.sha256)
+        except CorruptFileError:
+            return False
+        return True
+
+    def write(self, attempt: int, sequence: int, kind: str, content: bytes) -> FileEntry:
+        name = f"{attempt:04d}-{sequence:06d}.{kind}.parquet"
+        return FileEntry(name, write_file(self.folder / name, content))
+
+    def commit(self, record: Record) -> None:
+        """Make `record` true. Raises FencedError if a later attempt was claimed; then nothing has changed."""
+        if self.newest_attempt() > record.attempt:
+            raise FencedError(f"pack {record.pack_id}: attempt {record.attempt} was superseded; it may not commit")
+        path = self.folder / f"{record.attempt:04d}-{record.sequence:06d}.record.json"
+        write_file(path, seal(asdict(record)))
+
+    def remove_unnamed(self, attempt: int) -> None:
+        """Delete records and files, of this and earlier attempts, that none of the two newest whole records names."""
+        whole = [record for record in self.records() if self.is_whole(record)][:_KEPT_GENERATIONS]
+        kept = {f"{record.attempt:04d}-{record.sequence:06d}.record.json" for record in whole}
+        kept |= {entry.name for record in whole for entry in record.files()}
+        for number in range(1, attempt + 1):
+            for path in (*self.folder.glob(f"{number:04d}-*"), *self.folder.glob(f".{number:04d}-*.tmp")):
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+
+    def arrays(self, entry: FileEntry) -> dict[str, Array]:
+        path = self.folder / entry.name
+        return decode_arrays(read_file(path, entry.sha256), path)
+
+    def table(self, entry: FileEntry) -> pa.Table:
+        path = self.folder / entry.name
+        return decode_table(read_file(path, entry.sha256), path)
+
+
+class SweepStore:
+    """One sweep's folder. `sweep` and `plan` are the bodies of the two documents, read when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def exists(self) -> bool:
+        return (self.folder / "sweep.json").is_file()
+
+    @property
+    def sweep(self) -> dict[str, Any]:
+        return self._document("sweep.json")
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return self._document("plan.json")
+
+    def _document(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.is_file():
+            raise StoreError(f"{self.folder}: holds no sweep ({name} is missing); `seedbed launch SPEC` makes one")
+        try:
+            return unseal(read_file(path), path)
+        except CorruptFileError as error:
+            raise StoreError(f"{error}; restore it from a copy") from error
+
+    def write_documents(self, sweep: Mapping[str, Any], plan: Mapping[str, Any], is_shared: bool) -> None:
+        """Write both; the plan first, so that a folder with a sweep.json always has its plan."""
+        make_folder(self.folder, is_shared)
+        make_folder(self.folder / "packs", is_shared)
+        write_file(self.folder / "plan.json", seal(plan))
+        write_file(self.folder / "sweep.json", seal(sweep))
+
+    def pack(self, pack_id: str) -> PackStore:
+        return PackStore(self.folder / "packs" / pack_id)
+
+    def pack_ids(self) -> list[str]:
+        return [pack["pack_id"] for pack in self.plan["packs"]]
+
+    def newest_records(self) -> dict[str, Record]:
+        """pack_id -> newest whole record, for packs that have one."""
+        found = {pack_id: self.pack(pack_id).newest() for pack_id in self.pack_ids()}
+        return {pack_id: record for pack_id, record in found.items() if record is not None}
+
+    @property
+    def stop_file(self) -> Path:
+        return self.folder / "stop"
+
+    def history(self) -> History:
+        """All that the newest records name. Steps are the union over runs; NaN where a run recorded nothing."""
+        plan, records = self.plan, self.newest_records()
+        tables = [self.pack(pack_id).table(entry) for pack_id, record in records.items() for entry in record.history]
+        ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
+        steps = {run_id: entry.step for record in records.values() for run_id, entry in record.active.items()}
+        runs = tuple(run_info(plan, row) for row in plan["runs"])
+        run_ends = tuple(
+            RunEnd(ends[run.run_id].reason, ends[run.run_id].step)
+            if run.run_id in ends
+            else RunEnd("running", steps.get(run.run_id, 0))
+            for run in runs
+        )
+        steps_T, values = _pivot(tables, [run.run_id for run in runs])
+        return History(plan["name"], plan["budget"], runs, run_ends, steps_T, values, tuple(plan["varied"]))
+
+    def snapshots(self) -> Snapshots:
+        """An index of all snapshots, as of now."""
+        return Snapshots(self)
+
+
+class Snapshots:
+    """Every snapshot that a sweep's newest records named when this was made."""
+
+    def __init__(self, store: SweepStore) -> None:
+        self.folder = store.folder
+        self._places: dict[tuple[str, str], dict[int, tuple[PackStore, FileEntry, SnapshotEntry]]] = {}
+        for pack_id, record in store.newest_records().items():
+            for file, entries in record.snapshots:
+                for entry in entries:
+                    steps = self._places.setdefault((entry.run_id, entry.kind), {})
+                    steps[entry.step] = (store.pack(pack_id), file, entry)
+        self._newest_file: tuple[FileEntry, dict[str, Array]] | None = None
+
+    def of(self, run_id: str, kind: str = "state") -> dict[int, SnapshotEntry]:
+        """step -> entry, for one run."""
+        return {step: entry for step, (_, _, entry) in self._places.get((run_id, kind), {}).items()}
+
+    def read(self, run_id: str, step: int, kind: str = "state") -> dict[str, Array]:
+        """The arrays of one snapshot, by name. Raises StoreError naming the steps there are."""
+        self.require(run_id, step, kind)
+        pack, file, _ = self._places[run_id, kind][step]
+        if self._newest_file is None or self._newest_file[0] != file:
+            self._newest_file = (file, pack.arrays(file))
+        prefix = f"{run_id}/{step}/{kind}/"
+        arrays = self._newest_file[1]
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    def require(self, run_id: str, step: int, kind: str = "state") -> None:
+        """Raises StoreError, naming the steps there are, unless this snapshot exists."""
+        found = self.of(run_id, kind)
+        if step not in found:
+            known = ", ".join(map(str, sorted(found))) or "none"
+            raise StoreError(f"{self.folder}: run {run_id} has no {kind} at step {step} (it has: {known})")
+
+
+def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
+    """What a plan says of one of its runs."""
+    return RunInfo(
+        run_id=row["run_id"],
+        setting_id=row["setting_id"],
+        init_seed=row["init_seed"],
+        data_seed=row["data_seed"],
+        hyperparameters=plan["settings"][row["setting_id"]],
+        parent=row.get("parent"),
+        fork_step=row.get("fork_step"),
+    )
+
+
+def _pivot(tables: Iterable[pa.Table], run_ids: list[str]) -> tuple[Any, dict[str, Any]]:
+    row_of = {run_id: index for index, run_id in enumerate(run_ids)}
+    parts = [
+        (np.array([row_of[run] for run in table["run_id"].to_pylist()], np.int64), table["step"].to_numpy(), table)
+        for table in tables
+    ]
+    steps_T = np.unique(np.concatenate([steps for _, steps, _ in parts] or [np.empty(0, np.int64)]))
+    metrics = dict.fromkeys(name for *_, table in parts for name in table.column_names[2:])
+    values = {name: np.full((len(run_ids), len(steps_T)), np.nan) for name in metrics}
+    for rows, steps, table in parts:
+        columns = np.searchsorted(steps_T, steps)
+        for name in table.column_names[2:]:
+            values[name][rows, columns] = np.where(
+                table[name].is_valid().to_numpy(), table[name].to_numpy(), values[name][rows, columns]
+            )
+    return steps_T, values
+
+
+class DriverLock:
+    """Held by the one driver of a sweep for as long as its process lives; a second one is refused at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "driver.lock"
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> DriverLock:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise StoreError(f"{self._path.parent}: another `seedbed launch` or `resume` is working on it") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)

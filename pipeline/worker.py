@@ -1,0 +1,124 @@
+"""The worker: takes one pack of a sweep's folder from its newest commit to its end. Needs neither Ray nor wandb."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from pipeline.block import Block, RunState
+from pipeline.criterion import Criterion
+from pipeline.pack import Committer, PackModule, Progress, Protocol, fit
+from pipeline.planning import Pack, expand, packs_of, stored_spec
+from pipeline.recorder import Recorder
+from pipeline.runs import RunConfig
+from pipeline.spec import SweepSpec
+from pipeline.store import StoreError, SweepStore
+
+COMMIT_INTERVAL_S = 60.0
+_POLL_INTERVAL_S = 0.5
+
+
+def run_pack(
+    folder: Path, pack_id: str, on_progress: Callable[[Progress], None], commit_interval_s: float = COMMIT_INTERVAL_S
+) -> Progress:
+    """Train a pack until all its runs have ended, or until the sweep's stop file appears.
+
+    Starts from the newest whole commit, or from nothing. Raises StoreError when this machine's numerics are not those
+    of the plan, FencedError when a later attempt took over.
+    """
+    store = SweepStore(folder)
+    spec, document = stored_spec(store), store.plan
+    pack = next(pack for pack in packs_of(document) if pack.pack_id == pack_id)
+    configs = {config.run_id: config for config in expand(spec)}
+    configs = {run_id: configs[run_id] for run_id in pack.run_ids}
+    device = prepare(pack)
+    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id)
+    continued = _reopen(recorder, spec.budget)
+    source = FirstStates(store, spec, continued)
+    module = PackModule(configs, pack.numerics.width, protocol_of(spec), recorder, source)
+    committer = Committer(commit_interval_s, _StopFile(store.stop_file), lambda: on_progress(module.progress()))
+    fit(module, [committer], device)
+    return module.progress()
+
+
+def prepare(pack: Pack) -> torch.device:
+    """Set this process to the pack's numerics. Raises StoreError if it cannot have them."""
+    wanted = pack.numerics
+    found = torch.__version__.partition("+")[0]
+    if wanted.torch.partition("+")[0] != found:
+        raise StoreError(
+            f"pack {pack.pack_id} was planned for torch {wanted.torch}, this process has {found}: bits may differ; "
+            "install that version, or start the sweep in another folder"
+        )
+    if wanted.device == "cuda" and not torch.cuda.is_available():
+        raise StoreError(f"pack {pack.pack_id} was planned for a GPU, and this process sees none")
+    torch.set_num_threads(wanted.threads)
+    if wanted.device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.use_deterministic_algorithms(True)
+    return torch.device(wanted.device)
+
+
+def protocol_of(spec: SweepSpec) -> Protocol:
+    """How a sweep's runs are looked at and ended."""
+    steps = spec.snapshot_steps
+    return Protocol(
+        grid=spec.time_grid,
+        budget=spec.budget,
+        eval_items=spec.grid.eval_items,
+        probe_items=spec.grid.probe_items,
+        criterion=criterion_of(spec),
+        stopping=spec.stopping,
+        state_steps=frozenset(steps["weights"]),
+        attention_steps=frozenset(steps["attention"]),
+        keeps_last_attention=spec.snapshots.attention is None,
+    )
+
+
+def criterion_of(spec: SweepSpec) -> Criterion:
+    """When a run of this sweep counts as converged."""
+    given = spec.converged
+    return Criterion(given.metric, given.at_most, given.at_least, given.evaluations)
+
+
+class FirstStates:
+    """Where each run starts: from its last state if a larger budget continues it, its parent's if it is a fork."""
+
+    def __init__(self, store: SweepStore, spec: SweepSpec, continued: Mapping[str, int]) -> None:
+        self.continued = continued
+        self._own = store.snapshots() if continued else None
+        self._parents = None if spec.fork is None else SweepStore(Path(spec.fork.sweep)).snapshots()
+
+    def __call__(self, run_id: str, config: RunConfig, block: Block) -> RunState:
+        if run_id in self.continued:
+            assert self._own is not None
+            step = self.continued[run_id]
+            return RunState(step, self._own.read(run_id, step))
+        if config.lineage is None or config.lineage.step == 0:
+            return block.start(config)
+        assert self._parents is not None
+        return RunState(config.lineage.step, self._parents.read(config.lineage.parent, config.lineage.step))
+
+
+def _reopen(recorder: Recorder, budget: int) -> dict[str, int]:
+    """run_id -> step of the runs that ended at a smaller budget; they are not over any more."""
+    continued = {run: end.step for run, end in recorder.ends.items() if end.reason == "budget" and end.step < budget}
+    for run_id in continued:
+        recorder.reopen(run_id)
+    return continued
+
+
+class _StopFile:
+    """Whether the driver asked everybody to leave; looks at the disk twice a second at most."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._looked, self._found = path, 0.0, False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if not self._found and now - self._looked >= _POLL_INTERVAL_S:
+            self._looked, self._found = now, self._path.exists()
+        return self._found
