@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,12 +21,13 @@ from typing import Any
 from pipeline.pack import Progress
 from pipeline.planning import Machine
 from pipeline.spec_sections import Resources
-from pipeline.store import SweepStore
+from pipeline.store import StoreError, SweepStore
 from pipeline.worker import run_pack
 
 OnProgress = Callable[[str, Progress], None]
 
 _MAX_RETRIES = 2
+_FAILURE = "failure"
 # Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
 _WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -71,7 +73,7 @@ def launch_ray(
     On a cluster the sweep's folder must be on a path that all nodes share. A pack that fails is tried again twice.
     """
     ray, tune = connect(address)
-    callback = _progress_callback(tune, on_progress)
+    reporter = _reporter(tune, on_progress)
     scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder if address else None))
     per_pack: dict[str, float] = {"cpu": resources.cpus_per_pack}
     if store.plan["packs"][0]["numerics"]["device"] == "cuda":
@@ -84,20 +86,21 @@ def launch_ray(
             name=store.sweep["sweep_id"],
             storage_path=str(scratch),
             failure_config=tune.FailureConfig(max_failures=_MAX_RETRIES),
-            callbacks=[callback],
+            callbacks=[reporter],
             verbose=0,
         ),
     )
     try:
         results = tuner.fit()
-        return Launched({r.config["pack_id"]: _last_line(r.error) for r in results if r.error is not None})
+        lost = {r.config["pack_id"]: _cause(r.error) for r in results if r.error is not None}
+        return Launched(lost | reporter.failures)
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def connect(address: str | None) -> tuple[Any, Any]:
-    """(ray, ray.tune), connected. A Ray of our own listens on loopback and asks for a token that it alone knows."""
+    """(ray, ray.tune), connected. A Ray of our own has no dashboard and refuses whoever lacks its random token."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # Ctrl-C is ours: packs commit and leave, then the driver says how to resume.
@@ -110,19 +113,16 @@ def connect(address: str | None) -> tuple[Any, Any]:
     from ray import tune
 
     if not ray.is_initialized():
-        options: dict[str, Any] = {"address": address} if address else _local_options()
         ray.init(
-            **options,
+            address=address,
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": _WORKER_ENVIRONMENT},
         )
+    # Failures are told once, by name, at the end.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     return ray, tune
-
-
-def _local_options() -> dict[str, Any]:
-    return {"_node_ip_address": "127.0.0.1"}
 
 
 def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:
@@ -148,22 +148,50 @@ def _num_gpus() -> int:
 
 
 def _trial(config: dict[str, Any]) -> None:
-    """One Ray Tune trial: one pack."""
+    """One Ray Tune trial: one pack, tried three times; why it failed is reported, like any other result.
+
+    Were the exception raised, Tune would retry on a reused actor, which it then finds in a state that it refuses.
+    """
     from ray import tune
 
-    run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report(asdict(progress)))
+    failure = ""
+    for _ in range(1 + _MAX_RETRIES):
+        try:
+            run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report(asdict(progress)))
+            return
+        except StoreError as error:
+            # Trying again does not help.
+            failure = str(error)
+            break
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+    tune.report({_FAILURE: failure})
 
 
-def _progress_callback(tune: Any, on_progress: OnProgress) -> Any:
-    class Forward(tune.Callback):  # type: ignore[misc]
-        """Hands what trials report to the driver's display."""
+def _reporter(tune: Any, on_progress: OnProgress) -> Any:
+    class Reporter(tune.Callback):  # type: ignore[misc]
+        """Hands what trials report to the driver's display, which Tune's copy of the experiment leaves out."""
+
+        def __init__(self, on_progress: OnProgress) -> None:
+            self.on_progress = on_progress
+            self.failures: dict[str, str] = {}
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
-            fields = {name: result[name] for name in Progress.__dataclass_fields__}
-            on_progress(trial.config["pack_id"], Progress(**fields))
+            pack_id = trial.config["pack_id"]
+            if _FAILURE in result:
+                self.failures[pack_id] = result[_FAILURE]
+            else:
+                fields = {name: result[name] for name in Progress.__dataclass_fields__}
+                self.on_progress(pack_id, Progress(**fields))
 
-    return Forward()
+    return Reporter(on_progress)
 
 
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1]
+def _cause(error: BaseException) -> str:
+    """The line of Ray's account of a failed trial that names the exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)(\(\w+\))?: ", line)]
+    return (named or lines or [type(error).__name__])[-1]

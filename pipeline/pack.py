@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -256,6 +258,17 @@ class Committer(lightning.Callback):
             trainer.should_stop = True
 
 
+class _KeepSigterm(lightning.Callback):
+    """Puts back the SIGTERM handler that Lightning replaces by one that ends the fit without a commit."""
+
+    def __init__(self) -> None:
+        self._before = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before)
+
+
 class _Chunks:
     """An endless train dataloader: data are drawn inside the step, from its counter."""
 
@@ -269,6 +282,8 @@ def fit(module: PackModule, callbacks: Sequence[lightning.Callback], device: tor
         return
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*configure_optimizers.*returned .None.*")
+    # Lightning 2.6 on torch 2.13; goes when Lightning stops using LeafSpec.
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
     trainer = lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
@@ -279,6 +294,6 @@ def fit(module: PackModule, callbacks: Sequence[lightning.Callback], device: tor
         enable_model_summary=False,
         num_sanity_val_steps=0,
         barebones=False,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, _KeepSigterm()],
     )
     trainer.fit(module, train_dataloaders=_Chunks())

@@ -133,8 +133,8 @@ class SweepSpec(Parameters):
         self.grid.resolved(self.budget)
 
     def _check_criterion(self) -> None:
-        tasks = [setting.task for setting in self._settings] or [self.task]
-        blind = next((task.name for task in tasks if task is not None and not has_accuracy(task)), None)
+        tasks = [setting.task for setting in self._settings] or ([] if self.task is None else [self.task])
+        blind = next((task.name for task in tasks if not has_accuracy(task)), None)
         if self.converged.metric == "label_accuracy" and blind is not None:
             message = f"task {blind} has no accuracy; use label_excess or label_loss"
             raise located([(("converged", "metric"), message, self.converged.metric)])

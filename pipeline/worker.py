@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ from pipeline.runs import RunConfig
 from pipeline.spec import SweepSpec
 from pipeline.store import StoreError, SweepStore
 
-COMMIT_INTERVAL_S = 60.0
+# A minute of work is what a kill can cost; shorter only for tests and for machines that are often taken away.
+COMMIT_INTERVAL_S = float(os.environ.get("SEEDBED_COMMIT_S", "60"))
 _POLL_INTERVAL_S = 0.5
 
 

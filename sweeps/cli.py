@@ -1,0 +1,168 @@
+"""The `seedbed` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.spec import SpecError
+from pipeline.store import StoreError, SweepStore
+
+COMPLETE, FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="seedbed",
+    help="Train thousands of small transformers that differ by seed, and forecast which will converge.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+SpecPath = Annotated[Path, typer.Argument(help="A sweep file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Values put in place of the file's, as field=value.", show_default=False)
+]
+Results = Annotated[
+    Path | None, typer.Option("--results", help="The results folder (default: results/NAME).", show_default=False)
+]
+Folder = Annotated[Path, typer.Argument(help="A results folder.", show_default=False)]
+Address = Annotated[
+    str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; results on a path that it shares.")
+]
+Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, without Ray.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A few seeds and chunks only: does it run at all?")]
+
+
+@app.command("list")
+def list_() -> None:
+    """Sweeps that come with seedbed, and the names that a sweep file may use.
+
+    Example: `seedbed list`
+    """
+    from sweeps.result_commands import list_everything
+
+    list_everything(out)
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    results: Results = None,
+    address: Address = None,
+    inline: Inline = False,
+    smoke: Smoke = False,
+) -> None:
+    """Say what a launch would do: runs, packs, what varies, memory, time, disk. Writes nothing.
+
+    Example: `seedbed plan sweeps/quickstart.yaml budget=2000`
+    """
+    from sweeps.commands import Request, show_plan
+
+    show_plan(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out)
+
+
+@app.command()
+def launch(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    results: Results = None,
+    address: Address = None,
+    inline: Inline = False,
+    smoke: Smoke = False,
+) -> None:
+    """Train every run of a sweep that is not done yet, through Ray Tune.
+
+    Ctrl-C commits and says how to resume; the same command again continues. Exit code: 0 complete, 3 incomplete,
+    1 failed, 2 bad input.
+
+    Example: `seedbed launch sweeps/quickstart.yaml`
+    """
+    from sweeps.commands import Request, run_launch
+
+    raise typer.Exit(run_launch(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out))
+
+
+@app.command()
+def resume(folder: Folder, address: Address = None, inline: Inline = False) -> None:
+    """Continue the sweep in a results folder from its newest commits. Exit codes as for launch.
+
+    Example: `seedbed resume results/quickstart`
+    """
+    from sweeps.commands import run_resume
+
+    raise typer.Exit(run_resume(SweepStore(folder), address, inline, out))
+
+
+@app.command()
+def status(
+    folder: Folder, runs: Annotated[bool, typer.Option("--runs", help="A line for every run, too.")] = False
+) -> None:
+    """What a results folder holds: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3.
+
+    Example: `seedbed status results/quickstart`
+    """
+    from sweeps.result_commands import show_status
+
+    raise typer.Exit(show_status(SweepStore(folder), runs, out))
+
+
+@app.command()
+def analyse(folder: Folder) -> None:
+    """Outcomes, times to convergence and forecasts, printed and written to FOLDER/analysis.json.
+
+    Example: `seedbed analyse results/quickstart`
+    """
+    from sweeps.result_commands import run_analyse
+
+    run_analyse(SweepStore(folder), out)
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Analyse, and write FOLDER/report/index.html with its figures as PNG and SVG.
+
+    Example: `seedbed report results/quickstart`
+    """
+    from sweeps.result_commands import run_report
+
+    run_report(SweepStore(folder), out)
+
+
+@app.command()
+def replay(
+    run: Annotated[str, typer.Argument(help="A run id, or its first letters.", show_default=False)],
+    first: Annotated[int, typer.Option("--from", help="First step to measure.")],
+    last: Annotated[int, typer.Option("--to", help="Last step to measure.")],
+    every: Annotated[int, typer.Option(help="Steps between two measurements.")] = 5,
+    probe: Annotated[list[str] | None, typer.Option(help="Keep metrics that begin with this (repeatable).")] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="Keep the weights at each step, too.")] = False,
+    results: Results = None,
+) -> None:
+    """Train one run again from its nearest snapshot and measure it more densely; checked by hash on the way.
+
+    Example: `seedbed replay 3fa2 --from 900 --to 1300 --every 5 --probe induction_score --weights`
+    """
+    from sweeps.result_commands import run_replay
+
+    run_replay(run, results, (first, last, every), tuple(probe or ()), weights, out)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one clear message and exit code 2, never a traceback."""
+    try:
+        app()
+    except (SpecError, StoreError) as error:
+        err.print(str(error), style="red", markup=False)
+        sys.exit(BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()

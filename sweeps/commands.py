@@ -1,0 +1,175 @@
+"""What `seedbed plan`, `launch` and `resume` do."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from pipeline.launch import Launched, launch_inline, launch_ray, machine_of, unfinished
+from pipeline.pack import Progress
+from pipeline.planning import Plan, stored_spec
+from pipeline.results import open_results, plan_for
+from pipeline.spec import SweepSpec, load_spec
+from pipeline.store import DriverLock, SweepStore
+from sweeps.display import Display, clock
+from sweeps.smoke import smoke
+
+COMPLETE, FAILED, INCOMPLETE = 0, 1, 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked to plan or launch."""
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    results: Path | None = None
+    address: str | None = None
+    is_inline: bool = False
+    is_smoke: bool = False
+
+    def spec(self) -> SweepSpec:
+        spec = load_spec(self.path, self.overrides)
+        return smoke(spec) if self.is_smoke else spec
+
+    def folder(self, spec: SweepSpec) -> Path:
+        return self.results or Path("results") / spec.name
+
+
+def show_plan(request: Request, out: Console) -> None:
+    from pipeline.estimate import estimate
+
+    spec = request.spec()
+    folder = request.folder(spec)
+    machine = machine_of(spec.resources, request.address, request.is_inline)
+    plan = plan_for(spec, folder, machine)
+    describe(plan, folder, out)
+    cost = estimate(plan, machine.num_workers)
+    out.print(
+        f"at most: {clock(cost.time_s)} with {machine.num_workers} at a time on {machine.device}, "
+        f"{cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
+    )
+
+
+def describe(plan: Plan, folder: Path, out: Console) -> None:
+    """Runs, settings, what varies, packs, and where results go."""
+    spec, packs = plan.spec, plan.packs
+    out.print(f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {spec.budget} steps")
+    for path in plan.varied:
+        values = dict.fromkeys(str(setting.get(path)) for setting in plan.settings.values())
+        shown = ", ".join(list(values)[:8]) + (f", ... {len(values)} values" if len(values) > 8 else "")
+        out.print(f"  varies: {path}: {shown}")
+    sizes = sorted({len(pack.run_ids) for pack in packs})
+    widths = sorted({pack.numerics.width for pack in packs})
+    out.print(
+        f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(widths)} slots wide, "
+        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {packs[0].numerics.mode}"
+    )
+    out.print(f"  results: {folder}")
+
+
+def _span(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def run_launch(request: Request, out: Console) -> int:
+    spec = request.spec()
+    folder = request.folder(spec)
+    plan = plan_for(spec, folder, machine_of(spec.resources, request.address, request.is_inline))
+    describe(plan, folder, out)
+    store = open_results(plan, folder, request.path.read_text(encoding="utf-8"))
+    return drive(store, spec, request.address, request.is_inline, out)
+
+
+def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Console) -> int:
+    spec = stored_spec(store)
+    return drive(store, spec, address, is_inline, out)
+
+
+def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bool, out: Console) -> int:
+    """Train what is left, show progress, and say what came of it; the exit code of the command."""
+    from pipeline.tracking import start_mirror
+
+    with DriverLock(store.folder):
+        store.stop_file.unlink(missing_ok=True)
+        left = unfinished(store)
+        if not left:
+            out.print(f"complete already: {store.folder}")
+            return COMPLETE
+        started = time.monotonic()
+        mirror = start_mirror(store.folder)
+        with _leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
+            if is_inline:
+                launched = launch_inline(store, left, display.update)
+            else:
+                launched = launch_ray(store, left, spec.resources, address, display.update)
+        warning = mirror.close(timeout_s=60) if mirror is not None else None
+        if warning:
+            out.print(warning, style="yellow")
+        store.stop_file.unlink(missing_ok=True)
+        return _conclude(store, launched, bool(asked), time.monotonic() - started, out)
+
+
+def _conclude(store: SweepStore, launched: Launched, was_asked: bool, wall_s: float, out: Console) -> int:
+    for pack_id, reason in launched.failures.items():
+        out.print(f"pack {pack_id} failed: {reason}", style="red")
+    left = unfinished(store)
+    if not left:
+        out.print(f"complete in {clock(wall_s)}: {store.folder}")
+        out.print(f"next: seedbed report {store.folder}")
+        return COMPLETE
+    out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {store.folder}")
+    return FAILED if launched.failures and not was_asked else INCOMPLETE
+
+
+@contextmanager
+def _leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
+    """While inside, the first SIGINT or SIGTERM asks all packs to commit and leave; the second ends at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        store.stop_file.touch(mode=0o600)
+        out.print("stopping: packs commit and leave (again: end at once)")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def progress_by_pack(store: SweepStore) -> dict[str, Progress]:
+    """What every pack had done at its newest commit."""
+    plan, records = store.plan, store.newest_records()
+    found = {}
+    for pack in plan["packs"]:
+        record = records.get(pack["pack_id"])
+        ends = {} if record is None else record.ends
+        steps = {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
+        missing = [run_id for run_id in pack["run_ids"] if run_id not in ends]
+        found[pack["pack_id"]] = Progress(
+            num_runs=len(pack["run_ids"]),
+            num_done=len(ends),
+            num_converged=sum(end.is_converged for end in ends.values()),
+            num_diverged=sum(end.reason == "diverged" for end in ends.values()),
+            run_steps=0 if record is None else record.run_steps,
+            steps_left=sum(plan["budget"] - steps.get(run_id, 0) for run_id in missing),
+        )
+    return found
+
+
+def summary_of(progress: dict[str, Progress]) -> dict[str, int]:
+    """Sums over packs, by field."""
+    rows = [asdict(entry) for entry in progress.values()]
+    return {name: sum(row[name] for row in rows) for name in rows[0]} if rows else {}

@@ -1,0 +1,139 @@
+"""The contract of tasks, clause by clause, over the registry."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.streams import Draws, stream_key
+from pipeline.tasks.base import TASKS
+
+
+def streams_of(task, seeds=(0,), steps=None, num_rows=8):
+    steps_S = torch.tensor(steps if steps is not None else [0] * len(seeds))
+    return {
+        name: Draws(torch.tensor([stream_key(name, seed) for seed in seeds]), steps_S, num_rows)
+        for name in task.streams
+    }
+
+
+def vectors_of(task, num_slots, **given):
+    values = {name: given.get(name, [float(getattr(task, name))] * num_slots) for name in task.vector_fields()}
+    return {name: torch.tensor(value) for name, value in values.items()}
+
+
+def sample(task, seeds=(0,), steps=None, num_rows=8):
+    return task.sample(streams_of(task, seeds, steps, num_rows), vectors_of(task, len(seeds)), "float32")
+
+
+def check_shapes(task):
+    interface, batch = task.interface(), sample(task, (0, 1))
+    kinds = {"tokens": (2, 8, interface.length), "vectors": (2, 8, interface.length, interface.size)}
+    assert batch.inputs.shape == kinds[interface.kind]
+    assert batch.targets.shape == (2, 8)
+    if interface.kind == "tokens":
+        assert int(batch.inputs.min()) >= 0
+        assert int(batch.inputs.max()) < interface.size
+        assert int(batch.targets.max()) < interface.num_outputs
+
+
+def check_pure(task):
+    both = sample(task, (3, 4), [5, 9])
+    for slot, (seed, step) in enumerate([(3, 5), (4, 9)]):
+        alone = sample(task, (seed,), [step], num_rows=5)
+        assert torch.equal(both.inputs[slot, :5], alone.inputs[0])
+        assert torch.equal(both.targets[slot, :5], alone.targets[0])
+
+
+def check_seeds_matter(task):
+    base = sample(task, (0,), num_rows=32)
+    for other in (sample(task, (1,), num_rows=32), sample(task, (0,), [1], num_rows=32)):
+        same = (base.inputs == other.inputs).flatten(2).all(-1).float().mean()
+        assert same < 0.5, "another seed and another step must give other examples"
+
+
+def check_losses(task):
+    interface, batch = task.interface(), sample(task, (0, 1))
+    predictions = torch.randn(2, 8, interface.num_outputs, generator=torch.Generator().manual_seed(0))
+    losses = task.losses(predictions, batch.targets)
+    assert losses.shape == (2, 8)
+    assert torch.isfinite(losses).all()
+    correct = task.correct(predictions, batch.targets)
+    assert correct is None or set(correct.unique().tolist()) <= {0.0, 1.0}
+
+
+def check_bounds(task):
+    assert task.floor_loss() >= 0
+    assert task.floor_loss() < task.chance_loss()
+
+
+def check_reference(task):
+    batch = sample(task, tuple(range(8)), num_rows=512)
+    reference = task.reference_losses(batch)
+    if reference is not None:
+        assert reference.shape == batch.targets.shape
+        error = reference.std() / reference.numel() ** 0.5
+        assert abs(float(reference.mean()) - task.floor_loss()) < 4 * float(error)
+
+
+def check_attention_targets(task):
+    batch = sample(task, (0, 1))
+    for mask in task.attention_targets(batch).values():
+        assert mask.dtype == torch.bool
+        assert mask.shape == (2, 8, task.interface().length, task.interface().length)
+        assert mask.any()
+        assert not mask.triu(1).any(), "a causal model cannot attend to what follows"
+
+
+CHECKS = [
+    check_shapes,
+    check_pure,
+    check_seeds_matter,
+    check_losses,
+    check_bounds,
+    check_reference,
+    check_attention_targets,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_keeps_its_contract(name, check):
+    check(TASKS[name]())
+
+
+SEED_BLIND = """
+from pipeline.streams import Draws
+from pipeline.tasks.dictionary_lookup import DictionaryLookup
+
+class SeedBlind(DictionaryLookup):
+    name = "seed_blind"
+
+    def sample(self, streams, vectors, dtype):
+        data = streams["data"]
+        return super().sample({"data": Draws(data.keys_S2 * 0, data.steps_S, data.num_rows)}, vectors, dtype)
+"""
+
+
+def test_a_task_that_ignores_its_seed_registers_when_dropped_in_and_fails_the_contract(tmp_path, monkeypatch):
+    import pipeline.tasks
+    from pipeline.registry import Registry
+    from pipeline.tasks.base import Task
+
+    (tmp_path / "seed_blind.py").write_text(SEED_BLIND)
+    monkeypatch.setattr(pipeline.tasks, "__path__", [*pipeline.tasks.__path__, str(tmp_path)])
+    registry = Registry("pipeline.tasks", Task)
+    assert "seed_blind" in registry
+    with pytest.raises(AssertionError, match="another seed"):
+        check_seeds_matter(registry["seed_blind"]())
+
+
+def test_two_files_that_claim_one_name_are_refused(tmp_path, monkeypatch):
+    import pipeline.tasks
+    from pipeline.registry import Registry
+    from pipeline.tasks.base import Task
+
+    (tmp_path / "again.py").write_text(SEED_BLIND.replace('"seed_blind"', '"dictionary_lookup"'))
+    monkeypatch.setattr(pipeline.tasks, "__path__", [*pipeline.tasks.__path__, str(tmp_path)])
+    with pytest.raises(ValueError, match="two files define 'dictionary_lookup'"):
+        list(Registry("pipeline.tasks", Task))
