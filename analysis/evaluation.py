@@ -1,0 +1,226 @@
+"""Evaluation: how well each predictor forecasts, from windows of the training, runs whose seeds it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.features import hyperparameters_RF, statistics_RF
+from analysis.folds import Folds, held_out_seeds
+from analysis.incidence import resampled_weights
+from analysis.intervals import Estimate, from_bootstrap
+from analysis.outcomes import CENSORED, CONVERGED, DIVERGED, Bools, Outcomes, at_risk
+from analysis.predictors.base import PREDICTORS, Cases, Predictor
+from analysis.scores import auroc, brier, calibration_error, calibration_line, num_pairs, skill
+from analysis.settings import setting_R
+from analysis.statistics.base import Statistic
+from pipeline.history import Floats, History, Ints, Window
+
+WINDOWS = (0.05, 0.1, 0.25, 0.5)
+BASELINES = ("base_rate", "setting_rate", "hyperparameters_only", "last_loss")
+REFERENCE = "hyperparameters_only"
+LOSS_BASELINE = "last_loss"
+PRIMARY = "logistic"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One predictor at one window, each figure with its 95% interval over resampled init seeds.
+
+    `auroc_pooled` counts pairs inside a fold; `auroc_within` pairs inside a setting and a fold, settings weighted by
+    their number of pairs; `auroc_gain` is auroc_within less that of last_loss on the same resamples. `brier_skill` is
+    against hyperparameters_only. All are about "converged by the budget" against "diverged or unconverged".
+    """
+
+    auroc_pooled: Estimate
+    auroc_within: Estimate
+    auroc_gain: Estimate
+    brier: Estimate
+    brier_skill: Estimate
+    calibration_error: Estimate
+    calibration_slope: Estimate
+    calibration_intercept: Estimate
+
+
+@dataclass(frozen=True)
+class WindowEvaluation:
+    """All predictors at one window, on the same runs: those at risk at its end whose outcome is known.
+
+    `scored_R` marks them in the sweep; `converged_N`, and each forecast `probability_N` of converging, run over them.
+    `num_at_risk` counts the censored ones too (`num_censored`), which are neither trained on nor scored. A setting is
+    mixed when it has both outcomes among the scored. `num_unscored_folds` counts folds with nothing to train on.
+    """
+
+    fraction: float
+    last_step: int
+    num_at_risk: int
+    num_censored: int
+    num_converged: int
+    num_diverged: int
+    num_settings: int
+    num_mixed_settings: int
+    pairs_pooled: int
+    pairs_within: int
+    num_unscored_folds: int
+    scored_R: Bools
+    converged_N: Bools
+    probability_N: Mapping[str, Floats]
+    scores: Mapping[str, Scores]
+
+    @property
+    def num_scored(self) -> int:
+        """Number of runs that every figure of this window is about."""
+        return len(self.converged_N)
+
+    @property
+    def base_rate(self) -> float:
+        """Share of the scored runs that converged; NaN of none."""
+        return float(self.converged_N.mean()) if len(self.converged_N) else float("nan")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out forecasts and their scores, window by window. `held_out` says in a sentence how runs were split."""
+
+    windows: tuple[WindowEvaluation, ...]
+    predictors: tuple[str, ...]
+    held_out: str
+    bootstrap: int
+
+
+def evaluate(
+    history: History,
+    outcomes: Outcomes,
+    windows: Sequence[float] = WINDOWS,
+    predictors: Mapping[str, Predictor] | None = None,
+    statistics: Iterable[Statistic] | None = None,
+    *,
+    seed: int = 0,
+    folds: int = 5,
+    bootstrap: int = 200,
+) -> Evaluation:
+    """Forecast every run at risk by predictors fitted on other seeds, and score the forecasts.
+
+    `predictors` (default: every registered one) are fitted per window and fold, on at-risk runs with a known outcome.
+    `statistics` default to every registered one. Deterministic in `seed`.
+    Raises ValueError when the seeds leave no training run (see held_out_seeds), or a window is not in (0, 1].
+    """
+    chosen = {name: PREDICTORS[name]() for name in PREDICTORS} if predictors is None else dict(predictors)
+    splits = held_out_seeds(history.runs, folds, seed)
+    listed = None if statistics is None else list(statistics)
+    evaluated = tuple(
+        _evaluate_window(history.window(fraction), outcomes, chosen, listed, splits, bootstrap, seed)
+        for fraction in windows
+    )
+    return Evaluation(evaluated, tuple(chosen), splits.held_out, bootstrap)
+
+
+def _evaluate_window(
+    window: Window,
+    outcomes: Outcomes,
+    predictors: Mapping[str, Predictor],
+    statistics: list[Statistic] | None,
+    splits: Folds,
+    bootstrap: int,
+    seed: int,
+) -> WindowEvaluation:
+    risk_R = at_risk(outcomes, window.last_step)
+    known_R = risk_R & (outcomes.kind_R != CENSORED)
+    cases = cases_of(window, statistics)
+    probability_by_predictor, fold_R = held_out_forecasts(cases, outcomes, known_R, predictors, splits)
+    scored_R = fold_R >= 0
+    converged_N = outcomes.kind_R[scored_R] == CONVERGED
+    within_N = _pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
+    probability_N = {name: p_R[scored_R] for name, p_R in probability_by_predictor.items()}
+    weight_BN = _weights(cases.init_seed_R[scored_R], bootstrap, seed)
+    settings = cases.setting_R[scored_R]
+    return WindowEvaluation(
+        fraction=window.fraction,
+        last_step=window.last_step,
+        num_at_risk=int(risk_R.sum()),
+        num_censored=int((risk_R & ~known_R).sum()),
+        num_converged=int(converged_N.sum()),
+        num_diverged=int((outcomes.kind_R[scored_R] == DIVERGED).sum()),
+        num_settings=len(np.unique(settings)),
+        num_mixed_settings=sum(len(np.unique(converged_N[settings == s])) == 2 for s in np.unique(settings)),
+        pairs_pooled=num_pairs(converged_N, fold_R[scored_R]),
+        pairs_within=num_pairs(converged_N, within_N),
+        num_unscored_folds=len(np.unique(_fold_R(splits)[known_R])) - len(np.unique(fold_R[scored_R])),
+        scored_R=scored_R,
+        converged_N=converged_N,
+        probability_N=probability_N,
+        scores=_score_all(probability_N, converged_N, fold_R[scored_R], within_N, weight_BN),
+    )
+
+
+def cases_of(window: Window, statistics: Iterable[Statistic] | None = None) -> Cases:
+    """Every run of the sweep as predictors see it at the end of `window`."""
+    return Cases(
+        setting_R(window.runs),
+        np.array([run.init_seed for run in window.runs], dtype=np.int64),
+        hyperparameters_RF(window.runs, window.varied),
+        statistics_RF(window, statistics),
+    )
+
+
+def held_out_forecasts(
+    cases: Cases, outcomes: Outcomes, known_R: Bools, predictors: Mapping[str, Predictor], splits: Folds
+) -> tuple[dict[str, Floats], Ints]:
+    """P(converged) of each run by predictors fitted on the training half of its fold, and its fold.
+
+    Both over all runs; NaN and -1 for runs outside `known_R` or in a fold without a training run.
+    """
+    probability = {name: np.full(len(cases), np.nan) for name in predictors}
+    scored_fold_R = np.full(len(cases), -1)
+    for number, fold in enumerate(splits.folds):
+        train_R, test_R = fold.train_R & known_R, fold.test_R & known_R
+        if not train_R.any() or not test_R.any():
+            continue
+        scored_fold_R[test_R] = number
+        train, test = cases.rows(train_R), cases.rows(test_R)
+        for name, predictor in predictors.items():
+            fitted = predictor.fit(train, outcomes.kind_R[train_R])
+            probability[name][test_R] = fitted.forecast(test).converged_R
+    return probability, scored_fold_R
+
+
+def _score_all(
+    probability_N: Mapping[str, Floats], converged_N: Bools, fold_N: Ints, within_N: Ints, weight_BN: Floats
+) -> dict[str, Scores]:
+    undefined_B = np.full(len(weight_BN), np.nan)
+    brier_by = {name: brier(p_N, converged_N, weight_BN) for name, p_N in probability_N.items()}
+    within_by = {name: auroc(p_N, converged_N, within_N, weight_BN) for name, p_N in probability_N.items()}
+    scores = {}
+    for name, p_N in probability_N.items():
+        slope_B, intercept_B = calibration_line(p_N, converged_N, fold_N, weight_BN)
+        scores[name] = Scores(
+            auroc_pooled=from_bootstrap(auroc(p_N, converged_N, fold_N, weight_BN)),
+            auroc_within=from_bootstrap(within_by[name]),
+            auroc_gain=from_bootstrap(within_by[name] - within_by.get(LOSS_BASELINE, undefined_B)),
+            brier=from_bootstrap(brier_by[name]),
+            brier_skill=from_bootstrap(skill(brier_by[name], brier_by.get(REFERENCE, undefined_B))),
+            calibration_error=from_bootstrap(calibration_error(p_N, converged_N, weight_BN)),
+            calibration_slope=from_bootstrap(slope_B),
+            calibration_intercept=from_bootstrap(intercept_B),
+        )
+    return scores
+
+
+def _weights(init_seed_N: Ints, bootstrap: int, seed: int) -> Floats:
+    """(1 + B, N): all ones, then the resamples of init seeds; no resamples when there is only one to draw."""
+    ones_1N = np.ones((1, len(init_seed_N)))
+    if len(np.unique(init_seed_N)) < 2:
+        return ones_1N
+    return np.concatenate([ones_1N, resampled_weights(init_seed_N, bootstrap, seed)])
+
+
+def _pair_groups(setting_N: np.ndarray, fold_N: Ints) -> Ints:
+    """Number of the (setting, fold) of each run."""
+    setting_index_N = np.unique(setting_N, return_inverse=True)[1]
+    return np.asarray(setting_index_N * (fold_N.max(initial=0) + 1) + fold_N, dtype=np.int64)
+
+
+def _fold_R(splits: Folds) -> Ints:
+    return np.asarray(np.argmax([fold.test_R for fold in splits.folds], axis=0), dtype=np.int64)

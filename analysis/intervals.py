@@ -1,0 +1,76 @@
+"""Intervals: an estimate with its 95% interval, and the ways to get one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.history import Floats
+
+Z_95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95% interval; NaN where undefined."""
+
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+
+    def text(self, digits: int = 2) -> str:
+        """`.83 (.77-.88)`; `n/a` where undefined, and without the bracket where only the interval is."""
+        if not np.isfinite(self.value):
+            return "n/a"
+        if not (np.isfinite(self.low) and np.isfinite(self.high)):
+            return short(self.value, digits)
+        dash = " to " if self.low < 0 else "-"
+        return f"{short(self.value, digits)} ({short(self.low, digits)}{dash}{short(self.high, digits)})"
+
+    def to_json(self) -> list[float | None]:
+        """[value, low, high], with null where undefined."""
+        return [float(x) if np.isfinite(x) else None for x in (self.value, self.low, self.high)]
+
+
+def short(value: float, digits: int = 2) -> str:
+    """A number without its leading zero (`.83`, `-.12`, `1.00`); `n/a` for NaN."""
+    if not np.isfinite(value):
+        return "n/a"
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def from_bootstrap(score_B: Floats) -> Estimate:
+    """Row 0 is the estimate, the others are resamples; 95% percentile interval over the resamples that are defined.
+
+    Without an interval where fewer than half of the resamples, or fewer than two, are defined.
+    """
+    value, resampled_B = float(score_B[0]), score_B[1:]
+    defined_B = resampled_B[np.isfinite(resampled_B)]
+    if not np.isfinite(value) or len(defined_B) < 2 or 2 * len(defined_B) < len(resampled_B):
+        return Estimate(value)
+    low, high = np.quantile(defined_B, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
+
+
+def wilson(count: int, total: int) -> Estimate:
+    """A share with its 95% score interval (Wilson 1927); NaN of nothing."""
+    if total == 0:
+        return Estimate(np.nan)
+    share, z2 = count / total, Z_95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z_95 / (1 + z2 / total) * np.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return Estimate(share, float(max(0.0, centre - half)), float(min(1.0, centre + half)))
+
+
+def finite(value: object) -> object:
+    """The same nested dicts and lists with NaN and infinities as None, so that it is valid JSON."""
+    return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")

@@ -1,0 +1,144 @@
+"""Figures of the forecasts: quality against the window beside the baselines, and calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import numpy as np
+
+from analysis.evaluation import PRIMARY, Evaluation, WindowEvaluation
+from analysis.intervals import Estimate, wilson
+from analysis.plot_style import GREY, OUTCOME_COLOURS, PREDICTOR_COLOURS, Figure, Rows, caption, data, finish, number
+from analysis.scores import equal_mass_bins
+
+if TYPE_CHECKING:
+    from analysis.analyse import Analysis
+
+
+def forecast_quality(analysis: Analysis) -> Figure:
+    """AUROC inside a setting, and Brier score, of every predictor against the window."""
+    name, title = "forecast_quality", "Forecasts of convergence, by window"
+    evaluation = analysis.evaluation
+    if evaluation is None:
+        return Figure(name, title, f"No forecasts: {analysis.problem}", None)
+    within = _score_rows(evaluation, "auroc_within")
+    brier = _score_rows(evaluation, "brier")
+    if not within and not brier:
+        return Figure(name, title, "No run was at risk at the end of any window.", None)
+    panels = [
+        _panel(evaluation, within, "AUROC between seeds of one setting", [0, 1], 0.5),
+        _panel(evaluation, brier, "Brier score (lower is better)", None, None),
+    ]
+    undefined = ", ".join(_window_label(w) for w in evaluation.windows if w.pairs_within == 0)
+    parts = [
+        f"Windows {', '.join(f'{w.fraction:.3g}' for w in evaluation.windows)} of the budget. Held-out seeds "
+        f"({evaluation.held_out}); n: runs scored, all at risk. Bars: 95% over resampled init seeds. "
+        "AUROC: pairs in one setting and fold, settings weighted by pairs.",
+        f"AUROC n/a, no pairs: {undefined.replace('|', ' ')}." if undefined else "",
+    ]
+    chart = finish(alt.hconcat(*panels, spacing=40), title, caption(analysis, *parts))
+    return Figure(name, title, "AUROC inside a setting and Brier score of each predictor at each window.", chart)
+
+
+def calibration(analysis: Analysis) -> Figure:
+    """Share that converged against the forecast of the primary predictor, in bins of equal mass, window by window."""
+    name, title = "calibration", f"Calibration of the {PRIMARY} predictor"
+    evaluation = analysis.evaluation
+    if evaluation is None or PRIMARY not in evaluation.predictors:
+        return Figure(name, title, f"No forecasts by {PRIMARY}. {analysis.problem}".strip(), None)
+    rows = [row for window in evaluation.windows for row in _bin_rows(window)]
+    if not rows:
+        return Figure(name, title, "No run was at risk at the end of any window.", None)
+    unit = alt.Scale(domain=[0, 1])
+    x = alt.X("forecast:Q", title="forecast probability", scale=unit, axis=alt.Axis(tickCount=5))
+    y = alt.Y("share:Q", title="share that converged", scale=unit, axis=alt.Axis(tickCount=5))
+    base = alt.Chart().transform_filter("datum.kind == 'bin'")
+    diagonal = (
+        alt.Chart().transform_filter("datum.kind == 'line'").mark_line(strokeDash=[4, 3], color=GREY).encode(x=x, y=y)
+    )
+    bars = base.mark_rule(color=OUTCOME_COLOURS["converged"], opacity=0.6).encode(
+        x=x, y=alt.Y("low:Q", title="share that converged"), y2="high:Q"
+    )
+    points = base.mark_circle(color=OUTCOME_COLOURS["converged"], opacity=1, size=50).encode(
+        x=x, y=y, tooltip=["runs:Q"]
+    )
+    panel = alt.layer(diagonal, bars, points, data=data(rows)).properties(width=190, height=190)
+    labels = list(dict.fromkeys(row["window"] for row in rows))
+    chart = panel.facet(alt.Facet("window:N", sort=labels, title=None), columns=4)
+    parts = [
+        f"Windows {', '.join(f'{w.fraction:.3g}' for w in evaluation.windows)} of the budget, held-out seeds.",
+        "Bins of equal mass; bars: 95% Wilson intervals, as if runs were independent. A perfect forecaster is on the "
+        "dashed line, with slope 1.",
+    ]
+    text = "Share of runs that converged in each bin of the forecast probability, one panel per window."
+    return Figure(name, title, text, finish(chart, title, caption(analysis, *parts)))
+
+
+def _score_rows(evaluation: Evaluation, score: str) -> Rows:
+    rows: Rows = []
+    for window in evaluation.windows:
+        for predictor in evaluation.predictors:
+            estimate: Estimate = getattr(window.scores[predictor], score)
+            if np.isfinite(estimate.value):
+                shared = {"window": _window_label(window), "predictor": predictor, "value": number(estimate.value)}
+                rows.append(shared | {"low": number(estimate.low), "high": number(estimate.high)})
+    return rows
+
+
+def _panel(evaluation: Evaluation, rows: Rows, title: str, domain: list[float] | None, chance: float | None) -> Any:
+    names = sorted(evaluation.predictors, key=lambda name: name != PRIMARY)
+    colours = [PREDICTOR_COLOURS[i % len(PREDICTOR_COLOURS)] for i in range(len(names))]
+    order = [_window_label(window) for window in evaluation.windows]
+    split = "split(datum.label, '|')"
+    axis = alt.Axis(labelExpr=split, labelAngle=0, labelLineHeight=14)
+    x = alt.X("window:N", sort=order, scale=alt.Scale(domain=order), title="window, share of the budget", axis=axis)
+    scale = alt.Scale(domain=domain) if domain is not None else alt.Scale(zero=True)
+    base = alt.Chart(data(rows)).encode(
+        x=x,
+        xOffset=alt.XOffset("predictor:N", sort=names, scale=alt.Scale(domain=names, paddingOuter=0.4)),
+        color=alt.Color("predictor:N", sort=names, scale=alt.Scale(domain=names, range=colours), title="predictor"),
+    )
+    bars = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=1.5)
+        .encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
+    )
+    points = base.mark_circle(size=60, opacity=1).encode(
+        y=alt.Y("value:Q", title=title, scale=scale), tooltip=["predictor:N", "value:Q", "low:Q", "high:Q"]
+    )
+    layers = [bars, points]
+    if chance is not None:
+        rule = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], color=GREY).encode(y=alt.datum(chance))
+        layers.insert(0, rule)
+    return alt.layer(*layers).properties(width=max(150, 85 * len(order)), height=260)
+
+
+def _window_label(window: WindowEvaluation) -> str:
+    return f"{window.fraction:.3g}|n={window.num_scored}"
+
+
+def _bin_rows(window: WindowEvaluation) -> Rows:
+    probability_N = window.probability_N[PRIMARY]
+    if not len(probability_N):
+        return []
+    scores = window.scores[PRIMARY]
+    label = f"{window.fraction:.3g} of budget, n={window.num_scored}, slope {scores.calibration_slope.value:.2f}"
+    label = label.replace("nan", "n/a")
+    rows: Rows = [{"window": label, "kind": "line", "forecast": end, "share": end} for end in (0, 1)]
+    bin_N = equal_mass_bins(probability_N, bins=10)
+    for b in np.unique(bin_N):
+        converged_M = window.converged_N[bin_N == b]
+        share = wilson(int(converged_M.sum()), len(converged_M))
+        rows.append(
+            {
+                "window": label,
+                "kind": "bin",
+                "forecast": number(float(probability_N[bin_N == b].mean())),
+                "share": number(share.value),
+                "low": number(share.low),
+                "high": number(share.high),
+                "runs": len(converged_M),
+            }
+        )
+    return rows

@@ -1,0 +1,105 @@
+"""Logistic regression of "converged" on features, with everything that it estimates taken from the training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from analysis.features import Features
+from analysis.outcomes import Bools
+from pipeline.history import Floats, Ints
+
+SMALLEST, LARGEST = 1e-4, 1 - 1e-4
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Fills NaN with the training median, cuts at the training 1% and 99% quantiles, then centres to unit spread.
+
+    Cutting keeps one run that is about to diverge from setting the scale of all the others. A column that is constant
+    or all NaN in training becomes zeros.
+    """
+
+    fill_F: Floats
+    low_F: Floats
+    high_F: Floats
+    mean_F: Floats
+    spread_F: Floats
+
+    @classmethod
+    def of(cls, values_RF: Floats) -> Scaling:
+        seen_F = ~np.all(np.isnan(values_RF), axis=0)
+        known_RF = np.where(seen_F, values_RF, 0.0)
+        low_F, fill_F, high_F = np.nanquantile(known_RF, [0.01, 0.5, 0.99], axis=0)
+        cut_RF = np.clip(np.where(np.isnan(known_RF), fill_F, known_RF), low_F, high_F)
+        spread_F = cut_RF.std(axis=0)
+        is_constant_F = spread_F <= 1e-12 * np.maximum(1.0, np.abs(fill_F))
+        return cls(fill_F, low_F, high_F, cut_RF.mean(axis=0), np.where(is_constant_F, np.inf, spread_F))
+
+    def apply(self, values_RF: Floats) -> Floats:
+        """(R, F) scaled values, never NaN."""
+        filled_RF = np.where(np.isnan(values_RF), self.fill_F, values_RF)
+        return np.asarray((np.clip(filled_RF, self.low_F, self.high_F) - self.mean_F) / self.spread_F)
+
+
+@dataclass(frozen=True)
+class Logit:
+    """P(converged) = 1 / (1 + exp(-(intercept + weight . scaled features))), kept within [1e-4, 1 - 1e-4].
+
+    The bounds say that no finite number of training runs makes a certainty; they also keep log scores finite.
+    """
+
+    scaling: Scaling
+    weight_F: Floats
+    intercept: float
+
+    @classmethod
+    def fit(cls, features: Features, converged_R: Bools, strength: float) -> Logit:
+        """With an L2 penalty of 1 / strength. One class, or no feature, gives a constant: (k + 0.5) / (n + 1)."""
+        if converged_R.all() or not converged_R.any() or not features.names_F:
+            return cls._constant(features, converged_R)
+        scaling = Scaling.of(features.values_RF)
+        model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=200)
+        model.fit(scaling.apply(features.values_RF), converged_R)
+        return cls(scaling, np.asarray(model.coef_[0]), float(model.intercept_[0]))
+
+    @classmethod
+    def _constant(cls, features: Features, converged_R: Bools) -> Logit:
+        rate = (converged_R.sum() + 0.5) / (len(converged_R) + 1)
+        zeros_F = np.zeros(len(features.names_F))
+        scaling = Scaling(zeros_F, zeros_F, zeros_F, zeros_F, np.full(len(zeros_F), np.inf))
+        return cls(scaling, zeros_F, float(np.log(rate / (1 - rate))))
+
+    def probability_R(self, features: Features) -> Floats:
+        """(R,) P(converged)."""
+        # einsum without BLAS adds a row up in an order that does not depend on how many rows there are.
+        logit_R = np.einsum("rf,f->r", self.scaling.apply(features.values_RF), self.weight_F, optimize=False)
+        probability_R = 1 / (1 + np.exp(-np.clip(logit_R + self.intercept, -50, 50)))
+        return np.asarray(np.clip(probability_R, SMALLEST, LARGEST), dtype=np.float64)
+
+
+def choose_strength(
+    features: Features, converged_R: Bools, group_R: Ints, strengths: Sequence[float], folds: int = 4
+) -> float:
+    """The strength with the best log score on held-out groups of the training runs; the weakest fit when none can be.
+
+    Groups (init seeds) are dealt to the folds in sorted order, so that the choice is deterministic.
+    """
+    groups_G, index_R = np.unique(group_R, return_inverse=True)
+    fold_R = index_R % min(folds, len(groups_G))
+    loss_by_strength = dict.fromkeys(strengths, 0.0)
+    if len(groups_G) < 2:
+        return min(strengths)
+    for fold in np.unique(fold_R):
+        test_R = fold_R == fold
+        for strength in strengths:
+            model = Logit.fit(features.rows(~test_R), converged_R[~test_R], strength)
+            loss_by_strength[strength] += _log_loss(model.probability_R(features.rows(test_R)), converged_R[test_R])
+    return min(strengths, key=lambda strength: (loss_by_strength[strength], strength))
+
+
+def _log_loss(probability_R: Floats, converged_R: Bools) -> float:
+    return float(-np.log(np.where(converged_R, probability_R, 1 - probability_R)).sum())

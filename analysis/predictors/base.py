@@ -1,0 +1,132 @@
+"""What a predictor is, what it is given, what it gives, and the registry that holds every one of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from analysis.features import Features
+from analysis.outcomes import CONVERGED, DIVERGED, Bools, Texts
+from pipeline.history import Floats, Ints
+from pipeline.registry import Registry
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Runs as a predictor sees them: no outcome, nothing after the window. All arrays run over the same runs.
+
+    `init_seed_R` is there to group runs when a predictor tunes itself; it is no feature.
+    """
+
+    setting_R: Texts
+    init_seed_R: Ints
+    hyperparameters: Features
+    statistics: Features
+
+    def __len__(self) -> int:
+        return len(self.setting_R)
+
+    def rows(self, use_R: Bools) -> Cases:
+        """The runs where `use_R` is True, in the same order."""
+        return Cases(
+            self.setting_R[use_R],
+            self.init_seed_R[use_R],
+            self.hyperparameters.rows(use_R),
+            self.statistics.rows(use_R),
+        )
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A distribution over what each run will be at the budget; the rest of the probability is `unconverged`."""
+
+    converged_R: Floats
+    diverged_R: Floats
+
+    @property
+    def unconverged_R(self) -> Floats:
+        """Probability to reach the budget without converging or diverging."""
+        return np.clip(1 - self.converged_R - self.diverged_R, 0.0, 1.0)
+
+
+class Fitted(Protocol):
+    """A predictor after fitting."""
+
+    def forecast(self, cases: Cases) -> Forecast:
+        """The forecast of every case, whatever its setting, seen in training or not."""
+
+
+class Predictor(ABC):
+    """Learns from finished runs to forecast others. The contract:
+
+    1. `fit` returns an object with `forecast`, and changes nothing that it is handed; that object can be pickled.
+    2. A forecast is a distribution: finite probabilities in [0, 1] that sum to 1. A constant one is legal.
+    3. Deterministic: the same cases and outcomes give the same bytes.
+    4. It never sees outcomes of the cases that it forecasts; their forecasts do not depend on one another.
+    5. It fits whatever there is: one kind of outcome only, one run, a statistic that is all NaN, no statistic at all;
+       and forecasts settings that it has never seen.
+    6. Everything estimated from data (scales, fills for NaN, penalties) is estimated from the training cases.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+        """`kind_R` are the outcomes of the cases: converged, diverged or unconverged, never censored.
+
+        Raises ValueError when there are no cases.
+        """
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Share of a kind of outcome, overall and per setting, the latter shrunk towards the former.
+
+    A setting with n runs and k of the kind has (k + strength * overall) / (n + strength); one not seen has `overall`.
+    """
+
+    overall: float
+    per_setting: dict[str, float]
+
+    @classmethod
+    def of(cls, is_kind_R: Bools, setting_R: Texts, strength: float) -> Rates:
+        overall = float(is_kind_R.mean()) if len(is_kind_R) else 0.0
+        return cls(
+            overall,
+            {
+                setting: float((is_kind_R[setting_R == setting].sum() + strength * overall) / (n + strength))
+                for setting, n in zip(*map(np.ndarray.tolist, np.unique(setting_R, return_counts=True)), strict=True)
+            },
+        )
+
+    def at(self, setting_R: Texts) -> Floats:
+        """(R,) the rate of each run's setting."""
+        return np.array([self.per_setting.get(setting, self.overall) for setting in setting_R.tolist()], dtype=float)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Divides the probability of not converging into diverged and unconverged, by the rates of the training part."""
+
+    share: Rates
+
+    @classmethod
+    def of(cls, cases: Cases, kind_R: Texts, strength: float = 2.0) -> Split:
+        rest_R = kind_R != CONVERGED
+        return cls(Rates.of(kind_R[rest_R] == DIVERGED, cases.setting_R[rest_R], strength))
+
+    def forecast(self, converged_R: Floats, cases: Cases) -> Forecast:
+        """The forecast with these probabilities to converge."""
+        return Forecast(converged_R, (1 - converged_R) * self.share.at(cases.setting_R))
+
+
+def require_cases(cases: Cases) -> None:
+    """Raises ValueError when there is nothing to fit on."""
+    if len(cases) == 0:
+        raise ValueError("a predictor needs at least one finished run to fit on, got none")
+
+
+PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor)  # type: ignore[type-abstract]

@@ -1,0 +1,36 @@
+"""What a statistic is, and the registry that holds every one of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from pipeline.history import Floats, Window
+from pipeline.registry import Registry
+
+
+class Statistic(ABC):
+    """Numbers computed from the window of each run. The contract:
+
+    1. The output is a dict of column name -> (R,) float64, and never empty names; the columns depend on which metrics
+       the window carries and on nothing else, so every run and every window of a sweep has the same columns.
+    2. Pure: the same window gives the same bytes, and the window is not changed.
+    3. Causal: nothing that happens after the window moves a value by a bit.
+    4. Run by run: a run's values depend on its own rows; dropping or permuting the others changes no bit.
+    5. NaN where the window holds too little (an absent metric, too few recorded values); never an error, an infinity or
+       a warning, with no recorded step or only NaN as well.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, window: Window) -> dict[str, Floats]:
+        """Column name -> (R,) values."""
+
+
+def column(statistic: str, metric: str) -> str:
+    """The name of a statistic's column for one metric, such as `slope(probe_loss)`."""
+    return f"{statistic}({metric})"
+
+
+STATISTICS: Registry[Statistic] = Registry("analysis.statistics", Statistic)  # type: ignore[type-abstract]

@@ -1,0 +1,163 @@
+"""The report: self-contained, escaped, and there for every sweep; the figures say what they are about."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from analysis.analyse import analyse
+from analysis.plots import figures, specification, to_svg
+from analysis.report import write_report
+from tests.analysis.synthetic import drop_runs, synthetic_history
+
+HOSTILE = "</script><script>alert('x')</script>\"><img src=x onerror=alert(1)> & co"
+PROVENANCE = {"sweep_id": "abc123", "git_commit": "0123456789abcdef", "versions": {"numpy": HOSTILE}}
+NAMES = (
+    "learning_curves",
+    "converged_fraction",
+    "times_to_convergence",
+    "attention_progress",
+    "forecast_quality",
+    "calibration",
+)
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and the text of every script and style."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self._open = [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._open = tag if tag in ("script", "style") else None
+
+    def handle_endtag(self, tag):
+        self._open = None
+
+    def handle_data(self, data):
+        if self._open:
+            self.texts.append((self._open, self.tags[-1][1], data))
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    history = synthetic_history(3, 12, name=HOSTILE)
+    runs = tuple(
+        replace(run, hyperparameters=dict(run.hyperparameters) | {"model.kind": f"<b>{run.setting_id}</b>"})
+        for run in history.runs
+    )
+    return analyse(replace(history, runs=runs, varied=("optimiser.lr", "model.kind")), provenance=PROVENANCE)
+
+
+@pytest.fixture(scope="module")
+def folder(analysis, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(analysis, folder / "made")
+    return folder / "made"
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_every_figure_is_there_as_png_and_svg(folder):
+    for name in NAMES:
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (folder / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def test_a_hostile_name_stays_text(page, folder):
+    kinds = [tag for tag, _ in page.tags]
+    assert kinds.count("script") == len(NAMES) + 2
+    assert kinds.count("img") == len(NAMES)
+    assert "b" not in kinds
+    assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
+    assert html.escape(HOSTILE, quote=False).split("&#")[0][:30] in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_nothing_remote_is_loaded(page):
+    for _, attrs in page.tags:
+        for key in ("src", "href", "srcset", "action", "data", "poster"):
+            assert attrs.get(key, "data:").startswith(("data:", "#"))
+    assert not any(tag in ("link", "iframe", "object", "embed", "base") for tag, _ in page.tags)
+    for kind, _, text in page.texts:
+        assert kind != "style" or not re.search(r"url\(|@import", text)
+
+
+def test_the_policy_admits_these_scripts_and_no_load(page):
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert "http" not in policy
+    script_rule = next(rule for rule in policy.split(";") if rule.strip().startswith("script-src"))
+    assert "unsafe-inline" not in script_rule
+    for kind, attrs, text in page.texts:
+        if kind == "script" and attrs.get("type") != "application/json":
+            digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in script_rule
+
+
+def test_specifications_survive_the_page_unchanged(page, analysis):
+    embedded = [json.loads(text) for kind, attrs, text in page.texts if attrs.get("type") == "application/json"]
+    assert embedded == [json.loads(specification(figure)) for figure in figures(analysis)]
+
+
+def test_every_figure_states_sweep_runs_and_commit(analysis):
+    for figure in figures(analysis):
+        subtitle = " ".join(figure.chart.to_dict()["title"]["subtitle"])
+        assert "36 runs" in subtitle
+        assert "0123456789ab" in subtitle
+        assert "alert" in subtitle
+    by_name = {figure.name: " ".join(figure.chart.to_dict()["title"]["subtitle"]) for figure in figures(analysis)}
+    for name in ("forecast_quality", "calibration"):
+        assert "0.05, 0.1, 0.25, 0.5" in by_name[name]
+
+
+def test_without_javascript_the_page_shows_static_figures(analysis, tmp_path):
+    page = Page(write_report(analysis, tmp_path, interactive=False).read_text(encoding="utf-8"))
+    assert not any(tag == "script" for tag, _ in page.tags)
+    images = [attrs["src"] for tag, attrs in page.tags if tag == "img"]
+    assert len(images) == len(NAMES)
+    assert all(b"<svg" in base64.b64decode(src.split(",")[1]) for src in images)
+
+
+def test_figures_without_data_say_why(tmp_path):
+    history = synthetic_history(1, 4, metrics=False)
+    one = drop_runs(history, np.arange(4) == 0)
+    excess = np.where(np.isnan(one.values["label_excess"]), np.nan, 1.0)
+    analysis = analyse(replace(one, values={"label_excess": excess}))
+    reasons = {figure.name: figure.text for figure in figures(analysis) if figure.chart is None}
+    assert set(reasons) == {"times_to_convergence", "attention_progress", "forecast_quality", "calibration"}
+    text = write_report(analysis, tmp_path).read_text(encoding="utf-8")
+    for reason in reasons.values():
+        assert html.escape(reason) in text
+
+
+def test_hundreds_of_runs_are_thinned_out_and_the_figure_says_so():
+    history = synthetic_history(14, 90)
+    figure = figures(analyse(history, windows=(0.1,), bootstrap=2))[0]
+    document = figure.chart.to_dict()
+    subtitle = " ".join(document["title"]["subtitle"])
+    assert "792 of 1260 runs drawn" in subtitle
+    assert "12 of 14 settings shown" in subtitle
+    assert len(specification(figure)) < 6e6
+
+
+def test_a_regression_task_shows_its_alignment():
+    history = synthetic_history(2, 6)
+    values = {m: a for m, a in history.values.items() if ".l" not in m}
+    values["gd_alignment"] = history.values["induction_score.l0h0"].copy()
+    figure = figures(analyse(replace(history, values=values), windows=(0.1,), bootstrap=2))[3]
+    assert "alignment with gradient descent" in to_svg(figure)

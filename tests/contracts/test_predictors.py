@@ -1,0 +1,103 @@
+"""The contract of analysis.predictors.base.Predictor, over every registered predictor, in the interface's order."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.evaluation import cases_of
+from analysis.features import Features
+from analysis.outcomes import decide
+from analysis.predictors.base import PREDICTORS
+from tests.analysis.synthetic import synthetic_history
+
+HISTORY = synthetic_history(4, 12, seed=2)
+CASES = cases_of(HISTORY.window(0.1))
+KIND_R = decide(HISTORY).kind_R
+TRAIN_R = CASES.init_seed_R < 8
+TRAIN, TEST = CASES.rows(TRAIN_R), CASES.rows(~TRAIN_R)
+
+
+@pytest.fixture(params=list(PREDICTORS))
+def predictor(request):
+    return PREDICTORS[request.param]()
+
+
+def is_distribution(forecast, number):
+    parts = (forecast.converged_R, forecast.diverged_R, forecast.unconverged_R)
+    return all(p.shape == (number,) and np.all((p >= 0) & (p <= 1)) for p in parts) and np.allclose(sum(parts), 1)
+
+
+def as_bytes(forecast):
+    return forecast.converged_R.tobytes() + forecast.diverged_R.tobytes()
+
+
+def test_1_fitting_changes_nothing_and_what_it_gives_can_be_pickled(predictor):
+    before = copy.deepcopy((TRAIN, KIND_R[TRAIN_R]))
+    fitted = predictor.fit(TRAIN, KIND_R[TRAIN_R])
+    again = pickle.loads(pickle.dumps(fitted))
+    assert as_bytes(again.forecast(TEST)) == as_bytes(fitted.forecast(TEST))
+    assert before[0].statistics.values_RF.tobytes() == TRAIN.statistics.values_RF.tobytes()
+    assert np.array_equal(before[1], KIND_R[TRAIN_R])
+
+
+def test_2_a_forecast_is_a_distribution(predictor):
+    assert is_distribution(predictor.fit(TRAIN, KIND_R[TRAIN_R]).forecast(TEST), len(TEST))
+
+
+def test_3_it_is_deterministic(predictor):
+    first = predictor.fit(TRAIN, KIND_R[TRAIN_R]).forecast(TEST)
+    second = type(predictor)().fit(TRAIN, KIND_R[TRAIN_R]).forecast(TEST)
+    assert as_bytes(first) == as_bytes(second)
+
+
+def test_4_forecasts_do_not_depend_on_one_another(predictor):
+    fitted = predictor.fit(TRAIN, KIND_R[TRAIN_R])
+    whole = fitted.forecast(TEST).converged_R
+    for r in range(len(TEST)):
+        alone = fitted.forecast(TEST.rows(np.arange(len(TEST)) == r)).converged_R
+        assert alone.tobytes() == whole[r : r + 1].tobytes()
+
+
+def edge_cases():
+    kinds = KIND_R[TRAIN_R]
+    one_R = np.arange(len(TRAIN)) == 0
+    nan = Features(TRAIN.statistics.names_F, np.full_like(TRAIN.statistics.values_RF, np.nan))
+    none = Features((), np.empty((len(TRAIN), 0)))
+    for kind in ("converged", "diverged", "unconverged"):
+        yield f"only {kind}", TRAIN, np.full(len(TRAIN), kind)
+        yield f"one run, {kind}", TRAIN.rows(one_R), np.array([kind])
+    yield "all NaN", replace(TRAIN, statistics=nan), kinds
+    yield "no statistic", replace(TRAIN, statistics=none), kinds
+    yield "nothing at all", replace(TRAIN, statistics=none, hyperparameters=none), kinds
+    yield "one init seed", replace(TRAIN, init_seed_R=np.zeros(len(TRAIN), dtype=np.int64)), kinds
+
+
+@pytest.mark.parametrize(("why", "train", "kinds"), list(edge_cases()), ids=[case[0] for case in edge_cases()])
+def test_5_it_fits_whatever_there_is_and_forecasts_unknown_settings(predictor, why, train, kinds):
+    unknown = replace(train, setting_R=np.array(["never seen"] * len(train)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fitted = predictor.fit(train, kinds)
+        for cases in (train, unknown):
+            assert is_distribution(fitted.forecast(cases), len(cases))
+
+
+def test_5_no_training_run_is_an_error_that_says_so(predictor):
+    with pytest.raises(ValueError, match="at least one finished run"):
+        predictor.fit(TRAIN.rows(np.zeros(len(TRAIN), bool)), KIND_R[:0])
+
+
+def test_6_nothing_is_estimated_from_the_cases_to_forecast(predictor):
+    # Forecasting a batch with wild other cases beside must leave the scales, and so the forecasts, as they were.
+    wild = replace(TEST, statistics=Features(TEST.statistics.names_F, TEST.statistics.values_RF * 1e6))
+    both_R = np.arange(len(TEST)) < 4
+    mixed_RF = np.where(both_R[:, None], TEST.statistics.values_RF, wild.statistics.values_RF)
+    mixed = replace(TEST, statistics=Features(TEST.statistics.names_F, mixed_RF))
+    fitted = predictor.fit(TRAIN, KIND_R[TRAIN_R])
+    assert fitted.forecast(mixed).converged_R[:4].tobytes() == fitted.forecast(TEST).converged_R[:4].tobytes()
