@@ -114,7 +114,10 @@ def run_replay(
 
     store, run_id = find_run(run, results)
     first, last, every = steps
-    found = replay(store, run_id, first, last, every, probes, with_weights)
+    try:
+        found = replay(store, run_id, first, last, every, probes, with_weights)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
     names = list(next(iter(found.rows.values())))
     table = Table("step", *names, box=None, header_style="bold")
     for step, metrics in found.rows.items():

@@ -1,0 +1,148 @@
+"""The command: bad input is one clear error, exit code 2, nothing touched; good input says what it did."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.store import SweepStore
+from sweeps import cli
+from tests.support import tiny, trained
+
+GOOD = tiny().to_yaml()
+
+
+def run(monkeypatch, capsys, *arguments):
+    """(exit code, what was printed) of `seedbed ARGUMENTS`, in this process."""
+    monkeypatch.setattr("sys.argv", ["seedbed", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    printed = capsys.readouterr()
+    return end.value.code or 0, printed.out + printed.err
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+MISTAKES = {
+    "unknown key": ("budget: 30", "budgte: 30", ["budgte", "did you mean", "budget"]),
+    "wrong type": ("budget: 30", "budget: soon", ["budget", "soon"]),
+    "negative budget": ("budget: 30", "budget: -30", ["budget"]),
+    "unknown task": ("name: dictionary_lookup", "name: dictionary", ["dictionary_lookup", "linear_regression"]),
+    "unknown model": ("name: attention_only", "name: attention", ["attention_only", "linear_self_attention"]),
+    "text for a number": ("lr: 0.003", 'lr: "1e-3"', ["optimiser.lr", "1e-3"]),
+    "seeds given twice": ("together: [0, 1, 2, 3]", "together: [0, 1, 1, 3]", ["seeds", "1"]),
+    "empty settings": ("settings: []", "settings: [{optimiser.lr: []}]", ["settings"]),
+    "a key twice": ("budget: 30", "budget: 30\nbudget: 40", ["budget"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("command", ["plan", "launch"])
+def test_a_mistake_in_a_sweep_file_is_named_with_its_line_and_nothing_is_touched(
+    mistake, command, here, monkeypatch, capsys
+):
+    old, new, expected = MISTAKES[mistake]
+    assert old in GOOD
+    (here / "bad.yaml").write_text(GOOD.replace(old, new, 1))
+    code, printed = run(monkeypatch, capsys, command, "bad.yaml", "--inline")
+    assert code == 2, printed
+    assert re.search(r"bad\.yaml:\d+: ", printed)
+    assert "Traceback" not in printed
+    for word in expected:
+        assert word in printed
+    assert sorted(path.name for path in here.iterdir()) == ["bad.yaml"]
+
+
+def test_every_mistake_is_told_at_once(here, monkeypatch, capsys):
+    text = GOOD.replace("budget: 30", "budget: -1").replace("lr: 0.003", "lr: fast").replace("batch_size", "batch_sise")
+    (here / "bad.yaml").write_text(text)
+    code, printed = run(monkeypatch, capsys, "launch", "bad.yaml")
+    assert code == 2
+    lines = printed.strip().splitlines()
+    assert len(lines) >= 3
+    assert all(re.match(r"bad\.yaml:\d+: ", line) for line in lines)
+
+
+def test_a_folder_of_another_spec_is_refused_with_what_differs(here, monkeypatch, capsys):
+    store = trained(tiny(), here / "r")
+    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    (here / "other.yaml").write_text(GOOD.replace("lr: 0.003", "lr: 0.001"))
+    code, printed = run(monkeypatch, capsys, "launch", "other.yaml", "--results", "r", "--inline")
+    assert code == 2
+    assert "optimiser.lr: 0.003 -> 0.001" in printed
+    assert before == {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", ["status", "resume", "analyse", "report"])
+def test_a_folder_without_a_sweep_is_an_error_that_says_what_to_do(command, here, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, command, "nowhere")
+    assert code == 2
+    assert "seedbed launch" in printed
+    assert not (here / "nowhere").exists()
+
+
+def test_a_replay_of_an_unknown_run_or_probe_is_an_error(here, monkeypatch, capsys):
+    store = trained(tiny(), here / "results" / "tiny")
+    code, printed = run(monkeypatch, capsys, "replay", "zzz", "--from", "0", "--to", "10")
+    assert code == 2
+    assert "zzz" in printed
+    run_id = store.plan["runs"][0]["run_id"]
+    code, printed = run(monkeypatch, capsys, "replay", run_id, "--from", "0", "--to", "10", "--probe", "entropyy")
+    assert code == 2
+    assert "there are" in printed
+    code, printed = run(monkeypatch, capsys, "replay", run_id, "--from", "10", "--to", "0")
+    assert code == 2
+
+
+def test_a_plan_says_all_and_touches_nothing(here, monkeypatch, capsys):
+    (here / "tiny.yaml").write_text(GOOD.replace("settings: []", "settings: [{optimiser.lr: [0.001, 0.003]}]"))
+    code, printed = run(monkeypatch, capsys, "plan", "tiny.yaml", "budget=60")
+    assert code == 0
+    for words in ("8 runs in 2 settings", "budget 60", "optimiser.lr: 0.001, 0.003", "packs: 2", "results/tiny"):
+        assert words in printed
+    assert re.search(r"at most: .* MiB of memory each, .* MiB of disk", printed)
+    assert sorted(path.name for path in here.iterdir()) == ["tiny.yaml"]
+
+
+def test_the_straight_line_inline_from_launch_to_report_and_replay(here, monkeypatch, capsys):
+    (here / "tiny.yaml").write_text(GOOD)
+    code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", "--inline")
+    assert code == 0
+    assert "4/4 runs done" in printed
+    assert "next: seedbed report results/tiny" in printed
+    code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", "--inline")
+    assert code == 0
+    assert "complete already" in printed
+    code, printed = run(monkeypatch, capsys, "status", "results/tiny", "--runs")
+    assert code == 0
+    run_id = SweepStore(here / "results" / "tiny").plan["runs"][2]["run_id"]
+    assert run_id in printed
+    code, printed = run(monkeypatch, capsys, "report", "results/tiny")
+    assert code == 0
+    assert (here / "results/tiny/report/report.html").is_file()
+    assert (here / "results/tiny/analysis.json").is_file()
+    code, printed = run(
+        monkeypatch, capsys, "replay", run_id[:6], "--from", "10", "--to", "30", "--every", "5", "--weights"
+    )
+    assert code == 0
+    assert "all equal to the bit" in printed
+    assert len(list((here / "results/tiny/replays").iterdir())) == 2
+
+
+def test_every_command_has_a_help_with_an_example():
+    for command in ("list", "plan", "launch", "status", "resume", "analyse", "report", "replay"):
+        shown = CliRunner().invoke(cli.app, [command, "--help"]).output
+        assert f"Example: seedbed {command}" in re.sub(r"\s+", " ", shown.replace("`", "")), shown
+
+
+def test_the_list_names_every_sweep_and_registry(monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "list")
+    assert code == 0
+    for word in ("sweeps/quickstart.yaml", "sweeps/lsa_seeds.yaml", "dictionary_lookup", "logistic", "run_to_budget"):
+        assert word in printed

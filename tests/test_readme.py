@@ -1,0 +1,105 @@
+"""Every command and every piece of code of the README works; long commands as smoke versions unless told otherwise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+IS_FULL = os.environ.get("SEEDBED_README") == "full"
+BLOCKS = {language: re.findall(rf"```{language}\n(.*?)```", README, re.S) for language in ("bash", "python")}
+COMMANDS = [line for block in BLOCKS["bash"] for line in block.splitlines() if line.strip()]
+
+
+def smoked(command):
+    """The short form of a README command: the same command line on the smoke version of the sweep."""
+    command = command.replace("results/quickstart", "results/quickstart-smoke")
+    if command.startswith(("seedbed launch", "seedbed plan")):
+        command += " --smoke"
+    if command.startswith("seedbed replay"):
+        command = command.replace("--from 900 --to 1300 --every 5", "--from 25 --to 100 --every 25")
+    return command
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which the README's commands find the sweeps."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "sweeps").symlink_to(ROOT / "sweeps")
+    return folder
+
+
+@pytest.mark.ray
+def test_every_command_of_the_readme_works_in_order(place):
+    bin_folder = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    for command in COMMANDS:
+        if command.startswith("make"):
+            # The recipes of make are the commands below; that the targets exist is what is left to see.
+            done = subprocess.run([*command.split(), "-n"], cwd=ROOT, capture_output=True, text=True)
+        else:
+            line = command if IS_FULL else smoked(command)
+            done = subprocess.run(line, shell=True, cwd=place, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def test_the_python_of_the_readme_works_on_what_the_commands_left(place, monkeypatch):
+    usage, _ = BLOCKS["python"]
+    results = "results/quickstart" if IS_FULL else "results/quickstart-smoke"
+    monkeypatch.chdir(place)
+    found: dict[str, object] = {}
+    exec(usage.replace("results/quickstart", results), found)
+    import torch
+
+    tokens = torch.zeros(3, 17, dtype=torch.int64)
+    assert found["module"](tokens).shape == (3, 8)
+
+
+def test_the_task_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypatch):
+    import pipeline.tasks
+    import pipeline.tasks.base as base
+    from pipeline.registry import Registry
+    from pipeline.spec import SweepSpec
+    from tests.contracts.test_tasks import CHECKS
+    from tests.support import tiny, trained
+
+    _, task = BLOCKS["python"]
+    (tmp_path / "majority.py").write_text(task)
+    monkeypatch.setattr(pipeline.tasks, "__path__", [*pipeline.tasks.__path__, str(tmp_path)])
+    monkeypatch.setattr(base, "TASKS", Registry("pipeline.tasks", base.Task))
+    for check in CHECKS:
+        if check.__name__ != "check_attention_targets":
+            check(base.TASKS["majority"]())
+    optimiser = {"name": "adamw", "lr": 1e-2}
+    spec = SweepSpec.model_validate(tiny(budget=60, optimiser=optimiser).identity() | {"task": {"name": "majority"}})
+    history = trained(spec, tmp_path / "r").history()
+    losses = history.values["label_loss"]
+    assert (losses[:, -1] < losses[:, history.steps_T.tolist().index(10)]).all()
+
+
+def test_the_sweeps_of_the_readme_are_those_that_there_are():
+    listed = set(re.findall(r"^\| `(sweeps/\S+\.yaml)`", README, re.M))
+    assert listed == {str(path.relative_to(ROOT)) for path in (ROOT / "sweeps").rglob("*.yaml")}
+
+
+def test_the_pictures_of_the_readme_exist():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert len(pictures) >= 2
+    for picture in pictures:
+        assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_names_a_package_index():
+    names = ("--index-url", "--extra-index-url", "--find-links", "pypi.org", "download.pytorch")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix not in (".png", ".parquet") and path != Path(__file__).resolve():
+            text = path.read_text(encoding="utf-8")
+            assert not [word for word in names if word in text], name
