@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ OnProgress = Callable[[str, Progress], None]
 
 _MAX_RETRIES = 2
 _FAILURE = "failure"
+_CONNECT_TIMEOUT_S = 5.0
 # Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
 _WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -74,7 +76,7 @@ def launch_ray(
     """
     ray, tune = connect(address)
     reporter = _reporter(tune, on_progress)
-    scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder if address else None))
+    scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder.resolve() if address else None))
     per_pack: dict[str, float] = {"cpu": resources.cpus_per_pack}
     if store.plan["packs"][0]["numerics"]["device"] == "cuda":
         per_pack["gpu"] = resources.gpus_per_pack or 1
@@ -109,6 +111,8 @@ def connect(address: str | None) -> tuple[Any, Any]:
     if address is None and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if address is not None:
+        _require_answer(address)
     import ray
     from ray import tune
 
@@ -123,6 +127,17 @@ def connect(address: str | None) -> tuple[Any, Any]:
     # Failures are told once, by name, at the end.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     return ray, tune
+
+
+def _require_answer(address: str) -> None:
+    """Raises StoreError if nothing listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or not host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise StoreError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:

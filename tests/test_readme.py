@@ -103,3 +103,17 @@ def test_nothing_names_a_package_index():
         if path.suffix not in (".png", ".parquet") and path != Path(__file__).resolve():
             text = path.read_text(encoding="utf-8")
             assert not [word for word in names if word in text], name
+
+
+SWEEP_FILES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "sweep_files.md").read_text(encoding="utf-8"), re.S)
+
+
+def test_the_sweep_files_of_the_reference_are_valid(tmp_path):
+    from pipeline.spec import load_spec
+
+    whole, fork = SWEEP_FILES
+    (tmp_path / "whole.yaml").write_text(whole)
+    spec = load_spec(tmp_path / "whole.yaml")
+    assert len(spec.runs()) == 2 * 3 * 2 * 8
+    (tmp_path / "fork.yaml").write_text(fork)
+    assert load_spec(tmp_path / "fork.yaml").fork.steps == (350, 700)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -167,3 +170,47 @@ def test_a_pack_that_cannot_have_its_numerics_fails_by_name_and_the_exit_code_sa
     assert code == 2
     assert "planned for torch 1.0.0" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.ray
+def test_a_launch_joins_the_cluster_that_is_there_and_leaves_it_running(spec_path, tmp_path, reference):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0"}
+    # Ray's sockets lie below its folder, and their paths must be short.
+    scratch = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    options = f"--head --port {port} --num-cpus 2 --include-dashboard false --temp-dir {scratch} --block"
+    command = [str(Path(sys.executable).parent / "ray"), "start", *options.split()]
+    head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: answers(port))
+        arguments = ("launch", spec_path, "--results", "r", "--address", f"127.0.0.1:{port}")
+        code, output = finish(seedbed(*arguments, cwd=tmp_path, env=environment))
+        assert code == 0, output
+        assert head.poll() is None
+        assert rows(SweepStore(tmp_path / "r")) == rows(reference)
+        assert not list((tmp_path / "r").glob("seedbed-tune-*"))
+    finally:
+        children = ours(head.pid)
+        head.terminate()
+        head.wait(30)
+        for pid in children:
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_cluster_that_is_not_there_is_told_within_seconds(spec_path, tmp_path):
+    started = time.monotonic()
+    code, output = finish(seedbed("launch", spec_path, "--address", "127.0.0.1:1", cwd=tmp_path))
+    assert code == 2
+    assert "no Ray cluster answers at 127.0.0.1:1" in output
+    assert "Traceback" not in output
+    assert time.monotonic() - started < 20
+    assert not (tmp_path / "results").exists()
