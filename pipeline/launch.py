@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.pack import Progress
+from pipeline.pack_store import StoreError
 from pipeline.planning import Machine
 from pipeline.spec_sections import Resources
-from pipeline.store import StoreError, SweepStore
+from pipeline.store import SweepStore
 from pipeline.worker import run_pack
 
 OnProgress = Callable[[str, Progress], None]

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.criterion import Criterion
-from pipeline.store import Record
+from pipeline.pack_store import Record
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

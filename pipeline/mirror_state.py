@@ -23,8 +23,9 @@ from pipeline.mirror_plan import (
     run_summary,
     tracked_runs,
 )
+from pipeline.pack_store import Record, StoreError
 from pipeline.storage import CorruptFileError, read_file, seal, unseal, write_file
-from pipeline.store import Record, StoreError, SweepStore
+from pipeline.store import SweepStore
 
 
 @dataclass(frozen=True)

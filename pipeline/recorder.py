@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.block import RunState
+from pipeline.pack_store import Active, Ended, PackStore, Record, SnapshotEntry
 from pipeline.storage import Array, encode_arrays, encode_table
-from pipeline.store import Active, Ended, PackStore, Record, SnapshotEntry
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.pack_store import StoreError
 from pipeline.planning import Machine, Plan, make_plan, packs_of, stored_spec
 from pipeline.spec import SweepSpec, diff
-from pipeline.store import StoreError, SweepStore
+from pipeline.store import SweepStore
 
 # What may change between launches without touching what is done: more runs, a larger budget, other machinery.
 _FREE = ("description", "resources", "tracking")

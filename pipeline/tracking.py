@@ -32,9 +32,10 @@ from typing import Any
 
 from pipeline.mirror_plan import MAX_RUNS, RUNNING, Row, Tracked
 from pipeline.mirror_state import Entry, Ledger, Reader
+from pipeline.pack_store import StoreError
 from pipeline.spec_sections import Tracking
 from pipeline.storage import PRIVATE_FILE, SHARED_FILE, make_folder
-from pipeline.store import StoreError, SweepStore
+from pipeline.store import SweepStore
 
 _POLL_INTERVAL_S = 5.0
 _NICENESS = 10

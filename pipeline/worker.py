@@ -12,11 +12,12 @@ import torch
 from pipeline.block import Block, RunState
 from pipeline.criterion import Criterion
 from pipeline.pack import Committer, PackModule, Progress, Protocol, fit
+from pipeline.pack_store import StoreError
 from pipeline.planning import Pack, expand, packs_of, stored_spec
 from pipeline.recorder import Recorder
 from pipeline.runs import RunConfig
 from pipeline.spec import SweepSpec
-from pipeline.store import StoreError, SweepStore
+from pipeline.store import SweepStore
 
 # A minute of work is what a kill can cost; shorter only for tests and for machines that are often taken away.
 COMMIT_INTERVAL_S = float(os.environ.get("SEEDBED_COMMIT_S", "60"))

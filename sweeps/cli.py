@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from pipeline.pack_store import StoreError
 from pipeline.spec import SpecError
-from pipeline.store import StoreError, SweepStore
+from pipeline.store import SweepStore
 
 COMPLETE, FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 

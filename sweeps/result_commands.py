@@ -13,9 +13,10 @@ from rich.table import Table
 from analysis.analyse import Analysis
 from analysis.analyse import analyse as analyse_history
 from pipeline.launch import unfinished
+from pipeline.pack_store import StoreError
 from pipeline.planning import stored_spec
 from pipeline.storage import encode_arrays, write_file
-from pipeline.store import StoreError, SweepStore
+from pipeline.store import SweepStore
 from pipeline.worker import criterion_of
 from sweeps.commands import COMPLETE, INCOMPLETE, progress_by_pack, summary_of
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.pack_store import StoreError
 from pipeline.planning import expand, stored_spec
 from pipeline.replay import ReplayError, model, replay
 from pipeline.spec import SweepSpec
-from pipeline.store import StoreError
 from tests.support import TASKS, rows, tiny, trained, weights
 
 

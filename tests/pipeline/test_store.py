@@ -15,9 +15,10 @@ import pytest
 from pipeline import storage
 from pipeline.block import RunState
 from pipeline.launch import unfinished
+from pipeline.pack_store import FencedError, PackStore, StoreError
 from pipeline.recorder import Recorder
 from pipeline.storage import CorruptFileError, decode_arrays, decode_table, encode_arrays, seal, unseal
-from pipeline.store import DriverLock, FencedError, PackStore, StoreError, SweepStore
+from pipeline.store import DriverLock, SweepStore
 from tests.support import opened, rows, tiny, trained, weights
 
 ARRAYS = {
@@ -214,7 +215,7 @@ def test_a_full_disk_is_loud_and_keeps_the_last_commit(tmp_path, monkeypatch):
 def test_eight_processes_that_claim_an_attempt_get_eight_numbers(tmp_path):
     (tmp_path / "pack").mkdir()
     code = (
-        "import sys; from pathlib import Path; from pipeline.store import PackStore\n"
+        "import sys; from pathlib import Path; from pipeline.pack_store import PackStore\n"
         f"print([PackStore(Path({str(tmp_path / 'pack')!r})).claim_attempt() for _ in range(20)])"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(8)]

@@ -33,11 +33,12 @@ from pipeline.mirror_plan import (
     run_extents,
     tracked_runs,
 )
+from pipeline.pack_store import Active, Ended, Record
 from pipeline.planning import Machine, make_plan
 from pipeline.recorder import Recorder
 from pipeline.results import open_results
 from pipeline.spec import SweepSpec
-from pipeline.store import Active, Ended, Record, SweepStore
+from pipeline.store import SweepStore
 from pipeline.tracking import start_mirror, sync_hint
 
 BUDGET, CHUNK = 400, 50
