@@ -116,7 +116,7 @@ class Block:
 
     def _step(self, with_update_norm: bool) -> None:
         batch = self.sample(self.keys, self.steps_S, self.template.batch_size)
-        predictions = self.forward(batch.inputs).predictions
+        predictions = self.model.predict(self.parameters, batch.inputs)
         loss_S = self.task.losses(predictions, batch.targets).mean(1)
         # Summed, never averaged: a run's gradient does not know how many others there are.
         gradients = torch.autograd.grad(loss_S.sum(), self._leaves)
@@ -170,7 +170,7 @@ class Block:
         return {name: torch.cat([piece[name] for piece in pieces], 1) for name in pieces[0]}
 
     def _item_metrics(self, batch: Batch) -> dict[str, Tensor]:
-        predictions = self.forward(batch.inputs).predictions
+        predictions = self.model.predict(self.parameters, batch.inputs)
         found = {
             "loss": self.task.losses(predictions, batch.targets),
             "accuracy": self.task.correct(predictions, batch.targets),

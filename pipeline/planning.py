@@ -15,6 +15,8 @@ from pipeline.runs import RunConfig
 from pipeline.spec import SweepSpec
 from pipeline.store import SweepStore
 
+# Names the arithmetic of block, models and optimisers: to be raised with any change of code that changes rounding.
+PROGRAM = "query-only.1"
 # Wide enough that Python's cost per operation fades, narrow enough for the caches (CPU) or the memory (GPU).
 _DEFAULT_WIDTH = {"cpu": 32, "cuda": 512}
 # So many times its width is a pack's list at most, when there are enough runs for all workers.
@@ -43,6 +45,7 @@ class Numerics:
     device: str
     threads: int
     torch: str
+    program: str = PROGRAM
     mode: str = "eager"
 
 

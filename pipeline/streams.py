@@ -7,12 +7,15 @@ what was drawn before, on its slot, or on the width of the block.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from pipeline.native.library import library
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -77,23 +80,47 @@ class Draws:
 
     def integers(self, high: int, num_columns: int, lane: int) -> Tensor:
         """int64 in [0, high), by multiply and shift: each value's probability is off by at most 2**-32."""
+        if (kernels := self._kernels()) is not None:
+            out = torch.empty(self._shape(num_columns), dtype=torch.int64)
+            kernels.seedbed_integers(*self._arguments(num_columns, lane), ctypes.c_uint64(high), _pointer(out))
+            return out
         return (self.words(num_columns, lane) * high) >> 32
 
     def uniform(self, num_columns: int, lane: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on (0, 1): the centres of 2**23 equal cells, which float32 holds exactly; never 0 or 1."""
-        return _unit_interval(self.words(num_columns, lane), dtype)
+        if (kernels := self._kernels()) is not None:
+            out = torch.empty(self._shape(num_columns), dtype=dtype)
+            fill = {torch.float32: kernels.seedbed_uniform32, torch.float64: kernels.seedbed_uniform64}[dtype]
+            fill(*self._arguments(num_columns, lane), _pointer(out))
+            return out
+        return ((self.words(num_columns, lane) >> 9) * 2 + 1).to(dtype) * 2.0**-24
 
     def normal(self, num_columns: int, lane: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal by Box and Muller (1958); columns 2i and 2i + 1 share two words.
 
         Computed in float64 and rounded, so that devices agree within 2e-6. |z| < 5.77, since u >= 2**-24.
         """
-        unit = _unit_interval(self.words(num_columns + num_columns % 2, lane), torch.float64)
+        unit = self.uniform(num_columns + num_columns % 2, lane, torch.float64)
         radius = torch.sqrt(-2.0 * torch.log(unit[..., 0::2]))
         angle = (2.0 * math.pi) * unit[..., 1::2]
         pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
         return pairs.flatten(-2)[:, :, :num_columns].to(dtype)
 
+    def _kernels(self) -> ctypes.CDLL | None:
+        """The C++ kernels, which give the same bits, where the draws are made on a CPU and there are any."""
+        return library() if self.keys_S2.device.type == "cpu" else None
 
-def _unit_interval(words: Tensor, dtype: torch.dtype) -> Tensor:
-    return ((words >> 9) * 2 + 1).to(dtype) * 2.0**-24
+    def _shape(self, num_columns: int) -> tuple[int, int, int]:
+        return len(self.steps_S), self.num_rows, num_columns
+
+    def _arguments(self, num_columns: int, lane: int) -> tuple[object, ...]:
+        keys, steps = self.keys_S2.contiguous(), self.steps_S.contiguous()
+        numbers = (len(steps), self.num_rows, self.first_row, num_columns, lane)
+        return _pointer(keys), _pointer(steps), *map(ctypes.c_int64, numbers)
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    pointer = ctypes.c_void_p(tensor.data_ptr())
+    # Keeps the memory alive for as long as somebody holds the pointer.
+    pointer.owner = tensor  # type: ignore[attr-defined]
+    return pointer

@@ -13,7 +13,7 @@ from pipeline.block import Block, RunState
 from pipeline.criterion import Criterion
 from pipeline.pack import Committer, PackModule, Progress, Protocol, fit
 from pipeline.pack_store import StoreError
-from pipeline.planning import Pack, expand, packs_of, stored_spec
+from pipeline.planning import PROGRAM, Pack, expand, packs_of, stored_spec
 from pipeline.recorder import Recorder
 from pipeline.runs import RunConfig
 from pipeline.spec import SweepSpec
@@ -55,6 +55,11 @@ def prepare(pack: Pack) -> torch.device:
         raise StoreError(
             f"pack {pack.pack_id} was planned for torch {wanted.torch}, this process has {found}: bits may differ; "
             "install that version, or start the sweep in another folder"
+        )
+    if wanted.program != PROGRAM:
+        raise StoreError(
+            f"pack {pack.pack_id} was planned for the arithmetic {wanted.program!r}, and this seedbed computes "
+            f"{PROGRAM!r}: bits may differ; go on with the version that began it, or start the sweep in another folder"
         )
     if wanted.device == "cuda" and not torch.cuda.is_available():
         raise StoreError(f"pack {pack.pack_id} was planned for a GPU, and this process sees none")

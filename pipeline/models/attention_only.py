@@ -43,26 +43,40 @@ class AttentionOnly(Model):
         yield ParameterSpec("unembedding", self.width, interface.num_outputs, self.width**-0.5)
 
     def forward(self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False) -> Output:
+        x = self._embed(parameters, inputs)
+        maps = []
+        for layer in range(self.num_layers):
+            update, attention = self._attend(parameters, f"layer{layer}.", x)
+            x = x + update
+            maps.append(attention)
+        return Output(self._unembed(parameters, x[:, :, -1]), tuple(maps) if with_attention else ())
+
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """The last layer is computed for the last position alone."""
+        x = self._embed(parameters, inputs)
+        for layer in range(self.num_layers - 1):
+            x = x + self._attend(parameters, f"layer{layer}.", x)[0]
+        update = self._attend_last(parameters, f"layer{self.num_layers - 1}.", x)
+        return self._unembed(parameters, x[:, :, -1] + update)
+
+    def _embed(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """(S, B, L, D)."""
         import torch
 
         num_slots, num_examples, length = inputs.shape
         embedding, position = parameters["embedding"], parameters["position"]
         # A product with one-hot rows: its gradient is a product too, with one order of summation on every device.
         one_hot = torch.nn.functional.one_hot(inputs.flatten(1), embedding.shape[1]).to(embedding.dtype)
-        x = torch.bmm(one_hot, embedding).view(num_slots, num_examples, length, -1) + position.unsqueeze(1)
-        future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        maps = []
-        for layer in range(self.num_layers):
-            update, attention = self._attend(parameters, f"layer{layer}.", x, future)
-            x = x + update
-            maps.append(attention)
-        last = torch.nn.functional.layer_norm(x[:, :, -1], (self.width,))
-        predictions = torch.bmm(last, parameters["unembedding"])
-        return Output(predictions, tuple(maps) if with_attention else ())
+        tokens = torch.bmm(one_hot, embedding).view(num_slots, num_examples, length, -1)
+        return tokens + position.unsqueeze(1)
 
-    def _attend(
-        self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor, future: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _unembed(self, parameters: Mapping[str, Tensor], last: Tensor) -> Tensor:
+        """(S, B, num_outputs) from the residual stream (S, B, D) at the last position."""
+        import torch
+
+        return torch.bmm(torch.nn.functional.layer_norm(last, (self.width,)), parameters["unembedding"])
+
+    def _attend(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's addition to x (S, B, L, D), and its attention (S, B, H, L, L)."""
         import torch
 
@@ -76,6 +90,25 @@ class AttentionOnly(Model):
 
         query, key, value = project("query"), project("key"), project("value")
         scores = torch.matmul(query, key.transpose(-1, -2)) * (1 / math.sqrt(self.head_width))
+        future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
         attention = scores.masked_fill(future, -math.inf).softmax(-1)
         mixed = torch.matmul(attention, value).transpose(2, 3).reshape(num_slots, num_examples * length, -1)
         return torch.bmm(mixed, parameters[prefix + "output"]).view_as(x), attention
+
+    def _attend_last(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
+        """The layer's addition (S, B, D) at the last position, which may look everywhere.
+
+        Keys and values are never formed: q (W_K^T x) = (W_K q) x, and a weighted mean of W_V^T x is W_V^T of the mean.
+        """
+        import torch
+
+        num_slots, num_examples, _, width = x.shape
+        normed = torch.nn.functional.layer_norm(x, (width,))
+        heads = (self.num_heads, self.head_width)
+        query = torch.bmm(normed[:, :, -1], parameters[prefix + "query"]).view(num_slots, num_examples, *heads)
+        key, value = (parameters[prefix + name].view(num_slots, width, *heads) for name in ("key", "value"))
+        looked_for = torch.einsum("sbhk,sdhk->sbhd", query, key) * (1 / math.sqrt(self.head_width))
+        attention = torch.matmul(looked_for, normed.transpose(2, 3)).softmax(-1)
+        mean_SBHD = torch.matmul(attention, normed)
+        mixed = torch.einsum("sbhd,sdhk->sbhk", mean_SBHD, value).reshape(num_slots, num_examples, -1)
+        return torch.bmm(mixed, parameters[prefix + "output"])

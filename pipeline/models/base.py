@@ -45,6 +45,8 @@ class Model(Named):
     3. `forward` is batched over slots: slot s reads parameters[name][s] and inputs[s] alone, bit for bit.
     4. Attention rows, where a model has softmax attention, are probability distributions over keys.
     5. It is differentiable in every parameter.
+    6. `predict` gives the predictions of `forward`, computing only what they depend on: equal to 1e-12 in float64,
+       gradients too.
     """
 
     accepts: ClassVar[tuple[str, ...]]
@@ -58,6 +60,10 @@ class Model(Named):
     def forward(self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False) -> Output:
         """`parameters[name]` is (S, rows, columns)."""
         raise NotImplementedError
+
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """(S, B, num_outputs): what training and evaluation run. `forward` is the reference."""
+        return self.forward(parameters, inputs).predictions
 
 
 MODELS: Registry[Model] = Registry("pipeline.models", Model)

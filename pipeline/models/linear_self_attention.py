@@ -58,3 +58,23 @@ class LinearSelfAttention(Model):
             tokens = tokens + project("projection", torch.matmul(weights_SBLN, value))
             maps.append(torch.nn.functional.pad(weights_SBLN, (0, 1)).unsqueeze(2))
         return Output(-tokens[:, :, -1, -1:], tuple(maps) if with_attention else ())
+
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """One layer: the query's last entry alone, -p V K^T W_Q e_q = -sum_j (p W_V e_j) (e_j W_K^T W_Q e_q).
+
+        p is the last row of P. The query's own last entry is 0, and no 11 x 11 product of an example is formed.
+        """
+        import torch
+
+        if self.num_layers > 1:
+            return self.forward(parameters, inputs).predictions
+        query, key, value, projection = (
+            parameters[f"layer0.{name}"] for name in ("query", "key", "value", "projection")
+        )
+        context, last = inputs[:, :, :-1], inputs[:, :, -1]
+        form_SDD = torch.bmm(query.transpose(1, 2), key)
+        looked_for_SBD = torch.bmm(last, form_SDD)
+        weights_SBN = torch.matmul(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
+        readout_SD1 = torch.bmm(projection[:, -1:], value).transpose(1, 2)
+        values_SBN = torch.matmul(context, readout_SD1.unsqueeze(1)).squeeze(-1)
+        return -(last[..., -1:] + (weights_SBN * values_SBN).sum(-1, keepdim=True))

@@ -13,9 +13,16 @@ from tests.contracts.test_tasks import sample
 PAIRS = [(model, task) for model in MODELS for task in TASKS if TASKS[task]().interface().kind in MODELS[model].accepts]
 
 
-def built(model_name, task_name, num_slots=3):
+# Sizes that take every path of a model.
+VARIANTS = {
+    "attention_only": [{}, {"num_heads": 2, "num_layers": 3, "head_width": 3}, {"num_layers": 1}],
+    "linear_self_attention": [{}, {"num_layers": 2}, {"num_layers": 3, "is_tied": True}],
+}
+
+
+def built(model_name, task_name, num_slots=3, **changes):
     """(model, task, parameters by name, inputs) with another seed in every slot."""
-    model, task = MODELS[model_name](), TASKS[task_name]()
+    model, task = MODELS[model_name](**changes), TASKS[task_name]()
     layout = Layout(model.parameter_specs(task.interface()), torch.float32)
     rows = [layout.initial_weights(dict.fromkeys(stream_names(layout.specs), seed), 1.0) for seed in range(num_slots)]
     batch = sample(task, tuple(range(num_slots)), num_rows=6)
@@ -55,6 +62,19 @@ class TestContract:
             if model.has_softmax:
                 torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:-1]))
                 assert not attention.triu(1).any()
+
+    def test_predict_is_forward_without_what_the_loss_does_not_read(self, model_name, task_name):
+        for changes in VARIANTS.get(model_name, [{}]):
+            model, task, parameters, inputs = built(model_name, task_name, **changes)
+            leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
+            inputs = inputs if inputs.dtype == torch.int64 else inputs.double()
+            targets = sample(task, (0, 1, 2), num_rows=6).targets
+            found = []
+            for predictions in (model.forward(leaves, inputs).predictions, model.predict(leaves, inputs)):
+                loss = task.losses(predictions, targets).sum()
+                found.append((predictions, *torch.autograd.grad(loss, list(leaves.values()))))
+            for reference, ours in zip(*found, strict=True):
+                torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-12)
 
     def test_the_gradient_reaches_every_parameter_and_is_that_of_the_loss(self, model_name, task_name):
         model, task, parameters, inputs = built(model_name, task_name)

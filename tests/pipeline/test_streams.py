@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
+from pipeline.native.library import library
 from pipeline.streams import Draws, philox4x32, stream_key
 
 # From the reference implementation's known-answer file (Random123, kat_vectors, philox4x32 10).
@@ -99,3 +101,46 @@ def test_another_process_draws_the_same():
     code = "from tests.pipeline.test_streams import draws; print(draws(seed=5, steps=(9,)).words(3, 2).tolist())"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == str(draws(seed=5, steps=(9,)).words(3, 2).tolist())
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Runs a function as on a machine without a compiler."""
+    import pipeline.streams
+
+    def run(function):
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline.streams, "library", lambda: None)
+            return function()
+
+    return run
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize(("num_rows", "num_columns"), [(1, 1), (3, 5), (4, 16), (7, 17), (64, 110)])
+def test_the_compiled_kernels_give_the_bits_of_torch(num_rows, num_columns, eager):
+    assert library() is not None
+    keys = torch.tensor([stream_key("data", seed) for seed in range(3)])
+    mine = Draws(keys, torch.tensor([0, 5, 2**31]), num_rows, first_row=2)
+    draws_of = {
+        "integers": lambda: mine.integers(13, num_columns, 1),
+        "uniform": lambda: mine.uniform(num_columns, 2),
+        "uniform64": lambda: mine.uniform(num_columns, 2, torch.float64),
+        "normal": lambda: mine.normal(num_columns, 3),
+    }
+    for name, draw in draws_of.items():
+        reference = eager(draw)
+        assert draw().dtype == reference.dtype, name
+        assert torch.equal(draw(), reference), name
+
+
+def test_without_a_compiler_draws_go_on_and_it_is_said_once():
+    code = (
+        "import torch; from pipeline.streams import Draws, stream_key\n"
+        "draws = Draws(torch.tensor([stream_key('data', 0)]), torch.zeros(1, dtype=torch.int64), 2)\n"
+        "print(draws.integers(9, 3, 0).tolist(), draws.uniform(2, 0).shape)"
+    )
+    environment = {"PATH": "/nowhere", "CXX": "no-such-compiler", "HOME": "/nowhere"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.startswith(str(draws(num_rows=2).integers(9, 3, 0).tolist()))
+    assert done.stderr.count("no C++ compiler found") == 1
