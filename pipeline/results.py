@@ -18,7 +18,7 @@ from pipeline.store import SweepStore
 # What may change between launches without touching what is done: more runs, a larger budget, other machinery.
 _FREE = ("description", "resources", "tracking")
 _EXTENDABLE = ("settings", "seeds")
-_PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "pyarrow", "pydantic")
+_PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
 
 
 def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:

@@ -40,14 +40,34 @@ trap cleanup EXIT
 srun --nodes 1 --ntasks 1 --nodelist "$head" \
   ray start --head --node-ip-address "$address" --port "$port" --include-dashboard false --block &
 started+=("$!")
-until ray status --address "$address:$port" >/dev/null 2>&1; do sleep 2; done
+
+# Waits until so many nodes are there; gives up after five minutes.
+await_nodes() {
+  python3 - "$address:$port" "$1" <<'PYTHON'
+import logging
+import sys
+import time
+
+import ray
+
+for _ in range(100):
+    try:
+        ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL, ignore_reinit_error=True)
+        if sum(node["Alive"] for node in ray.nodes()) >= int(sys.argv[2]):
+            sys.exit(0)
+    except ConnectionError:
+        pass
+    time.sleep(3)
+sys.exit(f"only some of the {sys.argv[2]} nodes joined the Ray cluster")
+PYTHON
+}
+await_nodes 1
 
 if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
   srun --nodes $((SLURM_JOB_NUM_NODES - 1)) --ntasks $((SLURM_JOB_NUM_NODES - 1)) --exclude "$head" \
     ray start --address "$address:$port" --block &
   started+=("$!")
-  until [ "$(ray list nodes --address "$address:$port" --format json 2>/dev/null | grep -c '"ALIVE"')" \
-    -ge "$SLURM_JOB_NUM_NODES" ]; do sleep 2; done
+  await_nodes "$SLURM_JOB_NUM_NODES"
 fi
 
 seedbed launch "$spec" --results "$results" --address "$address:$port" "$@" &
