@@ -1,0 +1,142 @@
+"""Closed forms of tasks, models and probes: what must come out when the answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.block import Block
+from pipeline.probes import Probes, attention_entropy, attention_mass
+from pipeline.replay import model
+from pipeline.tasks.base import TASKS
+from tests.contracts.test_tasks import sample
+from tests.support import configs, tiny, trained
+
+LOOKUP, REGRESSION = TASKS["dictionary_lookup"], TASKS["linear_regression"]
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [((8, 8, 8), 1.242), ((16, 16, 12), 1.778)])
+def test_chance_is_the_loss_of_predicting_label_frequencies(sizes, expected):
+    keys, values, pairs = sizes
+    task = LOOKUP(num_keys=keys, num_values=values, num_pairs=pairs)
+    batch = sample(task, tuple(range(8)), num_rows=4000)
+    labels = batch.inputs[:, :, 1::2] - keys
+    share = (labels == batch.targets.unsqueeze(-1)).float().mean(-1)
+    losses = -share.log().flatten()
+    error = float(losses.std() / losses.numel() ** 0.5)
+    assert abs(float(losses.mean()) - task.chance_loss()) < 4 * error
+    assert task.chance_loss() == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_lookup_asks_for_the_value_of_a_key_that_stands_in_the_context():
+    task = LOOKUP()
+    batch = sample(task, (0, 1), num_rows=200)
+    keys, labels, query = batch.inputs[:, :, 0:-1:2], batch.inputs[:, :, 1::2] - 8, batch.inputs[:, :, -1:]
+    matches = keys == query
+    assert matches.any(-1).all()
+    assert ((labels == batch.targets.unsqueeze(-1)) | ~matches).all()
+
+
+@pytest.mark.parametrize(
+    ("num_pairs", "input_range", "expected"),
+    [(10, 0.5, 0.2062), (10, 1.0, 0.8249), (25, 0.5, 0.1173), (50, 0.5, 0.0683), (100, 0.5, 0.0372)],
+)
+def test_one_gradient_step_has_the_closed_form_loss(num_pairs, input_range, expected):
+    task = REGRESSION(num_pairs=num_pairs, input_range=input_range)
+    assert task.floor_loss() == pytest.approx(expected, abs=6e-5)
+    losses = task.reference_losses(sample(task, tuple(range(10)), num_rows=2000)).flatten()
+    assert abs(float(losses.mean()) - task.floor_loss()) < 4 * float(losses.std() / losses.numel() ** 0.5)
+
+
+def test_the_best_step_size_is_where_the_loss_is_least():
+    task = REGRESSION()
+    assert task.step_size() == pytest.approx(6.061, abs=1e-3)
+    batch = sample(task, tuple(range(20)), num_rows=2000)
+    direction = task.gradient_step(batch) / task.step_size()
+    predictions = (direction * batch.inputs[:, :, -1, :-1]).sum(-1)
+    losses = [float((0.5 * (size * predictions - batch.targets) ** 2).mean()) for size in (5.4, 6.061, 6.7)]
+    assert losses[1] == min(losses)
+
+
+def construction(task):
+    """The weights of Proposition 1 of von Oswald et al. (2023), as our matrices."""
+    size = task.dim + 1
+    keys = torch.diag(torch.tensor([1.0] * task.dim + [0.0], dtype=torch.float64))
+    value = torch.zeros_like(keys)
+    value[-1, -1] = -1.0
+    projection = torch.eye(size, dtype=torch.float64) * (task.step_size() / task.num_pairs)
+    return {"layer0.key": keys, "layer0.query": keys, "layer0.value": value, "layer0.projection": projection}
+
+
+def test_the_construction_is_one_gradient_step():
+    (run,) = configs(tiny("linear_regression", seeds={"together": [0]}, dtype="float64"))
+    block = Block(run, 2, torch.device("cpu"))
+    with torch.no_grad():
+        for name, matrix in construction(run.task).items():
+            block.parameters[name][:] = matrix
+    batch = block.sample(block.keys, block.steps_S, 50)
+    predictions = block.forward(batch.inputs).predictions
+    expected = (run.task.gradient_step(batch) * batch.inputs[:, :, -1, :-1]).sum(-1, keepdim=True)
+    torch.testing.assert_close(predictions, expected, rtol=0, atol=1e-12)
+    assert Probes(block, 32).measure()["gd_alignment"] == pytest.approx([1.0, 1.0], abs=1e-9)
+    found = block.evaluate(64)
+    assert float(found["label_excess"].abs().max()) < 1e-9
+
+
+def test_entropy_and_mass_of_known_attention():
+    uniform = torch.full((1, 2, 1, 4, 4), 0.25)
+    assert attention_entropy(uniform).item() == pytest.approx(math.log(4))
+    sharp = torch.eye(4).expand(1, 2, 1, 4, 4)
+    assert attention_entropy(sharp).item() == 0
+    mask = torch.zeros(1, 2, 4, 4, dtype=torch.bool)
+    mask[:, :, 2, :2] = True
+    assert attention_mass(uniform, mask).item() == pytest.approx(0.5), "one query is asked for, half of it inside"
+    assert attention_mass(sharp, mask).item() == 0
+
+
+def test_probes_of_training_are_what_their_names_say(tmp_path):
+    (run,) = configs(tiny(seeds={"together": [0]}))
+    block = Block(run, 1, torch.device("cpu"))
+    before = block.take(0).arrays["weights"]
+    block.train(4)
+    almost = block.take(0).arrays["weights"]
+    block.train(1)
+    after, found = block.take(0).arrays["weights"], Probes(block, 16).measure()
+    assert found["weight_norm"][0] == pytest.approx(np.linalg.norm(after), rel=1e-5)
+    assert found["init_distance"][0] == pytest.approx(np.linalg.norm(after - before), rel=1e-5)
+    assert found["update_norm"][0] == pytest.approx(np.linalg.norm(after - almost), rel=1e-4)
+
+
+def test_attention_snapshots_are_the_maps_of_the_model_at_that_step(tmp_path):
+    store = trained(tiny(seeds={"together": [3]}, snapshots={"weights": [20], "attention": [0, 20]}), tmp_path / "r")
+    run_id = store.plan["runs"][0]["run_id"]
+    snapshots = store.snapshots()
+    assert sorted(snapshots.of(run_id, "attention")) == [0, 20]
+    (run,) = configs(tiny(seeds={"together": [3]}))
+    block = Block(run, 1, torch.device("cpu"))
+    items = Probes(block, 16)._batch().inputs[0, :8]
+    expected = model(store, run_id, 20).attention(items)
+    stored = snapshots.read(run_id, 20, "attention")
+    for layer, attention in enumerate(expected):
+        torch.testing.assert_close(torch.from_numpy(stored[f"layer{layer}"].copy()), attention.detach())
+
+
+def test_linear_self_attention_learns_one_gradient_step(tmp_path):
+    spec = tiny(
+        "linear_regression",
+        optimiser={"name": "adamw", "lr": 1e-2, "beta2": 0.98},
+        schedule={"name": "cosine", "horizon": 1500},
+        batch_size=128,
+        budget=1500,
+        stopping={"name": "run_to_budget"},
+        grid={"chunk": 50, "eval_every": 500, "eval_items": 4000, "probe_items": 128},
+        seeds={"together": {"range": [0, 4]}},
+    )
+    history = trained(spec, tmp_path / "r").history()
+    ours, reference = (history.values[name][:, -1] for name in ("label_loss", "label_reference_loss"))
+    learned = history.values["gd_alignment"][:, -1] > 0.9
+    assert learned.sum() >= 3, "a seed may stay on the plateau"
+    assert np.abs(ours - reference)[learned].max() < 0.01 * reference.max()
