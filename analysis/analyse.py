@@ -6,39 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from analysis.evaluation import WINDOWS, Evaluation, WindowEvaluation, evaluate
 from analysis.folds import held_out_seeds
 from analysis.incidence import Incidence, incidence
-from analysis.intervals import Estimate, finite, wilson
-from analysis.outcomes import DEFAULT_CRITERION, KINDS, Outcomes, decide
+from analysis.intervals import finite
+from analysis.outcomes import DEFAULT_CRITERION, Outcomes, decide
 from analysis.predictors.base import Predictor
-from analysis.settings import members, setting_labels
-from analysis.summary import summary_text
+from analysis.setting_summary import SettingSummary, summarise_settings
+from analysis.settings import members
+from analysis.summary import OF_FITTED, summary_text
 from pipeline.criterion import Criterion
 from pipeline.history import History
-
-
-@dataclass(frozen=True)
-class SettingSummary:
-    """What became of the runs of one setting.
-
-    `converged` is the share that converged by the budget: a Wilson interval where every outcome is known, else the
-    Aalen-Johansen estimate at the last step seen with its bootstrap band (`is_estimated`). `half_by` is the first
-    evaluation by which at least half of the runs are estimated to have converged, in steps; NaN where that is never.
-    """
-
-    setting_id: str
-    label: str
-    num_runs: int
-    num_converged: int
-    num_diverged: int
-    num_unconverged: int
-    num_censored: int
-    converged: Estimate
-    is_estimated: bool
-    half_by: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +37,7 @@ class Analysis:
 
     def summary(self) -> str:
         """The analysis as text, at most 100 columns wide."""
-        return summary_text(self)
+        return summary_text(self.history, self.outcomes, self.settings, self.evaluation, self.problem, self.provenance)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, text and finite numbers; None where a figure is undefined."""
@@ -70,7 +48,7 @@ class Analysis:
             "criterion": str(outcomes.criterion),
             "budget": self.history.budget,
             "num_runs": len(self.history.runs),
-            "settings": [_setting_json(setting) for setting in self.settings],
+            "settings": [setting.to_json() for setting in self.settings],
             "runs": [
                 {"run_id": run.run_id, "outcome": str(kind), "after": lower, "by": upper}
                 for run, kind, lower, upper in zip(
@@ -94,7 +72,7 @@ def analyse(
     predictors: Mapping[str, Predictor] | None = None,
     seed: int = 0,
     folds: int = 5,
-    bootstrap: int = 200,
+    bootstrap: int = 1000,
 ) -> Analysis:
     """Judge, count and forecast. Deterministic in `seed`.
 
@@ -104,16 +82,11 @@ def analyse(
     if not history.runs:
         raise ValueError(f"history {history.name!r} holds no run: nothing to analyse")
     outcomes = decide(history, criterion)
-    init_seed_R = np.array([run.init_seed for run in history.runs], dtype=np.int64)
     by_setting = {
-        setting: incidence(outcomes, init_seed_R, member_R, bootstrap=bootstrap, seed=seed)
+        setting: incidence(outcomes, history.runs, member_R, bootstrap=bootstrap, seed=seed)
         for setting, member_R in members(history).items()
     }
-    labels = setting_labels(history)
-    settings = tuple(
-        _summarise(setting, labels[setting], outcomes.kind_R[member_R], by_setting[setting])
-        for setting, member_R in members(history).items()
-    )
+    settings = summarise_settings(history, outcomes, by_setting, bootstrap, seed)
     evaluation, problem = None, ""
     try:
         held_out_seeds(history.runs, folds, seed)
@@ -124,27 +97,13 @@ def analyse(
     return Analysis(history, outcomes, settings, by_setting, evaluation, problem, dict(provenance or {}))
 
 
-def _summarise(setting: str, label: str, kind_N: np.ndarray, curves: Incidence) -> SettingSummary:
-    converged, diverged, unconverged, censored = (int((kind_N == kind).sum()) for kind in KINDS)
-    share = wilson(converged, len(kind_N))
-    if censored:
-        share = Estimate(float(curves.converged_T[-1]), float(curves.low_T[-1]), float(curves.high_T[-1]))
-    # 1e-9: sums of products such as 1/3 + 1/6 may fall a rounding error short of one half.
-    reached = np.flatnonzero(curves.converged_T >= 0.5 - 1e-9)
-    half_by = float(curves.steps_T[reached[0]]) if len(reached) else float("nan")
-    return SettingSummary(
-        setting, label, len(kind_N), converged, diverged, unconverged, censored, share, censored > 0, half_by
-    )
-
-
-def _setting_json(setting: SettingSummary) -> dict[str, Any]:
-    plain = {field.name: getattr(setting, field.name) for field in fields(setting)}
-    return plain | {"converged": setting.converged.to_json()}
-
-
 def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "held_out": evaluation.held_out,
+        "shared": list(evaluation.shared),
+        "resampled": evaluation.unit,
+        "intervals": OF_FITTED,
+        "brier_reference": evaluation.reference,
         "bootstrap": evaluation.bootstrap,
         "windows": [_window_json(window) for window in evaluation.windows],
     }
@@ -152,7 +111,8 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
 
 def _window_json(window: WindowEvaluation) -> dict[str, Any]:
     counts = (
-        "fraction last_step num_at_risk num_censored num_scored num_converged num_diverged base_rate num_settings "
+        "fraction last_step num_at_risk num_censored num_not_started problem num_scored num_converged num_diverged "
+        "base_rate num_settings "
         "num_mixed_settings pairs_pooled pairs_within num_unscored_folds"
     )
     return {name: getattr(window, name) for name in counts.split()} | {

@@ -9,54 +9,36 @@ import numpy as np
 
 from analysis.features import hyperparameters_RF, statistics_RF
 from analysis.folds import Folds, held_out_seeds
-from analysis.incidence import resampled_weights
-from analysis.intervals import Estimate, from_bootstrap
-from analysis.outcomes import CENSORED, CONVERGED, DIVERGED, Bools, Outcomes, at_risk
+from analysis.outcomes import CENSORED, CONVERGED, DIVERGED, Bools, Outcomes, at_risk, has_started
 from analysis.predictors.base import PREDICTORS, Cases, Predictor
-from analysis.scores import auroc, brier, calibration_error, calibration_line, num_pairs, skill
+from analysis.resampling import resample
+from analysis.scores import num_pairs
+from analysis.scoring import Scores, score_all
 from analysis.settings import setting_R
 from analysis.statistics.base import Statistic
 from pipeline.history import Floats, History, Ints, Window
 
 WINDOWS = (0.05, 0.1, 0.25, 0.5)
-BASELINES = ("base_rate", "setting_rate", "hyperparameters_only", "last_loss")
-REFERENCE = "hyperparameters_only"
-LOSS_BASELINE = "last_loss"
 PRIMARY = "logistic"
 
 
 @dataclass(frozen=True)
-class Scores:
-    """One predictor at one window, each figure with its 95% interval over resampled init seeds.
-
-    `auroc_pooled` counts pairs inside a fold; `auroc_within` pairs inside a setting and a fold, settings weighted by
-    their number of pairs; `auroc_gain` is auroc_within less that of last_loss on the same resamples. `brier_skill` is
-    against hyperparameters_only. All are about "converged by the budget" against "diverged or unconverged".
-    """
-
-    auroc_pooled: Estimate
-    auroc_within: Estimate
-    auroc_gain: Estimate
-    brier: Estimate
-    brier_skill: Estimate
-    calibration_error: Estimate
-    calibration_slope: Estimate
-    calibration_intercept: Estimate
-
-
-@dataclass(frozen=True)
 class WindowEvaluation:
-    """All predictors at one window, on the same runs: those at risk at its end whose outcome is known.
+    """All predictors at one window, on the same runs: those at risk at its end.
 
     `scored_R` marks them in the sweep; `converged_N`, and each forecast `probability_N` of converging, run over them.
-    `num_at_risk` counts the censored ones too (`num_censored`), which are neither trained on nor scored. A setting is
-    mixed when it has both outcomes among the scored. `num_unscored_folds` counts folds with nothing to train on.
+    `problem` says why nothing is scored, and is empty otherwise: some of the `num_at_risk` runs are censored
+    (`num_censored`), or nothing was recorded of any. Then no run is scored and every score is NaN. Forks made at the
+    window's end or later are not at risk (`num_not_started`). A setting is mixed when it has both outcomes among the
+    scored. `num_unscored_folds` counts folds with nothing to train on.
     """
 
     fraction: float
     last_step: int
     num_at_risk: int
     num_censored: int
+    num_not_started: int
+    problem: str
     num_converged: int
     num_diverged: int
     num_settings: int
@@ -82,11 +64,19 @@ class WindowEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out forecasts and their scores, window by window. `held_out` says in a sentence how runs were split."""
+    """Held-out forecasts and their scores, window by window.
+
+    `held_out` says how runs were split, `shared` which streams were not, one sentence each; `unit` what the intervals
+    resampled, in the plural. `reference` is the baseline of the Brier skill, fixed by the design of the sweep: the rate
+    of the setting where every tested setting was trained on (new seeds), else hyperparameters_only (new settings).
+    """
 
     windows: tuple[WindowEvaluation, ...]
     predictors: tuple[str, ...]
     held_out: str
+    shared: tuple[str, ...]
+    unit: str
+    reference: str
     bootstrap: int
 
 
@@ -99,7 +89,7 @@ def evaluate(
     *,
     seed: int = 0,
     folds: int = 5,
-    bootstrap: int = 200,
+    bootstrap: int = 1000,
 ) -> Evaluation:
     """Forecast every run at risk by predictors fitted on other seeds, and score the forecasts.
 
@@ -110,11 +100,16 @@ def evaluate(
     chosen = {name: PREDICTORS[name]() for name in PREDICTORS} if predictors is None else dict(predictors)
     splits = held_out_seeds(history.runs, folds, seed)
     listed = None if statistics is None else list(statistics)
+    resamples = resample(history.runs, bootstrap, seed)
+    settings_recur = splits.settings_recur([run.setting_id for run in history.runs])
+    reference = "setting_rate" if settings_recur else "hyperparameters_only"
     evaluated = tuple(
-        _evaluate_window(history.window(fraction), outcomes, chosen, listed, splits, bootstrap, seed)
+        _evaluate_window(
+            history.window(fraction), outcomes, chosen, listed, splits, resamples.with_estimate(), reference
+        )
         for fraction in windows
     )
-    return Evaluation(evaluated, tuple(chosen), splits.held_out, bootstrap)
+    return Evaluation(evaluated, tuple(chosen), splits.held_out, splits.shared, resamples.unit, reference, bootstrap)
 
 
 def _evaluate_window(
@@ -123,24 +118,27 @@ def _evaluate_window(
     predictors: Mapping[str, Predictor],
     statistics: list[Statistic] | None,
     splits: Folds,
-    bootstrap: int,
-    seed: int,
+    weight_BR: Floats,
+    reference: str,
 ) -> WindowEvaluation:
-    risk_R = at_risk(outcomes, window.last_step)
-    known_R = risk_R & (outcomes.kind_R != CENSORED)
+    started_R = has_started(window.runs, window.last_step)
+    risk_R = at_risk(outcomes, window.last_step) & started_R
+    problem = _problem(window, outcomes, risk_R)
+    known_R = risk_R if not problem else np.zeros_like(risk_R)
     cases = cases_of(window, statistics)
     probability_by_predictor, fold_R = held_out_forecasts(cases, outcomes, known_R, predictors, splits)
     scored_R = fold_R >= 0
     converged_N = outcomes.kind_R[scored_R] == CONVERGED
     within_N = _pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
     probability_N = {name: p_R[scored_R] for name, p_R in probability_by_predictor.items()}
-    weight_BN = _weights(cases.init_seed_R[scored_R], bootstrap, seed)
     settings = cases.setting_R[scored_R]
     return WindowEvaluation(
         fraction=window.fraction,
         last_step=window.last_step,
         num_at_risk=int(risk_R.sum()),
-        num_censored=int((risk_R & ~known_R).sum()),
+        num_censored=int((risk_R & (outcomes.kind_R == CENSORED)).sum()),
+        num_not_started=int((~started_R).sum()),
+        problem=problem,
         num_converged=int(converged_N.sum()),
         num_diverged=int((outcomes.kind_R[scored_R] == DIVERGED).sum()),
         num_settings=len(np.unique(settings)),
@@ -151,8 +149,24 @@ def _evaluate_window(
         scored_R=scored_R,
         converged_N=converged_N,
         probability_N=probability_N,
-        scores=_score_all(probability_N, converged_N, fold_R[scored_R], within_N, weight_BN),
+        scores=score_all(probability_N, converged_N, fold_R[scored_R], within_N, weight_BR[:, scored_R], reference)
+        if scored_R.any()
+        else {name: Scores.undefined() for name in predictors},
     )
+
+
+def _problem(window: Window, outcomes: Outcomes, risk_R: Bools) -> str:
+    """Why the runs at risk cannot be scored; empty where they can."""
+    censored_R = risk_R & (outcomes.kind_R == CENSORED)
+    if censored_R.any():
+        # Who has an outcome already, or was not stopped, depends on the outcome.
+        return (
+            f"{censored_R.sum()} of {risk_R.sum()} runs at risk have no outcome yet or were stopped; those that have "
+            "one are not a fair sample, so nothing is scored"
+        )
+    if risk_R.any() and all(np.all(np.isnan(array[risk_R])) for array in window.values.values()):
+        return "nothing was recorded of the runs at risk in this window, so nothing is scored"
+    return ""
 
 
 def cases_of(window: Window, statistics: Iterable[Statistic] | None = None) -> Cases:
@@ -184,36 +198,6 @@ def held_out_forecasts(
             fitted = predictor.fit(train, outcomes.kind_R[train_R])
             probability[name][test_R] = fitted.forecast(test).converged_R
     return probability, scored_fold_R
-
-
-def _score_all(
-    probability_N: Mapping[str, Floats], converged_N: Bools, fold_N: Ints, within_N: Ints, weight_BN: Floats
-) -> dict[str, Scores]:
-    undefined_B = np.full(len(weight_BN), np.nan)
-    brier_by = {name: brier(p_N, converged_N, weight_BN) for name, p_N in probability_N.items()}
-    within_by = {name: auroc(p_N, converged_N, within_N, weight_BN) for name, p_N in probability_N.items()}
-    scores = {}
-    for name, p_N in probability_N.items():
-        slope_B, intercept_B = calibration_line(p_N, converged_N, fold_N, weight_BN)
-        scores[name] = Scores(
-            auroc_pooled=from_bootstrap(auroc(p_N, converged_N, fold_N, weight_BN)),
-            auroc_within=from_bootstrap(within_by[name]),
-            auroc_gain=from_bootstrap(within_by[name] - within_by.get(LOSS_BASELINE, undefined_B)),
-            brier=from_bootstrap(brier_by[name]),
-            brier_skill=from_bootstrap(skill(brier_by[name], brier_by.get(REFERENCE, undefined_B))),
-            calibration_error=from_bootstrap(calibration_error(p_N, converged_N, weight_BN)),
-            calibration_slope=from_bootstrap(slope_B),
-            calibration_intercept=from_bootstrap(intercept_B),
-        )
-    return scores
-
-
-def _weights(init_seed_N: Ints, bootstrap: int, seed: int) -> Floats:
-    """(1 + B, N): all ones, then the resamples of init seeds; no resamples when there is only one to draw."""
-    ones_1N = np.ones((1, len(init_seed_N)))
-    if len(np.unique(init_seed_N)) < 2:
-        return ones_1N
-    return np.concatenate([ones_1N, resampled_weights(init_seed_N, bootstrap, seed)])
 
 
 def _pair_groups(setting_N: np.ndarray, fold_N: Ints) -> Ints:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.outcomes import CONVERGED, DIVERGED, Bools, Outcomes
-from pipeline.history import Floats, Ints
+from analysis.intervals import share_from_bootstrap
+from analysis.outcomes import CENSORED, CONVERGED, DIVERGED, Bools, Outcomes
+from analysis.resampling import Resamples, resample
+from pipeline.history import Floats, Ints, RunInfo
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Incidence:
 
     At `steps_T` (which begins with 0): `converged_T` and `diverged_T` are the estimated probabilities, in [0, 1], to
     have converged or diverged by then; `low_T` and `high_T` the pointwise band of `converged_T`; `at_risk_T` the number
-    of runs still without event and observed. The band is NaN with fewer than two init seeds, and has no width where
-    every init seed did the same.
+    of runs still without event and observed, at least 1 at the last step. `unit` says in the plural what the band
+    resampled. The band is NaN where nothing could be resampled, and a Wilson band where all resamples agree.
     """
 
     num_runs: int
@@ -30,34 +32,34 @@ class Incidence:
     low_T: Floats
     high_T: Floats
     at_risk_T: Ints
+    unit: str
 
 
 def incidence(
-    outcomes: Outcomes, init_seed_R: Ints, member_R: Bools | None = None, *, bootstrap: int = 200, seed: int = 0
+    outcomes: Outcomes,
+    runs: tuple[RunInfo, ...],
+    member_R: Bools | None = None,
+    *,
+    bootstrap: int = 200,
+    seed: int = 0,
 ) -> Incidence:
-    """Incidence over the runs of `member_R` (default: all), with a 95% band by resampling init seeds.
+    """Incidence over the runs of `member_R` (default: all), with a 95% band by resampling what `resample` finds.
 
-    Resampling whole init seeds (percentile bootstrap; Efron 1979) respects that runs of one init share their fate. An
+    Resampling whole groups (percentile bootstrap; Efron 1979) respects that runs of one seed share their fate. An
     event counts from the first evaluation that shows it. No runs give curves of zeros with NaN bands.
     """
     member_R = np.ones(len(outcomes.kind_R), dtype=bool) if member_R is None else member_R
+    resamples = resample([runs[r] for r in np.flatnonzero(member_R)], bootstrap, seed)
     time_R, kind_R = outcomes.upper_R[member_R], outcomes.kind_R[member_R]
     steps_T = np.unique(np.concatenate([[0.0], time_R]))
     # Converged at step 0 is an event at the first step, which the leading 0 already holds.
     counts = _Counts.of(time_R, kind_R, steps_T)
     one_1R = np.ones((1, len(time_R)))
     converged_1T, diverged_1T = counts.aalen_johansen(one_1R)
-    low_T, high_T = _band(counts, init_seed_R[member_R], len(steps_T), bootstrap, seed)
+    num_followed_T = (~((kind_R == CENSORED)[:, None] & (time_R[:, None] < steps_T))).sum(axis=0)
+    low_T, high_T = _band(counts, resamples, num_followed_T)
     at_risk_T = counts.at_risk_RT.sum(axis=0).astype(np.int64)
-    return Incidence(len(time_R), steps_T, converged_1T[0], diverged_1T[0], low_T, high_T, at_risk_T)
-
-
-def resampled_weights(cluster_R: Ints, bootstrap: int, seed: int) -> Floats:
-    """(B, R) times that each run is drawn when whole clusters are drawn with replacement, `bootstrap` times."""
-    clusters_C, cluster_index_R = np.unique(cluster_R, return_inverse=True)
-    num_clusters = len(clusters_C)
-    draws_BC = np.random.default_rng(seed).multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), bootstrap)
-    return np.asarray(draws_BC[:, cluster_index_R], dtype=np.float64)
+    return Incidence(len(time_R), steps_T, converged_1T[0], diverged_1T[0], low_T, high_T, at_risk_T, resamples.unit)
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,14 @@ class _Counts:
         return np.cumsum(before_BT * converged_BT, axis=1), np.cumsum(before_BT * diverged_BT, axis=1)
 
 
-def _band(counts: _Counts, init_seed_R: Ints, num_steps: int, bootstrap: int, seed: int) -> tuple[Floats, Floats]:
-    if len(np.unique(init_seed_R)) < 2 or bootstrap < 2:
-        return np.full(num_steps, np.nan), np.full(num_steps, np.nan)
-    converged_BT, _ = counts.aalen_johansen(resampled_weights(init_seed_R, bootstrap, seed))
-    low_T, high_T = np.quantile(converged_BT, [0.025, 0.975], axis=0)
-    return low_T, high_T
+def _band(counts: _Counts, resamples: Resamples, num_followed_T: Ints) -> tuple[Floats, Floats]:
+    weight_BR = resamples.with_estimate()
+    converged_BT, _ = counts.aalen_johansen(weight_BR)
+    # A resample may draw no run at all of a crossed design.
+    converged_BT[weight_BR.sum(axis=1) == 0] = np.nan
+    if len(converged_BT) < 2:
+        return np.full(len(num_followed_T), np.nan), np.full(len(num_followed_T), np.nan)
+    # Runs censored before a step say nothing about it, so an interval there rests on no more than the others.
+    num_units_T = np.minimum(num_followed_T, resamples.num_units)
+    band = [share_from_bootstrap(converged_BT[:, t], num_units_T[t]) for t in range(len(num_units_T))]
+    return np.array([share.low for share in band]), np.array([share.high for share in band])

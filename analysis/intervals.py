@@ -21,13 +21,14 @@ class Estimate:
     high: float = np.nan
 
     def text(self, digits: int = 2) -> str:
-        """`.83 (.77-.88)`; `n/a` where undefined, and without the bracket where only the interval is."""
+        """`.83 (.77-.88)`; `n/a` where undefined, and `.83 (n/a)` where only the interval is."""
         if not np.isfinite(self.value):
             return "n/a"
         if not (np.isfinite(self.low) and np.isfinite(self.high)):
-            return short(self.value, digits)
-        dash = " to " if self.low < 0 else "-"
-        return f"{short(self.value, digits)} ({short(self.low, digits)}{dash}{short(self.high, digits)})"
+            return f"{short(self.value, digits)} (n/a)"
+        low = short(self.low, digits)
+        dash = " to " if low.startswith("-") else "-"
+        return f"{short(self.value, digits)} ({low}{dash}{short(self.high, digits)})"
 
     def to_json(self) -> list[float | None]:
         """[value, low, high], with null where undefined."""
@@ -39,7 +40,21 @@ def short(value: float, digits: int = 2) -> str:
     if not np.isfinite(value):
         return "n/a"
     text = f"{value:.{digits}f}"
+    if not float(text):
+        text = text.lstrip("-")
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def share_from_bootstrap(share_B: Floats, num_units: float) -> Estimate:
+    """As `from_bootstrap`, but the Wilson interval on `num_units` where all resamples agree with the estimate.
+
+    Resamples of runs that all did the same say nothing about how far other runs could differ.
+    """
+    value, resampled_B = float(share_B[0]), share_B[1:]
+    defined_B = resampled_B[np.isfinite(resampled_B)]
+    if np.isfinite(value) and len(defined_B) and np.ptp(np.append(defined_B, value)) <= 1e-12:
+        return wilson_share(value, num_units)
+    return from_bootstrap(share_B)
 
 
 def from_bootstrap(score_B: Floats) -> Estimate:
@@ -57,9 +72,14 @@ def from_bootstrap(score_B: Floats) -> Estimate:
 
 def wilson(count: int, total: int) -> Estimate:
     """A share with its 95% score interval (Wilson 1927); NaN of nothing."""
-    if total == 0:
-        return Estimate(np.nan)
-    share, z2 = count / total, Z_95**2
+    return wilson_share(count / total, total) if total else Estimate(np.nan)
+
+
+def wilson_share(share: float, total: float) -> Estimate:
+    """The Wilson interval of a share that rests on `total` independent units; without an interval on none."""
+    if not total > 0:
+        return Estimate(share)
+    z2 = Z_95**2
     centre = (share + z2 / (2 * total)) / (1 + z2 / total)
     half = Z_95 / (1 + z2 / total) * np.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
     return Estimate(share, float(max(0.0, centre - half)), float(min(1.0, centre + half)))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.criterion import Criterion
-from pipeline.history import Floats, History, Ints
+from pipeline.history import Floats, History, Ints, RunInfo
 
 Bools = NDArray[np.bool_]
 Texts = NDArray[np.str_]
@@ -27,7 +27,8 @@ class Outcomes:
     """What became of each run, under one criterion.
 
     `kind_R` is one of KINDS. The time of the outcome, in steps, lies in (lower_R, upper_R]:
-    converged: `upper` is the first evaluation of the first full streak, `lower` the evaluation before it (0 if none);
+    converged: `upper` is the first evaluation of the first full streak, `lower` the evaluation before it (0 if none),
+    and of a fork at least the step at which it began;
     diverged: both are the step of divergence; unconverged: both are the last step, which is the budget;
     censored: both are the last step seen. Later than that, nothing is known about a censored run.
     """
@@ -52,8 +53,9 @@ def decide(history: History, criterion: Criterion = DEFAULT_CRITERION) -> Outcom
     """The outcome of every run. The first event decides: a run that converged and diverged later is converged.
 
     The evaluations are the steps at which any run recorded the metric; a run that recorded none of them is censored
-    unless it diverged. A run that was stopped, still runs, or was ended before the budget by a laxer criterion that
-    this one does not confirm, is censored: what it would have done is unknown.
+    unless it diverged. A run that was stopped, still runs, ended at a smaller budget than the sweep has now, or was
+    ended before the budget by a laxer criterion that this one does not confirm, is censored: what it would have done
+    is unknown.
     Raises ValueError when the history lacks the metric.
     """
     if criterion.metric not in history.values:
@@ -68,13 +70,13 @@ def decide(history: History, criterion: Criterion = DEFAULT_CRITERION) -> Outcom
     upper_R = np.array([end.step for end in history.ends], dtype=np.float64)
     lower_R = upper_R.copy()
     is_seen_R = ~np.all(np.isnan(values_RT), axis=1)
-    for r, end in enumerate(history.ends):
+    for r, (run, end) in enumerate(zip(history.runs, history.ends, strict=True)):
         if first_R[r] >= 0:
             kind_R[r] = CONVERGED
-            lower_R[r], upper_R[r] = _interval(eval_steps_T, int(first_R[r]))
+            lower_R[r], upper_R[r] = _interval(eval_steps_T, int(first_R[r]), run.fork_step)
         elif end.reason == "diverged":
             kind_R[r] = DIVERGED
-        elif is_seen_R[r] and (end.reason == "budget" or (end.reason == "converged" and end.step >= history.budget)):
+        elif is_seen_R[r] and end.reason in ("budget", "converged") and end.step >= history.budget:
             kind_R[r] = UNCONVERGED
     return Outcomes(criterion, kind_R, lower_R, upper_R)
 
@@ -84,6 +86,12 @@ def at_risk(outcomes: Outcomes, step: float) -> Bools:
     return np.asarray(outcomes.upper_R > step)
 
 
-def _interval(eval_steps_T: Ints, index: int) -> tuple[float, float]:
-    lower = eval_steps_T[index - 1] if index > 0 else 0
-    return float(lower), float(eval_steps_T[index])
+def has_started(runs: tuple[RunInfo, ...], step: float) -> Bools:
+    """(R,) True for the runs that had steps of their own before `step`: all but the forks made at it or later."""
+    return np.array([run.fork_step is None or run.fork_step < step for run in runs], dtype=bool)
+
+
+def _interval(eval_steps_T: Ints, index: int, fork_step: int | None) -> tuple[float, float]:
+    upper = float(eval_steps_T[index])
+    lower = float(eval_steps_T[index - 1]) if index > 0 else 0.0
+    return min(upper, max(lower, float(fork_step or 0))), upper

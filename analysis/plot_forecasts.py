@@ -9,8 +9,22 @@ import numpy as np
 
 from analysis.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.intervals import Estimate, wilson
-from analysis.plot_style import GREY, OUTCOME_COLOURS, PREDICTOR_COLOURS, Figure, Rows, caption, data, finish, number
+from analysis.plot_style import (
+    GREY,
+    PREDICTOR_COLOURS,
+    PREDICTOR_SHAPES,
+    Figure,
+    Rows,
+    caption,
+    data,
+    finish,
+    number,
+    window_text,
+    windows_text,
+)
 from analysis.scores import equal_mass_bins
+from analysis.scoring import FEWEST_PAIRS
+from analysis.summary import OF_FITTED
 
 if TYPE_CHECKING:
     from analysis.analyse import Analysis
@@ -25,17 +39,20 @@ def forecast_quality(analysis: Analysis) -> Figure:
     within = _score_rows(evaluation, "auroc_within")
     brier = _score_rows(evaluation, "brier")
     if not within and not brier:
-        return Figure(name, title, "No run was at risk at the end of any window.", None)
+        return Figure(name, title, _nothing(evaluation), None)
     panels = [
         _panel(evaluation, within, "AUROC between seeds of one setting", [0, 1], 0.5),
         _panel(evaluation, brier, "Brier score (lower is better)", None, None),
     ]
-    undefined = ", ".join(_window_label(w) for w in evaluation.windows if w.pairs_within == 0)
+    undefined = ", ".join(window_text(w) for w in evaluation.windows if w.pairs_within == 0)
     parts = [
-        f"Windows {', '.join(f'{w.fraction:.3g}' for w in evaluation.windows)} of the budget. Held-out seeds "
-        f"({evaluation.held_out}); n: runs scored, all at risk. Bars: 95% over resampled init seeds. "
-        "AUROC: pairs in one setting and fold, settings weighted by pairs.",
-        f"AUROC n/a, no pairs: {undefined.replace('|', ' ')}." if undefined else "",
+        f"Windows {windows_text(evaluation)} of the budget (step). Held-out seeds "
+        f"({evaluation.held_out}); n: runs scored, all at risk. Bars: 95% over resampled {evaluation.unit}. "
+        f"{OF_FITTED} AUROC: pairs in one setting and fold, settings weighted by pairs; "
+        f"no bar under {FEWEST_PAIRS} pairs.",
+        *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evaluation.shared),
+        f"AUROC n/a, no pairs: {undefined}." if undefined else "",
+        *(f"Window {window_text(w)} n/a: {w.problem}." for w in evaluation.windows if w.problem),
     ]
     chart = finish(alt.hconcat(*panels, spacing=40), title, caption(analysis, *parts))
     return Figure(name, title, "AUROC inside a setting and Brier score of each predictor at each window.", chart)
@@ -49,7 +66,7 @@ def calibration(analysis: Analysis) -> Figure:
         return Figure(name, title, f"No forecasts by {PRIMARY}. {analysis.problem}".strip(), None)
     rows = [row for window in evaluation.windows for row in _bin_rows(window)]
     if not rows:
-        return Figure(name, title, "No run was at risk at the end of any window.", None)
+        return Figure(name, title, _nothing(evaluation), None)
     unit = alt.Scale(domain=[0, 1])
     x = alt.X("forecast:Q", title="forecast probability", scale=unit, axis=alt.Axis(tickCount=5))
     y = alt.Y("share:Q", title="share that converged", scale=unit, axis=alt.Axis(tickCount=5))
@@ -57,19 +74,19 @@ def calibration(analysis: Analysis) -> Figure:
     diagonal = (
         alt.Chart().transform_filter("datum.kind == 'line'").mark_line(strokeDash=[4, 3], color=GREY).encode(x=x, y=y)
     )
-    bars = base.mark_rule(color=OUTCOME_COLOURS["converged"], opacity=0.6).encode(
+    bars = base.mark_rule(color=PREDICTOR_COLOURS[0], opacity=0.6).encode(
         x=x, y=alt.Y("low:Q", title="share that converged"), y2="high:Q"
     )
-    points = base.mark_circle(color=OUTCOME_COLOURS["converged"], opacity=1, size=50).encode(
-        x=x, y=y, tooltip=["runs:Q"]
-    )
-    panel = alt.layer(diagonal, bars, points, data=data(rows)).properties(width=190, height=190)
+    points = base.mark_circle(color=PREDICTOR_COLOURS[0], opacity=1, size=50).encode(x=x, y=y, tooltip=["runs:Q"])
+    panel = alt.layer(diagonal, bars, points, data=data(rows)).properties(width=210, height=210)
     labels = list(dict.fromkeys(row["window"] for row in rows))
-    chart = panel.facet(alt.Facet("window:N", sort=labels, title=None), columns=4)
+    header = alt.Header(labelExpr="split(datum.label, '|')")
+    chart = panel.facet(alt.Facet("window:N", sort=labels, title=None, header=header), columns=4)
     parts = [
-        f"Windows {', '.join(f'{w.fraction:.3g}' for w in evaluation.windows)} of the budget, held-out seeds.",
+        f"Windows {windows_text(evaluation)} of the budget (step), held-out seeds.",
         "Bins of equal mass; bars: 95% Wilson intervals, as if runs were independent. A perfect forecaster is on the "
-        "dashed line, with slope 1.",
+        f"dashed line, with slope 1; slope with 95% over resampled {evaluation.unit}. {OF_FITTED}",
+        *(f"Window {window_text(w)} n/a: {w.problem}." for w in evaluation.windows if w.problem),
     ]
     text = "Share of runs that converged in each bin of the forecast probability, one panel per window."
     return Figure(name, title, text, finish(chart, title, caption(analysis, *parts)))
@@ -89,10 +106,13 @@ def _score_rows(evaluation: Evaluation, score: str) -> Rows:
 def _panel(evaluation: Evaluation, rows: Rows, title: str, domain: list[float] | None, chance: float | None) -> Any:
     names = sorted(evaluation.predictors, key=lambda name: name != PRIMARY)
     colours = [PREDICTOR_COLOURS[i % len(PREDICTOR_COLOURS)] for i in range(len(names))]
+    shapes = [PREDICTOR_SHAPES[i % len(PREDICTOR_SHAPES)] for i in range(len(names))]
     order = [_window_label(window) for window in evaluation.windows]
     split = "split(datum.label, '|')"
     axis = alt.Axis(labelExpr=split, labelAngle=0, labelLineHeight=14)
-    x = alt.X("window:N", sort=order, scale=alt.Scale(domain=order), title="window, share of the budget", axis=axis)
+    x = alt.X(
+        "window:N", sort=order, scale=alt.Scale(domain=order), title="window, share of the budget (step)", axis=axis
+    )
     scale = alt.Scale(domain=domain) if domain is not None else alt.Scale(zero=True)
     base = alt.Chart(data(rows)).encode(
         x=x,
@@ -104,18 +124,26 @@ def _panel(evaluation: Evaluation, rows: Rows, title: str, domain: list[float] |
         .mark_rule(strokeWidth=1.5)
         .encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
     )
-    points = base.mark_circle(size=60, opacity=1).encode(
-        y=alt.Y("value:Q", title=title, scale=scale), tooltip=["predictor:N", "value:Q", "low:Q", "high:Q"]
+    points = base.mark_point(size=55, opacity=1, filled=True).encode(
+        shape=alt.Shape("predictor:N", sort=names, scale=alt.Scale(domain=names, range=shapes), title="predictor"),
+        y=alt.Y("value:Q", title=title, scale=scale),
+        tooltip=["predictor:N", "value:Q", "low:Q", "high:Q"],
     )
     layers = [bars, points]
     if chance is not None:
         rule = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], color=GREY).encode(y=alt.datum(chance))
         layers.insert(0, rule)
-    return alt.layer(*layers).properties(width=max(150, 85 * len(order)), height=260)
+    return alt.layer(*layers).properties(width=max(150, 95 * len(order)), height=260)
 
 
 def _window_label(window: WindowEvaluation) -> str:
-    return f"{window.fraction:.3g}|n={window.num_scored}"
+    return f"{window_text(window)}|n={window.num_scored}"
+
+
+def _nothing(evaluation: Evaluation) -> str:
+    """Why no window was scored."""
+    problems = dict.fromkeys(f"Window {window_text(w)}: {w.problem}." for w in evaluation.windows if w.problem)
+    return " ".join(problems) or "No run was at risk at the end of any window."
 
 
 def _bin_rows(window: WindowEvaluation) -> Rows:
@@ -123,8 +151,7 @@ def _bin_rows(window: WindowEvaluation) -> Rows:
     if not len(probability_N):
         return []
     scores = window.scores[PRIMARY]
-    label = f"{window.fraction:.3g} of budget, n={window.num_scored}, slope {scores.calibration_slope.value:.2f}"
-    label = label.replace("nan", "n/a")
+    label = f"{window_text(window)}, n={window.num_scored}|slope {scores.calibration_slope.text()}"
     rows: Rows = [{"window": label, "kind": "line", "forecast": end, "share": end} for end in (0, 1)]
     bin_N = equal_mass_bins(probability_N, bins=10)
     for b in np.unique(bin_N):

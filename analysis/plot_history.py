@@ -1,4 +1,4 @@
-"""Figures of what happened: learning curves, incidence, times to convergence, progress of attention."""
+"""Figures of what happened: learning curves, incidence, times to convergence."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
-from analysis.outcomes import CENSORED, CONVERGED, KINDS
+from analysis.outcomes import CONVERGED, KINDS
 from analysis.plot_style import (
     BROKEN_LABEL,
     GREY,
+    LINE_END,
     OUTCOME_COLOURS,
     Figure,
     Rows,
@@ -21,22 +22,16 @@ from analysis.plot_style import (
     finish,
     number,
     outcome_colour,
+    outcome_dash,
 )
 from analysis.settings import members
-from analysis.statistics.strongest_head import HEAD_METRIC
 from pipeline.history import Floats
 
 if TYPE_CHECKING:
     from analysis.analyse import Analysis
+    from analysis.setting_summary import SettingSummary
 
 MOST_FACETS, MOST_LINES, MOST_LINES_PER_FACET, MOST_POINTS = 12, 800, 200, 120
-# The head that says most: attention sharpens, so the lowest entropy; the scores grow.
-FAMILIES = {
-    "attention_entropy": (np.fmin, "attention entropy, lowest head"),
-    "previous_token_score": (np.fmax, "previous-token score, highest head"),
-    "induction_score": (np.fmax, "induction score, highest head"),
-    "gd_alignment": (np.fmax, "alignment with gradient descent"),
-}
 
 
 def learning_curves(analysis: Analysis) -> Figure:
@@ -55,11 +50,13 @@ def learning_curves(analysis: Analysis) -> Figure:
     base = alt.Chart().encode(x=x, y=y, color=colour)
     thin = base.transform_filter("datum.run != null").mark_line(clip=True, strokeWidth=0.8, opacity=0.35)
     thick = base.transform_filter("datum.run == null").mark_line(clip=True, strokeWidth=2.5)
-    threshold = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], color=GREY).encode(y=alt.datum(_threshold(analysis)))
+    threshold = alt.Chart(data([{}])).mark_rule(strokeWidth=1.2, color=GREY).encode(y=alt.datum(_threshold(analysis)))
+    thick = thick.encode(strokeDash=outcome_dash(analysis.outcomes.kind_R.tolist()))
     layered = alt.layer(thin.encode(detail="run:N"), threshold, thick, data=data(lines + medians))
     num_lines = len({(row["setting"], row["run"]) for row in lines})
     parts = [
-        "Thin: runs; thick: median of the runs with that outcome; dashed: the threshold of the criterion.",
+        "Thin: runs; thick: median of the runs with that outcome still training, so that late in training it rests on "
+        "few; grey: the threshold of the criterion.",
         f"{num_lines} of {len(analysis.history.runs)} runs drawn, evenly sampled."
         if num_lines < len(analysis.history.runs)
         else "",
@@ -92,11 +89,13 @@ def converged_fraction(analysis: Analysis) -> Figure:
     band = base.mark_area(opacity=0.2, interpolate="step-after").encode(
         y=alt.Y("low:Q", title="share of runs"), y2="high:Q"
     )
-    line = base.mark_line(strokeWidth=2, interpolate="step-after").encode(y=y)
+    line = base.mark_line(strokeWidth=2, interpolate="step-after")
+    line = line.encode(y=y, strokeDash=outcome_dash(("converged", "diverged")))
     layered = alt.layer(band.transform_filter("isValid(datum.low)"), line, data=data(rows))
     parts = [
         f"Converged: {analysis.outcomes.criterion}. Aalen-Johansen, divergence competing; "
-        "band: 95%, init seeds resampled.",
+        f"band: 95%, resampled: {'; '.join(dict.fromkeys(analysis.incidence[s].unit for s in shown))}; "
+        "Wilson's where all resamples agree.",
         _settings_note(analysis, shown),
     ]
     chart = finish(_by_setting(layered, analysis, shown), title, caption(analysis, *parts))
@@ -133,7 +132,7 @@ def times_to_convergence(analysis: Analysis) -> Figure:
     bubbles = alt.Chart(data(rows)).mark_circle(color=blue, opacity=0.6)
     bubbles = bubbles.encode(x=x, y=y, size=size, tooltip=["after:Q", "by:Q", "runs:Q"])
     half = alt.Chart(data(halves)).mark_tick(color="black", thickness=3, height=22, orient="vertical").encode(x=x, y=y)
-    chart = (half + bubbles if halves else bubbles).properties(width=560, height=alt.Step(30))
+    chart = (bubbles + half if halves else bubbles).properties(width=560, height=alt.Step(30))
     parts = [
         "Each circle: runs that converged between the evaluation before and this one (interval-censored).",
         "Black: step by which half of all runs of the setting had converged.",
@@ -143,73 +142,6 @@ def times_to_convergence(analysis: Analysis) -> Figure:
         name, title, "Number of runs by step of convergence, one row per setting.",
         finish(chart, title, caption(analysis, *parts)),
     )  # fmt: skip
-
-
-def attention_progress(analysis: Analysis) -> Figure:
-    """Median and middle half of the attention metrics over steps, by outcome, all settings together."""
-    name, title = "attention_progress", "Progress of attention by outcome"
-    families = [family for family in FAMILIES if _family_metrics(analysis, family)]
-    rows = [row for family in families for row in _progress_rows(analysis, family)]
-    if not rows:
-        return Figure(name, title, "No attention metric was recorded.", None)
-    x = alt.X(
-        "step:Q",
-        title="step (log)",
-        scale=alt.Scale(type="symlog", constant=10),
-        axis=alt.Axis(values=_log_ticks(analysis)),
-    )
-    colour = outcome_colour({row["outcome"] for row in rows})
-    panels = [
-        _progress_panel(data([row for row in rows if row["family"] == f]), FAMILIES[f][1], x, colour) for f in families
-    ]
-    chart = alt.hconcat(*panels, spacing=24)
-    parts = [
-        "Line: median; band: middle half of the runs. All settings pooled, so differences between outcomes may also be "
-        "differences between settings. Every run counts to its end, converged or not; censored runs are left out.",
-        "Step axis linear up to 10, logarithmic beyond.",
-    ]
-    return Figure(
-        name, title, "Attention metrics over steps: median and middle half of the runs of each outcome.",
-        finish(chart, title, caption(analysis, *parts)),
-    )  # fmt: skip
-
-
-def _progress_panel(values: Any, title: str, x: alt.X, colour: alt.Color) -> Any:
-    base = alt.Chart().encode(x=x, color=colour)
-    band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=title), y2="high:Q")
-    line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=14)).encode(
-        y=alt.Y("median:Q", title=title, scale=alt.Scale(zero=False))
-    )
-    return alt.layer(band, line, data=values).properties(width=250, height=220)
-
-
-def _progress_rows(analysis: Analysis, family: str) -> Rows:
-    pick, _ = FAMILIES[family]
-    extreme_RT = pick.reduce([analysis.history.values[m] for m in _family_metrics(analysis, family)], axis=0)
-    rows: Rows = []
-    for kind in KINDS:
-        kind_RT = extreme_RT[analysis.outcomes.is_kind_R(kind)]
-        if kind == CENSORED or not len(kind_RT):
-            continue
-        for t in np.flatnonzero(~np.all(np.isnan(kind_RT), axis=0)):
-            low, median, high = np.nanquantile(kind_RT[:, t], [0.25, 0.5, 0.75])
-            step = int(analysis.history.steps_T[t])
-            shared = {"family": family, "outcome": kind, "step": step}
-            rows.append(shared | {"low": number(low), "median": number(median), "high": number(high)})
-    return rows
-
-
-def _family_metrics(analysis: Analysis, family: str) -> list[str]:
-    def belongs(metric: str) -> bool:
-        match = HEAD_METRIC.fullmatch(metric)
-        return metric == family or (match is not None and match["base"] == family)
-
-    values = analysis.history.values
-    return [metric for metric in sorted(values) if belongs(metric) and not np.all(np.isnan(values[metric]))]
-
-
-def _log_ticks(analysis: Analysis) -> list[int]:
-    return [0, *(10**k for k in range(1, 9) if 10**k <= analysis.history.budget)]
 
 
 def _curve_rows(analysis: Analysis, shown: list[str]) -> tuple[Rows, Rows]:
@@ -273,7 +205,13 @@ def _by_setting(layered: Any, analysis: Analysis, shown: list[str]) -> Any:
 
 
 def _labels(analysis: Analysis) -> dict[str, str]:
-    return {setting.setting_id: broken(setting.label) for setting in analysis.settings}
+    return {s.setting_id: broken(f"{s.label}{LINE_END}{_counts_text(s)}") for s in analysis.settings}
+
+
+def _counts_text(setting: SettingSummary) -> str:
+    """`n=96: 63 converged, 33 unconverged`."""
+    counts = (setting.num_converged, setting.num_diverged, setting.num_unconverged, setting.num_censored)
+    return f"n={setting.num_runs}: " + ", ".join(f"{n} {kind}" for n, kind in zip(counts, KINDS, strict=True) if n)
 
 
 def _counted(setting: Any) -> str:

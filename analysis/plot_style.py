@@ -15,10 +15,14 @@ from analysis.summary import describe_provenance
 
 if TYPE_CHECKING:
     from analysis.analyse import Analysis
+    from analysis.evaluation import Evaluation, WindowEvaluation
 
 # Okabe and Ito (2008), told apart under the common forms of colour blindness; grey for what is unknown.
 OUTCOME_COLOURS = dict(zip(KINDS, ("#0072B2", "#CC3377", "#E69F00", "#999999"), strict=True))
-PREDICTOR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+OUTCOME_DASHES = dict(zip(KINDS, ([1, 0], [7, 3], [3, 2], [1, 3]), strict=True))
+# Predictors share no colour with outcomes, and have a shape each; the primary one comes first.
+PREDICTOR_COLOURS = ("#000000", "#009E73", "#D55E00", "#56B4E9", "#8C5FBF", "#8A6D00", "#777777")
+PREDICTOR_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 GREY = "#666666"
 FONT = "Helvetica, Arial, sans-serif"
 CAPTION_COLUMNS = 125
@@ -45,7 +49,7 @@ class Figure:
 
 def caption(analysis: Analysis, *parts: str) -> list[str]:
     """The lines under a figure's title: sweep, runs, commit, then what is particular to the figure."""
-    facts = f"{analysis.history.name}: {len(analysis.history.runs)} runs, {describe_provenance(analysis)}."
+    facts = f"{analysis.history.name}: {len(analysis.history.runs)} runs, {describe_provenance(analysis.provenance)}."
     return textwrap.wrap(" ".join([facts, *(part for part in parts if part)]), CAPTION_COLUMNS, break_on_hyphens=False)
 
 
@@ -72,12 +76,34 @@ def outcome_colour(kinds: Iterable[str]) -> alt.Color:
     """Colour by outcome, with a legend of the kinds that occur."""
     present = [kind for kind in KINDS if kind in set(kinds)]
     scale = alt.Scale(domain=present, range=[OUTCOME_COLOURS[kind] for kind in present])
-    return alt.Color("outcome:N", scale=scale, title="outcome", legend=alt.Legend(orient="right", symbolOpacity=1))
+    return alt.Color("outcome:N", scale=scale, title="outcome", legend=_line_legend())
+
+
+def outcome_dash(kinds: Iterable[str]) -> alt.StrokeDash:
+    """Dash by outcome, in one legend with the colour."""
+    present = [kind for kind in KINDS if kind in set(kinds)]
+    scale = alt.Scale(domain=present, range=[OUTCOME_DASHES[kind] for kind in present])
+    return alt.StrokeDash("outcome:N", scale=scale, title="outcome", legend=_line_legend())
+
+
+def _line_legend() -> alt.Legend:
+    return alt.Legend(orient="right", symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2.5, symbolSize=300)
+
+
+def windows_text(evaluation: Evaluation) -> str:
+    """The windows as shares of the budget and steps, `0.05 (70), 0.1 (140)`."""
+    return ", ".join(window_text(window) for window in evaluation.windows)
+
+
+def window_text(window: WindowEvaluation) -> str:
+    """A window as share and step, `0.05 (70)`."""
+    return f"{window.fraction:.3g} ({window.last_step})"
 
 
 def broken(label: str) -> str:
     """The label with LINE_END where it must break to fit a panel; shown as lines by BROKEN_LABEL."""
-    return LINE_END.join(textwrap.wrap(label, LABEL_COLUMNS)) or label
+    lines = [line for part in label.split(LINE_END) for line in textwrap.wrap(part, LABEL_COLUMNS)]
+    return LINE_END.join(lines) or label
 
 
 def number(value: float) -> float | None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import altair as alt
 import vl_convert
 
+from analysis.plot_attention import attention_progress
 from analysis.plot_forecasts import calibration, forecast_quality
-from analysis.plot_history import attention_progress, converged_fraction, learning_curves, times_to_convergence
+from analysis.plot_history import converged_fraction, learning_curves, times_to_convergence
 from analysis.plot_style import Figure
 
 if TYPE_CHECKING:

@@ -14,11 +14,12 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from analysis.evaluation import Scores, WindowEvaluation
+from analysis.evaluation import Evaluation, WindowEvaluation
 from analysis.intervals import short
 from analysis.plot_style import Figure
 from analysis.plots import VEGA_LITE, figures, specification, svg_to_png, to_svg
-from analysis.summary import describe_window
+from analysis.setting_summary import describe_intervals
+from analysis.summary import describe_evaluation, describe_forks, describe_window, score_text
 
 if TYPE_CHECKING:
     from analysis.analyse import Analysis
@@ -38,9 +39,9 @@ SCORE_COLUMNS = {
     "auroc_pooled": "AUROC pooled",
     "brier": "Brier",
     "brier_skill": "Brier skill",
-    "calibration_error": "ECE",
     "calibration_slope": "slope",
     "calibration_intercept": "intercept",
+    "calibration_error": "ECE (biased up)",
 }
 
 
@@ -97,10 +98,9 @@ def render_html(analysis: Analysis, drawn: list[DrawnFigure], *, interactive: bo
         facts=sweep_facts(analysis),
         settings=analysis.settings,
         half_by=[short(s.half_by, 0) for s in analysis.settings],
-        is_estimated=any(s.is_estimated for s in analysis.settings),
-        held_out="" if evaluation is None else evaluation.held_out,
-        bootstrap=0 if evaluation is None else evaluation.bootstrap,
-        windows=[] if evaluation is None else [_window_table(w, evaluation.predictors) for w in evaluation.windows],
+        settings_note=" ".join(describe_intervals(analysis.settings)),
+        forecasts_note="" if evaluation is None else " ".join(describe_evaluation(evaluation)),
+        windows=[] if evaluation is None else [_window_table(evaluation, window) for window in evaluation.windows],
         problem=analysis.problem,
         score_columns=list(SCORE_COLUMNS.values()),
         figures=drawn,
@@ -123,6 +123,8 @@ def sweep_facts(analysis: Analysis) -> dict[str, str]:
             f"{outcomes.count(kind)} {kind}" for kind in ("converged", "diverged", "unconverged", "censored")
         ),
     }
+    if describe_forks(history):
+        facts["forks"] = describe_forks(history)
     return facts | _flat(analysis.provenance)
 
 
@@ -137,15 +139,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _window_table(window: WindowEvaluation, predictors: tuple[str, ...]) -> dict[str, Any]:
+def _window_table(evaluation: Evaluation, window: WindowEvaluation) -> dict[str, Any]:
     return {
         "description": describe_window(window),
-        "rows": [(name, _score_texts(window.scores[name])) for name in predictors],
+        "rows": [
+            (name, [score_text(evaluation, window, name, column) for column in SCORE_COLUMNS])
+            for name in evaluation.predictors
+        ],
     }
-
-
-def _score_texts(scores: Scores) -> list[str]:
-    return [getattr(scores, column).text() for column in SCORE_COLUMNS]
 
 
 def _in_script(specification: str) -> Any:

@@ -3,106 +3,140 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
-from analysis.evaluation import Evaluation, WindowEvaluation
+import numpy as np
+
+from analysis.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.intervals import short
-
-if TYPE_CHECKING:
-    from analysis.analyse import Analysis, SettingSummary
+from analysis.outcomes import KINDS, Outcomes
+from analysis.scoring import LOSS_BASELINE
+from analysis.setting_summary import SettingSummary, describe_intervals
+from pipeline.history import History
 
 WIDTH = 100
-LABEL_WIDTH = 38
+LABEL_WIDTH = 30
+OF_FITTED = "Intervals are of these fitted forecasts; variation from training them is not included."
 
 
-def summary_text(analysis: Analysis) -> str:
+def summary_text(
+    history: History,
+    outcomes: Outcomes,
+    settings: tuple[SettingSummary, ...],
+    evaluation: Evaluation | None,
+    problem: str,
+    provenance: Mapping[str, Any],
+) -> str:
     """Sweep, one line per setting, and one table per window; every undefined figure reads `n/a`."""
-    lines = [*_head(analysis), "", *_setting_lines(analysis), ""]
-    if analysis.evaluation is None:
-        lines += _wrap(f"No forecasts: {analysis.problem}")
-    else:
-        lines += _forecast_lines(analysis.evaluation)
+    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in KINDS)
+    lines = [
+        *_wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
+        *_wrap(f"converged means {outcomes.criterion}; budget {history.budget} steps"),
+        *(_wrap(describe_forks(history)) if describe_forks(history) else []),
+        *_wrap(describe_provenance(provenance)),
+        "",
+        *_setting_lines(settings),
+        "",
+    ]
+    lines += _wrap(f"No forecasts: {problem}") if evaluation is None else _forecast_lines(evaluation)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def describe_provenance(analysis: Analysis) -> str:
-    """`sweep_id abc, commit 1234567`, as far as known; a commit is cut to 12 characters."""
-    parts = []
-    if analysis.provenance.get("sweep_id"):
-        parts.append(f"sweep_id {analysis.provenance['sweep_id']}")
-    parts.append(f"commit {str(analysis.provenance.get('git_commit') or 'unknown')[:12]}")
-    return ", ".join(parts)
+def describe_provenance(provenance: Mapping[str, Any]) -> str:
+    """`sweep_id abc, commit 0123...-dirty`, as far as known, the commit whole."""
+    sweep_id = [f"sweep_id {provenance['sweep_id']}"] if provenance.get("sweep_id") else []
+    return ", ".join([*sweep_id, f"commit {provenance.get('git_commit') or 'unknown'}"])
 
 
-def _head(analysis: Analysis) -> list[str]:
-    counts = ", ".join(
-        f"{analysis.outcomes.count(kind)} {kind}" for kind in ("converged", "diverged", "unconverged", "censored")
-    )
-    num_runs, num_settings = len(analysis.history.runs), len(analysis.settings)
+def describe_forks(history: History) -> str:
+    """How many runs are forks, and made at which steps; empty without forks."""
+    steps = [run.fork_step for run in history.runs if run.fork_step is not None]
+    if not steps:
+        return ""
+    return f"{len(steps)} run(s) are forks, made at step(s) {', '.join(map(str, sorted(set(steps))))}"
+
+
+def describe_evaluation(evaluation: Evaluation) -> list[str]:
+    """Sentences on how the forecasts were made and scored, for the summary and the report alike."""
     return [
-        *_wrap(f"{analysis.history.name}: {num_runs} run(s) of {num_settings} setting(s), {counts}"),
-        *_wrap(f"converged means {analysis.outcomes.criterion}; budget {analysis.history.budget} steps"),
-        *_wrap(describe_provenance(analysis)),
+        f"Predictors see the window alone and are fitted on other seeds: {evaluation.held_out}.",
+        *(f"Note: {sentence}." for sentence in evaluation.shared),
+        f"In brackets: 95% over {evaluation.bootstrap} resamples of {evaluation.unit}.",
+        OF_FITTED,
+        "AUROC counts pairs inside a fold; 'in setting' also inside a setting, weighted by number of pairs.",
+        f"Skill: share of the Brier score of {evaluation.reference} that is saved.",
+        "Slope: of the calibration line, 1 is perfect.",
     ]
 
 
-def _setting_lines(analysis: Analysis) -> list[str]:
-    header = (
-        f"{'setting':<{LABEL_WIDTH}} {'runs':>5}  {'converged':<18}{'diverged':>8} {'censored':>8} {'half by step':>13}"
+def describe_window(window: WindowEvaluation) -> str:
+    """What the figures of a window rest on: runs at risk, outcomes, settings, pairs; or why there are none."""
+    head = f"window {window.fraction:.3g} (to step {window.last_step}): {window.num_at_risk} at risk"
+    if window.num_not_started:
+        head += f" ({window.num_not_started} not yet started: forks made later)"
+    if window.problem:
+        return f"{head}. n/a: {window.problem}"
+    unscored = f", {window.num_unscored_folds} fold(s) without training runs" if window.num_unscored_folds else ""
+    return (
+        f"{head}, {window.num_scored} scored, {window.num_converged} converge (base rate {short(window.base_rate)}), "
+        f"{window.num_diverged} diverge; {window.num_settings} settings, {window.num_mixed_settings} mixed; "
+        f"{window.pairs_within} pairs in settings, {window.pairs_pooled} in all{unscored}"
     )
-    lines = [header, *(line for setting in analysis.settings for line in _setting_rows(setting))]
-    lines += _wrap("In brackets: 95% Wilson intervals. Half by step: when half of the runs had converged.")
-    if any(setting.is_estimated for setting in analysis.settings):
-        lines += _wrap("*: some runs are censored; Aalen-Johansen estimate with a bootstrap band over init seeds.")
-    return lines
+
+
+def score_text(evaluation: Evaluation, window: WindowEvaluation, predictor: str, score: str) -> str:
+    """One figure with its interval; a dash where a baseline would be held against itself."""
+    if (score, predictor) in (("auroc_gain", LOSS_BASELINE), ("brier_skill", evaluation.reference)):
+        return "-"
+    estimate = getattr(window.scores[predictor], score)
+    return short(estimate.value) if score == "calibration_error" else str(estimate.text())
+
+
+def _setting_lines(settings: tuple[SettingSummary, ...]) -> list[str]:
+    header = (
+        f"{'setting':<{LABEL_WIDTH}} {'runs':>5}  {'converged':<28}{'diverged':>8} {'censored':>8} {'half by step':>13}"
+    )
+    rows = [line for setting in settings for line in _setting_rows(setting)]
+    return [header, *rows, *_wrap(" ".join(describe_intervals(settings)))]
 
 
 def _setting_rows(setting: SettingSummary) -> list[str]:
     """One line, and further ones where the label is too long for its column: settings must stay tellable apart."""
-    share = setting.converged.text() + ("*" if setting.is_estimated else "")
     first, *rest = textwrap.wrap(setting.label, LABEL_WIDTH, subsequent_indent="  ") or [""]
-    figures = f"{setting.num_runs:>5}  {share:<18}{setting.num_diverged:>8} {setting.num_censored:>8}"
+    figures = f"{setting.num_runs:>5}  {setting.share_text():<28}{setting.num_diverged:>8} {setting.num_censored:>8}"
     return [f"{first:<{LABEL_WIDTH}} {figures} {short(setting.half_by, 0):>13}", *rest]
 
 
 def _forecast_lines(evaluation: Evaluation) -> list[str]:
-    lines = _wrap(
-        f"Forecasts of convergence by the budget, on held-out seeds ({evaluation.held_out}). In brackets: 95% over "
-        f"{evaluation.bootstrap} resamples of init seeds. AUROC counts pairs inside a fold; 'in setting' also inside "
-        "a setting, weighted by number of pairs. Skill: Brier score saved against hyperparameters_only."
-    )
+    lines = _wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)))
     for window in evaluation.windows:
-        lines += ["", *_wrap(describe_window(window)), _row("", "AUROC in setting", "AUROC", "Brier", "skill", "ECE")]
-        lines += [_predictor_line(window, name) for name in evaluation.predictors]
+        lines += ["", *_wrap(describe_window(window)), _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")]
+        lines += [_predictor_line(evaluation, window, name) for name in evaluation.predictors]
+        if {PRIMARY, LOSS_BASELINE} <= set(evaluation.predictors):
+            lines.append(f"  AUROC in setting, {PRIMARY} less {LOSS_BASELINE}: {_gain_text(window)}")
     return lines
 
 
-def describe_window(window: WindowEvaluation) -> str:
-    """What the figures of a window rest on: runs at risk, outcomes, settings, pairs."""
-    unscored = f", {window.num_unscored_folds} fold(s) without training runs" if window.num_unscored_folds else ""
-    return (
-        f"window {window.fraction:.3g} (to step {window.last_step}): {window.num_at_risk} at risk, "
-        f"{window.num_censored} of them censored and left out; {window.num_scored} scored, "
-        f"{window.num_converged} converge (base rate {short(window.base_rate)}), {window.num_diverged} diverge; "
-        f"{window.num_settings} settings, {window.num_mixed_settings} mixed; {window.pairs_within} pairs in settings, "
-        f"{window.pairs_pooled} in all{unscored}"
-    )
+def _gain_text(window: WindowEvaluation) -> str:
+    gain = window.scores[PRIMARY].auroc_gain
+    return ("+" if np.isfinite(gain.value) and gain.value >= 0 else "") + gain.text()
 
 
-def _predictor_line(window: WindowEvaluation, name: str) -> str:
+def _predictor_line(evaluation: Evaluation, window: WindowEvaluation, name: str) -> str:
     scores = window.scores[name]
     return _row(
         name,
         scores.auroc_within.text(),
-        scores.auroc_pooled.text(),
-        scores.brier.text(),
-        scores.brier_skill.text(),
-        short(scores.calibration_error.value),
+        short(scores.auroc_pooled.value),
+        short(scores.brier.value),
+        score_text(evaluation, window, name, "brier_skill"),
+        scores.calibration_slope.text(),
     )
 
 
-def _row(name: str, within: str, pooled: str, brier: str, skill: str, error: str) -> str:
-    return f"  {name:<22.22}{within:<18}{pooled:<17}{brier:<17}{skill:<19}{error:>5}"
+def _row(name: str, within: str, pooled: str, brier: str, skill: str, slope: str) -> str:
+    return f"  {name:<21.21}{within:<17}{pooled:<6}{brier:<6}{skill:<23}{slope}"
 
 
 def _wrap(text: str) -> list[str]:

@@ -56,7 +56,7 @@ def unfinished(store: SweepStore) -> list[str]:
         if record is None:
             return False
         ends = [record.ends.get(run_id) for run_id in pack["run_ids"]]
-        return all(end is not None and (end.reason != "budget" or end.step >= plan["budget"]) for end in ends)
+        return all(end is not None and not end.is_continued_to(plan["budget"]) for end in ends)
 
     return [pack["pack_id"] for pack in plan["packs"] if not is_over(pack)]
 
@@ -64,6 +64,8 @@ def unfinished(store: SweepStore) -> list[str]:
 def launch_inline(store: SweepStore, pack_ids: Sequence[str], on_progress: OnProgress) -> Launched:
     """Run packs in this process, one after another; raises what a pack raises."""
     for pack_id in pack_ids:
+        if store.stop_file.exists():
+            break
         run_pack(store.folder, pack_id, lambda progress, pack_id=pack_id: on_progress(pack_id, progress))  # type: ignore[misc]
     return Launched({})
 
@@ -119,7 +121,8 @@ def connect(address: str | None) -> tuple[Any, Any]:
 
     if not ray.is_initialized():
         ray.init(
-            address=address,
+            # "local": without it Ray would join whatever cluster this machine knows of.
+            address=address or "local",
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from pipeline.models.base import ParameterSpec
+from pipeline.products import ALIGNMENT_BYTES
 from pipeline.streams import Draws, stream_key
 
-# Batched products of arrays off such boundaries were seen to round differently by slot.
-_ALIGNMENT_BYTES = 64
 _TRUNCATION = 2.0
 
 
@@ -27,14 +26,14 @@ class Layout:
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        unit = _ALIGNMENT_BYTES // self.dtype.itemsize
+        unit = ALIGNMENT_BYTES // self.dtype.itemsize
         sizes = [math.ceil(spec.rows * spec.columns / unit) * unit for spec in self.specs]
         return tuple(sum(sizes[:index]) for index in range(len(sizes) + 1))
 
     @property
     def row_width(self) -> int:
         # Twice the boundary, so that no row leaves a remainder to the scalar loops behind 512-bit vectors.
-        unit = 2 * _ALIGNMENT_BYTES // self.dtype.itemsize
+        unit = 2 * ALIGNMENT_BYTES // self.dtype.itemsize
         return math.ceil(self.offsets[-1] / unit) * unit
 
     @property

@@ -78,25 +78,29 @@ class PackModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.configs, self.width, self.protocol = dict(configs), width, protocol
         self.recorder, self.first_state = recorder, first_state
-        self.waiting = [run for run in configs if run not in recorder.ends and run not in recorder.record.active]
+        over = recorder.ends.keys() - recorder.continued.keys()
+        self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
         self.occupants: list[str | None] = [None] * width
         self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
+        shown = {run_id: seen(run_id, rows, protocol) for run_id, rows in recorder.rows.items()}
+        self.converged |= {run_id for run_id, prefix in shown.items() if prefix.converged_index is not None}
 
     @property
     def is_done(self) -> bool:
         return not self.waiting and not any(self.occupants)
 
     def progress(self) -> Progress:
-        ends = self.recorder.ends.values()
         budget = self.protocol.budget
-        in_progress = [budget - rows.steps[-1] for rows in self.recorder.rows.values() if rows.steps]
+        ends = [end for end in self.recorder.ends.values() if not end.is_continued_to(budget)]
+        steps = {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
+        unfinished = [run_id for run_id in self.occupants if run_id is not None] + self.waiting
         return Progress(
             num_runs=len(self.configs),
             num_done=len(ends),
             num_converged=len(self.converged),
             num_diverged=sum(end.reason == "diverged" for end in ends),
             run_steps=self.recorder.run_steps,
-            steps_left=len(self.waiting) * budget + sum(in_progress),
+            steps_left=sum(budget - steps.get(run_id, 0) for run_id in unfinished),
         )
 
     def configure_optimizers(self) -> None:
@@ -124,6 +128,8 @@ class PackModule(lightning.LightningModule):
             if occupant is None and self.waiting:
                 run_id = self.waiting.pop(0)
                 config = self.configs[run_id]
+                if run_id in self.recorder.continued:
+                    self.recorder.reopen(run_id)
                 self.block.place(slot, config, self.first_state(run_id, config, self.block))
                 self.occupants[slot] = run_id
 
@@ -146,8 +152,8 @@ class PackModule(lightning.LightningModule):
         grid, steps_S = self.protocol.grid, self._steps()
         occupied_S = self._occupied()
         finite_S = self.block.is_finite()
-        # A run that left the finite numbers is looked at wherever it stands: its last row shows it.
-        eval_S = occupied_S & (np.isin(steps_S, grid.eval_steps_T) | ~finite_S)
+        eval_S = occupied_S & np.isin(steps_S, grid.eval_steps_T)
+        # A run that left the finite numbers is probed wherever it stands: its last row shows it.
         probe_S = occupied_S & (np.isin(steps_S, grid.probe_steps_T) | ~finite_S)
         self._record(eval_S, probe_S)
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
@@ -168,10 +174,10 @@ class PackModule(lightning.LightningModule):
             self.converged.add(run_id)
         if not is_finite:
             return "diverged"
-        if self._steps()[slot] >= self.protocol.budget:
-            return "budget"
         rule = self.protocol.stopping
-        return rule.reason if shown is not None and rule.should_stop(shown) else None
+        if shown is not None and rule.should_stop(shown):
+            return rule.reason
+        return "budget" if self._steps()[slot] >= self.protocol.budget else None
 
     def _occupied(self) -> Mask:
         return np.array([occupant is not None for occupant in self.occupants])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from pipeline.storage import (
     write_file,
 )
 
-_KEPT_GENERATIONS = 2
+_READ_TRIES = 3
 
 
 class StoreError(Exception):
@@ -45,6 +45,10 @@ class Ended:
     step: int
     weights_sha256: str
     is_converged: bool
+
+    def is_continued_to(self, budget: int) -> bool:
+        """Whether the run goes on under this budget, having ended at a smaller one."""
+        return self.reason == "budget" and self.step < budget
 
 
 @dataclass(frozen=True)
@@ -152,33 +156,55 @@ class PackStore:
         return sorted(found, key=lambda record: record.order, reverse=True)
 
     def newest(self) -> Record | None:
-        """The newest record all of whose files are whole; None if there is none."""
-        return next((record for record in self.records() if self.is_whole(record)), None)
+        """The newest record all of whose files are whole; None if nothing was ever committed.
 
-    def is_whole(self, record: Record) -> bool:
+        Raises StoreError, naming what is damaged, if there are records and none is whole: then a person must decide.
+        """
+        # A writer may remove an old generation while we read it: look again.
+        for _ in range(_READ_TRIES):
+            records = self.records()
+            problems = []
+            for record in records:
+                problem = self._damage(record)
+                if problem is None:
+                    return record
+                problems.append(problem)
+            if not records and not any(self.folder.glob("*.record.json")):
+                return None
+        damage = problems[0] if problems else f"{self.folder}: no commit record can be read"
+        raise StoreError(f"{damage}; no generation of this pack is whole: restore the file, or move the folder away")
+
+    def _damage(self, record: Record) -> str | None:
         try:
             for entry in record.files():
                 read_file(self.folder / entry.name, entry.sha256)
-        except CorruptFileError:
-            return False
-        return True
+        except CorruptFileError as error:
+            return str(error)
+        return None
 
     def write(self, attempt: int, sequence: int, kind: str, content: bytes) -> FileEntry:
         name = f"{attempt:04d}-{sequence:06d}.{kind}.parquet"
-        return FileEntry(name, write_file(self.folder / name, content))
+        try:
+            return FileEntry(name, write_file(self.folder / name, content))
+        except FileNotFoundError:
+            # A later attempt clears away what earlier ones left, this file among it.
+            self._refuse_if_fenced(attempt)
+            raise
 
     def commit(self, record: Record) -> None:
         """Make `record` true. Raises FencedError if a later attempt was claimed; then nothing has changed."""
-        if self.newest_attempt() > record.attempt:
-            raise FencedError(f"pack {record.pack_id}: attempt {record.attempt} was superseded; it may not commit")
+        self._refuse_if_fenced(record.attempt)
         path = self.folder / f"{record.attempt:04d}-{record.sequence:06d}.record.json"
         write_file(path, seal(asdict(record)))
 
-    def remove_unnamed(self, attempt: int) -> None:
-        """Delete records and files, of this and earlier attempts, that none of the two newest whole records names."""
-        whole = [record for record in self.records() if self.is_whole(record)][:_KEPT_GENERATIONS]
-        kept = {f"{record.attempt:04d}-{record.sequence:06d}.record.json" for record in whole}
-        kept |= {entry.name for record in whole for entry in record.files()}
+    def _refuse_if_fenced(self, attempt: int) -> None:
+        if self.newest_attempt() > attempt:
+            raise FencedError(f"{self.folder}: attempt {attempt} was superseded; it may not commit")
+
+    def remove_unnamed(self, attempt: int, generations: Sequence[Record]) -> None:
+        """Delete records and files, of this and earlier attempts, that none of the given generations names."""
+        kept = {f"{record.attempt:04d}-{record.sequence:06d}.record.json" for record in generations}
+        kept |= {entry.name for record in generations for entry in record.files()}
         for number in range(1, attempt + 1):
             for path in (*self.folder.glob(f"{number:04d}-*"), *self.folder.glob(f".{number:04d}-*.tmp")):
                 if path.name not in kept:

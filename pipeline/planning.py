@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.identity import canonical_json, digest
+from pipeline.pack_store import StoreError
 from pipeline.runs import RunConfig
 from pipeline.spec import SweepSpec
 from pipeline.store import SweepStore
 
 # Names the arithmetic of block, models and optimisers: to be raised with any change of code that changes rounding.
-PROGRAM = "query-only.1"
+PROGRAM = "query-only.2"
 # Wide enough that Python's cost per operation fades, narrow enough for the caches (CPU) or the memory (GPU).
 _DEFAULT_WIDTH = {"cpu": 32, "cuda": 512}
 # So many times its width is a pack's list at most, when there are enough runs for all workers.
@@ -89,7 +90,7 @@ class Plan:
         return {run_id: self.runs[run_id] for run_id in pack.run_ids}
 
     def document(self) -> dict[str, Any]:
-        """The body of plan.json."""
+        """The body of the plan document."""
         grid = self.spec.time_grid
         return {
             "name": self.spec.name,
@@ -144,7 +145,7 @@ def _split(
 
 
 def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:
-    """The packs of a plan.json."""
+    """The packs of a plan document."""
     return tuple(Pack(tuple(p["run_ids"]), Numerics(**p["numerics"])) for p in document["packs"])
 
 
@@ -169,10 +170,14 @@ def expand(spec: SweepSpec) -> list[RunConfig]:
     if spec.fork is None:
         return spec.runs()
     store = SweepStore(Path(spec.fork.sweep))
-    runs = spec.runs(expand(stored_spec(store)))
+    parents = expand(stored_spec(store))
+    runs = spec.runs(parents)
     snapshots = store.snapshots()
+    starts = {config.run_id: 0 if config.lineage is None else config.lineage.step for config in parents}
     for parent in dict.fromkeys(run.lineage.parent for run in runs if run.lineage is not None):
         for step in spec.fork.steps:
+            if step < starts[parent]:
+                raise StoreError(f"{store.folder}: run {parent} is a fork itself and starts at step {starts[parent]}")
             # Step 0 needs no snapshot: it follows from the config.
             if step:
                 snapshots.require(parent, step)

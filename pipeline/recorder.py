@@ -37,16 +37,22 @@ class Recorder:
     """Collects what one attempt at a pack produces, and commits it to the pack's store.
 
     Opening it claims the attempt and starts from the newest whole record. `rows[run_id]` holds all rows of runs in
-    progress, recorded by this attempt or an earlier one.
+    progress and of those to be `continued`, recorded by this attempt or an earlier one. Those are the runs that ended
+    at a smaller budget: they count as ended until a slot takes them up again.
     """
 
-    def __init__(self, store: PackStore, sweep_id: str, pack_id: str) -> None:
+    def __init__(self, store: PackStore, sweep_id: str, pack_id: str, budget: int) -> None:
         self.store = store
         self.attempt = store.claim_attempt()
         newest = store.newest()
         self.record = newest or Record(sweep_id, pack_id, attempt=0, sequence=0)
-        store.remove_unnamed(self.attempt)
+        if newest is not None:
+            older = [record for record in store.records() if record.order < newest.order]
+            store.remove_unnamed(self.attempt, [newest, *older[:1]])
+        else:
+            store.remove_unnamed(self.attempt, [])
         self.ends = dict(self.record.ends)
+        self.continued = {run: end.step for run, end in self.ends.items() if end.is_continued_to(budget)}
         self.run_steps = self.record.run_steps
         self.rows = self._rows_in_progress()
         self._new: list[tuple[str, int, dict[str, float]]] = []
@@ -55,7 +61,7 @@ class Recorder:
         self._started = time.monotonic()
 
     def _rows_in_progress(self) -> dict[str, Rows]:
-        found: dict[str, Rows] = {run_id: Rows() for run_id in self.record.active}
+        found: dict[str, Rows] = {run_id: Rows() for run_id in (*self.record.active, *self.continued)}
         for entry in self.record.history if found else ():
             for row in self.store.table(entry).to_pylist():
                 run_id, step = row.pop("run_id"), row.pop("step")
@@ -97,7 +103,7 @@ class Recorder:
         self.rows.pop(run_id, None)
 
     def reopen(self, run_id: str) -> None:
-        """Take back the end of a run that a larger budget continues."""
+        """Take back the end of a run that a larger budget continues, now that it goes on."""
         del self.ends[run_id]
 
     @property
@@ -132,9 +138,9 @@ class Recorder:
         )
         self.store.commit(record)
         self._started = time.monotonic()
-        self.record = record
+        before, self.record = self.record, record
         self._new, self._entries, self._arrays = [], [], {}
-        self.store.remove_unnamed(self.attempt)
+        self.store.remove_unnamed(self.attempt, [record, before])
 
     def _table(self) -> pa.Table:
         names: Sequence[str] = list(dict.fromkeys(name for *_, metrics in self._new for name in metrics))

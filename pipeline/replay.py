@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.block import Block, RunState
 from pipeline.layout import Layout
+from pipeline.pack_store import StoreError
 from pipeline.planning import Pack, expand, packs_of, stored_spec
 from pipeline.probes import Probes
 from pipeline.recorder import arrays_sha256
@@ -50,7 +51,10 @@ class Replay:
         self.config = next(config for config in expand(spec) if config.run_id == run_id)
         self.block = Block(self.config, pack.numerics.width, prepare(pack))
         self.probes = Probes(self.block, spec.grid.probe_items)
-        self.eval_items = spec.grid.eval_items
+        first = 0 if self.config.lineage is None else self.config.lineage.step
+        if not first <= step <= spec.budget:
+            raise StoreError(f"run {run_id} has steps {first} to {spec.budget}; there is no step {step}")
+        self.eval_items, self.budget = spec.grid.eval_items, spec.budget
         snapshots = store.snapshots()
         self.recorded = snapshots.of(run_id)
         before = [known for known in self.recorded if known <= step]
@@ -67,6 +71,7 @@ class Replay:
 
     def advance_to(self, step: int) -> None:
         """Train up to `step`, stopping at every recorded state to compare. Raises ReplayError if one differs."""
+        assert step >= self.step
         for mark in sorted({*(known for known in self.recorded if self.step < known <= step), step}):
             if mark > self.step:
                 self.block.train(mark - self.step)
@@ -100,6 +105,8 @@ def replay(
     if first < 0 or last < first or every < 1:
         raise ValueError(f"steps must satisfy 0 <= from <= to and every >= 1, given {first}, {last}, {every}")
     again = Replay(store, run_id, first)
+    if last > again.budget:
+        raise ValueError(f"run {run_id} has a budget of {again.budget} steps; there is no step {last}")
     recorded = _recorded_rows(store, run_id)
     rows: dict[int, dict[str, float]] = {}
     states: dict[int, RunState] = {}

@@ -16,7 +16,7 @@ from pipeline.spec import SweepSpec, diff
 from pipeline.store import SweepStore
 
 # What may change between launches without touching what is done: more runs, a larger budget, other machinery.
-_FREE = ("description", "resources", "tracking")
+_FREE = ("description", "resources", "tracking", "fork.sweep")
 _EXTENDABLE = ("settings", "seeds")
 _PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
 
@@ -28,7 +28,7 @@ def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
     """
     store = SweepStore(folder)
     if not store.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if not store.is_free():
             raise StoreError(f"{folder}: is not empty and holds no sweep; name another with --results")
         return make_plan(spec, machine)
     refuse_changes(stored_spec(store), spec, folder)
@@ -59,9 +59,10 @@ def open_results(plan: Plan, folder: Path, source: str) -> SweepStore:
     sweep_id = plan.spec.sweep_id
     launches: list[dict[str, Any]] = []
     if store.exists():
-        if store.plan == document and store.sweep["spec"] == plan.spec.identity():
+        before = store.sweep
+        if store.plan == document and before["spec"] == plan.spec.identity():
             return store
-        sweep_id, launches = store.sweep["sweep_id"], store.sweep["launches"]
+        sweep_id, launches = before["sweep_id"], before["launches"]
     sweep = {
         "sweep_id": sweep_id,
         "name": plan.spec.name,

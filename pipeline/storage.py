@@ -92,11 +92,14 @@ def sync_folder(path: Path) -> None:
 
 
 def read_file(path: Path, sha256: str | None = None) -> bytes:
-    """The file's bytes, checked against `sha256` if given. Raises CorruptFileError if they differ or it is absent."""
+    """The file's bytes, checked against `sha256` if given. Raises CorruptFileError if they differ or it is absent.
+
+    Other trouble with the disk is an OSError: it says nothing about the file, and nobody may act as if it did.
+    """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise CorruptFileError(f"{path}: cannot be read: {error.strerror}") from error
+    except FileNotFoundError as error:
+        raise CorruptFileError(f"{path}: is missing") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise CorruptFileError(f"{path}: its content does not have the checksum that its record names")
     return content

@@ -2,8 +2,8 @@
 
 Every file it writes:
 
-    sweep.json                            the spec, its id, where and with what it was made; sealed
-    plan.json                             runs, settings, packs with their numerics, the grid; sealed
+    sweep.json                            the spec, its id, where and with what it was made, its plan's name; sealed
+    plan-HASH.json                        runs, settings, packs with their numerics, the grid; sealed
     driver.lock                           held by the one driver; empty
     stop                                  while it exists, packs commit and leave; empty
     packs/PACK/attempt-A                  claimed by attempt A; empty
@@ -19,6 +19,7 @@ record names does not exist. Names are for people: identity and order are read f
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,7 +30,17 @@ import pyarrow as pa
 
 from pipeline.history import History, RunEnd, RunInfo
 from pipeline.pack_store import FileEntry, PackStore, Record, SnapshotEntry, StoreError
-from pipeline.storage import Array, CorruptFileError, make_folder, read_file, seal, unseal, write_file
+from pipeline.storage import (
+    PRIVATE_FILE,
+    SHARED_FILE,
+    Array,
+    CorruptFileError,
+    make_folder,
+    read_file,
+    seal,
+    unseal,
+    write_file,
+)
 
 
 class SweepStore:
@@ -47,7 +58,7 @@ class SweepStore:
 
     @property
     def plan(self) -> dict[str, Any]:
-        return self._document("plan.json")
+        return self._document(str(self.sweep["plan"]))
 
     def _document(self, name: str) -> dict[str, Any]:
         path = self.folder / name
@@ -59,11 +70,23 @@ class SweepStore:
             raise StoreError(f"{error}; restore it from a copy") from error
 
     def write_documents(self, sweep: Mapping[str, Any], plan: Mapping[str, Any], is_shared: bool) -> None:
-        """Write both; the plan first, so that a folder with a sweep.json always has its plan."""
+        """Make both true at once: sweep.json names its plan by content, so that replacing it switches both."""
         make_folder(self.folder, is_shared)
         make_folder(self.folder / "packs", is_shared)
-        write_file(self.folder / "plan.json", seal(plan))
-        write_file(self.folder / "sweep.json", seal(sweep))
+        content = seal(plan)
+        name = f"plan-{hashlib.sha256(content).hexdigest()[:16]}.json"
+        write_file(self.folder / name, content)
+        write_file(self.folder / "sweep.json", seal({**sweep, "plan": name}))
+        for path in self.folder.glob("plan-*.json"):
+            if path.name != name:
+                path.unlink()
+
+    def is_free(self) -> bool:
+        """Whether the folder holds nothing but what a launch leaves that ended before it had written sweep.json."""
+        if not self.folder.exists():
+            return True
+        patterns = ("driver.lock", "packs", "plan-*.json", ".*.tmp")
+        return not self.exists() and all(any(p.match(pattern) for pattern in patterns) for p in self.folder.iterdir())
 
     def pack(self, pack_id: str) -> PackStore:
         return PackStore(self.folder / "packs" / pack_id)
@@ -175,7 +198,10 @@ class DriverLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> DriverLock:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        is_shared = bool(self._path.parent.stat().st_mode & 0o020)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, SHARED_FILE if is_shared else PRIVATE_FILE)
+        if is_shared and os.fstat(self._descriptor).st_uid == os.getuid():
+            os.fchmod(self._descriptor, SHARED_FILE)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -38,9 +38,8 @@ def run_pack(
     configs = {config.run_id: config for config in expand(spec)}
     configs = {run_id: configs[run_id] for run_id in pack.run_ids}
     device = prepare(pack)
-    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id)
-    continued = _reopen(recorder, spec.budget)
-    source = FirstStates(store, spec, continued)
+    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, spec.budget)
+    source = FirstStates(store, spec, recorder.continued)
     module = PackModule(configs, pack.numerics.width, protocol_of(spec), recorder, source)
     committer = Committer(commit_interval_s, _StopFile(store.stop_file), lambda: on_progress(module.progress()))
     fit(module, [committer], device)
@@ -109,14 +108,6 @@ class FirstStates:
             return block.start(config)
         assert self._parents is not None
         return RunState(config.lineage.step, self._parents.read(config.lineage.parent, config.lineage.step))
-
-
-def _reopen(recorder: Recorder, budget: int) -> dict[str, int]:
-    """run_id -> step of the runs that ended at a smaller budget; they are not over any more."""
-    continued = {run: end.step for run, end in recorder.ends.items() if end.reason == "budget" and end.step < budget}
-    for run_id in continued:
-        recorder.reopen(run_id)
-    return continued
 
 
 class _StopFile:

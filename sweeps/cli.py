@@ -163,6 +163,10 @@ def main() -> None:
     except (SpecError, StoreError) as error:
         err.print(str(error), style="red", markup=False)
         sys.exit(BAD_INPUT)
+    except OSError as error:
+        # What the disk refuses is said in a line; what was committed before stands.
+        err.print(f"{error.filename or 'disk'}: {error.strerror or error}", style="red", markup=False)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pipeline.pack import Progress
 from pipeline.planning import Plan, stored_spec
 from pipeline.results import open_results, plan_for
 from pipeline.spec import SweepSpec, load_spec
+from pipeline.storage import make_folder
 from pipeline.store import DriverLock, SweepStore
 from sweeps.display import Display, clock
 from sweeps.smoke import smoke
@@ -37,6 +38,11 @@ class Request:
 
     def spec(self) -> SweepSpec:
         spec = load_spec(self.path, self.overrides)
+        if spec.fork is not None:
+            # Workers have folders of their own: the parents' must be named in full.
+            parents = str(Path(spec.fork.sweep).resolve())
+            data = spec.identity()
+            spec = SweepSpec.model_validate({**data, "fork": {**data["fork"], "sweep": parents}})
         return smoke(spec) if self.is_smoke else spec
 
     def folder(self, spec: SweepSpec) -> Path:
@@ -82,39 +88,43 @@ def _span(values: list[int]) -> str:
 def run_launch(request: Request, out: Console) -> int:
     spec = request.spec()
     folder = request.folder(spec)
+    # Once without the lock, so that a folder that cannot be used is not touched.
     plan = plan_for(spec, folder, machine_of(spec.resources, request.address, request.is_inline))
     describe(plan, folder, out)
-    store = open_results(plan, folder, request.path.read_text(encoding="utf-8"))
-    return drive(store, spec, request.address, request.is_inline, out)
+    make_folder(folder, spec.resources.share_with_group)
+    with DriverLock(folder):
+        plan = plan_for(spec, folder, machine_of(spec.resources, request.address, request.is_inline))
+        store = open_results(plan, folder, request.path.read_text(encoding="utf-8"))
+        return drive(store, spec, request.address, request.is_inline, out)
 
 
 def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Console) -> int:
     spec = stored_spec(store)
-    return drive(store, spec, address, is_inline, out)
+    with DriverLock(store.folder):
+        return drive(store, spec, address, is_inline, out)
 
 
 def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bool, out: Console) -> int:
-    """Train what is left, show progress, and say what came of it; the exit code of the command."""
+    """Train what is left, show progress, and say what came of it; the exit code of the command. Needs the lock."""
     from pipeline.tracking import start_mirror
 
-    with DriverLock(store.folder):
-        store.stop_file.unlink(missing_ok=True)
-        left = unfinished(store)
-        if not left:
-            out.print(f"complete already: {store.folder}")
-            return COMPLETE
-        started = time.monotonic()
-        mirror = start_mirror(store.folder)
-        with _leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
-            if is_inline:
-                launched = launch_inline(store, left, display.update)
-            else:
-                launched = launch_ray(store, left, spec.resources, address, display.update)
-        warning = mirror.close(timeout_s=60) if mirror is not None else None
-        if warning:
-            out.print(warning, style="yellow")
-        store.stop_file.unlink(missing_ok=True)
-        return _conclude(store, launched, bool(asked), time.monotonic() - started, out)
+    store.stop_file.unlink(missing_ok=True)
+    left = unfinished(store)
+    if not left:
+        out.print(f"complete already: {store.folder}")
+        return COMPLETE
+    started = time.monotonic()
+    mirror = start_mirror(store.folder)
+    with _leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
+        if is_inline:
+            launched = launch_inline(store, left, display.update)
+        else:
+            launched = launch_ray(store, left, spec.resources, address, display.update)
+    warning = mirror.close(timeout_s=60) if mirror is not None else None
+    if warning:
+        out.print(warning, style="yellow")
+    store.stop_file.unlink(missing_ok=True)
+    return _conclude(store, launched, bool(asked), time.monotonic() - started, out)
 
 
 def _conclude(store: SweepStore, launched: Launched, was_asked: bool, wall_s: float, out: Console) -> int:
@@ -155,8 +165,10 @@ def progress_by_pack(store: SweepStore) -> dict[str, Progress]:
     found = {}
     for pack in plan["packs"]:
         record = records.get(pack["pack_id"])
-        ends = {} if record is None else record.ends
-        steps = {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
+        committed = {} if record is None else record.ends
+        ends = {run_id: end for run_id, end in committed.items() if not end.is_continued_to(plan["budget"])}
+        steps = {run_id: end.step for run_id, end in committed.items()}
+        steps |= {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
         missing = [run_id for run_id in pack["run_ids"] if run_id not in ends]
         found[pack["pack_id"]] = Progress(
             num_runs=len(pack["run_ids"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,12 @@ def run_replay(
     folder = store.folder / "replays"
     folder.mkdir(mode=0o700, exist_ok=True)
     stem = f"{run_id}-{first}-{last}-{every}"
-    rows = {"run_id": run_id, "rows": [{"step": step, **metrics} for step, metrics in found.rows.items()]}
-    write_file(folder / f"{stem}.json", json.dumps(rows, indent=1).encode())
+    finite = {
+        step: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        for step, metrics in found.rows.items()
+    }
+    rows = {"run_id": run_id, "rows": [{"step": step, **metrics} for step, metrics in finite.items()]}
+    write_file(folder / f"{stem}.json", json.dumps(rows, indent=1, allow_nan=False).encode())
     out.print(f"rows: {folder / stem}.json")
     if with_weights:
         arrays = {f"{step}/{name}": a for step, state in found.states.items() for name, a in state.arrays.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from analysis.features import Features
@@ -63,7 +65,10 @@ class Logit:
             return cls._constant(features, converged_R)
         scaling = Scaling.of(features.values_RF)
         model = LogisticRegression(C=strength, solver="newton-cholesky", max_iter=200)
-        model.fit(scaling.apply(features.values_RF), converged_R)
+        with warnings.catch_warnings():
+            # Near the optimum rounding can fail Newton's line search; sklearn then goes on with lbfgs, and says so.
+            warnings.filterwarnings("ignore", message="Line search of Newton solver", category=ConvergenceWarning)
+            model.fit(scaling.apply(features.values_RF), converged_R)
         return cls(scaling, np.asarray(model.coef_[0]), float(model.intercept_[0]))
 
     @classmethod

@@ -63,37 +63,43 @@ class AttentionOnly(Model):
         """(S, B, L, D)."""
         import torch
 
+        from pipeline.products import product
+
         num_slots, num_examples, length = inputs.shape
         embedding, position = parameters["embedding"], parameters["position"]
         # A product with one-hot rows: its gradient is a product too, with one order of summation on every device.
         one_hot = torch.nn.functional.one_hot(inputs.flatten(1), embedding.shape[1]).to(embedding.dtype)
-        tokens = torch.bmm(one_hot, embedding).view(num_slots, num_examples, length, -1)
+        tokens = product(one_hot, embedding).view(num_slots, num_examples, length, -1)
         return tokens + position.unsqueeze(1)
 
     def _unembed(self, parameters: Mapping[str, Tensor], last: Tensor) -> Tensor:
         """(S, B, num_outputs) from the residual stream (S, B, D) at the last position."""
         import torch
 
-        return torch.bmm(torch.nn.functional.layer_norm(last, (self.width,)), parameters["unembedding"])
+        from pipeline.products import product
+
+        return product(torch.nn.functional.layer_norm(last, (self.width,)), parameters["unembedding"])
 
     def _attend(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's addition to x (S, B, L, D), and its attention (S, B, H, L, L)."""
         import torch
 
+        from pipeline.products import product
+
         num_slots, num_examples, length, width = x.shape
         normed = torch.nn.functional.layer_norm(x, (width,)).view(num_slots, -1, width)
 
         def project(matrix: str) -> Tensor:
-            heads = torch.bmm(normed, parameters[prefix + matrix])
+            heads = product(normed, parameters[prefix + matrix])
             shape = (num_slots, num_examples, length, self.num_heads, self.head_width)
             return heads.view(shape).transpose(2, 3)
 
         query, key, value = project("query"), project("key"), project("value")
-        scores = torch.matmul(query, key.transpose(-1, -2)) * (1 / math.sqrt(self.head_width))
+        scores = product(query, key.transpose(-1, -2)) * (1 / math.sqrt(self.head_width))
         future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
         attention = scores.masked_fill(future, -math.inf).softmax(-1)
-        mixed = torch.matmul(attention, value).transpose(2, 3).reshape(num_slots, num_examples * length, -1)
-        return torch.bmm(mixed, parameters[prefix + "output"]).view_as(x), attention
+        mixed = product(attention, value).transpose(2, 3).reshape(num_slots, num_examples * length, -1)
+        return product(mixed, parameters[prefix + "output"]).view_as(x), attention
 
     def _attend_last(self, parameters: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
         """The layer's addition (S, B, D) at the last position, which may look everywhere.
@@ -102,13 +108,19 @@ class AttentionOnly(Model):
         """
         import torch
 
+        from pipeline.products import product
+
         num_slots, num_examples, _, width = x.shape
         normed = torch.nn.functional.layer_norm(x, (width,))
         heads = (self.num_heads, self.head_width)
-        query = torch.bmm(normed[:, :, -1], parameters[prefix + "query"]).view(num_slots, num_examples, *heads)
-        key, value = (parameters[prefix + name].view(num_slots, width, *heads) for name in ("key", "value"))
-        looked_for = torch.einsum("sbhk,sdhk->sbhd", query, key) * (1 / math.sqrt(self.head_width))
-        attention = torch.matmul(looked_for, normed.transpose(2, 3)).softmax(-1)
-        mean_SBHD = torch.matmul(attention, normed)
-        mixed = torch.einsum("sbhd,sdhk->sbhk", mean_SBHD, value).reshape(num_slots, num_examples, -1)
-        return torch.bmm(mixed, parameters[prefix + "output"])
+        query = product(normed[:, :, -1], parameters[prefix + "query"]).view(num_slots, num_examples, *heads)
+        # (S, H, D, K): one matrix for each head.
+        key, value = (
+            parameters[prefix + name].view(num_slots, width, *heads).transpose(1, 2) for name in ("key", "value")
+        )
+        looked_for_SHBD = product(query.transpose(1, 2), key.transpose(2, 3)) * (1 / math.sqrt(self.head_width))
+        scores_SBHL = product(looked_for_SHBD.transpose(1, 2), normed.transpose(2, 3))
+        mean_SBHD = product(scores_SBHL.softmax(-1), normed)
+        mixed_SHBK = product(mean_SBHD.transpose(1, 2), value)
+        mixed = mixed_SHBK.transpose(1, 2).reshape(num_slots, num_examples, -1)
+        return product(mixed, parameters[prefix + "output"])

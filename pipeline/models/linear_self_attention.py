@@ -41,6 +41,8 @@ class LinearSelfAttention(Model):
     def forward(self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False) -> Output:
         import torch
 
+        from pipeline.products import product
+
         num_slots, num_examples, _, size = inputs.shape
         tokens = inputs
         maps = []
@@ -49,13 +51,13 @@ class LinearSelfAttention(Model):
 
             def project(matrix: str, of: Tensor, prefix: str = prefix) -> Tensor:
                 # Weights act from the left in the paper, on column tokens; tokens are rows here.
-                product = torch.bmm(of.reshape(num_slots, -1, size), parameters[prefix + matrix].transpose(1, 2))
-                return product.view(num_slots, num_examples, -1, size)
+                moved = product(of.reshape(num_slots, -1, size), parameters[prefix + matrix].transpose(1, 2))
+                return moved.view(num_slots, num_examples, -1, size)
 
             context = tokens[:, :, :-1]
             query, key, value = project("query", tokens), project("key", context), project("value", context)
-            weights_SBLN = torch.matmul(query, key.transpose(-1, -2))
-            tokens = tokens + project("projection", torch.matmul(weights_SBLN, value))
+            weights_SBLN = product(query, key.transpose(-1, -2))
+            tokens = tokens + project("projection", product(weights_SBLN, value))
             maps.append(torch.nn.functional.pad(weights_SBLN, (0, 1)).unsqueeze(2))
         return Output(-tokens[:, :, -1, -1:], tuple(maps) if with_attention else ())
 
@@ -64,17 +66,17 @@ class LinearSelfAttention(Model):
 
         p is the last row of P. The query's own last entry is 0, and no 11 x 11 product of an example is formed.
         """
-        import torch
+        from pipeline.products import product
 
         if self.num_layers > 1:
             return self.forward(parameters, inputs).predictions
         query, key, value, projection = (
             parameters[f"layer0.{name}"] for name in ("query", "key", "value", "projection")
         )
+        num_slots, num_examples, _, size = inputs.shape
         context, last = inputs[:, :, :-1], inputs[:, :, -1]
-        form_SDD = torch.bmm(query.transpose(1, 2), key)
-        looked_for_SBD = torch.bmm(last, form_SDD)
-        weights_SBN = torch.matmul(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
-        readout_SD1 = torch.bmm(projection[:, -1:], value).transpose(1, 2)
-        values_SBN = torch.matmul(context, readout_SD1.unsqueeze(1)).squeeze(-1)
+        looked_for_SBD = product(last, product(query.transpose(1, 2), key))
+        weights_SBN = product(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
+        readout_SD1 = product(projection[:, -1:], value).transpose(1, 2)
+        values_SBN = product(context.reshape(num_slots, -1, size), readout_SD1).view(num_slots, num_examples, -1)
         return -(last[..., -1:] + (weights_SBN * values_SBN).sum(-1, keepdim=True))

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from analysis.analyse import analyse
+from analysis.intervals import short, wilson
+from analysis.summary import score_text
 from pipeline.criterion import Criterion
 from pipeline.history import RunEnd
 from tests.analysis.synthetic import BUDGET, drop_runs, synthetic_history, tiny_history
@@ -45,10 +47,10 @@ def test_a_summary_states_sweep_counts_settings_baselines_and_commit():
 
 def test_a_long_label_is_broken_into_lines_and_not_cut():
     history = synthetic_history(1, 4)
-    label = {f"model.parameter_{number}": "x" * 20 for number in range(6)}
+    label = {f"model.parameter_{number}": "x" * 12 for number in range(6)}
     runs = tuple(replace(run, hyperparameters=label) for run in history.runs)
     text = fits(analyse(replace(history, runs=runs, varied=tuple(label)), bootstrap=5))
-    assert all(f"parameter_{number}={'x' * 20}" in text for number in range(6))
+    assert all(f"parameter_{number}={'x' * 12}" in text for number in range(6))
 
 
 def test_shares_and_half_times_are_those_of_the_hand_calculation():
@@ -66,6 +68,75 @@ def test_with_censored_runs_the_share_is_the_incidence():
     assert setting.is_estimated
     np.testing.assert_allclose(setting.converged.value, 1 / 4 + 3 / 4 * 1 / 2)
     assert "Aalen-Johansen" in analyse(tiny_history(rows, ends)).summary()
+    assert setting.share_text().endswith("by step 200")
+
+
+def test_under_censoring_the_share_names_the_last_step_at_risk_and_has_an_interval_with_width():
+    rows = [[1, 1, N, N, N], [1, 1, 1, N, N], [1, 1, 1, 1, N], [1, 1, 1, 1, N]]
+    ends = [("stopped", 50), ("running", 100), ("running", 150), ("running", 150)]
+    rows, ends = [*rows, [1, 1, 1, 1, N]], [*ends, ("running", 160)]
+    setting = analyse(tiny_history(rows, ends, budget=200)).settings[0]
+    assert (setting.by_step, setting.converged.value) == (160, 0)
+    assert setting.converged.high == wilson(0, 1).high
+    assert "by step 160" in analyse(tiny_history(rows, ends, budget=200)).summary()
+
+
+@pytest.mark.parametrize(
+    ("data_seed_of", "interval"),
+    [
+        (lambda r: r, "Wilson"),
+        (lambda r: r // 2, "bootstrap over groups of runs that share a seed"),
+        (lambda r: r % 3, "bootstrap over init seeds times data seeds"),
+    ],
+    ids=["own seeds", "shared in pairs", "three streams"],
+)
+def test_the_interval_of_a_share_follows_the_seeds_of_its_setting(data_seed_of, interval):
+    history = tiny_history([[1, 0, 0]] * 6 + [[1, 1, 1]] * 6, [("budget", 100)] * 12)
+    runs = tuple(replace(run, data_seed=data_seed_of(r)) for r, run in enumerate(history.runs))
+    analysis = analyse(replace(history, runs=runs))
+    assert analysis.settings[0].interval == interval
+    assert interval in " ".join(analysis.summary().split())
+
+
+def test_a_share_of_all_runs_rests_on_the_independent_units():
+    history = tiny_history([[1, 0, 0]] * 12, [("budget", 100)] * 12)
+    runs = tuple(replace(run, data_seed=r // 2) for r, run in enumerate(history.runs))
+    assert analyse(replace(history, runs=runs)).settings[0].converged.low == wilson(6, 6).low
+
+
+def test_the_summary_states_unit_reference_gain_and_what_intervals_leave_out():
+    text = " ".join(fits(analyse(synthetic_history(2, 12), bootstrap=50)).split())
+    assert "50 resamples of groups of runs that share a seed" in text
+    assert "of these fitted forecasts; variation from training them is not included" in text
+    assert "Brier score of setting_rate" in text
+    assert text.count("logistic less last_loss: ") == 4
+
+
+def test_the_summary_names_forks_fixed_streams_and_the_whole_commit():
+    history = synthetic_history(2, 12)
+    runs = tuple(
+        replace(run, fork_step=300, parent=f"p{r}", hyperparameters=dict(run.hyperparameters) | {"streams.data": 5})
+        for r, run in enumerate(history.runs)
+    )
+    commit = "0123456789" * 4 + "-dirty"
+    text = " ".join(fits(analyse(replace(history, runs=runs), provenance={"git_commit": commit}, bootstrap=5)).split())
+    assert "24 run(s) are forks, made at step(s) 300" in text
+    assert "stream data is the same in every run, so it is shared by train and test" in text
+    assert commit in text
+    assert "24 not yet started" in text
+
+
+def test_a_baseline_is_not_held_against_itself():
+    analysis = analyse(synthetic_history(2, 12), windows=(0.1,), bootstrap=5)
+    window = analysis.evaluation.windows[0]
+    assert score_text(analysis.evaluation, window, "setting_rate", "brier_skill") == "-"
+    assert score_text(analysis.evaluation, window, "last_loss", "auroc_gain") == "-"
+    assert score_text(analysis.evaluation, window, "logistic", "auroc_gain") != "-"
+
+
+def test_a_number_that_rounds_to_zero_has_no_sign():
+    assert [short(x) for x in (-0.001, -0.01, 0.0, -0.004999)] == [".00", "-.01", ".00", ".00"]
+    assert short(-0.2, 0) == "0"
 
 
 def test_one_run_is_counted_and_not_forecast():
@@ -98,15 +169,13 @@ def test_a_history_without_evaluations_is_all_censored():
     assert "n/a" in fits(analysis)
 
 
-def test_a_window_before_the_first_probe_and_metrics_full_of_nan_leave_the_base_rates():
+def test_a_window_of_one_probe_is_scored_and_one_without_any_is_not():
     history = synthetic_history(3, 10)
     blank = {m: a if m.startswith("label_") else np.full_like(a, N) for m, a in history.values.items()}
-    for values, windows in ((history.values, (1 / BUDGET,)), (blank, (0.25,))):
-        analysis = analyse(replace(history, values=values), windows=windows, bootstrap=20)
-        fits(analysis)
-        scores = analysis.evaluation.windows[0].scores
-        assert scores["last_loss"].auroc_within.value == 0.5 or windows == (1 / BUDGET,)
-        assert np.isfinite(scores["logistic"].brier.value)
+    first = analyse(history, windows=(1 / BUDGET,), bootstrap=20)
+    fits(first)
+    assert np.isfinite(first.evaluation.windows[0].scores["logistic"].brier.value)
+    assert "n/a: nothing was recorded" in fits(analyse(replace(history, values=blank), windows=(0.25,), bootstrap=20))
 
 
 def test_a_history_of_label_metrics_alone_is_analysed():

@@ -13,6 +13,7 @@ from analysis.features import statistics_RF
 from analysis.folds import held_out_seeds
 from analysis.outcomes import Outcomes, decide
 from analysis.predictors.base import PREDICTORS, Forecast, Predictor
+from analysis.scoring import score_all
 from analysis.statistics.base import Statistic
 from pipeline.history import RunEnd
 from tests.analysis.synthetic import overwrite_after, same_bytes, synthetic_history
@@ -130,14 +131,18 @@ def test_gate_f_stopped_runs_never_enter_as_did_not_converge():
         array[late_R[:, None], HISTORY.steps_T > 700] = np.nan
     history, spy = replace(HISTORY, ends=tuple(ends), values=values), Spy()
     outcomes = decide(history)
-    window = evaluate(history, outcomes, (0.1,), {"spy": spy}).windows[0]
+    window, late = evaluate(history, outcomes, (0.1, 0.4), {"spy": spy}).windows
     assert (window.num_at_risk, window.num_censored) == (np.sum(outcomes.upper_R > 200), 20)
-    assert window.num_scored == window.num_at_risk - 20
-    assert not np.any(window.scored_R[late_R])
     for _, kind_R in spy.fitted:
         assert set(kind_R) <= {"converged", "diverged", "unconverged"}
-    full = evaluate(HISTORY, OUTCOMES, (0.1,), {"spy": Spy()}).windows[0]
-    assert full.num_scored == window.num_scored + 20
+    # The runs whose outcome is known were chosen by the outcome: no score of them alone, but counts and a sentence.
+    assert window.num_scored == 0
+    assert np.isnan(window.scores["spy"].brier.value)
+    assert f"20 of {window.num_at_risk} runs at risk have no outcome yet or were stopped" in window.problem
+    # Past the step at which they were stopped they are not at risk.
+    assert (late.num_censored, late.problem) == (0, "")
+    assert late.num_scored == late.num_at_risk > 0
+    assert not np.any(late.scored_R[late_R])
 
 
 def test_gate_g_runs_that_had_their_event_in_the_window_are_neither_trained_on_nor_scored():
@@ -150,6 +155,7 @@ def test_gate_g_runs_that_had_their_event_in_the_window_are_neither_trained_on_n
         assert window.num_at_risk == window.num_scored == np.sum(~had_event_R)
         assert window.base_rate == np.mean(OUTCOMES.kind_R[~had_event_R] == "converged")
     at_half = windows[1].num_scored
+    assert len(held_out_seeds(HISTORY.runs).folds) == 5
     assert sum(len(cases) for cases in spy.asked[5:]) == at_half
     assert all(
         len(train) + len(test) == at_half for (train, _), test in zip(spy.fitted[5:], spy.asked[5:], strict=True)
@@ -170,7 +176,7 @@ def test_a_planted_effect_is_found_and_the_baselines_do_not_find_it():
     logistic, loss = window.scores["logistic"], window.scores["last_loss"]
     assert logistic.auroc_within.low > 0.85
     assert logistic.auroc_gain.low > 0.2
-    assert logistic.brier_skill.low > 0.2
+    assert logistic.brier_skill.low > 0.1
     assert 0.5 < logistic.calibration_slope.value < 2
     assert abs(loss.auroc_within.value - 0.5) < 0.15
 
@@ -212,3 +218,70 @@ def test_each_held_out_run_is_forecast_once():
     window = evaluate(HISTORY, OUTCOMES, (0.1,), {"spy": spy}).windows[0]
     assert sum(len(cases) for cases in spy.asked) == window.num_scored
     assert len(held_out_seeds(HISTORY.runs).folds) == len(spy.asked)
+
+
+def test_the_sign_of_the_loss_baseline_is_that_inside_a_setting():
+    # Between settings a lower loss goes with failure, inside a setting with success.
+    history = synthetic_history(4, 30, seed=4, signal=0.0, diverge_share=0.0)
+    converged_R = decide(history).kind_R == "converged"
+    setting_R = np.array([int(run.setting_id[-1]) for run in history.runs])
+    rank_R = np.random.default_rng(0).normal(size=len(history.runs)) * 0.05
+    excess = history.values["label_excess"].copy()
+    excess[setting_R == 0] = np.where(np.isnan(excess[setting_R == 0]), np.nan, 1.0)
+    converged_R &= setting_R > 0
+    loss_R = 1.0 * setting_R - 0.2 * converged_R + rank_R
+    for metric in ("probe_loss", "train_loss"):
+        array = history.values[metric]
+        values = dict(history.values) | {metric: np.where(np.isnan(array), np.nan, loss_R[:, None])}
+        history = replace(history, values=values)
+    history = replace(history, values=dict(history.values) | {"label_excess": excess})
+    scores = evaluate(history, decide(history), (0.05,), only("last_loss"), bootstrap=0).windows[0].scores["last_loss"]
+    assert scores.auroc_within.value > 0.9
+
+
+def test_the_skill_is_against_the_setting_rate_for_new_seeds_and_hyperparameters_for_new_settings():
+    assert evaluate(HISTORY, OUTCOMES, (0.1,), only("base_rate")).reference == "setting_rate"
+    runs = tuple(replace(run, setting_id=f"of {run.init_seed}") for run in HISTORY.runs)
+    apart = evaluate(replace(HISTORY, runs=runs), OUTCOMES, (0.1,), only("base_rate", "hyperparameters_only"))
+    assert apart.reference == "hyperparameters_only"
+    assert apart.windows[0].scores["hyperparameters_only"].brier_skill.value == 0
+
+
+def test_under_twenty_pairs_in_settings_there_is_no_interval():
+    history = synthetic_history(1, 8, seed=2, diverge_share=0.0)
+    window = evaluate(history, decide(history), (0.1,), only("logistic", "last_loss")).windows[0]
+    assert 0 < window.pairs_within < 20
+    scores = window.scores["logistic"]
+    assert np.isfinite(scores.auroc_within.value)
+    assert np.isnan([scores.auroc_within.low, scores.auroc_gain.low]).all()
+    assert scores.auroc_within.text().endswith("(n/a)")
+
+
+def test_with_one_class_there_is_no_skill():
+    forecasts = {"bold": np.full(10, 0.1), "setting_rate": np.full(10, 0.2)}
+    one, group, weight = np.zeros(10, dtype=bool), np.zeros(10, dtype=np.int64), np.ones((3, 10))
+    scores = score_all(forecasts, one, group, group, weight, "setting_rate")["bold"]
+    assert np.isfinite(scores.brier.value)
+    assert np.isnan(scores.brier_skill.value)
+
+
+def test_the_calibration_error_has_no_interval():
+    for scores in evaluate(HISTORY, OUTCOMES, (0.1,)).windows[0].scores.values():
+        assert np.isfinite(scores.calibration_error.value)
+        assert np.isnan(scores.calibration_error.low)
+
+
+def test_forks_are_at_risk_only_once_they_have_started():
+    steps = [None if r % 2 else 500 for r in range(len(HISTORY.runs))]
+    runs = tuple(replace(run, fork_step=step) for run, step in zip(HISTORY.runs, steps, strict=True))
+    early, late = evaluate(replace(HISTORY, runs=runs), OUTCOMES, (0.25, 0.3), only("base_rate")).windows
+    assert (early.num_not_started, late.num_not_started) == (50, 0)
+    assert not early.scored_R[::2].any()
+    assert late.scored_R[::2].any()
+
+
+def test_a_window_in_which_nothing_was_recorded_is_not_scored():
+    blank = {m: a if m.startswith("label_") else np.full_like(a, np.nan) for m, a in HISTORY.values.items()}
+    window = evaluate(replace(HISTORY, values=blank), OUTCOMES, (0.1,), only("base_rate")).windows[0]
+    assert "nothing was recorded" in window.problem
+    assert np.isnan(window.scores["base_rate"].brier.value)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from analysis.outcomes import at_risk, decide
+from analysis.outcomes import at_risk, decide, has_started
 from pipeline.criterion import Criterion
+from pipeline.history import RunInfo
 from tests.analysis.synthetic import tiny_history
 
 N = np.nan
@@ -27,6 +30,8 @@ TABLE = [
     ("a stopped run may have converged before", [1, 0.01, 0.01, N, N], ("stopped", 100), "converged", 0, 50),
     ("a run under way is censored", [1, 1, N, N, N], ("running", 90), "censored", 90, 90),
     ("ended early by a laxer criterion", [1, 0.04, 0.04, N, N], ("converged", 100), "censored", 100, 100),
+    ("the budget was smaller then", [1, 1, 1, N, N], ("budget", 100), "censored", 100, 100),
+    ("converged under the smaller budget", [1, 0.01, 0.01, N, N], ("budget", 100), "converged", 0, 50),
     ("never evaluated", [N, N, N, N, N], ("budget", 200), "censored", 200, 200),
     ("diverged before its first evaluation", [N, N, N, N, N], ("diverged", 20), "diverged", 20, 20),
 ]
@@ -77,6 +82,23 @@ def test_runs_with_an_event_or_no_view_past_the_step_are_not_at_risk():
     assert at_risk(outcomes, 99).tolist() == [True, False, True, True]
     assert at_risk(outcomes, 100).tolist() == [False, False, False, True]
     assert at_risk(outcomes, 200).tolist() == [False, False, False, False]
+
+
+def test_the_convergence_of_a_fork_lies_after_the_fork():
+    history = tiny_history([[N, N, N, 0.01, 0.01], [N, N, N, 0.01, 0.01]], [("budget", 200)] * 2)
+    steps = [120, None]
+    runs = tuple(replace(run, parent="p", fork_step=step) for run, step in zip(history.runs, steps, strict=True))
+    values = {"label_excess": np.vstack([history.values["label_excess"], [[1, 1, 1, 1, 1]]])}
+    third = replace(runs[1], run_id="r2", parent=None)
+    ends = (*history.ends, history.ends[0])
+    outcomes = decide(replace(history, runs=(*runs, third), ends=ends, values=values), LOW)
+    assert (outcomes.lower_R[0], outcomes.upper_R[0]) == (120, 150)
+    assert (outcomes.lower_R[1], outcomes.upper_R[1]) == (100, 150)
+
+
+def test_a_fork_has_started_once_the_step_is_past_its_own():
+    runs = tuple(RunInfo(f"r{s}", "s", 0, 0, {}, parent="p", fork_step=s) for s in (0, 50, 100))
+    assert has_started((*runs, RunInfo("p", "s", 0, 0, {})), 50).tolist() == [True, False, False, True]
 
 
 def test_a_criterion_says_what_is_wrong_with_it():

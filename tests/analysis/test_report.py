@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from analysis.analyse import analyse
+from analysis.plot_style import OUTCOME_COLOURS, OUTCOME_DASHES, PREDICTOR_COLOURS, PREDICTOR_SHAPES
 from analysis.plots import figures, specification, to_svg
 from analysis.report import write_report
+from pipeline.history import RunEnd
 from tests.analysis.synthetic import drop_runs, synthetic_history
 
 HOSTILE = "</script><script>alert('x')</script>\"><img src=x onerror=alert(1)> & co"
@@ -122,7 +124,44 @@ def test_every_figure_states_sweep_runs_and_commit(analysis):
         assert "alert" in subtitle
     by_name = {figure.name: " ".join(figure.chart.to_dict()["title"]["subtitle"]) for figure in figures(analysis)}
     for name in ("forecast_quality", "calibration"):
-        assert "0.05, 0.1, 0.25, 0.5" in by_name[name]
+        assert "0.05 (100), 0.1 (200), 0.25 (500), 0.5 (1000)" in by_name[name]
+        assert "variation from training them is not included" in by_name[name]
+
+
+def test_outcomes_differ_by_dash_and_predictors_by_shape_and_neither_by_colour_alone(analysis):
+    drawn = {figure.name: specification(figure) for figure in figures(analysis)}
+    for name in ("learning_curves", "converged_fraction", "attention_progress"):
+        assert '"strokeDash": {"field": "outcome"' in drawn[name]
+    assert '"shape": {"field": "predictor"' in drawn["forecast_quality"]
+    assert not set(OUTCOME_COLOURS.values()) & set(PREDICTOR_COLOURS)
+    for table in (OUTCOME_DASHES.values(), PREDICTOR_SHAPES):
+        assert len({str(value) for value in table}) == len(table)
+
+
+def test_panels_state_how_many_runs_of_each_outcome_they_show(analysis):
+    setting = analysis.settings[0]
+    panel = f"n=12: {setting.num_converged} converged"
+    for name in ("learning_curves", "converged_fraction"):
+        assert panel in next(specification(figure) for figure in figures(analysis) if figure.name == name)
+    progress = next(figure for figure in figures(analysis) if figure.name == "attention_progress")
+    assert f"{analysis.outcomes.count('converged')} converged" in " ".join(
+        progress.chart.to_dict()["title"]["subtitle"]
+    )
+
+
+def test_an_unfinished_sweep_has_no_forecast_figures_and_they_say_why():
+    history = synthetic_history(2, 12)
+    ends = tuple(RunEnd("running", 1900) if r % 4 == 0 else end for r, end in enumerate(history.ends))
+    excess = np.where(history.steps_T > 300, np.nan, history.values["label_excess"])
+    drawn = {
+        f.name: f
+        for f in figures(
+            analyse(replace(history, ends=ends, values=dict(history.values) | {"label_excess": excess}), bootstrap=5)
+        )
+    }
+    for name in ("forecast_quality", "calibration"):
+        assert drawn[name].chart is None
+        assert "not a fair sample, so nothing is scored" in drawn[name].text
 
 
 def test_without_javascript_the_page_shows_static_figures(analysis, tmp_path):

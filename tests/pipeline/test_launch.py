@@ -16,7 +16,6 @@ import pytest
 
 from pipeline.launch import unfinished
 from pipeline.planning import packs_of
-from pipeline.storage import seal, write_file
 from pipeline.store import SweepStore
 from tests.support import opened, rows, tiny, trained, weights
 
@@ -161,7 +160,7 @@ def test_a_pack_that_cannot_have_its_numerics_fails_by_name_and_the_exit_code_sa
     for pack in plan["packs"]:
         pack["numerics"]["torch"] = "1.0.0"
         pack["pack_id"] = packs_of({"packs": [pack]})[0].pack_id
-    write_file(store.folder / "plan.json", seal(plan))
+    store.write_documents(store.sweep, plan, is_shared=False)
     code, output = finish(seedbed("resume", "r", cwd=tmp_path))
     assert code == 1, output
     assert "failed: " in output

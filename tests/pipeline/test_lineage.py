@@ -117,6 +117,20 @@ def test_a_replay_keeps_the_probes_that_are_asked_for_and_names_them_if_there_is
         replay(store, first_run(store), 30, 20, 10, (), with_weights=False)
 
 
+def test_a_replay_or_model_outside_a_runs_steps_is_refused(tmp_path):
+    store = parent(tmp_path / "a")
+    forked = trained(fork_spec(store, runs=[first_run(store)], data_seed=[7]), tmp_path / "b")
+    fork_id = first_run(forked)
+    assert list(replay(forked, fork_id, 10, 30, 10, (), with_weights=False).rows) == [10, 20, 30]
+    for step in (0, 5, 31):
+        with pytest.raises(StoreError, match=f"there is no step {step}"):
+            model(forked, fork_id, step)
+    with pytest.raises(ValueError, match="budget of 30"):
+        replay(forked, fork_id, 10, 40, 10, (), with_weights=False)
+    with pytest.raises(StoreError, match="starts at step 10"):
+        expand(fork_spec(forked, steps=[0], data_seed=[8]))
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_model_gives_back_what_was_evaluated(task, tmp_path):
     store = parent(tmp_path / "a", task, seeds={"together": [0]})
@@ -131,7 +145,7 @@ def test_model_gives_back_what_was_evaluated(task, tmp_path):
         batch = config.task.sample(_probe_streams(config), _vectors(config), config.dtype)
         losses = config.task.losses(module(batch.inputs[0])[None], batch.targets)
         recorded = history.values["probe_loss"][0, history.steps_T.tolist().index(step)]
-        assert abs(float(losses.mean()) - recorded) < 1e-6
+        assert abs(losses.mean().item() - recorded) < 1e-6
     between = [model(store, run_id, step).state_dict() for step in (10, 15, 20)]
     assert not any(torch.equal(a, b) for a, b in zip(between[0].values(), between[1].values(), strict=True))
 

@@ -153,3 +153,68 @@ def test_label_items_are_fresh_at_every_evaluation_and_the_same_for_all_runs(tmp
     assert (at_10[0] == at_10[1]).all()
     assert not (at_10 == at_20).all()
     assert not (at_10 == block.sample(block.held_out_keys("probe"), block.steps_S + 10, 8).inputs).all()
+
+
+def ends(store):
+    """run_id -> (reason, step, is_converged)."""
+    found = {run: end for record in store.newest_records().values() for run, end in record.ends.items()}
+    return {run: (end.reason, end.step, end.is_converged) for run, end in found.items()}
+
+
+def stored_rows(store):
+    """Every (run_id, step) as it stands in the files, repeats included."""
+    tables = [
+        store.pack(pack).table(file) for pack, record in store.newest_records().items() for file in record.history
+    ]
+    return [(row["run_id"], row["step"]) for table in tables for row in table.select(["run_id", "step"]).to_pylist()]
+
+
+EASY = {"metric": "label_loss", "at_most": 9.0, "evaluations": 1}
+
+
+@pytest.mark.parametrize("wait", [0, 1, 3])
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_raised_budget_interrupted_or_not_gives_rows_and_ends_of_one_go(wait, is_interrupted, tmp_path, monkeypatch):
+    grid = {"chunk": 10, "eval_items": 32, "probe_items": 16, "probe_steps": [0, 10, 20]}
+    stopping = {"name": "after_convergence", "evaluations": wait}
+    common = {"grid": grid, "converged": EASY, "stopping": stopping, "resources": {"width": 2}}
+    reference = trained(tiny(budget=50, **common), tmp_path / "a")
+    trained(tiny(budget=20, **common), tmp_path / "b")
+    if is_interrupted:
+        store, attempts = interrupted(tiny(budget=50, **common), tmp_path / "b", 1, monkeypatch)
+        assert attempts > 1 or wait < 3
+    else:
+        store = trained(tiny(budget=50, **common), tmp_path / "b")
+    assert ends(store) == ends(reference)
+    assert rows(store) == rows(reference)
+    assert len(stored_rows(store)) == len(set(stored_rows(store)))
+    (ours,), (theirs,) = store.newest_records().values(), reference.newest_records().values()
+    assert ours.run_steps == theirs.run_steps
+
+
+def test_what_was_converged_is_known_after_a_resume(tmp_path, monkeypatch):
+    spec = tiny(converged=EASY, stopping={"name": "run_to_budget"})
+    reference = trained(spec, tmp_path / "b")
+    store, _ = interrupted(spec, tmp_path / "a", 2, monkeypatch)
+    assert ends(store) == ends(reference)
+    assert all(is_converged for *_, is_converged in ends(store).values())
+
+
+def test_a_diverged_run_adds_no_evaluation_off_the_grid(tmp_path):
+    optimiser = {"name": "sgd", "lr": 1e30}
+    grid = {"chunk": 10, "eval_every": 30, "eval_items": 32, "probe_items": 16}
+    converged = {"metric": "label_excess", "at_most": 0.02, "evaluations": 1}
+    history = trained(
+        tiny("linear_regression", optimiser=optimiser, grid=grid, converged=converged), tmp_path / "r"
+    ).history()
+    assert {end.reason for end in history.ends} == {"diverged"}
+    assert "label_loss" not in history.values
+    assert 10 in history.steps_T
+
+
+def test_evaluations_see_fresh_items_and_probes_the_same_ones(tmp_path):
+    still = {"name": "sgd", "lr": 1e-30}
+    history = trained(tiny(optimiser=still), tmp_path / "r").history()
+    label, probe = (history.values[name][0] for name in ("label_loss", "probe_loss"))
+    assert len(set(label[~np.isnan(label)])) == 3
+    assert len(set(probe[~np.isnan(probe)])) == 1

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipeline.block import Block
+from pipeline.spec import SweepSpec
 from tests.support import TASKS, configs, tiny
 
 CPU = torch.device("cpu")
@@ -58,6 +59,38 @@ def test_a_run_has_the_same_bits_in_every_slot_and_beside_any_neighbours(task, c
     assert all(same(a, b) for a, b in zip(together, permuted, strict=True))
     assert all(same(a, b) for a, b in zip(together, moved, strict=False))
     assert same(together[0], alone[0])
+
+
+REGRESSION = {"name": "linear_regression", "dim": 10, "num_pairs": 10}
+LOOKUP = {"name": "dictionary_lookup", "num_keys": 5, "num_values": 7, "num_pairs": 6}
+ODD = [
+    (REGRESSION, {}, 256),
+    (REGRESSION, {}, 33),
+    (REGRESSION, {"num_layers": 2, "is_tied": True}, 16),
+    (REGRESSION | {"dim": 4}, {"num_layers": 2}, 7),
+    (LOOKUP, {"width": 7, "head_width": 5, "num_heads": 3, "num_layers": 1}, 13),
+    (LOOKUP, {"width": 33, "head_width": 9, "num_heads": 5}, 8),
+    (LOOKUP, {"width": 17, "head_width": 3, "num_heads": 2, "num_layers": 3}, 2),
+    (LOOKUP, {"width": 12, "head_width": 6, "num_heads": 2}, 25),
+    (LOOKUP, {"width": 3, "head_width": 1, "num_heads": 3, "num_layers": 3}, 64),
+    (LOOKUP, {"width": 31, "head_width": 4, "num_layers": 1}, 31),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("task", "model", "batch_size"), ODD)
+def test_a_run_has_the_same_bits_in_every_slot_at_odd_shapes_too(task, model, batch_size, dtype):
+    kind = {"linear_regression": "linear_self_attention", "dictionary_lookup": "attention_only"}[task["name"]]
+    data = tiny().identity() | {
+        "task": task,
+        "model": {"name": kind, **model},
+        "batch_size": batch_size,
+        "dtype": dtype,
+        "optimiser": {"name": "adamw", "lr": 3e-3, "clip": 0.1},
+    }
+    run = SweepSpec.model_validate(data).runs()[1]
+    states = block_of([run] * 8, 8, steps=13)
+    assert all(same(states[0], state) for state in states)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -35,7 +35,7 @@ def state(step, value):
 
 def recorder_with(folder, run_id="a" * 16, step=10, value=1.0):
     folder.mkdir(parents=True, exist_ok=True)
-    recorder = Recorder(PackStore(folder / "pack"), "sweep", "pack")
+    recorder = Recorder(PackStore(folder / "pack"), "sweep", "pack", 100)
     recorder.add(run_id, step, {"label_loss": value, "probe_loss": float("nan")})
     recorder.commit({run_id: (0, state(step, value))})
     return recorder
@@ -81,7 +81,7 @@ def test_a_damaged_parquet_file_is_a_corrupt_file(tmp_path):
 
 def test_a_commit_names_rows_and_states_and_survives_reopening(tmp_path):
     recorder_with(tmp_path)
-    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack")
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
     assert again.attempt == 2
     assert again.rows["a" * 16].steps == [10]
     assert np.isnan(again.rows["a" * 16].metrics[0]["probe_loss"])
@@ -94,7 +94,7 @@ def test_what_no_record_names_is_ignored_and_removed(tmp_path):
     recorder.add("a" * 16, 20, {"label_loss": 2.0})
     recorder.store.write(recorder.attempt, 2, "history", storage.encode_table(recorder._table()))
     (tmp_path / "pack" / ".0001-000002.snapshots.parquet.123.tmp").write_bytes(b"torn")
-    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack")
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
     assert again.rows["a" * 16].steps == [10]
     names = sorted(path.name for path in (tmp_path / "pack").iterdir())
     assert names == [
@@ -134,7 +134,7 @@ def test_only_two_generations_are_kept(tmp_path):
 
 def test_a_late_attempt_can_neither_commit_nor_remove_anything(tmp_path):
     late = recorder_with(tmp_path)
-    current = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack")
+    current = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
     current.add("a" * 16, 20, {"label_loss": 2.0})
     current.commit({"a" * 16: (0, state(20, 2.0))})
     before = sorted(path.name for path in (tmp_path / "pack").iterdir())
@@ -189,7 +189,7 @@ def test_a_crash_at_any_storage_operation_leaves_the_old_or_the_new_state(point,
     assert newest.sequence in (1, 2)
     if newest.sequence == 1:
         assert newest == old
-    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack")
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
     steps = {1: [10], 2: [10, 20]}[newest.sequence]
     assert again.rows["a" * 16].steps == steps
     assert again.checkpoint()["a" * 16][1].step == steps[-1]
@@ -246,7 +246,8 @@ def test_files_are_private_unless_the_sweep_is_shared(tmp_path):
     for store, forbidden in ((private, 0o077), (shared, 0o007)):
         for path in (store.folder, *store.folder.rglob("*")):
             assert not path.stat().st_mode & forbidden, path
-    assert (shared.folder / "plan.json").stat().st_mode & 0o060 == 0o060
+    assert (shared.folder / "sweep.json").stat().st_mode & 0o060 == 0o060
+    assert (shared.folder / "packs").stat().st_mode & 0o070 == 0o070
 
 
 def test_a_store_is_read_with_numpy_and_pyarrow_alone(tmp_path):
@@ -302,3 +303,100 @@ def test_planning_ten_thousand_runs_takes_about_a_second(tmp_path):
     assert time.monotonic() - started < 2
     assert weights(store) == {}
     assert rows(store) == {}
+
+
+def test_when_no_generation_is_whole_it_is_an_error_and_nothing_is_deleted(tmp_path):
+    recorder = recorder_with(tmp_path)
+    for step in (20, 30):
+        recorder.add("a" * 16, step, {"label_loss": 2.0})
+        recorder.commit({"a" * 16: (0, state(step, 2.0))})
+    path = tmp_path / "pack" / "0001-000001.history.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    before = {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}
+    with pytest.raises(StoreError, match=r"0001-000001\.history\.parquet.*no generation"):
+        PackStore(tmp_path / "pack").newest()
+    with pytest.raises(StoreError, match="no generation"):
+        Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}.items()
+
+
+def test_trouble_with_reading_is_not_taken_for_damage(tmp_path, monkeypatch):
+    recorder_with(tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}
+
+    def too_many(self):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.read_bytes", too_many)
+        with pytest.raises(OSError, match="Too many"):
+            Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}.items()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_crash_while_the_documents_are_written_leaves_the_old_sweep_or_none(is_first, tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    if not is_first:
+        opened(tiny(seeds={"together": [0, 1]}), folder)
+    old = None if is_first else SweepStore(folder).plan
+    for point in range(12):
+        with monkeypatch.context() as patch:
+            crash_points(patch, point)
+            with contextlib.suppress(CrashError):
+                opened(tiny(), folder)
+        store = SweepStore(folder)
+        assert (
+            store.is_free() if not store.exists() else len(store.plan["runs"]) in (4, len((old or store.plan)["runs"]))
+        )
+    assert len(opened(tiny(), folder).plan["runs"]) == 4
+
+
+def test_a_late_attempt_whose_file_was_cleared_away_is_told_that_it_is_late(tmp_path, monkeypatch):
+    late = recorder_with(tmp_path)
+    late.add("a" * 16, 20, {"label_loss": 3.0})
+    Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+
+    def gone(*_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(storage.os, "rename", gone)
+    with pytest.raises(FencedError, match="superseded"):
+        late.commit({"a" * 16: (0, state(20, 3.0))})
+
+
+def test_documents_are_not_touched_while_another_driver_works(tmp_path):
+    from rich.console import Console
+
+    from sweeps.commands import Request, run_launch
+
+    (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
+    store = opened(tiny(), tmp_path / "r")
+    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    request = Request(tmp_path / "tiny.yaml", ("budget=60",), store.folder, is_inline=True)
+    with DriverLock(store.folder), pytest.raises(StoreError, match="another"):
+        run_launch(request, Console(quiet=True))
+    after = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    assert {path: content for path, content in after.items() if path.name != "driver.lock"} == before
+
+
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
+    done = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(descriptor):
+        done.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def renamed(source, target):
+        done.append(("rename", str(target)))
+        rename(source, target)
+
+    monkeypatch.setattr(storage.os, "fsync", synced)
+    monkeypatch.setattr(storage.os, "rename", renamed)
+    storage.write_file(tmp_path / "file", b"content")
+    (first, second, third) = done
+    assert first[0] == "sync"
+    assert first[1].endswith(".tmp")
+    assert second == ("rename", str(tmp_path / "file"))
+    assert third == ("sync", str(tmp_path))

@@ -65,7 +65,9 @@ class Sweep:
         self.plan = make_plan(self.spec, Machine("cpu", 1, "2.0"))
         self.store = open_results(self.plan, folder, "")
         self.folder, self.run_ids = folder, list(self.plan.runs)
-        self.recorders = {p.pack_id: Recorder(self.store.pack(p.pack_id), self.id, p.pack_id) for p in self.plan.packs}
+        self.recorders = {
+            p.pack_id: Recorder(self.store.pack(p.pack_id), self.id, p.pack_id, BUDGET) for p in self.plan.packs
+        }
         self.pack_of = {run_id: pack.pack_id for pack in self.plan.packs for run_id in pack.run_ids}
         self.active: dict[str, int] = {}
         self.rows: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
