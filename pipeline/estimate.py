@@ -21,7 +21,7 @@ _COMPRESSION = 0.8
 
 @dataclass(frozen=True)
 class Estimate:
-    """Upper bounds: every run uses its budget. `memory_mib` is one worker's; `time_s` is with all workers busy."""
+    """If every run uses its budget. `memory_mib` is one worker's; `time_s` is with all workers busy, start-up apart."""
 
     time_s: float
     memory_mib: float

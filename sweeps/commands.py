@@ -59,8 +59,8 @@ def show_plan(request: Request, out: Console) -> None:
     describe(plan, folder, out)
     cost = estimate(plan, machine.num_workers)
     out.print(
-        f"at most: {clock(cost.time_s)} with {machine.num_workers} at a time on {machine.device}, "
-        f"{cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
+        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at a "
+        f"time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
     )
 
 
@@ -106,7 +106,7 @@ def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Con
 
 def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bool, out: Console) -> int:
     """Train what is left, show progress, and say what came of it; the exit code of the command. Needs the lock."""
-    from pipeline.tracking import start_mirror
+    from pipeline.tracking import start_mirror, sync_hint
 
     store.stop_file.unlink(missing_ok=True)
     left = unfinished(store)
@@ -123,6 +123,8 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     warning = mirror.close(timeout_s=60) if mirror is not None else None
     if warning:
         out.print(warning, style="yellow")
+    elif (hint := sync_hint(store.folder)) is not None:
+        out.print(f"dashboards, once you want them online: {hint}")
     store.stop_file.unlink(missing_ok=True)
     return _conclude(store, launched, bool(asked), time.monotonic() - started, out)
 

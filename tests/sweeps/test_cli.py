@@ -106,7 +106,7 @@ def test_a_plan_says_all_and_touches_nothing(here, monkeypatch, capsys):
     assert code == 0
     for words in ("8 runs in 2 settings", "budget 60", "optimiser.lr: 0.001, 0.003", "packs: 2", "results/tiny"):
         assert words in printed
-    assert re.search(r"at most: .* MiB of memory each, .* MiB of disk", printed)
+    assert re.search(r"about .* of training .* MiB of memory each, .* MiB of disk", printed)
     assert sorted(path.name for path in here.iterdir()) == ["tiny.yaml"]
 
 
