@@ -59,8 +59,8 @@ def show_plan(request: Request, out: Console) -> None:
     describe(plan, folder, out)
     cost = estimate(plan, machine.num_workers)
     out.print(
-        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at a "
-        f"time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
+        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at "
+        f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
     )
 
 
