@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.native.library import library
+from pipeline.native.kernels import compiled_kernels
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -108,7 +108,7 @@ class Draws:
 
     def _kernels(self) -> ctypes.CDLL | None:
         """The C++ kernels, which give the same bits, where the draws are made on a CPU and there are any."""
-        return library() if self.keys_S2.device.type == "cpu" else None
+        return compiled_kernels() if self.keys_S2.device.type == "cpu" else None
 
     def _shape(self, num_columns: int) -> tuple[int, int, int]:
         return len(self.steps_S), self.num_rows, num_columns

@@ -96,11 +96,11 @@ def test_the_pictures_of_the_readme_exist():
 
 
 def test_nothing_names_a_package_index():
-    names = ("--index-url", "--extra-index-url", "--find-links", "pypi.org", "download.pytorch")
+    names = ("index" + "-url", "find" + "-links", "pypi" + ".org", "download." + "pytorch")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     for name in tracked:
         path = ROOT / name
-        if path.suffix not in (".png", ".parquet") and path != Path(__file__).resolve():
+        if path.suffix not in (".png", ".parquet"):
             text = path.read_text(encoding="utf-8")
             assert not [word for word in names if word in text], name
 

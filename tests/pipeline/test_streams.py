@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
-from pipeline.native.library import library
+from pipeline.native.kernels import compiled_kernels
 from pipeline.streams import Draws, philox4x32, stream_key
 
 # From the reference implementation's known-answer file (Random123, kat_vectors, philox4x32 10).
@@ -110,7 +110,7 @@ def eager(monkeypatch):
 
     def run(function):
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline.streams, "library", lambda: None)
+            patch.setattr(pipeline.streams, "compiled_kernels", lambda: None)
             return function()
 
     return run
@@ -119,7 +119,7 @@ def eager(monkeypatch):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.parametrize(("num_rows", "num_columns"), [(1, 1), (3, 5), (4, 16), (7, 17), (64, 110)])
 def test_the_compiled_kernels_give_the_bits_of_torch(num_rows, num_columns, eager):
-    assert library() is not None
+    assert compiled_kernels() is not None
     keys = torch.tensor([stream_key("data", seed) for seed in range(3)])
     mine = Draws(keys, torch.tensor([0, 5, 2**31]), num_rows, first_row=2)
     draws_of = {

@@ -19,7 +19,7 @@ _COMPILE_TIMEOUT_S = 120
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def compiled_kernels() -> ctypes.CDLL | None:
     """The compiled kernels, or None; why there is none is said once on standard error.
 
     SEEDBED_NATIVE=0 asks for none. The file is kept under the user's cache folder, named by a hash of source, flags
