@@ -202,7 +202,8 @@ def read_factor(value: Any) -> Factor:
 
 def dump_factor(factor: Factor) -> dict[str, Any]:
     if isinstance(factor, Random):
-        return factor.model_dump()
+        # Distributions are read by functions of our own, which pydantic's serialiser takes for a surprise.
+        return factor.model_dump(warnings=False)
     return {path: dump_axis(axis) for path, axis in factor.axes.items()}
 
 

@@ -97,7 +97,7 @@ def launch_ray(
     )
     try:
         results = tuner.fit()
-        lost = {r.config["pack_id"]: _cause(r.error) for r in results if r.error is not None}
+        lost = {(r.config or {}).get("pack_id", "?"): _cause(r.error) for r in results if r.error is not None}
         return Launched(lost | reporter.failures)
     finally:
         ray.shutdown()
@@ -120,7 +120,8 @@ def connect(address: str | None) -> tuple[Any, Any]:
     from ray import tune
 
     if not ray.is_initialized():
-        ray.init(
+        _init(
+            ray,
             # "local": without it Ray would join whatever cluster this machine knows of.
             address=address or "local",
             include_dashboard=None if address else False,
@@ -133,11 +134,20 @@ def connect(address: str | None) -> tuple[Any, Any]:
     return ray, tune
 
 
+def _init(ray: Any, **options: Any) -> None:
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        raise StoreError(f"no Ray cluster answers: {str(error).splitlines()[0]}") from None
+
+
 def _require_answer(address: str) -> None:
     """Raises StoreError if nothing listens at HOST:PORT; Ray itself would wait for minutes."""
+    if address == "auto":
+        return
     host, _, port = address.rpartition(":")
     if not port.isdigit() or not host:
-        return
+        raise StoreError(f"--address must be auto or HOST:PORT, given {address!r}")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
@@ -152,6 +162,8 @@ def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Ma
         num_cpus, num_gpus = int(found.get("CPU", 1)), int(found.get("GPU", 0))
     else:
         num_cpus, num_gpus = len(os.sched_getaffinity(0)), _num_gpus()
+    if resources.device == "cuda" and not num_gpus:
+        raise StoreError("resources.device is cuda, and there is no GPU here; leave it at auto, or set cpu")
     device = resources.device if resources.device != "auto" else ("cuda" if num_gpus else "cpu")
     if device == "cuda":
         workers = num_gpus / (resources.gpus_per_pack or 1)

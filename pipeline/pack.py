@@ -290,6 +290,8 @@ def fit(module: PackModule, callbacks: Sequence[lightning.Callback], device: tor
     warnings.filterwarnings("ignore", message=r".*configure_optimizers.*returned .None.*")
     # Lightning 2.6 on torch 2.13; goes when Lightning stops using LeafSpec.
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+    # Inside a Slurm job Ray places the packs, and srun starts Ray.
+    warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
     trainer = lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,

@@ -171,7 +171,10 @@ def expand(spec: SweepSpec) -> list[RunConfig]:
         return spec.runs()
     store = SweepStore(Path(spec.fork.sweep))
     parents = expand(stored_spec(store))
-    runs = spec.runs(parents)
+    try:
+        runs = spec.runs(parents)
+    except ValueError as error:
+        raise StoreError(f"{spec.name}: {error}") from None
     snapshots = store.snapshots()
     starts = {config.run_id: 0 if config.lineage is None else config.lineage.step for config in parents}
     for parent in dict.fromkeys(run.lineage.parent for run in runs if run.lineage is not None):

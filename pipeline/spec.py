@@ -253,6 +253,12 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
         found = [Mistake(source.locate(place), dotted(place), message) for place, message, _ in problems]
         found = [mistake for mistake in found if mistake.field not in refused]
         raise SpecError(source.in_order([*source.mistakes, *found])) from None
+    varied = {path for factor in spec.settings for path in factor.paths()}
+    for override in overrides:
+        path = override.partition("=")[0].strip()
+        if path in varied:
+            message = "has no effect: the settings vary it; override settings, such as settings=[]"
+            source.mistakes.append(Mistake(f"override {override!r}", path, message))
     if source.mistakes:
         raise SpecError(source.in_order(source.mistakes))
     return spec

@@ -31,7 +31,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Values put in place of the file's, as field=value.", show_default=False)
 ]
 Results = Annotated[
-    Path | None, typer.Option("--results", help="The results folder (default: results/NAME).", show_default=False)
+    Path | None, typer.Option("--results", help="The results folder (default: under results/).", show_default=False)
 ]
 Folder = Annotated[Path, typer.Argument(help="A results folder.", show_default=False)]
 Address = Annotated[
@@ -128,7 +128,7 @@ def analyse(folder: Folder) -> None:
 
 @app.command()
 def report(folder: Folder) -> None:
-    """Analyse, and write FOLDER/report/index.html with its figures as PNG and SVG.
+    """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.
 
     Example: `seedbed report results/quickstart`
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from pipeline.launch import Launched, launch_inline, launch_ray, machine_of, unfinished
 from pipeline.pack import Progress
+from pipeline.pack_store import StoreError
 from pipeline.planning import Plan, stored_spec
 from pipeline.results import open_results, plan_for
 from pipeline.spec import SweepSpec, load_spec
@@ -37,6 +39,8 @@ class Request:
     is_smoke: bool = False
 
     def spec(self) -> SweepSpec:
+        if self.address is not None and self.is_inline:
+            raise StoreError("--inline trains in this process: it has no use for --address")
         spec = load_spec(self.path, self.overrides)
         if spec.fork is not None:
             # Workers have folders of their own: the parents' must be named in full.
@@ -135,9 +139,9 @@ def _conclude(store: SweepStore, launched: Launched, was_asked: bool, wall_s: fl
     left = unfinished(store)
     if not left:
         out.print(f"complete in {clock(wall_s)}: {store.folder}")
-        out.print(f"next: seedbed report {store.folder}")
+        out.print(f"next: seedbed report {shlex.quote(str(store.folder))}")
         return COMPLETE
-    out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {store.folder}")
+    out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
 
 

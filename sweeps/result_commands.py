@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from pipeline.worker import criterion_of
 from sweeps.commands import COMPLETE, INCOMPLETE, progress_by_pack, summary_of
 
 _SWEEPS = Path(__file__).resolve().parent
+_ENDS = {"running": "in progress"}
+# Of a replay so much is printed; all of it is in the file.
+_SHOWN_METRICS, _SHOWN_ROWS = 5, 20
 
 
 def list_everything(out: Console) -> None:
@@ -59,17 +63,28 @@ def show_status(store: SweepStore, with_runs: bool, out: Console) -> int:
         _print_runs(store, out)
     left = unfinished(store)
     if left:
-        out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {store.folder}")
+        out.print(
+            f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}"
+        )
     return INCOMPLETE if left else COMPLETE
 
 
 def _print_runs(store: SweepStore, out: Console) -> None:
     history = store.history()
     names = history.varied
-    table = Table("run", "init", "data", *names, "end", "step", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in ("run", "init", "data", *(name.rpartition(".")[2] for name in names), "end", "step"):
+        table.add_column(column, no_wrap=True)
     for run, end in zip(history.runs, history.ends, strict=True):
         values = [str(run.hyperparameters.get(name)) for name in names]
-        table.add_row(run.run_id, str(run.init_seed), str(run.data_seed), *values, end.reason, str(end.step))
+        table.add_row(
+            run.run_id,
+            str(run.init_seed),
+            str(run.data_seed),
+            *values,
+            _ENDS.get(end.reason, end.reason),
+            str(end.step),
+        )
     out.print(table)
 
 
@@ -121,10 +136,13 @@ def run_replay(
     except ValueError as error:
         raise StoreError(str(error)) from None
     names = list(next(iter(found.rows.values())))
-    table = Table("step", *names, box=None, header_style="bold")
-    for step, metrics in found.rows.items():
-        table.add_row(str(step), *(f"{metrics[name]:.5g}" for name in names))
+    shown = list(found.rows)[:: math.ceil(len(found.rows) / _SHOWN_ROWS)]
+    table = Table("step", *names[:_SHOWN_METRICS], box=None, header_style="bold")
+    for step in shown:
+        table.add_row(str(step), *(f"{found.rows[step][name]:.5g}" for name in names[:_SHOWN_METRICS]))
     out.print(table)
+    if len(shown) < len(found.rows) or len(names) > _SHOWN_METRICS:
+        out.print(f"shown: {len(shown)} of {len(found.rows)} steps, {len(table.columns) - 1} of {len(names)} metrics")
     folder = store.folder / "replays"
     folder.mkdir(mode=0o700, exist_ok=True)
     stem = f"{run_id}-{first}-{last}-{every}"
@@ -151,7 +169,12 @@ def find_run(prefix: str, results: Path | None) -> tuple[SweepStore, str]:
         store = SweepStore(folder)
         matches = [row["run_id"] for row in store.plan["runs"] if row["run_id"].startswith(prefix)]
         found += [(store, run_id) for run_id in matches]
-    if len(found) != 1:
-        where = results or "results/*"
-        raise StoreError(f"{where}: {len(found) or 'no'} run ids begin with {prefix!r}; see status --runs")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    where = "results/*" if results is None else str(results)
+    if not found:
+        raise StoreError(
+            f"{where}: no run id begins with {prefix!r}; see status --runs, or name a folder with --results"
+        )
+    places = ", ".join(f"{run_id} in {store.folder}" for store, run_id in found[:5])
+    raise StoreError(f"{where}: {len(found)} run ids begin with {prefix!r} ({places}); name a folder with --results")

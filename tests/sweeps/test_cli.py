@@ -146,3 +146,40 @@ def test_the_list_names_every_sweep_and_registry(monkeypatch, capsys):
     assert code == 0
     for word in ("sweeps/quickstart.yaml", "sweeps/lsa_seeds.yaml", "dictionary_lookup", "logistic", "run_to_budget"):
         assert word in printed
+
+
+REFUSED = {
+    "an override of what the settings vary": (("optimiser.lr=1e-2",), "the settings vary it"),
+    "an address of no known form": (("--address", "somewhere"), "auto or HOST:PORT"),
+    "a cluster for a launch without Ray": (("--address", "auto", "--inline"), "--inline trains in this process"),
+    "a GPU that is not there": (("resources={device: cuda}", "--inline"), "there is no GPU here"),
+}
+
+
+@pytest.mark.parametrize("request_", REFUSED)
+def test_a_request_that_cannot_be_met_is_refused_in_a_line(request_, here, monkeypatch, capsys):
+    arguments, expected = REFUSED[request_]
+    (here / "tiny.yaml").write_text(GOOD.replace("settings: []", "settings: [{optimiser.lr: [0.001, 0.003]}]"))
+    code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", *arguments)
+    assert code == 2, printed
+    assert expected in printed
+    assert "Traceback" not in printed
+    assert sorted(path.name for path in here.iterdir()) == ["tiny.yaml"]
+
+
+def test_a_fork_that_changes_what_a_fork_keeps_is_refused_in_a_line(here, monkeypatch, capsys):
+    trained(tiny(snapshots={"weights": [10]}), here / "p")
+    text = "name: f\nbudget: 30\ngrid: {chunk: 10}\nfork: {sweep: p, steps: [10], changes: {model.head_width: 3}}\n"
+    (here / "fork.yaml").write_text(text)
+    code, printed = run(monkeypatch, capsys, "plan", "fork.yaml")
+    assert code == 2
+    assert "a fork keeps its parent's shapes" in printed
+    assert "Traceback" not in printed
+
+
+def test_random_settings_are_planned_without_a_warning(here, monkeypatch, capsys, recwarn):
+    factor = "settings: [{random: {optimiser.lr: {log_uniform: [0.001, 0.01]}}, num: 2, seed: 0}]"
+    (here / "tiny.yaml").write_text(GOOD.replace("settings: []", factor))
+    code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", "--inline")
+    assert code == 0, printed
+    assert not [warning for warning in recwarn if "serializ" in str(warning.message)]
