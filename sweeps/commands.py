@@ -14,6 +14,7 @@ from types import FrameType
 from rich.console import Console
 
 from pipeline.launch import Launched, launch_inline, launch_ray, machine_of, unfinished
+from pipeline.native.kernels import compiled_kernels
 from pipeline.pack import Progress
 from pipeline.pack_store import StoreError
 from pipeline.planning import Plan, stored_spec
@@ -117,6 +118,8 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     if not left:
         out.print(f"complete already: {store.folder}")
         return COMPLETE
+    # Here once, so that workers find them compiled, and where there is no compiler the user is told once.
+    compiled_kernels()
     started = time.monotonic()
     mirror = start_mirror(store.folder)
     with _leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
