@@ -26,7 +26,7 @@ readme-test: $(STAMP)
 
 # The malformed specs at their full number.
 fuzz: $(STAMP)
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest tests/pipeline -k fuzz -m "" --timeout 3600
+	SEEDBED_EXAMPLES=5000 $(BIN)/python -m pytest tests/pipeline -k fuzz -m "" --timeout 3600
 
 setup: $(STAMP)
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.eager import EagerEngine
 from pipeline.layout import Layout, stream_names
-from pipeline.models.base import Output
-from pipeline.optim import OPTIMISERS, clip, norm, scheduled_fraction
+from pipeline.native.engine import NativeEngine
+from pipeline.native.program import program_for
+from pipeline.optim import OPTIMISERS, norm
 from pipeline.runs import RunConfig
 from pipeline.streams import Draws, stream_key
 from pipeline.tasks.base import Batch
-
-# Items of an evaluation are computed in pieces of at most this many, the same at every width.
-_EVALUATION_PIECE = 512
 
 Array = NDArray[np.generic]
 
@@ -35,18 +36,32 @@ class RunState:
     arrays: Mapping[str, Array]
 
 
+class Engine(Protocol):
+    """The arithmetic of a block. `keys` are those of held-out streams; results are (n, ...) for n `slots`, float64 or
+    the block's dtype, on the block's device.
+    """
+
+    def train(self, num_steps: int, slots: Sequence[int]) -> None: ...
+
+    def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]: ...
+
+    def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]: ...
+
+    def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]: ...
+
+
 class Block:
     """Slots 0..width-1, each holding a run at its own step, with its own streams and vector hyperparameters.
 
-    All arrays are (S, ...), slot axis first. The block is always computed whole: a slot whose run has ended goes on
-    computing until another is placed there, and nobody looks. At first every slot holds `template`.
+    All arrays are (S, ...), slot axis first. At first every slot holds `template`. `mode` is that of the numerics:
+    "eager", or the name of a toolchain, under which the arithmetic is a compiled program.
     """
 
     LAST = ("train_loss", "grad_norm", "update_norm")
 
-    def __init__(self, template: RunConfig, width: int, device: torch.device) -> None:
+    def __init__(self, template: RunConfig, width: int, device: torch.device, mode: str = "eager") -> None:
         self.template, self.width, self.device = template, width, device
-        self.task, self.model = template.task, template.model
+        self.task, self.model = template.task, template.model.bound(template.task.interface())
         self.dtype: torch.dtype = getattr(torch, template.dtype)
         self.layout = Layout(self.model.parameter_specs(self.task.interface()), self.dtype)
         self.optimiser = OPTIMISERS[template.optimiser.name]
@@ -61,11 +76,20 @@ class Block:
         self.columns = {name: self._numbers(0.0).unsqueeze(1) for name in _optimiser_vectors(template)}
         self.task_vectors = {name: self._numbers(0.0) for name in template.task.vector_fields()}
         self.parameters = self.layout.views(self.weights_SP)
-        self._leaves = [leaf.requires_grad_(True) for leaf in self.parameters.values()]
-        self._gradients = list(self.layout.views(self.grad_SP).values())
+        self._held_out: dict[str, dict[str, Tensor]] = {}
         first = self.start(template)
         for slot in range(width):
             self.place(slot, template, first)
+        self.engine: Engine = self.eager if mode == "eager" else self._native()
+
+    @cached_property
+    def eager(self) -> EagerEngine:
+        return EagerEngine(self)
+
+    def _native(self) -> NativeEngine:
+        program = program_for(self.template)
+        assert program is not None, "a compiled program was planned for, and there is none"
+        return NativeEngine(self, program)
 
     def _rows(self) -> Tensor:
         return torch.zeros(self.width, self.layout.row_width, dtype=self.dtype, device=self.device)
@@ -109,74 +133,63 @@ class Block:
     def _state_tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights_SP, "initial_weights": self.initial_SP, **self.state, **self.last}
 
-    def train(self, num_steps: int) -> None:
-        """`num_steps` optimiser steps of every slot."""
-        for index in range(num_steps):
-            self._step(with_update_norm=index == num_steps - 1)
+    def train(self, num_steps: int, slots: Sequence[int] | None = None) -> None:
+        """`num_steps` optimiser steps of at least these slots (None: of all); other slots may move too."""
+        self.engine.train(num_steps, self._slots(slots))
 
-    def _step(self, with_update_norm: bool) -> None:
-        batch = self.sample(self.keys, self.steps_S, self.template.batch_size)
-        predictions = self.model.predict(self.parameters, batch.inputs)
-        loss_S = self.task.losses(predictions, batch.targets).mean(1)
-        # Summed, never averaged: a run's gradient does not know how many others there are.
-        gradients = torch.autograd.grad(loss_S.sum(), self._leaves)
-        with torch.no_grad():
-            for target, gradient in zip(self._gradients, gradients, strict=True):
-                target.copy_(gradient)
-            norm_S = norm(self.grad_SP)
-            clip(self.grad_SP, norm_S, self.columns["clip"])
-            before_SP = self.weights_SP.clone() if with_update_norm else None
-            fraction_S1 = scheduled_fraction(self.template.schedule.name, self.steps_S, self.columns)
-            columns = {**self.columns, "lr": self.columns["lr"] * fraction_S1}
-            self.optimiser.update(self.weights_SP, self.grad_SP, self.state, columns)
-            self.steps_S += 1
-            if before_SP is not None:
-                self.last["train_loss"].copy_(loss_S)
-                self.last["grad_norm"].copy_(norm_S)
-                self.last["update_norm"].copy_(norm(self.weights_SP - before_SP))
-
-    def forward(self, inputs: Tensor, with_attention: bool = False) -> Output:
-        return self.model.forward(self.parameters, inputs, with_attention)
-
-    def sample(self, keys: Mapping[str, Tensor], steps_S: Tensor, num_rows: int, first_row: int = 0) -> Batch:
+    def sample(
+        self,
+        keys: Mapping[str, Tensor],
+        steps_S: Tensor,
+        num_rows: int,
+        first_row: int = 0,
+        slots: Sequence[int] | None = None,
+    ) -> Batch:
+        """Examples for `slots` (None: all), whose keys and steps are given."""
         streams = {name: Draws(keys_S2, steps_S, num_rows, first_row) for name, keys_S2 in keys.items()}
-        return self.task.sample(streams, self.task_vectors, self.template.dtype)
+        vectors = self.task_vectors
+        if slots is not None:
+            vectors = {name: vector_S[list(slots)] for name, vector_S in vectors.items()}
+        return self.task.sample(streams, vectors, self.template.dtype)
 
     def held_out_keys(self, purpose: str) -> dict[str, Tensor]:
         """Stream keys that depend on the task alone, for `purpose` "label" or "probe": the same for every run."""
-        pairs = {name: stream_key(f"{purpose}/{name}", 0) for name in self.task.streams}
-        return {name: torch.tensor(pair, device=self.device).expand(self.width, 2) for name, pair in pairs.items()}
+        if purpose not in self._held_out:
+            pairs = {name: stream_key(f"{purpose}/{name}", 0) for name in self.task.streams}
+            self._held_out[purpose] = {
+                name: torch.tensor([pair] * self.width, device=self.device) for name, pair in pairs.items()
+            }
+        return self._held_out[purpose]
 
-    @torch.no_grad()
-    def evaluate(self, num_items: int) -> dict[str, Tensor]:
-        """label_loss, label_accuracy, label_excess (and label_reference_loss), (S,) each, on items fresh at each step.
+    def evaluate(self, num_items: int, slots: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """label_loss, label_accuracy, label_excess (and label_reference_loss), (n,) each, on items fresh at each step.
 
         Excess is (loss - reference) / (chance - floor), the reference being the task's explicit best predictor on the
         same items, or its floor.
         """
-        keys = self.held_out_keys("label")
-        columns = self._over_pieces(lambda rows, first: self.sample(keys, self.steps_S, rows, first), num_items)
-        metrics = {f"label_{name}": value_SB.mean(1) for name, value_SB in columns.items()}
+        found = self.engine.evaluate(self.held_out_keys("label"), num_items, self._slots(slots))
+        metrics = {f"label_{name}": value for name, value in found.items()}
         floor, chance = self.task.floor_loss(), self.task.chance_loss()
         reference: Tensor | float = metrics.get("label_reference_loss", floor)
         metrics["label_excess"] = (metrics["label_loss"] - reference) / (chance - floor)
         return metrics
 
-    def _over_pieces(self, sample: Callable[[int, int], Batch], num_items: int) -> dict[str, Tensor]:
-        pieces = []
-        for first in range(0, num_items, _EVALUATION_PIECE):
-            batch = sample(min(_EVALUATION_PIECE, num_items - first), first)
-            pieces.append(self._item_metrics(batch))
-        return {name: torch.cat([piece[name] for piece in pieces], 1) for name in pieces[0]}
+    def probe(self, num_items: int, slots: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """Metric name -> (n,), on `num_items` items that depend on the task alone and are the same at every step."""
+        rows = self._slots(slots)
+        with torch.no_grad():
+            weights_SP = self.weights_SP[rows]
+            found = {name: value[rows] for name, value in self.last.items()}
+            found["weight_norm"] = norm(weights_SP)
+            found["init_distance"] = norm(weights_SP - self.initial_SP[rows])
+        return found | self.engine.probe(self.held_out_keys("probe"), num_items, rows)
 
-    def _item_metrics(self, batch: Batch) -> dict[str, Tensor]:
-        predictions = self.model.predict(self.parameters, batch.inputs)
-        found = {
-            "loss": self.task.losses(predictions, batch.targets),
-            "accuracy": self.task.correct(predictions, batch.targets),
-            "reference_loss": self.task.reference_losses(batch),
-        }
-        return {name: value for name, value in found.items() if value is not None}
+    def attention_maps(self, num_items: int, slots: Sequence[int] | None = None) -> list[Tensor]:
+        """Per layer (n, num_items, H, L, L), on the first items that probes see."""
+        return self.engine.attention_maps(self.held_out_keys("probe"), num_items, self._slots(slots))
+
+    def _slots(self, slots: Sequence[int] | None) -> list[int]:
+        return list(range(self.width)) if slots is None else [int(slot) for slot in slots]
 
     def is_finite(self) -> NDArray[np.bool_]:
         """(S,): whether a slot's weights, moments and last training loss are finite."""
@@ -184,6 +197,15 @@ class Block:
         for rows_SP in (self.weights_SP, *(self.state[name] for name in self.optimiser.moments)):
             finite_S = finite_S & torch.isfinite(rows_SP).all(1)
         return finite_S.cpu().numpy()
+
+
+def to_host(*metrics: Mapping[str, Tensor]) -> dict[str, NDArray[np.float64]]:
+    """Metric name -> (n,) float64, all of them in one transfer from the device."""
+    together = {name: value for part in metrics for name, value in part.items()}
+    if not together:
+        return {}
+    stacked: NDArray[np.float64] = torch.stack([value.detach().double() for value in together.values()]).cpu().numpy()
+    return dict(zip(together, stacked, strict=True))
 
 
 def _optimiser_vectors(config: RunConfig) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import torch
 from pipeline.block import Block
 from pipeline.pack import Protocol
 from pipeline.planning import Plan
-from pipeline.probes import Probes
 from pipeline.worker import prepare, protocol_of
 
 _TIMED_STEPS = 8
@@ -39,7 +38,8 @@ def estimate(plan: Plan, num_workers: int) -> Estimate:
     for indices in groups.values():
         pack = plan.packs[indices[0]]
         num_runs = sum(len(plan.packs[index].run_ids) for index in indices)
-        block = Block(plan.runs[pack.run_ids[0]], pack.numerics.width, prepare(pack))
+        config = plan.runs[pack.run_ids[0]]
+        block = Block(config, pack.numerics.width, prepare(pack, config), pack.numerics.mode)
         seconds += _run_seconds(block, protocol) * num_runs
         disk += _run_bytes(block, protocol) * num_runs
         memory = max(memory, _memory_mib(block.device))
@@ -48,11 +48,11 @@ def estimate(plan: Plan, num_workers: int) -> Estimate:
 
 def _run_seconds(block: Block, protocol: Protocol) -> float:
     """Seconds that one run takes of its block's time, looks included."""
-    probes, grid = Probes(block, protocol.probe_items), protocol.grid
+    grid = protocol.grid
     block.train(2)
     step = _timed(lambda: block.train(_TIMED_STEPS), block.device) / _TIMED_STEPS
     evaluation = _timed(lambda: block.evaluate(protocol.eval_items), block.device)
-    probe = _timed(probes.measure, block.device)
+    probe = _timed(lambda: block.probe(protocol.probe_items), block.device)
     total = protocol.budget * step + len(grid.eval_steps_T) * evaluation + len(grid.probe_steps_T) * probe
     return total / block.width
 
@@ -69,9 +69,9 @@ def _timed(work: object, device: torch.device) -> float:
 def _run_bytes(block: Block, protocol: Protocol) -> float:
     num_arrays = 2 + len(block.optimiser.moments)
     states = (1 + len(protocol.state_steps)) * num_arrays * block.layout.num_parameters * block.dtype.itemsize
-    numbers = len(Probes(block, protocol.probe_items).measure()) * len(protocol.grid.probe_steps_T)
+    numbers = len(block.probe(protocol.probe_items)) * len(protocol.grid.probe_steps_T)
     numbers += len(block.evaluate(protocol.eval_items)) * len(protocol.grid.eval_steps_T)
-    maps = Probes(block, protocol.probe_items).attention_maps(protocol.attention_items)
+    maps = block.attention_maps(protocol.attention_items)
     num_maps = len(protocol.attention_steps) + protocol.keeps_last_attention
     attention = num_maps * sum(array[0].numel() * array.element_size() for array in maps)
     return _COMPRESSION * (states + 8 * numbers + attention)

@@ -40,6 +40,10 @@ class Grid:
         return tuple(int(step) for step in self.probe_steps_T if step < self.chunk)
 
     @cached_property
+    def eval_steps(self) -> frozenset[int]:
+        return frozenset(self.eval_steps_T.tolist())
+
+    @cached_property
     def steps_T(self) -> Ints:
         """All steps of either kind."""
         steps = np.union1d(self.eval_steps_T, self.probe_steps_T)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.base import ParameterSpec
-from pipeline.products import ALIGNMENT_BYTES
+from pipeline.rows import RowPlan, plan_row
 from pipeline.streams import Draws, stream_key
 
 _TRUNCATION = 2.0
@@ -25,16 +24,16 @@ class Layout:
     dtype: torch.dtype
 
     @cached_property
+    def _row(self) -> RowPlan:
+        return plan_row([spec.rows * spec.columns for spec in self.specs], self.dtype.itemsize)
+
+    @property
     def offsets(self) -> tuple[int, ...]:
-        unit = ALIGNMENT_BYTES // self.dtype.itemsize
-        sizes = [math.ceil(spec.rows * spec.columns / unit) * unit for spec in self.specs]
-        return tuple(sum(sizes[:index]) for index in range(len(sizes) + 1))
+        return self._row.offsets
 
     @property
     def row_width(self) -> int:
-        # Twice the boundary, so that no row leaves a remainder to the scalar loops behind 512-bit vectors.
-        unit = 2 * ALIGNMENT_BYTES // self.dtype.itemsize
-        return math.ceil(self.offsets[-1] / unit) * unit
+        return self._row.width
 
     @property
     def num_parameters(self) -> int:
@@ -64,8 +63,11 @@ class Layout:
 
     def initial_weights(self, seed_of: dict[str, int], scale: float) -> Tensor:
         """One run's weights at step 0, (P,): `scale` times the init law. `seed_of` maps init/<name> to a seed."""
-        pieces = [_initial(spec, seed_of[f"init/{spec.name}"], self.dtype) for spec in self.specs]
-        return self.expand(torch.cat([piece.flatten() for piece in pieces]) * scale)
+        pieces = [
+            _initial(spec, seed_of[f"init/{spec.name}"], self.dtype) * (scale if spec.is_trained else 1.0)
+            for spec in self.specs
+        ]
+        return self.expand(torch.cat([piece.flatten() for piece in pieces]))
 
 
 def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
@@ -74,13 +76,24 @@ def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
 
 def _initial(spec: ParameterSpec, seed: int, dtype: torch.dtype) -> Tensor:
     """(rows, columns), drawn on the CPU in any case, so that all devices start from the same bits."""
+    if not isinstance(spec.law, str):
+        return spec.law(seed).to(dtype) * spec.std
     keys = torch.tensor([stream_key(f"init/{spec.name}", seed)])
     draws = Draws(keys, torch.zeros(1, dtype=torch.int64), spec.rows)
     if spec.law == "normal":
         standard = draws.normal(spec.columns, 0, dtype)[0]
+    elif spec.law == "orthonormal":
+        standard = _orthonormal_rows(draws.normal(spec.columns, 0, torch.float64)[0]).to(dtype)
     else:
         standard = _truncated_normal(draws.uniform(spec.columns, 0, torch.float64)[0]).to(dtype)
     return standard * spec.std
+
+
+def _orthonormal_rows(normal: Tensor) -> Tensor:
+    """Rows by Gram and Schmidt, which makes them uniform, and those of fewer rows the first of more."""
+    basis, triangle = torch.linalg.qr(normal.T)
+    rows: Tensor = (basis * triangle.diagonal().sign()).T
+    return rows
 
 
 def _truncated_normal(unit: Tensor) -> Tensor:

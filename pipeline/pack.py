@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.block import Block, RunState
+from pipeline.block import Block, RunState, to_host
 from pipeline.criterion import Criterion
 from pipeline.grid import Grid
-from pipeline.probes import Probes
+from pipeline.planning import Numerics
 from pipeline.recorder import Recorder, Rows
 from pipeline.runs import RunConfig
 from pipeline.stopping.base import Seen, StoppingRule
@@ -68,7 +68,7 @@ class PackModule(lightning.LightningModule):
     def __init__(
         self,
         configs: Mapping[str, RunConfig],
-        width: int,
+        numerics: Numerics,
         protocol: Protocol,
         recorder: Recorder,
         first_state: Callable[[str, RunConfig, Block], RunState],
@@ -76,11 +76,12 @@ class PackModule(lightning.LightningModule):
         super().__init__()
         # The block's own in-place updates are the optimisation: Lightning's would clip and average across runs.
         self.automatic_optimization = False
-        self.configs, self.width, self.protocol = dict(configs), width, protocol
+        self.configs, self.numerics, self.protocol = dict(configs), numerics, protocol
+        self.width = numerics.width
         self.recorder, self.first_state = recorder, first_state
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
-        self.occupants: list[str | None] = [None] * width
+        self.occupants: list[str | None] = [None] * self.width
         self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
         shown = {run_id: seen(run_id, rows, protocol) for run_id, rows in recorder.rows.items()}
         self.converged |= {run_id for run_id, prefix in shown.items() if prefix.converged_index is not None}
@@ -108,8 +109,7 @@ class PackModule(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         template = next(iter(self.configs.values()))
-        self.block = Block(template, self.width, self.device)
-        self.probes = Probes(self.block, self.protocol.probe_items)
+        self.block = Block(template, self.width, self.device, self.numerics.mode)
         for run_id, (slot, state) in self.recorder.checkpoint().items():
             self.block.place(slot, self.configs[run_id], state)
             self.occupants[slot] = run_id
@@ -141,10 +141,10 @@ class PackModule(lightning.LightningModule):
             self._snapshot(fresh_S, np.zeros_like(fresh_S))
         done = 0
         for mark in self.protocol.grid.inner_marks if fresh_S.any() else ():
-            self.block.train(mark - done)
+            self.block.train(mark - done, np.flatnonzero(occupied_S).tolist())
             done = mark
             self._record(np.zeros_like(fresh_S), fresh_S)
-        self.block.train(self.protocol.grid.chunk - done)
+        self.block.train(self.protocol.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
         self.recorder.run_steps += int(occupied_S.sum()) * self.protocol.grid.chunk
 
     def _look(self) -> None:
@@ -188,19 +188,21 @@ class PackModule(lightning.LightningModule):
 
     def _record(self, eval_S: Mask, probe_S: Mask) -> None:
         """One row for every slot in either mask, holding the metrics of those it is in."""
-        evaluated = self._evaluate() if eval_S.any() else {}
-        probed = self.probes.measure() if probe_S.any() else {}
+        evaluated, probed = np.flatnonzero(eval_S).tolist(), np.flatnonzero(probe_S).tolist()
+        found = [
+            to_host(self.block.evaluate(self.protocol.eval_items, evaluated) if evaluated else {}),
+            to_host(self.block.probe(self.protocol.probe_items, probed) if probed else {}),
+        ]
+        metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S)}
+        for slots, columns in zip((evaluated, probed), found, strict=True):
+            rows = np.stack(list(columns.values()), 1).tolist() if columns else []
+            for slot, row in zip(slots, rows, strict=True):
+                metrics[slot].update(zip(columns, row, strict=True))
         steps_S = self._steps()
-        for slot in np.flatnonzero(eval_S | probe_S):
+        for slot, row in metrics.items():
             run_id = self.occupants[slot]
             assert run_id is not None
-            metrics = {name: float(value_S[slot]) for name, value_S in evaluated.items() if eval_S[slot]}
-            metrics |= {name: float(value_S[slot]) for name, value_S in probed.items() if probe_S[slot]}
-            self.recorder.add(run_id, int(steps_S[slot]), metrics)
-
-    def _evaluate(self) -> dict[str, NDArray[np.float64]]:
-        found = self.block.evaluate(self.protocol.eval_items)
-        return {name: value_S.double().cpu().numpy() for name, value_S in found.items()}
+            self.recorder.add(run_id, int(steps_S[slot]), row)
 
     def _snapshot(self, candidates_S: Mask, ending_S: Mask) -> None:
         """States and attention maps of the candidates that stand at a declared step, maps of those that end here."""
@@ -208,26 +210,28 @@ class PackModule(lightning.LightningModule):
         attention_S = candidates_S & np.isin(steps_S, list(protocol.attention_steps))
         if protocol.keeps_last_attention:
             attention_S |= ending_S
-        maps = self.probes.attention_maps(protocol.attention_items) if attention_S.any() else []
-        for slot in np.flatnonzero(attention_S):
-            arrays = {f"layer{layer}": attention[slot].cpu().numpy() for layer, attention in enumerate(maps)}
+        mapped = np.flatnonzero(attention_S).tolist()
+        maps = self.block.attention_maps(protocol.attention_items, mapped) if mapped else []
+        on_host = [attention.cpu().numpy() for attention in maps]
+        for place, slot in enumerate(mapped):
+            arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(on_host)}
             self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
-        for slot in np.flatnonzero(candidates_S & np.isin(steps_S, list(protocol.state_steps))):
-            state = self.block.take(int(slot))
+        for slot in np.flatnonzero(candidates_S & np.isin(steps_S, list(protocol.state_steps))).tolist():
+            state = self.block.take(slot)
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
 
 
 def seen(run_id: str, rows: Rows, protocol: Protocol) -> Seen:
     """What a stopping rule may look at, from a run's rows so far."""
     steps_T = np.array(rows.steps, np.int64)
-    is_eval_T = np.isin(steps_T, protocol.grid.eval_steps_T)
+    is_eval_T = np.array([step in protocol.grid.eval_steps for step in rows.steps], bool)
     label_1E = rows.column(protocol.criterion.metric)[None, is_eval_T]
     start = int(protocol.criterion.first_streak(label_1E)[0])
     return Seen(
         run_id=run_id,
         budget=protocol.budget,
         steps_T=steps_T,
-        values={name: rows.column(name) for name in rows.names()},
+        values=rows.columns(),
         eval_steps_E=steps_T[is_eval_T],
         converged_index=None if start < 0 else start,
         evaluations_to_converge=protocol.criterion.evaluations,

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.calibration import choose
 from pipeline.identity import canonical_json, digest
 from pipeline.pack_store import StoreError
 from pipeline.runs import RunConfig
@@ -17,9 +18,7 @@ from pipeline.spec import SweepSpec
 from pipeline.store import SweepStore
 
 # Names the arithmetic of block, models and optimisers: to be raised with any change of code that changes rounding.
-PROGRAM = "query-only.2"
-# Wide enough that Python's cost per operation fades, narrow enough for the caches (CPU) or the memory (GPU).
-_DEFAULT_WIDTH = {"cpu": 32, "cuda": 512}
+PROGRAM = "query-only.3"
 # So many times its width is a pack's list at most, when there are enough runs for all workers.
 _WIDTHS_PER_PACK = 8
 
@@ -39,7 +38,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Numerics:
-    """What fixes rounding. Under equal numerics a run's weights and history are equal to the bit."""
+    """What fixes rounding. Under equal numerics a run's weights and history are equal to the bit.
+
+    `mode` is "eager" (torch), or names the toolchain of a compiled program, under which the width moves no bit.
+    """
 
     width: int
     dtype: str
@@ -52,10 +54,14 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Pack:
-    """An ordered list of runs of equal static hyperparameters: one LightningModule, one Ray Tune trial."""
+    """An ordered list of runs of equal static hyperparameters: one LightningModule, one Ray Tune trial.
+
+    `reason` says in words why its numerics are what they are.
+    """
 
     run_ids: tuple[str, ...]
     numerics: Numerics
+    reason: str = ""
 
     @cached_property
     def pack_id(self) -> str:
@@ -104,7 +110,12 @@ class Plan:
             "settings": self.settings,
             "runs": [_row(run_id, config) for run_id, config in self.runs.items()],
             "packs": [
-                {"pack_id": pack.pack_id, "run_ids": list(pack.run_ids), "numerics": asdict(pack.numerics)}
+                {
+                    "pack_id": pack.pack_id,
+                    "run_ids": list(pack.run_ids),
+                    "numerics": asdict(pack.numerics),
+                    "reason": pack.reason,
+                }
                 for pack in self.packs
             ],
         }
@@ -113,7 +124,8 @@ class Plan:
 def make_plan(spec: SweepSpec, machine: Machine, kept: Sequence[Pack] = ()) -> Plan:
     """Runs of `spec`, those in `kept` packs where they are, the others in new packs for `machine`.
 
-    Raises ValueError if a kept pack holds a run that the spec does not declare.
+    Raises ValueError if a kept pack holds a run that the spec does not declare, StoreError if the spec asks for a
+    compiled program where there can be none.
     """
     runs = {config.run_id: config for config in expand(spec)}
     placed = {run_id for pack in kept for run_id in pack.run_ids}
@@ -123,30 +135,26 @@ def make_plan(spec: SweepSpec, machine: Machine, kept: Sequence[Pack] = ()) -> P
     for run_id, config in runs.items():
         if run_id not in placed:
             groups.setdefault(config.static_key(), []).append(run_id)
-    packs = [
-        Pack(run_ids, numerics)
-        for group in groups.values()
-        for run_ids, numerics in _split(group, runs[group[0]], spec, machine, len(groups))
-    ]
+    packs = [pack for group in groups.values() for pack in _split(group, runs[group[0]], spec, machine, len(groups))]
     return Plan(spec, runs, (*kept, *packs))
 
 
-def _split(
-    group: list[str], config: RunConfig, spec: SweepSpec, machine: Machine, num_groups: int
-) -> list[tuple[tuple[str, ...], Numerics]]:
+def _split(group: list[str], config: RunConfig, spec: SweepSpec, machine: Machine, num_groups: int) -> list[Pack]:
     """Packs of one static setting: enough for every worker, each at most some widths long, dealt out in turn."""
     wanted = math.ceil(machine.num_workers / num_groups)
-    default = min(_DEFAULT_WIDTH[machine.device], math.ceil(len(group) / wanted))
-    width = spec.resources.width or default
+    most_runs = math.ceil(len(group) / wanted)
+    choice = choose(config, most_runs, spec.resources, machine.device, machine.torch, PROGRAM)
+    width = choice.width
     num_packs = max(min(wanted, math.ceil(len(group) / width)), math.ceil(len(group) / (width * _WIDTHS_PER_PACK)))
-    numerics = Numerics(width, config.dtype, machine.device, spec.resources.threads, machine.torch)
+    threads = spec.resources.threads
+    numerics = Numerics(width, config.dtype, machine.device, threads, machine.torch, mode=choice.mode)
     # Dealt like cards, so that settings and seeds that take long are spread evenly.
-    return [(tuple(group[index::num_packs]), numerics) for index in range(num_packs)]
+    return [Pack(tuple(group[index::num_packs]), numerics, choice.reason) for index in range(num_packs)]
 
 
 def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:
     """The packs of a plan document."""
-    return tuple(Pack(tuple(p["run_ids"]), Numerics(**p["numerics"])) for p in document["packs"])
+    return tuple(Pack(tuple(p["run_ids"]), Numerics(**p["numerics"]), p["reason"]) for p in document["packs"])
 
 
 def _row(run_id: str, config: RunConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ALIGNMENT_BYTES = 64
+from pipeline.rows import ALIGNMENT_BYTES
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +30,29 @@ class Rows:
         """(T,), NaN where the metric was not recorded."""
         return np.array([row.get(name, np.nan) for row in self.metrics], np.float64)
 
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(name for row in self.metrics for name in row))
+    def columns(self) -> Mapping[str, Floats]:
+        """All columns of the rows so far, each made when it is asked for."""
+        return _Columns(self, len(self.steps))
+
+
+class _Columns(Mapping[str, Floats]):
+    def __init__(self, rows: Rows, length: int) -> None:
+        self._rows = Rows(rows.steps[:length], rows.metrics[:length])
+
+    def __getitem__(self, name: str) -> Floats:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._rows.column(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @cached_property
+    def _names(self) -> dict[str, None]:
+        return dict.fromkeys(name for row in self._rows.metrics for name in row)
 
 
 class Recorder:

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.block import Block, RunState
+from pipeline.block import Block, RunState, to_host
 from pipeline.layout import Layout
 from pipeline.pack_store import StoreError
 from pipeline.planning import Pack, expand, packs_of, stored_spec
-from pipeline.probes import Probes
 from pipeline.recorder import arrays_sha256
 from pipeline.runs import RunConfig
 from pipeline.store import SweepStore
@@ -49,12 +48,11 @@ class Replay:
         spec = stored_spec(store)
         pack = _pack_of(store, run_id)
         self.config = next(config for config in expand(spec) if config.run_id == run_id)
-        self.block = Block(self.config, pack.numerics.width, prepare(pack))
-        self.probes = Probes(self.block, spec.grid.probe_items)
+        self.block = Block(self.config, pack.numerics.width, prepare(pack, self.config), pack.numerics.mode)
         first = 0 if self.config.lineage is None else self.config.lineage.step
         if not first <= step <= spec.budget:
             raise StoreError(f"run {run_id} has steps {first} to {spec.budget}; there is no step {step}")
-        self.eval_items, self.budget = spec.grid.eval_items, spec.budget
+        self.grid, self.budget = spec.grid, spec.budget
         snapshots = store.snapshots()
         self.recorded = snapshots.of(run_id)
         before = [known for known in self.recorded if known <= step]
@@ -74,7 +72,7 @@ class Replay:
         assert step >= self.step
         for mark in sorted({*(known for known in self.recorded if self.step < known <= step), step}):
             if mark > self.step:
-                self.block.train(mark - self.step)
+                self.block.train(mark - self.step, [0])
                 self._compare()
 
     def _compare(self) -> None:
@@ -89,9 +87,9 @@ class Replay:
 
     def measure(self) -> dict[str, float]:
         """Every metric at the present step."""
-        found = {name: float(value_S[0]) for name, value_S in self.probes.measure().items()}
-        labels = self.block.evaluate(self.eval_items)
-        return found | {name: float(value_S[0]) for name, value_S in labels.items()}
+        probed = self.block.probe(self.grid.probe_items, [0])
+        evaluated = self.block.evaluate(self.grid.eval_items, [0])
+        return {name: float(value_1[0]) for name, value_1 in to_host(probed, evaluated).items()}
 
 
 def replay(
@@ -126,6 +124,7 @@ def replay(
 def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
     """The run's model at `step` as an ordinary torch module: tokens or vectors (B, L, ...) in, predictions (B, O) out.
 
+    Where a task asks at the last Q > 1 positions, they are (B, Q, O).
     Taken from a snapshot where there is one, else trained again from the nearest one before.
     """
     snapshots = store.snapshots()
@@ -138,20 +137,28 @@ def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
 
 
 class TrainedModel(nn.Module):
-    """One run's weights at one step, as parameters named as in the model's specs, "." written "__"."""
+    """One run's weights at one step, as parameters named as in the model's specs, "." written "__".
+
+    Those that the run did not train ask for no gradient.
+    """
 
     def __init__(self, config: RunConfig, state: RunState) -> None:
         super().__init__()
-        self.model = config.model
-        layout = Layout(config.model.parameter_specs(config.task.interface()), getattr(torch, config.dtype))
+        interface = config.task.interface()
+        self.model = config.model.bound(interface)
+        self.num_targets = interface.num_targets
+        layout = Layout(config.model.parameter_specs(interface), getattr(torch, config.dtype))
         flat_1P = layout.expand(torch.from_numpy(np.array(state.arrays["weights"]))).unsqueeze(0)
         self.names = [spec.name for spec in layout.specs]
-        for name, value in layout.views(flat_1P).items():
-            self.register_parameter(name.replace(".", "__"), nn.Parameter(value[0].clone()))
+        values = layout.views(flat_1P)
+        for spec in layout.specs:
+            parameter = nn.Parameter(values[spec.name][0].clone(), requires_grad=spec.is_trained)
+            self.register_parameter(spec.name.replace(".", "__"), parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
         parameters = {name: self.get_parameter(name.replace(".", "__")).unsqueeze(0) for name in self.names}
-        return self.model.forward(parameters, inputs.unsqueeze(0)).predictions[0]
+        predictions = self.model.forward(parameters, inputs.unsqueeze(0), num_targets=self.num_targets).predictions[0]
+        return predictions if self.num_targets == 1 else predictions.view(len(inputs), self.num_targets, -1)
 
     def attention(self, inputs: Tensor) -> list[Tensor]:
         """Per layer (B, H, L, L)."""

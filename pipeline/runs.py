@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
@@ -48,12 +48,17 @@ class Setting(Parameters):
     @model_validator(mode="after")
     def _fits_together(self) -> Setting:
         interface = self.task.interface()
-        if interface.kind not in self.model.accepts:
-            names = [name for name, cls in registry("model").items() if interface.kind in getattr(cls, "accepts", ())]
-            message = f"takes {' or '.join(self.model.accepts)}, but task {self.task.name} gives {interface.kind}"
-            raise located([(("model", "name"), f"{message} (models that fit: {', '.join(names)})", self.model.name)])
+        message = self.model.misfit(self.task)
+        if message is not None:
+            models = cast("Mapping[str, type[Model]]", registry("model"))
+            names = ", ".join(name for name, model in models.items() if model.misfit(self.task) is None)
+            raise located([(("model", "name"), f"{message} (models that fit: {names or 'none'})", self.model.name)])
+        try:
+            specs = self.model.parameter_specs(interface)
+        except ValueError as error:
+            raise located([(("model",), str(error), self.model.name)]) from None
         if self.streams:
-            valid = (*self.task.streams, *(f"init/{spec.name}" for spec in self.model.parameter_specs(interface)))
+            valid = (*self.task.streams, *(f"init/{spec.name}" for spec in specs))
             wrong = [name for name in self.streams if name not in valid]
             if wrong:
                 raise located([(("streams", name), unknown("stream", name, valid), name) for name in wrong])

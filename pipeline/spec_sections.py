@@ -109,8 +109,12 @@ class Snapshots(Parameters):
 
 
 class Resources(Parameters):
-    """What a pack may use. `width` None: chosen at planning."""
+    """What a pack may use. `width` None: chosen at planning.
 
+    `mode` auto: a compiled program on CPUs where task and model have one and there is g++, else eager torch.
+    """
+
+    mode: Literal["auto", "eager", "native"] = "auto"
     width: int | None = Field(None, gt=0, le=2**20)
     cpus_per_pack: float = Field(1.0, ge=0)
     gpus_per_pack: float = Field(0.0, ge=0)

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.block import Block, RunState
 from pipeline.criterion import Criterion
+from pipeline.native.program import native_mode
 from pipeline.pack import Committer, PackModule, Progress, Protocol, fit
 from pipeline.pack_store import StoreError
 from pipeline.planning import PROGRAM, Pack, expand, packs_of, stored_spec
@@ -37,17 +38,17 @@ def run_pack(
     pack = next(pack for pack in packs_of(document) if pack.pack_id == pack_id)
     configs = {config.run_id: config for config in expand(spec)}
     configs = {run_id: configs[run_id] for run_id in pack.run_ids}
-    device = prepare(pack)
+    device = prepare(pack, next(iter(configs.values())))
     recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, spec.budget)
     source = FirstStates(store, spec, recorder.continued)
-    module = PackModule(configs, pack.numerics.width, protocol_of(spec), recorder, source)
+    module = PackModule(configs, pack.numerics, protocol_of(spec), recorder, source)
     committer = Committer(commit_interval_s, _StopFile(store.stop_file), lambda: on_progress(module.progress()))
     fit(module, [committer], device)
     return module.progress()
 
 
-def prepare(pack: Pack) -> torch.device:
-    """Set this process to the pack's numerics. Raises StoreError if it cannot have them."""
+def prepare(pack: Pack, config: RunConfig) -> torch.device:
+    """Set this process to the numerics of a pack, of which `config` is a run. Raises StoreError if it cannot."""
     wanted = pack.numerics
     found = torch.__version__.partition("+")[0]
     if wanted.torch.partition("+")[0] != found:
@@ -62,6 +63,12 @@ def prepare(pack: Pack) -> torch.device:
         )
     if wanted.device == "cuda" and not torch.cuda.is_available():
         raise StoreError(f"pack {pack.pack_id} was planned for a GPU, and this process sees none")
+    if wanted.mode != "eager" and (here := native_mode(config)) != wanted.mode:
+        raise StoreError(
+            f"pack {pack.pack_id} was planned for programs of {wanted.mode}, and this machine has {here or 'none'}: "
+            "bits may differ; use that compiler and kind of processor, or start the sweep in another folder "
+            "(resources.mode=eager asks for none)"
+        )
     torch.set_num_threads(wanted.threads)
     if wanted.device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False

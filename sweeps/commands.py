@@ -83,6 +83,8 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
         f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(widths)} slots wide, "
         f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {packs[0].numerics.mode}"
     )
+    for reason in dict.fromkeys(pack.reason for pack in packs):
+        out.print(f"  {reason}")
     out.print(f"  results: {folder}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 from pipeline.launch import launch_inline, unfinished
 from pipeline.pack import Progress
 from pipeline.planning import Machine
+from pipeline.registry import Registry
 from pipeline.results import open_results, plan_for
 from pipeline.runs import RunConfig
 from pipeline.spec import SweepSpec
@@ -18,11 +21,15 @@ from pipeline.store import SweepStore
 
 TASKS = {
     "dictionary_lookup": {"name": "dictionary_lookup", "num_keys": 4, "num_values": 4, "num_pairs": 4},
+    "feature_regression": {"name": "feature_regression", "num_features": 3, "num_pairs": 7},
     "linear_regression": {"name": "linear_regression", "dim": 3, "num_pairs": 4},
+    "repeated_sequence": {"name": "repeated_sequence", "num_tokens": 5, "period": 3},
 }
 MODELS = {
     "dictionary_lookup": {"name": "attention_only", "width": 8, "head_width": 4},
+    "feature_regression": {"name": "merged_softmax_attention", "width": 5},
     "linear_regression": {"name": "linear_self_attention"},
+    "repeated_sequence": {"name": "transformer", "width": 8, "head_width": 4, "num_heads": 2, "mlp_width": 16},
 }
 
 
@@ -37,10 +44,26 @@ def tiny(task: str = "dictionary_lookup", **changes: Any) -> SweepSpec:
         "budget": 30,
         "seeds": {"together": [0, 1, 2, 3]},
         "grid": {"chunk": 10, "eval_items": 32, "probe_items": 16},
-        "resources": {"width": 4},
         "tracking": {"mode": "disabled"},
     }
-    return SweepSpec.model_validate(data | changes)
+    # Compiling takes seconds: only tests that are about compiled programs ask for them.
+    resources = {"mode": "eager", **changes.pop("resources", {"width": 4})}
+    return SweepSpec.model_validate(data | changes | {"resources": resources})
+
+
+def register_model(monkeypatch: Any, folder: Path, name: str, source: str) -> None:
+    """Makes `source` the file NAME.py of pipeline/models until the test ends, in the contract tests too."""
+    import pipeline.models
+    import pipeline.models.base as base
+    import tests.contracts.test_models as contract
+
+    (folder / f"{name}.py").write_text(source)
+    importlib.invalidate_caches()
+    monkeypatch.delitem(sys.modules, f"pipeline.models.{name}", raising=False)
+    monkeypatch.setattr(pipeline.models, "__path__", [*pipeline.models.__path__, str(folder)])
+    models = Registry("pipeline.models", base.Model)
+    monkeypatch.setattr(base, "MODELS", models)
+    monkeypatch.setattr(contract, "MODELS", models)
 
 
 def configs(spec: SweepSpec) -> list[RunConfig]:

@@ -50,7 +50,7 @@ def test_every_command_of_the_readme_works_in_order(place):
 
 
 def test_the_python_of_the_readme_works_on_what_the_commands_left(place, monkeypatch):
-    usage, _ = BLOCKS["python"]
+    usage, _, _ = BLOCKS["python"]
     results = "results/quickstart" if IS_FULL else "results/quickstart-smoke"
     monkeypatch.chdir(place)
     found: dict[str, object] = {}
@@ -69,7 +69,7 @@ def test_the_task_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypa
     from tests.contracts.test_tasks import CHECKS
     from tests.support import tiny, trained
 
-    _, task = BLOCKS["python"]
+    _, task, _ = BLOCKS["python"]
     (tmp_path / "majority.py").write_text(task)
     monkeypatch.setattr(pipeline.tasks, "__path__", [*pipeline.tasks.__path__, str(tmp_path)])
     monkeypatch.setattr(base, "TASKS", Registry("pipeline.tasks", base.Task))
@@ -81,6 +81,26 @@ def test_the_task_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypa
     history = trained(spec, tmp_path / "r").history()
     losses = history.values["label_loss"]
     assert (losses[:, -1] < losses[:, history.steps_T.tolist().index(10)]).all()
+
+
+def test_the_module_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypatch):
+    import torch
+
+    from pipeline.replay import model
+    from tests.contracts.test_models import CHECKS
+    from tests.support import register_model, tiny, trained
+
+    _, _, module = BLOCKS["python"]
+    register_model(monkeypatch, tmp_path, "flat", module)
+    for check in CHECKS:
+        check("flat", "dictionary_lookup")
+    spec = tiny(model={"name": "flat", "width": 7}, optimiser={"name": "adamw", "lr": 1e-2}, budget=60)
+    store = trained(spec, tmp_path / "r")
+    history = store.history()
+    losses = history.values["label_loss"]
+    assert (losses[:, -1] < losses[:, history.steps_T.tolist().index(10)]).all()
+    tokens = torch.zeros(3, 9, dtype=torch.int64)
+    assert model(store, history.runs[0].run_id, 60)(tokens).shape == (3, 4)
 
 
 def test_the_sweeps_of_the_readme_are_those_that_there_are():

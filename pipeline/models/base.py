@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from pipeline.native.source import Native
 from pipeline.parameters import Named, vector
 from pipeline.registry import Registry
-from pipeline.tasks.base import Interface
+from pipeline.tasks.base import Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
 
@@ -19,18 +22,24 @@ class ParameterSpec:
     """One parameter of a model, a matrix of `rows` x `columns`.
 
     Entry (i, j) starts as `std` times a draw of stream init/<name> at (i, j): "normal", or "truncated_normal" (within
-    two standard deviations, not rescaled).
+    two standard deviations, not rescaled). Under "orthonormal" the rows, at most as many as columns, are uniform among
+    orthonormal ones, times `std`. What is not trained keeps its draw, whatever `init_scale` and the optimiser say.
+    A law may also be a function from the stream's seed to the (rows, columns) draws.
     """
 
     name: str
     rows: int
     columns: int
     std: float
-    law: str = "normal"
+    law: str | Callable[[int], Tensor] = "normal"
+    is_trained: bool = True
 
 
 class Output(NamedTuple):
-    """`predictions`: (S, B, num_outputs) at the last position. `attention`: per layer (S, B, H, L, L), if asked for."""
+    """`predictions`: (S, B * Q, num_outputs) at the last Q positions, examples first.
+
+    `attention`: per layer (S, B, H, L, L), if asked for and if the model has any.
+    """
 
     predictions: Tensor
     attention: tuple[Tensor, ...] = ()
@@ -42,28 +51,58 @@ class Model(Named):
     Contract:
     1. `accepts` names the kinds of `Interface` that it can be built for.
     2. `parameter_specs` names every parameter once, with finite positive shapes.
-    3. `forward` is batched over slots: slot s reads parameters[name][s] and inputs[s] alone, bit for bit.
+    3. `forward`, once the model is `bound`, is batched over slots: slot s reads parameters[name][s] and inputs[s]
+       alone, bit for bit.
     4. Attention rows, where a model has softmax attention, are probability distributions over keys.
     5. It is differentiable in every parameter.
     6. `predict` gives the predictions of `forward`, computing only what they depend on: equal to 1e-12 in float64,
        gradients too.
+    7. A model that `answers_everywhere` does so for every `num_targets` Q from 1 to L, and what it answers at a
+       position does not depend on Q. Any other is asked for the last position alone. Kind "features" has no positions.
+    8. `probes` are per-slot scalars (S,) of the weights, and of how they act on a batch of inputs.
     """
 
     accepts: ClassVar[tuple[str, ...]]
+    answers_everywhere: ClassVar[bool] = False
     has_softmax: ClassVar[bool] = True
 
     init_scale: float = vector(1.0, gt=0)
 
+    def native(self) -> Native | None:
+        """The model's C++ twin, if it has one for these parameters; `forward` is the reference."""
+        return None
+
+    @classmethod
+    def misfit(cls, task: Task) -> str | None:
+        """Why this model cannot be built for the task; None if it can."""
+        interface = task.interface()
+        if interface.kind not in cls.accepts:
+            return f"takes {' or '.join(cls.accepts)}, but task {task.name} gives {interface.kind}"
+        if interface.num_targets > 1 and not cls.answers_everywhere:
+            return f"answers the last position alone, but task {task.name} asks for the last {interface.num_targets}"
+        return None
+
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+        """Raises ValueError where the model's own sizes do not go with the interface's."""
         raise NotImplementedError
 
-    def forward(self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False) -> Output:
+    def bound(self, interface: Interface) -> Self:
+        """The model as `forward` is called: knowing the interface, where parameters and inputs do not say enough."""
+        return self
+
+    def forward(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+    ) -> Output:
         """`parameters[name]` is (S, rows, columns)."""
         raise NotImplementedError
 
-    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        """(S, B, num_outputs): what training and evaluation run. `forward` is the reference."""
-        return self.forward(parameters, inputs).predictions
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
+        """(S, B * Q, num_outputs): what training and evaluation run. `forward` is the reference."""
+        return self.forward(parameters, inputs, num_targets=num_targets).predictions
+
+    def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
+        """Metric name -> (S,), measured on the statistics set."""
+        return {}
 
 
 MODELS: Registry[Model] = Registry("pipeline.models", Model)

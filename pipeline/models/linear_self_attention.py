@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.models.base import Model, Output, ParameterSpec
+from pipeline.native.source import Native
 from pipeline.parameters import static
 from pipeline.tasks.base import Interface
 
@@ -29,6 +30,9 @@ class LinearSelfAttention(Model):
     is_tied: bool = static(False)
     init_variance: float = static(0.002, gt=0)
 
+    def native(self) -> Native | None:
+        return Native("linear_self_attention.h") if self.num_layers == 1 else None
+
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
         return tuple(self._specs(interface.size))
 
@@ -38,7 +42,9 @@ class LinearSelfAttention(Model):
             for matrix in ("query", "key", "value", "projection"):
                 yield ParameterSpec(f"layer{layer}.{matrix}", size, size, std, "truncated_normal")
 
-    def forward(self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False) -> Output:
+    def forward(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+    ) -> Output:
         import torch
 
         from pipeline.products import product
@@ -61,7 +67,7 @@ class LinearSelfAttention(Model):
             maps.append(torch.nn.functional.pad(weights_SBLN, (0, 1)).unsqueeze(2))
         return Output(-tokens[:, :, -1, -1:], tuple(maps) if with_attention else ())
 
-    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
         """One layer: the query's last entry alone, -p V K^T W_Q e_q = -sum_j (p W_V e_j) (e_j W_K^T W_Q e_q).
 
         p is the last row of P. The query's own last entry is 0, and no 11 x 11 product of an example is formed.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from pipeline.native.source import Native
 from pipeline.parameters import Named
 from pipeline.registry import Registry
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """`inputs`: tokens (S, B, L) int64, or vectors (S, B, L, D). `targets`: (S, B), int64 classes or real values."""
+    """`inputs`: tokens (S, B, L) int64, vectors (S, B, L, D), or features (S, B, L, 1 or 3).
+
+    `targets`: (S, B * Q), examples first, int64 classes or real values: those of the last Q positions of each example.
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -30,32 +34,46 @@ class Batch(NamedTuple):
 class Interface:
     """What a model must fit: `kind` is "tokens" or "vectors"; `length` L; `size` is V (tokens) or D (vectors).
 
-    `num_outputs` is the number of classes that the last position is asked for, or 1 for a real value.
+    `num_outputs` is the number of classes that a position is asked for, or 1 for a real value. `num_targets` Q, at most
+    L, is the number of last positions that are asked: 1 is the last alone.
+
+    Kind "features" is for contexts whose tokens are L orthonormal features in any order, a value with each. An example
+    has a row of `size` numbers for each feature. 3: how many tokens of the context have it, whether the query has it
+    (0 or 1), and its value; asked is the query's value, Q = 1. 1: how many tokens have it; asked is, for each feature
+    as the query, Q = L, how attention is shared among the L features.
     """
 
     kind: str
     length: int
     size: int
     num_outputs: int
+    num_targets: int = 1
 
 
 class Task(Named):
-    """A family of sequences with one question at the end. Torch is imported inside methods only.
+    """A family of sequences with a question at the end, or at each of the last positions.
+
+    Torch is imported inside methods only.
 
     Contract:
-    1. `interface()` states the shapes that `sample` gives.
+    1. `interface()` states the shapes that `sample` gives; of its L positions the last 1 <= Q <= L are asked.
     2. `sample` is a pure function of its streams and of the slot's own vector parameters: other slots, the number of
        slots and the number of examples do not move an example.
-    3. Another seed gives other examples, and another step too.
-    4. `losses` gives one loss per example, (S, B), finite for finite predictions; `correct` gives 0/1, or None.
+    3. Another seed gives other examples, and another step too, unless the task is told that its training set is fixed.
+    4. `losses` gives one loss per question, (S, B * Q), finite for finite predictions; `correct` gives 0/1, or None.
+       Both go element by element: a question's value is its own whatever is asked beside it.
     5. `floor_loss() < chance_loss()`: the best reachable loss, and that of the best predictor that ignores what there
-       is to learn.
+       is to learn, averaged over questions.
     6. `reference_losses`, where a task has them, are the losses of an explicit best predictor on these very examples.
     7. `attention_targets` are masks (S, B, L, L) of the keys that a query should attend to for a named skill.
     8. `probes` are per-slot scalars (S,) that need the model as a function of its inputs.
     """
 
     streams: ClassVar[tuple[str, ...]] = ("data",)
+
+    def native(self) -> Native | None:
+        """The task's C++ twin, if it has one; `sample` and `losses` are the reference."""
+        return None
 
     def interface(self) -> Interface:
         raise NotImplementedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from pipeline.native.source import Native
 from pipeline.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
@@ -31,6 +32,12 @@ class DictionaryLookup(Task):
 
     def interface(self) -> Interface:
         return Interface("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)
+
+    def native(self) -> Native:
+        return Native(
+            "dictionary_lookup.h",
+            {"num_keys": self.num_keys, "num_values": self.num_values, "num_pairs": self.num_pairs},
+        )
 
     def floor_loss(self) -> float:
         return 0.0

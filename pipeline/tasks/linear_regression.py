@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pipeline.native.source import Native
 from pipeline.parameters import static, vector
 from pipeline.tasks.base import Batch, Interface, Task
 
@@ -33,6 +34,17 @@ class LinearRegression(Task):
 
     def interface(self) -> Interface:
         return Interface("vectors", self.num_pairs + 1, self.dim + 1, 1)
+
+    def native(self) -> Native:
+        return Native(
+            "linear_regression.h",
+            {
+                "dim": self.dim,
+                "num_pairs": self.num_pairs,
+                "input_range": float(self.input_range),
+                "step_size": self.step_size(),
+            },
+        )
 
     def contraction(self) -> float:
         """C = (N + d - 0.2) / N: E[M M] = C s2^2 I for the scatter matrix M = sum_j x_j x_j^T / N, s2 = Var(x).

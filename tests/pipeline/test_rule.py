@@ -63,6 +63,9 @@ def test_a_run_has_the_same_bits_in_every_slot_and_beside_any_neighbours(task, c
 
 REGRESSION = {"name": "linear_regression", "dim": 10, "num_pairs": 10}
 LOOKUP = {"name": "dictionary_lookup", "num_keys": 5, "num_values": 7, "num_pairs": 6}
+REPEATED = {"name": "repeated_sequence", "num_tokens": 7, "period": 3}
+FEATURES = {"name": "feature_regression", "num_features": 7, "num_pairs": 11}
+EXACT = FEATURES | {"objective": "exact", "dominant_probability": 0.3}
 ODD = [
     (REGRESSION, {}, 256),
     (REGRESSION, {}, 33),
@@ -74,16 +77,30 @@ ODD = [
     (LOOKUP, {"width": 12, "head_width": 6, "num_heads": 2}, 25),
     (LOOKUP, {"width": 3, "head_width": 1, "num_heads": 3, "num_layers": 3}, 64),
     (LOOKUP, {"width": 31, "head_width": 4, "num_layers": 1}, 31),
+    (LOOKUP, {"name": "transformer", "width": 33, "head_width": 5, "num_heads": 3, "mlp_width": 7}, 1),
+    (REPEATED, {"width": 7, "head_width": 5, "num_heads": 3, "mlp_width": 5}, 13),
+    (REPEATED, {"width": 33, "head_width": 3, "num_heads": 3, "num_layers": 3, "mlp_width": 65}, 7),
+    (REPEATED, {"width": 31, "head_width": 9, "num_heads": 1, "num_layers": 1, "mlp_width": 1}, 2),
+    (REPEATED, {"name": "attention_only", "width": 9, "head_width": 3, "num_heads": 3}, 11),
+    (FEATURES, {"width": 19}, 13),
+    (FEATURES | {"prompts": "fixed"}, {"width": 7, "basis": "one_hot"}, 300),
+    (EXACT, {"width": 11}, 5),
+    (EXACT | {"prompts": "mean_field"}, {"width": 9, "basis": "one_hot"}, 1),
 ]
+KINDS = {
+    "linear_regression": "linear_self_attention",
+    "dictionary_lookup": "attention_only",
+    "feature_regression": "merged_softmax_attention",
+    "repeated_sequence": "transformer",
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("task", "model", "batch_size"), ODD)
 def test_a_run_has_the_same_bits_in_every_slot_at_odd_shapes_too(task, model, batch_size, dtype):
-    kind = {"linear_regression": "linear_self_attention", "dictionary_lookup": "attention_only"}[task["name"]]
     data = tiny().identity() | {
         "task": task,
-        "model": {"name": kind, **model},
+        "model": {"name": KINDS[task["name"]], **model},
         "batch_size": batch_size,
         "dtype": dtype,
         "optimiser": {"name": "adamw", "lr": 3e-3, "clip": 0.1},

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.block import Block
-from pipeline.probes import Probes, attention_entropy, attention_mass
+from pipeline.block import Block, to_host
+from pipeline.probes import attention_entropy, attention_mass
 from pipeline.replay import model
 from pipeline.tasks.base import TASKS
 from tests.contracts.test_tasks import sample
@@ -38,6 +38,26 @@ def test_a_lookup_asks_for_the_value_of_a_key_that_stands_in_the_context():
     matches = keys == query
     assert matches.any(-1).all()
     assert ((labels == batch.targets.unsqueeze(-1)) | ~matches).all()
+
+
+def test_a_repeated_sequence_is_known_from_the_end_of_its_first_period_on():
+    task = TASKS["repeated_sequence"](num_tokens=5, period=4)
+    batch = sample(task, (0, 1), num_rows=50)
+    period, targets = batch.inputs[:, :, :4], batch.targets.view(2, 50, 8)
+    assert torch.equal(batch.inputs, torch.cat([period, period], 2))
+    assert torch.equal(targets[:, :, :-1], batch.inputs[:, :, 1:])
+    assert torch.equal(targets[:, :, -1], period[:, :, 0])
+    # Whoever knows the period and guesses before: at positions 3 to 7 the token 4 or 3 places back tells the next.
+    known = torch.where(torch.arange(8) >= 3, 50.0, 0.0).view(8, 1)
+    predictions = (torch.nn.functional.one_hot(targets, 5) * known).flatten(1, 2)
+    assert float(task.losses(predictions, batch.targets).mean()) == pytest.approx(task.floor_loss(), rel=1e-6)
+    assert task.floor_loss() == pytest.approx(3 / 8 * math.log(5))
+    assert float(task.losses(0 * predictions, batch.targets).mean()) == pytest.approx(task.chance_loss(), rel=1e-6)
+    masks = task.attention_targets(batch)
+    seen = torch.einsum("sbqk,sbk->sbq", masks["induction_score"].long(), batch.inputs)
+    assert torch.equal(seen[:, :, 4:], targets[:, :, 4:]), "an induction head sees what it is asked for"
+    assert masks["induction_score"].sum(-1)[0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert masks["previous_token_score"].sum(-1)[0, 0].tolist() == [0, 1, 1, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -78,10 +98,10 @@ def test_the_construction_is_one_gradient_step():
         for name, matrix in construction(run.task).items():
             block.parameters[name][:] = matrix
     batch = block.sample(block.keys, block.steps_S, 50)
-    predictions = block.forward(batch.inputs).predictions
+    predictions = run.model.forward(block.parameters, batch.inputs).predictions
     expected = (run.task.gradient_step(batch) * batch.inputs[:, :, -1, :-1]).sum(-1, keepdim=True)
     torch.testing.assert_close(predictions, expected, rtol=0, atol=1e-12)
-    assert Probes(block, 32).measure()["gd_alignment"] == pytest.approx([1.0, 1.0], abs=1e-9)
+    assert block.probe(32)["gd_alignment"].tolist() == pytest.approx([1.0, 1.0], abs=1e-9)
     found = block.evaluate(64)
     assert float(found["label_excess"].abs().max()) < 1e-9
 
@@ -104,7 +124,7 @@ def test_probes_of_training_are_what_their_names_say(tmp_path):
     block.train(4)
     almost = block.take(0).arrays["weights"]
     block.train(1)
-    after, found = block.take(0).arrays["weights"], Probes(block, 16).measure()
+    after, found = block.take(0).arrays["weights"], to_host(block.probe(16))
     assert found["weight_norm"][0] == pytest.approx(np.linalg.norm(after), rel=1e-5)
     assert found["init_distance"][0] == pytest.approx(np.linalg.norm(after - before), rel=1e-5)
     assert found["update_norm"][0] == pytest.approx(np.linalg.norm(after - almost), rel=1e-4)
@@ -117,7 +137,7 @@ def test_attention_snapshots_are_the_maps_of_the_model_at_that_step(tmp_path):
     assert sorted(snapshots.of(run_id, "attention")) == [0, 20]
     (run,) = configs(tiny(seeds={"together": [3]}))
     block = Block(run, 1, torch.device("cpu"))
-    items = Probes(block, 16)._batch().inputs[0, :8]
+    items = block.sample(block.held_out_keys("probe"), torch.zeros_like(block.steps_S), 16).inputs[0, :8]
     expected = model(store, run_id, 20).attention(items)
     stored = snapshots.read(run_id, 20, "attention")
     for layer, attention in enumerate(expected):

@@ -1,0 +1,71 @@
+"""The sweeps that claims read, by name, and what a claim says when they cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.attention import MapReader
+from pipeline.history import History
+from pipeline.store import SweepStore
+
+
+class UndecidedError(Exception):
+    """Raised by a claim's function where the sweeps cannot tell; the message is the reason."""
+
+
+class MissingSweepError(UndecidedError, KeyError):
+    """A sweep that a claim needs is not there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a claim reads of one sweep. `snapshots` is None where none were kept."""
+
+    history: History
+    snapshots: MapReader | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Sweeps(Mapping[str, Sweep]):
+    """Sweeps by name. Asking for one that is not there raises MissingSweepError, which makes a claim undecided."""
+
+    def __init__(self, sweeps: Mapping[str, Sweep | Path]) -> None:
+        """A path is a results folder, read when first asked for; a folder without a sweep counts as missing."""
+        self._given = dict(sweeps)
+        self._read = {name: sweep for name, sweep in sweeps.items() if isinstance(sweep, Sweep)}
+
+    def __getitem__(self, name: str) -> Sweep:
+        if name not in self._given:
+            raise MissingSweepError(f"sweep {name!r} is missing (given: {', '.join(self._given) or 'none'})")
+        if name not in self._read:
+            folder = self._given[name]
+            assert isinstance(folder, Path)
+            self._read[name] = _from_store(name, folder)
+        return self._read[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the sweep is there to be read."""
+        given = self._given.get(name)
+        return isinstance(given, Sweep) or (given is not None and SweepStore(given).exists())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+def _from_store(name: str, folder: Path) -> Sweep:
+    store = SweepStore(folder)
+    if not store.exists():
+        raise MissingSweepError(f"sweep {name!r} is missing: {folder} holds none")
+    document = store.sweep
+    newest = document["launches"][-1]
+    provenance = {"sweep_id": document["sweep_id"], "git_commit": newest["git_commit"]}
+    return Sweep(store.history(), store.snapshots(), provenance)

@@ -1,0 +1,60 @@
+"""Judged claims as a table in plain text, at most 100 columns wide, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from analysis.claims import VERDICTS, Claim
+from analysis.intervals import finite
+
+# Column -> width; the last one takes what is left of 100.
+COLUMNS = {"verdict": 10, "ours": 20, "holds if": 14, "runs": 5, "paper": 16, "statement": 30}
+
+
+def claims_table(claims: Sequence[Claim]) -> list[str]:
+    """Lines: per paper a header and a row for each of its claims, cells wrapped; then how many of each verdict.
+
+    The reason of an undecided claim stands under its statement. No claim is left out.
+    """
+    lines: list[str] = []
+    for paper in dict.fromkeys(claim.paper for claim in claims):
+        lines += [paper, *_row(list(COLUMNS))]
+        for claim in claims:
+            if claim.paper == paper:
+                lines += _row(_cells(claim))
+        lines.append("")
+    counts = (f"{sum(claim.verdict == verdict for claim in claims)} {verdict}" for verdict in VERDICTS)
+    return [*lines, f"{len(claims)} claim(s): {', '.join(counts)}."]
+
+
+def claims_json(claims: Sequence[Claim], provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Claims and provenance as plain values; NaN and infinities become null."""
+    plain = finite({"provenance": dict(provenance or {}), "claims": [claim.to_json() for claim in claims]})
+    assert isinstance(plain, dict)
+    return plain
+
+
+def write_claims(claims: Sequence[Claim], path: Path | str, provenance: Mapping[str, Any] | None = None) -> Path:
+    """Writes the claims as JSON to `path`, overwriting it; returns the path."""
+    path = Path(path)
+    path.write_text(json.dumps(claims_json(claims, provenance), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _cells(claim: Claim) -> list[str]:
+    region = "n/a" if claim.evidence is None else str(claim.evidence.holds_if)
+    statement = f"{claim.statement} ({claim.reason})" if claim.reason else claim.statement
+    return [claim.verdict, claim.estimate.text(), region, str(claim.num_runs), claim.value, statement]
+
+
+def _row(cells: Sequence[str]) -> list[str]:
+    wrapped = [textwrap.wrap(cell, width) for cell, width in zip(cells, COLUMNS.values(), strict=True)]
+    return [
+        " ".join(f"{part:<{width}}" for part, width in zip(parts, COLUMNS.values(), strict=True)).rstrip()
+        for parts in zip_longest(*wrapped, fillvalue="")
+    ]

@@ -1,0 +1,145 @@
+"""Fork fates: how often forks share the outcome of the run that they left, and the step from which it is fixed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.intervals import Estimate, share_from_bootstrap, wilson
+from analysis.outcomes import CENSORED, CONVERGED, Bools, Outcomes
+from analysis.resampling import resample
+from pipeline.history import Floats, Ints, RunInfo
+
+
+@dataclass(frozen=True)
+class ForkFates:
+    """One row per fork whose own outcome and whose parent's are known, N in all.
+
+    `forks[n]` left its parent at `step_N`. `is_shared_N`: both converged, or neither did. `by_chance_N`: the share of
+    the other parents of that setting whose outcome is that of the fork's parent, which is what an unrelated run would
+    share; NaN without other parents. `num_unknown` forks are left out: they or their parents are censored, or the
+    parent is not among the parents given.
+    """
+
+    forks: tuple[RunInfo, ...]
+    step_N: Ints
+    is_shared_N: Bools
+    by_chance_N: Floats
+    num_unknown: int
+
+
+def fork_fates(
+    forks: Sequence[RunInfo], fork_outcomes: Outcomes, parents: Sequence[RunInfo], parent_outcomes: Outcomes
+) -> ForkFates:
+    """Each fork beside its parent; runs that are no forks are passed over in `forks`, so both may be one sweep.
+
+    Outcomes must be by the same criterion and budget; diverged and unconverged both count as not converged. Raises
+    ValueError where the criteria differ.
+    """
+    if fork_outcomes.criterion != parent_outcomes.criterion:
+        raise ValueError(
+            f"forks are judged by {fork_outcomes.criterion}, parents by {parent_outcomes.criterion}: use one criterion"
+        )
+    known = {
+        run.run_id: (run.setting_id, kind == CONVERGED)
+        for run, kind in zip(parents, parent_outcomes.kind_R, strict=True)
+        if kind != CENSORED
+    }
+    parent_ids = {run.parent for run in forks if run.parent is not None} & set(known)
+    rows, num_unknown = [], 0
+    for run, kind in zip(forks, fork_outcomes.kind_R, strict=True):
+        if run.parent is None or run.fork_step is None:
+            continue
+        if run.parent not in known or kind == CENSORED:
+            num_unknown += 1
+            continue
+        setting, converged = known[run.parent]
+        others = [known[p][1] == converged for p in parent_ids if p != run.parent and known[p][0] == setting]
+        chance = float(np.mean(others)) if others else np.nan
+        rows.append((run, run.fork_step, (kind == CONVERGED) == converged, chance))
+    return ForkFates(
+        tuple(row[0] for row in rows),
+        np.array([row[1] for row in rows], dtype=np.int64),
+        np.array([row[2] for row in rows], dtype=bool),
+        np.array([row[3] for row in rows], dtype=np.float64),
+        num_unknown,
+    )
+
+
+@dataclass(frozen=True)
+class FateAtStep:
+    """Forks made at one step: the share that shares the parent's outcome, beside what an unrelated run would share.
+
+    `unit` says in the plural what the 95% interval resampled. A share says something only above `by_chance`.
+    """
+
+    step: int
+    share: Estimate
+    by_chance: float
+    num_forks: int
+    num_parents: int
+    unit: str
+
+
+def fates_by_step(fates: ForkFates, *, bootstrap: int = 1000, seed: int = 0) -> tuple[FateAtStep, ...]:
+    """All parents together, in order of the step. Forks of one parent are drawn together, so parents are the sample.
+
+    Where all agree the interval is Wilson's on the number of parents (or seeds): 73 of 73 are needed for .95.
+    """
+    found = []
+    for step in np.unique(fates.step_N):
+        at = np.flatnonzero(fates.step_N == step)
+        runs = [fates.forks[n] for n in at]
+        resamples = resample(runs, bootstrap, seed)
+        weight_BN = resamples.with_estimate()
+        total_B = weight_BN.sum(axis=1)
+        share_B = np.where(total_B > 0, weight_BN @ fates.is_shared_N[at] / np.maximum(total_B, 1), np.nan)
+        chance_N = fates.by_chance_N[at]
+        chance = float(np.mean(chance_N)) if np.all(np.isfinite(chance_N)) else np.nan
+        num_parents = len({run.parent for run in runs})
+        num_units = min(num_parents, resamples.num_units)
+        share = share_from_bootstrap(share_B, num_units)
+        found.append(FateAtStep(int(step), share, chance, len(at), num_parents, resamples.unit))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class ParentFate:
+    """The forks of one parent at one step: the share that ends as it did, with Wilson's interval."""
+
+    parent: str
+    step: int
+    share: Estimate
+    num_forks: int
+
+
+def fates_by_parent(fates: ForkFates) -> tuple[ParentFate, ...]:
+    """Each parent and step by itself, parents in the order of the forks. Forks differ by their own seeds alone."""
+    groups: dict[tuple[str, int], list[bool]] = {}
+    for run, step, is_shared in zip(fates.forks, fates.step_N.tolist(), fates.is_shared_N.tolist(), strict=True):
+        assert run.parent is not None
+        groups.setdefault((run.parent, step), []).append(is_shared)
+    order = {parent: number for number, parent in enumerate(dict.fromkeys(parent for parent, _ in groups))}
+    return tuple(
+        ParentFate(parent, step, wilson(sum(shared), len(shared)), len(shared))
+        for (parent, step), shared in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0][1]))
+    )
+
+
+def fixed_from(steps: Sequence[int], shares: Sequence[Estimate], least: float = 0.95) -> float:
+    """The first step from which, there and at every later one, the lower bound is at least `least`; NaN if none.
+
+    `steps` must increase. An undefined bound is below any. Only steps at which forks were made can be found.
+    Raises ValueError where steps do not increase or the lengths differ.
+    """
+    if len(steps) != len(shares) or any(b <= a for a, b in itertools.pairwise(steps)):
+        raise ValueError(f"need increasing steps, one per share, got {list(steps)} for {len(shares)} shares")
+    fixed = np.nan
+    for step, share in zip(reversed(steps), reversed(shares), strict=True):
+        if not share.low >= least:
+            break
+        fixed = float(step)
+    return fixed

@@ -1,0 +1,73 @@
+"""Causal attention of one pre-norm layer, for all slots at once, without biases and affine norms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from pipeline.models.base import ParameterSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def attention_specs(prefix: str, width: int, num_heads: int, head_width: int) -> Iterator[ParameterSpec]:
+    """The four matrices of a layer, entries N(0, 1 / fan_in)."""
+    inner = num_heads * head_width
+    for matrix in ("query", "key", "value"):
+        yield ParameterSpec(prefix + matrix, width, inner, width**-0.5)
+    yield ParameterSpec(f"{prefix}output", inner, width, inner**-0.5)
+
+
+def attend(
+    parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_heads: int, num_queries: int
+) -> tuple[Tensor, Tensor]:
+    """A layer's addition (S, B, Q, D) to x (S, B, L, D) at the last Q positions, and its attention (S, B, H, Q, L)."""
+    import torch
+
+    from pipeline.products import product
+
+    num_slots, num_examples, length, width = x.shape
+    normed = torch.nn.functional.layer_norm(x, (width,))
+
+    def project(matrix: str, of: Tensor) -> Tensor:
+        heads = product(of.reshape(num_slots, -1, width), parameters[prefix + matrix])
+        return heads.view(num_slots, num_examples, -1, num_heads, heads.shape[-1] // num_heads).transpose(2, 3)
+
+    query, key, value = project("query", last(normed, num_queries)), project("key", normed), project("value", normed)
+    scores = product(query, key.transpose(-1, -2)) * (1 / math.sqrt(query.shape[-1]))
+    future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)[-num_queries:]
+    attention = scores.masked_fill(future, -math.inf).softmax(-1)
+    mixed = product(attention, value).transpose(2, 3).reshape(num_slots, num_examples * num_queries, -1)
+    update = product(mixed, parameters[f"{prefix}output"])
+    return update.view(num_slots, num_examples, num_queries, width), attention
+
+
+def last(x: Tensor, num_positions: int) -> Tensor:
+    """(S, B, Q, D) of (S, B, L, D); all of it as it is, since the gradient of a slice is a copy."""
+    return x if num_positions == x.shape[2] else x[:, :, -num_positions:]
+
+
+def attend_last(parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_heads: int) -> Tensor:
+    """The layer's addition (S, B, 1, D) at the last position, which may look everywhere.
+
+    Keys and values are never formed: q (W_K^T x) = (W_K q) x, and a weighted mean of W_V^T x is W_V^T of the mean.
+    """
+    import torch
+
+    from pipeline.products import product
+
+    num_slots, num_examples, _, width = x.shape
+    normed = torch.nn.functional.layer_norm(x, (width,))
+    queries = product(normed[:, :, -1], parameters[f"{prefix}query"])
+    heads = (num_heads, queries.shape[-1] // num_heads)
+    query = queries.view(num_slots, num_examples, *heads)
+    # (S, H, D, K): one matrix for each head.
+    key, value = (parameters[prefix + name].view(num_slots, width, *heads).transpose(1, 2) for name in ("key", "value"))
+    looked_for_SHBD = product(query.transpose(1, 2), key.transpose(2, 3)) * (1 / math.sqrt(heads[1]))
+    scores_SBHL = product(looked_for_SHBD.transpose(1, 2), normed.transpose(2, 3))
+    mean_SBHD = product(scores_SBHL.softmax(-1), normed)
+    mixed_SHBK = product(mean_SBHD.transpose(1, 2), value)
+    mixed = mixed_SHBK.transpose(1, 2).reshape(num_slots, num_examples, -1)
+    return product(mixed, parameters[f"{prefix}output"]).unsqueeze(2)

@@ -1,0 +1,50 @@
+"""The ordinary causal transformer: attention and an MLP in every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pipeline.models._decoder import Decoder
+from pipeline.models.base import Model, Output, ParameterSpec
+from pipeline.native.source import Native
+from pipeline.parameters import static
+from pipeline.tasks.base import Interface
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Transformer(Model):
+    """Pre-norm causal layers of attention and an MLP with GELU (its tanh form), without biases or affine norms.
+
+    Learned positions, a last norm, untied unembedding. Embeddings and positions start as N(0, 0.25), matrices as
+    N(0, 1 / fan_in).
+    """
+
+    name = "transformer"
+    accepts: ClassVar[tuple[str, ...]] = ("tokens",)
+    answers_everywhere: ClassVar[bool] = True
+
+    width: int = static(32, ge=1, le=8192)
+    head_width: int = static(8, ge=1, le=8192)
+    num_heads: int = static(4, ge=1, le=256)
+    num_layers: int = static(2, ge=1, le=256)
+    mlp_width: int = static(128, ge=1, le=32768)
+
+    def decoder(self) -> Decoder:
+        return Decoder(self.width, self.num_heads, self.head_width, self.num_layers, self.mlp_width)
+
+    def native(self) -> Native:
+        return self.decoder().native()
+
+    def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+        return tuple(self.decoder().specs(interface))
+
+    def forward(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+    ) -> Output:
+        return self.decoder().forward(parameters, inputs, with_attention, num_targets)
+
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
+        return self.decoder().predict(parameters, inputs, num_targets)

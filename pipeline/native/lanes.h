@@ -1,0 +1,258 @@
+// Arithmetic on lanes: sixteen examples side by side (eight in double precision), so that every operation of a model is a vector operation and no
+// sum over examples is taken before the end of a block. Order of summation is fixed by the source alone.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+// REAL is float or double, and SINGLE says which.
+using real = REAL;
+constexpr int LANES = 64 / sizeof(real);
+typedef real Lanes __attribute__((vector_size(LANES * sizeof(real))));
+// The integers that comparisons of Lanes give, and that its shuffles take.
+using Mask = decltype(Lanes{} < Lanes{});
+typedef std::int32_t Ints __attribute__((vector_size(LANES * sizeof(std::int32_t))));
+typedef std::uint32_t Words __attribute__((vector_size(LANES * sizeof(std::uint32_t))));
+typedef float Floats __attribute__((vector_size(LANES * sizeof(float))));
+typedef double Doubles __attribute__((vector_size(LANES * sizeof(double))));
+
+inline Lanes lanes(real value) { return Lanes{} + value; }
+
+inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
+
+template <typename Vector, typename F>
+__attribute__((noinline)) Vector each(Vector x, F function) {
+  decltype(x[0] + x[0]) values[LANES];
+  std::memcpy(values, &x, sizeof x);
+#pragma GCC unroll 1
+  for (int i = 0; i < LANES; ++i) values[i] = function(values[i]);
+  std::memcpy(&x, values, sizeof x);
+  return x;
+}
+
+inline Doubles root(Doubles x) {
+  return each(x, [](double v) { return std::sqrt(v); });
+}
+
+inline Floats root(Floats x) {
+#if defined(__AVX512F__) && SINGLE
+  return reinterpret_cast<Floats>(_mm512_sqrt_ps(reinterpret_cast<__m512>(x)));
+#else
+  return each(x, [](float v) { return std::sqrt(v); });
+#endif
+}
+
+// 2^n for whole n in [-126, 127].
+inline Floats power_of_two(Ints n) { return reinterpret_cast<Floats>((n + 127) << 23); }
+
+inline Floats exp(Floats x) {
+  // exp(x) = 2^n exp(r), |r| <= ln 2 / 2, with a polynomial of degree 6 (Cephes); 0 would come out as 2^-126 or so.
+  x = x < -87.0f ? Floats{} - 87.0f : x;
+  x = x > 88.0f ? Floats{} + 88.0f : x;
+  const Floats shifted = x * 1.44269504088896341f + 12582912.0f;
+  const Ints n = reinterpret_cast<Ints>(shifted) - 0x4B400000;
+  const Floats whole = shifted - 12582912.0f;
+  const Floats r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  Floats p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return (p * (r * r) + r + 1.0f) * power_of_two(n);
+}
+
+inline Floats log(Floats x) {
+  // x = 2^n m with m in [sqrt(1/2), sqrt(2)), polynomial in m - 1 (Cephes); x positive and normal.
+  Ints n = ((reinterpret_cast<Ints>(x) >> 23) & 0xFF) - 126;
+  Floats m = reinterpret_cast<Floats>((reinterpret_cast<Ints>(x) & 0x007FFFFF) | 0x3F000000);
+  const Ints small = m < 0.707106781186547524f;
+  n += small;
+  m = (small ? m + m : m) - 1.0f;
+  const Floats whole = __builtin_convertvector(n, Floats), z = m * m;
+  Floats p = 7.0376836292e-2f * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  return ((p * m * z - whole * 2.12194440e-4f) - 0.5f * z + m) + whole * 0.693359375f;
+}
+
+// cos and sin of 2 pi turns, turns in (0, 1): the remainder to the nearest quarter is exact.
+inline void circle(Floats turns, Floats& cosine, Floats& sine) {
+  const Floats shifted = turns * 4.0f + 12582912.0f;
+  const Ints quarter = reinterpret_cast<Ints>(shifted) & 3;
+  const Floats a = (turns * 4.0f - (shifted - 12582912.0f)) * 1.57079632679489662f, z = a * a;
+  Floats s = -1.9515295891e-4f * z + 8.3321608736e-3f;
+  s = s * z - 1.6666654611e-1f;
+  s = s * z * a + a;
+  Floats c = 2.443315711809948e-5f * z - 1.388731625493765e-3f;
+  c = c * z + 4.166664568298827e-2f;
+  c = c * z * z - 0.5f * z + 1.0f;
+  const Ints is_odd = -(quarter & 1);
+  const Floats near_c = is_odd ? s : c, near_s = is_odd ? c : s;
+  const Ints flips_c = -(((quarter + 1) >> 1) & 1), flips_s = -(quarter >> 1);
+  cosine = flips_c ? -near_c : near_c;
+  sine = flips_s ? -near_s : near_s;
+}
+
+// Double precision is for checking: exact, and slow.
+inline Doubles exp(Doubles x) {
+  return each(x, [](double v) { return std::exp(v); });
+}
+
+inline Doubles log(Doubles x) {
+  return each(x, [](double v) { return std::log(v); });
+}
+
+inline void circle(Doubles turns, Doubles& cosine, Doubles& sine) {
+  cosine = each(turns, [](double v) { return std::cos(6.283185307179586 * v); });
+  sine = each(turns, [](double v) { return std::sin(6.283185307179586 * v); });
+}
+
+inline Lanes tanh(Lanes x) { return 1 - 2 / (exp(2 * x) + 1); }
+
+// Sums of the lanes of LANES vectors, in their order.
+template <int HALF>
+inline Lanes fold(Lanes a, Lanes b) {
+  Mask low, high;
+  for (int i = 0; i < LANES; ++i) {
+    const int source = i / HALF, within = i % HALF;
+    const int first = source * 2 * HALF + within;
+    low[i] = first;
+    high[i] = first + HALF;
+  }
+  return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+}
+
+inline Lanes sums(const Lanes* v) {
+  constexpr int E = LANES / 2, Q = LANES / 4;
+  Lanes e[E], q[Q];
+  for (int i = 0; i < E; ++i) e[i] = fold<E>(v[2 * i], v[2 * i + 1]);
+  for (int i = 0; i < Q; ++i) q[i] = fold<Q>(e[2 * i], e[2 * i + 1]);
+  if constexpr (LANES == 8) return fold<1>(q[0], q[1]);
+  return fold<1>(fold<2>(q[0], q[1 % Q]), fold<2>(q[2 % Q], q[3 % Q]));
+}
+
+// into[i] += sum of the lanes of v[i].
+inline void add_sums(const Lanes* v, int count, real* into) {
+  int done = 0;
+  for (; done + LANES <= count; done += LANES) {
+    Lanes old;
+    const Lanes s = sums(v + done);
+    std::memcpy(&old, into + done, sizeof old);
+    old += s;
+    std::memcpy(into + done, &old, sizeof old);
+  }
+  if (done < count) {
+    Lanes padded[LANES] = {};
+    for (int i = done; i < count; ++i) padded[i - done] = v[i];
+    const Lanes s = sums(padded);
+    for (int i = done; i < count; ++i) into[i] += s[i - done];
+  }
+}
+
+inline real sum(Lanes v) {
+  real total = 0;
+  add_sums(&v, 1, &total);
+  return total;
+}
+
+// Accumulators of a register tile.
+constexpr int TILE = 24;
+constexpr int tile_columns(int n) { return n % 8 == 0 ? 8 : n % 6 == 0 ? 6 : n < 6 ? n : n % 5 == 0 ? 5 : 4; }
+
+// y[p][n] (+)= sum_k w[k * SK + n * SN] x[p][k], for P rows x of stride XS and y of stride YS.
+template <int TP, int TN, int K, int SK, int SN, int XS, int YS, bool ADD>
+inline __attribute__((always_inline)) void tile(const real* w, const Lanes* x, Lanes* y) {
+  Lanes acc[TP][TN];
+  for (int p = 0; p < TP; ++p)
+    for (int n = 0; n < TN; ++n) acc[p][n] = ADD ? y[p * YS + n] : Lanes{};
+#pragma GCC unroll 1
+  for (int k = 0; k < K; ++k) {
+    Lanes xk[TP];
+    for (int p = 0; p < TP; ++p) xk[p] = x[p * XS + k];
+    for (int n = 0; n < TN; ++n) {
+      const real wkn = w[k * SK + n * SN];
+      for (int p = 0; p < TP; ++p) acc[p][n] += wkn * xk[p];
+    }
+  }
+  for (int p = 0; p < TP; ++p)
+    for (int n = 0; n < TN; ++n) y[p * YS + n] = acc[p][n];
+}
+
+template <int TP, int N, int K, int SK, int SN, int XS, int YS, bool ADD>
+inline void row_of_tiles(const real* w, const Lanes* x, Lanes* y) {
+  constexpr int TN = tile_columns(N);
+#pragma GCC unroll 1
+  for (int n = 0; n + TN <= N; n += TN) tile<TP, TN, K, SK, SN, XS, YS, ADD>(w + n * SN, x, y + n);
+  if constexpr (N % TN) tile<TP, N % TN, K, SK, SN, XS, YS, ADD>(w + (N - N % TN) * SN, x, y + N - N % TN);
+}
+
+template <int P, int K, int N, int SK, int SN, int XS, int YS, bool ADD>
+inline __attribute__((noinline)) void product(const real* w, const Lanes* x, Lanes* y) {
+  constexpr int most = TILE / tile_columns(N), TP = P < most ? P : most;
+#pragma GCC unroll 1
+  for (int p = 0; p + TP <= P; p += TP) row_of_tiles<TP, N, K, SK, SN, XS, YS, ADD>(w, x + p * XS, y + p * YS);
+  if constexpr (P % TP) {
+    constexpr int p = P - P % TP;
+    row_of_tiles<P % TP, N, K, SK, SN, XS, YS, ADD>(w, x + p * XS, y + p * YS);
+  }
+}
+
+// y (P x N) (+)= x (P x K) w (K x N).
+template <int P, int K, int N, bool ADD = false>
+inline void times(const real* w, const Lanes* x, Lanes* y) {
+  product<P, K, N, N, 1, K, N, ADD>(w, x, y);
+}
+
+// y (P x K) (+)= x (P x N) times the transpose of w (K x N).
+template <int P, int K, int N, bool ADD = false>
+inline void times_transposed(const real* w, const Lanes* x, Lanes* y) {
+  product<P, N, K, 1, N, N, K, ADD>(w, x, y);
+}
+
+template <int TK, int TN, int P, int XS, int YS, int N>
+inline __attribute__((always_inline)) void outer_tile(const Lanes* x, const Lanes* y, Lanes* strip) {
+  Lanes acc[TK][TN] = {};
+#pragma GCC unroll 1
+  for (int p = 0; p < P; ++p) {
+    Lanes yn[TN];
+    for (int n = 0; n < TN; ++n) yn[n] = y[p * YS + n];
+    for (int k = 0; k < TK; ++k) {
+      const Lanes xk = x[p * XS + k];
+      for (int n = 0; n < TN; ++n) acc[k][n] += xk * yn[n];
+    }
+  }
+  for (int k = 0; k < TK; ++k)
+    for (int n = 0; n < TN; ++n) strip[k * N + n] = acc[k][n];
+}
+
+template <int TK, int P, int N, int XS, int YS, int GS>
+inline void outer_strip(const Lanes* x, const Lanes* y, real* gradient) {
+  constexpr int TN = N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
+  Lanes strip[TK * N];
+#pragma GCC unroll 1
+  for (int n = 0; n + TN <= N; n += TN) outer_tile<TK, TN, P, XS, YS, N>(x, y + n, strip + n);
+  if constexpr (N % TN) outer_tile<TK, N % TN, P, XS, YS, N>(x, y + N - N % TN, strip + N - N % TN);
+  if constexpr (GS == N) {
+    add_sums(strip, TK * N, gradient);
+  } else {
+    for (int k = 0; k < TK; ++k) add_sums(strip + k * N, N, gradient + k * GS);
+  }
+}
+
+// gradient (K x N, row stride GS) += sum over positions and lanes of x[p][k] y[p][n].
+template <int P, int K, int N, int XS = K, int YS = N, int GS = N>
+inline __attribute__((noinline)) void outer(const Lanes* x, const Lanes* y, real* gradient) {
+  constexpr int TK = K < TILE / 6 ? K : TILE / 6;
+#pragma GCC unroll 1
+  for (int k = 0; k + TK <= K; k += TK) outer_strip<TK, P, N, XS, YS, GS>(x + k, y, gradient + k * GS);
+  if constexpr (K % TK) outer_strip<K % TK, P, N, XS, YS, GS>(x + K - K % TK, y, gradient + (K - K % TK) * GS);
+}

@@ -1,0 +1,263 @@
+// The whole training of runs as one program, compiled for one static setting: draws, forward, backward, clipping,
+// schedule and optimiser, run by run, so that a run stays in the cache for all the steps of a chunk and its bits
+// depend on no other run. Shapes come as constants from pipeline/native/program.py, which also names the two headers.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include TASK_HEADER
+#include MODEL_HEADER
+
+namespace {
+
+constexpr int P = constants::row_width;
+
+// Arrays of a block, slot axis first; a mirror of `_Arrays` in program.py.
+struct Arrays {
+  real *weights, *moment0, *moment1, *power0, *power1;
+  std::int64_t* steps;
+  real *train_loss, *grad_norm, *update_norm;
+  const real* columns[constants::NUM_COLUMNS];
+  const real* task_vectors[constants::NUM_TASK_VECTORS + 1];
+  const std::int64_t* keys[constants::NUM_STREAMS];
+};
+
+struct Scratch {
+  Task::Batch batch;
+  Model::Tape tape;
+  Lanes predictions[Task::TARGETS * Task::OUTPUTS], slopes[Task::TARGETS * Task::OUTPUTS];
+  alignas(64) real gradient[P], before[P];
+};
+
+Scratch& scratch() {
+  static thread_local std::unique_ptr<Scratch> own(new Scratch);
+  return *own;
+}
+
+// The examples of one run at one step.
+struct Source {
+  Stream streams[constants::NUM_STREAMS];
+  real vectors[constants::NUM_TASK_VECTORS + 1];
+
+  Source(const Arrays& arrays, const std::int64_t* const* keys, int slot, std::int64_t step) {
+    for (int s = 0; s < constants::NUM_STREAMS; ++s)
+      streams[s] = {{static_cast<std::uint32_t>(keys[s][2 * slot]), static_cast<std::uint32_t>(keys[s][2 * slot + 1])},
+                    static_cast<std::uint32_t>(step)};
+    for (int v = 0; v < constants::NUM_TASK_VECTORS; ++v) vectors[v] = arrays.task_vectors[v][slot];
+  }
+
+  void sample(int first, Task::Batch& batch) const { Task::sample(streams, vectors, first, batch); }
+};
+
+// 1 for the lanes that hold examples of the batch.
+Lanes present(int first, int count) {
+  Lanes mask;
+  for (int i = 0; i < LANES; ++i) mask[i] = first + i < count;
+  return mask;
+}
+
+// Mean loss of a batch, and its gradient.
+real differentiate(const real* weights, const Source& source, Scratch& s) {
+  constexpr real share = static_cast<real>(1.0 / (constants::batch_size * Task::TARGETS));
+  Lanes total{};
+  std::memset(s.gradient, 0, sizeof s.gradient);
+  Model::begin(weights, s.tape);
+  for (int first = 0; first < constants::batch_size; first += LANES) {
+    source.sample(first, s.batch);
+    Model::forward<false>(weights, s.batch, s.tape, s.predictions);
+    const Lanes weight = present(first, constants::batch_size) * share;
+    for (int t = 0; t < Task::TARGETS; ++t) {
+      Lanes* slopes = s.slopes + t * Task::OUTPUTS;
+      total += weight * Task::loss(s.predictions + t * Task::OUTPUTS, s.batch, t, slopes);
+      for (int o = 0; o < Task::OUTPUTS; ++o) slopes[o] *= weight;
+    }
+    Model::backward(weights, s.batch, s.tape, s.slopes, s.gradient);
+  }
+  Model::finish(weights, s.tape, s.gradient);
+  return sum(total);
+}
+
+real norm(const real* row) {
+  Lanes total{};
+  for (int i = 0; i < P; i += LANES) {
+    Lanes part;
+    std::memcpy(&part, row + i, sizeof part);
+    total += part * part;
+  }
+  return std::sqrt(sum(total));
+}
+
+real column(const Arrays& arrays, int index, int slot) { return arrays.columns[index][slot]; }
+
+// As pipeline/optim.py's scheduled_fraction.
+real scheduled_fraction(const Arrays& arrays, int slot) {
+  const real step = static_cast<real>(arrays.steps[slot]), warmup = column(arrays, constants::WARMUP_STEPS, slot);
+  const real rising = std::min((step + 1) / (warmup + 1), static_cast<real>(1));
+  if constexpr (constants::IS_CONSTANT) {
+    return rising;
+  } else {
+    const real last = column(arrays, constants::FINAL_FRACTION, slot), one = 1;
+    const real length = std::max(column(arrays, constants::HORIZON, slot) - warmup, one);
+    const real progress = std::min(std::max((step - warmup) / length, real{}), one);
+    const real shape = constants::IS_LINEAR
+                           ? one - progress
+                           : static_cast<real>(0.5 * (1 + std::cos(3.141592653589793 * progress)));
+    return rising * (last + (one - last) * shape);
+  }
+}
+
+// As pipeline/optim.py's AdamW and SGD.
+void update(const Arrays& arrays, int slot, const real* gradient, real scale) {
+  const real lr = column(arrays, constants::LR, slot) * scheduled_fraction(arrays, slot);
+  const real kept = 1 - lr * column(arrays, constants::WEIGHT_DECAY, slot);
+  real *weights = arrays.weights + slot * P, *first = arrays.moment0 + slot * P;
+  if constexpr (constants::IS_ADAMW) {
+    real* second = arrays.moment1 + slot * P;
+    const real beta1 = column(arrays, constants::BETA1, slot), beta2 = column(arrays, constants::BETA2, slot);
+    const real eps = column(arrays, constants::EPS, slot);
+    const real one = 1, step = lr / (one - (arrays.power0[slot] *= beta1));
+    const real correction = one / (one - (arrays.power1[slot] *= beta2));
+    for (int i = 0; i < P; ++i) {
+      const real g = gradient[i] * scale;
+      first[i] = beta1 * first[i] + (one - beta1) * g;
+      second[i] = beta2 * second[i] + (one - beta2) * g * g;
+      weights[i] = weights[i] * kept - step * first[i] / (std::sqrt(second[i] * correction) + eps);
+    }
+  } else {
+    const real momentum = column(arrays, constants::MOMENTUM, slot);
+    for (int i = 0; i < P; ++i) {
+      first[i] = momentum * first[i] + gradient[i] * scale;
+      weights[i] = weights[i] * kept - lr * first[i];
+    }
+  }
+}
+
+void train_run(const Arrays& arrays, int slot, int num_steps, Scratch& s) {
+  real* weights = arrays.weights + slot * P;
+  for (int step = 0; step < num_steps; ++step) {
+    const Source source(arrays, arrays.keys, slot, arrays.steps[slot]);
+    const real loss = differentiate(weights, source, s), size = norm(s.gradient);
+    const real limit = column(arrays, constants::CLIP, slot) / (size + static_cast<real>(1e-6));
+    if (step == num_steps - 1) std::memcpy(s.before, weights, sizeof s.before);
+    update(arrays, slot, s.gradient, limit < 1 ? limit : static_cast<real>(1));
+    arrays.steps[slot] += 1;
+    if (step == num_steps - 1) {
+      for (int i = 0; i < P; ++i) s.before[i] -= weights[i];
+      arrays.train_loss[slot] = loss, arrays.grad_norm[slot] = size, arrays.update_norm[slot] = norm(s.before);
+    }
+  }
+}
+
+// Mean loss, accuracy and reference loss over `items`, into three numbers; look(first, present) sees every block.
+template <bool FULL, typename Look>
+void score(const real* weights, const Source& source, int items, double* found, Scratch& s, Look look) {
+  double loss = 0, correct = 0, reference = 0;
+  Model::begin(weights, s.tape);
+  for (int first = 0; first < items; first += LANES) {
+    source.sample(first, s.batch);
+    Model::forward<FULL>(weights, s.batch, s.tape, s.predictions);
+    const Lanes here = present(first, items);
+    Lanes block_loss{}, block_correct{};
+    for (int t = 0; t < Task::TARGETS; ++t) {
+      block_loss += Task::loss(s.predictions + t * Task::OUTPUTS, s.batch, t, nullptr);
+      if (Task::HAS_ACCURACY) block_correct += Task::correct(s.predictions + t * Task::OUTPUTS, s.batch, t);
+    }
+    loss += sum(here * block_loss), correct += sum(here * block_correct);
+    if (Task::HAS_REFERENCE) reference += sum(here * Task::reference_loss(s.batch));
+    look(first, here);
+  }
+  found[0] = loss / (items * Task::TARGETS), found[1] = correct / (items * Task::TARGETS);
+  found[2] = reference / items;
+}
+
+// Sets of keys that queries should attend to. Mask m has the cells starts[m] .. starts[m + 1] - 1: cell c stands at
+// query * LENGTH + key = places[c], and cells holds, for every block of items, 0 or 1 in each lane of each cell.
+struct Masks {
+  std::int64_t count;
+  const std::int64_t *starts, *places;
+  const real* cells;
+};
+
+// Calls work(i) for every i < count, spread over threads; each i is computed by itself, so threads move no bit.
+template <typename Work>
+void spread(std::int64_t count, std::int64_t num_threads, Work work) {
+  const auto share = [=](std::int64_t first) {
+    for (std::int64_t i = first; i < count; i += num_threads) work(i);
+  };
+  std::vector<std::thread> others;
+  for (std::int64_t t = 1; t < num_threads; ++t) others.emplace_back(share, t);
+  share(0);
+  for (std::thread& other : others) other.join();
+}
+
+// What an evaluation finds, then for every layer and head the entropy of its attention and its mass inside each mask.
+void probe_run(const Arrays& arrays, int slot, const std::int64_t* const* keys, std::int64_t items, const Masks& masks,
+               double* row, std::int64_t map_items, real* maps) {
+  constexpr int L = Task::LENGTH;
+  const Source source(arrays, keys, slot, 0);
+  Scratch& s = scratch();
+  score<true>(arrays.weights + slot * P, source, items, row, s, [&](int first, Lanes here) {
+    double* next = row + 3;
+    for (int layer = 0; layer < Model::LAYERS; ++layer)
+      for (int head = 0; head < Model::HEADS; ++head) {
+        Lanes entropy{};
+        for (int q = 0; q < L; ++q) {
+          entropy += Model::entropy(s.tape, layer, head, q);
+          for (int k = 0; k <= q && first < map_items; ++k) {
+            const Lanes share = Model::attention(s.tape, layer, head, q, k);
+            for (int item = 0; item < LANES && first + item < map_items; ++item)
+              maps[(((layer * map_items + first + item) * Model::HEADS + head) * L + q) * L + k] = share[item];
+          }
+        }
+        *next++ += sum(here * entropy);
+        for (int m = 0; m < masks.count; ++m) {
+          Lanes mass{};
+          for (std::int64_t c = masks.starts[m]; c < masks.starts[m + 1]; ++c) {
+            Lanes inside;
+            std::memcpy(&inside, masks.cells + (first / LANES * masks.starts[masks.count] + c) * LANES, sizeof inside);
+            const int place = static_cast<int>(masks.places[c]);
+            mass += inside * Model::attention(s.tape, layer, head, place / L, place % L);
+          }
+          *next++ += sum(here * mass);
+        }
+      }
+  });
+}
+
+}  // namespace
+
+extern "C" {
+
+void seedbed_train(const Arrays* arrays, const std::int64_t* slots, std::int64_t num_slots, std::int64_t num_steps,
+                   std::int64_t num_threads) {
+  spread(num_slots, num_threads, [=](std::int64_t i) { train_run(*arrays, slots[i], num_steps, scratch()); });
+}
+
+// found: (num_slots, 3) loss, accuracy, reference loss, on items of the streams `keys` at each slot's own step.
+void seedbed_evaluate(const Arrays* arrays, const std::int64_t* slots, std::int64_t num_slots,
+                      const std::int64_t* const* keys, std::int64_t items, double* found, std::int64_t num_threads) {
+  spread(num_slots, num_threads, [=](std::int64_t i) {
+    const Source source(*arrays, keys, slots[i], arrays->steps[slots[i]]);
+    score<false>(arrays->weights + slots[i] * P, source, items, found + 3 * i, scratch(), [](int, Lanes) {});
+  });
+}
+
+// found: (num_slots, 3 + LAYERS * HEADS * (1 + num_masks)), the latter sums over items and queries, on items at step 0.
+// maps: (num_slots, LAYERS, map_items, HEADS, LENGTH, LENGTH), of the first map_items, which may be 0.
+void seedbed_probe(const Arrays* arrays, const std::int64_t* slots, std::int64_t num_slots,
+                   const std::int64_t* const* keys, std::int64_t items, std::int64_t num_masks,
+                   const std::int64_t* mask_starts, const std::int64_t* mask_places, const real* mask_cells, double* found, std::int64_t map_items, real* maps, std::int64_t num_threads) {
+  constexpr std::int64_t ROOMS = Model::LAYERS * Model::HEADS, PLACES = Task::LENGTH * Task::LENGTH;
+  const std::int64_t width = 3 + ROOMS * (1 + num_masks);
+  const Masks masks{num_masks, mask_starts, mask_places, mask_cells};
+  std::fill(found, found + num_slots * width, 0.0);
+  spread(num_slots, num_threads, [=](std::int64_t i) {
+    probe_run(*arrays, slots[i], keys, items, masks, found + width * i, map_items,
+              maps + i * ROOMS * map_items * PLACES);
+  });
+}
+}

@@ -1,0 +1,75 @@
+"""A random sequence said twice: what induction heads are measured on (Olsson et al. 2022, arXiv 2209.11895)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pipeline.native.source import Native
+from pipeline.parameters import static
+from pipeline.tasks.base import Batch, Interface, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.tasks.base import Streams, Vectors
+
+_TOKENS = 0
+
+
+class RepeatedSequence(Task):
+    """`period` tokens drawn uniformly and independently from `num_tokens`, then the same again: L = 2 * period.
+
+    Asked at every position t: the token after it, x[(t + 1) mod period]. It is known from t = period - 1 on, since the
+    period is; before, nothing tells it. Accuracy is over all positions, so its best is near (period + 1) / L.
+
+    The period being the same in every example, one layer can look period - 1 places back by position alone, without
+    a head for the previous token: a high induction score says where attention goes, not how it found the place.
+    """
+
+    name = "repeated_sequence"
+
+    num_tokens: int = static(32, ge=2, le=65536)
+    period: int = static(16, ge=2, le=4096)
+
+    def interface(self) -> Interface:
+        length = 2 * self.period
+        return Interface("tokens", length, self.num_tokens, self.num_tokens, length)
+
+    def native(self) -> Native:
+        return Native("repeated_sequence.h", {"num_tokens": self.num_tokens, "period": self.period})
+
+    def floor_loss(self) -> float:
+        """Cross entropy (nats) of log V at the period - 1 positions before the first known token, 0 elsewhere."""
+        return math.log(self.num_tokens) * (self.period - 1) / (2 * self.period)
+
+    def chance_loss(self) -> float:
+        return math.log(self.num_tokens)
+
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        period_SBP = streams["data"].integers(self.num_tokens, self.period, _TOKENS)
+        tokens_SBL = period_SBP.repeat(1, 1, 2)
+        return Batch(tokens_SBL, tokens_SBL.roll(-1, 2).flatten(1))
+
+    def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        log_probabilities = predictions.log_softmax(-1)
+        return -log_probabilities.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+    def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return (predictions.argmax(-1) == targets).to(predictions.dtype)
+
+    def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
+        """previous_token: every position but the first looks one back.
+
+        induction: every position of the second period looks at the token that followed its own the first time.
+        """
+        import torch
+
+        shape = (*batch.inputs.shape, batch.inputs.shape[2])
+        key = torch.arange(shape[2], device=batch.inputs.device)
+        query = key.unsqueeze(1)
+        induction = (query >= self.period) & (key == query - self.period + 1)
+        return {
+            "previous_token_score": (key == query - 1).expand(shape),
+            "induction_score": induction.expand(shape),
+        }
