@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
 RESULTS ?= results/quickstart
 
-.PHONY: sweep test lint setup readme-test fuzz clean
+.PHONY: sweep test lint setup readme-test fuzz bench clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -27,6 +27,11 @@ readme-test: $(STAMP)
 # The malformed specs at their full number.
 fuzz: $(STAMP)
 	SEEDBED_EXAMPLES=5000 $(BIN)/python -m pytest tests/pipeline -k fuzz -m "" --timeout 3600
+
+# Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the README's table.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
+	$(BIN)/python -m tests.benchmarks.bench
 
 setup: $(STAMP)
 

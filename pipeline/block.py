@@ -178,10 +178,12 @@ class Block:
         """Metric name -> (n,), on `num_items` items that depend on the task alone and are the same at every step."""
         rows = self._slots(slots)
         with torch.no_grad():
-            weights_SP = self.weights_SP[rows]
-            found = {name: value[rows] for name, value in self.last.items()}
+            chosen = torch.tensor(rows, device=self.device)
+            weights_SP = self.weights_SP.index_select(0, chosen)
+            last = torch.stack(list(self.last.values())).index_select(1, chosen)
+            found = dict(zip(self.last, last, strict=True))
             found["weight_norm"] = norm(weights_SP)
-            found["init_distance"] = norm(weights_SP - self.initial_SP[rows])
+            found["init_distance"] = norm(weights_SP - self.initial_SP.index_select(0, chosen))
         return found | self.engine.probe(self.held_out_keys("probe"), num_items, rows)
 
     def attention_maps(self, num_items: int, slots: Sequence[int] | None = None) -> list[Tensor]:
@@ -193,10 +195,11 @@ class Block:
 
     def is_finite(self) -> NDArray[np.bool_]:
         """(S,): whether a slot's weights, moments and last training loss are finite."""
-        finite_S = torch.isfinite(self.last["train_loss"])
-        for rows_SP in (self.weights_SP, *(self.state[name] for name in self.optimiser.moments)):
-            finite_S = finite_S & torch.isfinite(rows_SP).all(1)
-        return finite_S.cpu().numpy()
+        rows = [self.last["train_loss"].unsqueeze(1), self.weights_SP]
+        rows += [self.state[name] for name in self.optimiser.moments]
+        with torch.no_grad():
+            # x - x is 0 for finite numbers, NaN for all others.
+            return torch.stack([(row - row).sum(1) == 0 for row in rows]).all(0).cpu().numpy()
 
 
 def to_host(*metrics: Mapping[str, Tensor]) -> dict[str, NDArray[np.float64]]:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from pipeline.runs import RunConfig
     from pipeline.spec_sections import Resources
 
-# Compiled programs train run by run: the width moves no bit and no speed, only how many runs are under way at once.
-_NATIVE_WIDTH = 32
+# Compiled programs train run by run, so the width moves no bit and hardly any speed: as wide as fades what a chunk
+# costs around its steps, and as narrow as lets a pack be looked at, and left, about twice a second.
+_NATIVE_WIDTH = 128
+_CHUNK_S = 0.5
+_FLOPS = 5e10
 _CANDIDATES = {"cpu": (1, 4, 16, 64), "cuda": (64, 256, 1024, 4096)}
 _UNMEASURED = {"cpu": 16, "cuda": 512}
 _TIMED_S = 0.3
@@ -37,7 +40,7 @@ class Choice:
 
 
 def choose(
-    config: RunConfig, most_runs: int, resources: Resources, device: str, torch_version: str, program: str
+    config: RunConfig, most_runs: int, chunk: int, resources: Resources, device: str, torch_version: str, program: str
 ) -> Choice:
     """For runs of one static setting, of which a pack holds `most_runs` at most.
 
@@ -52,7 +55,8 @@ def choose(
     if resources.width is not None:
         return Choice(mode or "eager", resources.width, f"{_how(mode)}, width as the sweep file says")
     if mode is not None:
-        return Choice(mode, min(_NATIVE_WIDTH, most_runs), f"{_how(mode)}, at any width the same bits and speed")
+        width = min(_native_width(config, chunk), most_runs)
+        return Choice(mode, width, "compiled: the width moves no bit; here a chunk takes half a second or so")
     if most_runs <= _CANDIDATES[device][0]:
         return Choice("eager", most_runs, "eager, as wide as there are runs")
     speeds = _remembered(config, resources.threads, device, torch_version, program)
@@ -61,6 +65,15 @@ def choose(
     width = max((width for width in speeds if width <= most_runs), key=lambda width: speeds[width])
     figures = ", ".join(f"{width}: {speed:,.0f}" for width, speed in speeds.items())
     return Choice("eager", width, f"eager, fastest of these widths in runs x steps per second ({figures})")
+
+
+def _native_width(config: RunConfig, chunk: int) -> int:
+    """From the parameters alone, so that it is the same everywhere: 6 operations for a parameter and token."""
+    interface = config.task.interface()
+    specs = config.model.parameter_specs(interface)
+    num_parameters = sum(spec.rows * spec.columns for spec in specs)
+    chunk_s = chunk * 6 * num_parameters * config.batch_size * interface.length / _FLOPS
+    return max(1, min(_NATIVE_WIDTH, int(_CHUNK_S / chunk_s)))
 
 
 def _how(mode: str | None) -> str:

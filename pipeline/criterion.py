@@ -46,8 +46,10 @@ class Criterion:
         num_runs, num_columns = satisfied_RT.shape
         if num_columns < self.evaluations:
             return np.full(num_runs, -1)
-        windows_RTL = np.lib.stride_tricks.sliding_window_view(satisfied_RT, self.evaluations, axis=1)
-        streak_RT: Bools = np.asarray(windows_RTL.all(axis=2))
+        num_starts = num_columns - self.evaluations + 1
+        streak_RT = satisfied_RT[:, :num_starts]
+        for later in range(1, self.evaluations):
+            streak_RT = streak_RT & satisfied_RT[:, later : later + num_starts]
         return np.where(streak_RT.any(axis=1), streak_RT.argmax(axis=1), -1)
 
     def __str__(self) -> str:

@@ -44,6 +44,10 @@ class Grid:
         return frozenset(self.eval_steps_T.tolist())
 
     @cached_property
+    def probe_steps(self) -> frozenset[int]:
+        return frozenset(self.probe_steps_T.tolist())
+
+    @cached_property
     def steps_T(self) -> Ints:
         """All steps of either kind."""
         steps = np.union1d(self.eval_steps_T, self.probe_steps_T)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.models.base import ParameterSpec
 from pipeline.rows import RowPlan, plan_row
-from pipeline.streams import Draws, stream_key
+from pipeline.streams import Draws, box_muller, stream_key
 
 _TRUNCATION = 2.0
 
@@ -63,9 +63,13 @@ class Layout:
 
     def initial_weights(self, seed_of: dict[str, int], scale: float) -> Tensor:
         """One run's weights at step 0, (P,): `scale` times the init law. `seed_of` maps init/<name> to a seed."""
+        seeds = [seed_of[f"init/{spec.name}"] for spec in self.specs]
+        found = _normals(self.specs, seeds)
         pieces = [
-            _initial(spec, seed_of[f"init/{spec.name}"], self.dtype) * (scale if spec.is_trained else 1.0)
-            for spec in self.specs
+            (found[spec.name] if spec.name in found else _initial(spec, seed)).to(self.dtype)
+            * spec.std
+            * (scale if spec.is_trained else 1.0)
+            for spec, seed in zip(self.specs, seeds, strict=True)
         ]
         return self.expand(torch.cat([piece.flatten() for piece in pieces]))
 
@@ -74,19 +78,37 @@ def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
     return tuple(f"init/{spec.name}" for spec in specs)
 
 
-def _initial(spec: ParameterSpec, seed: int, dtype: torch.dtype) -> Tensor:
-    """(rows, columns), drawn on the CPU in any case, so that all devices start from the same bits."""
-    if not isinstance(spec.law, str):
-        return spec.law(seed).to(dtype) * spec.std
+# All draws are made on the CPU, so that all devices start from the same bits.
+
+
+def _draws(spec: ParameterSpec, seed: int) -> Draws:
     keys = torch.tensor([stream_key(f"init/{spec.name}", seed)])
-    draws = Draws(keys, torch.zeros(1, dtype=torch.int64), spec.rows)
-    if spec.law == "normal":
-        standard = draws.normal(spec.columns, 0, dtype)[0]
-    elif spec.law == "orthonormal":
-        standard = _orthonormal_rows(draws.normal(spec.columns, 0, torch.float64)[0]).to(dtype)
-    else:
-        standard = _truncated_normal(draws.uniform(spec.columns, 0, torch.float64)[0]).to(dtype)
-    return standard * spec.std
+    return Draws(keys, torch.zeros(1, dtype=torch.int64), spec.rows)
+
+
+def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[int]) -> dict[str, Tensor]:
+    """The standard draws of all parameters under the normal law: name -> (rows, columns), float64.
+
+    As `Draws.normal` has them, but transformed together: models have many small parameters.
+    """
+    wanted = [(spec, seed) for spec, seed in zip(specs, seeds, strict=True) if spec.law == "normal"]
+    if not wanted:
+        return {}
+    units = [_draws(spec, seed).uniform(spec.columns + spec.columns % 2, 0, torch.float64)[0] for spec, seed in wanted]
+    parts = torch.split(box_muller(torch.cat([unit.flatten() for unit in units])), [unit.numel() for unit in units])
+    return {
+        spec.name: part.view(unit.shape)[:, : spec.columns]
+        for (spec, _), part, unit in zip(wanted, parts, units, strict=True)
+    }
+
+
+def _initial(spec: ParameterSpec, seed: int) -> Tensor:
+    """(rows, columns) of any other law, before `std`."""
+    if not isinstance(spec.law, str):
+        return spec.law(seed)
+    if spec.law == "orthonormal":
+        return _orthonormal_rows(_draws(spec, seed).normal(spec.columns, 0, torch.float64)[0])
+    return _truncated_normal(_draws(spec, seed).uniform(spec.columns, 0, torch.float64)[0])
 
 
 def _orthonormal_rows(normal: Tensor) -> Tensor:

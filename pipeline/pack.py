@@ -20,7 +20,8 @@ from pipeline.block import Block, RunState, to_host
 from pipeline.criterion import Criterion
 from pipeline.grid import Grid
 from pipeline.planning import Numerics
-from pipeline.recorder import Recorder, Rows
+from pipeline.recorded_rows import Rows
+from pipeline.recorder import Recorder
 from pipeline.runs import RunConfig
 from pipeline.stopping.base import Seen, StoppingRule
 
@@ -152,9 +153,9 @@ class PackModule(lightning.LightningModule):
         grid, steps_S = self.protocol.grid, self._steps()
         occupied_S = self._occupied()
         finite_S = self.block.is_finite()
-        eval_S = occupied_S & np.isin(steps_S, grid.eval_steps_T)
+        eval_S = occupied_S & _among(steps_S, grid.eval_steps)
         # A run that left the finite numbers is probed wherever it stands: its last row shows it.
-        probe_S = occupied_S & (np.isin(steps_S, grid.probe_steps_T) | ~finite_S)
+        probe_S = occupied_S & (_among(steps_S, grid.probe_steps) | ~finite_S)
         self._record(eval_S, probe_S)
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
         ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
@@ -207,7 +208,7 @@ class PackModule(lightning.LightningModule):
     def _snapshot(self, candidates_S: Mask, ending_S: Mask) -> None:
         """States and attention maps of the candidates that stand at a declared step, maps of those that end here."""
         steps_S, protocol = self._steps(), self.protocol
-        attention_S = candidates_S & np.isin(steps_S, list(protocol.attention_steps))
+        attention_S = candidates_S & _among(steps_S, protocol.attention_steps)
         if protocol.keeps_last_attention:
             attention_S |= ending_S
         mapped = np.flatnonzero(attention_S).tolist()
@@ -216,9 +217,13 @@ class PackModule(lightning.LightningModule):
         for place, slot in enumerate(mapped):
             arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(on_host)}
             self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
-        for slot in np.flatnonzero(candidates_S & np.isin(steps_S, list(protocol.state_steps))).tolist():
+        for slot in np.flatnonzero(candidates_S & _among(steps_S, protocol.state_steps)).tolist():
             state = self.block.take(slot)
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
+
+
+def _among(steps_S: NDArray[np.int64], wanted: frozenset[int]) -> Mask:
+    return np.array([step in wanted for step in steps_S.tolist()], bool)
 
 
 def seen(run_id: str, rows: Rows, protocol: Protocol) -> Seen:

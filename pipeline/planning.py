@@ -143,7 +143,7 @@ def _split(group: list[str], config: RunConfig, spec: SweepSpec, machine: Machin
     """Packs of one static setting: enough for every worker, each at most some widths long, dealt out in turn."""
     wanted = math.ceil(machine.num_workers / num_groups)
     most_runs = math.ceil(len(group) / wanted)
-    choice = choose(config, most_runs, spec.resources, machine.device, machine.torch, PROGRAM)
+    choice = choose(config, most_runs, spec.grid.chunk, spec.resources, machine.device, machine.torch, PROGRAM)
     width = choice.width
     num_packs = max(min(wanted, math.ceil(len(group) / width)), math.ceil(len(group) / (width * _WIDTHS_PER_PACK)))
     threads = spec.resources.threads

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,45 +12,10 @@ from numpy.typing import NDArray
 
 from pipeline.block import RunState
 from pipeline.pack_store import Active, Ended, PackStore, Record, SnapshotEntry
+from pipeline.recorded_rows import Rows
 from pipeline.storage import Array, encode_arrays, encode_table
 
 Floats = NDArray[np.float64]
-
-
-@dataclass
-class Rows:
-    """Recorded rows of one run, in order of step."""
-
-    steps: list[int] = field(default_factory=list)
-    metrics: list[dict[str, float]] = field(default_factory=list)
-
-    def column(self, name: str) -> Floats:
-        """(T,), NaN where the metric was not recorded."""
-        return np.array([row.get(name, np.nan) for row in self.metrics], np.float64)
-
-    def columns(self) -> Mapping[str, Floats]:
-        """All columns of the rows so far, each made when it is asked for."""
-        return _Columns(self, len(self.steps))
-
-
-class _Columns(Mapping[str, Floats]):
-    def __init__(self, rows: Rows, length: int) -> None:
-        self._rows = Rows(rows.steps[:length], rows.metrics[:length])
-
-    def __getitem__(self, name: str) -> Floats:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._rows.column(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    @cached_property
-    def _names(self) -> dict[str, None]:
-        return dict.fromkeys(name for row in self._rows.metrics for name in row)
 
 
 class Recorder:
@@ -79,7 +42,7 @@ class Recorder:
         self.rows = self._rows_in_progress()
         self._new: list[tuple[str, int, dict[str, float]]] = []
         self._arrays: dict[str, Array] = {}
-        self._entries: list[SnapshotEntry] = []
+        self._entries: dict[SnapshotEntry, None] = {}
         self._started = time.monotonic()
 
     def _rows_in_progress(self) -> dict[str, Rows]:
@@ -88,8 +51,7 @@ class Recorder:
             for row in self.store.table(entry).to_pylist():
                 run_id, step = row.pop("run_id"), row.pop("step")
                 if run_id in found:
-                    found[run_id].steps.append(step)
-                    found[run_id].metrics.append({name: value for name, value in row.items() if value is not None})
+                    found[run_id].add(step, {name: value for name, value in row.items() if value is not None})
         return found
 
     def checkpoint(self) -> dict[str, tuple[int, RunState]]:
@@ -107,15 +69,14 @@ class Recorder:
         rows = self.rows.setdefault(run_id, Rows())
         if rows.steps and step <= rows.steps[-1]:
             raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
-        rows.steps.append(step)
-        rows.metrics.append(dict(metrics))
-        self._new.append((run_id, step, rows.metrics[-1]))
+        rows.add(step, metrics)
+        self._new.append((run_id, step, dict(metrics)))
 
     def add_snapshot(self, run_id: str, step: int, kind: str, arrays: Mapping[str, Array]) -> None:
         """Arrays of one run at one step. A last state that is also a declared snapshot is kept once."""
         entry = SnapshotEntry(run_id, step, kind, arrays_sha256(arrays))
         if entry not in self._entries:
-            self._entries.append(entry)
+            self._entries[entry] = None
             self._arrays |= {f"{run_id}/{step}/{kind}/{name}": array for name, array in arrays.items()}
 
     def end(self, run_id: str, reason: str, state: RunState, is_converged: bool) -> None:
@@ -161,7 +122,7 @@ class Recorder:
         self.store.commit(record)
         self._started = time.monotonic()
         before, self.record = self.record, record
-        self._new, self._entries, self._arrays = [], [], {}
+        self._new, self._entries, self._arrays = [], {}, {}
         self.store.remove_unnamed(self.attempt, [record, before])
 
     def _table(self) -> pa.Table:

@@ -50,6 +50,13 @@ def stream_key(stream: str, seed: int) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
+def box_muller(unit: Tensor) -> Tensor:
+    """Standard normals (..., n) from as many uniforms on (0, 1), n even: entries 2i and 2i + 1 give a pair."""
+    radius = torch.sqrt(-2.0 * torch.log(unit[..., 0::2]))
+    angle = (2.0 * math.pi) * unit[..., 1::2]
+    return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1).flatten(-2)
+
+
 @dataclass(frozen=True)
 class Draws:
     """Random numbers of one stream for S slots, each slot under its own key and at its own step.
@@ -101,10 +108,7 @@ class Draws:
         Computed in float64 and rounded, so that devices agree within 2e-6. |z| < 5.77, since u >= 2**-24.
         """
         unit = self.uniform(num_columns + num_columns % 2, lane, torch.float64)
-        radius = torch.sqrt(-2.0 * torch.log(unit[..., 0::2]))
-        angle = (2.0 * math.pi) * unit[..., 1::2]
-        pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
-        return pairs.flatten(-2)[:, :, :num_columns].to(dtype)
+        return box_muller(unit)[:, :, :num_columns].to(dtype)
 
     def _kernels(self) -> ctypes.CDLL | None:
         """The C++ kernels, which give the same bits, where the draws are made on a CPU and there are any."""

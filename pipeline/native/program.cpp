@@ -155,23 +155,21 @@ void train_run(const Arrays& arrays, int slot, int num_steps, Scratch& s) {
 // Mean loss, accuracy and reference loss over `items`, into three numbers; look(first, present) sees every block.
 template <bool FULL, typename Look>
 void score(const real* weights, const Source& source, int items, double* found, Scratch& s, Look look) {
-  double loss = 0, correct = 0, reference = 0;
+  Lanes loss{}, correct{}, reference{};
   Model::begin(weights, s.tape);
   for (int first = 0; first < items; first += LANES) {
     source.sample(first, s.batch);
     Model::forward<FULL>(weights, s.batch, s.tape, s.predictions);
     const Lanes here = present(first, items);
-    Lanes block_loss{}, block_correct{};
     for (int t = 0; t < Task::TARGETS; ++t) {
-      block_loss += Task::loss(s.predictions + t * Task::OUTPUTS, s.batch, t, nullptr);
-      if (Task::HAS_ACCURACY) block_correct += Task::correct(s.predictions + t * Task::OUTPUTS, s.batch, t);
+      loss += here * Task::loss(s.predictions + t * Task::OUTPUTS, s.batch, t, nullptr);
+      if (Task::HAS_ACCURACY) correct += here * Task::correct(s.predictions + t * Task::OUTPUTS, s.batch, t);
     }
-    loss += sum(here * block_loss), correct += sum(here * block_correct);
-    if (Task::HAS_REFERENCE) reference += sum(here * Task::reference_loss(s.batch));
+    if (Task::HAS_REFERENCE) reference += here * Task::reference_loss(s.batch);
     look(first, here);
   }
-  found[0] = loss / (items * Task::TARGETS), found[1] = correct / (items * Task::TARGETS);
-  found[2] = reference / items;
+  found[0] = double(sum(loss)) / (items * Task::TARGETS), found[1] = double(sum(correct)) / (items * Task::TARGETS);
+  found[2] = double(sum(reference)) / items;
 }
 
 // Sets of keys that queries should attend to. Mask m has the cells starts[m] .. starts[m + 1] - 1: cell c stands at

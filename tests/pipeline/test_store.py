@@ -84,7 +84,7 @@ def test_a_commit_names_rows_and_states_and_survives_reopening(tmp_path):
     again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
     assert again.attempt == 2
     assert again.rows["a" * 16].steps == [10]
-    assert np.isnan(again.rows["a" * 16].metrics[0]["probe_loss"])
+    assert np.isnan(again.rows["a" * 16].column("probe_loss")[0])
     (slot, restored) = again.checkpoint()["a" * 16]
     assert (slot, restored.step, restored.arrays["weights"].tolist()) == (0, 10, [1.0] * 5)
 
