@@ -46,11 +46,13 @@ def choose(
 
     Raises StoreError where resources ask for a compiled program and there can be none.
     """
-    mode = None if device != "cpu" or resources.mode == "eager" else native_mode(config)
+    is_exact = resources.products == "float32"
+    mode = native_mode(config) if device == "cpu" and resources.mode != "eager" and is_exact else None
     if resources.mode == "native" and mode is None:
         raise StoreError(
             "resources.mode is native: that needs g++, a CPU, and a task and model that have a compiled form "
-            f"(here: {config.task.name}, {config.model.name} on {device}); leave it at auto"
+            f"(here: {config.task.name}, {config.model.name} on {device}, products in {resources.products}); "
+            "leave it at auto"
         )
     if resources.width is not None:
         return Choice(mode or "eager", resources.width, f"{_how(mode)}, width as the sweep file says")

@@ -41,6 +41,7 @@ class Numerics:
     """What fixes rounding. Under equal numerics a run's weights and history are equal to the bit.
 
     `mode` is "eager" (torch), or names the toolchain of a compiled program, under which the width moves no bit.
+    `products` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
     """
 
     width: int
@@ -50,6 +51,7 @@ class Numerics:
     torch: str
     program: str = PROGRAM
     mode: str = "eager"
+    products: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,15 @@ def _split(group: list[str], config: RunConfig, spec: SweepSpec, machine: Machin
     width = choice.width
     num_packs = max(min(wanted, math.ceil(len(group) / width)), math.ceil(len(group) / (width * _WIDTHS_PER_PACK)))
     threads = spec.resources.threads
-    numerics = Numerics(width, config.dtype, machine.device, threads, machine.torch, mode=choice.mode)
+    numerics = Numerics(
+        width,
+        config.dtype,
+        machine.device,
+        threads,
+        machine.torch,
+        mode=choice.mode,
+        products=spec.resources.products,
+    )
     # Dealt like cards, so that settings and seeds that take long are spread evenly.
     return [Pack(tuple(group[index::num_packs]), numerics, choice.reason) for index in range(num_packs)]
 

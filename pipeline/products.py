@@ -15,6 +15,22 @@ from torch import Tensor
 
 from pipeline.rows import ALIGNMENT_BYTES
 
+# Process-wide, as torch's own switch is: set from a pack's numerics before anything is computed.
+_rounding = "float32"
+
+
+def set_rounding(name: str) -> None:
+    """How products of float32 matrices round from now on.
+
+    "float32": as float32 does. "tf32": operands lose 13 bits, on GPUs that can, nowhere else. "bf16": operands and
+    result are rounded to bfloat16, sums are float32.
+    """
+    global _rounding
+    _rounding = name
+    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+    # Else a library may sum in bfloat16 too.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
 
 def product(left: Tensor, right: Tensor) -> Tensor:
     """left (S, ..., n, k) times right (S, ..., k, m), with equal leading axes: (S, ..., n, m), differentiable once."""
@@ -42,6 +58,14 @@ class _Product(torch.autograd.Function):
 
 
 def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    if _rounding == "bf16" and left.dtype == torch.float32:
+        if left.device.type == "cuda":
+            return torch.matmul(left.bfloat16(), right.bfloat16()).float()
+        return _exactly(left.bfloat16().float(), right.bfloat16().float()).bfloat16().float()
+    return _exactly(left, right)
+
+
+def _exactly(left: Tensor, right: Tensor) -> Tensor:
     shape = (*left.shape[:-1], right.shape[-1])
     if left.device.type != "cpu" or (_fills_lines(shape, left) and _stands_alike(left) and _stands_alike(right)):
         return torch.matmul(left, right)

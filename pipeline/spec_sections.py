@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, model_serializer, model_validator
 
 from pipeline import grid as grids
@@ -19,12 +20,16 @@ MAX_STEPS = 2**40
 
 
 class GridSpec(Parameters):
-    """When runs are looked at. `eval_every` None means every chunk; listed steps stand in place of the defaults."""
+    """When runs are looked at. `eval_every` None means every chunk; listed steps stand in place of the defaults.
+
+    `probe_every` probes at 0 and its multiples, in place of steps that are dense early and log-spaced late.
+    """
 
     chunk: int = Field(50, gt=0, le=MAX_STEPS)
     eval_every: int | None = Field(None, gt=0, le=MAX_STEPS)
     eval_items: int = Field(512, gt=0, lt=2**31)
     probe_items: int = Field(128, gt=0, lt=2**31)
+    probe_every: int | None = Field(None, gt=0, le=MAX_STEPS)
     probe_steps: Steps | None = None
     eval_steps: Steps | None = None
 
@@ -36,33 +41,36 @@ class GridSpec(Parameters):
             near = f"try {low} or {low + self.chunk}"
             message = f"should be a multiple of grid.chunk ({self.chunk}), given {budget}; {near}"
             raise located([(("budget",), message, budget)])
-        interval = self.chunk if self.eval_every is None else self.eval_every
-        if self.eval_every is not None and self.eval_steps is not None:
-            problems.append((("grid", "eval_every"), "has no effect beside eval_steps; leave one out", interval))
-        elif interval % self.chunk:
-            message = f"should be a multiple of grid.chunk ({self.chunk}), given {interval}"
-            problems.append((("grid", "eval_every"), message, interval))
+        for name in ("eval", "probe"):
+            place, interval = f"{name}_every", getattr(self, f"{name}_every")
+            if interval is not None and getattr(self, f"{name}_steps") is not None:
+                problems.append((("grid", place), f"has no effect beside {name}_steps; leave one out", interval))
+            elif interval is not None and interval % self.chunk:
+                message = f"should be a multiple of grid.chunk ({self.chunk}), given {interval}"
+                problems.append((("grid", place), message, interval))
         if problems:
             raise located(problems)
         steps = {}
-        for name in ("eval_steps", "probe_steps"):
+        for name in ("eval", "probe"):
             try:
-                steps[name] = self._steps(name, interval, budget)
+                steps[name] = self._steps(name, budget)
             except ValueError as error:
-                place = name if getattr(self, name) is not None or name == "probe_steps" else "eval_every"
+                is_listed = getattr(self, f"{name}_steps") is not None
+                place = f"{name}_steps" if is_listed else f"{name}_every"
                 problems.append((("grid", place), str(error), getattr(self, place)))
         if problems:
             raise located(problems)
-        return grids.Grid(self.chunk, steps["eval_steps"], steps["probe_steps"])
+        return grids.Grid(self.chunk, steps["eval"], steps["probe"])
 
-    def _steps(self, name: str, interval: int, budget: int) -> grids.Ints:
-        if name == "eval_steps":
-            if self.eval_steps is None:
-                return grids.every(interval, budget)
-            return grids.listed(self.eval_steps, self.chunk, budget, first=self.chunk)
-        if self.probe_steps is None:
+    def _steps(self, name: str, budget: int) -> grids.Ints:
+        steps, interval = getattr(self, f"{name}_steps"), getattr(self, f"{name}_every")
+        if steps is not None:
+            return grids.listed(steps, self.chunk, budget, first=self.chunk if name == "eval" else 0)
+        if name == "eval":
+            return grids.every(interval or self.chunk, budget)
+        if interval is None:
             return grids.dense_then_logarithmic(self.chunk, budget)
-        return grids.listed(self.probe_steps, self.chunk, budget, first=0)
+        return np.concatenate([[0], grids.every(interval, budget)])
 
 
 class Converged(Parameters):
@@ -111,10 +119,12 @@ class Snapshots(Parameters):
 class Resources(Parameters):
     """What a pack may use. `width` None: chosen at planning.
 
-    `mode` auto: a compiled program on CPUs where task and model have one and there is g++, else eager torch.
+    `mode` auto: a compiled program on CPUs where task and model have one and there is g++, else eager torch. `products`
+    other than float32 trades bits of matrix products for speed on GPUs; on CPUs bf16 shows what they do to outcomes.
     """
 
     mode: Literal["auto", "eager", "native"] = "auto"
+    products: Literal["float32", "tf32", "bf16"] = "float32"
     width: int | None = Field(None, gt=0, le=2**20)
     cpus_per_pack: float = Field(1.0, ge=0)
     gpus_per_pack: float = Field(0.0, ge=0)

@@ -15,6 +15,7 @@ from pipeline.native.program import native_mode
 from pipeline.pack import Committer, PackModule, Progress, Protocol, fit
 from pipeline.pack_store import StoreError
 from pipeline.planning import PROGRAM, Pack, expand, packs_of, stored_spec
+from pipeline.products import set_rounding
 from pipeline.recorder import Recorder
 from pipeline.runs import RunConfig
 from pipeline.spec import SweepSpec
@@ -70,8 +71,8 @@ def prepare(pack: Pack, config: RunConfig) -> torch.device:
             "(resources.mode=eager asks for none)"
         )
     torch.set_num_threads(wanted.threads)
+    set_rounding(wanted.products)
     if wanted.device == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = False
         torch.use_deterministic_algorithms(True)
     return torch.device(wanted.device)
 

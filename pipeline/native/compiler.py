@@ -51,7 +51,7 @@ def toolchain() -> str | None:
 
 
 def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
-    """The library made of `source`, a file of this folder, after `preamble`; why there is none is said once.
+    """The library made of `source`, a file of this folder or a whole path, after `preamble`; why not is said once.
 
     Kept under the user's cache folder, named by a hash of all sources, flags, compiler and instruction set.
     """
@@ -69,8 +69,9 @@ def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
 
 
 def _built(source: str, preamble: str, tools: str) -> Path:
-    flags = (*_FLAGS, *_target())
-    parts = [path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in {".h", ".cpp"}]
+    flags = (*_FLAGS, f"-I{_FOLDER}", *_target())
+    paths = [*sorted(path for path in _FOLDER.iterdir() if path.suffix in {".h", ".cpp"}), _FOLDER / source]
+    parts = [path.read_bytes() for path in paths]
     identity = b"\0".join([source.encode(), preamble.encode(), " ".join(flags).encode(), tools.encode(), *parts])
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
     path = folder / f"{Path(source).stem}-{hashlib.sha256(identity).hexdigest()[:20]}.so"

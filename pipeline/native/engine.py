@@ -60,7 +60,7 @@ class NativeEngine:
 
     def __init__(self, block: Block, program: Program) -> None:
         self.block, self.program = block, program
-        self._arrays = _addresses(block)
+        self._arrays = addresses(block)
         interface = block.task.interface()
         task, model = type(block.task), type(block.model)
         self._has = {
@@ -148,7 +148,7 @@ class NativeEngine:
         return self._masks[num_items]
 
 
-def _addresses(block: Block) -> object:
+def addresses(block: Block) -> object:
     """A mirror of `Arrays` in program.cpp."""
     moments = [block.state[name] for name in block.optimiser.moments] + [None, None]
     powers = [block.state[name] for name in block.optimiser.scalars] + [None, None]

@@ -48,7 +48,7 @@ def native_mode(config: RunConfig) -> str | None:
 
     Compiles it where that has not been done.
     """
-    preamble = _preamble(config)
+    preamble = preamble_of(config)
     if preamble is None or toolchain() is None or _program(preamble) is None:
         return None
     return f"native-{toolchain()}"
@@ -56,7 +56,7 @@ def native_mode(config: RunConfig) -> str | None:
 
 def program_for(config: RunConfig) -> Program | None:
     """The program for runs of this static setting."""
-    preamble = _preamble(config)
+    preamble = preamble_of(config)
     return None if preamble is None else _program(preamble)
 
 
@@ -66,7 +66,7 @@ def _program(preamble: str) -> Program | None:
     return None if library is None else Program(library)
 
 
-def _preamble(config: RunConfig) -> str | None:
+def preamble_of(config: RunConfig) -> str | None:
     """The constants that the program is compiled for; None where task or model has no C++."""
     task, model = config.task.native(), config.model.native()
     if task is None or model is None:

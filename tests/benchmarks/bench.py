@@ -18,6 +18,8 @@ from tests.benchmarks import sweeps_whole, throughput
 from tests.benchmarks.rows import Row, table
 
 FOLDER = Path(__file__).parent / "results"
+README = Path(__file__).parents[2] / "README.md"
+_BEGIN, _END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "S1": throughput.s1,
     "S2": throughput.s2,
@@ -28,6 +30,7 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "S7": sweeps_whole.s7,
     "S8": sweeps_whole.s8,
     "S9": sweeps_whole.s9,
+    "S10": throughput.s10,
 }
 
 
@@ -48,7 +51,19 @@ def main() -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(document, indent=1) + "\n")
         print("\n".join(table(measured)[2:]), flush=True)
+    if options.out == FOLDER / "cpu.json":
+        README.write_text(with_table(README.read_text(), read(options.out)["rows"]))
     print("\n".join(table(read(options.out)["rows"])))
+
+
+def with_table(text: str, rows: list[dict[str, Any]]) -> str:
+    """A page with these rows in the place that it has for them."""
+    before, _, rest = text.partition(_BEGIN)
+    measured = rows[-1]["measured"]
+    where = f"{measured['hardware']['cores']} cores of {measured['hardware']['processor']}"
+    versions = ", ".join(f"{name} {measured['versions'][name]}" for name in ("torch", "jax", "lightning", "ray"))
+    lines = [*table(rows), "", f"On {where}, {versions}, {measured['versions']['compiler']}."]
+    return "\n".join([before + _BEGIN, "", *lines, "", _END + rest.partition(_END)[2]])
 
 
 def read(path: Path) -> dict[str, Any]:

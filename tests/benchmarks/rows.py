@@ -49,11 +49,12 @@ def table(documents: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = ["| | measured | target | found | |", "|---|---|---|---|---|"]
     for row in documents:
         unit = row["unit"]
-        shown = "not measured" if row["value"] != row["value"] else _number(row["value"], unit)
+        is_measured = row["value"] == row["value"]
+        shown = _number(row["value"], unit) if is_measured else "not measured"
         if row["low"] == row["low"]:
             shown += f" ({_number(row['low'], unit)} to {_number(row['high'], unit)})"
         sign = "at most " if row["is_limit"] else "at least "
-        verdict = "holds" if row["holds"] else "missed"
+        verdict = "open" if not is_measured else "holds" if row["holds"] else "missed"
         note = f"; {row['note']}" if row["note"] else ""
         target = sign + _number(row["target"], unit)
         lines.append(f"| {row['name']} | {row['what']} | {target} | {shown}{note} | {verdict} |")

@@ -23,11 +23,12 @@ _WARM_UP_STEPS = 20
 
 @dataclass(frozen=True)
 class SeedbedSide:
-    """`width` runs at a time. `mode` is that of the numerics: "eager", or the name of a toolchain."""
+    """`width` runs at a time on `device`. `mode` is that of the numerics: "eager", or the name of a toolchain."""
 
     workload: Workload
     width: int
     mode: str = "eager"
+    device: str = "cpu"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -39,7 +40,9 @@ class SeedbedSide:
 
     def planned(self, num_runs: int = 1024) -> SeedbedSide:
         """With the numerics that planning gives a sweep of `num_runs` runs on this machine."""
-        plan = make_plan(spec_of(self.workload, num_runs), Machine.cpu(len(os.sched_getaffinity(0))))
+        workers = len(os.sched_getaffinity(0)) if self.device == "cpu" else torch.cuda.device_count()
+        machine = Machine(self.device, workers, torch.__version__.partition("+")[0])
+        plan = make_plan(spec_of(self.workload, num_runs), machine)
         numerics = plan.packs[0].numerics
         return replace(self, width=numerics.width, mode=numerics.mode)
 
@@ -52,7 +55,7 @@ class SeedbedRuns:
     def __init__(self, side: SeedbedSide) -> None:
         self.width = side.width
         configs = configs_of(side.workload, side.width)
-        self.block = Block(configs[0], side.width, torch.device("cpu"), side.mode)
+        self.block = Block(configs[0], side.width, torch.device(side.device), side.mode)
         for slot, config in enumerate(configs):
             self.block.place(slot, config, self.block.start(config))
 
@@ -61,3 +64,5 @@ class SeedbedRuns:
 
     def run(self, num_steps: int) -> None:
         self.block.train(num_steps)
+        if self.block.device.type == "cuda":
+            torch.cuda.synchronize()

@@ -93,6 +93,18 @@ def s5() -> Iterator[Row]:
     )
 
 
+def s10() -> Iterator[Row]:
+    """On one GPU: all our runs against one eager run at a time there, and against JAX there."""
+    for name in ("lsa_256", "lsa_2048", "lookup_a", "lookup_b"):
+        what = f"{name} on a GPU, against one eager run at a time there"
+        if not torch.cuda.is_available():
+            yield Row("S10", what, 200, float("nan"), note="no GPU here")
+            continue
+        side = SeedbedSide(WORKLOADS[name], 1, device="cuda").planned(100_000)
+        pairs = compared(side, EagerSide(WORKLOADS[name], eager(name).choice, "cuda"), [_CORE])
+        yield paired("S10", what, 200, pairs, width=side.width, gpu=torch.cuda.get_device_name())
+
+
 def needed_flops(workload: Workload) -> float:
     """Floating-point operations of one step's matrix products, three times the forward pass's; a causal half of
     attention; all positions asked.

@@ -58,6 +58,28 @@ def test_listed_steps_are_taken_as_they_are():
     assert GridSpec(probe_steps=(50,)).resolved(100).inner_marks == ()
 
 
+def test_probes_at_every_interval_begin_at_the_start():
+    grid = GridSpec(chunk=5, eval_every=25, probe_every=10).resolved(50)
+    assert grid.probe_steps_T.tolist() == [0, 10, 20, 30, 40, 50]
+    assert grid.eval_steps_T.tolist() == [25, 50]
+    assert grid.probe_steps_T.dtype == np.int64
+    assert grid.inner_marks == (0,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"probe_every": 70}, r"grid.probe_every\n *should be a multiple of grid.chunk \(50\), given 70"),
+        ({"probe_every": 50, "probe_steps": (0,)}, r"grid.probe_every\n *has no effect beside probe_steps"),
+        ({"probe_every": 150}, r"grid.probe_every\n *must divide the budget"),
+        ({"eval_every": 70, "probe_every": 70}, r"(?s)grid.eval_every\n.*grid.probe_every\n"),
+    ],
+)
+def test_an_interval_of_probes_is_checked_as_that_of_evaluations(fields, message):
+    with pytest.raises(ValueError, match=message):
+        GridSpec(**fields).resolved(200)
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
     [

@@ -35,10 +35,11 @@ class EagerChoice:
 
 @dataclass(frozen=True)
 class EagerSide:
-    """One run at a time."""
+    """One run at a time, on `device`."""
 
     workload: Workload
     choice: EagerChoice = field(default_factory=EagerChoice)
+    device: str = "cpu"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -46,7 +47,7 @@ class EagerSide:
 
     def start(self) -> EagerRun:
         torch.set_num_threads(1)
-        return EagerRun(self.workload, self.choice)
+        return EagerRun(self.workload, self.choice, device=self.device)
 
     def tuned(self) -> EagerSide:
         """The fastest way of writing it, its algebra and compilation being given; tried here and now."""
@@ -60,12 +61,12 @@ class EagerRun:
     width = 1
     steps_per_call = 1
 
-    def __init__(self, workload: Workload, choice: EagerChoice, seed: int = 0) -> None:
+    def __init__(self, workload: Workload, choice: EagerChoice, seed: int = 0, device: str = "cpu") -> None:
         torch.manual_seed(seed)
-        self.workload = workload
-        self.model = model_of(workload, choice.written)
+        self.workload, self.device = workload, device
+        self.model = model_of(workload, choice.written).to(device)
         self.optimiser = adamw(workload, self.model, choice)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(seed)
         self._apply = torch.compile(self.model) if choice.is_compiled else self.model
 
     def warm_up(self) -> None:
@@ -74,6 +75,8 @@ class EagerRun:
     def run(self, num_steps: int) -> None:
         for _ in range(num_steps):
             self._step()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def _step(self) -> None:
         inputs, targets = draw(self.workload, self.workload.batch_size, self.generator)

@@ -192,16 +192,16 @@ def draw(workload: Workload, num_examples: int, generator: torch.Generator) -> t
         return _regression(task, num_examples, generator)
     if isinstance(task, Lookup):
         return _lookup(task, num_examples, generator)
-    period = torch.randint(task.num_tokens, (num_examples, task.period), generator=generator)
+    period = torch.randint(task.num_tokens, (num_examples, task.period), generator=generator, device=generator.device)
     tokens = torch.cat([period, period], 1)
     return tokens, tokens.roll(-1, 1)
 
 
 def _regression(task: Regression, num_examples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    tokens = torch.empty(num_examples, task.length, task.dim + 1)
-    x = torch.empty(num_examples, task.length, task.dim)
+    tokens = torch.empty(num_examples, task.length, task.dim + 1, device=generator.device)
+    x = torch.empty(num_examples, task.length, task.dim, device=generator.device)
     x.uniform_(-task.input_range, task.input_range, generator=generator)
-    teacher = torch.randn(num_examples, task.dim, 1, generator=generator)
+    teacher = torch.randn(num_examples, task.dim, 1, generator=generator, device=generator.device)
     y = (x @ teacher).squeeze(-1)
     tokens[:, :, :-1], tokens[:, :, -1] = x, y
     tokens[:, -1, -1] = 0.0
@@ -209,9 +209,13 @@ def _regression(task: Regression, num_examples: int, generator: torch.Generator)
 
 
 def _lookup(task: Lookup, num_examples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    keys = torch.randint(task.num_keys, (num_examples, task.num_pairs), generator=generator)
-    mapping = torch.randint(task.num_values, (num_examples, task.num_keys), generator=generator)
-    query = keys.gather(1, torch.randint(task.num_pairs, (num_examples, 1), generator=generator))
+    keys = torch.randint(task.num_keys, (num_examples, task.num_pairs), generator=generator, device=generator.device)
+    mapping = torch.randint(
+        task.num_values, (num_examples, task.num_keys), generator=generator, device=generator.device
+    )
+    query = keys.gather(
+        1, torch.randint(task.num_pairs, (num_examples, 1), generator=generator, device=generator.device)
+    )
     pairs = torch.stack([keys, mapping.gather(1, keys) + task.num_keys], -1)
     return torch.cat([pairs.flatten(1), query], 1), mapping.gather(1, query).squeeze(1)
 
