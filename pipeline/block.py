@@ -202,13 +202,14 @@ class Block:
             return torch.stack([(row - row).sum(1) == 0 for row in rows]).all(0).cpu().numpy()
 
 
-def to_host(*metrics: Mapping[str, Tensor]) -> dict[str, NDArray[np.float64]]:
-    """Metric name -> (n,) float64, all of them in one transfer from the device."""
-    together = {name: value for part in metrics for name, value in part.items()}
-    if not together:
-        return {}
-    stacked: NDArray[np.float64] = torch.stack([value.detach().double() for value in together.values()]).cpu().numpy()
-    return dict(zip(together, stacked, strict=True))
+def to_host(*looks: Mapping[str, Tensor]) -> list[dict[str, NDArray[np.float64]]]:
+    """Each look's metrics as float64 arrays (n,), n its own; all of them in one transfer from the device."""
+    values = [value.detach().double() for look in looks for value in look.values()]
+    if not values:
+        return [{} for _ in looks]
+    numbers = torch.cat(values).cpu().numpy()
+    parts = iter(np.split(numbers, np.cumsum([len(value) for value in values])[:-1]))
+    return [{name: next(parts) for name in look} for look in looks]
 
 
 def _optimiser_vectors(config: RunConfig) -> tuple[str, ...]:

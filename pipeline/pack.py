@@ -190,10 +190,10 @@ class PackModule(lightning.LightningModule):
     def _record(self, eval_S: Mask, probe_S: Mask) -> None:
         """One row for every slot in either mask, holding the metrics of those it is in."""
         evaluated, probed = np.flatnonzero(eval_S).tolist(), np.flatnonzero(probe_S).tolist()
-        found = [
-            to_host(self.block.evaluate(self.protocol.eval_items, evaluated) if evaluated else {}),
-            to_host(self.block.probe(self.protocol.probe_items, probed) if probed else {}),
-        ]
+        found = to_host(
+            self.block.evaluate(self.protocol.eval_items, evaluated) if evaluated else {},
+            self.block.probe(self.protocol.probe_items, probed) if probed else {},
+        )
         metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S)}
         for slots, columns in zip((evaluated, probed), found, strict=True):
             rows = np.stack(list(columns.values()), 1).tolist() if columns else []

@@ -89,7 +89,7 @@ class Replay:
         """Every metric at the present step."""
         probed = self.block.probe(self.grid.probe_items, [0])
         evaluated = self.block.evaluate(self.grid.eval_items, [0])
-        return {name: float(value_1[0]) for name, value_1 in to_host(probed, evaluated).items()}
+        return {name: float(value_1[0]) for look in to_host(probed, evaluated) for name, value_1 in look.items()}
 
 
 def replay(

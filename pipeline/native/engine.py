@@ -17,8 +17,6 @@ from pipeline.tasks.base import Task
 if TYPE_CHECKING:
     from pipeline.block import Block
 
-# Bytes of the vectors that hold an example in each lane.
-_VECTOR_BYTES = 64
 _SCORES = ("loss", "accuracy", "reference_loss")
 
 
@@ -32,11 +30,11 @@ class _Masks:
     cells: Tensor
 
     @staticmethod
-    def of(targets: Mapping[str, Tensor], dtype: torch.dtype) -> _Masks:
+    def of(targets: Mapping[str, Tensor], dtype: torch.dtype, num_lanes: int) -> _Masks:
         """`targets[name]`: (B, L, L)."""
         if not targets:
             return _Masks.none()
-        places, cells, num_lanes = [], [], _VECTOR_BYTES // dtype.itemsize
+        places, cells = [], []
         for mask_BLL in targets.values():
             mask_BC = mask_BLL.flatten(1)
             used = mask_BC.any(0).nonzero().squeeze(1)
@@ -144,7 +142,9 @@ class NativeEngine:
             steps_S = torch.zeros(1, dtype=torch.int64)
             batch = self.block.sample({name: key[:1] for name, key in keys.items()}, steps_S, num_items, slots=[0])
             targets = self.block.task.attention_targets(batch)
-            self._masks[num_items] = _Masks.of({name: mask[0] for name, mask in targets.items()}, self.block.dtype)
+            self._masks[num_items] = _Masks.of(
+                {name: mask[0] for name, mask in targets.items()}, self.block.dtype, self.program.num_lanes
+            )
         return self._masks[num_items]
 
 

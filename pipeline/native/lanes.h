@@ -1,17 +1,25 @@
-// Arithmetic on lanes: sixteen examples side by side (eight in double precision), so that every operation of a model is a vector operation and no
+// Arithmetic on lanes: as many examples side by side as fill one of the processor's vectors (sixteen of 512 bits), so that every operation of a model is a vector operation and no
 // sum over examples is taken before the end of a block. Order of summation is fixed by the source alone.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512F__)
+#include <type_traits>
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
-// REAL is float or double, and SINGLE says which.
 using real = REAL;
-constexpr int LANES = 64 / sizeof(real);
+// Compilers take larger vectors than the processor has, and are slow with them.
+#if defined(__AVX512F__)
+constexpr int VECTOR_BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int VECTOR_BYTES = 32;
+#else
+constexpr int VECTOR_BYTES = 16;
+#endif
+constexpr int LANES = VECTOR_BYTES / sizeof(real);
 typedef real Lanes __attribute__((vector_size(LANES * sizeof(real))));
 // The integers that comparisons of Lanes give, and that its shuffles take.
 using Mask = decltype(Lanes{} < Lanes{});
@@ -34,16 +42,17 @@ __attribute__((noinline)) Vector each(Vector x, F function) {
   return x;
 }
 
-inline Doubles root(Doubles x) {
-  return each(x, [](double v) { return std::sqrt(v); });
-}
-
-inline Floats root(Floats x) {
-#if defined(__AVX512F__) && SINGLE
-  return reinterpret_cast<Floats>(_mm512_sqrt_ps(reinterpret_cast<__m512>(x)));
-#else
-  return each(x, [](float v) { return std::sqrt(v); });
+template <typename Vector>
+inline Vector root(Vector x) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<Vector, Floats> && sizeof(Vector) == 64)
+    return (Vector)_mm512_sqrt_ps((__m512)x);
 #endif
+#if defined(__AVX__)
+  if constexpr (std::is_same_v<Vector, Floats> && sizeof(Vector) == 32)
+    return (Vector)_mm256_sqrt_ps((__m256)x);
+#endif
+  return each(x, [](auto v) { return std::sqrt(v); });
 }
 
 // 2^n for whole n in [-126, 127].
@@ -131,13 +140,17 @@ inline Lanes fold(Lanes a, Lanes b) {
   return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
 }
 
+template <int HALF>
+inline void halve(Lanes* v) {
+  for (int i = 0; i < HALF; ++i) v[i] = fold<HALF>(v[2 * i], v[2 * i + 1]);
+  if constexpr (HALF > 1) halve<HALF / 2>(v);
+}
+
 inline Lanes sums(const Lanes* v) {
-  constexpr int E = LANES / 2, Q = LANES / 4;
-  Lanes e[E], q[Q];
-  for (int i = 0; i < E; ++i) e[i] = fold<E>(v[2 * i], v[2 * i + 1]);
-  for (int i = 0; i < Q; ++i) q[i] = fold<Q>(e[2 * i], e[2 * i + 1]);
-  if constexpr (LANES == 8) return fold<1>(q[0], q[1]);
-  return fold<1>(fold<2>(q[0], q[1 % Q]), fold<2>(q[2 % Q], q[3 % Q]));
+  Lanes parts[LANES];
+  for (int i = 0; i < LANES; ++i) parts[i] = v[i];
+  halve<LANES / 2>(parts);
+  return parts[0];
 }
 
 // into[i] += sum of the lanes of v[i].
@@ -164,9 +177,12 @@ inline real sum(Lanes v) {
   return total;
 }
 
-// Accumulators of a register tile.
-constexpr int TILE = 24;
-constexpr int tile_columns(int n) { return n % 8 == 0 ? 8 : n % 6 == 0 ? 6 : n < 6 ? n : n % 5 == 0 ? 5 : 4; }
+// Accumulators of a register tile: three quarters of the registers.
+constexpr int TILE = VECTOR_BYTES == 64 ? 24 : 12;
+constexpr int tile_columns(int n) {
+  if (VECTOR_BYTES == 64) return n % 8 == 0 ? 8 : n % 6 == 0 ? 6 : n < 6 ? n : n % 5 == 0 ? 5 : 4;
+  return n % 4 == 0 ? 4 : n % 6 == 0 ? 6 : n < 6 ? n : n % 5 == 0 ? 5 : 4;
+}
 
 // y[p][n] (+)= sum_k w[k * SK + n * SN] x[p][k], for P rows x of stride XS and y of stride YS.
 template <int TP, int TN, int K, int SK, int SN, int XS, int YS, bool ADD>
@@ -236,7 +252,7 @@ inline __attribute__((always_inline)) void outer_tile(const Lanes* x, const Lane
 
 template <int TK, int P, int N, int XS, int YS, int GS>
 inline void outer_strip(const Lanes* x, const Lanes* y, real* gradient) {
-  constexpr int TN = N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
+  constexpr int TN = VECTOR_BYTES < 64 ? (N < 3 ? N : 3) : N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
   Lanes strip[TK * N];
 #pragma GCC unroll 1
   for (int n = 0; n + TN <= N; n += TN) outer_tile<TK, TN, P, XS, YS, N>(x, y + n, strip + n);
@@ -251,7 +267,7 @@ inline void outer_strip(const Lanes* x, const Lanes* y, real* gradient) {
 // gradient (K x N, row stride GS) += sum over positions and lanes of x[p][k] y[p][n].
 template <int P, int K, int N, int XS = K, int YS = N, int GS = N>
 inline __attribute__((noinline)) void outer(const Lanes* x, const Lanes* y, real* gradient) {
-  constexpr int TK = K < TILE / 6 ? K : TILE / 6;
+  constexpr int TK = K < 4 ? K : 4;
 #pragma GCC unroll 1
   for (int k = 0; k + TK <= K; k += TK) outer_strip<TK, P, N, XS, YS, GS>(x + k, y, gradient + k * GS);
   if constexpr (K % TK) outer_strip<K % TK, P, N, XS, YS, GS>(x + K - K % TK, y, gradient + (K - K % TK) * GS);

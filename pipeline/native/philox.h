@@ -12,19 +12,32 @@ struct FourWords {
   Words value[4];
 };
 
-inline void multiply(Words a, std::uint32_t by, Words& high, Words& low) {
-#if defined(__AVX512F__) && SINGLE
-  const __m512i x = reinterpret_cast<__m512i>(a), m = _mm512_set1_epi64(by);
-  const __m512i even = _mm512_mul_epu32(x, m), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), m);
-  high = reinterpret_cast<Words>(_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd));
-  low = reinterpret_cast<Words>(_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32)));
-#else
+// High and low words of products. Processors multiply every other word: even and odd ones in turn.
+template <typename Vector>
+inline void multiply(Vector a, std::uint32_t by, Vector& high, Vector& low) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Vector) == 64) {
+    const __m512i x = (__m512i)a, m = _mm512_set1_epi64(by);
+    const __m512i even = _mm512_mul_epu32(x, m), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), m);
+    high = (Vector)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+    low = (Vector)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+    return;
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(Vector) == 32) {
+    const __m256i x = (__m256i)a, m = _mm256_set1_epi64x(by);
+    const __m256i even = _mm256_mul_epu32(x, m), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), m);
+    high = (Vector)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    low = (Vector)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+    return;
+  }
+#endif
   for (int i = 0; i < LANES; ++i) {
     const std::uint64_t product = static_cast<std::uint64_t>(a[i]) * by;
     high[i] = static_cast<std::uint32_t>(product >> 32);
     low[i] = static_cast<std::uint32_t>(product);
   }
-#endif
 }
 
 // Columns 4 * group .. 4 * group + 3 of rows first .. first + LANES - 1.

@@ -230,6 +230,8 @@ void probe_run(const Arrays& arrays, int slot, const std::int64_t* const* keys, 
 
 extern "C" {
 
+int seedbed_lanes() { return LANES; }
+
 void seedbed_train(const Arrays* arrays, const std::int64_t* slots, std::int64_t num_slots, std::int64_t num_steps,
                    std::int64_t num_threads) {
   spread(num_slots, num_threads, [=](std::int64_t i) { train_run(*arrays, slots[i], num_steps, scratch()); });

@@ -41,6 +41,8 @@ class Program:
         )
         for function in (self.train, self.evaluate, self.probe):
             function.restype = None
+        # Examples that lie side by side in a vector.
+        self.num_lanes: int = library.seedbed_lanes()
 
 
 def native_mode(config: RunConfig) -> str | None:
@@ -92,7 +94,6 @@ def preamble_of(config: RunConfig) -> str | None:
     return "\n".join(
         [
             f"#define REAL {_REAL[config.dtype]}",
-            f"#define SINGLE {int(config.dtype == 'float32')}",
             f'#define TASK_HEADER "{task.header}"',
             f'#define MODEL_HEADER "{model.header}"',
             "namespace constants {",

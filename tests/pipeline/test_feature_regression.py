@@ -180,7 +180,7 @@ def test_a_run_starts_from_uniform_attention_whose_loss_is_known(dominant):
     square = sum(p**2 for p in block.task.probabilities())
     loss = float(block.evaluate(8000)["label_loss"])
     assert loss == pytest.approx(0.5 * (1 - square) * (1 + 1 / 20), rel=5e-3)
-    found = to_host(block.probe(4000))
+    found = to_host(block.probe(4000))[0]
     for feature, share in enumerate(block.task.probabilities(), 1):
         assert found[f"feature_attention.k{feature}"][0] == pytest.approx(share, abs=5e-3)
 
@@ -191,7 +191,7 @@ def test_probes_measure_the_weights_between_features():
         block.parameters["bilinear"].normal_(generator=torch.Generator().manual_seed(1))
     basis, bilinear = (block.parameters[name][0].detach().numpy() for name in ("basis", "bilinear"))
     weights = basis @ bilinear @ basis.T
-    found = {name: value[0] for name, value in to_host(block.probe(32)).items()}
+    found = {name: value[0] for name, value in to_host(block.probe(32))[0].items()}
     counts = block.sample(block.held_out_keys("probe"), block.steps_S * 0, 32).inputs[0, :, :, 0].numpy()
     for query in range(4):
         assert found[f"own_weight.k{query + 1}"] == pytest.approx(weights[query, query])
@@ -242,7 +242,7 @@ def test_the_basis_matters_under_adam_and_not_under_gradient_descent(optimiser, 
     for model in ({"width": 12}, {"width": 12, "basis": "one_hot"}):
         block = block_of({"prompts": "fixed"}, model, batch_size=40, optimiser={"name": optimiser, "lr": 1e-2})
         block.train(20)
-        found = to_host(block.probe(8))
+        found = to_host(block.probe(8))[0]
         weights.append([found[f"own_weight.k{feature}"][0] for feature in range(1, 11)])
     assert np.allclose(*weights, rtol=1e-9, atol=0) != matters
 
@@ -288,7 +288,7 @@ def test_features_are_learned_in_stages_from_300_prompts(dominant):
     losses, attention = [], []
     for num_steps in (0, 40, 360):
         block.train(num_steps)
-        found = to_host(block.probe(128))
+        found = to_host(block.probe(128))[0]
         for name, column in (("feature_loss", losses), ("feature_attention", attention)):
             column.append(np.stack([found[f"{name}.k{feature}"] for feature in range(1, 11)], 1))
     start, early, late = losses

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.block import Block, to_host
+from pipeline.gradient_descent import Descent, construction
 from pipeline.probes import attention_entropy, attention_mass
 from pipeline.replay import model
 from pipeline.tasks.base import TASKS
@@ -38,6 +39,24 @@ def test_a_lookup_asks_for_the_value_of_a_key_that_stands_in_the_context():
     matches = keys == query
     assert matches.any(-1).all()
     assert ((labels == batch.targets.unsqueeze(-1)) | ~matches).all()
+
+
+def test_pairs_in_one_token_are_the_sequences_of_the_lookup_under_the_same_seeds():
+    sizes = {"num_keys": 5, "num_values": 3, "num_pairs": 6}
+    task, apart = TASKS["pair_lookup"](**sizes), LOOKUP(**sizes)
+    batch, other = (sample(t, (0, 1), num_rows=300) for t in (task, apart))
+    assert torch.equal(batch.targets, other.targets)
+    assert torch.equal(batch.inputs[:, :, -1], other.inputs[:, :, -1])
+    pairs = batch.inputs[:, :, :-1] - 5
+    assert torch.equal(pairs // 3, other.inputs[:, :, 0:-1:2])
+    assert torch.equal(pairs % 3 + 5, other.inputs[:, :, 1::2])
+    assert int(batch.inputs.max()) < task.interface().size == 20
+    assert task.chance_loss() == apart.chance_loss()
+    mask = task.attention_targets(batch)["lookup_score"]
+    answers = torch.where(mask[:, :, -1, :-1], pairs % 3, batch.targets.unsqueeze(-1))
+    assert torch.equal(answers, batch.targets.unsqueeze(-1).expand_as(answers)), "what is looked at tells the answer"
+    assert mask.any(-1)[:, :, -1].all()
+    assert not mask[:, :, :-1].any()
 
 
 def test_a_repeated_sequence_is_known_from_the_end_of_its_first_period_on():
@@ -81,27 +100,20 @@ def test_the_best_step_size_is_where_the_loss_is_least():
     assert losses[1] == min(losses)
 
 
-def construction(task):
-    """The weights of Proposition 1 of von Oswald et al. (2023), as our matrices."""
-    size = task.dim + 1
-    keys = torch.diag(torch.tensor([1.0] * task.dim + [0.0], dtype=torch.float64))
-    value = torch.zeros_like(keys)
-    value[-1, -1] = -1.0
-    projection = torch.eye(size, dtype=torch.float64) * (task.step_size() / task.num_pairs)
-    return {"layer0.key": keys, "layer0.query": keys, "layer0.value": value, "layer0.projection": projection}
-
-
 def test_the_construction_is_one_gradient_step():
     (run,) = configs(tiny("linear_regression", seeds={"together": [0]}, dtype="float64"))
     block = Block(run, 2, torch.device("cpu"))
     with torch.no_grad():
-        for name, matrix in construction(run.task).items():
+        size, num_pairs = run.task.dim + 1, run.task.num_pairs
+        for name, matrix in construction(size, num_pairs, Descent.plain(run.task.step_size())).items():
             block.parameters[name][:] = matrix
     batch = block.sample(block.keys, block.steps_S, 50)
     predictions = run.model.forward(block.parameters, batch.inputs).predictions
     expected = (run.task.gradient_step(batch) * batch.inputs[:, :, -1, :-1]).sum(-1, keepdim=True)
     torch.testing.assert_close(predictions, expected, rtol=0, atol=1e-12)
-    assert block.probe(32)["gd_alignment"].tolist() == pytest.approx([1.0, 1.0], abs=1e-9)
+    probed = block.probe(32)
+    assert probed["gd_alignment"].tolist() == pytest.approx([1.0, 1.0], abs=1e-9)
+    assert max(probed["gd_model_difference"].tolist() + probed["gd_prediction_difference"].tolist()) < 1e-9
     found = block.evaluate(64)
     assert float(found["label_excess"].abs().max()) < 1e-9
 
@@ -124,7 +136,7 @@ def test_probes_of_training_are_what_their_names_say(tmp_path):
     block.train(4)
     almost = block.take(0).arrays["weights"]
     block.train(1)
-    after, found = block.take(0).arrays["weights"], to_host(block.probe(16))
+    after, found = block.take(0).arrays["weights"], to_host(block.probe(16))[0]
     assert found["weight_norm"][0] == pytest.approx(np.linalg.norm(after), rel=1e-5)
     assert found["init_distance"][0] == pytest.approx(np.linalg.norm(after - before), rel=1e-5)
     assert found["update_norm"][0] == pytest.approx(np.linalg.norm(after - almost), rel=1e-4)
