@@ -1,16 +1,21 @@
 # make sweep: set up, train the quickstart, write its report.   make test: set up, check, run the tests.
+# make reproduce: the papers' claims, in minutes; PROFILE=full for all seeds and sizes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
 RESULTS ?= results/quickstart
+PROFILE ?= fast
 
-.PHONY: sweep test lint setup readme-test fuzz bench clean
+.PHONY: sweep reproduce test lint setup readme-test fuzz bench clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
 	$(BIN)/seedbed report $(RESULTS)
+
+reproduce: $(STAMP)
+	$(BIN)/seedbed reproduce --profile $(PROFILE)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -m "not slow"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from analysis.attention import MapReader
+from analysis.measured import joined, read_rows
 from pipeline.history import History
 from pipeline.store import SweepStore
 
@@ -35,9 +36,15 @@ class Sweep:
 class Sweeps(Mapping[str, Sweep]):
     """Sweeps by name. Asking for one that is not there raises MissingSweepError, which makes a claim undecided."""
 
-    def __init__(self, sweeps: Mapping[str, Sweep | Path]) -> None:
-        """A path is a results folder, read when first asked for; a folder without a sweep counts as missing."""
+    def __init__(
+        self, sweeps: Mapping[str, Sweep | Path], measured: Mapping[str, Sequence[Path]] | None = None
+    ) -> None:
+        """A path is a results folder, read when first asked for; a folder without a sweep counts as missing.
+
+        `measured` names files of measurements, by sweep; what they hold joins the history that is read from the folder.
+        """
         self._given = dict(sweeps)
+        self._measured = dict(measured or {})
         self._read = {name: sweep for name, sweep in sweeps.items() if isinstance(sweep, Sweep)}
 
     def __getitem__(self, name: str) -> Sweep:
@@ -46,7 +53,7 @@ class Sweeps(Mapping[str, Sweep]):
         if name not in self._read:
             folder = self._given[name]
             assert isinstance(folder, Path)
-            self._read[name] = _from_store(name, folder)
+            self._read[name] = _from_store(name, folder, self._measured.get(name, ()))
         return self._read[name]
 
     def has(self, name: str) -> bool:
@@ -61,11 +68,12 @@ class Sweeps(Mapping[str, Sweep]):
         return len(self._given)
 
 
-def _from_store(name: str, folder: Path) -> Sweep:
+def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> Sweep:
     store = SweepStore(folder)
     if not store.exists():
         raise MissingSweepError(f"sweep {name!r} is missing: {folder} holds none")
     document = store.sweep
     newest = document["launches"][-1]
     provenance = {"sweep_id": document["sweep_id"], "git_commit": newest["git_commit"]}
-    return Sweep(store.history(), store.snapshots(), provenance)
+    rows = [row for path in measured for row in read_rows(path)]
+    return Sweep(joined(store.history(), rows), store.snapshots(), provenance)

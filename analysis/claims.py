@@ -1,8 +1,11 @@
 """Claims: what a paper states, beside what our runs show, and whether that holds.
 
-To add one, write a function of the sweeps that returns Evidence, under `@claim(...)`, and a test of it:
+Every paper has a book of its own, in `analysis/papers/`. To add a claim, write a function of the sweeps that returns
+Evidence, under `@CLAIMS.claim(...)`, and a test of it:
 
-    @claim(paper="Zhao 2023", statement="Accuracy changes abruptly", value="yes", figure="phase_change")
+    CLAIMS = ClaimBook()
+
+    @CLAIMS.claim(paper="Zhao 2023", statement="Accuracy changes abruptly", value="yes", figure="phase_change")
     def accuracy_jumps(sweeps: Sweeps) -> Evidence:
         history = sweeps["zhao_a"].history
         ...
@@ -180,7 +183,3 @@ class ClaimBook:
     def judged(self, sweeps: Sweeps) -> list[Claim]:
         """Every claim, none dropped, in order."""
         return [stated.judged(sweeps) for stated in self.stated.values()]
-
-
-CLAIMS = ClaimBook()
-claim = CLAIMS.claim

@@ -1,4 +1,4 @@
-"""Judged claims as a table in plain text, at most 100 columns wide, and as JSON."""
+"""Judged claims as a table in plain text, at most 100 columns wide, as Markdown, and as JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from analysis.claims import VERDICTS, Claim
 from analysis.intervals import finite
 
-# Column -> width; the last one takes what is left of 100.
-COLUMNS = {"verdict": 10, "ours": 20, "holds if": 14, "runs": 5, "paper": 16, "statement": 30}
+# Column -> width; with a space between them, 100 in all.
+COLUMNS = {"verdict": 9, "ours": 18, "holds if": 10, "runs": 4, "paper": 14, "statement": 26, "figure": 13}
 
 
 def claims_table(claims: Sequence[Claim]) -> list[str]:
     """Lines: per paper a header and a row for each of its claims, cells wrapped; then how many of each verdict.
 
-    The reason of an undecided claim stands under its statement. No claim is left out.
+    The reason of an undecided claim stands under its statement, our figure's name beside it. No claim is left out.
     """
     lines: list[str] = []
     for paper in dict.fromkeys(claim.paper for claim in claims):
@@ -30,6 +30,17 @@ def claims_table(claims: Sequence[Claim]) -> list[str]:
         lines.append("")
     counts = (f"{sum(claim.verdict == verdict for claim in claims)} {verdict}" for verdict in VERDICTS)
     return [*lines, f"{len(claims)} claim(s): {', '.join(counts)}."]
+
+
+def claims_markdown(claims: Sequence[Claim]) -> str:
+    """A Markdown table with a row per claim, in which the reason of an undecided one stands beside its verdict."""
+    header = ("paper", "claim", "stated", "ours (95%)", "runs", "verdict")
+    rows = [header, tuple("---" for _ in header)]
+    for claim in claims:
+        verdict = f"{claim.verdict}: {claim.reason}" if claim.reason else claim.verdict
+        cells = (claim.paper, claim.statement, claim.value, claim.estimate.text(), str(claim.num_runs), verdict)
+        rows.append(tuple(cell.replace("|", "\\|") for cell in cells))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def claims_json(claims: Sequence[Claim], provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -49,7 +60,7 @@ def write_claims(claims: Sequence[Claim], path: Path | str, provenance: Mapping[
 def _cells(claim: Claim) -> list[str]:
     region = "n/a" if claim.evidence is None else str(claim.evidence.holds_if)
     statement = f"{claim.statement} ({claim.reason})" if claim.reason else claim.statement
-    return [claim.verdict, claim.estimate.text(), region, str(claim.num_runs), claim.value, statement]
+    return [claim.verdict, claim.estimate.text(), region, str(claim.num_runs), claim.value, statement, claim.figure]
 
 
 def _row(cells: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.intervals import Estimate, share_from_bootstrap, wilson
+from analysis.intervals import Estimate, from_bootstrap, share_from_bootstrap, wilson
 from analysis.outcomes import CENSORED, CONVERGED, Bools, Outcomes
 from analysis.resampling import resample
 from pipeline.history import Floats, Ints, RunInfo
@@ -143,3 +143,20 @@ def fixed_from(steps: Sequence[int], shares: Sequence[Estimate], least: float = 
             break
         fixed = float(step)
     return fixed
+
+
+def fixed_step(fates: ForkFates, budget: int, least: float = 0.95, *, bootstrap: int = 1000, seed: int = 0) -> Estimate:
+    """The first fork step from which, there and at every later one, a share `least` of the forks end as their parents.
+
+    At the budget all do, so the outcome is fixed there where it is at no fork step; between fork steps nothing is
+    known. The 95% interval resamples what the forks' seeds leave independent, all steps together. NaN without forks.
+    """
+    steps = np.unique(fates.step_N)
+    if not len(steps):
+        return Estimate(np.nan)
+    weight_BN = resample(fates.forks, bootstrap, seed).with_estimate()
+    is_at_SN = fates.step_N == steps[:, None]
+    total_BS, shared_BS = weight_BN @ is_at_SN.T, weight_BN @ (is_at_SN & fates.is_shared_N).T
+    is_fixed_BS = (total_BS > 0) & (shared_BS >= least * total_BS)
+    stays_BS = np.cumprod(is_fixed_BS[:, ::-1], axis=1)[:, ::-1].astype(bool)
+    return from_bootstrap(np.where(stays_BS.any(axis=1), steps[stays_BS.argmax(axis=1)], float(budget)))

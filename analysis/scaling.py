@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.averages import weighted_median
 from analysis.intervals import Estimate, from_bootstrap
 from analysis.resampling import resample
 from pipeline.history import Floats, RunInfo
@@ -40,7 +41,7 @@ def scaling_exponent(
         return Estimate(np.nan)
     log_time_R = np.log(np.where(np.isnan(time_R), np.inf, time_R))[use]
     median_BZ = np.stack(
-        [_weighted_median(log_time_R[size_R[use] == z], weight_BR[:, size_R[use] == z]) for z in sizes], axis=1
+        [weighted_median(log_time_R[size_R[use] == z], weight_BR[:, size_R[use] == z]) for z in sizes], axis=1
     )
     x_Z = np.log(sizes) - np.log(sizes).mean()
     return from_bootstrap(median_BZ @ x_Z / np.sum(x_Z**2))
@@ -50,14 +51,3 @@ def of_runs(time_RK: Floats) -> Floats:
     """(R,) the median over each run's K features, NaN (never reached) counting as later than all; NaN where it is."""
     median_R = np.median(np.where(np.isnan(time_RK), np.inf, time_RK), axis=1)
     return np.where(np.isfinite(median_R), median_R, np.nan)
-
-
-def _weighted_median(values_R: Floats, weight_BR: Floats) -> Floats:
-    """(B,) the middle value, or the mean of the two middle ones; NaN where it is infinite or nothing was drawn."""
-    order = np.argsort(values_R)
-    cumulative_BR, sorted_R = np.cumsum(weight_BR[:, order], axis=1), values_R[order]
-    half_B1 = cumulative_BR[:, -1:] / 2
-    low_B = sorted_R[(cumulative_BR >= half_B1).argmax(axis=1)]
-    high_B = sorted_R[(cumulative_BR > half_B1).argmax(axis=1)]
-    is_defined_B = (half_B1[:, 0] > 0) & np.isfinite(high_B)
-    return np.where(is_defined_B, (low_B + np.where(is_defined_B, high_B, 0)) / 2, np.nan)

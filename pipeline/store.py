@@ -42,6 +42,9 @@ from pipeline.storage import (
     write_file,
 )
 
+# Of snapshot files read: runs of different packs are often asked for in turn.
+_FILES_KEPT = 4
+
 
 class SweepStore:
     """One sweep's folder. `sweep` and `plan` are the bodies of the two documents, read when first asked for."""
@@ -135,7 +138,7 @@ class Snapshots:
                 for entry in entries:
                     steps = self._places.setdefault((entry.run_id, entry.kind), {})
                     steps[entry.step] = (store.pack(pack_id), file, entry)
-        self._newest_file: tuple[FileEntry, dict[str, Array]] | None = None
+        self._files: dict[FileEntry, dict[str, Array]] = {}
 
     def of(self, run_id: str, kind: str = "state") -> dict[int, SnapshotEntry]:
         """step -> entry, for one run."""
@@ -145,10 +148,12 @@ class Snapshots:
         """The arrays of one snapshot, by name. Raises StoreError naming the steps there are."""
         self.require(run_id, step, kind)
         pack, file, _ = self._places[run_id, kind][step]
-        if self._newest_file is None or self._newest_file[0] != file:
-            self._newest_file = (file, pack.arrays(file))
+        if file not in self._files:
+            if len(self._files) == _FILES_KEPT:
+                del self._files[next(iter(self._files))]
+            self._files[file] = pack.arrays(file)
         prefix = f"{run_id}/{step}/{kind}/"
-        arrays = self._newest_file[1]
+        arrays = self._files[file]
         return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
     def require(self, run_id: str, step: int, kind: str = "state") -> None:

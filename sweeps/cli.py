@@ -156,6 +156,30 @@ def replay(
     run_replay(run, results, (first, last, every), tuple(probe or ()), weights, out)
 
 
+@app.command()
+def reproduce(
+    papers: Annotated[
+        list[str] | None,
+        typer.Argument(help="huang_2024 or zhao_2023; all where none is named.", show_default=False),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="`fast` (minutes) or `full` (every sweep at its full size).")] = "fast",
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="The results folder (default: results/reproduce/PROFILE).", show_default=False),
+    ] = None,
+    inline: Inline = False,
+) -> None:
+    """Train the sweeps of papers, judge what the papers claim, and write a table and figures.
+
+    The same command again continues: finished sweeps are used as they are. Exit codes as for launch.
+
+    Example: `seedbed reproduce huang_2024`
+    """
+    from sweeps.reproduce import run_reproduce
+
+    raise typer.Exit(run_reproduce(papers or [], profile, results, inline, out))
+
+
 def main() -> None:
     """Entry point: a user's mistake is one clear message and exit code 2, never a traceback."""
     try:

@@ -23,13 +23,24 @@ TASKS = {
     "dictionary_lookup": {"name": "dictionary_lookup", "num_keys": 4, "num_values": 4, "num_pairs": 4},
     "feature_regression": {"name": "feature_regression", "num_features": 3, "num_pairs": 7},
     "linear_regression": {"name": "linear_regression", "dim": 3, "num_pairs": 4},
+    "pair_lookup": {"name": "pair_lookup", "num_keys": 4, "num_values": 3, "num_pairs": 5},
     "repeated_sequence": {"name": "repeated_sequence", "num_tokens": 5, "period": 3},
+    "separate_regression": {"name": "separate_regression", "dim": 3, "num_pairs": 4},
+    "sine_regression": {"name": "sine_regression", "num_pairs": 5},
 }
 MODELS = {
     "dictionary_lookup": {"name": "attention_only", "width": 8, "head_width": 4},
     "feature_regression": {"name": "merged_softmax_attention", "width": 5},
     "linear_regression": {"name": "linear_self_attention"},
+    "pair_lookup": {"name": "attention_only", "width": 8, "head_width": 4, "num_layers": 1},
     "repeated_sequence": {"name": "transformer", "width": 8, "head_width": 4, "num_heads": 2, "mlp_width": 16},
+    "separate_regression": {
+        "name": "linear_self_attention",
+        "num_layers": 2,
+        "softmax": "first",
+        "position_width": 4,
+    },
+    "sine_regression": {"name": "embedded_self_attention", "width": 6, "mlp_width": 7},
 }
 
 
@@ -64,6 +75,12 @@ def register_model(monkeypatch: Any, folder: Path, name: str, source: str) -> No
     models = Registry("pipeline.models", base.Model)
     monkeypatch.setattr(base, "MODELS", models)
     monkeypatch.setattr(contract, "MODELS", models)
+
+
+def run_of(task: dict[str, Any], **changes: Any) -> RunConfig:
+    """The first run of a tiny sweep of this very task, in its usual model."""
+    data = tiny(task["name"]).identity() | {"task": task} | changes
+    return SweepSpec.model_validate(data).runs()[0]
 
 
 def configs(spec: SweepSpec) -> list[RunConfig]:

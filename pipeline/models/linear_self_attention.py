@@ -1,9 +1,12 @@
-"""The linear self-attention layer of von Oswald et al. (2023, arXiv 2212.07677)."""
+"""The linear self-attention layers of von Oswald et al. (2023, arXiv 2212.07677), and what they vary about them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.native.source import Native
@@ -13,13 +16,23 @@ from pipeline.tasks.base import Interface
 if TYPE_CHECKING:
     from torch import Tensor
 
+_MATRICES = ("query", "key", "value", "projection")
+
 
 class LinearSelfAttention(Model):
-    """e_j <- e_j + P V K^T W_Q e_j, without softmax, biases, norms or scaling (their eq. 2); square matrices.
+    """e_j <- e_j + sum_h P_h V_h K_h^T W_Q,h e_j, without biases, norms or scaling (their eq. 2); every head is square.
 
     Keys and values exclude the query token, which stands last. The prediction is minus the last entry of the last
     token (their section 3). Init as in the public code, whose figures are the paper's: truncated normal with variance
-    0.002 / D (0.0135 for D = 11), where the text says 0.002. Tied layers share one set of matrices.
+    0.002 / fan-in (0.0135 for D = 11), where the text says 0.002. Their code divides 0.002 by the number of layers and
+    widens the normal so that it has this variance after truncation: `init_variance` 0.002585 is its 0.002. Tied layers
+    share one set of matrices.
+
+    `softmax`: scores of the first layer, or of every one, are divided by sqrt(D) and go through a softmax over keys.
+    `position_width`: so many sinusoids of a token's position are appended to it (Vaswani et al. 2017, section 3.5).
+    `mlp_width`: after each attention e_j <- e_j + W_down gelu(W_up e_j), gelu in its tanh form.
+    `token_limit`: after each attention and each MLP, entries of tokens are cut to +-this, 10 in the code for more than
+    three layers.
     """
 
     name = "linear_self_attention"
@@ -28,61 +41,194 @@ class LinearSelfAttention(Model):
 
     num_layers: int = static(1, ge=1, le=256)
     is_tied: bool = static(False)
+    num_heads: int = static(1, ge=1, le=256)
+    softmax: Literal["none", "first", "every"] = static("none")
+    position_width: int = static(0, ge=0, le=1024, multiple_of=2)
+    mlp_width: int = static(0, ge=0, le=32768)
+    token_limit: float | None = static(None, gt=0)
     init_variance: float = static(0.002, gt=0)
 
+    @model_validator(mode="after")
+    def _first_layer_is_one_of_several(self) -> LinearSelfAttention:
+        if self.softmax == "first" and (self.is_tied or self.num_layers == 1):
+            raise ValueError("softmax: first needs two layers or more, not tied; with one layer it is every")
+        return self
+
     def native(self) -> Native | None:
-        return Native("linear_self_attention.h") if self.num_layers == 1 else None
+        if self.mlp_width:
+            return None
+        is_plain = self.softmax == "none" and self.position_width == 0 and self.token_limit is None
+        if self.num_layers == self.num_heads == 1 and is_plain:
+            return Native("linear_self_attention.h")
+        constants = {
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "is_tied": int(self.is_tied),
+            "softmax": ("none", "first", "every").index(self.softmax),
+            "position_width": self.position_width,
+            "token_limit": float(self.token_limit or 0.0),
+        }
+        return Native("linear_self_attention_layers.h", constants)
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
-        return tuple(self._specs(interface.size))
+        return tuple(self._specs(interface.size + self.position_width))
 
     def _specs(self, size: int) -> Iterator[ParameterSpec]:
-        std = (self.init_variance / size) ** 0.5
+        inner = self.num_heads * size
+        shapes = dict.fromkeys(_MATRICES[:3], (inner, size)) | {"projection": (size, inner)}
+        if self.mlp_width:
+            shapes |= {"up": (self.mlp_width, size), "down": (size, self.mlp_width)}
         for layer in range(1 if self.is_tied else self.num_layers):
-            for matrix in ("query", "key", "value", "projection"):
-                yield ParameterSpec(f"layer{layer}.{matrix}", size, size, std, "truncated_normal")
+            for matrix, (rows, columns) in shapes.items():
+                std = (self.init_variance / columns) ** 0.5
+                yield ParameterSpec(f"layer{layer}.{matrix}", rows, columns, std, "truncated_normal")
 
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
     ) -> Output:
-        import torch
-
-        from pipeline.products import product
-
-        num_slots, num_examples, _, size = inputs.shape
-        tokens = inputs
-        maps = []
+        tokens, maps = self._positioned(inputs), []
         for layer in range(self.num_layers):
-            prefix = f"layer{0 if self.is_tied else layer}."
-
-            def project(matrix: str, of: Tensor, prefix: str = prefix) -> Tensor:
-                # Weights act from the left in the paper, on column tokens; tokens are rows here.
-                moved = product(of.reshape(num_slots, -1, size), parameters[prefix + matrix].transpose(1, 2))
-                return moved.view(num_slots, num_examples, -1, size)
-
-            context = tokens[:, :, :-1]
-            query, key, value = project("query", tokens), project("key", context), project("value", context)
-            weights_SBLN = product(query, key.transpose(-1, -2))
-            tokens = tokens + project("projection", product(weights_SBLN, value))
-            maps.append(torch.nn.functional.pad(weights_SBLN, (0, 1)).unsqueeze(2))
-        return Output(-tokens[:, :, -1, -1:], tuple(maps) if with_attention else ())
+            tokens, weights_SBHLN = self._layer(parameters, layer, tokens)
+            maps.append(weights_SBHLN)
+        return Output(-tokens[:, :, -1, -1:], tuple(map(_square, maps)) if with_attention else ())
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
-        """One layer: the query's last entry alone, -p V K^T W_Q e_q = -sum_j (p W_V e_j) (e_j W_K^T W_Q e_q).
+        """Of the last layer the query alone, and where no MLP follows, its last entry alone."""
+        tokens = self._positioned(inputs)
+        for layer in range(self.num_layers - 1):
+            tokens, _ = self._layer(parameters, layer, tokens)
+        if self.mlp_width:
+            return -self._transformed(parameters, self.num_layers - 1, self._query(parameters, tokens))[..., -1:]
+        return -self._answer(parameters, self.num_layers - 1, tokens)
 
-        p is the last row of P. The query's own last entry is 0, and no 11 x 11 product of an example is formed.
+    def _positioned(self, inputs: Tensor) -> Tensor:
+        import torch
+
+        if not self.position_width:
+            return inputs
+        positions_LW = _sinusoids(inputs.shape[2], self.position_width, inputs)
+        return torch.cat([inputs, positions_LW.expand(*inputs.shape[:3], -1)], dim=-1)
+
+    def _layer(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Tokens (S, B, L, D) after a layer, and each head's weights (S, B, L, N)."""
+        from pipeline.products import product
+
+        size = tokens.shape[-1]
+        context, after, maps = tokens[:, :, :-1], tokens, []
+        for query_SDD, key_SDD, value_SDD, projection_SDD in self._heads(parameters, layer, size):
+            query, key, value = _moved(query_SDD, tokens), _moved(key_SDD, context), _moved(value_SDD, context)
+            weights_SBLN = self._weights(product(query, key.transpose(-1, -2)), layer, size)
+            after = after + _moved(projection_SDD, product(weights_SBLN, value))
+            maps.append(weights_SBLN)
+        return self._transformed(parameters, layer, self._limited(after)), maps
+
+    def _transformed(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> Tensor:
+        """Tokens (S, B, ..., D) after a layer's MLP, if it has one."""
+        from pipeline.activations import gelu
+
+        if not self.mlp_width:
+            return tokens
+        up, down = (parameters[self._prefix(layer) + name] for name in ("up", "down"))
+        return self._limited(tokens + _moved(down, gelu(_moved(up, tokens))))
+
+    def _query(self, parameters: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+        """The last token (S, B, D) after the attention of the last layer."""
+        from pipeline.products import product
+
+        layer, size = self.num_layers - 1, tokens.shape[-1]
+        context, last = tokens[:, :, :-1], tokens[:, :, -1]
+        after = last
+        for query, key, value, projection in self._heads(parameters, layer, size):
+            looked_for_SBD = product(last, product(query.transpose(1, 2), key))
+            scores_SBN = product(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
+            weights_SBN = self._weights(scores_SBN, layer, size)
+            mixed_SBD = product(weights_SBN.unsqueeze(2), context).squeeze(2)
+            after = after + _moved(product(projection, value), mixed_SBD)
+        return self._limited(after)
+
+    def _answer(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> Tensor:
+        """The last token's last entry (S, B, 1) after a layer, for which no D x D product of an example is formed.
+
+        It is e_q[D] + sum_j (p W_V e_j) a_j, with a_j = e_j W_K^T W_Q e_q, or its softmax over j.
         """
         from pipeline.products import product
 
-        if self.num_layers > 1:
-            return self.forward(parameters, inputs).predictions
-        query, key, value, projection = (
-            parameters[f"layer0.{name}"] for name in ("query", "key", "value", "projection")
-        )
-        num_slots, num_examples, _, size = inputs.shape
-        context, last = inputs[:, :, :-1], inputs[:, :, -1]
-        looked_for_SBD = product(last, product(query.transpose(1, 2), key))
-        weights_SBN = product(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
-        readout_SD1 = product(projection[:, -1:], value).transpose(1, 2)
-        values_SBN = product(context.reshape(num_slots, -1, size), readout_SD1).view(num_slots, num_examples, -1)
-        return -(last[..., -1:] + (weights_SBN * values_SBN).sum(-1, keepdim=True))
+        num_slots, num_examples, _, size = tokens.shape
+        context, last = tokens[:, :, :-1], tokens[:, :, -1]
+        answer = last[..., -1:]
+        for query, key, value, projection in self._heads(parameters, layer, size):
+            looked_for_SBD = product(last, product(query.transpose(1, 2), key))
+            scores_SBN = product(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
+            readout_SD1 = product(projection[:, -1:], value).transpose(1, 2)
+            values_SBN = product(context.reshape(num_slots, -1, size), readout_SD1).view(num_slots, num_examples, -1)
+            answer = answer + (self._weights(scores_SBN, layer, size) * values_SBN).sum(-1, keepdim=True)
+        return self._limited(answer)
+
+    def _limited(self, tokens: Tensor) -> Tensor:
+        return tokens if self.token_limit is None else tokens.clamp(-self.token_limit, self.token_limit)
+
+    def _weights(self, scores: Tensor, layer: int, size: int) -> Tensor:
+        """What the values are weighted with, keys last."""
+        is_softmax = self.softmax == "every" or (self.softmax == "first" and layer == 0)
+        return (scores * (1 / math.sqrt(size))).softmax(-1) if is_softmax else scores
+
+    def _prefix(self, layer: int) -> str:
+        return f"layer{0 if self.is_tied else layer}."
+
+    def _heads(self, parameters: Mapping[str, Tensor], layer: int, size: int) -> Iterator[tuple[Tensor, ...]]:
+        """W_Q, W_K, W_V and P of each head, (S, D, D) each."""
+        query, key, value, projection = (parameters[self._prefix(layer) + matrix] for matrix in _MATRICES)
+        for start in range(0, self.num_heads * size, size):
+            rows = slice(start, start + size)
+            yield query[:, rows], key[:, rows], value[:, rows], projection[:, :, rows]
+
+    def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
+        """Of models with positions: what the first layer's output at a context token depends on (their fig. 5).
+
+        own, next and other_token_sensitivity: the norm of the gradient, by that token's own input, the next token's
+        and all others', of the sum of the output's entries; the gradient is averaged over examples before its norm is
+        taken, and norms over tokens, as in the public code. There "other" includes the next token; here it does not.
+        """
+        import torch
+
+        if not self.position_width:
+            return {}
+        with torch.enable_grad():
+            leaf = inputs.detach().requires_grad_(True)
+            after, _ = self._layer(parameters, 0, self._positioned(leaf))
+            num_asked = inputs.shape[2] - 2
+            norms = []
+            for token in range(num_asked):
+                (slope,) = torch.autograd.grad(after[:, :, token].sum(), leaf, retain_graph=True)
+                norms.append(slope.mean(1).norm(dim=-1).roll(-token, 1))
+        # Column 0 is the token itself, column 1 the next.
+        norms_SL = torch.stack(norms).mean(0)
+        names = ("own_token_sensitivity", "next_token_sensitivity", "other_token_sensitivity")
+        return dict(zip(names, (norms_SL[:, 0], norms_SL[:, 1], norms_SL[:, 2:].mean(1)), strict=True))
+
+
+def _moved(matrix: Tensor, tokens: Tensor) -> Tensor:
+    """Tokens (S, ..., D) times a matrix (S, rows, D): (S, ..., rows).
+
+    Weights act from the left in the paper, on column tokens; tokens are rows here.
+    """
+    from pipeline.products import product
+
+    moved = product(tokens.reshape(len(tokens), -1, tokens.shape[-1]), matrix.transpose(1, 2))
+    return moved.view(*tokens.shape[:-1], -1)
+
+
+def _sinusoids(length: int, width: int, like: Tensor) -> Tensor:
+    """(L, W): sin and cos, in turn, of the position times 10000^(-2i / W)."""
+    import torch
+
+    rate_W = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
+    angle_LW = torch.arange(length, dtype=torch.float64).unsqueeze(1) * rate_W
+    return torch.stack([angle_LW.sin(), angle_LW.cos()], dim=-1).flatten(1).to(like)
+
+
+def _square(weights: list[Tensor]) -> Tensor:
+    """(S, B, H, L, L) from each head's (S, B, L, N): the query is no key."""
+    import torch
+
+    return torch.nn.functional.pad(torch.stack(weights, dim=2), (0, 1))

@@ -15,6 +15,16 @@ struct Task {
 
   // vectors: label_noise.
   static void sample(const Stream* streams, const real* vectors, std::uint32_t first, Batch& batch) {
+    if constexpr (constants::num_batches > 0) {
+      Stream again[] = {streams[0], streams[1]};
+      for (Stream& stream : again) stream.step %= static_cast<std::uint32_t>(constants::num_batches);
+      draw_batch(again, vectors, first, batch);
+    } else {
+      draw_batch(streams, vectors, first, batch);
+    }
+  }
+
+  static void draw_batch(const Stream* streams, const real* vectors, std::uint32_t first, Batch& batch) {
     constexpr real range = static_cast<real>(constants::input_range);
     draw(streams[0], first, LENGTH * D, 0, [&](int column, Words w) {
       batch.tokens[column / D][column % D] = (2 * unit(w) - 1) * range;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.native.source import Native
@@ -22,6 +23,8 @@ class LinearRegression(Task):
     w ~ N(0, I) and each entry of x ~ U(-a, a), a = `input_range`; the public code of the paper draws from
     U(-0.5, 0.5) where its text says U(-1, 1), and the figures follow the code, so a = 0.5 is the default. Loss:
     half the squared error, the code's choice too. `label_noise` is the standard deviation added to the context y.
+    With `num_batches` the training set is that many batches, gone through in order again and again (the code's
+    `cycle_data`), so batch_size times as many tasks; the label set then repeats, too, and is made of other tasks.
     """
 
     name = "linear_regression"
@@ -31,6 +34,7 @@ class LinearRegression(Task):
     num_pairs: int = static(10, ge=1, le=4096)
     input_range: float = static(0.5, gt=0)
     label_noise: float = vector(0.0, ge=0)
+    num_batches: int | None = static(None, ge=1, lt=2**31)
 
     def interface(self) -> Interface:
         return Interface("vectors", self.num_pairs + 1, self.dim + 1, 1)
@@ -43,6 +47,7 @@ class LinearRegression(Task):
                 "num_pairs": self.num_pairs,
                 "input_range": float(self.input_range),
                 "step_size": self.step_size(),
+                "num_batches": self.num_batches or 0,
             },
         )
 
@@ -72,6 +77,9 @@ class LinearRegression(Task):
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
         import torch
 
+        if self.num_batches is not None:
+            again = {name: draws.steps_S % self.num_batches for name, draws in streams.items()}
+            streams = {name: replace(draws, steps_S=again[name]) for name, draws in streams.items()}
         draws = streams["data"]
         real = getattr(torch, dtype)
         num_inputs = (self.num_pairs + 1) * self.dim
@@ -102,12 +110,21 @@ class LinearRegression(Task):
         return self.losses(prediction_SB.unsqueeze(-1), batch.targets)
 
     def probes(self, apply: Apply, batch: Batch) -> dict[str, Tensor]:
-        """gd_alignment: mean cosine between d prediction / d x_query and the explicit gradient step (their fig. 2)."""
+        """How the model compares with the explicit gradient step, averaged over examples (their fig. 2).
+
+        Of d prediction / d x_query and the step's weights, gd_alignment is the cosine and gd_model_difference the norm
+        of the difference; gd_prediction_difference is the absolute difference of the predictions.
+        """
         import torch
 
         with torch.enable_grad():
             inputs = batch.inputs.detach().requires_grad_(True)
             predictions = apply(inputs)
             (gradient,) = torch.autograd.grad(predictions.sum(), inputs)
-        cosine_SB = torch.cosine_similarity(gradient[:, :, -1, :-1], self.gradient_step(batch), dim=-1)
-        return {"gd_alignment": cosine_SB.mean(1)}
+        slope_SBD, step_SBD = gradient[:, :, -1, :-1], self.gradient_step(batch)
+        stepped_SB = (step_SBD * batch.inputs[:, :, -1, :-1]).sum(-1)
+        return {
+            "gd_alignment": torch.cosine_similarity(slope_SBD, step_SBD, dim=-1).mean(1),
+            "gd_model_difference": (slope_SBD - step_SBD).norm(dim=-1).mean(1),
+            "gd_prediction_difference": (predictions.detach().squeeze(-1) - stepped_SB).abs().mean(1),
+        }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.fork_fates import fates_by_parent, fates_by_step, fixed_from, fork_fates
+from analysis.fork_fates import fates_by_parent, fates_by_step, fixed_from, fixed_step, fork_fates
 from analysis.intervals import Estimate, wilson
 from analysis.outcomes import DEFAULT_CRITERION, Outcomes
 from pipeline.criterion import Criterion
@@ -124,3 +124,21 @@ def test_steps_out_of_order_and_two_criteria_are_refused():
     parents, outcomes = parents_of(["converged"])
     with pytest.raises(ValueError, match="one criterion"):
         fork_fates(parents, outcomes_of(["converged"], Criterion(at_most=0.5)), parents, outcomes)
+
+
+def test_the_step_from_which_a_share_is_fixed_has_an_interval_and_the_budget_is_the_last():
+    kinds = ["converged", "unconverged"] * 20
+    parents, outcomes = parents_of(kinds)
+
+    def found(agreement, least=0.95):
+        forks, fork_outcomes = forked(parents, kinds, (100, 200, 300, 400), 6, agreement)
+        return fixed_step(fork_fates(forks, fork_outcomes, parents, outcomes), 500, least, bootstrap=200)
+
+    assert found((0.5, 0.8, 1.0, 1.0)) == Estimate(300, 300, 300)
+    assert found((0.5, 0.8, 1.0, 0.8)).value == 500, "what opens again was not fixed"
+    assert found((0.5, 0.6, 0.6, 0.6)) == Estimate(500, 500, 500)
+    assert found((0.5, 0.6, 0.6, 0.6), least=0.3).value == 100
+    between = found((0.5, 0.8, 0.95, 1.0))
+    assert (between.low, between.high) == (300, 400)
+    nothing = fork_fates(parents, outcomes, parents, outcomes)
+    assert np.isnan(fixed_step(nothing, 500).value)

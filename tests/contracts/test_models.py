@@ -16,7 +16,16 @@ PAIRS = [(model, task) for model in MODELS for task in TASKS if MODELS[model].mi
 # Sizes that take every path of a model.
 VARIANTS = {
     "attention_only": [{}, {"num_heads": 2, "num_layers": 3, "head_width": 3}, {"num_layers": 1}],
-    "linear_self_attention": [{}, {"num_layers": 2}, {"num_layers": 3, "is_tied": True}],
+    "embedded_self_attention": [{"width": 5, "mlp_width": 3}, {"attention": "gradient_step", "step_size": 0.2}],
+    "linear_self_attention": [
+        {},
+        {"num_layers": 2, "num_heads": 2},
+        {"num_layers": 3, "is_tied": True},
+        {"num_layers": 2, "softmax": "first", "position_width": 4},
+        {"num_heads": 2, "softmax": "every"},
+        {"num_layers": 2, "mlp_width": 5},
+        {"num_layers": 2, "token_limit": 0.3},
+    ],
     "merged_softmax_attention": [{}, {"width": 11, "basis": "one_hot"}],
     "transformer": [
         {"width": 6, "mlp_width": 5},

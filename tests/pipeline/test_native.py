@@ -28,6 +28,7 @@ NOISY = {"name": "linear_regression", "dim": 5, "num_pairs": 7, "label_noise": 0
 ODD = {"name": "transformer", "width": 9, "head_width": 5, "num_heads": 3, "num_layers": 3, "mlp_width": 7}
 # Large enough to start with that every layer matters.
 LAYERS = {"name": "linear_self_attention", "init_variance": 0.5}
+COPYING = MODELS["separate_regression"] | {"init_variance": 0.5}
 LOOKUP = {"name": "dictionary_lookup", "num_keys": 5, "num_values": 7, "num_pairs": 6}
 MANY_TOKENS = {"name": "repeated_sequence", "num_tokens": 70, "period": 3}
 CASES = {
@@ -54,6 +55,11 @@ CASES = {
     "regression": {"task": NOISY, "model": MODELS["linear_regression"], "optimiser": SGD, "batch_size": 21},
     "two heads": {"task": NOISY, "model": LAYERS | {"num_heads": 2}, "optimiser": SGD, "batch_size": 21},
     "tied layers": {"task": NOISY, "model": LAYERS | {"num_layers": 2, "is_tied": True}, "schedule": COSINE},
+    "separate tokens, softmax first": {"task": TASKS["separate_regression"], "model": COPYING, "batch_size": 21},
+    "layers with softmax": {
+        "task": NOISY,
+        "model": LAYERS | {"softmax": "every", "num_layers": 2, "num_heads": 2, "token_limit": 0.5},
+    },
     "limited layers of two heads, fixed tasks": {
         "task": NOISY | {"num_batches": 5},
         "model": LAYERS | {"num_layers": 3, "num_heads": 2, "token_limit": 0.5},
@@ -201,9 +207,7 @@ def test_without_a_compiler_that_works_everything_is_eager(environment, tmp_path
 
 
 def test_asking_for_a_program_that_cannot_be_is_refused():
-    softmax = {"name": "linear_self_attention", "softmax": "every"}
-    spec = SweepSpec.model_validate(
-        tiny("linear_regression", model=softmax).identity() | {"resources": {"mode": "native"}}
-    )
+    mlp = {"name": "linear_self_attention", "mlp_width": 4}
+    spec = SweepSpec.model_validate(tiny("linear_regression", model=mlp).identity() | {"resources": {"mode": "native"}})
     with pytest.raises(StoreError, match=r"resources\.mode is native"):
         make_plan(spec, Machine.cpu(1))

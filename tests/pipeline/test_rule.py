@@ -64,6 +64,8 @@ def test_a_run_has_the_same_bits_in_every_slot_and_beside_any_neighbours(task, c
 REGRESSION = {"name": "linear_regression", "dim": 10, "num_pairs": 10}
 LOOKUP = {"name": "dictionary_lookup", "num_keys": 5, "num_values": 7, "num_pairs": 6}
 REPEATED = {"name": "repeated_sequence", "num_tokens": 7, "period": 3}
+SEPARATE = {"name": "separate_regression", "dim": 5, "num_pairs": 3}
+SINE = {"name": "sine_regression", "num_pairs": 4}
 FEATURES = {"name": "feature_regression", "num_features": 7, "num_pairs": 11}
 EXACT = FEATURES | {"objective": "exact", "dominant_probability": 0.3}
 ODD = [
@@ -71,6 +73,12 @@ ODD = [
     (REGRESSION, {}, 33),
     (REGRESSION, {"num_layers": 2, "is_tied": True}, 16),
     (REGRESSION | {"dim": 4}, {"num_layers": 2}, 7),
+    (REGRESSION | {"num_batches": 3}, {"num_heads": 2}, 65),
+    (REGRESSION | {"dim": 6}, {"num_heads": 3, "softmax": "every"}, 9),
+    (REGRESSION | {"dim": 2}, {"num_layers": 2, "mlp_width": 5}, 33),
+    (SEPARATE, {"num_layers": 2, "softmax": "first", "position_width": 6}, 31),
+    (SINE, {"width": 11, "mlp_width": 13}, 7),
+    (SINE, {"width": 9, "mlp_width": 33, "attention": "gradient_step"}, 25),
     (LOOKUP, {"width": 7, "head_width": 5, "num_heads": 3, "num_layers": 1}, 13),
     (LOOKUP, {"width": 33, "head_width": 9, "num_heads": 5}, 8),
     (LOOKUP, {"width": 17, "head_width": 3, "num_heads": 2, "num_layers": 3}, 2),
@@ -92,6 +100,8 @@ KINDS = {
     "dictionary_lookup": "attention_only",
     "feature_regression": "merged_softmax_attention",
     "repeated_sequence": "transformer",
+    "separate_regression": "linear_self_attention",
+    "sine_regression": "embedded_self_attention",
 }
 
 

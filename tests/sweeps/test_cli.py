@@ -136,7 +136,7 @@ def test_the_straight_line_inline_from_launch_to_report_and_replay(here, monkeyp
 
 
 def test_every_command_has_a_help_with_an_example():
-    for command in ("list", "plan", "launch", "status", "resume", "analyse", "report", "replay"):
+    for command in ("list", "plan", "launch", "status", "resume", "analyse", "report", "replay", "reproduce"):
         shown = CliRunner().invoke(cli.app, [command, "--help"]).output
         assert f"Example: seedbed {command}" in re.sub(r"\s+", " ", shown.replace("`", "")), shown
 
