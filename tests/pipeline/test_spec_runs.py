@@ -47,13 +47,25 @@ def test_the_hash_is_sha256_of_tagged_text():
     assert identity.digest("run", "{}") == "953cc1fb194de827"
 
 
-def other(value):
-    """A value of the same kind that is valid wherever the first one is."""
+def others(value):
+    """Values one of which is valid wherever the first one is; text is one of the names that models declare."""
     if value is None:
-        return 0.5
+        return (0.5, 5)
     if isinstance(value, bool):
-        return not value
-    return value + 1 if isinstance(value, int) else value / 2 + 0.01
+        return (not value,)
+    if isinstance(value, str):
+        return tuple(name for name in ("first", "every") if name != value)
+    return (value + 1, value + 2) if isinstance(value, int) else (value / 2 + 0.01,)
+
+
+def changed_at(base, path):
+    """The base with another value there, the first that it takes."""
+    for value in others(base.at(path)):
+        try:
+            return base.changed({path: value})
+        except ValueError:
+            continue
+    raise AssertionError(f"{path}: no other value is valid")
 
 
 def bases():
@@ -79,7 +91,7 @@ def fields_of_settings():
 @pytest.mark.parametrize(("owner", "path"), sorted(fields_of_settings()))
 def test_every_parameter_moves_the_run_and_the_setting(owner, path):
     base = fields_of_settings()[owner, path]
-    changed = base.changed({path: other(base.at(path))})
+    changed = changed_at(base, path)
     before, after = RunConfig(base, 0, 0), RunConfig(changed, 0, 0)
     assert before.run_id != after.run_id
     assert before.setting_id != after.setting_id
