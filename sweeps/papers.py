@@ -23,7 +23,7 @@ from typing import Any
 from pipeline.pack_store import StoreError
 from pipeline.store import SweepStore
 
-NAMES = ("huang_2024", "zhao_2023")
+NAMES = ("von_oswald_2023", "huang_2024", "zhao_2023")
 PROFILES = ("fast", "full")
 
 _SWEEPS = Path(__file__).resolve().parent

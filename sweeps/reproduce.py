@@ -99,6 +99,7 @@ def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_i
         out.print(part.paper.title, style="bold", markup=False)
         code = train(part, out)
         if code != COMPLETE:
+            out.print("not all trained, nothing judged: the same `seedbed reproduce` again continues", markup=False)
             return code
         for measurement in part.measurements:
             make(part, measurement, out)

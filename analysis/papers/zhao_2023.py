@@ -28,6 +28,7 @@ from analysis.papers.zhao_2023_measures import (
     EARLY_STEP,
     LARGE_BUDGET,
     MIXED_BUDGET,
+    STILL_LOW,
     converged,
     early_scores,
     fates_of,
@@ -116,11 +117,16 @@ def converged_runs_of_c_change_abruptly(sweeps: Sweeps) -> Evidence:
 def unconverged_runs_do_not_change_abruptly(sweeps: Sweeps) -> Evidence:
     """The share in which the same method finds one; of setting A alone where C is missing."""
     names = [name for name in ("setting_a", "setting_c") if name == "setting_a" or sweeps.has(name)]
-    histories = [unconverged(sweeps[name].history) for name in names]
-    is_abrupt_R = np.concatenate([phase_changes(history).is_abrupt_R for history in histories])
-    runs = [run for history in histories for run in history.runs]
-    counts = ", ".join(f"{len(history.runs)} of {history.name}" for history in histories)
-    return Evidence.of(share(is_abrupt_R, runs), len(runs), Region(high=0.05), f"Unconverged runs: {counts}.")
+    histories = {name: unconverged(sweeps[name].history) for name in names}
+    is_abrupt_R = np.concatenate([phase_changes(history).is_abrupt_R for history in histories.values()])
+    is_low_R = np.concatenate([last_accuracies(history)[:, -1] < STILL_LOW for history in histories.values()])
+    runs = [run for history in histories.values() for run in history.runs]
+    note = (
+        f"{' and '.join(f'{len(history.runs)} of {name}' for name, history in histories.items())}; found in "
+        f"{is_abrupt_R.sum()}, and in {is_abrupt_R[is_low_R].sum()} of the {is_low_R.sum()} that end below an accuracy of "
+        f"{STILL_LOW:g}."
+    )
+    return Evidence.of(share(is_abrupt_R, runs), len(runs), Region(high=0.05), note)
 
 
 @claim(statement="Smooth curves fitted to the runs that converge have none", value=OURS, figure="phase_change")

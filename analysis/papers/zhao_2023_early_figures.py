@@ -181,9 +181,8 @@ def fates(sweeps: Sweeps) -> Figure:
     ]
     y_title = f"share of forks that end as their parent, by step {MIXED_BUDGET}"
     left = _lines(rows, "step:Q", "fork step", y_title, "parents", [0.3, 1])
-    right = _lines(
-        _fixed_variance(sweeps), "step:Q", "fork step", "share of the variance of log time", "fixed", [0.7, 1]
-    )
+    share_title = "share of the variance of log time"
+    right = _lines(_fixed_variance(sweeps), "step:Q", "fork step", share_title, "fixed", [0.7, 1])
     fixed = fixed_step(found, MIXED_BUDGET)
     chart = alt.hconcat(left, right, spacing=40).resolve_scale(color="independent", shape="independent")
     parts = (

@@ -11,7 +11,7 @@ import pytest
 from analysis.attention import permuted_positions, read_maps, similarity
 from analysis.claim_sweeps import MissingSweepError, Sweep, Sweeps, UndecidedError
 from analysis.claims import DOES_NOT, HOLDS, UNDECIDED, ClaimBook, Evidence, Region, judge
-from analysis.claims_text import claims_json, claims_table, write_claims
+from analysis.claims_text import claims_json, claims_markdown, claims_table, write_claims
 from analysis.intervals import Estimate, wilson
 from analysis.outcomes import CONVERGED, decide
 from analysis.phases import find_phase_changes
@@ -228,6 +228,15 @@ def test_the_table_shows_every_claim_within_its_width():
     assert "Excess falls abruptly" in text
     assert "sweep 'never_run'" in text
     assert claims_table([]) == ["0 claim(s): 0 holds, 0 does not, 0 undecided."]
+
+
+def test_the_table_in_markdown_has_a_row_for_every_claim():
+    lines = claims_markdown(BOOK.judged(Sweeps({"planted": planted_sweep()}))).splitlines()
+    assert len(lines) == 2 + len(BOOK.stated)
+    assert {line.count("|") for line in lines} == {7}
+    assert lines[2].startswith("| Planted | Excess falls abruptly | yes | 1.00 (")
+    assert lines[2].endswith("| 30 | holds |")
+    assert lines[-1].endswith("| 0 | undecided: no weights were kept at step 0 |")
 
 
 def test_the_file_is_strict_json_with_null_where_undefined(tmp_path):

@@ -13,6 +13,7 @@ from analysis.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.papers import zhao_2023
 from analysis.papers.zhao_2023 import CLAIMS, FIGURES
 from analysis.papers.zhao_2023_attention import AttentionContrasts
+from analysis.papers.zhao_2023_measures import fates_of
 from analysis.plots import specification
 from pipeline.spec import load_spec
 from sweeps.zhao_2023.paper import PAPER
@@ -115,6 +116,17 @@ def test_a_fate_that_is_open_until_late_is_not_fixed_early():
     found = judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=800))
     assert (found.verdict, found.estimate.value) == (DOES_NOT, 800)
     assert judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=300)).estimate.value == 300
+
+
+def test_only_parents_that_had_not_converged_at_the_fork_say_what_is_fixed():
+    sweeps = Sweeps(forked())
+    found = fates_of(sweeps, 1200)
+    parents = {step: {run.parent for run in found.forks if run.fork_step == step} for step in (300, 800)}
+    assert (len(parents[300]), len(parents[800])) == (24, 12), "half of the parents converge by step 800"
+    assert np.all(found.by_chance_N[found.step_N == 800] == 1)
+    late = fates_of(sweeps, 1200, "unconverged")
+    assert {run.parent for run in late.forks} == parents[800]
+    assert len(late.step_N) == len(late.is_shared_N) == len(late.by_chance_N) == 12 * 6 * 5
 
 
 def test_one_wrong_answer_in_the_last_evaluations_is_not_100_percent():

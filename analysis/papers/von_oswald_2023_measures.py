@@ -1,0 +1,144 @@
+"""How the claims and figures on von Oswald et al. (2023) look at their sweeps: closed forms, ends, plateaus, shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from analysis.averages import BOOTSTRAP, weighted_median
+from analysis.claim_sweeps import UndecidedError
+from analysis.intervals import Estimate, from_bootstrap
+from analysis.outcomes import Bools
+from analysis.parts import some_runs
+from analysis.resampling import resample
+from analysis.stages import crossed_for_good
+from pipeline.criterion import Criterion
+from pipeline.history import Floats, History, RunInfo
+
+# Half of the way from the zero prediction to one gradient step: a run that is past it has left the plateau.
+LEFT = Criterion(metric="label_excess", at_most=0.5, evaluations=2)
+LEARNED = Criterion(metric="label_excess", at_most=0.02, evaluations=2)
+
+
+def contraction(run: RunInfo) -> float:
+    """C = (N + d - 0.2) / N, by which one step of the best size leaves a loss of s2 d (1 - 1 / C) / 2."""
+    num_pairs, dim = run.hyperparameters["task.num_pairs"], run.hyperparameters["task.dim"]
+    return float((num_pairs + dim - 0.2) / num_pairs)
+
+
+def zero_loss(run: RunInfo) -> float:
+    """Expected loss of predicting zero, s2 d / 2."""
+    return float(run.hyperparameters["task.input_range"]) ** 2 / 6 * float(run.hyperparameters["task.dim"])
+
+
+def one_step_loss(run: RunInfo) -> float:
+    """Expected loss of one gradient step of the best size: .2062 for N = d = 10 and inputs from U(-.5, .5)."""
+    return zero_loss(run) * (1 - 1 / contraction(run))
+
+
+def best_step_size(run: RunInfo) -> float:
+    """eta* = 1 / (C s2)."""
+    return 3 / (contraction(run) * float(run.hyperparameters["task.input_range"]) ** 2)
+
+
+def of_runs(function: Callable[[RunInfo], float], runs: Sequence[RunInfo]) -> Floats:
+    """(R,) a closed form of each run's setting."""
+    return np.array([function(run) for run in runs])
+
+
+def has(history: History, path: str, value: object) -> Bools:
+    """(R,) True for runs with this hyperparameter."""
+    return np.array([run.hyperparameters.get(path) == value for run in history.runs], dtype=bool)
+
+
+def part(history: History, path: str, value: object) -> History:
+    """The runs with this hyperparameter. Raises UndecidedError where there is none."""
+    keep_R = has(history, path, value)
+    if not keep_R.any():
+        raise UndecidedError(f"sweep {history.name!r} has no run with {path}: {value}")
+    return some_runs(history, keep_R)
+
+
+def recorded(history: History, metric: str) -> Floats:
+    """(R, T). Raises UndecidedError where it was not recorded or measured."""
+    if metric not in history.values:
+        raise UndecidedError(f"sweep {history.name!r} has no {metric}")
+    return history.values[metric]
+
+
+def at_end(history: History, metric: str, lost: float = np.nan) -> Floats:
+    """(R,) the value at the last step of the budget; `lost` for a run that has none there, as one that diverged."""
+    last_R = recorded(history, metric)[:, history.steps_T.searchsorted(history.budget, "right") - 1]
+    return np.where(np.isfinite(last_R), last_R, lost)
+
+
+def at_start(history: History, metric: str) -> Floats:
+    """(R,) the value at step 0."""
+    return recorded(history, metric)[:, 0]
+
+
+def worst_ratio(history: History, ours: str, theirs: str, shifts: Sequence[str]) -> Floats:
+    """(R,) of the metrics OURS/SHIFT and THEIRS/SHIFT at the end, the ratio farthest from 1, as a factor above 1."""
+    logs_SR = [
+        np.abs(np.log(at_end(history, f"{ours}/{shift}", np.inf) / at_end(history, f"{theirs}/{shift}")))
+        for shift in shifts
+    ]
+    return np.asarray(np.exp(np.max(logs_SR, axis=0)))
+
+
+def shifts_of(history: History, kind: str, metric: str = "trained_loss") -> dict[float, str]:
+    """The shifts of one kind that were measured, by size: {2.0: "inputs/2"}. Raises UndecidedError where none was."""
+    prefix = f"{metric}/{kind}/"
+    found = {
+        float(name.removeprefix(prefix)): name.removeprefix(f"{metric}/")
+        for name in history.values
+        if name.startswith(prefix)
+    }
+    if not found:
+        raise UndecidedError(f"sweep {history.name!r} has no {prefix}")
+    return dict(sorted(found.items()))
+
+
+def steps_until(history: History, criterion: Criterion) -> Floats:
+    """(R,) the evaluation from which the criterion is met for good; infinite where it is not within the budget."""
+    upper_R = crossed_for_good(recorded(history, criterion.metric), history.steps_T, criterion).upper_R
+    return np.where(np.isnan(upper_R), np.inf, upper_R)
+
+
+def spread(time_R: Floats, runs: Sequence[RunInfo], budget: int) -> Estimate:
+    """The 90th percentile of times over the 10th, with its 95% interval over seeds; beyond the budget counts as it."""
+    bounded_R = np.minimum(time_R, budget)
+    weight_BR = resample(runs, BOOTSTRAP, 0).with_estimate().astype(np.int64)
+    ratio_B = [np.divide(*np.quantile(np.repeat(bounded_R, weight_R), [0.9, 0.1])) for weight_R in weight_BR]
+    return from_bootstrap(np.array(ratio_B))
+
+
+def ratio_of_medians(over_R: Floats, over: Sequence[RunInfo], under_R: Floats, under: Sequence[RunInfo]) -> Estimate:
+    """The median of one group of runs over that of another, each resampled by itself; NaN where one is infinite."""
+    medians = [
+        weighted_median(value_R, resample(runs, BOOTSTRAP, seed).with_estimate())
+        for seed, (value_R, runs) in enumerate(((over_R, over), (under_R, under)))
+    ]
+    return from_bootstrap(medians[0] / medians[1])
+
+
+def on_same_seeds(one: History, other: History) -> tuple[History, History]:
+    """The runs whose pair of seeds both have, in one order. Raises UndecidedError where there is none."""
+    rows = [{(run.init_seed, run.data_seed): r for r, run in enumerate(h.runs)} for h in (one, other)]
+    shared = [seeds for seeds in rows[0] if seeds in rows[1]]
+    if not shared:
+        raise UndecidedError(f"sweeps {one.name!r} and {other.name!r} have no seeds in common")
+    return tuple(_ordered(h, [row[seeds] for seeds in shared]) for h, row in zip((one, other), rows, strict=True))  # type: ignore[return-value]
+
+
+def _ordered(history: History, rows: Sequence[int]) -> History:
+    from dataclasses import replace
+
+    index = np.array(rows)
+    return replace(
+        history,
+        runs=tuple(history.runs[r] for r in rows),
+        ends=tuple(history.ends[r] for r in rows),
+        values={metric: values_RT[index] for metric, values_RT in history.values.items()},
+    )
