@@ -160,6 +160,16 @@ class ClaimBook:
     def __init__(self) -> None:
         self.stated: dict[str, Stated] = {}
 
+    @classmethod
+    def of(cls, *books: ClaimBook) -> ClaimBook:
+        """The claims of several books, in their order. Raises ValueError where two have one name."""
+        found = cls()
+        for book in books:
+            if shared := found.stated.keys() & book.stated.keys():
+                raise ValueError(f"two claims are named {', '.join(sorted(shared))}")
+            found.stated.update(book.stated)
+        return found
+
     def claim(
         self, *, paper: str, statement: str, value: str, figure: str, least_runs: int = 10
     ) -> Callable[[Measure], Measure]:

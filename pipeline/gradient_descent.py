@@ -73,7 +73,7 @@ def construction(size: int, num_pairs: int, descent: Descent, start: Tensor | No
     """
     if start is not None and len(descent.step_sizes) > 1:
         raise ValueError("with several steps the start must be zero: later layers would add it again")
-    found = {}
+    found: dict[str, Tensor] = {}
     for layer, (step_size, curvature) in enumerate(zip(descent.step_sizes, descent.curvatures, strict=True)):
         if not step_size:
             raise ValueError("a step size must not be 0")
@@ -230,10 +230,10 @@ def fitted(
     def closure() -> Tensor:
         optimiser.zero_grad()
         loss = half_squared_error(descent()(inputs), targets_B)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimiser.step(closure)
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         found = descent()
     return Descent([float(s) for s in found.step_sizes], [float(c) for c in found.curvatures])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -89,15 +90,16 @@ def worst_ratio(history: History, ours: str, theirs: str, shifts: Sequence[str])
 
 def shifts_of(history: History, kind: str, metric: str = "trained_loss") -> dict[float, str]:
     """The shifts of one kind that were measured, by size: {2.0: "inputs/2"}. Raises UndecidedError where none was."""
-    prefix = f"{metric}/{kind}/"
-    found = {
-        float(name.removeprefix(prefix)): name.removeprefix(f"{metric}/")
-        for name in history.values
-        if name.startswith(prefix)
-    }
-    if not found:
-        raise UndecidedError(f"sweep {history.name!r} has no {prefix}")
-    return dict(sorted(found.items()))
+    names = numbered(history, f"{metric}/{kind}")
+    return {size: name.removeprefix(f"{metric}/") for size, name in names.items()}
+
+
+def numbered(history: History, metric: str) -> dict[float, str]:
+    """Metrics named METRIC/NUMBER, by number. Raises UndecidedError where there is none."""
+    names = [name for name in history.values if name.startswith(f"{metric}/")]
+    if not names:
+        raise UndecidedError(f"sweep {history.name!r} has no {metric}")
+    return dict(sorted((float(name.rpartition("/")[2]), name) for name in names))
 
 
 def steps_until(history: History, criterion: Criterion) -> Floats:
@@ -125,16 +127,16 @@ def ratio_of_medians(over_R: Floats, over: Sequence[RunInfo], under_R: Floats, u
 
 def on_same_seeds(one: History, other: History) -> tuple[History, History]:
     """The runs whose pair of seeds both have, in one order. Raises UndecidedError where there is none."""
-    rows = [{(run.init_seed, run.data_seed): r for r, run in enumerate(h.runs)} for h in (one, other)]
-    shared = [seeds for seeds in rows[0] if seeds in rows[1]]
+    rows_one, rows_other = ({(run.init_seed, run.data_seed): r for r, run in enumerate(h.runs)} for h in (one, other))
+    shared = [seeds for seeds in rows_one if seeds in rows_other]
     if not shared:
         raise UndecidedError(f"sweeps {one.name!r} and {other.name!r} have no seeds in common")
-    return tuple(_ordered(h, [row[seeds] for seeds in shared]) for h, row in zip((one, other), rows, strict=True))  # type: ignore[return-value]
+    return _ordered(one, [rows_one[seeds] for seeds in shared]), _ordered(
+        other, [rows_other[seeds] for seeds in shared]
+    )
 
 
 def _ordered(history: History, rows: Sequence[int]) -> History:
-    from dataclasses import replace
-
     index = np.array(rows)
     return replace(
         history,

@@ -34,6 +34,7 @@ from analysis.papers.zhao_2023_measures import (
     fates_of,
     head_width_R,
     head_widths_of,
+    last_accuracies,
     order_of_heads,
     outcomes_of,
     phase_changes,
@@ -123,8 +124,8 @@ def unconverged_runs_do_not_change_abruptly(sweeps: Sweeps) -> Evidence:
     runs = [run for history in histories.values() for run in history.runs]
     note = (
         f"{' and '.join(f'{len(history.runs)} of {name}' for name, history in histories.items())}; found in "
-        f"{is_abrupt_R.sum()}, and in {is_abrupt_R[is_low_R].sum()} of the {is_low_R.sum()} that end below an accuracy of "
-        f"{STILL_LOW:g}."
+        f"{is_abrupt_R.sum()}, and in {is_abrupt_R[is_low_R].sum()} of the {is_low_R.sum()} that end below an accuracy "
+        f"of {STILL_LOW:g}."
     )
     return Evidence.of(share(is_abrupt_R, runs), len(runs), Region(high=0.05), note)
 

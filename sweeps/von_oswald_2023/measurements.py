@@ -107,8 +107,8 @@ def shifted(task: LinearRegression, seed: int, num: int = NUM_SHIFTED) -> dict[s
     """Contexts from other distributions than those of training, by name; all made of the same draws.
 
     "inputs/2": inputs twice as large. "teachers/2": weights twice as large. "normal/3": inputs from another family,
-    rescaled so that those of a context have norm 3 together, the query by the same factor. "noisy/4": 4 of the context's
-    targets replaced by N(0, 1). As in the public code, where a family is drawn anew for every context.
+    rescaled so that those of a context have norm 3 together, the query by the same factor. "noisy/4": 4 of the
+    context's targets replaced by N(0, 1). As in the public code, where a family is drawn anew for every context.
     """
     inputs, targets = contexts(task, seed, num)
     found = {f"inputs/{scale:g}": (scale * inputs, scale * targets) for scale in INPUT_SCALES}
@@ -162,9 +162,9 @@ _QUANTILES = {"exponential": _exponential, "normal": torch.special.ndtri, "lapla
 def one_layer(store: SweepStore) -> Iterator[Row]:
     """A layer of one head against the gradient step whose size a line search finds on the same contexts.
 
-    trained_, gd_ and interpolated_loss, and the same under every shift, "trained_loss/inputs/2"; the step sizes that the
-    line search finds and that the trained weights have; the largest difference between the step and the construction
-    in the model's own dtype; losses of both when applied again and again, "rolled_trained_loss/10".
+    trained_, gd_ and interpolated_loss, and the same under every shift, "trained_loss/inputs/2"; the step sizes that
+    the line search finds and that the trained weights have; the largest difference between the step and the
+    construction in the model's own dtype; losses of both when applied again and again, "rolled_trained_loss/10".
     """
     for one in trained(store):
         inputs, targets = contexts(one.task, one.config.data_seed, NUM_CONTEXTS)
@@ -172,7 +172,7 @@ def one_layer(store: SweepStore) -> Iterator[Row]:
         gd, layer = Descent.plain(step_size), Merged.of(one.parameters)
         built = construction(one.task.dim + 1, one.task.num_pairs, gd)
         between = interpolated(layer, Merged.of(built))
-        predictors = {
+        predictors: dict[str, Predictor] = {
             "trained": one.predictor(),
             "gd": gd,
             "interpolated": predictor(one.model, between.parameters()),
@@ -227,7 +227,7 @@ def several_layers(store: SweepStore) -> Iterator[Row]:
     for one in trained(store):
         gd, plus = _descents(one.task, one.model.num_layers, one.model.is_tied)
         inputs, targets = contexts(one.task, one.config.data_seed, NUM_CONTEXTS)
-        predictors = {"trained": one.predictor(), "gd": gd, "plus": plus}
+        predictors: dict[str, Predictor] = {"trained": one.predictor(), "gd": gd, "plus": plus}
         found = {f"{name}_loss": _loss(predict, (inputs, targets)) for name, predict in predictors.items()}
         for name, descent in (("steps", gd), ("plus", plus)):
             alike = compared(predictors["trained"], descent, inputs)

@@ -1,0 +1,61 @@
+"""From measures on von Oswald et al. (2023) to evidence: an estimate, its interval, and what it rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.averages import median_of_runs
+from analysis.claims import Evidence, Region
+from analysis.outcomes import Bools
+from analysis.papers.von_oswald_2023_measures import (
+    LEFT,
+    at_end,
+    at_start,
+    one_step_loss,
+    part,
+    shifts_of,
+    steps_until,
+    worst_ratio,
+)
+from pipeline.history import Floats, History
+
+PAPER = "von Oswald et al. 2023"
+
+
+def median(history: History, value_R: Floats, holds_if: Region, note: str) -> Evidence:
+    return Evidence.of(median_of_runs(value_R, history.runs), len(history.runs), holds_if, note)
+
+
+def shrunk(history: History, metric: str) -> Evidence:
+    ratio_R = at_end(history, metric, np.inf) / at_start(history, metric)
+    return median(history, ratio_R, Region(high=0.1), "Median over seeds.")
+
+
+def shifts_alike(history: History, kinds: tuple[str, ...], theirs: str, most: float) -> Evidence:
+    shifts = [shift for kind in kinds for shift in shifts_of(history, kind).values()]
+    ratio_R = worst_ratio(history, "trained_loss", theirs, shifts)
+    worst = max(shifts, key=lambda shift: float(np.median(worst_ratio(history, "trained_loss", theirs, [shift]))))
+    return median(history, ratio_R, Region(high=most), f"Median over seeds; they differ most at {worst}.")
+
+
+def loss_ratio(history: History, theirs: str, holds_if: Region) -> Evidence:
+    ratio_R = at_end(history, "trained_loss", np.inf) / at_end(history, theirs)
+    losses = {name: float(np.nanmedian(at_end(history, name))) for name in ("trained_loss", theirs)}
+    note = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+    return median(history, ratio_R, holds_if, f"Medians over seeds: {note}.")
+
+
+def floor(history: History) -> float:
+    return one_step_loss(history.runs[0])
+
+
+def of_tasks(history: History, num_tasks: int) -> History:
+    batch_size = history.runs[0].hyperparameters["batch_size"]
+    return part(history, "task.num_batches", num_tasks // batch_size)
+
+
+def long_plateaus(history: History) -> tuple[Bools, float]:
+    """(R,) who leaves the plateau at twice the median step or later, if at all; and the median step."""
+    left_R = steps_until(history, LEFT)
+    step = float(np.median(left_R))
+    return left_R >= 2 * step, step
