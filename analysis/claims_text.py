@@ -14,6 +14,8 @@ from analysis.intervals import finite
 
 # Column -> width; with a space between them, 100 in all.
 COLUMNS = {"verdict": 9, "ours": 18, "holds if": 10, "runs": 4, "paper": 14, "statement": 26, "figure": 13}
+MARKDOWN_COLUMNS = ("claim", "stated", "ours (95%)", "holds if", "runs", "verdict", "figure")
+BAR = "\\|"
 
 
 def claims_table(claims: Sequence[Claim]) -> list[str]:
@@ -33,14 +35,14 @@ def claims_table(claims: Sequence[Claim]) -> list[str]:
 
 
 def claims_markdown(claims: Sequence[Claim]) -> str:
-    """A Markdown table with a row per claim, in which the reason of an undecided one stands beside its verdict."""
-    header = ("paper", "claim", "stated", "ours (95%)", "runs", "verdict")
-    rows = [header, tuple("---" for _ in header)]
-    for claim in claims:
-        verdict = f"{claim.verdict}: {claim.reason}" if claim.reason else claim.verdict
-        cells = (claim.paper, claim.statement, claim.value, claim.estimate.text(), str(claim.num_runs), verdict)
-        rows.append(tuple(cell.replace("|", "\\|") for cell in cells))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    """Per paper its name and a table with a row per claim; the reason of an undecided one stands beside its verdict."""
+    blocks: list[str] = []
+    for paper in dict.fromkeys(claim.paper for claim in claims):
+        rows = [MARKDOWN_COLUMNS, tuple("---" for _ in MARKDOWN_COLUMNS)]
+        rows += [_markdown_cells(claim) for claim in claims if claim.paper == paper]
+        lines = (f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |\n" for row in rows)
+        blocks.append(f"**{paper}**\n\n{''.join(lines)}")
+    return "\n".join(blocks)
 
 
 def claims_json(claims: Sequence[Claim], provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -60,7 +62,14 @@ def write_claims(claims: Sequence[Claim], path: Path | str, provenance: Mapping[
 def _cells(claim: Claim) -> list[str]:
     region = "n/a" if claim.evidence is None else str(claim.evidence.holds_if)
     statement = f"{claim.statement} ({claim.reason})" if claim.reason else claim.statement
-    return [claim.verdict, claim.estimate.text(), region, str(claim.num_runs), claim.value, statement, claim.figure]
+    return [claim.verdict, claim.estimate.concise(), region, str(claim.num_runs), claim.value, statement, claim.figure]
+
+
+def _markdown_cells(claim: Claim) -> tuple[str, ...]:
+    region = "n/a" if claim.evidence is None else str(claim.evidence.holds_if)
+    verdict = f"{claim.verdict}: {claim.reason}" if claim.reason else claim.verdict
+    ours = claim.estimate.concise()
+    return (claim.statement, claim.value, ours, region, str(claim.num_runs), verdict, claim.figure)
 
 
 def _row(cells: Sequence[str]) -> list[str]:

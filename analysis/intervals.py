@@ -30,6 +30,15 @@ class Estimate:
         dash = " to " if low.startswith("-") else "-"
         return f"{short(self.value, digits)} ({low}{dash}{short(self.high, digits)})"
 
+    def concise(self) -> str:
+        """As `text`, with as many digits as the interval warrants, in powers of ten below 1e-4."""
+        span = self.high - self.low
+        if not np.isfinite(self.value + span) or not span > 0:
+            return self.text()
+        if max(abs(self.low), abs(self.high)) < 1e-4:
+            return f"{self.value:.1e} ({self.low:.1e} to {self.high:.1e})"
+        return self.text(int(np.clip(np.round(1 - np.log10(span)), 0, 6)))
+
     def to_json(self) -> list[float | None]:
         """[value, low, high], with null where undefined."""
         return [float(x) if np.isfinite(x) else None for x in (self.value, self.low, self.high)]

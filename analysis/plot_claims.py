@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from analysis.averages import median_of_runs
 from analysis.claim_sweeps import Sweeps
 from analysis.plot_style import CAPTION_COLUMNS, Rows, number
 from analysis.resampling import resample
@@ -47,6 +48,16 @@ def curve_rows(values_RT: Floats, steps_T: Ints | Floats, runs: Sequence[RunInfo
         low, high = np.quantile(drawn_B, [0.025, 0.975]) if len(drawn_B) else (np.nan, np.nan)
         place = {"step": float(steps_T[t]), "value": number(float(mean_BT[0, column]))}
         rows.append(labels | place | {"low": number(float(low)), "high": number(float(high))})
+    return rows
+
+
+def median_rows(values_RT: Floats, steps_T: Ints | Floats, runs: Sequence[RunInfo], **labels: Any) -> Rows:
+    """As `curve_rows`, with medians: a few runs that are far away do not hide the others."""
+    rows: Rows = []
+    for t in np.flatnonzero(~np.all(np.isnan(values_RT), axis=0)):
+        found = median_of_runs(values_RT[:, t], runs, bootstrap=BOOTSTRAP)
+        place = {"step": float(steps_T[t]), "value": number(found.value)}
+        rows.append(labels | place | {"low": number(found.low), "high": number(found.high)})
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.averages import median_of_runs
+from analysis.claim_sweeps import UndecidedError
 from analysis.claims import Evidence, Region
 from analysis.outcomes import Bools
 from analysis.papers.von_oswald_2023_measures import (
@@ -40,7 +41,7 @@ def shifts_alike(history: History, kinds: tuple[str, ...], theirs: str, most: fl
 
 def loss_ratio(history: History, theirs: str, holds_if: Region) -> Evidence:
     ratio_R = at_end(history, "trained_loss", np.inf) / at_end(history, theirs)
-    losses = {name: float(np.nanmedian(at_end(history, name))) for name in ("trained_loss", theirs)}
+    losses = {name: float(np.median(at_end(history, name, np.inf))) for name in ("trained_loss", theirs)}
     note = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
     return median(history, ratio_R, holds_if, f"Medians over seeds: {note}.")
 
@@ -55,7 +56,12 @@ def of_tasks(history: History, num_tasks: int) -> History:
 
 
 def long_plateaus(history: History) -> tuple[Bools, float]:
-    """(R,) who leaves the plateau at twice the median step or later, if at all; and the median step."""
+    """(R,) who leaves the plateau at twice the median step or later, if at all; and the median step.
+
+    Raises UndecidedError where twice the median is beyond the budget: who is late is then not seen.
+    """
     left_R = steps_until(history, LEFT)
     step = float(np.median(left_R))
+    if 2 * step > history.budget:
+        raise UndecidedError(f"the median run of {history.name!r} does not leave the plateau in half of the budget")
     return left_R >= 2 * step, step

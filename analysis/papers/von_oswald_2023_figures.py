@@ -12,10 +12,12 @@ from analysis.papers.von_oswald_2023_panels import (
     COLOURS,
     GD,
     MEAN,
+    MEDIAN,
     PLUS,
     TRAINED,
     figure_of,
     mean_rows,
+    middle_rows,
     panel_of,
     point_of,
     points_of,
@@ -39,17 +41,22 @@ def training(sweeps: Sweeps) -> Figure:
     """Loss and likeness to one gradient step over training, one layer (their fig. 2)."""
     history = sweeps["one_layer"].history
     losses = {TRAINED: "label_loss", GD: "label_reference_loss", BETWEEN: "interpolated_loss"}
-    rows = mean_rows(history, {kind: metric for kind, metric in losses.items() if metric in history.values})
-    differences = mean_rows(history, {"of models": "gd_model_difference", "of predictions": "gd_prediction_difference"})
+    rows = middle_rows(history, {kind: metric for kind, metric in losses.items() if metric in history.values})
+    differences = {"of models": "gd_model_difference", "of predictions": "gd_prediction_difference"}
+    scale = alt.Scale(domain=[0.19, 0.45], clamp=True)
     panels = [
-        panel_of(rows, "loss", COLOURS),
-        panel_of(mean_rows(history, {"of models": "gd_alignment"}), "cosine of the models", {"of models": "#0072B2"}),
-        panel_of(differences, "difference", {"of models": "#0072B2", "of predictions": "#E69F00"}),
+        panel_of(rows, "loss", COLOURS, y_scale=scale),
+        panel_of(middle_rows(history, {"of models": "gd_alignment"}), "cosine", {"of models": "#0072B2"}),
+        panel_of(
+            middle_rows(history, differences), "difference", {"of models": "#0072B2", "of predictions": "#E69F00"}
+        ),
     ]
     parts = [
-        MEAN,
+        MEDIAN,
+        f"{sum(at_end(history, 'label_excess') > 0.02)} of the runs are still on the plateau at the end. "
         "Model: the gradient of the prediction by the query's x, on 10,000 contexts, as loss and predictions. Gradient "
-        "descent is one step of the best size. Interpolated: weights half-way between trained and constructed ones.",
+        "descent is one step of the best size. Interpolated: weights half-way between trained and constructed ones, "
+        "which before training is far beyond the axis.",
     ]
     return figure_of(
         sweeps, ["one_layer"], "training", "One trained layer and one step of gradient descent", panels, parts
@@ -73,6 +80,8 @@ def context_lengths(sweeps: Sweeps) -> Figure:
             place = {"pairs": num_pairs, "value": number(found.value)}
             rows.append(place | {"low": number(found.low), "high": number(found.high)})
             closed.append({"pairs": num_pairs, "value": number(floor)})
+    if not rows:
+        raise UndecidedError("no sweep of one layer is there")
     scale = alt.Scale(type="log", nice=False, padding=20)
     x = alt.X(
         "pairs:Q", title="pairs in the context (log)", scale=scale, axis=alt.Axis(values=[r["pairs"] for r in rows])
@@ -112,7 +121,7 @@ def roll_out(sweeps: Sweeps) -> Figure:
         for times, name in numbered(history, metric).items():
             rows.append(point_of(history, name, kind=kind, step=times))
     x = alt.X("step:Q", title="times applied (log)", scale=alt.Scale(type="log"))
-    panel = points_of(rows, x, "loss", alt.Scale(domainMin=0), {kind: COLOURS[kind] for kind in (TRAINED, GD)})
+    panel = points_of(rows, x, "loss", alt.Scale(domainMin=0), [TRAINED, GD])
     parts = ["Median over runs with its 95% interval over seeds; updates times .75, of the targets' entries alone."]
     return figure_of(sweeps, ["one_layer"], "roll_out", "A layer applied again descends again", [panel], parts)
 
@@ -154,8 +163,8 @@ def _shifted(sweeps: Sweeps, sweep: str, name: str, title: str) -> Figure:
             for size, shift in shifts_of(history, kind).items()
             for metric, person in who.items()
         ]
-        colours = {person: COLOURS[person] for person in who.values()}
-        panel = points_of(rows, alt.X("step:Q", title=x_title), "loss (log)", alt.Scale(type="log"), colours)
+        y_scale = alt.Scale(type="log", nice=False, padding=12)
+        panel = points_of(rows, alt.X("step:Q", title=x_title), "loss (log)", y_scale, list(who.values()))
         panels.append(panel.properties(width=230, height=190))
     chart = alt.concat(*panels, columns=3, spacing=24)
     parts = [

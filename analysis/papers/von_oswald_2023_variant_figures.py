@@ -145,6 +145,6 @@ def sine(sweeps: Sweeps) -> Figure:
     for attention, kind in (("trained", TRAINED), ("gradient_step", GD)):
         runs = part(history, "model.attention", attention)
         rows += curve_rows(recorded(runs, "label_loss"), runs.steps_T, runs.runs, kind=kind)
-    panel = panel_of(rows, "loss (log)", {kind: COLOURS[kind] for kind in (TRAINED, GD)}, is_log=True)
+    panel = panel_of(rows, "loss (log)", {kind: COLOURS[kind] for kind in (TRAINED, GD)}, y_scale=alt.Scale(type="log"))
     parts = [MEAN, "Both embeddings are trained; the gradient step's own weights are fixed."]
     return figure_of(sweeps, ["sine"], "sine", "Sine waves: a trained layer and a gradient step", [panel], parts)

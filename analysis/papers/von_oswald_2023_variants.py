@@ -133,12 +133,13 @@ def a_block_with_mlp_groks(sweeps: Sweeps) -> Evidence:
     trained_R = crossed_for_good(trained_RT - middle_R1, history.steps_T, below).upper_R
     seen_RT = np.where(np.isnan(trained_RT), np.nan, new_RT - middle_R1)
     new_R = crossed_for_good(seen_RT, history.steps_T, below).upper_R
+    halved_R, learned_R = (np.where(np.isnan(step_R), np.inf, step_R) for step_R in (new_R, trained_R))
     note = (
-        f"Median over seeds; halved at step {np.nanmedian(new_R):g} and {np.nanmedian(trained_R):g} (medians of those "
-        f"that are). Excess on new tasks at the end: "
+        f"Median over seeds; halved at step {np.median(halved_R):g} and {np.median(learned_R):g} (medians, inf where "
+        f"it is not). Excess on new tasks at the end: "
         f"{median_of_runs(at_end(history, 'label_excess', np.inf), history.runs).text(3)}."
     )
-    return median(history, np.where(np.isnan(new_R), np.inf, new_R) / trained_R, Region(low=1.5), note)
+    return median(history, halved_R / trained_R, Region(low=1.5), note)
 
 
 @CLAIMS.claim(
@@ -178,7 +179,9 @@ def one_softmax_head_does_not(sweeps: Sweeps) -> Evidence:
     """Median over seeds at the end."""
     one, two = (part(sweeps["softmax"].history, "model.num_heads", heads) for heads in (1, 2))
     one, two = on_same_seeds(one, two)
-    gap_R = at_end(one, "label_excess", np.inf) - at_end(two, "label_excess", np.inf)
+    # A pair of which both are lost tells nothing.
+    with np.errstate(invalid="ignore"):
+        gap_R = at_end(one, "label_excess", np.inf) - at_end(two, "label_excess", np.inf)
     return median(one, gap_R, Region(low=0.1), "Median over seeds.")
 
 
@@ -227,7 +230,9 @@ def next_token_dependence_comes_first(sweeps: Sweeps) -> Evidence:
     left = some_runs(history, np.isfinite(steps_until(history, LEFT)))
     next_RT = recorded(left, "next_token_sensitivity")
     relative_RT = next_RT / at_end(left, "next_token_sensitivity")[:, None]
-    copies_R = crossed_for_good(relative_RT, left.steps_T, Criterion(at_least=0.25, evaluations=1)).upper_R
+    copied = crossed_for_good(relative_RT, left.steps_T, Criterion(at_least=0.25, evaluations=1))
+    # What is there from the first recorded step on has not come at all.
+    copies_R = np.where(copied.upper_R > copied.lower_R, copied.upper_R, np.nan)
     order = stage_order(copies_R, steps_until(left, LEFT), left.runs)
     note = f"Ties {order.tied.text()}, the jump first {order.second.text()}."
     return Evidence.of(order.first, order.num_runs, Region(low=0.5), note)

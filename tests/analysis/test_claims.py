@@ -231,12 +231,31 @@ def test_the_table_shows_every_claim_within_its_width():
 
 
 def test_the_table_in_markdown_has_a_row_for_every_claim():
-    lines = claims_markdown(BOOK.judged(Sweeps({"planted": planted_sweep()}))).splitlines()
-    assert len(lines) == 2 + len(BOOK.stated)
-    assert {line.count("|") for line in lines} == {7}
-    assert lines[2].startswith("| Planted | Excess falls abruptly | yes | 1.00 (")
-    assert lines[2].endswith("| 30 | holds |")
-    assert lines[-1].endswith("| 0 | undecided: no weights were kept at step 0 |")
+    text = claims_markdown(BOOK.judged(Sweeps({"planted": planted_sweep()})))
+    papers = dict.fromkeys(stated.paper for stated in BOOK.stated.values())
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert [line for line in text.splitlines() if line.startswith("**")] == [f"**{paper}**" for paper in papers]
+    assert len(rows) == 2 * len(papers) + len(BOOK.stated)
+    assert {row.count("|") for row in rows} == {8}
+    assert rows[2].startswith("| Excess falls abruptly | yes | 1.00 (")
+    assert "| 30 | holds | " in rows[2]
+    assert "| 0 | undecided: no weights were kept at step 0 | " in text
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(0.20662, 0.2061, 0.2069), ".2066 (.2061-.2069)"),
+        (Estimate(0.82, 0.76, 0.87), ".82 (.76-.87)"),
+        (Estimate(300.0, 100.0, 600.0), "300 (100-600)"),
+        (Estimate(3e-7, 1e-7, 3e-7), "3.0e-07 (1.0e-07 to 3.0e-07)"),
+        (Estimate(1.0, 1.0, 1.0), "1.00 (1.00-1.00)"),
+        (Estimate(0.5), ".50 (n/a)"),
+        (Estimate(NAN), "n/a"),
+    ],
+)
+def test_an_estimate_has_as_many_digits_as_its_interval_warrants(estimate, text):
+    assert estimate.concise() == text
 
 
 def test_the_file_is_strict_json_with_null_where_undefined(tmp_path):
