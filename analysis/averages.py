@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.intervals import Estimate, from_bootstrap, share_from_bootstrap
+from analysis.intervals import Estimate, from_bootstrap, share_from_bootstrap, wilson_share
+from analysis.outcomes import Bools
 from analysis.resampling import Resamples, resample
 from pipeline.history import Floats, RunInfo
 
@@ -19,9 +20,17 @@ def mean_of_runs(value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = B
     return _with_interval(_mean(values_R, resamples.with_estimate()), resamples)
 
 
-def share_of_runs(value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = BOOTSTRAP, seed: int = 0) -> Estimate:
-    """The mean of values from 0 to 1, with Wilson's interval where all resamples agree; NaN as for the mean."""
-    values_R, resamples = _measured(value_R, runs, bootstrap, seed)
+def share_of_runs(
+    value_R: Floats | Bools, runs: Sequence[RunInfo], *, bootstrap: int = BOOTSTRAP, seed: int = 0
+) -> Estimate:
+    """The mean of values from 0 to 1, or of truth values; NaN as for the mean.
+
+    With Wilson's interval where all are 0 or 1 and the runs share no seed, or where all resamples agree: a percentile
+    interval of a few such runs is too narrow, and its lower end rises when one of them fails.
+    """
+    values_R, resamples = _measured(np.asarray(value_R, dtype=np.float64), runs, bootstrap, seed)
+    if resamples.are_independent and len(values_R) and np.all((values_R == 0) | (values_R == 1)):
+        return wilson_share(float(values_R.mean()), len(values_R))
     return share_from_bootstrap(_mean(values_R, resamples.with_estimate()), resamples.num_units)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.intervals import Estimate, share_from_bootstrap
+from analysis.averages import share_of_runs
+from analysis.intervals import Estimate
 from analysis.outcomes import Bools
 from analysis.resampling import resample
 from pipeline.criterion import Criterion
@@ -43,6 +44,25 @@ def crossed_for_good(values_RT: Floats, steps_T: Ints, criterion: Criterion) -> 
     return Crossings(lower_R, upper_R)
 
 
+def crossing_steps(values_RT: Floats, steps_T: Ints | Floats, criterion: Criterion) -> Floats:
+    """(R,) where each run crosses for good, between the two recorded steps; NaN where it does not.
+
+    It is where the line through the values at both meets the threshold, so that runs are told apart that cross between
+    the same two steps. A run that was past the threshold at its first recorded step crosses there.
+    """
+    level = criterion.at_least if criterion.at_most is None else criterion.at_most
+    assert level is not None
+    found = crossed_for_good(values_RT, np.arange(len(steps_T)), criterion)
+    step_R = np.full(len(values_RT), np.nan)
+    for r in np.flatnonzero(np.isfinite(found.upper_R)):
+        start, end = int(found.lower_R[r]), int(found.upper_R[r])
+        before, after = values_RT[r, [start, end]]
+        is_between = np.isfinite(before) and not criterion.satisfied(before)
+        share = (before - level) / (before - after) if is_between else 1.0
+        step_R[r] = steps_T[start] + share * (steps_T[end] - steps_T[start])
+    return step_R
+
+
 @dataclass(frozen=True)
 class StageOrder:
     """Shares of the runs that reached at least one of two stages; the three add up to 1.
@@ -65,19 +85,16 @@ def stage_order(
     """How often the first stage comes before the second, ties counted as ties; NaN is a stage never reached.
 
     A run that reached one stage alone had that one first. 95% intervals by resampling what the seeds leave
-    independent; Wilson's where all resamples agree. Raises ValueError where the lengths differ.
+    independent; Wilson's where runs share no seed. Raises ValueError where the lengths differ.
     """
     if not len(step_first_R) == len(step_second_R) == len(runs):
         raise ValueError(f"need a step per run: {len(step_first_R)}, {len(step_second_R)} steps of {len(runs)} runs")
     reached_R = np.isfinite(step_first_R) | np.isfinite(step_second_R)
     first_R, second_R = (np.where(np.isnan(s_R), np.inf, s_R)[reached_R] for s_R in (step_first_R, step_second_R))
-    resamples = resample([run for run, reached in zip(runs, reached_R, strict=True) if reached], bootstrap, seed)
-    weight_BR = resamples.with_estimate()
-    total_B = weight_BR.sum(axis=1)
+    reached = [run for run, is_reached in zip(runs, reached_R, strict=True) if is_reached]
 
     def share(is_so_R: Bools) -> Estimate:
-        share_B = np.where(total_B > 0, weight_BR @ is_so_R / np.maximum(total_B, 1), np.nan)
-        return share_from_bootstrap(share_B, resamples.num_units)
+        return share_of_runs(is_so_R, reached, bootstrap=bootstrap, seed=seed)
 
     return StageOrder(
         share(first_R < second_R),
@@ -85,5 +102,5 @@ def stage_order(
         share(first_R > second_R),
         int(reached_R.sum()),
         int((~reached_R).sum()),
-        resamples.unit,
+        resample(reached, 0, seed).unit,
     )

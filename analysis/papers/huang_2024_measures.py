@@ -9,13 +9,13 @@ import numpy as np
 
 from analysis.feature_phases import FeaturePhases, find_feature_phases
 from analysis.outcomes import Bools
-from analysis.stages import crossed_for_good
+from analysis.stages import crossing_steps
 from pipeline.criterion import Criterion
 from pipeline.history import Floats, History, Ints, RunInfo
 
 # A feature's error L_k is small from here on; it starts at about 1/2.
 SMALL_ERROR = 0.01
-_SMALL = Criterion(at_most=SMALL_ERROR, evaluations=1)
+_SMALL = Criterion(at_most=float(np.log(SMALL_ERROR)), evaluations=1)
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,8 @@ class Features:
         Between the two steps that it lies between, the logarithm of the error is taken to be linear: the times of runs
         that differ by less than a grid has steps would all be equal, and their interval a point.
         """
-        error_NT = self.error_RKT.reshape(-1, len(self.time_T))
-        crossing = crossed_for_good(error_NT, np.arange(len(self.time_T)), _SMALL)
-        time_N = np.full(len(error_NT), np.nan)
-        for n in np.flatnonzero(np.isfinite(crossing.upper_R)):
-            ends = int(crossing.lower_R[n]), int(crossing.upper_R[n])
-            (before, after), (start, end) = np.log(error_NT[n, ends]), self.time_T[list(ends)]
-            share = (before - np.log(SMALL_ERROR)) / (before - after) if before > np.log(SMALL_ERROR) else 1.0
-            time_N[n] = start + share * (end - start)
+        log_error_NT = np.log(self.error_RKT.reshape(-1, len(self.time_T)))
+        time_N = crossing_steps(log_error_NT, self.time_T, _SMALL)
         return time_N.reshape(self.error_RKT.shape[:2])
 
     @cached_property

@@ -11,12 +11,10 @@ from analysis.papers.von_oswald_2023_panels import (
     BETWEEN,
     COLOURS,
     GD,
-    MEAN,
     MEDIAN,
     PLUS,
     TRAINED,
     figure_of,
-    mean_rows,
     middle_rows,
     panel_of,
     point_of,
@@ -134,8 +132,8 @@ def layers(sweeps: Sweeps) -> Figure:
     columns = []
     for sweep in names:
         history = sweeps[sweep].history
-        losses = mean_rows(history, {TRAINED: "trained_loss", GD: "gd_loss", PLUS: "plus_loss"})
-        cosines = mean_rows(history, {GD: "steps_cosine", PLUS: "plus_cosine"})
+        losses = middle_rows(history, {TRAINED: "trained_loss", GD: "gd_loss", PLUS: "plus_loss"})
+        cosines = middle_rows(history, {GD: "steps_cosine", PLUS: "plus_cosine"})
         columns.append(
             alt.vconcat(
                 panel_of(losses, "loss", COLOURS, title=sweep.replace("_", " "), width=230, height=170),
@@ -143,7 +141,7 @@ def layers(sweeps: Sweeps) -> Figure:
             )
         )
     parts = [
-        MEAN,
+        MEDIAN,
         "GD: as many steps of the best equal size; GD++: also curvatures, steps of their own where weights are not "
         "tied. Both are fitted to 10,000 other contexts.",
     ]

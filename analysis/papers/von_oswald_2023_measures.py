@@ -13,7 +13,7 @@ from analysis.intervals import Estimate, from_bootstrap
 from analysis.outcomes import Bools
 from analysis.parts import some_runs
 from analysis.resampling import resample
-from analysis.stages import crossed_for_good
+from analysis.stages import crossing_steps
 from pipeline.criterion import Criterion
 from pipeline.history import Floats, History, RunInfo
 
@@ -103,9 +103,19 @@ def numbered(history: History, metric: str) -> dict[float, str]:
 
 
 def steps_until(history: History, criterion: Criterion) -> Floats:
-    """(R,) the evaluation from which the criterion is met for good; infinite where it is not within the budget."""
-    upper_R = crossed_for_good(recorded(history, criterion.metric), history.steps_T, criterion).upper_R
-    return np.where(np.isnan(upper_R), np.inf, upper_R)
+    """(R,) where the criterion's threshold is crossed for good, between evaluations; infinite where it is not."""
+    step_R = crossing_steps(recorded(history, criterion.metric), history.steps_T, criterion)
+    return np.where(np.isnan(step_R), np.inf, step_R)
+
+
+def smoothed(values_RT: Floats, num_values: int = 5) -> Floats:
+    """Each recorded value replaced by the median of `num_values` recorded ones around it, fewer at the ends."""
+    found_RT, reach = np.full(values_RT.shape, np.nan), num_values // 2
+    for r, values_T in enumerate(values_RT):
+        seen = np.flatnonzero(np.isfinite(values_T))
+        for n, t in enumerate(seen):
+            found_RT[r, t] = np.median(values_T[seen[max(0, n - reach) : n + reach + 1]])
+    return found_RT
 
 
 def spread(time_R: Floats, runs: Sequence[RunInfo], budget: int) -> Estimate:

@@ -48,7 +48,7 @@ def most_seeds_reach_one_step(sweeps: Sweeps) -> Evidence:
     history = sweeps["one_layer"].history
     is_there_R = at_end(history, "label_excess", np.inf) <= 0.02
     note = f"{int(is_there_R.sum())} of {len(history.runs)} runs."
-    return Evidence.of(share_of_runs(is_there_R.astype(float), history.runs), len(history.runs), Region(low=0.8), note)
+    return Evidence.of(share_of_runs(is_there_R, history.runs), len(history.runs), Region(low=0.8), note)
 
 
 @CLAIMS.claim(

@@ -16,16 +16,19 @@ from analysis.papers.von_oswald_2023_measures import (
     one_step_loss,
     part,
     recorded,
+    smoothed,
     spread,
     steps_until,
     zero_loss,
 )
 from analysis.parts import some_runs
 from analysis.phases import find_phase_changes
-from analysis.stages import crossed_for_good, stage_order
+from analysis.stages import crossed_for_good, crossing_steps, stage_order
 from pipeline.criterion import Criterion
+from pipeline.history import Floats
 
 CLAIMS = ClaimBook()
+_NINE_TENTHS, _TENTH = (Criterion(LEFT.metric, at_most=level) for level in (0.9, 0.1))
 
 
 @CLAIMS.claim(
@@ -40,7 +43,7 @@ def some_seeds_sit_on_a_plateau(sweeps: Sweeps) -> Evidence:
     history = part(sweeps["heads"].history, "model.num_heads", 1)
     is_long_R, step = long_plateaus(history)
     note = f"{int(is_long_R.sum())} of {len(history.runs)} seeds; the median leaves it at step {step:g}."
-    return Evidence.of(share_of_runs(is_long_R.astype(float), history.runs), len(history.runs), Region(low=0.02), note)
+    return Evidence.of(share_of_runs(is_long_R, history.runs), len(history.runs), Region(low=0.02), note)
 
 
 @CLAIMS.claim(
@@ -78,20 +81,23 @@ def two_heads_leave_earlier(sweeps: Sweeps) -> Evidence:
 
 @CLAIMS.claim(
     paper=PAPER,
-    statement="A long plateau ends in a sudden drop: steps from 90% to 10% of the excess, relative to those before",
+    statement="A long plateau ends in a sudden drop: share of them whose excess loss changes abruptly",
     value="a sudden drop (A.11)",
     figure="plateaus",
 )
 def long_plateaus_end_suddenly(sweeps: Sweeps) -> Evidence:
-    """Of the seeds with a long plateau of one head that they leave."""
+    """Of the seeds with a long plateau of one head that they leave, by the method for other tasks' phase changes."""
     history = part(sweeps["heads"].history, "model.num_heads", 1)
     is_long_R, _ = long_plateaus(history)
-    began_R, ended_R = (steps_until(history, Criterion(LEFT.metric, at_most=level)) for level in (0.9, 0.1))
-    use_R = is_long_R & np.isfinite(ended_R)
-    runs = [run for run, use in zip(history.runs, use_R, strict=True) if use]
-    found = median_of_runs((ended_R[use_R] - began_R[use_R]) / began_R[use_R], runs)
-    note = f"Median over the {len(runs)} seeds with a long plateau that end it within the budget."
-    return Evidence.of(found, len(runs), Region(high=0.5), note)
+    drop_R = steps_until(history, _TENTH) - steps_until(history, _NINE_TENTHS)
+    left = some_runs(history, is_long_R & np.isfinite(drop_R))
+    found = find_phase_changes(recorded(left, "label_excess"), left.steps_T, chance=1.0, floor=0.0)
+    note = (
+        f"{len(left.runs)} of the {int(is_long_R.sum())} seeds with a long plateau end it within {history.budget} "
+        f"steps. From 90% to 10% of the excess they take {_middle(drop_R[is_long_R])} steps, the other seeds "
+        f"{_middle(drop_R[~is_long_R])} (medians)."
+    )
+    return Evidence.of(share_of_runs(found.is_abrupt_R, left.runs), len(left.runs), Region(low=0.6), note)
 
 
 @CLAIMS.claim(
@@ -125,18 +131,21 @@ def few_fixed_tasks_are_overfitted(sweeps: Sweeps) -> Evidence:
     figure="mlp_block",
 )
 def a_block_with_mlp_groks(sweeps: Sweeps) -> Evidence:
-    """Halved: for good below the middle between zero prediction and gradient step, where both losses are recorded."""
+    """Halved: for good below the middle between zero prediction and gradient step.
+
+    Of the training tasks, the loss is that of the batch of each step, and the median of five of them, 25 steps apart.
+    """
     history = sweeps["mlp_block"].history
-    trained_RT, new_RT = recorded(history, "train_loss"), recorded(history, "label_loss")
     middle_R1 = (of_runs(zero_loss, history.runs) + of_runs(one_step_loss, history.runs))[:, None] / 2
     below = Criterion(at_most=0.0, evaluations=1)
-    trained_R = crossed_for_good(trained_RT - middle_R1, history.steps_T, below).upper_R
-    seen_RT = np.where(np.isnan(trained_RT), np.nan, new_RT - middle_R1)
-    new_R = crossed_for_good(seen_RT, history.steps_T, below).upper_R
+    trained_R, new_R = (
+        crossing_steps(values_RT - middle_R1, history.steps_T, below)
+        for values_RT in (smoothed(recorded(history, "train_loss")), recorded(history, "label_loss"))
+    )
     halved_R, learned_R = (np.where(np.isnan(step_R), np.inf, step_R) for step_R in (new_R, trained_R))
     note = (
-        f"Median over seeds; halved at step {np.median(halved_R):g} and {np.median(learned_R):g} (medians, inf where "
-        f"it is not). Excess on new tasks at the end: "
+        f"Median over seeds; halved at step {np.median(halved_R):.0f} and {np.median(learned_R):.0f} (medians, inf "
+        f"where it is not). Excess on new tasks at the end: "
         f"{median_of_runs(at_end(history, 'label_excess', np.inf), history.runs).text(3)}."
     )
     return median(history, halved_R / trained_R, Region(low=1.5), note)
@@ -213,7 +222,7 @@ def copying_layers_jump(sweeps: Sweeps) -> Evidence:
     history = sweeps["separate_tokens"].history
     left = some_runs(history, np.isfinite(steps_until(history, LEFT)))
     found = find_phase_changes(recorded(left, "label_excess"), left.steps_T, chance=1.0, floor=0.0)
-    share = share_of_runs(found.is_abrupt_R.astype(float), left.runs)
+    share = share_of_runs(found.is_abrupt_R, left.runs)
     return Evidence.of(share, len(left.runs), Region(low=0.6), f"Of the {len(left.runs)} runs that left the plateau.")
 
 
@@ -280,3 +289,8 @@ def sine_waves_are_learned(sweeps: Sweeps) -> Evidence:
     stepped, trained = on_same_seeds(stepped, trained)
     worse_R = np.maximum(at_end(trained, "label_excess", np.inf), at_end(stepped, "label_excess", np.inf))
     return median(trained, worse_R, Region(high=0.2), "Median over seeds.")
+
+
+def _middle(value_R: Floats) -> str:
+    value_R = value_R[np.isfinite(value_R)]
+    return f"{np.median(value_R):.0f}" if len(value_R) else "n/a"

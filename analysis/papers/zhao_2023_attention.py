@@ -106,6 +106,13 @@ class AttentionContrasts:
         use_R = self.converged_R & np.isfinite(step_R)
         return MapContrast.of(self.history.runs, self.last.alike(), before.alike(), use_R, use_R)
 
+    def matched_text(self) -> str:
+        """How many converged runs have a snapshot at that loss before their jump."""
+        num_used = int((self.converged_R & np.isfinite(self.step_at_plateau_R())).sum())
+        return (
+            f"{num_used} of {int(self.converged_R.sum())} converged runs have a snapshot at that loss before the jump."
+        )
+
     def step_at_plateau_R(self) -> Floats:
         """(R,) the snapshot step before the jump with the excess nearest to PLATEAU; NaN without either."""
         changes = phase_changes(self.history)

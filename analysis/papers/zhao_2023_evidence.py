@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.averages import median_of_runs
+from analysis.averages import median_of_runs, share_of_runs
 from analysis.claim_sweeps import Sweeps
 from analysis.claims import Evidence, Region
 from analysis.early_signs import time_correlation
 from analysis.intervals import short
 from analysis.outcomes import CONVERGED, UNCONVERGED
 from analysis.papers.zhao_2023_attention import MapContrast
-from analysis.papers.zhao_2023_measures import PREVIOUS_TOKEN, last_accuracies, outcomes_of, share, value_at
+from analysis.papers.zhao_2023_measures import PREVIOUS_TOKEN, last_accuracies, outcomes_of, value_at
 from analysis.parts import some_runs
 from analysis.phases import PhaseChanges
 from analysis.seed_variance import SeedVariance, seed_variance
@@ -23,7 +23,7 @@ def without_error(history: History, holds_if: Region) -> Evidence:
     """The share of runs whose last two evaluations are without an error; all wrong answers there, and each setting."""
     accuracy_RE = last_accuracies(history)
     is_perfect_R = np.all(accuracy_RE == 1, axis=1)
-    estimate = share(is_perfect_R, history.runs)
+    estimate = share_of_runs(is_perfect_R, history.runs)
     judged = outcomes_of(history)
     wrong = 1 - float(np.mean(accuracy_RE[judged.is_kind_R(CONVERGED)])) if judged.count(CONVERGED) else np.nan
     note = (
@@ -40,13 +40,17 @@ def without_error(history: History, holds_if: Region) -> Evidence:
 def abrupt(history: History, changes: PhaseChanges, holds_if: Region) -> Evidence:
     """The share of runs with a phase change, and where the largest changes are and how wide."""
     location, width = (median_of_runs(step_R, history.runs).text(0) for step_R in (changes.location_R, changes.width_R))
-    note = f"Median step of the largest change {location}, from 10% to 90% within {width} steps."
-    return Evidence.of(share(changes.is_abrupt_R, history.runs), len(history.runs), holds_if, note)
+    note = (
+        f"Median step of the largest change {location}, from 10% to 90% within {width} steps. It is over half of the "
+        f"way in {np.isfinite(changes.location_R).sum()} of {len(history.runs)} runs."
+    )
+    return Evidence.of(share_of_runs(changes.is_abrupt_R, history.runs), len(history.runs), holds_if, note)
 
 
-def alike(found: MapContrast, what: str) -> Evidence:
+def alike(found: MapContrast, what: str, more: str = "") -> Evidence:
     """What converged runs have more in common than something else."""
-    return Evidence.of(found.both.difference, min(found.both.num_runs), Region(low=0.1), found.note(what))
+    note = f"{found.note(what)} {more}".rstrip()
+    return Evidence.of(found.both.difference, min(found.both.num_runs), Region(low=0.1), note)
 
 
 def correlated(history: History, step: int, holds_if: Region) -> Evidence:
@@ -74,6 +78,6 @@ def later(history: History, budget: int) -> Evidence:
     """Of the runs that missed `budget`, the share that converged by the end of the sweep."""
     missed_R = outcomes_of(history, budget).is_kind_R(UNCONVERGED)
     late = some_runs(history, missed_R)
-    estimate = share(outcomes_of(late).is_kind_R(CONVERGED), late.runs)
+    estimate = share_of_runs(outcomes_of(late).is_kind_R(CONVERGED), late.runs)
     note = f"{len(late.runs)} of {len(history.runs)} runs missed {budget} steps; followed to {history.budget}."
     return Evidence.of(estimate, len(late.runs), Region(low=0.5), note)

@@ -8,18 +8,20 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from analysis.averages import share_of_runs
 from analysis.claim_sweeps import Sweeps, UndecidedError
 from analysis.intervals import Estimate
 from analysis.outcomes import CONVERGED, KINDS
 from analysis.papers.zhao_2023_attention import AttentionContrasts
 from analysis.papers.zhao_2023_measures import (
+    OTHER_LEVELS,
     STAGE,
     converged,
     head_steps,
+    order_by_own_rise,
     order_of_heads,
     outcomes_of,
     phase_changes,
-    share,
     smooth_changes,
     unconverged,
 )
@@ -42,7 +44,6 @@ from pipeline.history import History
 
 SETTINGS = ("setting_a", "setting_b", "setting_c", "full_width", "pair_tokens")
 MOST_LINES, MOST_POINTS = 60, 110
-LEVELS = (0.3, STAGE, 0.7)
 
 
 def interval_row(estimate: Estimate, **fields: Any) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def learning_curves(sweeps: Sweeps) -> Figure:
 
 def _curve_rows(name: str, history: History) -> Rows:
     outcomes = outcomes_of(history)
-    found = share(outcomes.is_kind_R(CONVERGED), history.runs)
+    found = share_of_runs(outcomes.is_kind_R(CONVERGED), history.runs)
     label = f"{name}{LINE_END}{outcomes.count(CONVERGED)} of {len(history.runs)} converged, {found.text()}"
     values_RT = history.values["label_accuracy"]
     recorded = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
@@ -150,7 +151,7 @@ def phase_change(sweeps: Sweeps) -> Figure:
         for kind, changes in found.items():
             runs = groups.get(kind, groups["converged"]).runs
             label = f"{name}, {kind} (n={len(runs)})"
-            shares.append(interval_row(share(changes.is_abrupt_R, runs), group=label))
+            shares.append(interval_row(share_of_runs(changes.is_abrupt_R, runs), group=label))
     scatter = (
         alt.Chart(data(points))
         .mark_circle(opacity=0.5, size=26)
@@ -187,10 +188,10 @@ def head_order(sweeps: Sweeps) -> Figure:
         if np.isfinite(previous) and np.isfinite(induction)
     ]
     rows: Rows = []
-    for level in LEVELS:
-        order = order_of_heads(history, level)
+    orders = {f"{level:g}": order_of_heads(history, level) for level in sorted((STAGE, *OTHER_LEVELS))}
+    for threshold, order in (orders | {"half of own rise": order_by_own_rise(history)}).items():
         shares = {"previous-token first": order.first, "tied": order.tied, "induction first": order.second}
-        rows += [interval_row(found, which=which, threshold=f"{level:g}") for which, found in shares.items()]
+        rows += [interval_row(found, which=which, threshold=threshold) for which, found in shares.items()]
     ends = [{"previous": at, "induction": at} for at in (0, history.budget)]
     x = alt.X("previous:Q", title="step at which the previous-token head forms")
     y = alt.Y("induction:Q", title="step at which the induction head forms")
@@ -204,7 +205,7 @@ def head_order(sweeps: Sweeps) -> Figure:
     ).resolve_scale(color="independent")
     parts = (
         f"Formed: the score stays at {STAGE:g} or above from there on (left). {len(points)} of {len(history.runs)} "
-        "runs form both. Bars: 95% over runs."
+        "runs form both. Own rise: from a score's first value to its last, converged runs alone. Bars: 95% over runs."
     )
     text = "Step at which each head forms, one point per run, and the shares of either order."
     return Figure("head_order", title, text, finish(chart, title, sweeps_caption(sweeps, ["setting_a"], parts)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +10,14 @@ import numpy as np
 from analysis.claim_sweeps import Sweeps, UndecidedError
 from analysis.evaluation import PRIMARY, evaluate
 from analysis.fork_fates import ForkFates, fork_fates
-from analysis.intervals import Estimate, share_from_bootstrap, wilson
-from analysis.outcomes import CONVERGED, UNCONVERGED, Bools, Outcomes, at_risk, decide
+from analysis.outcomes import CONVERGED, UNCONVERGED, Outcomes, at_risk, decide
 from analysis.parts import evaluated_every, some_runs, within
 from analysis.phases import PhaseChanges, find_phase_changes, smooth_twins
 from analysis.predictors.base import PREDICTORS
-from analysis.resampling import resample
 from analysis.scoring import LOSS_BASELINE, Scores
 from analysis.stages import StageOrder, crossed_for_good, stage_order
 from pipeline.criterion import Criterion
-from pipeline.history import Floats, History, RunInfo
+from pipeline.history import Floats, History
 
 # Two evaluations, 100 steps apart: whatever lies between is left out where a sweep is looked at more often.
 EVALUATED_EVERY = 100
@@ -28,7 +26,7 @@ LAST_EVALUATIONS = 2
 # Setting A at the first has mixed outcomes; at the second almost all runs have converged.
 MIXED_BUDGET, LARGE_BUDGET = 1200, 2700
 PREVIOUS_TOKEN, INDUCTION = "previous_token_score.l0h0", "induction_score.l1h0"
-STAGE = 0.5
+STAGE, OTHER_LEVELS = 0.5, (0.3, 0.7, 0.8)
 # The accuracy of predicting label frequencies is .44 in setting A: a run that ends below this has not jumped.
 STILL_LOW = 0.6
 # Of the mixed budget, and the step from which the previous-token score was seen to tell the time.
@@ -48,17 +46,6 @@ def last_accuracies(history: History) -> Floats:
         last = accuracy_T[np.isfinite(accuracy_T)][-LAST_EVALUATIONS:]
         found_RE[r, : len(last)] = last
     return found_RE
-
-
-def share(is_so_R: Bools, runs: Sequence[RunInfo], *, bootstrap: int = 1000, seed: int = 0) -> Estimate:
-    """The share of the runs for which it is so; Wilson's interval where they share no seed, else by resampling."""
-    resamples = resample(runs, bootstrap, seed)
-    if resamples.are_independent:
-        return wilson(int(np.sum(is_so_R)), len(runs))
-    weight_BR = resamples.with_estimate()
-    total_B = weight_BR.sum(axis=1)
-    share_B = np.where(total_B > 0, weight_BR @ is_so_R / np.maximum(total_B, 1), np.nan)
-    return share_from_bootstrap(share_B, resamples.num_units)
 
 
 def head_width_R(history: History) -> Floats:
@@ -155,6 +142,32 @@ def head_steps(history: History, level: float = STAGE) -> HeadSteps:
         crossed_for_good(history.values[m], history.steps_T, criterion).upper_R for m in (PREVIOUS_TOKEN, INDUCTION)
     ]
     return HeadSteps(level, *steps)
+
+
+def order_by_own_rise(history: History, share: float = STAGE) -> StageOrder:
+    """Which head has first come this share of its own way, from its first score to its last, among converged runs.
+
+    An order at one level for both scores depends on where each begins and ends; this one does not.
+    """
+    history = converged(history)
+    criterion = Criterion(at_least=share, evaluations=2)
+
+    def came(metric: str) -> Floats:
+        score_RT = history.values[metric]
+        first_R1, last_R1 = (_ends(score_RT)[:, [end]] for end in (0, 1))
+        return crossed_for_good((score_RT - first_R1) / (last_R1 - first_R1), history.steps_T, criterion).upper_R
+
+    return stage_order(came(PREVIOUS_TOKEN), came(INDUCTION), history.runs)
+
+
+def _ends(values_RT: Floats) -> Floats:
+    """(R, 2) the first and the last recorded value; NaN where there is none."""
+    found_R2 = np.full((len(values_RT), 2), np.nan)
+    for r, values_T in enumerate(values_RT):
+        seen = values_T[np.isfinite(values_T)]
+        if len(seen):
+            found_R2[r] = seen[[0, -1]]
+    return found_R2
 
 
 def order_of_heads(history: History, level: float = STAGE) -> StageOrder:

@@ -210,7 +210,9 @@ def checked(store, measure, expected):
         with torch.no_grad():
             predictions = replayed(inputs.float())[:, 0].double()
         assert row["trained_loss"] == pytest.approx(float(0.5 * (predictions - targets).square().mean()), rel=1e-5)
-    assert rows == list(measure(store)), "the same again"
+    for row, again in zip(rows, measure(store), strict=True):
+        assert again.keys() == row.keys()
+        assert [again[name] for name in expected] == pytest.approx([row[name] for name in expected], rel=1e-9)
     found = joined(history, rows)
     assert np.isfinite(measures.at_end(found, "trained_loss")).all()
     return rows, set(found.values)
@@ -224,10 +226,10 @@ def test_one_layer_is_measured_at_every_run_and_kept_step(few, tmp_path):
     assert set(planted.one_layer(2).history.values) <= known, "claims are tested on what is recorded and measured"
     for row in rows:
         assert row["gd_loss"] < row["trained_loss"], "a step of the best size is better than a few of training"
-        assert row["gd_loss/inputs/1"] == row["gd_loss/teachers/1"] != row["gd_loss/inputs/2"]
-        assert row["rolled_gd_loss/50"] < row["rolled_gd_loss/1"]
+        assert row["gd_loss/inputs/1"] == pytest.approx(row["gd_loss/teachers/1"])
+        assert (np.diff([row[f"rolled_gd_loss/{times}"] for times in measurements.ROLLED]) < 0).all()
         assert 0 < row["construction_difference"] < 1e-6
-    assert len({row["gd_loss"] for row in rows}) == 2, "contexts are the run's, at all its steps"
+    assert len({round(row["gd_loss"], 12) for row in rows}) == 2, "contexts are the run's, at all its steps"
 
 
 @pytest.mark.parametrize("kind", MODELS)
