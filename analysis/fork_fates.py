@@ -85,7 +85,9 @@ class FateAtStep:
 
 
 def fates_by_step(fates: ForkFates, *, bootstrap: int = 1000, seed: int = 0) -> tuple[FateAtStep, ...]:
-    """All parents together, in order of the step. Forks of one parent are drawn together, so parents are the sample.
+    """All parents together, in order of the step. Forks of one parent are drawn together.
+
+    Where the forks of several parents have the same data streams, those are drawn, too.
 
     Where all agree the interval is Wilson's on the number of parents (or seeds): 73 of 73 are needed for .95.
     """
