@@ -14,6 +14,7 @@ from analysis.papers.von_oswald_2023_measures import (
     numbered,
     of_runs,
     one_step_loss,
+    part,
     worst_ratio,
 )
 
@@ -41,11 +42,11 @@ def one_layer_has_the_loss_of_one_step(sweeps: Sweeps) -> Evidence:
     paper=PAPER,
     statement="Most seeds get there within 5000 steps: share with an excess of at most .02 over the step's loss",
     value="all shown",
-    figure="training",
+    figure="plateaus",
 )
 def most_seeds_reach_one_step(sweeps: Sweeps) -> Evidence:
-    """The share at the end of training."""
-    history = sweeps["one_layer"].history
+    """The share at the end of training, in the sweep of the same setting that has most seeds."""
+    history = part(sweeps["heads"].history, "model.num_heads", 1)
     is_there_R = at_end(history, "label_excess", np.inf) <= 0.02
     note = f"{int(is_there_R.sum())} of {len(history.runs)} runs."
     return Evidence.of(share_of_runs(is_there_R, history.runs), len(history.runs), Region(low=0.8), note)

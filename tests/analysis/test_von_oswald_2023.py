@@ -278,7 +278,7 @@ def test_a_claim_without_the_runs_that_it_contrasts_is_undecided():
     fewer = replace(heads, history=some_runs(heads.history, num_two <= 50))
     for name in ("two_heads_mitigate_plateaus", "two_heads_leave_earlier"):
         assert (judge(name, heads=fewer).verdict, judge(name, heads=fewer).num_runs) == (HOLDS, 50)
-    few = judge("most_seeds_reach_one_step", one_layer=planted.one_layer(num_seeds=4))
+    few = judge("models_align", one_layer=planted.one_layer(num_seeds=4))
     assert (few.verdict, few.reason) == (UNDECIDED, "4 run(s), needs 10")
 
 
@@ -289,9 +289,10 @@ def test_runs_that_diverged_count_as_lost():
 
     one = planted.one_layer()
     spoilt = {"one_layer": changed(one, label_excess=lost, label_loss=lost, trained_loss=lost, gd_alignment=lost)}
-    assert judge("most_seeds_reach_one_step", **spoilt).estimate.value == 0.25
     assert judge("models_align", **spoilt).estimate.value == -1
     assert judge("one_layer_has_the_loss_of_one_step", **spoilt).verdict == UNDECIDED
+    heads = changed(planted.heads(num_seeds=60), label_excess=lost)
+    assert judge("most_seeds_reach_one_step", heads=heads).estimate.value == 48 / 60
 
 
 def test_the_same_seeds_are_paired_whatever_their_order():
