@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from pipeline.planning import expand
+from pipeline.spec import load_spec
+from sweeps.papers import NAMES
+from tests.benchmarks import papers
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAPERS_PAGE = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
 IS_FULL = os.environ.get("SEEDBED_README") == "full"
 BLOCKS = {language: re.findall(rf"```{language}\n(.*?)```", README, re.S) for language in ("bash", "python")}
 COMMANDS = [line for block in BLOCKS["bash"] for line in block.splitlines() if line.strip()]
@@ -103,9 +111,32 @@ def test_the_module_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkey
     assert model(store, history.runs[0].run_id, 60)(tokens).shape == (3, 4)
 
 
-def test_the_sweeps_of_the_readme_are_those_that_there_are():
-    listed = set(re.findall(r"^\| `(sweeps/\S+\.yaml)`", README, re.M))
-    assert listed == {str(path.relative_to(ROOT)) for path in (ROOT / "sweeps").rglob("*.yaml")}
+def test_every_sweep_is_listed_with_its_number_of_runs():
+    rows = re.findall(r"^\| `(sweeps/\S+\.yaml)` \|.*?\| (\d+) \|", README + PAPERS_PAGE, re.M)
+    listed = {name: int(count) for name, count in rows}
+    assert len(listed) == len(rows)
+    assert listed.keys() == {str(path.relative_to(ROOT)) for path in (ROOT / "sweeps").rglob("*.yaml")}
+    specs = {name: load_spec(ROOT / name) for name in listed}
+    forks = {name: spec.fork for name, spec in specs.items() if spec.fork is not None}
+    assert {name: len(list(expand(specs[name]))) for name in listed.keys() - forks.keys()} == {
+        name: count for name, count in listed.items() if name not in forks
+    }
+    parents = listed["sweeps/zhao_2023/fork_parents.yaml"]
+    (name,) = forks
+    assert listed[name] == parents * len(forks[name].steps) * 20
+
+
+def test_the_claims_that_are_kept_are_those_of_the_books_and_the_pages_show_them():
+    claims = json.loads(papers.KEPT.read_text())["claims"]
+    books = [import_module(f"analysis.papers.{name}").CLAIMS for name in NAMES]
+    assert [claim["name"] for claim in claims] == [name for book in books for name in book.stated]
+    page = PAPERS_PAGE.partition(papers.BEGIN)[2].partition(papers.END)[0]
+    rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", page, re.M)]
+    shown = [(row[0], row[5].partition(":")[0]) for row in rows if row[0] not in ("claim", "---")]
+    assert shown == [(claim["statement"], claim["verdict"]) for claim in claims]
+    assert "\n".join(papers.summary(claims)) in README
+    stated = [claim.statement for book in books for claim in book.stated.values()]
+    assert stated == [claim["statement"] for claim in claims]
 
 
 def test_the_pictures_of_the_readme_exist():
@@ -129,7 +160,6 @@ SWEEP_FILES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "sweep_files.md"
 
 
 def test_the_sweep_files_of_the_reference_are_valid(tmp_path):
-    from pipeline.spec import load_spec
 
     whole, fork = SWEEP_FILES
     (tmp_path / "whole.yaml").write_text(whole)
