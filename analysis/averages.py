@@ -17,7 +17,7 @@ BOOTSTRAP = 1000
 def mean_of_runs(value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = BOOTSTRAP, seed: int = 0) -> Estimate:
     """The mean; NaN is not measured and left out, and without a run left there is none."""
     values_R, resamples = _measured(value_R, runs, bootstrap, seed)
-    return _with_interval(_mean(values_R, resamples.with_estimate()), resamples)
+    return _with_interval(_mean(values_R, resamples.with_estimate()), values_R, resamples)
 
 
 def share_of_runs(
@@ -39,7 +39,7 @@ def median_of_runs(value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int =
     values_R, resamples = _measured(value_R, runs, bootstrap, seed)
     if not len(values_R):
         return Estimate(np.nan)
-    return _with_interval(weighted_median(values_R, resamples.with_estimate()), resamples)
+    return _with_interval(weighted_median(values_R, resamples.with_estimate()), values_R, resamples)
 
 
 def weighted_median(value_R: Floats, weight_BR: Floats) -> Floats:
@@ -59,9 +59,10 @@ def _measured(value_R: Floats, runs: Sequence[RunInfo], bootstrap: int, seed: in
     return value_R[is_measured_R], resample(measured, bootstrap, seed)
 
 
-def _with_interval(value_B: Floats, resamples: Resamples) -> Estimate:
-    """Resamples of a single run are all alike, and say nothing about others."""
-    return from_bootstrap(value_B) if resamples.num_units > 1 else Estimate(float(value_B[0]))
+def _with_interval(value_B: Floats, value_R: Floats, resamples: Resamples) -> Estimate:
+    """Resamples of a single run, or of runs that are all alike, say nothing about how far others could differ."""
+    is_one_value = resamples.num_units < 2 or not np.any(value_R != value_R[0])
+    return Estimate(float(value_B[0])) if is_one_value else from_bootstrap(value_B)
 
 
 def _mean(value_R: Floats, weight_BR: Floats) -> Floats:

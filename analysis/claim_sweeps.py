@@ -49,7 +49,7 @@ class Sweeps(Mapping[str, Sweep]):
 
     def __getitem__(self, name: str) -> Sweep:
         if name not in self._given:
-            raise MissingSweepError(f"sweep {name!r} is missing (given: {', '.join(self._given) or 'none'})")
+            raise MissingSweepError(f"sweep {name!r} is missing")
         if name not in self._read:
             folder = self._given[name]
             assert isinstance(folder, Path)

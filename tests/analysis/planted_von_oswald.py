@@ -136,13 +136,14 @@ def several_layers(name, num_seeds=10, seed=3):
     return sweep_of(name, runs, steps, values)
 
 
-def heads(num_seeds=60, share_long=0.2, width_of_long=100.0, late_with_two=False, seed=4):
-    """With one head a share leaves the plateau late; with two none does, and all leave it earlier."""
+def heads(num_seeds=60, share_long=0.2, width_of_long=100.0, late_with_two=False, share_long_with_two=0.0, seed=4):
+    """With one head a share leaves the plateau late; with two a share of the other seeds, and all leave it earlier."""
     rng = np.random.default_rng(seed)
     runs = [run for count in (1, 2) for run in runs_of(num_seeds, model__num_heads=count)]
     is_long_S = np.arange(num_seeds) < share_long * num_seeds
     one_S = np.where(is_long_S, 3500.0, 1000.0) * np.exp(0.05 * rng.normal(size=num_seeds))
     two_S = one_S if late_with_two else 700 * np.exp(0.05 * rng.normal(size=num_seeds))
+    two_S = np.where(np.arange(num_seeds)[::-1] < share_long_with_two * num_seeds, 3500.0, two_S)
     width_R1 = np.where(np.append(is_long_S, is_long_S), width_of_long, 50.0)[:, None]
     curves = Curves(runs, np.arange(0, 5001, 25), np.append(one_S, two_S), width_R1, seed)
     return sweep_of("heads", runs, curves.steps, curves.labels())

@@ -163,7 +163,7 @@ def test_what_is_missing_is_undecided_with_its_reason_and_never_dropped():
     judged = {claim.name: claim for claim in BOOK.judged(Sweeps({"planted": planted_sweep()}))}
     assert list(judged) == list(BOOK.stated)
     assert [claim.verdict for claim in judged.values()] == [HOLDS] * 4 + [UNDECIDED] * 2
-    assert judged["needs_another"].reason == "sweep 'never_run' is missing (given: planted)"
+    assert judged["needs_another"].reason == "sweep 'never_run' is missing"
     assert judged["cannot_tell"].reason == "no weights were kept at step 0"
     assert (judged["cannot_tell"].num_runs, judged["cannot_tell"].evidence) == (0, None)
     few = BOOK.stated["excess_jumps"].judged(Sweeps({"planted": planted_sweep(3, 2)}))

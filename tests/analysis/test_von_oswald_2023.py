@@ -142,7 +142,7 @@ def spoiled():
         "the_best_curvature_is_that_of_the_paper": {"two_layers_tied": changed(two, trained_curvature=scaled(0.8))},
         "two_layers_shift_alike_with_noise": {"two_layers_tied": changed(two, trained_loss__noisy__2=scaled(1.4))},
         "some_seeds_sit_on_a_plateau": {"heads": planted.heads(300, share_long=0.0)},
-        "two_heads_mitigate_plateaus": {"heads": planted.heads(late_with_two=True)},
+        "two_heads_mitigate_plateaus": {"heads": planted.heads(share_long_with_two=0.5)},
         "two_heads_leave_earlier": {"heads": planted.heads(late_with_two=True)},
         "long_plateaus_end_suddenly": {"heads": planted.heads(width_of_long=500.0)},
         "a_block_with_mlp_groks": {"mlp_block": planted.mlp_block(lag=1.2)},
@@ -152,9 +152,7 @@ def spoiled():
         "sine_layers_match_the_gradient_step": {
             "sine": changed(waves, label_loss=lambda v: np.where(is_trained_R1, 2 * v, v))
         },
-        "sine_waves_are_learned": {
-            "sine": changed(waves, label_excess=lambda v: np.where(is_trained_R1, v, np.maximum(v, 0.5)))
-        },
+        "sine_waves_are_learned": {"sine": changed(waves, label_excess=lambda v: np.where(is_trained_R1, v, 0.5 + v))},
     }
 
 
@@ -165,6 +163,11 @@ SPOILED = spoiled()
 def test_no_claim_holds_where_the_contrary_is_planted(name):
     found = judge(name, **SPOILED[name])
     assert (found.verdict, found.reason) == (DOES_NOT, "")
+
+
+def test_seeds_without_any_plateau_cannot_tell_whether_two_heads_mitigate_them():
+    found = judge("two_heads_mitigate_plateaus", heads=planted.heads(share_long=0.0))
+    assert (found.verdict, found.reason) == (UNDECIDED, "no interval")
 
 
 def test_every_claim_has_a_control():
