@@ -37,7 +37,7 @@ class Estimate:
             return self.text()
         if max(abs(self.low), abs(self.high)) < 1e-4:
             return f"{self.value:.1e} ({self.low:.1e} to {self.high:.1e})"
-        return self.text(int(np.clip(np.round(1 - np.log10(span)), 0, 6)))
+        return self.text(int(np.clip(np.round(1 - np.log10(span)), 2 if span < 1 else 0, 6)))
 
     def to_json(self) -> list[float | None]:
         """[value, low, high], with null where undefined."""

@@ -146,6 +146,13 @@ def test_the_pictures_of_the_readme_exist():
         assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_figures_of_the_papers_page_are_those_that_are_kept():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", PAPERS_PAGE)
+    assert sorted(pictures) == sorted(f"papers_{figure}.svg" for figures in papers.SHOWN.values() for figure in figures)
+    for picture in pictures:
+        assert (ROOT / "docs" / picture).read_text().startswith("<svg")
+
+
 def test_nothing_names_a_package_index():
     names = ("index" + "-url", "find" + "-links", "pypi" + ".org", "download." + "pytorch")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()

@@ -22,7 +22,7 @@ BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
 SHOWN = {
     "von_oswald_2023": ("layers",),
     "huang_2024": ("feature_errors",),
-    "zhao_2023": ("phase_change", "fates"),
+    "zhao_2023": ("early_statistics", "fates"),
 }
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     README.write_text(with_part(README.read_text(), "\n".join(summary(document["claims"])) + "\n"))
     for paper, figures in SHOWN.items():
         for figure in figures:
-            shutil.copyfile(folder / paper / "figures" / f"{figure}.png", PAGE.parent / f"papers_{figure}.png")
+            shutil.copyfile(folder / paper / "figures" / f"{figure}.svg", PAGE.parent / f"papers_{figure}.svg")
 
 
 def with_part(text: str, part: str) -> str:
