@@ -70,7 +70,7 @@ def fake(tmp_path, monkeypatch):
 
     def measure(store):
         measured.append(store.folder)
-        return [{"run_id": r.run_id, "step": 30, "twice": 60.0} for r in store.history().runs]
+        return [{"run_id": r.run_id, "step": 30, "twice": 60 + 0.1 * r.init_seed} for r in store.history().runs]
 
     seeds = ("seeds.together=[0, 1, 2, 3, 4, 5]",)
     fake = SimpleNamespace(folder=tmp_path / "results" / "reproduce", measured=measured, version=1)
