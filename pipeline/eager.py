@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pipeline.optim import clip, norm, scheduled_fraction
 from pipeline.probes import attention_entropy, attention_mass, per_head
+from pipeline.slots import Slots
 from pipeline.tasks.base import Batch
-
-if TYPE_CHECKING:
-    from pipeline.block import Block
 
 # Items of an evaluation are computed in pieces of at most this many, the same at every width.
 _EVALUATION_PIECE = 512
@@ -26,7 +23,7 @@ Parameters = Mapping[str, Tensor]
 class EagerEngine:
     """Trains all slots at once, whichever are asked for, and looks at those that are asked for."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Slots) -> None:
         self.block = block
         self.num_targets = block.task.interface().num_targets
         initial, gradients = block.layout.views(block.initial_SP), block.layout.views(block.grad_SP)

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.block import Block, RunState, to_host
+from pipeline.block import Block, to_host
 from pipeline.criterion import Criterion
 from pipeline.grid import Grid
 from pipeline.planning import Numerics
 from pipeline.recorded_rows import Rows
 from pipeline.recorder import Recorder
 from pipeline.runs import RunConfig
+from pipeline.slots import RunState
 from pipeline.stopping.base import Seen, StoppingRule
 
 Mask = NDArray[np.bool_]

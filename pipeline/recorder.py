@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.block import RunState
 from pipeline.pack_store import Active, Ended, PackStore, Record, SnapshotEntry
 from pipeline.recorded_rows import Rows
+from pipeline.slots import RunState
 from pipeline.storage import Array, encode_arrays, encode_table
 
 Floats = NDArray[np.float64]

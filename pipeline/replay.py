@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.block import Block, RunState, to_host
+from pipeline.block import Block, to_host
 from pipeline.layout import Layout
 from pipeline.pack_store import StoreError
 from pipeline.planning import Pack, expand, packs_of, stored_spec
 from pipeline.recorder import arrays_sha256
 from pipeline.runs import RunConfig
+from pipeline.slots import RunState
 from pipeline.store import SweepStore
 from pipeline.worker import FirstStates, prepare
 

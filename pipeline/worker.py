@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.block import Block, RunState
+from pipeline.block import Block
 from pipeline.criterion import Criterion
 from pipeline.native.program import native_mode
 from pipeline.pack import Committer, PackModule, Progress, Protocol, fit
@@ -18,6 +18,7 @@ from pipeline.planning import PROGRAM, Pack, expand, packs_of, stored_spec
 from pipeline.products import set_rounding
 from pipeline.recorder import Recorder
 from pipeline.runs import RunConfig
+from pipeline.slots import RunState
 from pipeline.spec import SweepSpec
 from pipeline.store import SweepStore
 

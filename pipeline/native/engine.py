@@ -5,17 +5,16 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from pipeline.eager import EagerEngine
 from pipeline.models.base import Model
 from pipeline.native.program import Program
+from pipeline.slots import Slots
 from pipeline.tasks.base import Task
-
-if TYPE_CHECKING:
-    from pipeline.block import Block
 
 _SCORES = ("loss", "accuracy", "reference_loss")
 
@@ -54,9 +53,9 @@ class _Masks:
 
 
 class NativeEngine:
-    """Computes on the arrays of `block`, which must not move."""
+    """Computes on the arrays of `block`, which must not move; what the program does not know of is left to torch."""
 
-    def __init__(self, block: Block, program: Program) -> None:
+    def __init__(self, block: Slots, program: Program) -> None:
         self.block, self.program = block, program
         self._arrays = addresses(block)
         interface = block.task.interface()
@@ -66,11 +65,14 @@ class NativeEngine:
             "accuracy": task.correct is not Task.correct,
             "reference_loss": task.reference_losses is not Task.reference_losses,
         }
-        # What the program does not know of is probed by torch.
         self._probes_itself = model.has_softmax and task.probes is Task.probes and model.probes is Model.probes
         self._length, self._num_heads = interface.length, getattr(block.model, "num_heads", 1)
         self._num_layers = getattr(block.model, "num_layers", 1)
         self._masks: dict[int, _Masks] = {}
+
+    @cached_property
+    def _eager(self) -> EagerEngine:
+        return EagerEngine(self.block)
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         self.program.train(self._arrays, *_list(slots), ctypes.c_int64(num_steps), self._num_threads())
@@ -83,7 +85,7 @@ class NativeEngine:
 
     def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         if not self._probes_itself:
-            return self.block.eager.probe(keys, num_items, slots)
+            return self._eager.probe(keys, num_items, slots)
         masks = self._attention_masks(keys, num_items)
         found = self._probe(keys, num_items, slots, masks, 0, None)
         metrics = {f"probe_{name}": value for name, value in self._named(found).items() if name != "reference_loss"}
@@ -99,7 +101,7 @@ class NativeEngine:
 
     def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
         if not self.block.model.has_softmax:
-            return self.block.eager.attention_maps(keys, num_items, slots)
+            return self._eager.attention_maps(keys, num_items, slots)
         shape = (len(slots), self._num_layers, num_items, self._num_heads, self._length, self._length)
         maps = torch.zeros(shape, dtype=self.block.dtype)
         self._probe(keys, num_items, slots, _Masks.none(), num_items, maps)
@@ -148,7 +150,7 @@ class NativeEngine:
         return self._masks[num_items]
 
 
-def addresses(block: Block) -> object:
+def addresses(block: Slots) -> object:
     """A mirror of `Arrays` in program.cpp."""
     moments = [block.state[name] for name in block.optimiser.moments] + [None, None]
     powers = [block.state[name] for name in block.optimiser.scalars] + [None, None]

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pipeline import storage
-from pipeline.block import RunState
 from pipeline.launch import unfinished
 from pipeline.pack_store import FencedError, PackStore, StoreError
 from pipeline.recorder import Recorder
+from pipeline.slots import RunState
 from pipeline.storage import CorruptFileError, decode_arrays, decode_table, encode_arrays, seal, unseal
 from pipeline.store import DriverLock, SweepStore
 from tests.support import opened, rows, tiny, trained, weights

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.block import RunState
 from pipeline.planning import Machine, make_plan
 from pipeline.recorder import Recorder
 from pipeline.results import open_results
+from pipeline.slots import RunState
 from pipeline.spec import SweepSpec
 
 BUDGET, CHUNK = 400, 50
