@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,21 @@ from pipeline.models.base import ParameterSpec
 from pipeline.streams import stream_key
 from pipeline.tasks.base import Interface
 
-if TYPE_CHECKING:
-    from pipeline.torch_module import TorchModule
-
 _NUM_EXAMPLES = 4
 
 
-def specs_of(model: TorchModule, interface: Interface) -> tuple[ParameterSpec, ...]:
+class Builder(Protocol):
+    """What gives a run's module for an interface; it can be hashed, and what it gives is a function of its fields."""
+
+    is_vmapped: ClassVar[bool]
+    answers_everywhere: ClassVar[bool]
+
+    def __hash__(self) -> int: ...
+
+    def module(self, interface: Interface) -> nn.Module: ...
+
+
+def specs_of(model: Builder, interface: Interface) -> tuple[ParameterSpec, ...]:
     parameters = dict(_built(model, interface, 0).named_parameters())
     return tuple(
         ParameterSpec(name, *_matrix(value), 1.0, OwnLaw(model, interface, name), value.requires_grad)
@@ -39,7 +47,7 @@ def _matrix(value: Tensor) -> tuple[int, int]:
 class OwnLaw:
     """The initial values that the module itself gives to one of its parameters."""
 
-    model: TorchModule
+    model: Builder
     interface: Interface
     name: str
 
@@ -51,7 +59,7 @@ class OwnLaw:
 
 # All parameters of a run are usually taken from one module; a stream with a seed of its own needs another.
 @lru_cache(maxsize=8)
-def _built(model: TorchModule, interface: Interface, seed: int) -> nn.Module:
+def _built(model: Builder, interface: Interface, seed: int) -> nn.Module:
     """The module under a seed, on the CPU. For reading only."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(_torch_seed(seed))
@@ -64,7 +72,7 @@ def _torch_seed(seed: int) -> int:
 
 
 @lru_cache(maxsize=32)
-def template(model: TorchModule, interface: Interface, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def template(model: Builder, interface: Interface, dtype: torch.dtype, device: torch.device) -> nn.Module:
     """The module whose code and buffers are used, with real buffers in `dtype`; its own parameters are not."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
@@ -116,7 +124,7 @@ class _Stacked(torch.autograd.Function):
 
 
 @lru_cache(maxsize=256)
-def problems(model: TorchModule, interface: Interface) -> tuple[str, ...]:
+def problems(model: Builder, interface: Interface) -> tuple[str, ...]:
     """Why the module cannot be trained in a pack, one sentence each: by its parts, or else by a trial."""
     module = _built(model, interface, 0)
     with torch.random.fork_rng(devices=[]):
@@ -146,7 +154,7 @@ def _wrong_parameters(module: nn.Module) -> Iterator[str]:
             yield f"parameter {name} is {value.dtype} of shape {tuple(value.shape)}; it needs at least one real number"
 
 
-def _wrong_starts(model: TorchModule, interface: Interface) -> Iterator[str]:
+def _wrong_starts(model: Builder, interface: Interface) -> Iterator[str]:
     """What does not follow from the seed alone, or should not follow from it."""
     first, other = (_built(model, interface, seed) for seed in (0, 1))
     again = _built.__wrapped__(model, interface, 0)
@@ -158,7 +166,7 @@ def _wrong_starts(model: TorchModule, interface: Interface) -> Iterator[str]:
             yield f"buffer {name} differs between seeds; make it a parameter with requires_grad=False"
 
 
-def _wrong_answers(model: TorchModule, interface: Interface) -> Iterator[str]:
+def _wrong_answers(model: Builder, interface: Interface) -> Iterator[str]:
     module = _built.__wrapped__(model, interface, 0)
     inputs = _example(interface)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -182,7 +190,7 @@ def _wrong_answers(model: TorchModule, interface: Interface) -> Iterator[str]:
             yield f"forward does not read parameter {name}; leave it out, or give it requires_grad=False"
 
 
-def _wrong_slots(model: TorchModule, interface: Interface) -> Iterator[str]:
+def _wrong_slots(model: Builder, interface: Interface) -> Iterator[str]:
     """Whether slots give what modules of these seeds give by themselves."""
     inputs = torch.stack([_example(interface), _example(interface).flip(0)])
     modules = [_built(model, interface, seed) for seed in (0, 1)]
