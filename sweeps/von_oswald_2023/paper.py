@@ -6,7 +6,8 @@ from sweeps.papers import Measurement, Paper, PaperSweep
 from sweeps.von_oswald_2023.measurements import one_layer, several_layers
 
 LAYERS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
-FULL_ALONE = ("context_lengths", *LAYERS, "fixed_tasks", "mlp_block", "softmax", "separate_tokens", "sine")
+IN_BOTH = ("context_lengths", "two_layers_tied", "fixed_tasks", "mlp_block", "softmax")
+FULL_ALONE = (*(name for name in LAYERS if name not in IN_BOTH), "separate_tokens", "sine")
 
 
 def _file(name: str) -> str:
@@ -19,10 +20,11 @@ PAPER = Paper(
     sweeps=(
         PaperSweep("one_layer", _file("one_layer"), fast=("seeds.together.range=[0, 16]",)),
         PaperSweep("heads", _file("heads"), fast=("seeds.together.range=[1000, 1032]",)),
+        *(PaperSweep(name, _file(name)) for name in IN_BOTH),
         *(PaperSweep(name, _file(name), fast=None) for name in FULL_ALONE),
     ),
     measurements=(
         Measurement("one_layer", "one_layer", one_layer),
-        *(Measurement(name, name, several_layers, profiles=("full",)) for name in LAYERS),
+        *(Measurement(name, name, several_layers) for name in LAYERS),
     ),
 )

@@ -1,4 +1,4 @@
-"""The sweeps on Zhao (2023): the fast profile decides on accuracy, the phase change, the heads and attention."""
+"""The sweeps on Zhao (2023): the fast profile leaves out narrow heads and forks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PAPER = Paper(
             fast=("budget=1000", "seeds={together: {range: [1000, 1048]}}"),
         ),
         PaperSweep("pair_tokens", "zhao_2023/pair_tokens.yaml"),
-        PaperSweep("setting_b", "zhao_2023/setting_b.yaml", fast=None),
+        PaperSweep("setting_b", "zhao_2023/setting_b.yaml"),
         PaperSweep("setting_c", "zhao_2023/setting_c.yaml", fast=None),
-        PaperSweep("crossed", "zhao_2023/crossed.yaml", fast=None),
+        PaperSweep("crossed", "zhao_2023/crossed.yaml"),
         PaperSweep("head_widths", "zhao_2023/head_widths.yaml", fast=None),
         PaperSweep("fork_parents", "zhao_2023/fork_parents.yaml", fast=None),
         PaperSweep("forks", "zhao_2023/forks.yaml", fast=None, forks_of="fork_parents"),

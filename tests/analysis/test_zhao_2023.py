@@ -160,8 +160,8 @@ def test_the_fast_profile_decides_on_accuracy_phase_change_and_heads(sweeps):
     found = {claim.name: claim for claim in CLAIMS.judged(Sweeps({name: sweeps[name] for name in fast}))}
     for name in ("accuracy_reaches_100_percent", "converged_runs_change_abruptly", "previous_token_head_forms_first"):
         assert found[name].verdict == HOLDS
-    assert found["siblings_foretell_convergence"].verdict == UNDECIDED
-    assert "crossed" in found["siblings_foretell_convergence"].reason
+    assert found["fate_is_fixed_by_half_of_the_budget"].verdict == UNDECIDED
+    assert "forks" in found["fate_is_fixed_by_half_of_the_budget"].reason
 
 
 def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
