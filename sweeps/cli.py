@@ -104,7 +104,9 @@ def resume(folder: Folder, address: Address = None, inline: Inline = False) -> N
 
 @app.command()
 def status(
-    folder: Folder, runs: Annotated[bool, typer.Option("--runs", help="A line for every run, too.")] = False
+    folder: Folder,
+    runs: Annotated[bool, typer.Option("--runs", help="A line for every run, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
 ) -> None:
     """What a results folder holds: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3.
 
@@ -112,7 +114,7 @@ def status(
     """
     from sweeps.result_commands import show_status
 
-    raise typer.Exit(show_status(SweepStore(folder), runs, out))
+    raise typer.Exit(show_status(SweepStore(folder), runs, as_json, out))
 
 
 @app.command()

@@ -53,20 +53,42 @@ def list_everything(out: Console) -> None:
         out.print(f"{kind}: {', '.join(registry)}")
 
 
-def show_status(store: SweepStore, with_runs: bool, out: Console) -> int:
+def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console) -> int:
+    left = unfinished(store)
     counts = summary_of(progress_by_pack(store))
+    code = INCOMPLETE if left else COMPLETE
+    if as_json:
+        document = {"sweep": store.plan["name"], "folder": str(store.folder), **counts, "packs_left": sorted(left)}
+        if with_runs:
+            document["runs"] = _run_documents(store)
+        out.print_json(data=document)
+        return code
     out.print(
         f"{store.plan['name']}: {counts['num_done']}/{counts['num_runs']} runs done, {counts['num_converged']} "
         f"converged, {counts['num_diverged']} diverged; {counts['run_steps']:,} run-steps"
     )
     if with_runs:
         _print_runs(store, out)
-    left = unfinished(store)
     if left:
         out.print(
             f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}"
         )
-    return INCOMPLETE if left else COMPLETE
+    return code
+
+
+def _run_documents(store: SweepStore) -> list[dict[str, Any]]:
+    history = store.history()
+    return [
+        {
+            "run_id": run.run_id,
+            "init_seed": run.init_seed,
+            "data_seed": run.data_seed,
+            **{name: run.hyperparameters.get(name) for name in history.varied},
+            "end": end.reason,
+            "step": end.step,
+        }
+        for run, end in zip(history.runs, history.ends, strict=True)
+    ]
 
 
 def _print_runs(store: SweepStore, out: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -123,6 +124,11 @@ def test_the_straight_line_inline_from_launch_to_report_and_replay(here, monkeyp
     assert code == 0
     run_id = SweepStore(here / "results" / "tiny").plan["runs"][2]["run_id"]
     assert run_id in printed
+    code, printed = run(monkeypatch, capsys, "status", "results/tiny", "--runs", "--json")
+    document = json.loads(printed)
+    assert (code, document["num_done"], document["packs_left"]) == (0, 4, [])
+    assert document["runs"][2]["run_id"] == run_id
+    assert {row["end"] for row in document["runs"]} <= {"converged", "budget"}
     code, printed = run(monkeypatch, capsys, "report", "results/tiny")
     assert code == 0
     assert (here / "results/tiny/report/report.html").is_file()
