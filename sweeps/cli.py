@@ -173,7 +173,8 @@ def reproduce(
 ) -> None:
     """Train the sweeps of papers, judge what the papers claim, and write a table and figures.
 
-    The same command again continues: finished sweeps are used as they are. Exit codes as for launch.
+    The same command again continues: finished sweeps are used as they are. Exit code: 0 all judged, 3 incomplete, else
+    as for launch.
 
     Example: `seedbed reproduce huang_2024`
     """

@@ -50,7 +50,7 @@ _MUCH, _ALL = 2.0, 0.9
 
 @CLAIMS.claim(
     paper=_PAPER,
-    statement="The dominant feature converges much before balanced ones (300 prompts, Adam): T_balanced / T_dominant",
+    statement="A dominant feature converges much before balanced data's (300 prompts, Adam): T_balanced / T_dominant",
     value="T_dominant << T_balanced",
     figure="stage_times",
 )
@@ -72,7 +72,7 @@ def rare_are_last_under_adam(sweeps: Sweeps) -> Evidence:
 
 @CLAIMS.claim(
     paper=_PAPER,
-    statement="The dominant feature converges much before balanced ones (gradient descent): T_balanced / T_dominant",
+    statement="A dominant feature converges much before balanced data's (gradient descent): T_balanced / T_dominant",
     value="T_dominant << T_balanced",
     figure="times_by_size",
 )
@@ -96,7 +96,7 @@ def rare_are_last_under_gradient_descent(sweeps: Sweeps) -> Evidence:
 
 @CLAIMS.claim(
     paper=_PAPER,
-    statement="The dominant feature's time does not grow with the number of features (gradient descent): exponent",
+    statement="The dominant feature's time hardly grows with K features (from 20 on, gradient descent): exponent",
     value="independent of K",
     figure="times_by_size",
 )
@@ -116,8 +116,8 @@ def dominant_time_does_not_grow(sweeps: Sweeps) -> Evidence:
 
 @CLAIMS.claim(
     paper=_PAPER,
-    statement="A rare feature's first phase lasts longer by about the square of the number of features: exponent",
-    value="1.93 in gradient flow, by our own integration",
+    statement="A rare feature's first phase lasts longer by about the square of K (from 20 on): exponent",
+    value="not stated (1.93 in our integration of gradient flow)",
     figure="times_by_size",
 )
 def swap_time_grows_as_the_square(sweeps: Sweeps) -> Evidence:
@@ -156,7 +156,7 @@ def ratio_of_times_grows_as_stated(sweeps: Sweeps) -> Evidence:
 
 @CLAIMS.claim(
     paper=_PAPER,
-    statement="A rare feature is learned in four phases, in order (gradient descent): share of rare features",
+    statement="A rare feature is learned in four phases, in order (gradient descent, K = 10 to 40): share of them",
     value="four phases",
     figure="rare_feature_phases",
 )
@@ -176,7 +176,7 @@ def rare_features_have_four_phases_under_adam(sweeps: Sweeps) -> Evidence:
 
 @CLAIMS.claim(
     paper=_PAPER,
-    statement="Balanced features have no phase of another weight's fall (gradient descent): share of features",
+    statement="Balanced features have no phase of another weight's fall (gradient descent, K = 10 to 40): share",
     value="two phases",
     figure="times_by_size",
 )

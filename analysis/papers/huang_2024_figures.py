@@ -78,7 +78,7 @@ def stage_times(sweeps: Sweeps) -> Figure:
     parts = [
         "Tick: a run, by the median of its features of that kind; circle and bar: median over runs with its 95% "
         "interval over seeds.",
-        f"Not within the budget, and not drawn: {', '.join(missing)}.",
+        f"Not within the budget (by that median), and not drawn: {', '.join(missing)}.",
     ]
     lines = sweeps_caption(sweeps, ("balanced", "imbalanced"), *parts)
     return Figure(name, title, "Epoch of convergence by kind of feature, a tick per run.", finish(chart, title, lines))

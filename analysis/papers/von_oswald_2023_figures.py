@@ -27,10 +27,10 @@ WHO = {"trained_loss": TRAINED, "gd_loss": GD, "plus_loss": PLUS, "interpolated_
 LAYERS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
 KINDS = {
     "inputs": "inputs times this",
-    "teachers": "weights times this",
-    "normal": "normal inputs, norm of a context's",
-    "exponential": "exponential inputs, norm of a context's",
-    "laplace": "Laplace inputs, norm of a context's",
+    "teachers": "teacher's weights times this",
+    "normal": "normal inputs, norm of a context",
+    "exponential": "exponential inputs, norm of a context",
+    "laplace": "Laplace inputs, norm of a context",
     "noisy": "targets replaced by noise, of 10",
 }
 

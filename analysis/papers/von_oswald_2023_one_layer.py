@@ -23,7 +23,7 @@ CLAIMS = ClaimBook()
 
 @CLAIMS.claim(
     paper=PAPER,
-    statement="A trained layer ends at the loss of one gradient step of the best size: closed form .2062 (N = d = 10)",
+    statement="The median trained layer ends at the loss of one gradient step of the best size: .2062 (N = d = 10)",
     value="the same loss (fig. 2)",
     figure="training",
 )

@@ -6,13 +6,14 @@ import altair as alt
 import numpy as np
 
 from analysis.claim_sweeps import Sweeps
-from analysis.incidence import incidence
+from analysis.incidence import Incidence, incidence
 from analysis.outcomes import decide
 from analysis.papers.von_oswald_2023_measures import LEFT, part, recorded
 from analysis.papers.von_oswald_2023_panels import (
     COLOURS,
     GD,
     MEAN,
+    MEDIAN,
     TRAINED,
     colours_of,
     figure_of,
@@ -20,7 +21,7 @@ from analysis.papers.von_oswald_2023_panels import (
     mean_rows,
     panel_of,
 )
-from analysis.plot_claims import curve_rows
+from analysis.plot_claims import curve_rows, median_rows
 from analysis.plot_style import Figure, Rows, data, evenly, number
 
 SHADES = ("#56B4E9", "#0072B2", "#009E73", "#D55E00")
@@ -45,9 +46,7 @@ def plateaus(sweeps: Sweeps) -> Figure:
                 place = {"kind": kind, "run": r, "step": int(runs.steps_T[t])}
                 lines.append(place | {"value": number(float(excess_RT[r, t]))})
         found = incidence(decide(runs, LEFT), runs.runs)
-        for t, step in enumerate(found.steps_T):
-            place = {"kind": kind, "step": float(step), "value": number(float(found.converged_T[t]))}
-            shares.append(place | {"low": number(float(found.low_T[t])), "high": number(float(found.high_T[t]))})
+        shares += _stairs(found, runs.budget, kind)
     x = alt.X("step:Q", title="step")
     scale = alt.Scale(domain=[-0.05, 1.1], clamp=True)
     curves = (
@@ -61,9 +60,21 @@ def plateaus(sweeps: Sweeps) -> Figure:
     ]
     parts = [
         f"Left: of each kind {MOST_LINES} runs at most; excess 1 is the zero prediction, 0 one gradient step. Right: "
-        f"share of runs by the step at which {LEFT}, 95% band over seeds.",
+        "share of runs by the step from which the excess is at most .5 at two evaluations, 95% band over seeds.",
     ]
     return figure_of(sweeps, ["heads"], "plateaus", "Plateaus with one head and with two", panels, parts)
+
+
+def _stairs(found: Incidence, budget: int, kind: str) -> Rows:
+    """Shares that change at the step at which a run leaves, to the end of the budget."""
+    rows: Rows = []
+    before: dict[str, float | None] = {"value": 0.0, "low": 0.0, "high": 0.0}
+    for t, step in enumerate(found.steps_T):
+        arrays = {"value": found.converged_T, "low": found.low_T, "high": found.high_T}
+        now = {name: number(float(share_T[t])) for name, share_T in arrays.items()}
+        rows += [{"kind": kind, "step": float(step)} | values for values in (before, now)]
+        before = now
+    return [*rows, {"kind": kind, "step": float(budget)} | before]
 
 
 def fixed_tasks(sweeps: Sweeps) -> Figure:
@@ -102,13 +113,13 @@ def softmax(sweeps: Sweeps) -> Figure:
     for heads, kind in ((1, "1 head"), (2, "2 heads")):
         runs = part(history, "model.num_heads", heads)
         for metric, found in rows.items():
-            found += curve_rows(recorded(runs, metric), runs.steps_T, runs.runs, kind=kind)
+            found += median_rows(recorded(runs, metric), runs.steps_T, runs.runs, kind=kind)
     panels = [
         panel_of(rows["label_loss"], "loss", colours),
         panel_of(rows["gd_alignment"], "cosine of the models", colours),
     ]
     title = "Softmax self-attention with one head and with two"
-    return figure_of(sweeps, ["softmax"], "softmax", title, panels, [MEAN, levels(history)])
+    return figure_of(sweeps, ["softmax"], "softmax", title, panels, [MEDIAN, levels(history)])
 
 
 def copying(sweeps: Sweeps) -> Figure:

@@ -62,19 +62,27 @@ FIGURES = (
 claim, OURS = partial(CLAIMS.claim, paper="Zhao 2023"), "not in the paper"
 
 
-@claim(statement="Small transformers reach 100% test accuracy", value="100%", figure="learning_curves")
+@claim(
+    statement="Small transformers reach 100% test accuracy (setting A): share without an error in 1024 answers",
+    value="100%",
+    figure="learning_curves",
+)
 def accuracy_reaches_100_percent(sweeps: Sweeps) -> Evidence:
     """The share of the runs of setting A whose last two evaluations, 1024 fresh sequences, are without an error."""
     return without_error(sweeps["setting_a"].history, Region(low=0.5))
 
 
-@claim(statement="All do where the head is as wide as the model", value="100%", figure="learning_curves")
+@claim(
+    statement="All do where the head is as wide as the model: the same share, two learning rates",
+    value="100%",
+    figure="learning_curves",
+)
 def wide_heads_reach_100_percent(sweeps: Sweeps) -> Evidence:
     """The same share, at both learning rates together."""
     return without_error(sweeps["full_width"].history, Region(low=0.9))
 
 
-@claim(statement="All converge there", value=OURS, figure="learning_curves")
+@claim(statement="All reach 99% there: share of runs", value=OURS, figure="learning_curves")
 def wide_heads_converge(sweeps: Sweeps) -> Evidence:
     """The share that reaches 99% at two evaluations in a row, at both learning rates together."""
     history = sweeps["full_width"].history
@@ -86,13 +94,21 @@ def wide_heads_converge(sweeps: Sweeps) -> Evidence:
     )
 
 
-@claim(statement="One layer of one head does where a token is a pair", value="100%", figure="learning_curves")
+@claim(
+    statement="One layer of one head does where a token is a pair: the same share",
+    value="100%",
+    figure="learning_curves",
+)
 def pair_tokens_reach_100_percent(sweeps: Sweeps) -> Evidence:
     """The same share."""
     return without_error(sweeps["pair_tokens"].history, Region(low=0.5))
 
 
-@claim(statement="Learning is a phase change", value="clear indications", figure="phase_change")
+@claim(
+    statement="Learning is a phase change: share of converged runs of setting A",
+    value="clear indications",
+    figure="phase_change",
+)
 def converged_runs_change_abruptly(sweeps: Sweeps) -> Evidence:
     """The share of the converged runs of setting A whose excess loss falls abruptly."""
     history = converged(sweeps["setting_a"].history)
@@ -100,7 +116,7 @@ def converged_runs_change_abruptly(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="It is one in the larger task, too (setting B)",
+    statement="It is one in the larger task, too (setting B): share of converged runs",
     value="clear indications",
     figure="phase_change",
 )
@@ -111,7 +127,9 @@ def converged_runs_of_b_change_abruptly(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="It is one where heads are of width 2, too (setting C)", value="clear indications", figure="phase_change"
+    statement="It is one where heads are of width 2, too (setting C): share of converged runs",
+    value="clear indications",
+    figure="phase_change",
 )
 def converged_runs_of_c_change_abruptly(sweeps: Sweeps) -> Evidence:
     """The same share."""
@@ -119,10 +137,14 @@ def converged_runs_of_c_change_abruptly(sweeps: Sweeps) -> Evidence:
     return abrupt(history, phase_changes(history), Region(low=0.8))
 
 
-@claim(statement="Runs that do not converge have no phase change (settings A and C)", value=OURS, figure="phase_change")
+@claim(
+    statement="Runs that do not converge have no phase change (settings A, B, C): share that has",
+    value=OURS,
+    figure="phase_change",
+)
 def unconverged_runs_do_not_change_abruptly(sweeps: Sweeps) -> Evidence:
-    """The share in which the same method finds one; of setting A alone where C is missing."""
-    names = [name for name in ("setting_a", "setting_c") if name == "setting_a" or sweeps.has(name)]
+    """The share in which the same method finds one; of those settings that are there."""
+    names = [name for name in ("setting_a", "setting_b", "setting_c") if name == "setting_a" or sweeps.has(name)]
     histories = {name: unconverged(sweeps[name].history) for name in names}
     is_abrupt_R = np.concatenate([phase_changes(history).is_abrupt_R for history in histories.values()])
     is_low_R = np.concatenate([last_accuracies(history)[:, -1] < STILL_LOW for history in histories.values()])
@@ -135,14 +157,22 @@ def unconverged_runs_do_not_change_abruptly(sweeps: Sweeps) -> Evidence:
     return Evidence.of(share_of_runs(is_abrupt_R, runs), len(runs), Region(high=0.05), note)
 
 
-@claim(statement="Smooth curves fitted to the runs that converge have none", value=OURS, figure="phase_change")
+@claim(
+    statement="Smooth curves fitted to the runs that converge have none (setting A): share that has",
+    value=OURS,
+    figure="phase_change",
+)
 def smooth_curves_do_not_change_abruptly(sweeps: Sweeps) -> Evidence:
     """The share in which the same method finds one; the curves have noise as strong as the runs' own."""
     history = converged(sweeps["setting_a"].history)
     return abrupt(history, smooth_changes(history), Region(high=0.05))
 
 
-@claim(statement="The previous-token score is .5 before the induction score is", value=OURS, figure="head_order")
+@claim(
+    statement="The previous-token score is .5 before the induction score is: share of runs",
+    value=OURS,
+    figure="head_order",
+)
 def previous_token_head_forms_first(sweeps: Sweeps) -> Evidence:
     """The share of the runs of setting A that form a head; ties do not count for it."""
     history = sweeps["setting_a"].history
@@ -157,7 +187,7 @@ def previous_token_head_forms_first(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="Converged runs attend alike: more than with positions renamed (a control: 0 by construction)",
+    statement="Converged runs attend alike, by cosine: more than with positions renamed (a control, 0 by construction)",
     value="invariant patterns",
     figure="attention",
 )
@@ -167,7 +197,9 @@ def maps_agree_beyond_permuted_positions(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="Converged runs attend alike: more than unconverged ones", value="invariant patterns", figure="attention"
+    statement="Converged runs attend alike, by cosine: more than unconverged ones",
+    value="invariant patterns",
+    figure="attention",
 )
 def maps_agree_beyond_unconverged_runs(sweeps: Sweeps) -> Evidence:
     """The mean similarity of pairs of runs, less that of pairs of unconverged ones."""
@@ -175,7 +207,7 @@ def maps_agree_beyond_unconverged_runs(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="Converged runs attend alike: more than before training (a control: near 0 by construction)",
+    statement="Converged runs attend alike, by cosine: more than before training (a control, near 0 by construction)",
     value="invariant patterns",
     figure="attention",
 )
@@ -185,7 +217,7 @@ def maps_agree_beyond_init(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="Converged runs attend alike: more than at one loss before their jumps",
+    statement="Converged runs attend alike, by cosine: more than at one loss before their jumps",
     value="invariant patterns",
     figure="attention",
 )
@@ -196,7 +228,9 @@ def maps_agree_beyond_matched_loss(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="Early statistics tell which seeds will have converged", value="early determination", figure="forecasts"
+    statement=f"Statistics of a quarter of {MIXED_BUDGET} steps tell which seeds will have converged: AUROC",
+    value="early determination",
+    figure="forecasts",
 )
 def early_statistics_foretell_convergence(sweeps: Sweeps) -> Evidence:
     """AUROC between seeds of setting A at a quarter of the mixed budget, held-out seeds, runs at risk."""
@@ -204,7 +238,9 @@ def early_statistics_foretell_convergence(sweeps: Sweeps) -> Evidence:
     return Evidence.of(scores[PRIMARY].auroc_within, num_runs, Region(low=0.7), note)
 
 
-@claim(statement="They tell more than the losses so far do", value=OURS, figure="forecasts")
+@claim(
+    statement="They tell more than the losses so far do: AUROC, less that of the losses", value=OURS, figure="forecasts"
+)
 def early_statistics_tell_more_than_loss(sweeps: Sweeps) -> Evidence:
     """That AUROC less that of a forecast from the last losses, on the same runs."""
     scores, num_runs, note = early_scores(sweeps["setting_a"].history)
@@ -212,7 +248,7 @@ def early_statistics_tell_more_than_loss(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement=f"At step {EARLY_STEP} the previous-token score tells when a run will converge",
+    statement=f"At step {EARLY_STEP} the previous-token score tells when a run will converge: rank correlation",
     value="early determination",
     figure="early_statistics",
 )
@@ -221,13 +257,13 @@ def previous_token_score_foretells_the_time(sweeps: Sweeps) -> Evidence:
     return correlated(sweeps["setting_a"].history, EARLY_STEP, Region(high=-0.3))
 
 
-@claim(statement="At step 0 it does not", value=OURS, figure="early_statistics")
+@claim(statement="At step 0 it does not: rank correlation", value=OURS, figure="early_statistics")
 def previous_token_score_at_init_says_little(sweeps: Sweeps) -> Evidence:
     """The same rank correlation before training."""
     return correlated(sweeps["setting_a"].history, 0, Region(-0.2, 0.2))
 
 
-@claim(statement="Narrower heads converge later", value=OURS, figure="head_widths")
+@claim(statement="Narrower heads converge later: rank correlation of width and time", value=OURS, figure="head_widths")
 def narrower_heads_converge_later(sweeps: Sweeps) -> Evidence:
     """Rank correlation of the head's width (2, 3, 4, 8, 16) with the time to convergence, the same seeds at each."""
     history = sweeps["head_widths"].history
@@ -241,7 +277,7 @@ def narrower_heads_converge_later(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="The initial weights decide on the time to convergence",
+    statement="The initial weights decide on the time to convergence: share of the variance of its logarithm",
     value="early determination",
     figure="init_and_data",
 )
@@ -251,7 +287,7 @@ def init_decides_on_the_time(sweeps: Sweeps) -> Evidence:
     return Evidence.of(found.init, found.num_init * found.num_data, Region(low=0.5), restricted(found))
 
 
-@claim(statement="The data stream by itself hardly does", value=OURS, figure="init_and_data")
+@claim(statement="The data stream by itself hardly does: the same share", value=OURS, figure="init_and_data")
 def data_stream_hardly_decides(sweeps: Sweeps) -> Evidence:
     """The share that data seeds explain."""
     found = variance(sweeps)
@@ -259,7 +295,7 @@ def data_stream_hardly_decides(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="Runs of the same initial weights tell before the first step who will have converged",
+    statement="Runs of the same initial weights tell before the first step who will have converged: AUROC",
     value="early determination",
     figure="init_and_data",
 )
@@ -272,7 +308,7 @@ def siblings_foretell_convergence(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement="From half of the budget on the outcome is fixed: 95% of forks with fresh data share it",
+    statement="Outcomes are fixed early: step from which 95% of forks with fresh data share them",
     value="early determination",
     figure="fates",
 )
@@ -296,11 +332,11 @@ def unconverged_runs_converge_by_a_larger_budget(sweeps: Sweeps) -> Evidence:
 
 
 @claim(
-    statement=f"Most runs that miss {LARGE_BUDGET} steps converge later (head widths 2 and 4)",
+    statement=f"Most runs that miss {LARGE_BUDGET} steps converge later (head widths 2 to 4)",
     value=OURS,
     figure="head_widths",
 )
 def unconverged_runs_converge_in_the_end(sweeps: Sweeps) -> Evidence:
-    """The share of the runs of settings A and C, at the largest budget."""
+    """The share of the runs of settings A and C, and of the width between, at the largest budget."""
     history = sweeps["head_widths"].history
-    return later(some_runs(history, np.isin(head_width_R(history), (2, 4))), LARGE_BUDGET)
+    return later(some_runs(history, np.isin(head_width_R(history), (2, 3, 4))), LARGE_BUDGET)

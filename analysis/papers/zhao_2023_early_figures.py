@@ -152,7 +152,7 @@ def init_and_data(sweeps: Sweeps) -> Figure:
         .properties(width=460, height=220)
     )
     found = seed_variance(outcomes, history.runs, history.budget)
-    shares = {"init": found.init, "data": found.data, "their meeting": found.interaction}
+    shares = {"init": found.init, "data": found.data, "interaction": found.interaction}
     rows = [interval_row(estimate, source=name) for name, estimate in shares.items()]
     panel = intervals(rows, "source", "share of the variance of log time", list(shares)).properties(
         width=240, height=110

@@ -157,7 +157,9 @@ def phase_change(sweeps: Sweeps) -> Figure:
         .mark_circle(opacity=0.5, size=26)
         .encode(
             x=alt.X("location:Q", title="step at the middle of the change"),
-            y=alt.Y("width:Q", title="steps from 10% to 90%", scale=alt.Scale(type="log", nice=False, padding=10)),
+            y=alt.Y(
+                "width:Q", title="steps from 10% to 90% (log)", scale=alt.Scale(type="log", nice=False, padding=10)
+            ),
             color=point_colour(str(row["outcome"]) for row in points),
         )
         .properties(width=230, height=220)

@@ -56,11 +56,14 @@ def made_by(provenance: dict[str, Any]) -> str:
 
 
 def summary(claims: Sequence[dict[str, Any]]) -> list[str]:
-    """Rows of a table: per paper, how many claims have which verdict."""
+    """Rows of a table: per paper, how many claims have which verdict, its own apart from those it does not state."""
     lines = [f"| paper | {' | '.join(VERDICTS)} |", f"| --- |{' --- |' * len(VERDICTS)}"]
     for paper in dict.fromkeys(claim["paper"] for claim in claims):
-        verdicts = [claim["verdict"] for claim in claims if claim["paper"] == paper]
-        lines.append(f"| {paper} | {' | '.join(str(verdicts.count(verdict)) for verdict in VERDICTS)} |")
+        for is_own, label in ((False, paper), (True, f"{paper}: questions of our own")):
+            found = [c for c in claims if c["paper"] == paper and c["paper_value"].startswith("not ") == is_own]
+            counts = [sum(claim["verdict"] == verdict for claim in found) for verdict in VERDICTS]
+            if found:
+                lines.append(f"| {label} | {' | '.join(map(str, counts))} |")
     return lines
 
 
