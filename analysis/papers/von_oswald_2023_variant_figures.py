@@ -89,7 +89,7 @@ def fixed_tasks(sweeps: Sweeps) -> Figure:
         kind = f"{batches * runs.runs[0].hyperparameters['batch_size']} tasks"
         colours[kind] = shade
         rows += curve_rows(recorded(runs, "label_loss"), runs.steps_T, runs.runs, kind=kind)
-    panel = panel_of(rows, "loss on new contexts (log)", colours, y_scale=alt.Scale(type="log", nice=False))
+    panel = panel_of(rows, "loss on new contexts (log)", colours, y_scale=alt.Scale(type="log", nice=False, padding=12))
     title = "One layer trained on a fixed set of tasks"
     return figure_of(sweeps, ["fixed_tasks"], "fixed_tasks", title, [panel], [MEAN, levels(history)])
 
