@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.intervals import Estimate, from_bootstrap, share_from_bootstrap, wilson
+from analysis.intervals import Estimate, from_bootstrap, share_from_bootstrap
 from analysis.outcomes import CENSORED, CONVERGED, Bools, Outcomes
 from analysis.resampling import resample
 from pipeline.history import Floats, Ints, RunInfo
@@ -106,45 +105,6 @@ def fates_by_step(fates: ForkFates, *, bootstrap: int = 1000, seed: int = 0) -> 
         share = share_from_bootstrap(share_B, num_units)
         found.append(FateAtStep(int(step), share, chance, len(at), num_parents, resamples.unit))
     return tuple(found)
-
-
-@dataclass(frozen=True)
-class ParentFate:
-    """The forks of one parent at one step: the share that ends as it did, with Wilson's interval."""
-
-    parent: str
-    step: int
-    share: Estimate
-    num_forks: int
-
-
-def fates_by_parent(fates: ForkFates) -> tuple[ParentFate, ...]:
-    """Each parent and step by itself, parents in the order of the forks. Forks differ by their own seeds alone."""
-    groups: dict[tuple[str, int], list[bool]] = {}
-    for run, step, is_shared in zip(fates.forks, fates.step_N.tolist(), fates.is_shared_N.tolist(), strict=True):
-        assert run.parent is not None
-        groups.setdefault((run.parent, step), []).append(is_shared)
-    order = {parent: number for number, parent in enumerate(dict.fromkeys(parent for parent, _ in groups))}
-    return tuple(
-        ParentFate(parent, step, wilson(sum(shared), len(shared)), len(shared))
-        for (parent, step), shared in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0][1]))
-    )
-
-
-def fixed_from(steps: Sequence[int], shares: Sequence[Estimate], least: float = 0.95) -> float:
-    """The first step from which, there and at every later one, the lower bound is at least `least`; NaN if none.
-
-    `steps` must increase. An undefined bound is below any. Only steps at which forks were made can be found.
-    Raises ValueError where steps do not increase or the lengths differ.
-    """
-    if len(steps) != len(shares) or any(b <= a for a, b in itertools.pairwise(steps)):
-        raise ValueError(f"need increasing steps, one per share, got {list(steps)} for {len(shares)} shares")
-    fixed = np.nan
-    for step, share in zip(reversed(steps), reversed(shares), strict=True):
-        if not share.low >= least:
-            break
-        fixed = float(step)
-    return fixed
 
 
 def fixed_step(fates: ForkFates, budget: int, least: float = 0.95, *, bootstrap: int = 1000, seed: int = 0) -> Estimate:

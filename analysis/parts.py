@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from analysis.outcomes import Bools
-from pipeline.history import LABEL_PREFIX, History, RunEnd
+from pipeline.history import LABEL_PREFIX, History, Ints, RunEnd
 
 
 def some_runs(history: History, keep_R: Bools) -> History:
     """The runs where `keep_R` is True, in the same order, with all their steps."""
-    kept = np.flatnonzero(keep_R)
+    return chosen_runs(history, np.flatnonzero(keep_R))
+
+
+def chosen_runs(history: History, rows: Sequence[int] | Ints) -> History:
+    """The runs at these places, in this order, with all their steps."""
+    chosen = np.asarray(rows, dtype=np.int64)
     return replace(
         history,
-        runs=tuple(history.runs[r] for r in kept),
-        ends=tuple(history.ends[r] for r in kept),
-        values={metric: values_RT[kept] for metric, values_RT in history.values.items()},
+        runs=tuple(history.runs[r] for r in chosen),
+        ends=tuple(history.ends[r] for r in chosen),
+        values={metric: values_RT[chosen] for metric, values_RT in history.values.items()},
     )
 
 

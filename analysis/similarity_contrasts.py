@@ -65,36 +65,6 @@ def contrast(
     )
 
 
-def permutation_p(
-    similarity_RR: Floats, runs: Sequence[RunInfo], member_R: Bools, *, permutations: int = 999, seed: int = 0
-) -> float:
-    """How often runs taken at random are, among themselves, as much more alike than the rest as `member_R` are.
-
-    One-sided, with the observed split counted (Phipson and Smyth 2010), so never 0. Runs of one init seed stay
-    together, but for those at the edge. Runs without maps are left out; NaN where members or others make no pair.
-    """
-    rng = np.random.default_rng(seed)
-    seen = np.flatnonzero(np.isfinite(np.diag(similarity_RR)))
-    runs, similarity_RR = [runs[r] for r in seen.tolist()], similarity_RR[np.ix_(seen, seen)]
-    observed = np.asarray(member_R, dtype=bool)[seen]
-    init_R = np.unique([run.init_seed for run in runs], return_inverse=True)[1]
-    rows = [observed]
-    for _ in range(permutations):
-        place_R = rng.permutation(init_R.max(initial=-1) + 1)[init_R]
-        order = np.argsort(place_R, kind="stable")
-        member = np.zeros(len(runs), dtype=bool)
-        member[order[: observed.sum()]] = True
-        rows.append(member)
-    weight_BR = np.array(rows, dtype=np.float64)
-    everyone = np.ones(len(runs), dtype=bool)
-    gain_B = (
-        _mean_over_pairs(similarity_RR, everyone, runs, weight_BR)[0]
-        - _mean_over_pairs(similarity_RR, everyone, runs, 1 - weight_BR)[0]
-    )
-    defined_B = gain_B[np.isfinite(gain_B)]
-    return float(np.mean(defined_B >= gain_B[0] - 1e-12)) if np.isfinite(gain_B[0]) else np.nan
-
-
 def _mean_over_pairs(
     matrix_RR: Floats, member_R: Bools, runs: Sequence[RunInfo], weight_BR: Floats
 ) -> tuple[Floats, int, int]:

@@ -24,15 +24,18 @@ PAPER = "von Oswald et al. 2023"
 
 
 def median(history: History, value_R: Floats, holds_if: Region, note: str) -> Evidence:
+    """The median over runs; infinity counts as large."""
     return Evidence.of(median_of_runs(value_R, history.runs), len(history.runs), holds_if, note)
 
 
 def shrunk(history: History, metric: str) -> Evidence:
+    """The last value of a metric over that at step 0, median over runs; holds at a tenth or less."""
     ratio_R = at_end(history, metric, np.inf) / at_start(history, metric)
     return median(history, ratio_R, Region(high=0.1), "Median over seeds.")
 
 
 def shifts_alike(history: History, kinds: tuple[str, ...], theirs: str, most: float) -> Evidence:
+    """Of shifts of these kinds, the worst ratio of the trained loss to `theirs`; holds up to a factor of `most`."""
     shifts = [shift for kind in kinds for shift in shifts_of(history, kind).values()]
     ratio_R = worst_ratio(history, "trained_loss", theirs, shifts)
     worst = max(shifts, key=lambda shift: float(np.median(worst_ratio(history, "trained_loss", theirs, [shift]))))
@@ -40,6 +43,7 @@ def shifts_alike(history: History, kinds: tuple[str, ...], theirs: str, most: fl
 
 
 def loss_ratio(history: History, theirs: str, holds_if: Region) -> Evidence:
+    """The trained loss over `theirs`, median over runs, with both losses in the note."""
     ratio_R = at_end(history, "trained_loss", np.inf) / at_end(history, theirs)
     losses = {name: float(np.median(at_end(history, name, np.inf))) for name in ("trained_loss", theirs)}
     note = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
@@ -47,10 +51,12 @@ def loss_ratio(history: History, theirs: str, holds_if: Region) -> Evidence:
 
 
 def floor(history: History) -> float:
+    """One gradient step's loss in the setting of the first run."""
     return one_step_loss(history.runs[0])
 
 
 def of_tasks(history: History, num_tasks: int) -> History:
+    """The runs that were trained on so many fixed tasks."""
     batch_size = history.runs[0].hyperparameters["batch_size"]
     return part(history, "task.num_batches", num_tasks // batch_size)
 

@@ -73,8 +73,8 @@ _layers("five_layers_untied", "Five", is_tied=False)
     figure="layers",
     least_runs=5,
 )
-def the_best_curvature_is_that_of_the_paper(sweeps: Sweeps) -> Evidence:
-    """Fitted to 10,000 contexts, once for all runs; the interval is what the trained weights have."""
+def tied_layers_have_the_curvature_of_gd_plus_plus(sweeps: Sweeps) -> Evidence:
+    """What the trained weights have, beside the curvature fitted to GD++ itself."""
     history = sweeps["two_layers_tied"].history
     trained = median_of_runs(at_end(history, "trained_curvature"), history.runs)
     fitted = float(at_end(history, "plus_curvature")[0])

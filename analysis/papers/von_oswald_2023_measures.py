@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from analysis.averages import BOOTSTRAP, weighted_median
+from analysis.averages import BOOTSTRAP
 from analysis.claim_sweeps import UndecidedError
 from analysis.intervals import Estimate, from_bootstrap
 from analysis.outcomes import Bools
-from analysis.parts import some_runs
+from analysis.parts import chosen_runs, some_runs
 from analysis.resampling import resample
 from analysis.stages import crossing_steps
 from pipeline.criterion import Criterion
@@ -19,7 +18,6 @@ from pipeline.history import Floats, History, RunInfo
 
 # Half of the way from the zero prediction to one gradient step: a run that is past it has left the plateau.
 LEFT = Criterion(metric="label_excess", at_most=0.5, evaluations=2)
-LEARNED = Criterion(metric="label_excess", at_most=0.02, evaluations=2)
 
 
 def contraction(run: RunInfo) -> float:
@@ -126,31 +124,13 @@ def spread(time_R: Floats, runs: Sequence[RunInfo], budget: int) -> Estimate:
     return from_bootstrap(np.array(ratio_B))
 
 
-def ratio_of_medians(over_R: Floats, over: Sequence[RunInfo], under_R: Floats, under: Sequence[RunInfo]) -> Estimate:
-    """The median of one group of runs over that of another, each resampled by itself; NaN where one is infinite."""
-    medians = [
-        weighted_median(value_R, resample(runs, BOOTSTRAP, seed).with_estimate())
-        for seed, (value_R, runs) in enumerate(((over_R, over), (under_R, under)))
-    ]
-    return from_bootstrap(medians[0] / medians[1])
-
-
 def on_same_seeds(one: History, other: History) -> tuple[History, History]:
     """The runs whose pair of seeds both have, in one order. Raises UndecidedError where there is none."""
     rows_one, rows_other = ({(run.init_seed, run.data_seed): r for r, run in enumerate(h.runs)} for h in (one, other))
     shared = [seeds for seeds in rows_one if seeds in rows_other]
     if not shared:
         raise UndecidedError(f"sweeps {one.name!r} and {other.name!r} have no seeds in common")
-    return _ordered(one, [rows_one[seeds] for seeds in shared]), _ordered(
-        other, [rows_other[seeds] for seeds in shared]
-    )
-
-
-def _ordered(history: History, rows: Sequence[int]) -> History:
-    index = np.array(rows)
-    return replace(
-        history,
-        runs=tuple(history.runs[r] for r in rows),
-        ends=tuple(history.ends[r] for r in rows),
-        values={metric: values_RT[index] for metric, values_RT in history.values.items()},
+    return (
+        chosen_runs(one, [rows_one[seeds] for seeds in shared]),
+        chosen_runs(other, [rows_other[seeds] for seeds in shared]),
     )

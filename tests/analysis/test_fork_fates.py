@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.fork_fates import fates_by_parent, fates_by_step, fixed_from, fixed_step, fork_fates
+from analysis.fork_fates import fates_by_step, fixed_step, fork_fates
 from analysis.intervals import Estimate, wilson
 from analysis.outcomes import DEFAULT_CRITERION, Outcomes
 from pipeline.criterion import Criterion
@@ -47,7 +47,6 @@ def test_the_planted_step_from_which_the_outcome_is_fixed_is_found():
     assert all(at.share.low <= truth <= at.share.high for at, truth in zip(found[:2], (0.5, 0.85), strict=True))
     assert all(at.by_chance == pytest.approx(39 / 79) for at in found)
     assert {(at.num_forks, at.num_parents) for at in found} == {(320, 80)}
-    assert fixed_from([at.step for at in found], [at.share for at in found]) == 300
 
 
 def test_parents_are_the_sample_not_forks():
@@ -56,7 +55,6 @@ def test_parents_are_the_sample_not_forks():
     forks, fork_outcomes = forked(parents, kinds, (100,), 50, (1.0,))
     (found,) = fates_by_step(fork_fates(forks, fork_outcomes, parents, outcomes))
     assert found.share == wilson(10, 10)
-    assert np.isnan(fixed_from([100], [found.share]))
 
 
 def test_forks_that_share_their_data_seeds_across_parents_are_a_crossed_design():
@@ -79,15 +77,6 @@ def test_agreement_by_chance_is_high_where_almost_all_runs_converge():
     assert found.by_chance == pytest.approx((38 * 37 + 2) / (39 * 40))
 
 
-def test_each_parent_has_its_own_share():
-    parents, outcomes = parents_of(["converged", "diverged"])
-    forks = [RunInfo(f"f{n}", "s", n // 4, 10 + n, {}, parent=f"p{n // 4}", fork_step=20) for n in range(8)]
-    kinds = ["converged", "converged", "diverged", "converged", "unconverged", "diverged", "converged", "diverged"]
-    first, second = fates_by_parent(fork_fates(forks, outcomes_of(kinds), parents, outcomes))
-    assert (first.parent, first.step, first.share, first.num_forks) == ("p0", 20, wilson(3, 4), 4)
-    assert second.share == wilson(3, 4)
-
-
 def test_unknown_fates_are_counted_and_left_out_and_whole_runs_passed_over():
     parents, outcomes = parents_of(["converged", "censored"])
     forks = [RunInfo(f"f{n}", "s", n, n, {}, parent=p, fork_step=20) for n, p in enumerate(("p0", "p0", "p1", "gone"))]
@@ -99,28 +88,10 @@ def test_unknown_fates_are_counted_and_left_out_and_whole_runs_passed_over():
     assert at.share.value == 1
     assert np.isnan(at.by_chance)
     nothing = fork_fates(parents, outcomes, parents, outcomes)
-    assert (nothing.num_unknown, fates_by_step(nothing), fates_by_parent(nothing)) == (0, (), ())
+    assert (nothing.num_unknown, fates_by_step(nothing)) == (0, ())
 
 
-@pytest.mark.parametrize(
-    ("lows", "expected"),
-    [
-        ([0.2, 0.96, 0.97], 2),
-        ([0.96, 0.9, 0.97], 3),
-        ([0.96, 0.97, 0.95], 1),
-        ([0.96, 0.97, 0.94], np.nan),
-        ([0.96, 0.97, np.nan], np.nan),
-        ([], np.nan),
-    ],
-)
-def test_the_outcome_is_fixed_from_the_first_step_after_which_no_bound_is_below(lows, expected):
-    shares = [Estimate(1.0, low, 1.0) for low in lows]
-    np.testing.assert_equal(fixed_from(list(range(1, len(lows) + 1)), shares), expected)
-
-
-def test_steps_out_of_order_and_two_criteria_are_refused():
-    with pytest.raises(ValueError, match="increasing"):
-        fixed_from([2, 1], [Estimate(1.0), Estimate(1.0)])
+def test_two_criteria_are_refused():
     parents, outcomes = parents_of(["converged"])
     with pytest.raises(ValueError, match="one criterion"):
         fork_fates(parents, outcomes_of(["converged"], Criterion(at_most=0.5)), parents, outcomes)

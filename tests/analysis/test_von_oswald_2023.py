@@ -86,7 +86,7 @@ SHUFFLED = {
         "applied_again_the_layer_descends_again",
         "rolling_out_lowers_the_loss",
         *OF_LAYERS,
-        "the_best_curvature_is_that_of_the_paper",
+        "tied_layers_have_the_curvature_of_gd_plus_plus",
         "two_layers_shift_alike_with_inputs",
         "two_layers_shift_alike_with_teachers",
         "two_layers_shift_alike_with_noise",
@@ -139,7 +139,9 @@ def spoiled():
         "two_layers_tied_beat_gradient_descent": {"two_layers_tied": changed(two, gd_loss=scaled(0.7))},
         "two_layers_tied_match_gd_plus_plus": {"two_layers_tied": changed(two, plus_loss=scaled(1.2))},
         "two_layers_tied_align_more_with_gd_plus_plus": {"two_layers_tied": changed(two, plus_cosine=scaled(0.95))},
-        "the_best_curvature_is_that_of_the_paper": {"two_layers_tied": changed(two, trained_curvature=scaled(0.8))},
+        "tied_layers_have_the_curvature_of_gd_plus_plus": {
+            "two_layers_tied": changed(two, trained_curvature=scaled(0.8))
+        },
         "two_layers_shift_alike_with_noise": {"two_layers_tied": changed(two, trained_loss__noisy__2=scaled(1.4))},
         "some_seeds_sit_on_a_plateau": {"heads": planted.heads(300, share_long=0.0)},
         "two_heads_mitigate_plateaus": {"heads": planted.heads(share_long_with_two=0.5)},
@@ -239,7 +241,7 @@ def families(history):
 
 # What a note alone says.
 NOTED = {
-    ("the_best_curvature_is_that_of_the_paper", "plus_curvature"),
+    ("tied_layers_have_the_curvature_of_gd_plus_plus", "plus_curvature"),
     ("a_block_with_mlp_groks", "label_excess"),
 }
 
