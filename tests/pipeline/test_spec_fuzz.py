@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.spec import SpecError, SweepSpec, load_spec
 from pipeline.yaml_source import read_text, to_yaml
-from tests.pipeline.test_spec import FORK, GOOD
+from tests.pipeline.spec_texts import FORK, GOOD
 
 # The nightly target sets this to 5000 and more.
 EXAMPLES = int(os.environ.get("SEEDBED_EXAMPLES", "300"))
