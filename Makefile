@@ -31,12 +31,12 @@ readme-test: $(STAMP)
 
 # The malformed specs at their full number.
 fuzz: $(STAMP)
-	SEEDBED_EXAMPLES=5000 $(BIN)/python -m pytest tests/pipeline -k fuzz -m "" --timeout 3600
+	SEEDBED_EXAMPLES=5000 $(BIN)/python -m pytest tests/spec -k fuzz -m "" --timeout 3600
 
 # Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the README's table.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
-	$(BIN)/python -m tests.benchmarks.bench
+	$(BIN)/python -m benchmarks.bench
 
 setup: $(STAMP)
 

@@ -13,21 +13,22 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, type[T]], Generic[T]):
-    """Name -> class, over every module of `package` but `base`, found on first use.
+    """Name -> class, over every module of `package` but those in `helpers` and those with a leading underscore.
+
+    Found on first use.
 
     A class registers when it is defined in such a module, derives from `base_class` and sets `name` itself.
     Raises ValueError when two files claim one name, or a file defines none.
     """
 
-    def __init__(self, package: str, base_class: type[T]) -> None:
-        self.package = package
-        self.base_class = base_class
+    def __init__(self, package: str, base_class: type[T], helpers: tuple[str, ...] = ("base",)) -> None:
+        self.package, self.base_class, self.helpers = package, base_class, helpers
 
     @cached_property
     def _classes(self) -> dict[str, type[T]]:
         found: dict[str, type[T]] = {}
         for info in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-            if info.name == "base" or info.name.startswith("_"):
+            if info.name in self.helpers or info.name.startswith("_"):
                 continue
             module = importlib.import_module(f"{self.package}.{info.name}")
             own = [c for c in vars(module).values() if self._registers(c, module.__name__)]

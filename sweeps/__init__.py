@@ -1,0 +1,1 @@
+"""The `seedbed` command, the sweep files that come with it, and the papers that it reproduces, a folder each."""

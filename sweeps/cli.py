@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.pack_store import StoreError
-from pipeline.spec import SpecError
-from pipeline.store import SweepStore
+from pipeline.spec.sweep import SpecError
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
 
 COMPLETE, FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
 
@@ -47,7 +47,7 @@ def list_() -> None:
 
     Example: `seedbed list`
     """
-    from sweeps.result_commands import list_everything
+    from sweeps.command.reading import list_everything
 
     list_everything(out)
 
@@ -65,7 +65,7 @@ def plan(
 
     Example: `seedbed plan sweeps/quickstart.yaml budget=2000`
     """
-    from sweeps.commands import Request, show_plan
+    from sweeps.command.launching import Request, show_plan
 
     show_plan(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out)
 
@@ -86,7 +86,7 @@ def launch(
 
     Example: `seedbed launch sweeps/quickstart.yaml`
     """
-    from sweeps.commands import Request, run_launch
+    from sweeps.command.launching import Request, run_launch
 
     raise typer.Exit(run_launch(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out))
 
@@ -97,7 +97,7 @@ def resume(folder: Folder, address: Address = None, inline: Inline = False) -> N
 
     Example: `seedbed resume results/quickstart`
     """
-    from sweeps.commands import run_resume
+    from sweeps.command.launching import run_resume
 
     raise typer.Exit(run_resume(SweepStore(folder), address, inline, out))
 
@@ -112,7 +112,7 @@ def status(
 
     Example: `seedbed status results/quickstart`
     """
-    from sweeps.result_commands import show_status
+    from sweeps.command.reading import show_status
 
     raise typer.Exit(show_status(SweepStore(folder), runs, as_json, out))
 
@@ -123,7 +123,7 @@ def analyse(folder: Folder) -> None:
 
     Example: `seedbed analyse results/quickstart`
     """
-    from sweeps.result_commands import run_analyse
+    from sweeps.command.reading import run_analyse
 
     run_analyse(SweepStore(folder), out)
 
@@ -134,7 +134,7 @@ def report(folder: Folder) -> None:
 
     Example: `seedbed report results/quickstart`
     """
-    from sweeps.result_commands import run_report
+    from sweeps.command.reading import run_report
 
     run_report(SweepStore(folder), out)
 
@@ -153,7 +153,7 @@ def replay(
 
     Example: `seedbed replay 3fa2 --from 900 --to 1300 --every 5 --probe induction_score --weights`
     """
-    from sweeps.result_commands import run_replay
+    from sweeps.command.reading import run_replay
 
     run_replay(run, results, (first, last, every), tuple(probe or ()), weights, out)
 
@@ -178,7 +178,7 @@ def reproduce(
 
     Example: `seedbed reproduce huang_2024`
     """
-    from sweeps.reproduce import run_reproduce
+    from sweeps.command.reproducing import run_reproduce
 
     raise typer.Exit(run_reproduce(papers or [], profile, results, inline, out))
 

@@ -4,7 +4,7 @@ A paper NAME consists of
 
     sweeps/NAME/*.yaml         its sweeps
     sweeps/NAME/paper.py       `PAPER`, a Paper: the sweeps of each profile, and its measurements
-    analysis/papers/NAME.py    `CLAIMS`, a ClaimBook of its own, and `FIGURES`, functions of the sweeps to a Figure
+    sweeps/NAME/claims.py      `CLAIMS`, a ClaimBook of its own, and `FIGURES`, functions of the sweeps to a Figure
 
 Its name stands in NAMES below. A claim's `figure` names a function of FIGURES, and the figure that it draws. Both get
 `analysis.claim_sweeps.Sweeps`, in which every sweep has the name that PAPER gives it; what measurements found is in
@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.pack_store import StoreError
-from pipeline.store import SweepStore
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
 
 NAMES = ("von_oswald_2023", "huang_2024", "zhao_2023")
 PROFILES = ("fast", "full")
@@ -65,7 +65,8 @@ class Measurement:
 
     `measure` gets the store of the finished sweep and gives rows: a run, one step, and metrics. Metrics become part of
     that sweep's history, NaN where not measured, under their own names, which no recorded metric has; so a quantity
-    over an axis is several metrics, "ood_loss/0.5", "ood_loss/1". A run's weights are read by `pipeline.replay.model`.
+    over an axis is several metrics, "ood_loss/0.5", "ood_loss/1". A run's weights are read by
+    `pipeline.training.replay.model`.
     Must be deterministic. Rows are kept, and measured again only when the sweep's plan or `version` changes: raise
     `version` with any change of `measure`. `profiles` are those in which it is made: two measurements may share a name
     where no profile makes both.
@@ -111,8 +112,8 @@ class Paper:
         return [sweep for sweep in self.sweeps if sweep.overrides(profile) is not None]
 
     def claims_module(self) -> ModuleType:
-        """analysis.papers.NAME, which holds CLAIMS and FIGURES."""
-        return import_module(f"analysis.papers.{self.name}")
+        """sweeps.NAME.claims, which holds CLAIMS and FIGURES."""
+        return import_module(f"sweeps.{self.name}.claims")
 
 
 def papers_of(names: Sequence[str]) -> list[Paper]:

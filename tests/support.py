@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.launch import launch_inline, unfinished
-from pipeline.pack import Progress
-from pipeline.planning import Machine
+from pipeline.launch.launch import launch_inline, unfinished
+from pipeline.planning.open_sweep import open_results, plan_for
+from pipeline.planning.packs import Machine
 from pipeline.registry import Registry
-from pipeline.results import open_results, plan_for
-from pipeline.runs import RunConfig
-from pipeline.spec import SweepSpec
-from pipeline.store import SweepStore
+from pipeline.spec.run_config import RunConfig
+from pipeline.spec.sweep import SweepSpec
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.pack import Progress
 
 TASKS = {
     "dictionary_lookup": {"name": "dictionary_lookup", "num_keys": 4, "num_values": 4, "num_pairs": 4},

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.planning import expand
-from pipeline.spec import load_spec
+from benchmarks import papers
+from pipeline.planning.packs import expand
+from pipeline.spec.sweep import load_spec
 from sweeps.papers import NAMES
-from tests.benchmarks import papers
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def test_the_task_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypa
     import pipeline.tasks
     import pipeline.tasks.base as base
     from pipeline.registry import Registry
-    from pipeline.spec import SweepSpec
+    from pipeline.spec.sweep import SweepSpec
     from tests.contracts.test_tasks import CHECKS
     from tests.support import tiny, trained
 
@@ -94,7 +94,7 @@ def test_the_task_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypa
 def test_the_module_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypatch):
     import torch
 
-    from pipeline.replay import model
+    from pipeline.training.replay import model
     from tests.contracts.test_models import CHECKS
     from tests.support import register_model, tiny, trained
 
@@ -128,7 +128,7 @@ def test_every_sweep_is_listed_with_its_number_of_runs():
 
 def test_the_claims_that_are_kept_are_those_of_the_books_and_the_pages_show_them():
     claims = json.loads(papers.KEPT.read_text())["claims"]
-    books = [import_module(f"analysis.papers.{name}").CLAIMS for name in NAMES]
+    books = [import_module(f"sweeps.{name}.claims").CLAIMS for name in NAMES]
     assert [claim["name"] for claim in claims] == [name for book in books for name in book.stated]
     page = PAPERS_PAGE.partition(papers.BEGIN)[2].partition(papers.END)[0]
     rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", page, re.M)]

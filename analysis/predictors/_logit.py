@@ -10,9 +10,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from analysis.features import Features
-from analysis.outcomes import Bools
-from pipeline.history import Floats, Ints
+from analysis.predictors.features import Features
+from pipeline.arrays import Bools, Floats, Ints
 
 SMALLEST, LARGEST = 1e-4, 1 - 1e-4
 

@@ -8,9 +8,9 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from analysis.features import Features
-from analysis.outcomes import CONVERGED, DIVERGED, Bools, Texts
-from pipeline.history import Floats, Ints
+from analysis.outcomes.outcomes import CONVERGED, DIVERGED
+from analysis.predictors.features import Features
+from pipeline.arrays import Bools, Floats, Ints, Texts
 from pipeline.registry import Registry
 
 
@@ -129,4 +129,4 @@ def require_cases(cases: Cases) -> None:
         raise ValueError("a predictor needs at least one finished run to fit on, got none")
 
 
-PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor)  # type: ignore[type-abstract]
+PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, helpers=("base", "features"))  # type: ignore[type-abstract]

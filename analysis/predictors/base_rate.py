@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.outcomes import CONVERGED, DIVERGED, Texts
+from analysis.outcomes.outcomes import CONVERGED, DIVERGED
 from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, require_cases
+from pipeline.arrays import Texts
 
 
 class BaseRate(Predictor):

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.features import Features
-from analysis.outcomes import CONVERGED, Texts
+from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors._logit import Logit
 from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Split, require_cases
+from analysis.predictors.features import Features
 from analysis.statistics.base import column
-from pipeline.history import Floats
+from pipeline.arrays import Floats, Texts
 
 LOSSES = (column("last_value", "probe_loss"), column("last_value", "train_loss"))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from analysis.features import Features
-from analysis.outcomes import CONVERGED, Texts
+from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors._logit import Logit, choose_strength
 from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Split, require_cases
+from analysis.predictors.features import Features
+from pipeline.arrays import Texts
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from analysis.outcomes import CONVERGED, Texts
+from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Rates, Split, require_cases
+from pipeline.arrays import Texts
 
 STRENGTH = 2.0
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from pipeline.history import Floats, Window
+from pipeline.arrays import Floats
 from pipeline.registry import Registry
+from pipeline.store.history import Window
 
 
 class Statistic(ABC):

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from analysis.statistics.base import Statistic, column
-from pipeline.history import Floats, Window
+from pipeline.arrays import Floats
+from pipeline.store.history import Window
 
 
 class Level(Statistic):

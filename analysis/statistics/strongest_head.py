@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.statistics.base import Statistic, column
 from analysis.statistics.last_value import last_finite
-from pipeline.history import Floats, Window
+from pipeline.arrays import Floats
+from pipeline.store.history import Window
 
 HEAD_METRIC = re.compile(r"(?P<base>.+)\.l(?P<layer>\d+)h(?P<head>\d+)")
 

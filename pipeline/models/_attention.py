@@ -26,7 +26,7 @@ def attend(
     """A layer's addition (S, B, Q, D) to x (S, B, L, D) at the last Q positions, and its attention (S, B, H, Q, L)."""
     import torch
 
-    from pipeline.products import product
+    from pipeline.numerics.matmul import product
 
     num_slots, num_examples, length, width = x.shape
     normed = torch.nn.functional.layer_norm(x, (width,))
@@ -56,7 +56,7 @@ def attend_last(parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_he
     """
     import torch
 
-    from pipeline.products import product
+    from pipeline.numerics.matmul import product
 
     num_slots, num_examples, _, width = x.shape
     normed = torch.nn.functional.layer_norm(x, (width,))

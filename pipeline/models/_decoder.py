@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.models._attention import attend, attend_last, attention_specs, last
 from pipeline.models.base import Output, ParameterSpec
-from pipeline.native.source import Native
+from pipeline.numerics.native_source import Native
 from pipeline.tasks.base import Interface
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Decoder:
         """(S, B, L, D)."""
         import torch
 
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         num_slots, num_examples, length = inputs.shape
         embedding, position = parameters["embedding"], parameters["position"]
@@ -91,8 +91,8 @@ class Decoder:
         """x (S, B, Q, D) after the layer's MLP."""
         import torch
 
-        from pipeline.activations import gelu
-        from pipeline.products import product
+        from pipeline.numerics.activations import gelu
+        from pipeline.numerics.matmul import product
 
         if not self.mlp_width:
             return x
@@ -104,7 +104,7 @@ class Decoder:
         """(S, B * Q, num_outputs) from the residual stream (S, B, Q, D)."""
         import torch
 
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         normed = torch.nn.functional.layer_norm(x.flatten(1, 2), (self.width,))
         return product(normed, parameters["unembedding"])

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from pipeline.native.source import Native
-from pipeline.parameters import Named, vector
+from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
+from pipeline.spec.parameters import Named, vector
 from pipeline.tasks.base import Interface, Task
 
 if TYPE_CHECKING:
@@ -105,4 +105,4 @@ class Model(Named):
         return {}
 
 
-MODELS: Registry[Model] = Registry("pipeline.models", Model)
+MODELS: Registry[Model] = Registry("pipeline.models", Model, helpers=("base", "torch_module"))

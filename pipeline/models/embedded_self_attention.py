@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.parameters import static
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Interface
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class EmbeddedSelfAttention(Model):
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
         """e_q[D] + sum_j (p W_V e_j) (e_j W_K^T W_Q e_q), p the last row of P, with a minus."""
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         tokens_SBLD = self._embedded(parameters, inputs)
         num_slots, num_examples, _, width = tokens_SBLD.shape
@@ -87,8 +87,8 @@ class EmbeddedSelfAttention(Model):
 
     def _embedded(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """(S, B, L, width)."""
-        from pipeline.activations import gelu
-        from pipeline.products import product
+        from pipeline.numerics.activations import gelu
+        from pipeline.numerics.matmul import product
 
         num_slots, num_examples, length, size = inputs.shape
         flat = inputs.reshape(num_slots, -1, size)

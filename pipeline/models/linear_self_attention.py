@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.native.source import Native
-from pipeline.parameters import static
+from pipeline.numerics.native_source import Native
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Interface
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class LinearSelfAttention(Model):
 
     def _layer(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Tokens (S, B, L, D) after a layer, and each head's weights (S, B, L, N)."""
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         size = tokens.shape[-1]
         context, after, maps = tokens[:, :, :-1], tokens, []
@@ -124,7 +124,7 @@ class LinearSelfAttention(Model):
 
     def _transformed(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> Tensor:
         """Tokens (S, B, ..., D) after a layer's MLP, if it has one."""
-        from pipeline.activations import gelu
+        from pipeline.numerics.activations import gelu
 
         if not self.mlp_width:
             return tokens
@@ -133,7 +133,7 @@ class LinearSelfAttention(Model):
 
     def _query(self, parameters: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
         """The last token (S, B, D) after the attention of the last layer."""
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         layer, size = self.num_layers - 1, tokens.shape[-1]
         context, last = tokens[:, :, :-1], tokens[:, :, -1]
@@ -151,7 +151,7 @@ class LinearSelfAttention(Model):
 
         It is e_q[D] + sum_j (p W_V e_j) a_j, with a_j = e_j W_K^T W_Q e_q, or its softmax over j.
         """
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         num_slots, num_examples, _, size = tokens.shape
         context, last = tokens[:, :, :-1], tokens[:, :, -1]
@@ -212,7 +212,7 @@ def _moved(matrix: Tensor, tokens: Tensor) -> Tensor:
 
     Weights act from the left in the paper, on column tokens; tokens are rows here.
     """
-    from pipeline.products import product
+    from pipeline.numerics.matmul import product
 
     moved = product(tokens.reshape(len(tokens), -1, tokens.shape[-1]), matrix.transpose(1, 2))
     return moved.view(*tokens.shape[:-1], -1)

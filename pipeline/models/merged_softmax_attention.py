@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.parameters import static
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Interface, Task
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class MergedSoftmaxAttention(Model):
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
     ) -> Output:
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         weights_SKK, counts_SBK = self._weights(parameters, inputs.shape[2]), inputs[..., 0]
         asks_about_each = inputs.shape[-1] == 1
@@ -73,7 +73,7 @@ class MergedSoftmaxAttention(Model):
 
     def _weights(self, parameters: Mapping[str, Tensor], num_features: int) -> Tensor:
         """B (S, K, K): B_kn = v_n^T Q v_k, query first."""
-        from pipeline.products import product
+        from pipeline.numerics.matmul import product
 
         transposed = parameters["bilinear"].transpose(1, 2)
         if self.basis == "one_hot":

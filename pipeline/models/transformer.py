@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.models._decoder import Decoder
 from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.native.source import Native
-from pipeline.parameters import static
+from pipeline.numerics.native_source import Native
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Interface
 
 if TYPE_CHECKING:

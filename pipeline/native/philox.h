@@ -1,4 +1,4 @@
-// Philox4x32-10 (Salmon et al. 2011) for a block of rows at once, with the words of pipeline/streams.py.
+// Philox4x32-10 (Salmon et al. 2011) for a block of rows at once, with the words of pipeline/numerics/streams.py.
 #pragma once
 
 #include "lanes.h"

@@ -1,6 +1,6 @@
 // The whole training of runs as one program, compiled for one static setting: draws, forward, backward, clipping,
 // schedule and optimiser, run by run, so that a run stays in the cache for all the steps of a chunk and its bits
-// depend on no other run. Shapes come as constants from pipeline/native/program.py, which also names the two headers.
+// depend on no other run. Shapes come as constants from pipeline/engine/program.py, which also names the two headers.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -93,7 +93,7 @@ real norm(const real* row) {
 
 real column(const Arrays& arrays, int index, int slot) { return arrays.columns[index][slot]; }
 
-// As pipeline/optim.py's scheduled_fraction.
+// As pipeline/optimisers/update.py's scheduled_fraction.
 real scheduled_fraction(const Arrays& arrays, int slot) {
   const real step = static_cast<real>(arrays.steps[slot]), warmup = column(arrays, constants::WARMUP_STEPS, slot);
   const real rising = std::min((step + 1) / (warmup + 1), static_cast<real>(1));
@@ -110,7 +110,7 @@ real scheduled_fraction(const Arrays& arrays, int slot) {
   }
 }
 
-// As pipeline/optim.py's AdamW and SGD.
+// As pipeline/optimisers/update.py's AdamW and SGD.
 void update(const Arrays& arrays, int slot, const real* gradient, real scale) {
   const real lr = column(arrays, constants::LR, slot) * scheduled_fraction(arrays, slot);
   const real kept = 1 - lr * column(arrays, constants::WEIGHT_DECAY, slot);

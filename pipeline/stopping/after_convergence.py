@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pipeline.parameters import static
+from pipeline.spec.parameters import static
 from pipeline.stopping.base import Seen, StoppingRule
 
 

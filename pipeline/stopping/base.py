@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.parameters import Named
 from pipeline.registry import Registry
+from pipeline.spec.parameters import Named
 
 
 @dataclass(frozen=True)

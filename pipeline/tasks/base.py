@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from pipeline.native.source import Native
-from pipeline.parameters import Named
+from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
+from pipeline.spec.parameters import Named
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.streams import Draws
+    from pipeline.numerics.streams import Draws
 
     Apply = Callable[[Tensor], Tensor]
     Streams = Mapping[str, Draws]
@@ -97,6 +97,11 @@ class Task(Named):
 
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
         return None
+
+    @classmethod
+    def has_accuracy(cls) -> bool:
+        """Whether predictions are right or wrong, which a task says by defining `correct`."""
+        return cls.correct is not Task.correct
 
     def reference_losses(self, batch: Batch) -> Tensor | None:
         return None

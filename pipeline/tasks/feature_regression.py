@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
-from pipeline.parameters import static
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from pipeline.streams import Draws
+    from pipeline.numerics.streams import Draws
     from pipeline.tasks.base import Streams, Vectors
 
 _CONTEXT, _QUERY, _VALUES = range(3)

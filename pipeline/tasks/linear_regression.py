@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.native.source import Native
-from pipeline.parameters import static, vector
+from pipeline.numerics.native_source import Native
+from pipeline.spec.parameters import static, vector
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.native.source import Native
-from pipeline.parameters import static
+from pipeline.numerics.native_source import Native
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pipeline.native.source import Native
-from pipeline.parameters import static
+from pipeline.numerics.native_source import Native
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from pipeline.parameters import static
+from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Huang, Cheng and Liang (2024): sweeps, claims, measures and figures."""

@@ -1,0 +1,1 @@
+"""Von Oswald et al. (2023): sweeps, measurements, claims and figures."""

@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.gradient_descent import (
+from pipeline.engine.parameter_layout import Layout
+from pipeline.models.linear_self_attention import LinearSelfAttention
+from pipeline.numerics.streams import Draws, stream_key
+from pipeline.planning.packs import expand, stored_spec
+from pipeline.spec.run_config import RunConfig
+from pipeline.store.sweep_store import SweepStore
+from pipeline.tasks.linear_regression import LinearRegression
+from sweeps.von_oswald_2023.gradient_descent import (
     Descent,
     Merged,
     Predictor,
@@ -28,13 +35,6 @@ from pipeline.gradient_descent import (
     interpolated,
     predictor,
 )
-from pipeline.layout import Layout
-from pipeline.models.linear_self_attention import LinearSelfAttention
-from pipeline.planning import expand, stored_spec
-from pipeline.runs import RunConfig
-from pipeline.store import SweepStore
-from pipeline.streams import Draws, stream_key
-from pipeline.tasks.linear_regression import LinearRegression
 
 # As many as in the paper; of the shifted ones its code takes 500 to 10,000.
 NUM_CONTEXTS = 10_000

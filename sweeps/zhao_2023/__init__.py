@@ -1,0 +1,1 @@
+"""Zhao (2023): sweeps, claims, measures and figures."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.history import History, RunEnd, RunInfo
+from pipeline.store.history import History, RunEnd, RunInfo
 
 BUDGET = 2000
 EVAL_STEPS = np.arange(0, BUDGET + 1, 50)

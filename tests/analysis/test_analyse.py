@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.analyse import analyse
-from analysis.intervals import short, wilson
-from analysis.summary import score_text
-from pipeline.criterion import Criterion
-from pipeline.history import RunEnd
+from analysis.summary.analyse import analyse
+from analysis.summary.text import score_text
+from analysis.uncertainty.intervals import short, wilson
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import BUDGET, drop_runs, synthetic_history, tiny_history
 
 N = np.nan

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.attention import permuted_positions, read_maps, similarity, steps_at_level, visible_keys
-from analysis.similarity_contrasts import contrast
-from pipeline.history import RunInfo
+from analysis.dynamics.attention import permuted_positions, read_maps, similarity, steps_at_level, visible_keys
+from analysis.dynamics.similarity_contrasts import contrast
+from pipeline.store.history import RunInfo
 
 NAN = np.nan
 LENGTH, ITEMS = 9, 4

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.early_signs import share_by_statistic, sibling_auroc, time_correlation
-from analysis.intervals import wilson
-from analysis.outcomes import DEFAULT_CRITERION, Outcomes
-from pipeline.history import RunInfo
+from analysis.dynamics.early_signs import share_by_statistic, sibling_auroc, time_correlation
+from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes
+from analysis.uncertainty.intervals import wilson
+from pipeline.store.history import RunInfo
 
 NAN = np.nan
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from analysis.evaluation import cases_of, evaluate
-from analysis.features import statistics_RF
-from analysis.folds import held_out_seeds
-from analysis.outcomes import Outcomes, decide
+from analysis.forecasting.evaluation import cases_of, evaluate
+from analysis.forecasting.folds import held_out_seeds
+from analysis.forecasting.score_table import score_all
+from analysis.outcomes.outcomes import Outcomes, decide
 from analysis.predictors.base import PREDICTORS, Forecast, Predictor
-from analysis.scoring import score_all
+from analysis.predictors.features import statistics_RF
 from analysis.statistics.base import Statistic
-from pipeline.history import RunEnd
+from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import overwrite_after, same_bytes, synthetic_history
 
 HISTORY = synthetic_history(4, 25, seed=1)

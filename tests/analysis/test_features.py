@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.features import hyperparameters_RF, statistics_RF
-from analysis.settings import members, setting_labels
+from analysis.outcomes.settings import members, setting_labels
+from analysis.predictors.features import hyperparameters_RF, statistics_RF
 from analysis.statistics.last_value import LastValue
 from analysis.statistics.level import Level
 from analysis.statistics.slope import Slope
 from analysis.statistics.strongest_head import StrongestHead
-from pipeline.history import History, RunEnd, RunInfo
+from pipeline.store.history import History, RunEnd, RunInfo
 
 N = np.nan
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.folds import held_out_seeds
-from pipeline.history import RunInfo
+from analysis.forecasting.folds import held_out_seeds
+from pipeline.store.history import RunInfo
 
 
 def runs_of(pairs):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.fork_fates import fates_by_step, fixed_step, fork_fates
-from analysis.intervals import Estimate, wilson
-from analysis.outcomes import DEFAULT_CRITERION, Outcomes
-from pipeline.criterion import Criterion
-from pipeline.history import RunInfo
+from analysis.dynamics.fork_fates import fates_by_step, fixed_step, fork_fates
+from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes
+from analysis.uncertainty.intervals import Estimate, wilson
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import RunInfo
 
 
 def outcomes_of(kinds, criterion=DEFAULT_CRITERION):

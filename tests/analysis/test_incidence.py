@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, ecdf
 
-from analysis.incidence import incidence
-from analysis.intervals import wilson
-from analysis.outcomes import DEFAULT_CRITERION, Outcomes
-from pipeline.history import RunInfo
+from analysis.outcomes.incidence import incidence
+from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes
+from analysis.uncertainty.intervals import wilson
+from pipeline.store.history import RunInfo
 
 
 def runs_of(init_seeds, data_seeds=None):

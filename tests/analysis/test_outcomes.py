@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.outcomes import at_risk, decide, has_started
-from pipeline.criterion import Criterion
-from pipeline.history import RunInfo
+from analysis.outcomes.outcomes import at_risk, decide, has_started
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import RunInfo
 from tests.analysis.synthetic import tiny_history
 
 N = np.nan

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from analysis.curve_shapes import LOGISTIC_WIDTH, SMOOTH, Abrupt
-from analysis.phases import FEWEST_POINTS, find_phase_changes, smooth_twins
+from analysis.dynamics.curve_shapes import LOGISTIC_WIDTH, SMOOTH, Abrupt
+from analysis.dynamics.phases import FEWEST_POINTS, find_phase_changes, smooth_twins
 
 STEPS = np.arange(1, 61) * 50
 SPAN = 3000.0

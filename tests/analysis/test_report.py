@@ -13,11 +13,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from analysis.analyse import analyse
-from analysis.plot_style import OUTCOME_COLOURS, OUTCOME_DASHES, PREDICTOR_COLOURS, PREDICTOR_SHAPES
-from analysis.plots import figures, specification, to_svg
-from analysis.report import write_report
-from pipeline.history import RunEnd
+from analysis.figures.figures import figures, specification, to_svg
+from analysis.figures.style import OUTCOME_COLOURS, OUTCOME_DASHES, PREDICTOR_COLOURS, PREDICTOR_SHAPES
+from analysis.report.report import write_report
+from analysis.summary.analyse import analyse
+from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import drop_runs, synthetic_history
 
 HOSTILE = "</script><script>alert('x')</script>\"><img src=x onerror=alert(1)> & co"

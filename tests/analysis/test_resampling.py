@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.intervals import share_from_bootstrap
-from analysis.resampling import resample
-from pipeline.history import RunInfo
+from analysis.uncertainty.intervals import share_from_bootstrap
+from analysis.uncertainty.resampling import resample
+from pipeline.store.history import RunInfo
 
 
 def runs_of(pairs, parents=None):

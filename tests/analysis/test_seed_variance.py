@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.outcomes import DEFAULT_CRITERION, Outcomes
-from analysis.seed_variance import seed_variance, variance_shares
-from pipeline.history import RunInfo
+from analysis.dynamics.seed_variance import seed_variance, variance_shares
+from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes
+from pipeline.store.history import RunInfo
 
 BUDGET = 10**6
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.intervals import wilson
-from analysis.stages import crossed_for_good, stage_order
-from pipeline.criterion import Criterion
-from pipeline.history import RunInfo
+from analysis.dynamics.stages import crossed_for_good, stage_order
+from analysis.uncertainty.intervals import wilson
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import RunInfo
 
 NAN = np.nan
 

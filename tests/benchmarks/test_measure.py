@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tests.benchmarks.measure import Pairs, alone, compared, in_turns, throughput
+from benchmarks.measure import Pairs, alone, compared, in_turns, throughput
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.block import Block
-from tests.benchmarks.peers.eager import EagerChoice, EagerRun, adamw
-from tests.benchmarks.peers.eager_models import Written, draw, loss_of, model_of
-from tests.benchmarks.workloads import WORKLOADS, RegressionWorkload, spec_of
+from benchmarks.peers.eager import EagerChoice, EagerRun, adamw
+from benchmarks.peers.eager_models import Written, draw, loss_of, model_of
+from benchmarks.workloads import WORKLOADS, RegressionWorkload, spec_of
+from pipeline.engine.block import Block
 
 NAMES = [name for name in WORKLOADS if name != "lsa_2048"]
 WRITTEN = [
@@ -75,7 +75,7 @@ JAX_CASES = [*((name, "by_hand") for name in NAMES if name != "lookup_b"), ("loo
 @pytest.mark.parametrize(("name", "attention"), JAX_CASES)
 def test_jax_computes_seedbeds_loss_and_gradients(name, attention):
     jax = pytest.importorskip("jax")
-    from tests.benchmarks.peers import jax_models
+    from benchmarks.peers import jax_models
 
     workload = WORKLOADS[name]
     weights, inputs, targets, loss, gradients = reference(workload)
@@ -135,7 +135,7 @@ def test_eager_draws_the_task(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_jax_draws_the_task(name):
     jax = pytest.importorskip("jax")
-    from tests.benchmarks.peers import jax_batches
+    from benchmarks.peers import jax_batches
 
     draw = jax.jit(jax_batches.draw, static_argnums=0)
 
@@ -154,7 +154,7 @@ def test_jax_draws_the_task(name):
 @pytest.mark.parametrize("optimiser", ["optax", "by_hand"])
 def test_jax_moves_weights_as_torchs_adamw_does(optimiser):
     jax = pytest.importorskip("jax")
-    from tests.benchmarks.peers.jax_adam import ADAMS
+    from benchmarks.peers.jax_adam import ADAMS
 
     adam = dataclasses.replace(WORKLOADS["lookup_a"].optimiser, weight_decay=0.1)
     workload = dataclasses.replace(WORKLOADS["lookup_a"], optimiser=adam)
@@ -183,7 +183,7 @@ def test_an_eager_run_learns():
 
 def test_runs_side_by_side_in_jax_learn_from_data_of_their_own():
     pytest.importorskip("jax")
-    from tests.benchmarks.peers.jax_vmap import JaxChoice, JaxRuns
+    from benchmarks.peers.jax_vmap import JaxChoice, JaxRuns
 
     workload = dataclasses.replace(WORKLOADS["lookup_a"], batch_size=16)
     runs = JaxRuns(workload, JaxChoice(width=3))

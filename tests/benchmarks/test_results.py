@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from tests.benchmarks import bench, limits
-from tests.benchmarks.measure import Pairs
-from tests.benchmarks.rows import Row, paired, table
+from benchmarks import bench, limits
+from benchmarks.measure import Pairs
+from benchmarks.rows import Row, paired, table
 
 
 def test_the_readme_shows_what_was_measured():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.layout import Layout, stream_names
+from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.models.base import MODELS
 from pipeline.tasks.base import TASKS
 from tests.contracts.test_tasks import sample

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.evaluation import cases_of
-from analysis.features import Features
-from analysis.outcomes import decide
+from analysis.forecasting.evaluation import cases_of
+from analysis.outcomes.outcomes import decide
 from analysis.predictors.base import PREDICTORS
+from analysis.predictors.features import Features
 from tests.analysis.synthetic import synthetic_history
 
 HISTORY = synthetic_history(4, 12, seed=2)

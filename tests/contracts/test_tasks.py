@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.streams import Draws, stream_key
+from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TASKS
 
 
@@ -108,7 +108,7 @@ def test_every_task_keeps_its_contract(name, check):
 
 
 SEED_BLIND = """
-from pipeline.streams import Draws
+from pipeline.numerics.streams import Draws
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
 
 class SeedBlind(DictionaryLookup):

@@ -8,7 +8,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.store import SweepStore
+from pipeline.store.sweep_store import SweepStore
 from sweeps import cli
 from tests.support import tiny, trained
 

@@ -1,0 +1,79 @@
+"""The sweeps that claims read, by name, and what a claim says when they cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.dynamics.attention import MapReader
+from analysis.outcomes.measurements import joined, read_rows
+from pipeline.store.history import History
+from pipeline.store.sweep_store import SweepStore
+
+
+class UndecidedError(Exception):
+    """Raised by a claim's function where the sweeps cannot tell; the message is the reason."""
+
+
+class MissingSweepError(UndecidedError, KeyError):
+    """A sweep that a claim needs is not there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a claim reads of one sweep. `snapshots` is None where none were kept."""
+
+    history: History
+    snapshots: MapReader | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Sweeps(Mapping[str, Sweep]):
+    """Sweeps by name. Asking for one that is not there raises MissingSweepError, which makes a claim undecided."""
+
+    def __init__(
+        self, sweeps: Mapping[str, Sweep | Path], measured: Mapping[str, Sequence[Path]] | None = None
+    ) -> None:
+        """A path is a results folder, read when first asked for; a folder without a sweep counts as missing.
+
+        `measured` names files of measurements, by sweep; what they hold joins the history that is read from the folder.
+        """
+        self._given = dict(sweeps)
+        self._measured = dict(measured or {})
+        self._read = {name: sweep for name, sweep in sweeps.items() if isinstance(sweep, Sweep)}
+
+    def __getitem__(self, name: str) -> Sweep:
+        if name not in self._given:
+            raise MissingSweepError(f"sweep {name!r} is missing")
+        if name not in self._read:
+            folder = self._given[name]
+            assert isinstance(folder, Path)
+            self._read[name] = _from_store(name, folder, self._measured.get(name, ()))
+        return self._read[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the sweep is there to be read."""
+        given = self._given.get(name)
+        return isinstance(given, Sweep) or (given is not None and SweepStore(given).exists())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> Sweep:
+    store = SweepStore(folder)
+    if not store.exists():
+        raise MissingSweepError(f"sweep {name!r} is missing: {folder} holds none")
+    document = store.sweep
+    newest = document["launches"][-1]
+    provenance = {"sweep_id": document["sweep_id"], "git_commit": newest["git_commit"]}
+    rows = [row for path in measured for row in read_rows(path)]
+    return Sweep(joined(store.history(), rows), store.snapshots(), provenance)

@@ -1,0 +1,54 @@
+"""Scaling: the exponent with which a time grows with a size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.uncertainty.estimates import weighted_median
+from analysis.uncertainty.intervals import Estimate, from_bootstrap
+from analysis.uncertainty.resampling import resample
+from pipeline.arrays import Floats
+from pipeline.store.history import RunInfo
+
+LEAST_SIZE = 20
+
+
+def scaling_exponent(
+    size_R: Floats,
+    time_R: Floats,
+    runs: Sequence[RunInfo],
+    *,
+    least_size: float = LEAST_SIZE,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """Slope of log time on log size, by least squares on the median of each size, with a 95% interval over seeds.
+
+    `time_R` is one time per run, above 0, in any unit; features nested in a run are first reduced by `of_runs`. NaN is
+    a time beyond what was recorded: it counts as later than all, and where that makes the median of a size infinite
+    there is no exponent, since leaving slow runs out would flatten it. Sizes below `least_size` are left out, for the
+    exponent is asymptotic. NaN with fewer than two sizes; no interval where the seeds leave nothing to resample.
+    Raises ValueError for times that are not above 0.
+    """
+    if np.any(time_R <= 0):
+        raise ValueError("times must be above 0")
+    use = size_R >= least_size
+    resamples = resample([run for run, is_used in zip(runs, use, strict=True) if is_used], bootstrap, seed)
+    weight_BR = resamples.with_estimate()
+    sizes = np.unique(size_R[use])
+    if len(sizes) < 2:
+        return Estimate(np.nan)
+    log_time_R = np.log(np.where(np.isnan(time_R), np.inf, time_R))[use]
+    median_BZ = np.stack(
+        [weighted_median(log_time_R[size_R[use] == z], weight_BR[:, size_R[use] == z]) for z in sizes], axis=1
+    )
+    x_Z = np.log(sizes) - np.log(sizes).mean()
+    return from_bootstrap(median_BZ @ x_Z / np.sum(x_Z**2))
+
+
+def of_runs(time_RK: Floats) -> Floats:
+    """(R,) the median over each run's K features, NaN (never reached) counting as later than all; NaN where it is."""
+    median_R = np.median(np.where(np.isnan(time_RK), np.inf, time_RK), axis=1)
+    return np.where(np.isfinite(median_R), median_R, np.nan)

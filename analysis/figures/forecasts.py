@@ -1,0 +1,171 @@
+"""Figures of the forecasts: quality against the window beside the baselines, and calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import numpy as np
+
+from analysis.figures.style import (
+    GREY,
+    PREDICTOR_COLOURS,
+    PREDICTOR_SHAPES,
+    Figure,
+    Rows,
+    caption,
+    data,
+    finish,
+    number,
+    window_text,
+    windows_text,
+)
+from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
+from analysis.forecasting.metrics import equal_mass_bins
+from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.summary.text import OF_FITTED
+from analysis.uncertainty.intervals import Estimate, wilson
+
+if TYPE_CHECKING:
+    from analysis.summary.analyse import Analysis
+
+
+def forecast_quality(analysis: Analysis) -> Figure:
+    """AUROC inside a setting, and Brier score, of every predictor against the window."""
+    name, title = "forecast_quality", "Forecasts of convergence, by window"
+    evaluation = analysis.evaluation
+    if evaluation is None:
+        return Figure(name, title, f"No forecasts: {analysis.problem}", None)
+    within = _score_rows(evaluation, "auroc_within")
+    brier = _score_rows(evaluation, "brier")
+    if not within and not brier:
+        return Figure(name, title, _nothing(evaluation), None)
+    panels = [
+        _panel(evaluation, within, "AUROC between seeds of one setting", [0, 1], 0.5),
+        _panel(evaluation, brier, "Brier score (lower is better)", None, None),
+    ]
+    undefined = ", ".join(window_text(w) for w in evaluation.windows if w.pairs_within == 0)
+    parts = [
+        f"Windows {windows_text(evaluation)} of the budget (step). Held-out seeds "
+        f"({evaluation.held_out}); n: runs scored, all at risk. Bars: 95% over resampled {evaluation.unit}. "
+        f"{OF_FITTED} AUROC: pairs in one setting and fold, settings weighted by pairs; "
+        f"no bar under {FEWEST_PAIRS} pairs.",
+        *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evaluation.shared),
+        f"AUROC n/a, no pairs: {undefined}." if undefined else "",
+        *(f"Window {window_text(w)} n/a: {w.problem}." for w in evaluation.windows if w.problem),
+    ]
+    chart = finish(alt.hconcat(*panels, spacing=40), title, caption(analysis, *parts))
+    return Figure(name, title, "AUROC inside a setting and Brier score of each predictor at each window.", chart)
+
+
+def calibration(analysis: Analysis) -> Figure:
+    """Share that converged against the forecast of the primary predictor, in bins of equal mass, window by window."""
+    name, title = "calibration", f"Calibration of the {PRIMARY} predictor"
+    evaluation = analysis.evaluation
+    if evaluation is None or PRIMARY not in evaluation.predictors:
+        return Figure(name, title, f"No forecasts by {PRIMARY}. {analysis.problem}".strip(), None)
+    rows = [row for window in evaluation.windows for row in _bin_rows(window)]
+    if not rows:
+        return Figure(name, title, _nothing(evaluation), None)
+    unit = alt.Scale(domain=[0, 1])
+    x = alt.X("forecast:Q", title="forecast probability", scale=unit, axis=alt.Axis(tickCount=5))
+    y = alt.Y("share:Q", title="share that converged", scale=unit, axis=alt.Axis(tickCount=5))
+    base = alt.Chart().transform_filter("datum.kind == 'bin'")
+    diagonal = (
+        alt.Chart().transform_filter("datum.kind == 'line'").mark_line(strokeDash=[4, 3], color=GREY).encode(x=x, y=y)
+    )
+    bars = base.mark_rule(color=PREDICTOR_COLOURS[0], opacity=0.6).encode(
+        x=x, y=alt.Y("low:Q", title="share that converged"), y2="high:Q"
+    )
+    points = base.mark_circle(color=PREDICTOR_COLOURS[0], opacity=1, size=50).encode(x=x, y=y, tooltip=["runs:Q"])
+    panel = alt.layer(diagonal, bars, points, data=data(rows)).properties(width=210, height=210)
+    labels = list(dict.fromkeys(row["window"] for row in rows))
+    header = alt.Header(labelExpr="split(datum.label, '|')")
+    chart = panel.facet(alt.Facet("window:N", sort=labels, title=None, header=header), columns=4)
+    parts = [
+        f"Windows {windows_text(evaluation)} of the budget (step), held-out seeds.",
+        "Bins of equal mass; bars: 95% Wilson intervals, as if runs were independent. A perfect forecaster is on the "
+        f"dashed line, with slope 1; slope with 95% over resampled {evaluation.unit}. {OF_FITTED}",
+        *(f"Window {window_text(w)} n/a: {w.problem}." for w in evaluation.windows if w.problem),
+    ]
+    text = "Share of runs that converged in each bin of the forecast probability, one panel per window."
+    return Figure(name, title, text, finish(chart, title, caption(analysis, *parts)))
+
+
+def _score_rows(evaluation: Evaluation, score: str) -> Rows:
+    rows: Rows = []
+    for window in evaluation.windows:
+        for predictor in evaluation.predictors:
+            estimate: Estimate = getattr(window.scores[predictor], score)
+            if np.isfinite(estimate.value):
+                shared = {"window": _window_label(window), "predictor": predictor, "value": number(estimate.value)}
+                rows.append(shared | {"low": number(estimate.low), "high": number(estimate.high)})
+    return rows
+
+
+def _panel(evaluation: Evaluation, rows: Rows, title: str, domain: list[float] | None, chance: float | None) -> Any:
+    names = sorted(evaluation.predictors, key=lambda name: name != PRIMARY)
+    colours = [PREDICTOR_COLOURS[i % len(PREDICTOR_COLOURS)] for i in range(len(names))]
+    shapes = [PREDICTOR_SHAPES[i % len(PREDICTOR_SHAPES)] for i in range(len(names))]
+    order = [_window_label(window) for window in evaluation.windows]
+    split = "split(datum.label, '|')"
+    axis = alt.Axis(labelExpr=split, labelAngle=0, labelLineHeight=14)
+    x = alt.X(
+        "window:N", sort=order, scale=alt.Scale(domain=order), title="window, share of the budget (step)", axis=axis
+    )
+    scale = alt.Scale(domain=domain) if domain is not None else alt.Scale(zero=True)
+    base = alt.Chart(data(rows)).encode(
+        x=x,
+        xOffset=alt.XOffset("predictor:N", sort=names, scale=alt.Scale(domain=names, paddingOuter=0.4)),
+        color=alt.Color("predictor:N", sort=names, scale=alt.Scale(domain=names, range=colours), title="predictor"),
+    )
+    bars = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=1.5)
+        .encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
+    )
+    points = base.mark_point(size=55, opacity=1, filled=True).encode(
+        shape=alt.Shape("predictor:N", sort=names, scale=alt.Scale(domain=names, range=shapes), title="predictor"),
+        y=alt.Y("value:Q", title=title, scale=scale),
+        tooltip=["predictor:N", "value:Q", "low:Q", "high:Q"],
+    )
+    layers = [bars, points]
+    if chance is not None:
+        rule = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], color=GREY).encode(y=alt.datum(chance))
+        layers.insert(0, rule)
+    return alt.layer(*layers).properties(width=max(150, 95 * len(order)), height=260)
+
+
+def _window_label(window: WindowEvaluation) -> str:
+    return f"{window_text(window)}|n={window.num_scored}"
+
+
+def _nothing(evaluation: Evaluation) -> str:
+    """Why no window was scored."""
+    problems = dict.fromkeys(f"Window {window_text(w)}: {w.problem}." for w in evaluation.windows if w.problem)
+    return " ".join(problems) or "No run was at risk at the end of any window."
+
+
+def _bin_rows(window: WindowEvaluation) -> Rows:
+    probability_N = window.probability_N[PRIMARY]
+    if not len(probability_N):
+        return []
+    scores = window.scores[PRIMARY]
+    label = f"{window_text(window)}, n={window.num_scored}|slope {scores.calibration_slope.text()}"
+    rows: Rows = [{"window": label, "kind": "line", "forecast": end, "share": end} for end in (0, 1)]
+    bin_N = equal_mass_bins(probability_N, bins=10)
+    for b in np.unique(bin_N):
+        converged_M = window.converged_N[bin_N == b]
+        share = wilson(int(converged_M.sum()), len(converged_M))
+        rows.append(
+            {
+                "window": label,
+                "kind": "bin",
+                "forecast": number(float(probability_N[bin_N == b].mean())),
+                "share": number(share.value),
+                "low": number(share.low),
+                "high": number(share.high),
+                "runs": len(converged_M),
+            }
+        )
+    return rows

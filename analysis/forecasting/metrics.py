@@ -1,0 +1,117 @@
+"""Scores of forecasts, each under many weightings of the runs at once, so that a bootstrap costs one call.
+
+Weights are (B, R): row 0 is usually all ones, the others say how often the bootstrap drew each run. A score is (B,),
+NaN where it is undefined (no pair, no run, one class).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.arrays import Bools, Floats, Ints
+
+DECIMALS = 9
+
+
+def auroc(probability_R: Floats, positive_R: Bools, group_R: Ints, weight_BR: Floats) -> Floats:
+    """Chance that a positive gets a higher forecast than a negative of the same group; ties count half.
+
+    Pairs across groups are never compared. Groups are averaged by their (weighted) number of pairs. Forecasts are
+    compared after rounding to 1e-9, lest rounding noise in equal forecasts passes for a ranking.
+    """
+    score_R = np.round(probability_R, DECIMALS)
+    won_B, pairs_B = np.zeros(len(weight_BR)), np.zeros(len(weight_BR))
+    for group in np.unique(group_R):
+        in_group_R = group_R == group
+        positive, negative = np.flatnonzero(in_group_R & positive_R), np.flatnonzero(in_group_R & ~positive_R)
+        if not len(positive) or not len(negative):
+            continue
+        difference_PN = score_R[positive][:, None] - score_R[negative]
+        wins_PN = 0.5 * (np.sign(difference_PN) + 1)
+        weight_BP, weight_BN = weight_BR[:, positive], weight_BR[:, negative]
+        won_B += ((weight_BP @ wins_PN) * weight_BN).sum(axis=1)
+        pairs_B += weight_BP.sum(axis=1) * weight_BN.sum(axis=1)
+    return _ratio(won_B, pairs_B)
+
+
+def num_pairs(positive_R: Bools, group_R: Ints) -> int:
+    """Number of pairs of a positive and a negative run of the same group."""
+    return sum(
+        int((positive_R & (group_R == group)).sum() * (~positive_R & (group_R == group)).sum())
+        for group in np.unique(group_R)
+    )
+
+
+def brier(probability_R: Floats, positive_R: Bools, weight_BR: Floats) -> Floats:
+    """Mean squared distance of forecast and truth, 0 (best) to 1."""
+    return _ratio(weight_BR @ (probability_R - positive_R) ** 2, weight_BR.sum(axis=1))
+
+
+def skill(brier_B: Floats, reference_B: Floats) -> Floats:
+    """Share of the reference's Brier score that is saved: 1 is perfect, 0 no better, negative worse."""
+    return 1 - _ratio(brier_B, reference_B)
+
+
+def calibration_error(probability_R: Floats, positive_R: Bools, weight_BR: Floats, bins: int = 10) -> Floats:
+    """Expected calibration error over `bins` bins of equal mass: mean over runs of |forecast - truth|, per bin means.
+
+    Bins are cut once, at the quantiles of all forecasts; equal forecasts share a bin. With fewer runs than bins each
+    run is a bin. Biased upwards in small samples (a perfect forecaster has about .05 at 400 runs), and resamples are
+    biased once more, so that percentile intervals reach too far up; read it with the calibration line.
+    """
+    bin_R = equal_mass_bins(probability_R, bins)
+    gap_B = np.zeros(len(weight_BR))
+    for b in np.unique(bin_R):
+        in_bin_R = bin_R == b
+        gap_B += np.abs(weight_BR[:, in_bin_R] @ (probability_R - positive_R)[in_bin_R])
+    return _ratio(gap_B, weight_BR.sum(axis=1))
+
+
+def equal_mass_bins(probability_R: Floats, bins: int) -> Ints:
+    """(R,) number of the bin of each forecast, by rank; equal forecasts get one bin, that of the first of them."""
+    rounded_R = np.round(probability_R, DECIMALS)
+    rank_R = np.searchsorted(np.sort(rounded_R), rounded_R)
+    return np.asarray(rank_R * min(bins, max(len(rank_R), 1)) // max(len(rank_R), 1), dtype=np.int64)
+
+
+def calibration_line(
+    probability_R: Floats, positive_R: Bools, group_R: Ints, weight_BR: Floats
+) -> tuple[Floats, Floats]:
+    """Slope and intercept of the logistic regression of the truth on logit(forecast); a perfect forecaster has 1 and 0.
+
+    Cox (1958). Forecasts are kept within [1e-4, 1 - 1e-4] first. NaN when the forecasts of no group differ (a constant
+    predictor has no slope), with one class, or when truth and forecast are separable, so that no finite slope is best.
+    """
+    undefined_B = np.full(len(weight_BR), np.nan)
+    if not any(np.ptp(np.round(probability_R[group_R == g], DECIMALS)) > 0 for g in np.unique(group_R)):
+        return undefined_B, undefined_B
+    bounded_R = np.clip(probability_R, 1e-4, 1 - 1e-4)
+    logit_R = np.log(bounded_R / (1 - bounded_R))
+    slope_B, intercept_B = np.zeros(len(weight_BR)), np.zeros(len(weight_BR))
+    for _ in range(25):
+        slope_B, intercept_B = _newton_step(logit_R, positive_R, weight_BR, slope_B, intercept_B)
+    positives_B = weight_BR @ positive_R.astype(np.float64)
+    has_both_B = (positives_B > 0) & (positives_B < weight_BR.sum(axis=1))
+    is_finite_B = has_both_B & (np.abs(slope_B) < 20) & (np.abs(intercept_B) < 50)
+    return np.where(is_finite_B, slope_B, np.nan), np.where(is_finite_B, intercept_B, np.nan)
+
+
+def _newton_step(
+    logit_R: Floats, positive_R: Bools, weight_BR: Floats, slope_B: Floats, intercept_B: Floats
+) -> tuple[Floats, Floats]:
+    linear_BR = np.clip(slope_B[:, None] * logit_R + intercept_B[:, None], -30, 30)
+    mean_BR = 1 / (1 + np.exp(-linear_BR))
+    residual_BR = weight_BR * (positive_R - mean_BR)
+    # The small ridge keeps the 2 x 2 system solvable where the data are separable; those fits run off and become NaN.
+    curvature_BR = weight_BR * np.maximum(mean_BR * (1 - mean_BR), 1e-9)
+    a_B, b_B = curvature_BR @ logit_R**2 + 1e-12, curvature_BR @ logit_R
+    c_B = curvature_BR.sum(axis=1) + 1e-12
+    gradient_slope_B, gradient_intercept_B = residual_BR @ logit_R, residual_BR.sum(axis=1)
+    determinant_B = np.maximum(a_B * c_B - b_B**2, 1e-18)
+    step_slope_B = (c_B * gradient_slope_B - b_B * gradient_intercept_B) / determinant_B
+    step_intercept_B = (a_B * gradient_intercept_B - b_B * gradient_slope_B) / determinant_B
+    return slope_B + np.clip(step_slope_B, -2, 2), intercept_B + np.clip(step_intercept_B, -4, 4)
+
+
+def _ratio(numerator_B: Floats, denominator_B: Floats) -> Floats:
+    return np.where(denominator_B > 0, numerator_B / np.where(denominator_B > 0, denominator_B, 1.0), np.nan)

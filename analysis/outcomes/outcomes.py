@@ -1,0 +1,94 @@
+"""Outcomes: which runs converged, diverged, stayed unconverged, or were censored, and when, decided from the history.
+
+A pure function of the history, so a sweep can be judged by several criteria without training again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.arrays import Bools, Floats, Ints, Texts
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import History, RunInfo
+
+CONVERGED, DIVERGED, UNCONVERGED, CENSORED = KINDS = ("converged", "diverged", "unconverged", "censored")
+
+
+DEFAULT_CRITERION = Criterion(at_most=0.02)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of each run, under one criterion.
+
+    `kind_R` is one of KINDS. The time of the outcome, in steps, lies in (lower_R, upper_R]:
+    converged: `upper` is the first evaluation of the first full streak, `lower` the evaluation before it (0 if none),
+    and of a fork at least the step at which it began;
+    diverged: both are the step of divergence; unconverged: both are the last step, which is the budget;
+    censored: both are the last step seen. Later than that, nothing is known about a censored run.
+    """
+
+    criterion: Criterion
+    kind_R: Texts
+    lower_R: Floats
+    upper_R: Floats
+
+    def is_kind_R(self, kind: str) -> Bools:
+        """True for the runs of that kind. Raises ValueError for a kind that does not exist."""
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of outcome {kind!r} (known: {', '.join(KINDS)})")
+        return np.asarray(self.kind_R == kind)
+
+    def count(self, kind: str) -> int:
+        """Number of runs of that kind."""
+        return int(self.is_kind_R(kind).sum())
+
+
+def decide(history: History, criterion: Criterion = DEFAULT_CRITERION) -> Outcomes:
+    """The outcome of every run. The first event decides: a run that converged and diverged later is converged.
+
+    The evaluations are the steps at which any run recorded the metric; a run that recorded none of them is censored
+    unless it diverged. A run that was stopped, still runs, ended at a smaller budget than the sweep has now, or was
+    ended before the budget by a laxer criterion that this one does not confirm, is censored: what it would have done
+    is unknown.
+    Raises ValueError when the history lacks the metric.
+    """
+    if criterion.metric not in history.values:
+        known = ", ".join(sorted(history.values)) or "none"
+        raise ValueError(f"history {history.name!r} has no metric {criterion.metric!r} (recorded: {known})")
+    values_RT = history.values[criterion.metric]
+    evaluated_T = ~np.all(np.isnan(values_RT), axis=0)
+    eval_steps_T, values_RT = history.steps_T[evaluated_T], values_RT[:, evaluated_T]
+    first_R = criterion.first_streak(values_RT)
+
+    kind_R = np.full(len(history.runs), CENSORED, dtype="<U11")
+    upper_R = np.array([end.step for end in history.ends], dtype=np.float64)
+    lower_R = upper_R.copy()
+    is_seen_R = ~np.all(np.isnan(values_RT), axis=1)
+    for r, (run, end) in enumerate(zip(history.runs, history.ends, strict=True)):
+        if first_R[r] >= 0:
+            kind_R[r] = CONVERGED
+            lower_R[r], upper_R[r] = _interval(eval_steps_T, int(first_R[r]), run.fork_step)
+        elif end.reason == "diverged":
+            kind_R[r] = DIVERGED
+        elif is_seen_R[r] and end.reason in ("budget", "converged") and end.step >= history.budget:
+            kind_R[r] = UNCONVERGED
+    return Outcomes(criterion, kind_R, lower_R, upper_R)
+
+
+def at_risk(outcomes: Outcomes, step: float) -> Bools:
+    """(R,) True for the runs that had neither converged nor diverged by `step` and were observed past it."""
+    return np.asarray(outcomes.upper_R > step)
+
+
+def has_started(runs: tuple[RunInfo, ...], step: float) -> Bools:
+    """(R,) True for the runs that had steps of their own before `step`: all but the forks made at it or later."""
+    return np.array([run.fork_step is None or run.fork_step < step for run in runs], dtype=bool)
+
+
+def _interval(eval_steps_T: Ints, index: int, fork_step: int | None) -> tuple[float, float]:
+    upper = float(eval_steps_T[index])
+    lower = float(eval_steps_T[index - 1]) if index > 0 else 0.0
+    return min(upper, max(lower, float(fork_step or 0))), upper

@@ -1,0 +1,53 @@
+"""Parts of a history: some of its runs, a smaller budget, evaluations farther apart. Each is a history again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.arrays import Bools, Ints
+from pipeline.store.history import LABEL_PREFIX, History, RunEnd
+
+
+def some_runs(history: History, keep_R: Bools) -> History:
+    """The runs where `keep_R` is True, in the same order, with all their steps."""
+    return chosen_runs(history, np.flatnonzero(keep_R))
+
+
+def chosen_runs(history: History, rows: Sequence[int] | Ints) -> History:
+    """The runs at these places, in this order, with all their steps."""
+    chosen = np.asarray(rows, dtype=np.int64)
+    return replace(
+        history,
+        runs=tuple(history.runs[r] for r in chosen),
+        ends=tuple(history.ends[r] for r in chosen),
+        values={metric: values_RT[chosen] for metric, values_RT in history.values.items()},
+    )
+
+
+def within(history: History, budget: int) -> History:
+    """The same runs as if they had had this smaller budget: nothing after it, and who went on beyond it ends there.
+
+    To be judged there, runs must be evaluated at `budget` or have ended before. Raises ValueError for a larger budget.
+    """
+    if budget > history.budget:
+        raise ValueError(f"history {history.name!r} has a budget of {history.budget} steps, asked for {budget}")
+    keep_T = history.steps_T <= budget
+    ends = tuple(RunEnd("budget", budget) if end.step > budget else end for end in history.ends)
+    values = {metric: values_RT[:, keep_T] for metric, values_RT in history.values.items()}
+    return replace(history, budget=budget, ends=ends, steps_T=history.steps_T[keep_T], values=values)
+
+
+def evaluated_every(history: History, interval: int) -> History:
+    """The same runs as if their labels had been looked at every `interval` steps alone.
+
+    A criterion of several successive evaluations then means the same in sweeps that are looked at more often.
+    """
+    is_seen_T = history.steps_T % interval == 0
+    values = {
+        metric: np.where(is_seen_T, values_RT, np.nan) if metric.startswith(LABEL_PREFIX) else values_RT
+        for metric, values_RT in history.values.items()
+    }
+    return replace(history, values=values)

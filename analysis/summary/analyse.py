@@ -1,0 +1,123 @@
+"""The analysis of a sweep: outcomes, incidence per setting, and forecasts, from its history alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from analysis.forecasting.evaluation import WINDOWS, Evaluation, WindowEvaluation, evaluate
+from analysis.forecasting.folds import held_out_seeds
+from analysis.outcomes.incidence import Incidence, incidence
+from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide
+from analysis.outcomes.settings import members
+from analysis.predictors.base import Predictor
+from analysis.summary.settings import SettingSummary, summarise_settings
+from analysis.summary.text import OF_FITTED, summary_text
+from analysis.uncertainty.intervals import finite
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import History
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that the summary, the figures and the report show.
+
+    `incidence` is by setting_id. `evaluation` is None where forecasts cannot be scored, and `problem` then says why.
+    `provenance` says where the history came from; `git_commit` and `sweep_id` are printed on every figure.
+    """
+
+    history: History
+    outcomes: Outcomes
+    settings: tuple[SettingSummary, ...]
+    incidence: Mapping[str, Incidence]
+    evaluation: Evaluation | None
+    problem: str
+    provenance: Mapping[str, Any]
+
+    def summary(self) -> str:
+        """The analysis as text, at most 100 columns wide."""
+        return summary_text(self.history, self.outcomes, self.settings, self.evaluation, self.problem, self.provenance)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, text and finite numbers; None where a figure is undefined."""
+        outcomes = self.outcomes
+        document = {
+            "sweep": self.history.name,
+            "provenance": dict(self.provenance),
+            "criterion": str(outcomes.criterion),
+            "budget": self.history.budget,
+            "num_runs": len(self.history.runs),
+            "settings": [setting.to_json() for setting in self.settings],
+            "runs": [
+                {"run_id": run.run_id, "outcome": str(kind), "after": lower, "by": upper}
+                for run, kind, lower, upper in zip(
+                    self.history.runs, outcomes.kind_R, outcomes.lower_R, outcomes.upper_R, strict=True
+                )
+            ],
+            "forecasts": None if self.evaluation is None else _evaluation_json(self.evaluation),
+            "forecast_problem": self.problem or None,
+        }
+        plain = finite(document)
+        assert isinstance(plain, dict)
+        return plain
+
+
+def analyse(
+    history: History,
+    criterion: Criterion = DEFAULT_CRITERION,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    windows: Sequence[float] = WINDOWS,
+    predictors: Mapping[str, Predictor] | None = None,
+    seed: int = 0,
+    folds: int = 5,
+    bootstrap: int = 1000,
+) -> Analysis:
+    """Judge, count and forecast. Deterministic in `seed`.
+
+    A sweep whose seeds leave nothing to train on (one run, one init seed) gets no evaluation, and `problem` says so.
+    Raises ValueError when the history lacks the criterion's metric, has no run, or a window is not in (0, 1].
+    """
+    if not history.runs:
+        raise ValueError(f"history {history.name!r} holds no run: nothing to analyse")
+    outcomes = decide(history, criterion)
+    by_setting = {
+        setting: incidence(outcomes, history.runs, member_R, bootstrap=bootstrap, seed=seed)
+        for setting, member_R in members(history).items()
+    }
+    settings = summarise_settings(history, outcomes, by_setting, bootstrap, seed)
+    evaluation, problem = None, ""
+    try:
+        held_out_seeds(history.runs, folds, seed)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        evaluation = evaluate(history, outcomes, windows, predictors, seed=seed, folds=folds, bootstrap=bootstrap)
+    return Analysis(history, outcomes, settings, by_setting, evaluation, problem, dict(provenance or {}))
+
+
+def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "held_out": evaluation.held_out,
+        "shared": list(evaluation.shared),
+        "resampled": evaluation.unit,
+        "intervals": OF_FITTED,
+        "brier_reference": evaluation.reference,
+        "bootstrap": evaluation.bootstrap,
+        "windows": [_window_json(window) for window in evaluation.windows],
+    }
+
+
+def _window_json(window: WindowEvaluation) -> dict[str, Any]:
+    counts = (
+        "fraction last_step num_at_risk num_censored num_not_started problem num_scored num_converged num_diverged "
+        "base_rate num_settings "
+        "num_mixed_settings pairs_pooled pairs_within num_unscored_folds"
+    )
+    return {name: getattr(window, name) for name in counts.split()} | {
+        "scores": {
+            predictor: {field.name: getattr(scores, field.name).to_json() for field in fields(scores)}
+            for predictor, scores in window.scores.items()
+        }
+    }

@@ -1,0 +1,143 @@
+"""The analysis as text for a terminal, at most 100 columns wide."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
+from analysis.forecasting.score_table import LOSS_BASELINE
+from analysis.outcomes.outcomes import KINDS, Outcomes
+from analysis.summary.settings import SettingSummary, describe_intervals
+from analysis.uncertainty.intervals import short
+from pipeline.store.history import History
+
+WIDTH = 100
+LABEL_WIDTH = 30
+OF_FITTED = "Intervals are of these fitted forecasts; variation from training them is not included."
+
+
+def summary_text(
+    history: History,
+    outcomes: Outcomes,
+    settings: tuple[SettingSummary, ...],
+    evaluation: Evaluation | None,
+    problem: str,
+    provenance: Mapping[str, Any],
+) -> str:
+    """Sweep, one line per setting, and one table per window; every undefined figure reads `n/a`."""
+    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in KINDS)
+    lines = [
+        *_wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
+        *_wrap(f"converged means {outcomes.criterion}; budget {history.budget} steps"),
+        *(_wrap(describe_forks(history)) if describe_forks(history) else []),
+        *_wrap(describe_provenance(provenance)),
+        "",
+        *_setting_lines(settings),
+        "",
+    ]
+    lines += _wrap(f"No forecasts: {problem}") if evaluation is None else _forecast_lines(evaluation)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def describe_provenance(provenance: Mapping[str, Any]) -> str:
+    """`sweep_id abc, commit 0123...-dirty`, as far as known, the commit whole."""
+    sweep_id = [f"sweep_id {provenance['sweep_id']}"] if provenance.get("sweep_id") else []
+    return ", ".join([*sweep_id, f"commit {provenance.get('git_commit') or 'unknown'}"])
+
+
+def describe_forks(history: History) -> str:
+    """How many runs are forks, and made at which steps; empty without forks."""
+    steps = [run.fork_step for run in history.runs if run.fork_step is not None]
+    if not steps:
+        return ""
+    return f"{len(steps)} run(s) are forks, made at step(s) {', '.join(map(str, sorted(set(steps))))}"
+
+
+def describe_evaluation(evaluation: Evaluation) -> list[str]:
+    """Sentences on how the forecasts were made and scored, for the summary and the report alike."""
+    return [
+        f"Predictors see the window alone and are fitted on other seeds: {evaluation.held_out}.",
+        *(f"Note: {sentence}." for sentence in evaluation.shared),
+        f"In brackets: 95% over {evaluation.bootstrap} resamples of {evaluation.unit}.",
+        OF_FITTED,
+        "AUROC counts pairs inside a fold; 'in setting' also inside a setting, weighted by number of pairs.",
+        f"Skill: share of the Brier score of {evaluation.reference} that is saved.",
+        "Slope: of the calibration line, 1 is perfect.",
+    ]
+
+
+def describe_window(window: WindowEvaluation) -> str:
+    """What the figures of a window rest on: runs at risk, outcomes, settings, pairs; or why there are none."""
+    head = f"window {window.fraction:.3g} (to step {window.last_step}): {window.num_at_risk} at risk"
+    if window.num_not_started:
+        head += f" ({window.num_not_started} not yet started: forks made later)"
+    if window.problem:
+        return f"{head}. n/a: {window.problem}"
+    unscored = f", {window.num_unscored_folds} fold(s) without training runs" if window.num_unscored_folds else ""
+    return (
+        f"{head}, {window.num_scored} scored, {window.num_converged} converge (base rate {short(window.base_rate)}), "
+        f"{window.num_diverged} diverge; {window.num_settings} settings, {window.num_mixed_settings} mixed; "
+        f"{window.pairs_within} pairs in settings, {window.pairs_pooled} in all{unscored}"
+    )
+
+
+def score_text(evaluation: Evaluation, window: WindowEvaluation, predictor: str, score: str) -> str:
+    """One figure with its interval; a dash where a baseline would be held against itself."""
+    if (score, predictor) in (("auroc_gain", LOSS_BASELINE), ("brier_skill", evaluation.reference)):
+        return "-"
+    estimate = getattr(window.scores[predictor], score)
+    return short(estimate.value) if score == "calibration_error" else str(estimate.text())
+
+
+def _setting_lines(settings: tuple[SettingSummary, ...]) -> list[str]:
+    header = (
+        f"{'setting':<{LABEL_WIDTH}} {'runs':>5}  {'converged':<28}{'diverged':>8} {'censored':>8} {'half by step':>13}"
+    )
+    rows = [line for setting in settings for line in _setting_rows(setting)]
+    return [header, *rows, *_wrap(" ".join(describe_intervals(settings)))]
+
+
+def _setting_rows(setting: SettingSummary) -> list[str]:
+    """One line, and further ones where the label is too long for its column: settings must stay tellable apart."""
+    first, *rest = textwrap.wrap(setting.label, LABEL_WIDTH, subsequent_indent="  ") or [""]
+    figures = f"{setting.num_runs:>5}  {setting.share_text():<28}{setting.num_diverged:>8} {setting.num_censored:>8}"
+    return [f"{first:<{LABEL_WIDTH}} {figures} {short(setting.half_by, 0):>13}", *rest]
+
+
+def _forecast_lines(evaluation: Evaluation) -> list[str]:
+    lines = _wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)))
+    for window in evaluation.windows:
+        lines += ["", *_wrap(describe_window(window)), _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")]
+        lines += [_predictor_line(evaluation, window, name) for name in evaluation.predictors]
+        if {PRIMARY, LOSS_BASELINE} <= set(evaluation.predictors):
+            lines.append(f"  AUROC in setting, {PRIMARY} less {LOSS_BASELINE}: {_gain_text(window)}")
+    return lines
+
+
+def _gain_text(window: WindowEvaluation) -> str:
+    gain = window.scores[PRIMARY].auroc_gain
+    return ("+" if np.isfinite(gain.value) and gain.value >= 0 else "") + gain.text()
+
+
+def _predictor_line(evaluation: Evaluation, window: WindowEvaluation, name: str) -> str:
+    scores = window.scores[name]
+    return _row(
+        name,
+        scores.auroc_within.text(),
+        short(scores.auroc_pooled.value),
+        short(scores.brier.value),
+        score_text(evaluation, window, name, "brier_skill"),
+        scores.calibration_slope.text(),
+    )
+
+
+def _row(name: str, within: str, pooled: str, brier: str, skill: str, slope: str) -> str:
+    return f"  {name:<21.21}{within:<17}{pooled:<6}{brier:<6}{skill:<23}{slope}"
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=True) or [""]

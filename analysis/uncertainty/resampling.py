@@ -1,0 +1,70 @@
+"""Resampling: how often each run is drawn in each resample of a sweep, for every interval that is not a Wilson one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.uncertainty.dependence import Links
+from pipeline.arrays import Floats, Ints
+from pipeline.store.history import RunInfo
+
+FEWEST_COMPONENTS = 5
+LARGEST_COMPONENT = 0.6
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """`weight_BR` says how often resample b draws run r. `unit` names in the plural what was resampled.
+
+    There are `num_units` of them; of a crossed design, that is the smaller number of seeds that were resampled. No
+    resamples (B = 0) where there is nothing to draw from.
+    """
+
+    weight_BR: Floats
+    unit: str
+    num_units: int
+    are_independent: bool
+
+    def with_estimate(self) -> Floats:
+        """(1 + B, R): a row of ones, which gives the estimate itself, and then the resamples."""
+        return np.concatenate([np.ones((1, self.weight_BR.shape[1])), self.weight_BR])
+
+
+def resample(runs: Sequence[RunInfo], bootstrap: int, seed: int) -> Resamples:
+    """`bootstrap` resamples of the runs, by the largest unit that their seeds leave independent.
+
+    Runs without a seed or parent in common are drawn one by one. Else whole components are drawn (cluster bootstrap),
+    if there are at least FEWEST_COMPONENTS and none holds more than LARGEST_COMPONENT of the runs. Else init seeds and
+    data seeds are drawn apart and a run's weight is the product of both: the pigeonhole bootstrap of Owen (2007, The
+    pigeonhole bootstrap, section 3), which overstates the variance of crossed designs rather than understating it. With
+    a single seed of one kind only the other kind is drawn; with a single one of both, nothing.
+    """
+    links, rng = Links.of(runs), np.random.default_rng(seed)
+    if links.are_independent:
+        return Resamples(_drawn(np.arange(len(runs)), bootstrap, rng), "runs", len(runs), True)
+    if links.num_components >= FEWEST_COMPONENTS and links.largest_share <= LARGEST_COMPONENT:
+        weight_BR = _drawn(links.component_R, bootstrap, rng)
+        return Resamples(weight_BR, "groups of runs that share a seed", links.num_components, False)
+    return _pigeonhole(links, bootstrap, rng)
+
+
+def _pigeonhole(links: Links, bootstrap: int, rng: np.random.Generator) -> Resamples:
+    kinds = {"init seeds": links.init_R, "data seeds": links.data_R}
+    drawn = {name: index_R for name, index_R in kinds.items() if index_R.max() >= 1}
+    weight_BR = np.ones((bootstrap if drawn else 0, len(links.init_R)))
+    for index_R in drawn.values():
+        weight_BR = weight_BR * _drawn(index_R, bootstrap, rng)
+    unit = " times ".join(drawn) or "nothing"
+    return Resamples(weight_BR, unit, min((int(i.max()) + 1 for i in drawn.values()), default=0), False)
+
+
+def _drawn(unit_R: Ints, bootstrap: int, rng: np.random.Generator) -> Floats:
+    """(B, R) times that each run's unit is drawn, when as many units as there are are drawn with replacement."""
+    num_units = int(unit_R.max(initial=-1)) + 1
+    if num_units == 0:
+        return np.ones((0, 0))
+    draws_BU = rng.multinomial(num_units, np.full(num_units, 1 / num_units), bootstrap)
+    return np.asarray(draws_BU[:, unit_R], dtype=np.float64)

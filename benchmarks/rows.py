@@ -1,0 +1,67 @@
+"""What a benchmark finds: rows of a table, each a figure beside its target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks.measure import Pairs
+
+
+@dataclass(frozen=True)
+class Row:
+    """`value` is judged against `target`: at least it, or at most where `is_limit`. NaN means not measured.
+
+    `low` and `high` are a 95% interval of `value` over repetitions, where there are any. `details` are figures that
+    stand behind it, `note` says what they leave open.
+    """
+
+    name: str
+    what: str
+    target: float
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+    is_limit: bool = False
+    unit: str = "x"
+    note: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.target if self.is_limit else self.value >= self.target
+
+    def document(self) -> dict[str, Any]:
+        return {**asdict(self), "holds": self.holds}
+
+
+def paired(name: str, what: str, target: float, pairs: Pairs, **details: Any) -> Row:
+    """How many times as fast the first side of `pairs` is."""
+    low, high = pairs.interval()
+    first, second = pairs.medians
+    figures = {"ours_run_steps_per_s": first, "theirs_run_steps_per_s": second, "num_pairs": len(pairs.first_N)}
+    return Row(name, what, target, pairs.ratio, low, high, details={**figures, **details})
+
+
+def table(documents: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = ["| | measured | target | found | |", "|---|---|---|---|---|"]
+    for row in documents:
+        unit = row["unit"]
+        is_measured = row["value"] == row["value"]
+        shown = _number(row["value"], unit) if is_measured else "not measured"
+        if row["low"] == row["low"]:
+            shown += f" ({_number(row['low'], unit)} to {_number(row['high'], unit)})"
+        sign = "at most " if row["is_limit"] else "at least "
+        verdict = "open" if not is_measured else "holds" if row["holds"] else "missed"
+        note = f"; {row['note']}" if row["note"] else ""
+        target = sign + _number(row["target"], unit)
+        lines.append(f"| {row['name']} | {row['what']} | {target} | {shown}{note} | {verdict} |")
+    return lines
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "%":
+        return f"{100 * value:.1f}%"
+    return f"{value:.3g}{unit}"

@@ -1,0 +1,68 @@
+"""Seedbed as a side of a comparison: the block that a worker trains, with the width and mode that it would be given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from benchmarks.workloads import Workload, configs_of, spec_of
+from pipeline.engine.block import Block
+from pipeline.planning.packs import Machine, make_plan
+
+# Those of seedbed's own workers.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+}
+_WARM_UP_STEPS = 20
+
+
+@dataclass(frozen=True)
+class SeedbedSide:
+    """`width` runs at a time on `device`. `mode` is that of the numerics: "eager", or the name of a toolchain."""
+
+    workload: Workload
+    width: int
+    mode: str = "eager"
+    device: str = "cpu"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return ENVIRONMENT
+
+    def start(self) -> SeedbedRuns:
+        torch.set_num_threads(1)
+        return SeedbedRuns(self)
+
+    def planned(self, num_runs: int = 1024) -> SeedbedSide:
+        """With the numerics that planning gives a sweep of `num_runs` runs on this machine."""
+        workers = len(os.sched_getaffinity(0)) if self.device == "cpu" else torch.cuda.device_count()
+        machine = Machine(self.device, workers, torch.__version__.partition("+")[0])
+        plan = make_plan(spec_of(self.workload, num_runs), machine)
+        numerics = plan.packs[0].numerics
+        return replace(self, width=numerics.width, mode=numerics.mode)
+
+
+class SeedbedRuns:
+    """A block whose slots hold the runs of different seeds."""
+
+    steps_per_call = 1
+
+    def __init__(self, side: SeedbedSide) -> None:
+        self.width = side.width
+        configs = configs_of(side.workload, side.width)
+        self.block = Block(configs[0], side.width, torch.device(side.device), side.mode)
+        for slot, config in enumerate(configs):
+            self.block.place(slot, config, self.block.start(config))
+
+    def warm_up(self) -> None:
+        self.run(_WARM_UP_STEPS)
+
+    def run(self, num_steps: int) -> None:
+        self.block.train(num_steps)
+        if self.block.device.type == "cuda":
+            torch.cuda.synchronize()

@@ -1,0 +1,105 @@
+"""A block: `width` slots of equal static hyperparameters, trained together on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.engine.compiled_engine import NativeEngine
+from pipeline.engine.program import program_for
+from pipeline.engine.slots import Slots
+from pipeline.engine.torch_engine import EagerEngine
+from pipeline.numerics.streams import stream_key
+from pipeline.optimisers.update import norm
+from pipeline.spec.run_config import RunConfig
+
+
+class Engine(Protocol):
+    """The arithmetic of a block. `keys` are those of held-out streams; results are (n, ...) for n `slots`, float64 or
+    the block's dtype, on the block's device.
+    """
+
+    def train(self, num_steps: int, slots: Sequence[int]) -> None: ...
+
+    def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]: ...
+
+    def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]: ...
+
+    def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]: ...
+
+
+class Block(Slots):
+    """Slots that are trained and looked at.
+
+    `mode` is that of the numerics: "eager", or the name of a toolchain, whose compiled program does the arithmetic.
+    """
+
+    def __init__(self, template: RunConfig, width: int, device: torch.device, mode: str = "eager") -> None:
+        super().__init__(template, width, device)
+        self._held_out: dict[str, dict[str, Tensor]] = {}
+        self.engine: Engine = EagerEngine(self) if mode == "eager" else self._native()
+
+    def _native(self) -> NativeEngine:
+        program = program_for(self.template)
+        assert program is not None, "a compiled program was planned for, and there is none"
+        return NativeEngine(self, program)
+
+    def train(self, num_steps: int, slots: Sequence[int] | None = None) -> None:
+        """`num_steps` optimiser steps of at least these slots (None: of all); other slots may move too."""
+        self.engine.train(num_steps, self._slots(slots))
+
+    def held_out_keys(self, purpose: str) -> dict[str, Tensor]:
+        """Stream keys that depend on the task alone, for `purpose` "label" or "probe": the same for every run."""
+        if purpose not in self._held_out:
+            pairs = {name: stream_key(f"{purpose}/{name}", 0) for name in self.task.streams}
+            self._held_out[purpose] = {
+                name: torch.tensor([pair] * self.width, device=self.device) for name, pair in pairs.items()
+            }
+        return self._held_out[purpose]
+
+    def evaluate(self, num_items: int, slots: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """label_loss, label_accuracy, label_excess (and label_reference_loss), (n,) each, on items fresh at each step.
+
+        Excess is (loss - reference) / (chance - floor), the reference being the task's explicit best predictor on the
+        same items, or its floor.
+        """
+        found = self.engine.evaluate(self.held_out_keys("label"), num_items, self._slots(slots))
+        metrics = {f"label_{name}": value for name, value in found.items()}
+        floor, chance = self.task.floor_loss(), self.task.chance_loss()
+        reference: Tensor | float = metrics.get("label_reference_loss", floor)
+        metrics["label_excess"] = (metrics["label_loss"] - reference) / (chance - floor)
+        return metrics
+
+    def probe(self, num_items: int, slots: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """Metric name -> (n,), on `num_items` items that depend on the task alone and are the same at every step."""
+        rows = self._slots(slots)
+        with torch.no_grad():
+            chosen = torch.tensor(rows, device=self.device)
+            weights_SP = self.weights_SP.index_select(0, chosen)
+            last = torch.stack(list(self.last.values())).index_select(1, chosen)
+            found = dict(zip(self.last, last, strict=True))
+            found["weight_norm"] = norm(weights_SP)
+            found["init_distance"] = norm(weights_SP - self.initial_SP.index_select(0, chosen))
+        return found | self.engine.probe(self.held_out_keys("probe"), num_items, rows)
+
+    def attention_maps(self, num_items: int, slots: Sequence[int] | None = None) -> list[Tensor]:
+        """Per layer (n, num_items, H, L, L), on the first items that probes see."""
+        return self.engine.attention_maps(self.held_out_keys("probe"), num_items, self._slots(slots))
+
+    def _slots(self, slots: Sequence[int] | None) -> list[int]:
+        return list(range(self.width)) if slots is None else [int(slot) for slot in slots]
+
+
+def to_host(*looks: Mapping[str, Tensor]) -> list[dict[str, NDArray[np.float64]]]:
+    """Each look's metrics as float64 arrays (n,), n its own; all of them in one transfer from the device."""
+    values = [value.detach().double() for look in looks for value in look.values()]
+    if not values:
+        return [{} for _ in looks]
+    numbers = torch.cat(values).cpu().numpy()
+    parts = iter(np.split(numbers, np.cumsum([len(value) for value in values])[:-1]))
+    return [{name: next(parts) for name in look} for look in looks]

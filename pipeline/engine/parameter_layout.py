@@ -1,0 +1,125 @@
+"""Where each parameter of a run stands in one flat row of numbers, every one on a 64-byte boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pipeline.models.base import ParameterSpec
+from pipeline.numerics.alignment import RowPlan, plan_row
+from pipeline.numerics.streams import Draws, box_muller, stream_key
+
+_TRUNCATION = 2.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Maps named parameters to columns of an (S, P) array; P is `row_width`, padding included and always zero."""
+
+    specs: tuple[ParameterSpec, ...]
+    dtype: torch.dtype
+
+    @cached_property
+    def _row(self) -> RowPlan:
+        return plan_row([spec.rows * spec.columns for spec in self.specs], self.dtype.itemsize)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        return self._row.offsets
+
+    @property
+    def row_width(self) -> int:
+        return self._row.width
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(spec.rows * spec.columns for spec in self.specs)
+
+    def views(self, flat_SP: Tensor) -> dict[str, Tensor]:
+        """Parameter name -> (S, rows, columns), sharing memory with `flat_SP`."""
+        return {
+            spec.name: flat_SP[:, start : start + spec.rows * spec.columns].view(-1, spec.rows, spec.columns)
+            for spec, start in zip(self.specs, self.offsets, strict=False)
+        }
+
+    def compact(self, row_P: Tensor) -> Tensor:
+        """One row without its padding, parameters in the order of `specs`: what is stored and hashed."""
+        spans = zip(self.specs, self.offsets, strict=False)
+        return torch.cat([row_P[start : start + spec.rows * spec.columns] for spec, start in spans])
+
+    def expand(self, compact: Tensor) -> Tensor:
+        """The inverse of `compact`: (P,), padding zero."""
+        row_P = compact.new_zeros(self.row_width)
+        used = 0
+        for spec, start in zip(self.specs, self.offsets, strict=False):
+            size = spec.rows * spec.columns
+            row_P[start : start + size] = compact[used : used + size]
+            used += size
+        return row_P
+
+    def initial_weights(self, seed_of: dict[str, int], scale: float) -> Tensor:
+        """One run's weights at step 0, (P,): `scale` times the init law. `seed_of` maps init/<name> to a seed."""
+        seeds = [seed_of[f"init/{spec.name}"] for spec in self.specs]
+        found = _normals(self.specs, seeds)
+        pieces = [
+            (found[spec.name] if spec.name in found else _initial(spec, seed)).to(self.dtype)
+            * spec.std
+            * (scale if spec.is_trained else 1.0)
+            for spec, seed in zip(self.specs, seeds, strict=True)
+        ]
+        return self.expand(torch.cat([piece.flatten() for piece in pieces]))
+
+
+def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
+    return tuple(f"init/{spec.name}" for spec in specs)
+
+
+# All draws are made on the CPU, so that all devices start from the same bits.
+
+
+def _draws(spec: ParameterSpec, seed: int) -> Draws:
+    keys = torch.tensor([stream_key(f"init/{spec.name}", seed)])
+    return Draws(keys, torch.zeros(1, dtype=torch.int64), spec.rows)
+
+
+def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[int]) -> dict[str, Tensor]:
+    """The standard draws of all parameters under the normal law: name -> (rows, columns), float64.
+
+    As `Draws.normal` has them, but transformed together: models have many small parameters.
+    """
+    wanted = [(spec, seed) for spec, seed in zip(specs, seeds, strict=True) if spec.law == "normal"]
+    if not wanted:
+        return {}
+    units = [_draws(spec, seed).uniform(spec.columns + spec.columns % 2, 0, torch.float64)[0] for spec, seed in wanted]
+    parts = torch.split(box_muller(torch.cat([unit.flatten() for unit in units])), [unit.numel() for unit in units])
+    return {
+        spec.name: part.view(unit.shape)[:, : spec.columns]
+        for (spec, _), part, unit in zip(wanted, parts, units, strict=True)
+    }
+
+
+def _initial(spec: ParameterSpec, seed: int) -> Tensor:
+    """(rows, columns) of any other law, before `std`."""
+    if not isinstance(spec.law, str):
+        return spec.law(seed)
+    if spec.law == "orthonormal":
+        return _orthonormal_rows(_draws(spec, seed).normal(spec.columns, 0, torch.float64)[0])
+    return _truncated_normal(_draws(spec, seed).uniform(spec.columns, 0, torch.float64)[0])
+
+
+def _orthonormal_rows(normal: Tensor) -> Tensor:
+    """Rows by Gram and Schmidt, which makes them uniform, and those of fewer rows the first of more."""
+    basis, triangle = torch.linalg.qr(normal.T)
+    rows: Tensor = (basis * triangle.diagonal().sign()).T
+    return rows
+
+
+def _truncated_normal(unit: Tensor) -> Tensor:
+    """Standard normal within +-2, by inversion of its distribution function."""
+    low, high = torch.special.ndtr(torch.tensor([-_TRUNCATION, _TRUNCATION], dtype=torch.float64))
+    normal: Tensor = torch.special.ndtri(low + unit * (high - low))
+    return normal

@@ -1,0 +1,135 @@
+"""Slots: the arrays of runs that share a block, how a run comes into a slot and out of it, and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.arrays import Array
+from pipeline.engine.parameter_layout import Layout, stream_names
+from pipeline.numerics.streams import Draws, stream_key
+from pipeline.optimisers.update import OPTIMISERS
+from pipeline.spec.run_config import RunConfig
+from pipeline.tasks.base import Batch
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything that training one run from `step` on depends on, besides its config: host arrays by name.
+
+    `weights`, `initial_weights` and the optimiser's moments are flat, without padding, in the order of the model's
+    parameter specs; its scalars have shape (), and so have the last step's `train_loss`, `grad_norm`, `update_norm`.
+    """
+
+    step: int
+    arrays: Mapping[str, Array]
+
+
+class Slots:
+    """Slots 0..width-1, each holding a run at its own step, with its own streams and vector hyperparameters.
+
+    All arrays are (S, ...), slot axis first. At first every slot holds `template`.
+    """
+
+    LAST = ("train_loss", "grad_norm", "update_norm")
+
+    def __init__(self, template: RunConfig, width: int, device: torch.device) -> None:
+        self.template, self.width, self.device = template, width, device
+        self.task, self.model = template.task, template.model.bound(template.task.interface())
+        self.dtype: torch.dtype = getattr(torch, template.dtype)
+        self.layout = Layout(self.model.parameter_specs(self.task.interface()), self.dtype)
+        self.optimiser = OPTIMISERS[template.optimiser.name]
+        self.steps_S = torch.zeros(width, dtype=torch.int64, device=device)
+        self.weights_SP = self._rows()
+        self.initial_SP = self._rows()
+        self.grad_SP = self._rows()
+        self.state = {name: self._rows() for name in self.optimiser.moments}
+        self.state |= {name: self._numbers(self.optimiser.start(name)) for name in self.optimiser.scalars}
+        self.last = {name: self._numbers(float("nan")) for name in self.LAST}
+        self.keys = {name: self.steps_S.new_zeros(width, 2) for name in self.task.streams}
+        self.columns = {name: self._numbers(0.0).unsqueeze(1) for name in _optimiser_vectors(template)}
+        self.task_vectors = {name: self._numbers(0.0) for name in template.task.vector_fields()}
+        self.parameters = self.layout.views(self.weights_SP)
+        first = self.start(template)
+        for slot in range(width):
+            self.place(slot, template, first)
+
+    def _rows(self) -> Tensor:
+        return torch.zeros(self.width, self.layout.row_width, dtype=self.dtype, device=self.device)
+
+    def _numbers(self, value: float) -> Tensor:
+        return torch.full((self.width,), value, dtype=self.dtype, device=self.device)
+
+    def start(self, config: RunConfig) -> RunState:
+        """The state of a run at step 0: a pure function of its config."""
+        seeds = {stream: config.stream_seed(stream) for stream in stream_names(self.layout.specs)}
+        weights = self.layout.compact(self.layout.initial_weights(seeds, config.model.init_scale)).numpy()
+        zeros = np.zeros_like(weights)
+        arrays: dict[str, Array] = {"weights": weights, "initial_weights": weights}
+        arrays |= dict.fromkeys(self.optimiser.moments, zeros)
+        arrays |= {name: np.array(self.optimiser.start(name), weights.dtype) for name in self.optimiser.scalars}
+        arrays |= {name: np.array(np.nan, weights.dtype) for name in self.LAST}
+        return RunState(0, arrays)
+
+    def place(self, slot: int, config: RunConfig, state: RunState) -> None:
+        """Put a run into a slot, at the state's step."""
+        with torch.no_grad():
+            for name, target in self._state_tensors().items():
+                source = torch.from_numpy(np.array(state.arrays[name]))
+                target[slot] = (self.layout.expand(source) if source.dim() else source).to(self.device)
+            for name, keys_S2 in self.keys.items():
+                keys_S2[slot] = torch.tensor(stream_key(name, config.stream_seed(name)))
+            for name, column_S1 in self.columns.items():
+                column_S1[slot] = _vector_value(config, name)
+            for name, vector_S in self.task_vectors.items():
+                vector_S[slot] = float(getattr(config.task, name))
+            self.steps_S[slot] = state.step
+
+    def take(self, slot: int) -> RunState:
+        """The state of the run in a slot, copied to the host."""
+        arrays = {}
+        for name, source in self._state_tensors().items():
+            value = source[slot].detach()
+            arrays[name] = (self.layout.compact(value) if value.dim() else value).cpu().numpy().copy()
+        return RunState(int(self.steps_S[slot]), arrays)
+
+    def _state_tensors(self) -> dict[str, Tensor]:
+        return {"weights": self.weights_SP, "initial_weights": self.initial_SP, **self.state, **self.last}
+
+    def sample(
+        self,
+        keys: Mapping[str, Tensor],
+        steps_S: Tensor,
+        num_rows: int,
+        first_row: int = 0,
+        slots: Sequence[int] | None = None,
+    ) -> Batch:
+        """Examples for `slots` (None: all), whose keys and steps are given."""
+        streams = {name: Draws(keys_S2, steps_S, num_rows, first_row) for name, keys_S2 in keys.items()}
+        vectors = self.task_vectors
+        if slots is not None:
+            vectors = {name: vector_S[list(slots)] for name, vector_S in vectors.items()}
+        return self.task.sample(streams, vectors, self.template.dtype)
+
+    def is_finite(self) -> NDArray[np.bool_]:
+        """(S,): whether a slot's weights, moments and last training loss are finite."""
+        rows = [self.last["train_loss"].unsqueeze(1), self.weights_SP]
+        rows += [self.state[name] for name in self.optimiser.moments]
+        with torch.no_grad():
+            # x - x is 0 for finite numbers, NaN for all others.
+            return torch.stack([(row - row).sum(1) == 0 for row in rows]).all(0).cpu().numpy()
+
+
+def _optimiser_vectors(config: RunConfig) -> tuple[str, ...]:
+    return (*config.optimiser.vector_fields(), *config.schedule.vector_fields())
+
+
+def _vector_value(config: RunConfig, name: str) -> float:
+    owner = config.optimiser if name in config.optimiser.vector_fields() else config.schedule
+    value = getattr(owner, name)
+    return float("inf") if value is None else float(value)

@@ -1,0 +1,144 @@
+"""A block's arithmetic in torch, slots side by side: the reference, and what runs on GPUs and without a compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.engine.probes import attention_entropy, attention_mass, per_head
+from pipeline.engine.slots import Slots
+from pipeline.optimisers.update import clip, norm, scheduled_fraction
+from pipeline.tasks.base import Batch
+
+# Items of an evaluation are computed in pieces of at most this many, the same at every width.
+_EVALUATION_PIECE = 512
+# Slots that are looked at are gathered into blocks of at most this width, so that those that are not cost nothing.
+_LOOK_WIDTH = {"cpu": 8, "cuda": 64}
+
+Parameters = Mapping[str, Tensor]
+
+
+class EagerEngine:
+    """Trains all slots at once, whichever are asked for, and looks at those that are asked for."""
+
+    def __init__(self, block: Slots) -> None:
+        self.block = block
+        self.num_targets = block.task.interface().num_targets
+        initial, gradients = block.layout.views(block.initial_SP), block.layout.views(block.grad_SP)
+        trained = [spec.name for spec in block.layout.specs if spec.is_trained]
+        self._leaves = [block.parameters[name].requires_grad_(True) for name in trained]
+        self._gradients = [gradients[name] for name in trained]
+        self._kept = [(block.parameters[name], initial[name]) for name in block.parameters if name not in trained]
+
+    def train(self, num_steps: int, slots: Sequence[int]) -> None:
+        for index in range(num_steps):
+            self._step(with_update_norm=index == num_steps - 1)
+
+    def _step(self, with_update_norm: bool) -> None:
+        block = self.block
+        batch = block.sample(block.keys, block.steps_S, block.template.batch_size)
+        predictions = block.model.predict(block.parameters, batch.inputs, self.num_targets)
+        loss_S = block.task.losses(predictions, batch.targets).mean(1)
+        # Summed, never averaged: a run's gradient does not know how many others there are.
+        gradients = torch.autograd.grad(loss_S.sum(), self._leaves)
+        with torch.no_grad():
+            for target, gradient in zip(self._gradients, gradients, strict=True):
+                target.copy_(gradient)
+            norm_S = norm(block.grad_SP)
+            clip(block.grad_SP, norm_S, block.columns["clip"])
+            before_SP = block.weights_SP.clone() if with_update_norm else None
+            fraction_S1 = scheduled_fraction(block.template.schedule.name, block.steps_S, block.columns)
+            columns = {**block.columns, "lr": block.columns["lr"] * fraction_S1}
+            block.optimiser.update(block.weights_SP, block.grad_SP, block.state, columns)
+            for weights, initial in self._kept:
+                weights.copy_(initial)
+            block.steps_S += 1
+            if before_SP is not None:
+                block.last["train_loss"].copy_(loss_S)
+                block.last["grad_norm"].copy_(norm_S)
+                block.last["update_norm"].copy_(norm(block.weights_SP - before_SP))
+
+    @torch.no_grad()
+    def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+        def look(parameters: Parameters, group: list[int]) -> dict[str, Tensor]:
+            steps_S = self.block.steps_S[group]
+            pieces = []
+            for first in range(0, num_items, _EVALUATION_PIECE):
+                rows = min(_EVALUATION_PIECE, num_items - first)
+                batch = self.block.sample(_heads(keys, group), steps_S, rows, first, slots=group)
+                pieces.append(self._item_metrics(parameters, batch))
+            return {name: torch.cat([piece[name] for piece in pieces], 1).mean(1) for name in pieces[0]}
+
+        return self._gathered(slots, look)
+
+    def _item_metrics(self, parameters: Parameters, batch: Batch) -> dict[str, Tensor]:
+        task = self.block.task
+        predictions = self.block.model.predict(parameters, batch.inputs, self.num_targets)
+        found = {
+            "loss": task.losses(predictions, batch.targets),
+            "accuracy": task.correct(predictions, batch.targets),
+            "reference_loss": task.reference_losses(batch),
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+        return self._gathered(slots, lambda parameters, group: self._probe(parameters, keys, num_items, group))
+
+    def _probe(
+        self, parameters: Parameters, keys: Mapping[str, Tensor], num_items: int, group: list[int]
+    ) -> dict[str, Tensor]:
+        task, model = self.block.task, self.block.model
+        batch = self._probe_batch(keys, num_items, group)
+        with torch.no_grad():
+            output = model.forward(parameters, batch.inputs, with_attention=True, num_targets=self.num_targets)
+            found = {"probe_loss": task.losses(output.predictions, batch.targets).mean(1)}
+            correct = task.correct(output.predictions, batch.targets)
+            if correct is not None:
+                found["probe_accuracy"] = correct.mean(1)
+            targets = task.attention_targets(batch)
+            for layer, attention in enumerate(output.attention):
+                if model.has_softmax:
+                    found |= per_head("attention_entropy", layer, attention_entropy(attention))
+                for name, mask in targets.items():
+                    found |= per_head(name, layer, attention_mass(attention, mask))
+            found |= model.probes(parameters, batch.inputs)
+        return found | task.probes(self._apply(parameters), batch)
+
+    def _apply(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
+        return lambda inputs: self.block.model.forward(parameters, inputs, num_targets=self.num_targets).predictions
+
+    def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
+        @torch.no_grad()
+        def look(parameters: Parameters, group: list[int]) -> dict[str, Tensor]:
+            inputs = self._probe_batch(keys, num_items, group).inputs
+            maps = self.block.model.forward(
+                parameters, inputs, with_attention=True, num_targets=self.num_targets
+            ).attention
+            return {str(layer): attention for layer, attention in enumerate(maps)}
+
+        return list(self._gathered(slots, look).values())
+
+    def _probe_batch(self, keys: Mapping[str, Tensor], num_items: int, group: list[int]) -> Batch:
+        # Drawn again each time: slots may differ in vector parameters of the task, label noise for one.
+        steps_S = torch.zeros_like(self.block.steps_S[group])
+        return self.block.sample(_heads(keys, group), steps_S, num_items, slots=group)
+
+    def _gathered(
+        self, slots: Sequence[int], look: Callable[[Parameters, list[int]], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """`look` at copies of these slots, in groups of one width, the last filled up; (n, ...) each."""
+        width = min(_LOOK_WIDTH[self.block.device.type], self.block.width)
+        found = []
+        for first in range(0, len(slots), width):
+            group = list(slots[first : first + width])
+            padded = group + group[-1:] * (width - len(group))
+            rows_SP = self.block.weights_SP[padded]
+            metrics = look(self.block.layout.views(rows_SP), padded)
+            found.append({name: value[: len(group)].detach() for name, value in metrics.items()})
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+
+def _heads(keys: Mapping[str, Tensor], group: Sequence[int]) -> dict[str, Tensor]:
+    return {name: key_S2[: len(group)] for name, key_S2 in keys.items()}

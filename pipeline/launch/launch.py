@@ -1,0 +1,228 @@
+"""Launching: Ray Tune runs one trial per pack, or the same packs run inline, one after another, without Ray.
+
+Ray Tune only schedules. What is done is what the packs have committed, so a launch asks the store which packs are
+left, and again afterwards whether any is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.planning.packs import Machine
+from pipeline.spec.sections import Resources
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.pack import Progress
+from pipeline.training.worker import run_pack
+
+OnProgress = Callable[[str, Progress], None]
+
+_MAX_RETRIES = 2
+_FAILURE = "failure"
+_CONNECT_TIMEOUT_S = 5.0
+# Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
+_WORKER_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Launched:
+    """`failures` maps pack_id to why it failed after all retries."""
+
+    failures: Mapping[str, str]
+
+
+def unfinished(store: SweepStore) -> list[str]:
+    """Packs whose newest whole record does not name all their runs as ended, at the sweep's budget."""
+    plan, records = store.plan, store.newest_records()
+
+    def is_over(pack: Mapping[str, Any]) -> bool:
+        record = records.get(pack["pack_id"])
+        if record is None:
+            return False
+        ends = [record.ends.get(run_id) for run_id in pack["run_ids"]]
+        return all(end is not None and not end.is_continued_to(plan["budget"]) for end in ends)
+
+    return [pack["pack_id"] for pack in plan["packs"] if not is_over(pack)]
+
+
+def launch_inline(store: SweepStore, pack_ids: Sequence[str], on_progress: OnProgress) -> Launched:
+    """Run packs in this process, one after another; raises what a pack raises."""
+    for pack_id in pack_ids:
+        if store.stop_file.exists():
+            break
+        run_pack(store.folder, pack_id, lambda progress, pack_id=pack_id: on_progress(pack_id, progress))  # type: ignore[misc]
+    return Launched({})
+
+
+def launch_ray(
+    store: SweepStore, pack_ids: Sequence[str], resources: Resources, address: str | None, on_progress: OnProgress
+) -> Launched:
+    """Run packs as Ray Tune trials, on a local Ray that ends with this call, or on the cluster at `address`.
+
+    On a cluster the sweep's folder must be on a path that all nodes share. A pack that fails is tried again twice.
+    """
+    ray, tune = connect(address)
+    reporter = _reporter(tune, on_progress)
+    scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder.resolve() if address else None))
+    per_pack: dict[str, float] = {"cpu": resources.cpus_per_pack}
+    if store.plan["packs"][0]["numerics"]["device"] == "cuda":
+        per_pack["gpu"] = resources.gpus_per_pack or 1
+    tuner = tune.Tuner(
+        tune.with_resources(_trial, per_pack),
+        param_space={"pack_id": tune.grid_search(list(pack_ids)), "folder": str(store.folder.resolve())},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            name=store.sweep["sweep_id"],
+            storage_path=str(scratch),
+            failure_config=tune.FailureConfig(max_failures=_MAX_RETRIES),
+            callbacks=[reporter],
+            verbose=0,
+        ),
+    )
+    try:
+        results = tuner.fit()
+        lost = {(r.config or {}).get("pack_id", "?"): _cause(r.error) for r in results if r.error is not None}
+        return Launched(lost | reporter.failures)
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def connect(address: str | None) -> tuple[Any, Any]:
+    """(ray, ray.tune), connected. A Ray of our own has no dashboard and refuses whoever lacks its random token."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # Ctrl-C is ours: packs commit and leave, then the driver says how to resume.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    if address is None and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if address is not None:
+        _require_answer(address)
+    import ray
+    from ray import tune
+
+    if not ray.is_initialized():
+        _init(
+            ray,
+            # "local": without it Ray would join whatever cluster this machine knows of.
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": _WORKER_ENVIRONMENT},
+        )
+    # Failures are told once, by name, at the end.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    return ray, tune
+
+
+def _init(ray: Any, **options: Any) -> None:
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        raise StoreError(f"no Ray cluster answers: {str(error).splitlines()[0]}") from None
+
+
+def _require_answer(address: str) -> None:
+    """Raises StoreError if nothing listens at HOST:PORT; Ray itself would wait for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or not host:
+        raise StoreError(f"--address must be auto or HOST:PORT, given {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise StoreError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
+
+
+def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:
+    """What packs would run on here: the cluster's resources, or this machine's."""
+    if address is not None and not is_inline:
+        ray, _ = connect(address)
+        found = ray.cluster_resources()
+        num_cpus, num_gpus = int(found.get("CPU", 1)), int(found.get("GPU", 0))
+    else:
+        num_cpus, num_gpus = len(os.sched_getaffinity(0)), _num_gpus()
+    if resources.device == "cuda" and not num_gpus:
+        raise StoreError("resources.device is cuda, and there is no GPU here; leave it at auto, or set cpu")
+    device = resources.device if resources.device != "auto" else ("cuda" if num_gpus else "cpu")
+    if device == "cuda":
+        workers = num_gpus / (resources.gpus_per_pack or 1)
+    else:
+        workers = num_cpus / (resources.cpus_per_pack or 1)
+    return Machine(device, 1 if is_inline else max(1, int(workers)), version("torch"))
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _trial(config: dict[str, Any]) -> None:
+    """One Ray Tune trial: one pack, tried three times; why it failed is reported, like any other result.
+
+    Were the exception raised, Tune would retry on a reused actor, which it then finds in a state that it refuses.
+    """
+    from ray import tune
+
+    failure = ""
+    for _ in range(1 + _MAX_RETRIES):
+        try:
+            run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report(asdict(progress)))
+            return
+        except StoreError as error:
+            # Trying again does not help.
+            failure = str(error)
+            break
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+    tune.report({_FAILURE: failure})
+
+
+def _reporter(tune: Any, on_progress: OnProgress) -> Any:
+    class Reporter(tune.Callback):  # type: ignore[misc]
+        """Hands what trials report to the driver's display, which Tune's copy of the experiment leaves out."""
+
+        def __init__(self, on_progress: OnProgress) -> None:
+            self.on_progress = on_progress
+            self.failures: dict[str, str] = {}
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
+            pack_id = trial.config["pack_id"]
+            if _FAILURE in result:
+                self.failures[pack_id] = result[_FAILURE]
+            else:
+                fields = {name: result[name] for name in Progress.__dataclass_fields__}
+                self.on_progress(pack_id, Progress(**fields))
+
+    return Reporter(on_progress)
+
+
+def _cause(error: BaseException) -> str:
+    """The line of Ray's account of a failed trial that names the exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)(\(\w+\))?: ", line)]
+    return (named or lines or [type(error).__name__])[-1]

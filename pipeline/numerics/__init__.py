@@ -1,0 +1,5 @@
+"""Arithmetic that rounds the same in every slot.
+
+Counter-based random streams, batched matrix products, activations, aligned rows, and the compiler that turns the C++ of
+`pipeline/native` into libraries.
+"""

@@ -1,0 +1,101 @@
+"""Matrix products over slots that round alike in every slot.
+
+A library picks its kernel by where a matrix stands in memory, and kernels round differently: an 11 x 704 by 704 x 11
+product gave four results by slot until every slot's result began on a 64-byte boundary. So a batched product is made
+only where all slots stand alike; elsewhere each slot's is made by itself, into memory that is aligned.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.numerics.alignment import ALIGNMENT_BYTES
+
+# Process-wide, as torch's own switch is: set from a pack's numerics before anything is computed.
+_rounding = "float32"
+
+
+def set_rounding(name: str) -> None:
+    """How products of float32 matrices round from now on.
+
+    "float32": as float32 does. "tf32": operands lose 13 bits, on GPUs that can, nowhere else. "bf16": operands and
+    result are rounded to bfloat16, sums are float32.
+    """
+    global _rounding
+    _rounding = name
+    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+    # Else a library may sum in bfloat16 too.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """left (S, ..., n, k) times right (S, ..., k, m), with equal leading axes: (S, ..., n, m), differentiable once."""
+    result: Tensor = _Product.apply(left, right)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Product(torch.autograd.Function):
+    """The gradients are products too, and rounded by the same care."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right)
+        return _multiply(left, right)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        left, right = ctx.saved_tensors
+        (gradient,) = gradients
+        needs_left, needs_right = ctx.needs_input_grad
+        return (
+            _multiply(gradient, right.transpose(-1, -2)) if needs_left else None,
+            _multiply(left.transpose(-1, -2), gradient) if needs_right else None,
+        )
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    if _rounding == "bf16" and left.dtype == torch.float32:
+        if left.device.type == "cuda":
+            return torch.matmul(left.bfloat16(), right.bfloat16()).float()
+        return _exactly(left.bfloat16().float(), right.bfloat16().float()).bfloat16().float()
+    return _exactly(left, right)
+
+
+def _exactly(left: Tensor, right: Tensor) -> Tensor:
+    shape = (*left.shape[:-1], right.shape[-1])
+    if left.device.type != "cpu" or (_fills_lines(shape, left) and _stands_alike(left) and _stands_alike(right)):
+        return torch.matmul(left, right)
+    out = _aligned(shape, left)
+    for slot in range(shape[0]):
+        torch.matmul(_by_itself(left, slot), _by_itself(right, slot), out=out[slot])
+    return out
+
+
+def _fills_lines(shape: tuple[int, ...], like: Tensor) -> bool:
+    return math.prod(shape[1:]) * like.element_size() % ALIGNMENT_BYTES == 0
+
+
+def _stands_alike(operand: Tensor) -> bool:
+    """Whether every slot's part of the operand, or of the copy that torch makes of it, has the same alignment."""
+    if operand.stride(0) * operand.element_size() % ALIGNMENT_BYTES:
+        return False
+    is_used_as_it_is = operand.dim() == 3 and 1 in operand.stride()[1:]
+    return is_used_as_it_is or _fills_lines(tuple(operand.shape), operand)
+
+
+def _by_itself(operand: Tensor, slot: int) -> Tensor:
+    """One slot's part; copied to a place of its own, which torch aligns, unless all slots stand alike."""
+    part = operand[slot]
+    return part if _stands_alike(operand) else part.clone()
+
+
+def _aligned(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Uninitialised, each slot on a boundary."""
+    unit = ALIGNMENT_BYTES // like.element_size()
+    size = math.prod(shape[1:])
+    rows = like.new_empty(shape[0], math.ceil(size / unit) * unit)
+    return rows[:, :size].view(shape)

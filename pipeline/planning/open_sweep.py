@@ -1,0 +1,108 @@
+"""Opening a results folder for a spec: made new, continued, extended, or refused with what differs."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipeline.planning.packs import Machine, Plan, make_plan, packs_of, stored_spec
+from pipeline.spec.sweep import SweepSpec, diff
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+
+# What may change between launches without touching what is done: more runs, a larger budget, other machinery.
+_FREE = ("description", "resources", "tracking", "fork.sweep")
+_EXTENDABLE = ("settings", "seeds")
+_PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
+
+
+def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
+    """The plan for `spec` in `folder`, with the packs that are there already. Touches nothing.
+
+    Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue.
+    """
+    store = SweepStore(folder)
+    if not store.exists():
+        if not store.is_free():
+            raise StoreError(f"{folder}: is not empty and holds no sweep; name another with --results")
+        return make_plan(spec, machine)
+    refuse_changes(stored_spec(store), spec, folder)
+    try:
+        return make_plan(spec, machine, packs_of(store.plan))
+    except ValueError as error:
+        raise StoreError(f"{folder}: {error}; adding seeds or settings keeps what is done, removing does not") from None
+
+
+def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
+    """Raises StoreError with every difference that would make the old runs' data untrue."""
+    lines = [line for line in diff(old, new) if not line.startswith(_FREE + _EXTENDABLE)]
+    if new.budget > old.budget and new.grid == old.grid:
+        lines = [line for line in lines if not line.startswith("budget:")]
+    if lines:
+        listed = "\n  ".join(lines)
+        raise StoreError(
+            f"{folder}: belongs to another spec; the differences:\n  {listed}\n"
+            "name another folder with --results, or take the changes back (a larger budget, more seeds and more "
+            "settings are continued)"
+        )
+
+
+def open_results(plan: Plan, folder: Path, source: str) -> SweepStore:
+    """Write the sweep's documents, unless they are there and say the same. `source` is the spec as it was given."""
+    store = SweepStore(folder)
+    document = plan.document()
+    sweep_id = plan.spec.sweep_id
+    launches: list[dict[str, Any]] = []
+    if store.exists():
+        before = store.sweep
+        if store.plan == document and before["spec"] == plan.spec.identity():
+            return store
+        sweep_id, launches = before["sweep_id"], before["launches"]
+    sweep = {
+        "sweep_id": sweep_id,
+        "name": plan.spec.name,
+        "spec": plan.spec.identity(),
+        "source": source,
+        "launches": [*launches, provenance()],
+    }
+    store.write_documents(sweep, document, plan.spec.resources.share_with_group)
+    return store
+
+
+def provenance() -> Mapping[str, Any]:
+    """When, from which commit, with which versions and on what hardware; no environment, no user name."""
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "hardware": {"machine": platform.machine(), "system": platform.system(), "processor": _processor()},
+    }
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True)
+    except OSError:
+        return None
+    return done.stdout.decode().strip() or None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,210 @@
+"""Planning: from a spec to runs and packs, with the numerics that fix their rounding. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.planning.calibration import choose
+from pipeline.spec.identity import canonical_json, digest
+from pipeline.spec.run_config import RunConfig
+from pipeline.spec.sweep import SweepSpec
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+
+# Names the arithmetic of block, models and optimisers: to be raised with any change of code that changes rounding.
+PROGRAM = "query-only.3"
+# So many times its width is a pack's list at most, when there are enough runs for all workers.
+_WIDTHS_PER_PACK = 8
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What packs will run on: device kind, how many packs run at once, and the library that rounds."""
+
+    device: str
+    num_workers: int
+    torch: str
+
+    @staticmethod
+    def cpu(num_workers: int) -> Machine:
+        return Machine("cpu", num_workers, version("torch"))
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What fixes rounding. Under equal numerics a run's weights and history are equal to the bit.
+
+    `mode` is "eager" (torch), or names the toolchain of a compiled program, under which the width moves no bit.
+    `products` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
+    """
+
+    width: int
+    dtype: str
+    device: str
+    threads: int
+    torch: str
+    program: str = PROGRAM
+    mode: str = "eager"
+    products: str = "float32"
+
+
+@dataclass(frozen=True)
+class Pack:
+    """An ordered list of runs of equal static hyperparameters: one LightningModule, one Ray Tune trial.
+
+    `reason` says in words why its numerics are what they are.
+    """
+
+    run_ids: tuple[str, ...]
+    numerics: Numerics
+    reason: str = ""
+
+    @cached_property
+    def pack_id(self) -> str:
+        return digest("pack", canonical_json({"runs": self.run_ids, "numerics": asdict(self.numerics)}))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a sweep, by id in declared order, and the packs they are in."""
+
+    spec: SweepSpec
+    runs: Mapping[str, RunConfig]
+    packs: tuple[Pack, ...]
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Dotted paths of the hyperparameters that differ between runs."""
+        settings = list(self.settings.values())
+        paths = dict.fromkeys(path for setting in settings for path in setting)
+        return tuple(path for path in paths if len({repr(setting.get(path)) for setting in settings}) > 1)
+
+    @cached_property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """setting_id -> its hyperparameters, in declared order."""
+        found: dict[str, dict[str, Any]] = {}
+        for config in self.runs.values():
+            if config.setting_id not in found:
+                found[config.setting_id] = config.hyperparameters()
+        return found
+
+    def configs(self, pack: Pack) -> dict[str, RunConfig]:
+        return {run_id: self.runs[run_id] for run_id in pack.run_ids}
+
+    def document(self) -> dict[str, Any]:
+        """The body of the plan document."""
+        grid = self.spec.time_grid
+        return {
+            "name": self.spec.name,
+            "budget": self.spec.budget,
+            "grid": {
+                "chunk": grid.chunk,
+                "eval_steps": grid.eval_steps_T.tolist(),
+                "probe_steps": grid.probe_steps_T.tolist(),
+            },
+            "varied": list(self.varied),
+            "settings": self.settings,
+            "runs": [_row(run_id, config) for run_id, config in self.runs.items()],
+            "packs": [
+                {
+                    "pack_id": pack.pack_id,
+                    "run_ids": list(pack.run_ids),
+                    "numerics": asdict(pack.numerics),
+                    "reason": pack.reason,
+                }
+                for pack in self.packs
+            ],
+        }
+
+
+def make_plan(spec: SweepSpec, machine: Machine, kept: Sequence[Pack] = ()) -> Plan:
+    """Runs of `spec`, those in `kept` packs where they are, the others in new packs for `machine`.
+
+    Raises ValueError if a kept pack holds a run that the spec does not declare, StoreError if the spec asks for a
+    compiled program where there can be none.
+    """
+    runs = {config.run_id: config for config in expand(spec)}
+    placed = {run_id for pack in kept for run_id in pack.run_ids}
+    if not placed <= runs.keys():
+        raise ValueError(f"{len(placed - runs.keys())} runs that are done or under way are not in the spec any more")
+    groups: dict[str, list[str]] = {}
+    for run_id, config in runs.items():
+        if run_id not in placed:
+            groups.setdefault(config.static_key(), []).append(run_id)
+    packs = [pack for group in groups.values() for pack in _split(group, runs[group[0]], spec, machine, len(groups))]
+    return Plan(spec, runs, (*kept, *packs))
+
+
+def _split(group: list[str], config: RunConfig, spec: SweepSpec, machine: Machine, num_groups: int) -> list[Pack]:
+    """Packs of one static setting: enough for every worker, each at most some widths long, dealt out in turn."""
+    wanted = math.ceil(machine.num_workers / num_groups)
+    most_runs = math.ceil(len(group) / wanted)
+    choice = choose(config, most_runs, spec.grid.chunk, spec.resources, machine.device, machine.torch, PROGRAM)
+    width = choice.width
+    num_packs = max(min(wanted, math.ceil(len(group) / width)), math.ceil(len(group) / (width * _WIDTHS_PER_PACK)))
+    threads = spec.resources.threads
+    numerics = Numerics(
+        width,
+        config.dtype,
+        machine.device,
+        threads,
+        machine.torch,
+        mode=choice.mode,
+        products=spec.resources.products,
+    )
+    # Dealt like cards, so that settings and seeds that take long are spread evenly.
+    return [Pack(tuple(group[index::num_packs]), numerics, choice.reason) for index in range(num_packs)]
+
+
+def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:
+    """The packs of a plan document."""
+    return tuple(Pack(tuple(p["run_ids"]), Numerics(**p["numerics"]), p["reason"]) for p in document["packs"])
+
+
+def _row(run_id: str, config: RunConfig) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "run_id": run_id,
+        "setting_id": config.setting_id,
+        "init_seed": config.init_seed,
+        "data_seed": config.data_seed,
+    }
+    if config.lineage is not None:
+        row |= {"parent": config.lineage.parent, "fork_step": config.lineage.step}
+        row["changes"] = dict(config.lineage.changes)
+    return row
+
+
+def expand(spec: SweepSpec) -> list[RunConfig]:
+    """Every run that the spec declares. Those of a fork are read from its parent sweep's folder.
+
+    Raises StoreError or ValueError where a parent, or its state at a fork step, is missing.
+    """
+    if spec.fork is None:
+        return spec.runs()
+    store = SweepStore(Path(spec.fork.sweep))
+    parents = expand(stored_spec(store))
+    try:
+        runs = spec.runs(parents)
+    except ValueError as error:
+        raise StoreError(f"{spec.name}: {error}") from None
+    snapshots = store.snapshots()
+    starts = {config.run_id: 0 if config.lineage is None else config.lineage.step for config in parents}
+    for parent in dict.fromkeys(run.lineage.parent for run in runs if run.lineage is not None):
+        for step in spec.fork.steps:
+            if step < starts[parent]:
+                raise StoreError(f"{store.folder}: run {parent} is a fork itself and starts at step {starts[parent]}")
+            # Step 0 needs no snapshot: it follows from the config.
+            if step:
+                snapshots.require(parent, step)
+    return runs
+
+
+def stored_spec(store: SweepStore) -> SweepSpec:
+    """The spec that a results folder was made from."""
+    return SweepSpec.model_validate(store.sweep["spec"])

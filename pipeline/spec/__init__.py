@@ -1,0 +1,5 @@
+"""What a sweep file declares.
+
+Comes in: YAML text and overrides. Goes out: a validated `SweepSpec`, its settings, seeds, grid and criterion, and the
+`RunConfig` of every run with its id, or every mistake of the file at its line. Needs no torch.
+"""

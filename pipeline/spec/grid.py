@@ -1,0 +1,104 @@
+"""The steps at which a sweep looks at its runs: eval_steps for outcomes, probe_steps for everything else."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pipeline.arrays import Ints
+
+MAX_POINTS = 100_000
+_EARLY = (0, 1, 2, 5, 10, 20)
+_PROBES_PER_DECADE = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """`eval_steps_T` and `probe_steps_T` count a run's own steps, strictly increasing, up to the budget, read-only.
+
+    Every step from `chunk` on is a multiple of `chunk`; a run is stepped from one multiple to the next. Step s means
+    after s optimiser updates: 0 is the initialisation.
+    """
+
+    chunk: int
+    eval_steps_T: Ints
+    probe_steps_T: Ints
+
+    def __post_init__(self) -> None:
+        for array in (self.eval_steps_T, self.probe_steps_T):
+            array.setflags(write=False)
+
+    @cached_property
+    def inner_marks(self) -> tuple[int, ...]:
+        """Probe steps before the end of the first chunk, 0 included where the initialisation is probed."""
+        return tuple(int(step) for step in self.probe_steps_T if step < self.chunk)
+
+    @cached_property
+    def eval_steps(self) -> frozenset[int]:
+        return frozenset(self.eval_steps_T.tolist())
+
+    @cached_property
+    def probe_steps(self) -> frozenset[int]:
+        return frozenset(self.probe_steps_T.tolist())
+
+    @cached_property
+    def steps_T(self) -> Ints:
+        """All steps of either kind."""
+        steps = np.union1d(self.eval_steps_T, self.probe_steps_T)
+        steps.setflags(write=False)
+        return steps
+
+
+def every(interval: int, budget: int) -> Ints:
+    """interval, 2 interval, ... up to and including the budget, which must be a multiple of it.
+
+    A larger budget gives a longer array with the same beginning. Raises ValueError for more than MAX_POINTS steps.
+    """
+    if budget % interval:
+        near = max(interval, budget - budget % interval)
+        raise ValueError(
+            f"must divide the budget, so that the last step is evaluated: {budget} is not a multiple of "
+            f"{interval} (try a budget of {near} or {near + interval})"
+        )
+    if budget // interval > MAX_POINTS:
+        raise ValueError(f"gives {budget // interval} steps up to the budget; at most {MAX_POINTS} are recorded")
+    return np.arange(interval, budget + 1, interval, dtype=np.int64)
+
+
+def dense_then_logarithmic(chunk: int, budget: int) -> Ints:
+    """0, 1, 2, 5, 10, 20 inside the first chunk, then chunk * 10^(k/24) rounded to chunks, and the budget.
+
+    Apart from the budget itself, a larger budget only appends.
+    """
+    num_chunks = budget // chunk
+    last = math.floor(_PROBES_PER_DECADE * math.log10(max(num_chunks, 1)) + 1e-9)
+    late = {chunk * round(10 ** (k / _PROBES_PER_DECADE)) for k in range(last + 1)}
+    early = {step for step in _EARLY if step < chunk}
+    return np.array(sorted(step for step in early | late | {budget} if step <= budget), dtype=np.int64)
+
+
+def listed(steps: Sequence[int], chunk: int, budget: int, first: int) -> Ints:
+    """Declared steps, checked: strictly increasing in [`first`, budget]; from `chunk` on multiples of it.
+
+    Raises ValueError with what is wrong.
+    """
+    if not steps:
+        raise ValueError("must name at least one step (leave it out for the default)")
+    if any(later <= earlier for earlier, later in itertools.pairwise(steps)):
+        raise ValueError("steps must increase")
+    outside = [step for step in steps if not first <= step <= budget]
+    if outside:
+        raise ValueError(f"steps must be from {first} to the budget ({budget}), given {outside[0]}")
+    uneven = [step for step in steps if step % chunk and step > chunk]
+    if uneven:
+        low = uneven[0] - uneven[0] % chunk
+        raise ValueError(
+            f"steps after the first chunk must be multiples of grid.chunk ({chunk}), given {uneven[0]}; "
+            f"the nearest are {low} and {low + chunk}"
+        )
+    return np.array(steps, dtype=np.int64)

@@ -1,0 +1,83 @@
+"""How a spec calls on registered things: {name: dictionary_lookup, num_keys: 8} becomes a validated object."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from pipeline.spec.parameters import Named
+
+# Imported when a spec is read, so that one broken file of a registry does not break this module.
+REGISTRIES: dict[str, tuple[str, str]] = {
+    "task": ("pipeline.tasks.base", "TASKS"),
+    "model": ("pipeline.models.base", "MODELS"),
+    "optimiser": ("pipeline.optimisers.parameters", "OPTIMISERS"),
+    "schedule": ("pipeline.optimisers.parameters", "SCHEDULES"),
+    "stopping": ("pipeline.stopping.base", "STOPPING_RULES"),
+}
+
+Location = tuple[str | int, ...]
+# Where in a spec, what is wrong, and what was given there.
+Problem = tuple[Location, str, Any]
+
+
+def registry(kind: str) -> Mapping[str, type[Named]]:
+    """Name -> parameter class; `kind` is a key of REGISTRIES."""
+    module, attribute = REGISTRIES[kind]
+    return cast("Mapping[str, type[Named]]", getattr(importlib.import_module(module), attribute))
+
+
+def reader(kind: str) -> Callable[[Any], Named]:
+    """A function from {name: ..., parameters} to the object of that kind; an object passes unchanged.
+
+    It raises ValueError (pydantic's, with the places inside the mapping) for unknown names, keys and values.
+    """
+
+    def read(value: Any) -> Named:
+        classes = registry(kind)
+        if isinstance(value, Named) and classes.get(value.name) is type(value):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError(f"should be a mapping such as {{name: {min(classes)}}} (names: {', '.join(classes)})")
+        if "name" not in value:
+            raise located([(("name",), f"required, but missing (valid: {', '.join(classes)})", None)])
+        name = value["name"]
+        if not isinstance(name, str) or name not in classes:
+            raise located([(("name",), unknown("name", name, classes), name)])
+        return classes[name].model_validate({key: frozen(item) for key, item in value.items() if key != "name"})
+
+    return read
+
+
+def declared(parameters: Named) -> dict[str, Any]:
+    """What a spec would say of a registered thing: its name and every parameter."""
+    return {"name": parameters.name, **parameters.model_dump()}
+
+
+def frozen(value: Any) -> Any:
+    """Lists as tuples, which is what frozen parameters hold."""
+    return tuple(frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def unknown(what: str, word: Any, valid: Iterable[str]) -> str:
+    """The sentence that tells a user what exists in place of `word`, nearest first."""
+    names = list(valid)
+    near = difflib.get_close_matches(str(word)[:80], names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    shown = repr(word)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return f"unknown {what} {shown}{hint} (valid: {', '.join(names)})"
+
+
+def located(problems: Iterable[Problem]) -> ValidationError:
+    """One error for several places, each (location, message, what was given); validators raise it."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("spec", "{message}", {"message": message}), loc=place, input=given)
+        for place, message, given in problems
+    ]
+    return ValidationError.from_exception_data("spec", details)

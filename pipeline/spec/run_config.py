@@ -1,0 +1,262 @@
+"""Settings and runs: what moves the weights of one training run, and the ids that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from pydantic import Field, PlainSerializer, PlainValidator, model_validator
+
+from pipeline.spec.identity import canonical_json, digest, flatten, plain
+from pipeline.spec.parameters import Named, Parameters
+from pipeline.spec.registered import declared, located, reader, registry, unknown
+
+if TYPE_CHECKING:
+    from pipeline.models.base import Model
+    from pipeline.tasks.base import Task
+
+    TaskField = Task
+    ModelField = Model
+    OptimiserField = Named
+    ScheduleField = Named
+else:
+    TaskField = Annotated[Named, PlainValidator(reader("task")), PlainSerializer(declared)]
+    ModelField = Annotated[Named, PlainValidator(reader("model")), PlainSerializer(declared)]
+    OptimiserField = Annotated[Named, PlainValidator(reader("optimiser")), PlainSerializer(declared)]
+    ScheduleField = Annotated[Named, PlainValidator(reader("schedule")), PlainSerializer(declared)]
+
+MAX_SEED = 2**63 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,128}$")]
+SECTIONS = ("task", "model", "optimiser", "schedule")
+
+
+class Setting(Parameters):
+    """The hyperparameters of a run, without its seeds. `streams` maps a stream to the seed that it has in every run."""
+
+    task: TaskField
+    model: ModelField
+    optimiser: OptimiserField
+    schedule: ScheduleField = Field(default_factory=lambda: reader("schedule")({"name": "constant"}))
+    batch_size: int = Field(gt=0, lt=2**31)
+    dtype: Literal["float32", "float64"] = "float32"
+    streams: dict[StreamName, Seed] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Setting:
+        interface = self.task.interface()
+        message = self.model.misfit(self.task)
+        if message is not None:
+            models = cast("Mapping[str, type[Model]]", registry("model"))
+            names = ", ".join(name for name, model in models.items() if model.misfit(self.task) is None)
+            raise located([(("model", "name"), f"{message} (models that fit: {names or 'none'})", self.model.name)])
+        try:
+            specs = self.model.parameter_specs(interface)
+        except ValueError as error:
+            raise located([(("model",), str(error), self.model.name)]) from None
+        if self.streams:
+            valid = (*self.task.streams, *(f"init/{spec.name}" for spec in specs))
+            wrong = [name for name in self.streams if name not in valid]
+            if wrong:
+                raise located([(("streams", name), unknown("stream", name, valid), name) for name in wrong])
+        return self
+
+    @cached_property
+    def as_dict(self) -> dict[str, Any]:
+        """Every field in plain dicts, lists and scalars; validates back to an equal setting."""
+        named = {section: declared(getattr(self, section)) for section in SECTIONS}
+        rest = {"batch_size": self.batch_size, "dtype": self.dtype, "streams": dict(self.streams)}
+        whole: dict[str, Any] = plain(named | rest)
+        return whole
+
+    @cached_property
+    def canonical(self) -> str:
+        return canonical_json(self.as_dict)
+
+    @cached_property
+    def static_key(self) -> str:
+        """Canonical JSON of what the runs of one pack share."""
+        parts: dict[str, Any] = {"batch_size": self.batch_size, "dtype": self.dtype}
+        for section in SECTIONS:
+            parameters: Named = getattr(self, section)
+            parts[section] = {"name": parameters.name} | {n: getattr(parameters, n) for n in parameters.static_fields()}
+        return canonical_json(parts)
+
+    def paths(self) -> tuple[str, ...]:
+        """What may be changed in it, as dotted paths; streams aside, whose names depend on the model's size."""
+        inside = [f"{part}.{name}" for part in SECTIONS for name in type(getattr(self, part)).model_fields]
+        return (*inside, *SECTIONS, "batch_size", "dtype")
+
+    def changed(self, changes: Mapping[str, Any]) -> Setting:
+        """The setting with values put at dotted paths, in order. Raises pydantic's ValueError if it is not valid."""
+        data: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        for path, value in changes.items():
+            section, _, name = path.partition(".")
+            if name:
+                inside = data[section]
+                value = {**(declared(inside) if isinstance(inside, Named) else inside), name: value}
+            data[section] = value
+        return Setting.model_validate(data)
+
+    def at(self, path: str) -> Any:
+        """The plain value at a dotted path."""
+        section, _, name = path.partition(".")
+        return self.as_dict[section][name] if name else self.as_dict[section]
+
+
+def path_problem(path: str, setting: Setting) -> str | None:
+    """Why `path` is not something that a setting of this shape can change; None if it is."""
+    section, _, name = path.partition(".")
+    if section in SECTIONS and name == "name":
+        return f"another {section} has other parameters: give whole mappings, {section}: [{{name: ...}}, ...]"
+    if section == "streams" and name:
+        return None
+    valid = setting.paths()
+    return None if path in valid else unknown("path", path, (*valid, "streams.<stream>"))
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a fork comes from: run `parent`, whose setting is `parent_setting`, at its `step`, with stated changes."""
+
+    parent: str
+    step: int
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    parent_setting: str = ""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training run: a setting under one pair of seeds, and for a fork its lineage.
+
+    `run_id` is a hash of exactly what moves the weights. `setting_id` is shared by runs that differ by seeds alone,
+    those of single streams that a fork changes included. Raises ValueError for seeds outside [0, 2^63).
+    """
+
+    setting: Setting
+    init_seed: int
+    data_seed: int
+    lineage: Lineage | None = None
+
+    def __post_init__(self) -> None:
+        for name, seed in (("init_seed", self.init_seed), ("data_seed", self.data_seed)):
+            if type(seed) is not int or not 0 <= seed <= MAX_SEED:
+                raise ValueError(f"{name} must be a whole number from 0 to 2^63 - 1, given {seed!r}")
+
+    @property
+    def task(self) -> Task:
+        return self.setting.task
+
+    @property
+    def model(self) -> Model:
+        return self.setting.model
+
+    @property
+    def optimiser(self) -> Named:
+        return self.setting.optimiser
+
+    @property
+    def schedule(self) -> Named:
+        return self.setting.schedule
+
+    @property
+    def batch_size(self) -> int:
+        return self.setting.batch_size
+
+    @property
+    def dtype(self) -> str:
+        return self.setting.dtype
+
+    @property
+    def streams(self) -> Mapping[str, int]:
+        return self.setting.streams
+
+    @cached_property
+    def run_id(self) -> str:
+        lineage = None
+        if self.lineage is not None:
+            lineage = {"parent": self.lineage.parent, "step": self.lineage.step, "changes": self.lineage.changes}
+        seeds = f'{{"data_seed":{self.data_seed},"init_seed":{self.init_seed}'
+        tail = "null" if lineage is None else canonical_json(lineage)
+        return digest("run", f'{seeds},"lineage":{tail},"setting":{self.setting.canonical}}}')
+
+    @cached_property
+    def setting_id(self) -> str:
+        if self.lineage is None:
+            return digest("setting", self.setting.canonical)
+        changes = {path: value for path, value in self.lineage.changes.items() if not path.startswith("streams.")}
+        reseeded = {path.removeprefix("streams.") for path in self.lineage.changes}
+        whole = self.setting.as_dict
+        streams = {name: seed for name, seed in whole["streams"].items() if name not in reseeded}
+        lineage = {"parent_setting": self.lineage.parent_setting, "step": self.lineage.step, "changes": changes}
+        return digest("setting", canonical_json({**whole, "streams": streams, "lineage": lineage}))
+
+    def static_key(self) -> str:
+        """Canonical JSON by which runs are grouped into packs."""
+        return self.setting.static_key
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Dotted path -> value of every leaf except seeds, such as {"optimiser.lr": 0.003}; "fork.step" for a fork."""
+        flat = {path: value for path, value in flatten(self.setting.as_dict).items() if value != {}}
+        return flat if self.lineage is None else {**flat, "fork.step": self.lineage.step}
+
+    def stream_seed(self, stream: str) -> int:
+        """The seed of a stream: its own, if it has one, or else init_seed for init/..., data_seed for the others."""
+        if stream in self.streams:
+            return self.streams[stream]
+        return self.init_seed if stream.startswith("init/") else self.data_seed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars, from which `from_dict` gives an equal run."""
+        lineage = None if self.lineage is None else plain(asdict(self.lineage))
+        seeds = {"init_seed": self.init_seed, "data_seed": self.data_seed}
+        return {**self.setting.as_dict, **seeds, "lineage": lineage}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
+        """Raises ValueError for what `as_dict` could not have given."""
+        unknown_keys = data.keys() - {*Setting.model_fields, "init_seed", "data_seed", "lineage"}
+        if unknown_keys or not {"init_seed", "data_seed"} <= data.keys():
+            raise ValueError(f"not a run: unknown keys {sorted(unknown_keys)}, or no seeds")
+        setting = Setting.model_validate({name: data[name] for name in Setting.model_fields if name in data})
+        lineage = data.get("lineage")
+        return cls(setting, data["init_seed"], data["data_seed"], None if lineage is None else Lineage(**lineage))
+
+    def forks(
+        self, steps: Iterable[int], data_seeds: Iterable[int] | None = None, changes: Mapping[str, Any] | None = None
+    ) -> list[RunConfig]:
+        """Runs that start from this one's state at each of `steps`, under each of `data_seeds`, with changed values.
+
+        Steps move slowest. None keeps the data seed. Raises ValueError for a change that does not fit the state, or
+        that moves nothing.
+        """
+        stated = changes or {}
+        found = {path: fork_problem(path, self.setting) for path in stated}
+        wrong = [((path,), problem, stated[path]) for path, problem in found.items() if problem is not None]
+        if wrong:
+            raise located(wrong)
+        setting = self.setting.changed(stated) if stated else self.setting
+        valid = {path: setting.at(path) for path in stated}
+        seeds = (self.data_seed,) if data_seeds is None else tuple(data_seeds)
+        return [
+            RunConfig(setting, self.init_seed, seed, Lineage(self.run_id, step, valid, self.setting_id))
+            for step in steps
+            for seed in seeds
+        ]
+
+
+def fork_problem(path: str, setting: Setting) -> str | None:
+    """Why a fork cannot change `path` of a parent with this setting; None if it can."""
+    problem = path_problem(path, setting)
+    if problem is not None:
+        return problem
+    section, _, name = path.partition(".")
+    if path == "model.init_scale" or path.startswith("streams.init/"):
+        return "has no effect: a fork starts from its parent's weights"
+    if path == "batch_size" or section == "streams":
+        return None
+    if path == "schedule" or (name and name in getattr(setting, section).vector_fields()):
+        return None
+    return "a fork keeps its parent's shapes and state: only schedule, batch_size, streams and vector parameters change"

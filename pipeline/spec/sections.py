@@ -1,0 +1,183 @@
+"""The smaller sections of a spec: grid, criterion, snapshots, resources, tracking, fork."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_serializer, model_validator
+
+from pipeline.arrays import Ints
+from pipeline.spec import grid as grids
+from pipeline.spec.parameters import Parameters
+from pipeline.spec.registered import Problem, located, unknown
+from pipeline.spec.run_config import SECTIONS
+from pipeline.spec.seeds import SeedsField, check_distinct
+
+Steps = Annotated[tuple[int, ...], Field(strict=False, max_length=grids.MAX_POINTS)]
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+MAX_STEPS = 2**40
+
+
+class GridSpec(Parameters):
+    """When runs are looked at. `eval_every` None means every chunk; listed steps stand in place of the defaults.
+
+    `probe_every` probes at 0 and its multiples, in place of steps that are dense early and log-spaced late.
+    """
+
+    chunk: int = Field(50, gt=0, le=MAX_STEPS)
+    eval_every: int | None = Field(None, gt=0, le=MAX_STEPS)
+    eval_items: int = Field(512, gt=0, lt=2**31)
+    probe_items: int = Field(128, gt=0, lt=2**31)
+    probe_every: int | None = Field(None, gt=0, le=MAX_STEPS)
+    probe_steps: Steps | None = None
+    eval_steps: Steps | None = None
+
+    def resolved(self, budget: int) -> grids.Grid:
+        """The arrays. Raises ValueError (pydantic's, with the places of all mistakes) if they do not fit `budget`."""
+        problems: list[Problem] = []
+        if budget % self.chunk:
+            low = max(self.chunk, budget - budget % self.chunk)
+            near = f"try {low} or {low + self.chunk}"
+            message = f"should be a multiple of grid.chunk ({self.chunk}), given {budget}; {near}"
+            raise located([(("budget",), message, budget)])
+        for name in ("eval", "probe"):
+            place, interval = f"{name}_every", getattr(self, f"{name}_every")
+            if interval is not None and getattr(self, f"{name}_steps") is not None:
+                problems.append((("grid", place), f"has no effect beside {name}_steps; leave one out", interval))
+            elif interval is not None and interval % self.chunk:
+                message = f"should be a multiple of grid.chunk ({self.chunk}), given {interval}"
+                problems.append((("grid", place), message, interval))
+        if problems:
+            raise located(problems)
+        steps = {}
+        for name in ("eval", "probe"):
+            try:
+                steps[name] = self._steps(name, budget)
+            except ValueError as error:
+                is_listed = getattr(self, f"{name}_steps") is not None
+                place = f"{name}_steps" if is_listed else f"{name}_every"
+                problems.append((("grid", place), str(error), getattr(self, place)))
+        if problems:
+            raise located(problems)
+        return grids.Grid(self.chunk, steps["eval"], steps["probe"])
+
+    def _steps(self, name: str, budget: int) -> Ints:
+        steps, interval = getattr(self, f"{name}_steps"), getattr(self, f"{name}_every")
+        if steps is not None:
+            return grids.listed(steps, self.chunk, budget, first=self.chunk if name == "eval" else 0)
+        if name == "eval":
+            return grids.every(interval or self.chunk, budget)
+        if interval is None:
+            return grids.dense_then_logarithmic(self.chunk, budget)
+        return np.concatenate([[0], grids.every(interval, budget)])
+
+
+class Converged(Parameters):
+    """A run has converged when `metric` keeps to its bound at `evaluations` successive eval_steps."""
+
+    metric: Literal["label_excess", "label_loss", "label_accuracy"] = "label_excess"
+    at_most: float | None = None
+    at_least: float | None = None
+    evaluations: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Converged:
+        if (self.at_most is None) == (self.at_least is None):
+            given = "neither" if self.at_most is None else "both"
+            raise ValueError(f"needs exactly one of at_most, at_least, given {given}")
+        return self
+
+    @model_serializer(mode="plain")
+    def _only_the_bound_given(self) -> dict[str, Any]:
+        bound = {"at_least": self.at_least} if self.at_most is None else {"at_most": self.at_most}
+        return {"metric": self.metric, **bound, "evaluations": self.evaluations}
+
+
+class Snapshots(Parameters):
+    """Steps at which weights and attention maps are kept, 0 and multiples of the chunk; None: the last step alone."""
+
+    weights: Steps | None = None
+    attention: Steps | None = None
+
+    def resolved(self, chunk: int, budget: int) -> dict[str, tuple[int, ...]]:
+        """{"weights": steps, "attention": steps}; an empty list stays empty. Raises ValueError as GridSpec does."""
+        lists = (("weights", self.weights or ()), ("attention", self.attention or ()))
+        problems = [
+            (("snapshots", name, *place), message, given)
+            for name, steps in lists
+            for place, message, given in _chunk_ends(steps, chunk, budget)
+        ]
+        if problems:
+            raise located(problems)
+        return {
+            "weights": (budget,) if self.weights is None else self.weights,
+            "attention": (budget,) if self.attention is None else self.attention,
+        }
+
+
+class Resources(Parameters):
+    """What a pack may use. `width` None: chosen at planning.
+
+    `mode` auto: a compiled program on CPUs where task and model have one and there is g++, else eager torch. `products`
+    other than float32 trades bits of matrix products for speed on GPUs; on CPUs bf16 shows what they do to outcomes.
+    """
+
+    mode: Literal["auto", "eager", "native"] = "auto"
+    products: Literal["float32", "tf32", "bf16"] = "float32"
+    width: int | None = Field(None, gt=0, le=2**20)
+    cpus_per_pack: float = Field(1.0, ge=0)
+    gpus_per_pack: float = Field(0.0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(1, gt=0, le=4096)
+    share_with_group: bool = False
+
+
+class Tracking(Parameters):
+    """How the sweep is mirrored. `detail` auto: a tracked run for each run up to 500 runs, aggregates above."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    project: str = Field("seedbed", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    entity: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    detail: Literal["auto", "runs", "aggregates"] = "auto"
+
+
+class Fork(Parameters):
+    """Runs that start from others: every parent x step x data_seed, all with the same `changes` (dotted path -> value).
+
+    `data_seed` None keeps each parent's.
+    """
+
+    sweep: str = Field(min_length=1)
+    runs: Literal["all"] | Annotated[tuple[RunId, ...], Field(strict=False, min_length=1)] = "all"
+    steps: Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
+    data_seed: SeedsField | None = None
+    changes: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Fork:
+        if self.data_seed is None and not self.changes:
+            raise ValueError("needs data_seed, changes, or both")
+        if self.data_seed is not None:
+            check_distinct(self.data_seed.values(), "data_seed")
+        valid = (*SECTIONS, "batch_size", "streams")
+        wrong = [path for path in self.changes if path.partition(".")[0] not in valid]
+        if wrong:
+            raise located([(("changes", path), unknown("section", path, valid), path) for path in wrong])
+        return self
+
+    def check_steps(self, chunk: int, budget: int) -> None:
+        """Raises ValueError, with places, unless steps increase and are multiples of the chunk before the budget."""
+        problems = [(("fork", "steps", *place), *rest) for place, *rest in _chunk_ends(self.steps, chunk, budget - 1)]
+        if problems:
+            raise located(problems)
+
+
+def _chunk_ends(steps: tuple[int, ...], chunk: int, last: int) -> Iterator[Problem]:
+    """What keeps `steps` from being increasing multiples of `chunk` in [0, `last`]."""
+    for index, step in enumerate(steps):
+        if not 0 <= step <= last or step % chunk:
+            yield (index,), f"should be a multiple of grid.chunk ({chunk}) from 0 to {last}, given {step}", step
+        elif index and step <= steps[index - 1]:
+            yield (index,), f"steps must increase, given {step} after {steps[index - 1]}", step

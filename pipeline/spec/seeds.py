@@ -1,0 +1,90 @@
+"""The seeds of a sweep: pairs of (init_seed, data_seed), declared together, crossed or zipped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, model_serializer, model_validator
+
+from pipeline.spec.factors import MAX_VALUES, Listed, Range, by_key, check_length, dump_axis
+from pipeline.spec.parameters import Parameters
+from pipeline.spec.registered import located
+from pipeline.spec.run_config import Seed
+
+
+def read_seeds(value: Any) -> Range | Listed:
+    """A list of seeds or {range: [a, b]}, from 0 up. Raises ValueError."""
+    if isinstance(value, Listed):
+        return read_seeds(value.listed)
+    if isinstance(value, (list, tuple)):
+        check_length(len(value), "list")
+        numbers: tuple[int, ...] = _SEEDS.validate_python(value)
+        return Listed(listed=numbers)
+    axis: Range = by_key(value, (Range,), "a list of whole numbers or {range: [0, 96]}")
+    if axis.range[0] < 0:
+        raise located([(("range", 0), f"seeds must be from 0 up, given {axis.range[0]}", axis.range[0])])
+    return axis
+
+
+_SEEDS = TypeAdapter(Annotated[tuple[Seed, ...], Field(strict=False)], config=ConfigDict(strict=True))
+SeedsField = Annotated[Range | Listed, PlainValidator(read_seeds), PlainSerializer(dump_axis)]
+
+
+class SeedPair(Parameters):
+    init_seed: SeedsField
+    data_seed: SeedsField
+
+
+class Seeds(Parameters):
+    """Pairs of (init_seed, data_seed): equal (together), every combination (crossed), or side by side (zipped)."""
+
+    together: SeedsField | None = None
+    crossed: SeedPair | None = None
+    zipped: SeedPair | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Seeds:
+        given = [name for name in ("together", "crossed", "zipped") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of together, crossed, zipped, given {' and '.join(given) or 'none'}")
+        if self.zipped is not None:
+            lengths = [len(self.zipped.init_seed.values()), len(self.zipped.data_seed.values())]
+            if lengths[0] != lengths[1]:
+                raise ValueError(f"zipped seeds need equal lengths, given {lengths[0]} and {lengths[1]}")
+        if len(self) > MAX_VALUES:
+            raise ValueError(f"gives {len(self)} pairs of seeds; at most {MAX_VALUES} are taken")
+        check_distinct(self.pairs(), "pair (init_seed, data_seed)")
+        return self
+
+    @model_serializer(mode="plain")
+    def _only_the_form_given(self) -> dict[str, Any]:
+        if self.together is not None:
+            return {"together": dump_axis(self.together)}
+        name = "crossed" if self.crossed is not None else "zipped"
+        return {name: getattr(self, name).model_dump()}
+
+    def __len__(self) -> int:
+        if self.crossed is not None:
+            return len(self.crossed.init_seed.values()) * len(self.crossed.data_seed.values())
+        axis = self.together if self.zipped is None else self.zipped.init_seed
+        assert axis is not None
+        return len(axis.values())
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """(init_seed, data_seed) in declared order; crossed: data_seed moves fastest."""
+        if self.together is not None:
+            return [(seed, seed) for seed in self.together.values()]
+        if self.crossed is not None:
+            data = self.crossed.data_seed.values()
+            return [(init, seed) for init in self.crossed.init_seed.values() for seed in data]
+        assert self.zipped is not None
+        return list(zip(self.zipped.init_seed.values(), self.zipped.data_seed.values(), strict=True))
+
+
+def check_distinct(values: Sequence[Any], what: str) -> None:
+    """Raises ValueError naming a value that stands twice, since it would give the same runs twice."""
+    if len(set(values)) != len(values):
+        again, times = Counter(values).most_common(1)[0]
+        raise ValueError(f"each {what} must stand once, given {again} {times} times")

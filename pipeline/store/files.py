@@ -1,0 +1,165 @@
+"""Files that become true all at once: written under a temporary name, synced, renamed, and the folder synced.
+
+Every file of a sweep is written through here, once and whole. Formats: canonical JSON, and Parquet tables with page
+checksums; no pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.arrays import Array
+
+# Files are private unless the spec shares a sweep with the user's group.
+PRIVATE_FILE, SHARED_FILE = 0o600, 0o660
+PRIVATE_FOLDER, SHARED_FOLDER = 0o700, 0o2770
+
+_ARRAY_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("dtype", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("data", pa.binary()),
+    ]
+)
+
+
+class CorruptFileError(Exception):
+    """A file's content is not what its record says. The message names the file."""
+
+
+def write_file(path: Path, content: bytes) -> str:
+    """Write `content` so that after a crash `path` is either absent (or what it was) or whole; gives its SHA-256.
+
+    The mode follows the folder's. Raises OSError when the disk does, with `path` as it was and nothing left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shared = bool(path.parent.stat().st_mode & 0o020)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            if shared:
+                os.fchmod(descriptor, SHARED_FILE)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return hashlib.sha256(content).hexdigest()
+
+
+def make_folder(path: Path, is_shared: bool) -> None:
+    """Create `path` and its parents, its own mode private or shared; existing folders keep theirs."""
+    if path.is_dir():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=SHARED_FOLDER if is_shared else PRIVATE_FOLDER, exist_ok=True)
+    if is_shared:
+        path.chmod(SHARED_FOLDER)
+    sync_folder(path.parent)
+
+
+def claim(path: Path) -> bool:
+    """Create an empty file if nobody has: True for exactly one of many callers."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+    except FileExistsError:
+        return False
+    sync_folder(path.parent)
+    return True
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_file(path: Path, sha256: str | None = None) -> bytes:
+    """The file's bytes, checked against `sha256` if given. Raises CorruptFileError if they differ or it is absent.
+
+    Other trouble with the disk is an OSError: it says nothing about the file, and nobody may act as if it did.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise CorruptFileError(f"{path}: is missing") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise CorruptFileError(f"{path}: its content does not have the checksum that its record names")
+    return content
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one way in which a value is written: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def seal(body: Mapping[str, Any]) -> bytes:
+    """A JSON document that carries its own SHA-256."""
+    digest = hashlib.sha256(canonical_json(body)).hexdigest()
+    return json.dumps({"sha256": digest, "body": body}, sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def unseal(content: bytes, path: Path) -> dict[str, Any]:
+    """The body of a sealed document. Raises CorruptFileError for anything else."""
+    try:
+        document = json.loads(content)
+        body, digest = document["body"], document["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptFileError(f"{path}: is not a sealed record") from error
+    if not isinstance(body, dict) or hashlib.sha256(canonical_json(body)).hexdigest() != digest:
+        raise CorruptFileError(f"{path}: its checksum does not fit its content")
+    return body
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """Parquet, zstd, page checksums. Statistics are left out: NaN bounds confuse readers."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, write_statistics=False)
+    return sink.getvalue()
+
+
+def decode_table(content: bytes, path: Path) -> pa.Table:
+    """The inverse of `encode_table`. Raises CorruptFileError."""
+    try:
+        return pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptFileError(f"{path}: is not a whole Parquet file: {error}") from error
+
+
+def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
+    """Named arrays as a Parquet table of name, dtype, shape and little-endian bytes."""
+    values = {name: np.asarray(array) for name, array in arrays.items()}
+    rows = [
+        {"name": name, "dtype": value.dtype.name, "shape": list(value.shape), "data": _little(value).tobytes()}
+        for name, value in values.items()
+    ]
+    return encode_table(pa.Table.from_pylist(rows, _ARRAY_SCHEMA))
+
+
+def decode_arrays(content: bytes, path: Path) -> dict[str, Array]:
+    """The inverse of `encode_arrays`."""
+    rows = decode_table(content, path).to_pylist()
+    return {
+        row["name"]: np.frombuffer(row["data"], np.dtype(row["dtype"]).newbyteorder("<")).reshape(row["shape"])
+        for row in rows
+    }
+
+
+def _little(value: Array) -> Array:
+    return value.astype(value.dtype.newbyteorder("<"), copy=False)

@@ -1,0 +1,108 @@
+"""History: what a sweep recorded, metric x run x step, and the window through which statistics may look at it.
+
+Needs numpy alone. Metrics whose name begins with `label_` were measured on the label set and exist for outcomes only;
+a `Window` never carries them, so no statistic can read the data that outcomes are judged on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.arrays import Floats, Ints
+
+LABEL_PREFIX = "label_"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What is fixed about a run before it starts.
+
+    `hyperparameters` maps dotted path -> value for every leaf of the run's config except seeds, e.g.
+    {"task.name": "dictionary_lookup", "model.head_width": 4, "optimiser.lr": 0.003}; `varied` names those that differ
+    inside the sweep. `setting_id` is shared by runs that differ by seeds alone. `is_control` marks the share that no
+    forecast may stop. `parent` and `fork_step` are None unless the run is a fork.
+    """
+
+    run_id: str
+    setting_id: str
+    init_seed: int
+    data_seed: int
+    hyperparameters: Mapping[str, Any]
+    is_control: bool = True
+    parent: str | None = None
+    fork_step: int | None = None
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How a run ended. `reason`: budget, converged (stopped some evaluations after), diverged, stopped, or running.
+
+    `step` is the last step it reached. Whether a run converged is not read from here but decided from its history.
+    """
+
+    reason: str
+    step: int
+
+
+@dataclass(frozen=True)
+class History:
+    """All recorded values of a sweep: `values[metric]` is (R, T) over `steps_T`, NaN where nothing was recorded.
+
+    `budget` and `steps_T` count a run's own optimiser steps. Arrays are read-only. `ends[r]` belongs to `runs[r]`.
+    """
+
+    name: str
+    budget: int
+    runs: tuple[RunInfo, ...]
+    ends: tuple[RunEnd, ...]
+    steps_T: Ints
+    values: Mapping[str, Floats]
+    varied: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = (len(self.runs), len(self.steps_T))
+        wrong = [name for name, array in self.values.items() if array.shape != shape]
+        if wrong or len(self.ends) != len(self.runs):
+            raise ValueError(f"history {self.name!r}: arrays must be (R, T) = {shape}; wrong: {wrong or 'ends'}")
+        if np.any(np.diff(self.steps_T) <= 0):
+            raise ValueError(f"history {self.name!r}: steps_T must increase")
+        for array in (self.steps_T, *self.values.values()):
+            array.setflags(write=False)
+
+    def window(self, fraction: float) -> Window:
+        """The first `fraction` (0 to 1] of the budget, as copies: nothing after it, no label metric, no run ends."""
+        if not 0 < fraction <= 1:
+            raise ValueError(f"window must be in (0, 1], got {fraction}")
+        last_step = int(np.floor(fraction * self.budget + 1e-9))
+        keep_T = self.steps_T <= last_step
+        values = {
+            name: np.ascontiguousarray(array[:, keep_T])
+            for name, array in self.values.items()
+            if not name.startswith(LABEL_PREFIX)
+        }
+        return Window(fraction, last_step, self.budget, self.runs, self.steps_T[keep_T].copy(), values, self.varied)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The early part of a history, the only thing that a statistic is handed. Shapes as in `History`."""
+
+    fraction: float
+    last_step: int
+    budget: int
+    runs: tuple[RunInfo, ...]
+    steps_T: Ints
+    values: Mapping[str, Floats]
+    varied: tuple[str, ...] = ()
+
+    def recorded(self, metric: str) -> tuple[Ints, Floats]:
+        """Steps at which any run recorded `metric`, and its (R, T') values there. Empty when it never was."""
+        if metric not in self.values:
+            return self.steps_T[:0], np.empty((len(self.runs), 0))
+        array = self.values[metric]
+        seen_T = ~np.all(np.isnan(array), axis=0)
+        return self.steps_T[seen_T], array[:, seen_T]

@@ -1,0 +1,219 @@
+"""The store of one pack: commit records, the files that they name, and the attempts that may write them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.arrays import Array
+from pipeline.store.files import (
+    CorruptFileError,
+    claim,
+    decode_arrays,
+    decode_table,
+    make_folder,
+    read_file,
+    seal,
+    unseal,
+    write_file,
+)
+
+_READ_TRIES = 3
+
+
+class StoreError(Exception):
+    """Something about a results folder that the user must know; the message says what and what to do."""
+
+
+class FencedError(StoreError):
+    """A later attempt at the pack exists, so this one may no longer commit."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a run as a record names it. `weights_sha256` is over the unpadded weights at `step`.
+
+    `is_converged` is what the sweep's own criterion said by then; analysis decides anew from the history.
+    """
+
+    reason: str
+    step: int
+    weights_sha256: str
+    is_converged: bool
+
+    def is_continued_to(self, budget: int) -> bool:
+        """Whether the run goes on under this budget, having ended at a smaller one."""
+        return self.reason == "budget" and self.step < budget
+
+
+@dataclass(frozen=True)
+class SnapshotEntry:
+    """One run's arrays at one step, somewhere in a snapshots file. `kind` is "state" or "attention"."""
+
+    run_id: str
+    step: int
+    kind: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Active:
+    """A run in progress at a commit: its slot, and the step that its state in the checkpoint is at."""
+
+    slot: int
+    step: int
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file that a record names, relative to the pack's folder."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """The commit record of a pack: all that is true of it at one moment."""
+
+    sweep_id: str
+    pack_id: str
+    attempt: int
+    sequence: int
+    checkpoint: FileEntry | None = None
+    history: tuple[FileEntry, ...] = ()
+    snapshots: tuple[tuple[FileEntry, tuple[SnapshotEntry, ...]], ...] = ()
+    ends: Mapping[str, Ended] = field(default_factory=dict)
+    active: Mapping[str, Active] = field(default_factory=dict)
+    run_steps: int = 0
+    wall_s: float = 0.0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.attempt, self.sequence
+
+    def files(self) -> Iterator[FileEntry]:
+        if self.checkpoint is not None:
+            yield self.checkpoint
+        yield from self.history
+        yield from (entry for entry, _ in self.snapshots)
+
+    @staticmethod
+    def from_body(body: Mapping[str, Any]) -> Record:
+        checkpoint = body["checkpoint"]
+        return Record(
+            sweep_id=body["sweep_id"],
+            pack_id=body["pack_id"],
+            attempt=body["attempt"],
+            sequence=body["sequence"],
+            checkpoint=None if checkpoint is None else FileEntry(**checkpoint),
+            history=tuple(FileEntry(**entry) for entry in body["history"]),
+            snapshots=tuple(
+                (FileEntry(**entry), tuple(SnapshotEntry(**item) for item in items))
+                for entry, items in body["snapshots"]
+            ),
+            ends={run_id: Ended(**end) for run_id, end in body["ends"].items()},
+            active={run_id: Active(**entry) for run_id, entry in body["active"].items()},
+            run_steps=body["run_steps"],
+            wall_s=body["wall_s"],
+        )
+
+
+class PackStore:
+    """The folder of one pack, for its writer and its readers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def claim_attempt(self) -> int:
+        """The next attempt number, ours alone; every earlier attempt is fenced from now on."""
+        make_folder(self.folder, is_shared=bool(self.folder.parent.stat().st_mode & 0o020))
+        number = self.newest_attempt() + 1
+        while not claim(self._attempt(number)):
+            number += 1
+        return number
+
+    def newest_attempt(self) -> int:
+        """The highest attempt claimed so far, 0 if none."""
+        return next(number for number in itertools.count() if not self._attempt(number + 1).exists())
+
+    def _attempt(self, number: int) -> Path:
+        return self.folder / f"attempt-{number:04d}"
+
+    def records(self) -> list[Record]:
+        """Every record that is whole in itself, newest first; its files are not looked at."""
+        found = []
+        for path in self.folder.glob("*.record.json"):
+            try:
+                found.append(Record.from_body(unseal(read_file(path), path)))
+            except CorruptFileError:
+                continue
+        return sorted(found, key=lambda record: record.order, reverse=True)
+
+    def newest(self) -> Record | None:
+        """The newest record all of whose files are whole; None if nothing was ever committed.
+
+        Raises StoreError, naming what is damaged, if there are records and none is whole: then a person must decide.
+        """
+        # A writer may remove an old generation while we read it: look again.
+        for _ in range(_READ_TRIES):
+            records = self.records()
+            problems = []
+            for record in records:
+                problem = self._damage(record)
+                if problem is None:
+                    return record
+                problems.append(problem)
+            if not records and not any(self.folder.glob("*.record.json")):
+                return None
+        damage = problems[0] if problems else f"{self.folder}: no commit record can be read"
+        raise StoreError(f"{damage}; no generation of this pack is whole: restore the file, or move the folder away")
+
+    def _damage(self, record: Record) -> str | None:
+        try:
+            for entry in record.files():
+                read_file(self.folder / entry.name, entry.sha256)
+        except CorruptFileError as error:
+            return str(error)
+        return None
+
+    def write(self, attempt: int, sequence: int, kind: str, content: bytes) -> FileEntry:
+        name = f"{attempt:04d}-{sequence:06d}.{kind}.parquet"
+        try:
+            return FileEntry(name, write_file(self.folder / name, content))
+        except FileNotFoundError:
+            # A later attempt clears away what earlier ones left, this file among it.
+            self._refuse_if_fenced(attempt)
+            raise
+
+    def commit(self, record: Record) -> None:
+        """Make `record` true. Raises FencedError if a later attempt was claimed; then nothing has changed."""
+        self._refuse_if_fenced(record.attempt)
+        path = self.folder / f"{record.attempt:04d}-{record.sequence:06d}.record.json"
+        write_file(path, seal(asdict(record)))
+
+    def _refuse_if_fenced(self, attempt: int) -> None:
+        if self.newest_attempt() > attempt:
+            raise FencedError(f"{self.folder}: attempt {attempt} was superseded; it may not commit")
+
+    def remove_unnamed(self, attempt: int, generations: Sequence[Record]) -> None:
+        """Delete records and files, of this and earlier attempts, that none of the given generations names."""
+        kept = {f"{record.attempt:04d}-{record.sequence:06d}.record.json" for record in generations}
+        kept |= {entry.name for record in generations for entry in record.files()}
+        for number in range(1, attempt + 1):
+            for path in (*self.folder.glob(f"{number:04d}-*"), *self.folder.glob(f".{number:04d}-*.tmp")):
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+
+    def arrays(self, entry: FileEntry) -> dict[str, Array]:
+        path = self.folder / entry.name
+        return decode_arrays(read_file(path, entry.sha256), path)
+
+    def table(self, entry: FileEntry) -> pa.Table:
+        path = self.folder / entry.name
+        return decode_table(read_file(path, entry.sha256), path)

@@ -1,0 +1,219 @@
+"""The store: one folder per sweep, which alone suffices to resume, analyse and report. Reading needs numpy and pyarrow.
+
+Every file it writes:
+
+    sweep.json                            the spec, its id, where and with what it was made, its plan's name; sealed
+    plan-HASH.json                        runs, settings, packs with their numerics, the grid; sealed
+    driver.lock                           held by the one driver; empty
+    stop                                  while it exists, packs commit and leave; empty
+    packs/PACK/attempt-A                  claimed by attempt A; empty
+    packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
+    packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
+    packs/PACK/A-Q.history.parquet        rows recorded since the commit before
+    packs/PACK/A-Q.snapshots.parquet      arrays recorded since the commit before
+
+A record names, with SHA-256, its checkpoint, all history and snapshot files so far, and the runs that ended; what no
+record names does not exist. Names are for people: identity and order are read from the records.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrays import Array
+from pipeline.store.files import (
+    PRIVATE_FILE,
+    SHARED_FILE,
+    CorruptFileError,
+    make_folder,
+    read_file,
+    seal,
+    unseal,
+    write_file,
+)
+from pipeline.store.history import History, RunEnd, RunInfo
+from pipeline.store.pack_store import FileEntry, PackStore, Record, SnapshotEntry, StoreError
+
+# Of snapshot files read: runs of different packs are often asked for in turn.
+_FILES_KEPT = 4
+
+
+class SweepStore:
+    """One sweep's folder. `sweep` and `plan` are the bodies of the two documents, read when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def exists(self) -> bool:
+        return (self.folder / "sweep.json").is_file()
+
+    @property
+    def sweep(self) -> dict[str, Any]:
+        return self._document("sweep.json")
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return self._document(str(self.sweep["plan"]))
+
+    def _document(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.is_file():
+            raise StoreError(f"{self.folder}: holds no sweep ({name} is missing); `seedbed launch SPEC` makes one")
+        try:
+            return unseal(read_file(path), path)
+        except CorruptFileError as error:
+            raise StoreError(f"{error}; restore it from a copy") from error
+
+    def write_documents(self, sweep: Mapping[str, Any], plan: Mapping[str, Any], is_shared: bool) -> None:
+        """Make both true at once: sweep.json names its plan by content, so that replacing it switches both."""
+        make_folder(self.folder, is_shared)
+        make_folder(self.folder / "packs", is_shared)
+        content = seal(plan)
+        name = f"plan-{hashlib.sha256(content).hexdigest()[:16]}.json"
+        write_file(self.folder / name, content)
+        write_file(self.folder / "sweep.json", seal({**sweep, "plan": name}))
+        for path in self.folder.glob("plan-*.json"):
+            if path.name != name:
+                path.unlink()
+
+    def is_free(self) -> bool:
+        """Whether the folder holds nothing but what a launch leaves that ended before it had written sweep.json."""
+        if not self.folder.exists():
+            return True
+        patterns = ("driver.lock", "packs", "plan-*.json", ".*.tmp")
+        return not self.exists() and all(any(p.match(pattern) for pattern in patterns) for p in self.folder.iterdir())
+
+    def pack(self, pack_id: str) -> PackStore:
+        return PackStore(self.folder / "packs" / pack_id)
+
+    def pack_ids(self) -> list[str]:
+        return [pack["pack_id"] for pack in self.plan["packs"]]
+
+    def newest_records(self) -> dict[str, Record]:
+        """pack_id -> newest whole record, for packs that have one."""
+        found = {pack_id: self.pack(pack_id).newest() for pack_id in self.pack_ids()}
+        return {pack_id: record for pack_id, record in found.items() if record is not None}
+
+    @property
+    def stop_file(self) -> Path:
+        return self.folder / "stop"
+
+    def history(self) -> History:
+        """All that the newest records name. Steps are the union over runs; NaN where a run recorded nothing."""
+        plan, records = self.plan, self.newest_records()
+        tables = [self.pack(pack_id).table(entry) for pack_id, record in records.items() for entry in record.history]
+        ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
+        steps = {run_id: entry.step for record in records.values() for run_id, entry in record.active.items()}
+        runs = tuple(run_info(plan, row) for row in plan["runs"])
+        run_ends = tuple(
+            RunEnd(ends[run.run_id].reason, ends[run.run_id].step)
+            if run.run_id in ends
+            else RunEnd("running", steps.get(run.run_id, 0))
+            for run in runs
+        )
+        steps_T, values = _pivot(tables, [run.run_id for run in runs])
+        return History(plan["name"], plan["budget"], runs, run_ends, steps_T, values, tuple(plan["varied"]))
+
+    def snapshots(self) -> Snapshots:
+        """An index of all snapshots, as of now."""
+        return Snapshots(self)
+
+
+class Snapshots:
+    """Every snapshot that a sweep's newest records named when this was made."""
+
+    def __init__(self, store: SweepStore) -> None:
+        self.folder = store.folder
+        self._places: dict[tuple[str, str], dict[int, tuple[PackStore, FileEntry, SnapshotEntry]]] = {}
+        for pack_id, record in store.newest_records().items():
+            for file, entries in record.snapshots:
+                for entry in entries:
+                    steps = self._places.setdefault((entry.run_id, entry.kind), {})
+                    steps[entry.step] = (store.pack(pack_id), file, entry)
+        self._files: dict[FileEntry, dict[str, Array]] = {}
+
+    def of(self, run_id: str, kind: str = "state") -> dict[int, SnapshotEntry]:
+        """step -> entry, for one run."""
+        return {step: entry for step, (_, _, entry) in self._places.get((run_id, kind), {}).items()}
+
+    def read(self, run_id: str, step: int, kind: str = "state") -> dict[str, Array]:
+        """The arrays of one snapshot, by name. Raises StoreError naming the steps there are."""
+        self.require(run_id, step, kind)
+        pack, file, _ = self._places[run_id, kind][step]
+        if file not in self._files:
+            if len(self._files) == _FILES_KEPT:
+                del self._files[next(iter(self._files))]
+            self._files[file] = pack.arrays(file)
+        prefix = f"{run_id}/{step}/{kind}/"
+        arrays = self._files[file]
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    def require(self, run_id: str, step: int, kind: str = "state") -> None:
+        """Raises StoreError, naming the steps there are, unless this snapshot exists."""
+        found = self.of(run_id, kind)
+        if step not in found:
+            known = ", ".join(map(str, sorted(found))) or "none"
+            raise StoreError(f"{self.folder}: run {run_id} has no {kind} at step {step} (it has: {known})")
+
+
+def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
+    """What a plan says of one of its runs."""
+    return RunInfo(
+        run_id=row["run_id"],
+        setting_id=row["setting_id"],
+        init_seed=row["init_seed"],
+        data_seed=row["data_seed"],
+        hyperparameters=plan["settings"][row["setting_id"]],
+        parent=row.get("parent"),
+        fork_step=row.get("fork_step"),
+    )
+
+
+def _pivot(tables: Iterable[pa.Table], run_ids: list[str]) -> tuple[Any, dict[str, Any]]:
+    row_of = {run_id: index for index, run_id in enumerate(run_ids)}
+    parts = [
+        (np.array([row_of[run] for run in table["run_id"].to_pylist()], np.int64), table["step"].to_numpy(), table)
+        for table in tables
+    ]
+    steps_T = np.unique(np.concatenate([steps for _, steps, _ in parts] or [np.empty(0, np.int64)]))
+    metrics = dict.fromkeys(name for *_, table in parts for name in table.column_names[2:])
+    values = {name: np.full((len(run_ids), len(steps_T)), np.nan) for name in metrics}
+    for rows, steps, table in parts:
+        columns = np.searchsorted(steps_T, steps)
+        for name in table.column_names[2:]:
+            values[name][rows, columns] = np.where(
+                table[name].is_valid().to_numpy(), table[name].to_numpy(), values[name][rows, columns]
+            )
+    return steps_T, values
+
+
+class DriverLock:
+    """Held by the one driver of a sweep for as long as its process lives; a second one is refused at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "driver.lock"
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> DriverLock:
+        is_shared = bool(self._path.parent.stat().st_mode & 0o020)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, SHARED_FILE if is_shared else PRIVATE_FILE)
+        if is_shared and os.fstat(self._descriptor).st_uid == os.getuid():
+            os.fchmod(self._descriptor, SHARED_FILE)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise StoreError(f"{self._path.parent}: another `seedbed launch` or `resume` is working on it") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)

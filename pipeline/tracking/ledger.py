@@ -1,0 +1,118 @@
+"""What a mirror has still to write: tracked runs as the newest commits have them, less what the ledger names."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
+from pipeline.store.pack_store import Record, StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.tracking.rows import (
+    RUNNING,
+    Extent,
+    Judge,
+    Recorded,
+    Row,
+    Tracked,
+    aggregate_rows,
+    aggregate_summary,
+    extent_of,
+    read_recorded,
+    run_extents,
+    run_summary,
+    tracked_runs,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How far a tracked run is written: rows up to `step`, with the `reason` of its extent, in `folders`."""
+
+    step: int
+    reason: str
+    folders: tuple[str, ...] = ()
+
+
+@dataclass
+class Ledger:
+    """What the mirrors of a folder have written. Raises StoreError where the file is damaged."""
+
+    path: Path
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    @staticmethod
+    def read(path: Path) -> Ledger:
+        if not path.exists():
+            return Ledger(path)
+        try:
+            body = unseal(read_file(path), path)
+        except CorruptFileError as error:
+            raise StoreError(f"{error}; delete {path.parent} to mirror the sweep anew") from error
+        items = body["entries"].items()
+        return Ledger(path, {key: Entry(e["step"], e["reason"], tuple(e["folders"])) for key, e in items})
+
+    def write(self) -> None:
+        write_file(self.path, seal({"entries": {key: asdict(entry) for key, entry in self.entries.items()}}))
+
+    def remove_unnamed(self) -> None:
+        """Delete the folders that a killed mirror left behind."""
+        named = {name for entry in self.entries.values() for name in entry.folders}
+        for found in (*self.path.parent.glob("offline-run-*"), *self.path.parent.glob("run-*")):
+            if found.name not in named:
+                shutil.rmtree(found)
+
+
+class Reader:
+    """What the newest commits hold of a sweep's tracked runs. The plan is read once: a launch has one plan."""
+
+    def __init__(self, store: SweepStore, max_runs: int) -> None:
+        self.store = store
+        sweep, self._plan = store.sweep, store.plan
+        self.tracked = tracked_runs(sweep, self._plan, max_runs)
+        self._judge = Judge.of(sweep, self._plan)
+        self._pack_of = {run_id: pack["pack_id"] for pack in self._plan["packs"] for run_id in pack["run_ids"]}
+        self._records: dict[str, Record] = {}
+        self._extents: dict[str, Extent] = {}
+        self._recorded: dict[str, dict[str, Recorded]] = {}
+
+    def refresh(self) -> None:
+        """Look for new commits. Only the packs that have one are read."""
+        for pack in self._plan["packs"]:
+            pack_id = pack["pack_id"]
+            seen = self._records.get(pack_id)
+            found = self.store.pack(pack_id).records()
+            if found and (seen is None or found[0].order > seen.order):
+                newest = self.store.pack(pack_id).newest()
+                if newest is not None:
+                    self._records[pack_id] = newest
+        self._extents = run_extents(self._records.values(), self._plan["budget"])
+        self._recorded = {}
+
+    def due(self, ledger: Ledger, is_last: bool) -> Iterator[tuple[Tracked, Extent]]:
+        """Those with something final to write that the ledger lacks; runs in progress at the last pass alone."""
+        for tracked in self.tracked:
+            extent = extent_of(tracked, self._extents)
+            if extent is None or (extent.reason == RUNNING and not is_last):
+                continue
+            entry = ledger.entries.get(tracked.tracked_id)
+            if entry is None or extent.step > entry.step or extent.reason != entry.reason:
+                yield tracked, extent
+
+    def content(self, tracked: Tracked, extent: Extent) -> tuple[Iterable[Row], dict[str, Any]]:
+        """Its rows up to the extent, and its summary."""
+        recorded_R = [self._read(run_id) for run_id in tracked.run_ids]
+        if tracked.job_type == "run":
+            return recorded_R[0].rows(), run_summary(extent, recorded_R[0], self._judge)
+        extents_R = [self._extents[run_id] for run_id in tracked.run_ids]
+        return aggregate_rows(recorded_R, self._judge, extent.step), aggregate_summary(extents_R, extent)
+
+    def _read(self, run_id: str) -> Recorded:
+        pack_id = self._pack_of[run_id]
+        if pack_id not in self._recorded:
+            pack = self.store.pack(pack_id)
+            self._recorded[pack_id] = read_recorded([pack.table(e) for e in self._records[pack_id].history])
+        return self._recorded[pack_id].get(run_id, Recorded.empty())

@@ -1,0 +1,264 @@
+"""The wandb mirror: a process of its own that reads a sweep's store and writes tracked runs; no training waits for it.
+
+    python -m pipeline.tracking.mirror FOLDER [--follow]
+
+It writes, below FOLDER/wandb:
+
+    mirrored.json        ledger: how far each tracked run is written, and in which folders; sealed
+    mirror.log           what mirrors of the driver's had to complain of
+    mirror.lock          held by the one mirror; empty
+    offline-run-*/       wandb's own files, a folder for each time that a tracked run was written to; run-* if online
+    cache/               wandb's own log
+
+A run is written when it has ended, one in progress at the last pass; what is recorded later follows under the same id,
+in another folder (`wandb sync` uploads the folders of one id in turn, as one run). A folder that the ledger does not
+name was being written when a mirror was killed: the next mirror deletes it and writes its rows again. So after a mirror
+has ended every row stands exactly once in the folders, and before that, exactly once in those that the ledger names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import select
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.spec.sections import Tracking
+from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, make_folder
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.tracking.ledger import Entry, Ledger, Reader
+from pipeline.tracking.rows import MAX_RUNS, RUNNING, Row, Tracked
+
+_POLL_INTERVAL_S = 5.0
+_NICENESS = 10
+# So many tracked runs are written between two writes of the ledger, which are synced to disk.
+_LEDGER_INTERVAL = 16
+# Of the environment's WANDB_*, only who and where the user is: modes, names and ids come from the spec.
+_KEPT_VARIABLES = ("API_KEY", "BASE_URL", "ENTITY", "IDENTITY_TOKEN_FILE", "CREDENTIALS_FILE", "CONFIG_DIR")
+
+
+class Mirror:
+    """The driver's hold on a mirror process; with no process, on the reason why there is none."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes] | None, problem: str = "") -> None:
+        self._folder, self._process, self._problem = folder, process, problem
+        self._log = folder / "wandb" / "mirror.log"
+        self._log_start = self._log.stat().st_size if process is not None else 0
+
+    def close(self, timeout_s: float = 60.0) -> str | None:
+        """Let it do its last pass, for `timeout_s` at most, and then end it; a warning to show, None if all is well.
+
+        Never raises for what the mirror did. What it has not written, another mirror of the folder will.
+        """
+        if self._process is None:
+            return self._warning(self._problem)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return self._warning(f"was not done after {timeout_s:g} s")
+        return None if code == 0 else self._warning(f"ended with {code}: {self._last_line()}")
+
+    def _last_line(self) -> str:
+        text = self._log.read_bytes()[self._log_start :].decode(errors="replace").strip()
+        return text.splitlines()[-1] if text else f"{self._log} is empty"
+
+    def _warning(self, problem: str) -> str:
+        again = f"python -m pipeline.tracking.mirror {shlex.quote(str(self._folder))}"
+        return f"wandb mirror: {problem.rstrip('.')}. Nothing else is affected; `{again}` mirrors what is missing"
+
+
+def start_mirror(folder: Path) -> Mirror | None:
+    """Start the process that follows `folder`, whose sweep must be written; None where tracking is disabled.
+
+    It ends by itself when this process does.
+    """
+    if _tracking(SweepStore(folder)).mode == "disabled":
+        return None
+    try:
+        path = _wandb_folder(folder) / "mirror.log"
+        mode = SHARED_FILE if _is_shared(folder) else PRIVATE_FILE
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode), "ab") as log:
+            # Out of the terminal's process group: Ctrl-C is for the driver, which then closes the mirror.
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.tracking.mirror", str(folder), "--follow"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return Mirror(folder, process)
+    except OSError as error:
+        return Mirror(folder, None, f"could not be started: {error}")
+
+
+def sync_hint(folder: Path) -> str | None:
+    """The command that uploads what is mirrored in `folder`; None where nothing waits for that."""
+    found = sorted((folder / "wandb").glob("offline-run-*"))
+    return f"wandb sync {shlex.quote(str(folder / 'wandb'))}/offline-run-*" if found else None
+
+
+def _tracking(store: SweepStore) -> Tracking:
+    return Tracking.model_validate(store.sweep["spec"]["tracking"])
+
+
+def _wandb_folder(folder: Path) -> Path:
+    make_folder(folder / "wandb", _is_shared(folder))
+    return folder / "wandb"
+
+
+def _is_shared(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & 0o020)
+
+
+class Writer:
+    """Writes tracked runs through wandb, one at a time, with everything off that is not the sweep's own data."""
+
+    def __init__(self, folder: Path, tracking: Tracking, tags: Sequence[str]) -> None:
+        import wandb
+
+        self._wandb, self._tracking, self._tags = wandb, tracking, list(tags)
+        self._settings: dict[str, Any] = {
+            "mode": tracking.mode,
+            "root_dir": str(folder),
+            "host": "",
+            "console": "off",
+            "silent": True,
+            "symlink": False,
+            "disable_git": True,
+            "disable_code": True,
+            "save_code": False,
+            "disable_job_creation": True,
+            "x_disable_meta": True,
+            "x_disable_stats": True,
+            "x_disable_machine_info": True,
+            "x_save_requirements": False,
+        }
+        wandb.setup(settings=wandb.Settings(**self._settings))
+
+    def write(self, tracked: Tracked, rows: Iterable[Row], summary: dict[str, Any]) -> str:
+        """Write `rows`, later than all before, and the summary; gives the name of the folder that they are in."""
+        run = self._wandb.init(
+            id=tracked.tracked_id,
+            project=self._tracking.project,
+            entity=self._tracking.entity,
+            name=tracked.name,
+            group=tracked.group,
+            job_type=tracked.job_type,
+            tags=self._tags,
+            config=dict(tracked.config),
+            resume="allow",
+            reinit="create_new",
+            settings=self._wandb.Settings(**self._settings),
+        )
+        run.define_metric("step")
+        run.define_metric("*", step_metric="step")
+        for step, metrics in rows:
+            # wandb drops steps that its server has already, of a mirror that was killed before it wrote its ledger.
+            run.log({"step": step, **metrics}, step=step)
+        run.summary.update(summary)
+        folder = Path(run.dir).parent.name
+        run.finish()
+        return folder
+
+    def close(self) -> None:
+        self._wandb.teardown()
+
+
+def mirror(folder: Path, follow: bool = False, max_runs: int = MAX_RUNS, interval_s: float = _POLL_INTERVAL_S) -> None:
+    """Write what the ledger lacks; with `follow`, every `interval_s` seconds until standard input ends.
+
+    Raises StoreError where the folder holds no sweep, or, without `follow`, another mirror is at work on it.
+    """
+    store = SweepStore(folder)
+    tracking = _tracking(store)
+    if tracking.mode == "disabled":
+        raise StoreError(f"{folder}: its spec has tracking.mode: disabled")
+    with _lock(_wandb_folder(folder) / "mirror.lock", waits=follow):
+        ledger = Ledger.read(folder / "wandb" / "mirrored.json")
+        ledger.remove_unnamed()
+        reader = Reader(store, max_runs)
+        writer = Writer(folder, tracking, [store.sweep["sweep_id"], store.sweep["name"]])
+        try:
+            while follow and not _input_ended(interval_s):
+                _write_due(reader, writer, ledger, is_last=False)
+            _write_due(reader, writer, ledger, is_last=True)
+        finally:
+            writer.close()
+
+
+def _write_due(reader: Reader, writer: Writer, ledger: Ledger, is_last: bool) -> None:
+    reader.refresh()
+    due = list(reader.due(ledger, is_last))
+    for number, (tracked, extent) in enumerate(due, start=1):
+        old = ledger.entries.get(tracked.tracked_id, Entry(-1, RUNNING))
+        rows, summary = reader.content(tracked, extent)
+        folder = writer.write(tracked, (row for row in rows if row[0] > old.step), summary)
+        step = max(extent.step, old.step)
+        ledger.entries[tracked.tracked_id] = Entry(step, extent.reason, (*old.folders, folder))
+        if number % _LEDGER_INTERVAL == 0 or number == len(due):
+            ledger.write()
+
+
+def _input_ended(timeout_s: float) -> bool:
+    """Whether standard input ends within `timeout_s`; what is written to it is thrown away."""
+    ready, _, _ = select.select([0], [], [], timeout_s)
+    return bool(ready) and not os.read(0, 4096)
+
+
+@contextmanager
+def _lock(path: Path, waits: bool) -> Iterator[None]:
+    with open(path, "wb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise StoreError(f"{path.parent.parent}: another mirror is at work on it") from None
+        yield
+
+
+def _prepare_process(folder: Path) -> None:
+    """Be nice to training, private as the folder is, and deaf to a WANDB_* that would change what the spec says."""
+    os.nice(_NICENESS)
+    os.umask(0o007 if _is_shared(folder) else 0o077)
+    kept = {f"WANDB_{name}" for name in _KEPT_VARIABLES}
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name not in kept]:
+        del os.environ[name]
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    os.environ["WANDB_CACHE_DIR"] = str(_wandb_folder(folder) / "cache")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m pipeline.tracking.mirror", description="Mirror a sweep's folder to wandb."
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--follow", action="store_true", help="go on until standard input ends")
+    parser.add_argument("--max-runs", type=int, default=MAX_RUNS, help="most runs to mirror one by one")
+    parser.add_argument("--interval-s", type=float, default=_POLL_INTERVAL_S, help="between two looks of --follow")
+    given = parser.parse_args(arguments)
+    try:
+        _tracking(SweepStore(given.folder))
+        _prepare_process(given.folder)
+        mirror(given.folder.resolve(), given.follow, given.max_runs, given.interval_s)
+    except (StoreError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"{error}: install it, or set tracking.mode: disabled", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

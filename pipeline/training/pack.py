@@ -1,0 +1,316 @@
+"""A pack under Lightning: slots that fill from the pack's list, train in chunks, and are looked at between them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.arrays import Bools
+from pipeline.engine.block import Block, to_host
+from pipeline.engine.slots import RunState
+from pipeline.planning.packs import Numerics
+from pipeline.spec.criterion import Criterion
+from pipeline.spec.grid import Grid
+from pipeline.spec.run_config import RunConfig
+from pipeline.stopping.base import Seen, StoppingRule
+from pipeline.training.recorder import Recorder
+from pipeline.training.run_rows import Rows
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the runs of a sweep are looked at and ended; nothing of it moves a weight."""
+
+    grid: Grid
+    budget: int
+    eval_items: int
+    probe_items: int
+    criterion: Criterion
+    stopping: StoppingRule
+    state_steps: frozenset[int] = frozenset()
+    attention_steps: frozenset[int] = frozenset()
+    attention_items: int = 8
+    keeps_last_attention: bool = True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a pack has done so far, all attempts together; `run_steps` counts optimiser steps of single runs.
+
+    `num_converged` includes runs still in progress; `steps_left` supposes that every run uses its whole budget.
+    """
+
+    num_runs: int
+    num_done: int
+    num_converged: int
+    num_diverged: int
+    run_steps: int
+    steps_left: int
+
+
+class PackModule(lightning.LightningModule):
+    """Trains `configs`, in order, in the slots of one block; one `training_step` is one chunk of optimiser steps.
+
+    `first_state(config, block)` gives the state that a run starts from. What each run does depends on its config and
+    the block's numerics alone; see docs/design.md.
+    """
+
+    def __init__(
+        self,
+        configs: Mapping[str, RunConfig],
+        numerics: Numerics,
+        protocol: Protocol,
+        recorder: Recorder,
+        first_state: Callable[[str, RunConfig, Block], RunState],
+    ) -> None:
+        super().__init__()
+        # The block's own in-place updates are the optimisation: Lightning's would clip and average across runs.
+        self.automatic_optimization = False
+        self.configs, self.numerics, self.protocol = dict(configs), numerics, protocol
+        self.width = numerics.width
+        self.recorder, self.first_state = recorder, first_state
+        over = recorder.ends.keys() - recorder.continued.keys()
+        self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
+        self.occupants: list[str | None] = [None] * self.width
+        self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
+        shown = {run_id: seen(run_id, rows, protocol) for run_id, rows in recorder.rows.items()}
+        self.converged |= {run_id for run_id, prefix in shown.items() if prefix.converged_index is not None}
+
+    @property
+    def is_done(self) -> bool:
+        return not self.waiting and not any(self.occupants)
+
+    def progress(self) -> Progress:
+        budget = self.protocol.budget
+        ends = [end for end in self.recorder.ends.values() if not end.is_continued_to(budget)]
+        steps = {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
+        unfinished = [run_id for run_id in self.occupants if run_id is not None] + self.waiting
+        return Progress(
+            num_runs=len(self.configs),
+            num_done=len(ends),
+            num_converged=len(self.converged),
+            num_diverged=sum(end.reason == "diverged" for end in ends),
+            run_steps=self.recorder.run_steps,
+            steps_left=sum(budget - steps.get(run_id, 0) for run_id in unfinished),
+        )
+
+    def configure_optimizers(self) -> None:
+        return None
+
+    def on_fit_start(self) -> None:
+        template = next(iter(self.configs.values()))
+        self.block = Block(template, self.width, self.device, self.numerics.mode)
+        for run_id, (slot, state) in self.recorder.checkpoint().items():
+            self.block.place(slot, self.configs[run_id], state)
+            self.occupants[slot] = run_id
+
+    def training_step(self, batch: object, batch_index: int) -> None:
+        self._fill()
+        self._advance()
+        self._look()
+
+    def states(self) -> dict[str, tuple[int, RunState]]:
+        """run_id -> (slot, state) of the runs in progress."""
+        return {run: (slot, self.block.take(slot)) for slot, run in enumerate(self.occupants) if run is not None}
+
+    def _fill(self) -> None:
+        for slot, occupant in enumerate(self.occupants):
+            if occupant is None and self.waiting:
+                run_id = self.waiting.pop(0)
+                config = self.configs[run_id]
+                if run_id in self.recorder.continued:
+                    self.recorder.reopen(run_id)
+                self.block.place(slot, config, self.first_state(run_id, config, self.block))
+                self.occupants[slot] = run_id
+
+    def _advance(self) -> None:
+        """One chunk. Runs in their first chunk are probed at its inner marks; all slots train on meanwhile."""
+        occupied_S = self._occupied()
+        fresh_S = occupied_S & (self._steps() == 0)
+        if fresh_S.any():
+            self._snapshot(fresh_S, np.zeros_like(fresh_S))
+        done = 0
+        for mark in self.protocol.grid.inner_marks if fresh_S.any() else ():
+            self.block.train(mark - done, np.flatnonzero(occupied_S).tolist())
+            done = mark
+            self._record(np.zeros_like(fresh_S), fresh_S)
+        self.block.train(self.protocol.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
+        self.recorder.run_steps += int(occupied_S.sum()) * self.protocol.grid.chunk
+
+    def _look(self) -> None:
+        """Evaluate, probe, snapshot and end the runs whose step asks for it."""
+        grid, steps_S = self.protocol.grid, self._steps()
+        occupied_S = self._occupied()
+        finite_S = self.block.is_finite()
+        eval_S = occupied_S & _among(steps_S, grid.eval_steps)
+        # A run that left the finite numbers is probed wherever it stands: its last row shows it.
+        probe_S = occupied_S & (_among(steps_S, grid.probe_steps) | ~finite_S)
+        self._record(eval_S, probe_S)
+        slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
+        ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
+        self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.width)]))
+        for slot, reason in ends.items():
+            run_id = self.occupants[slot]
+            if reason is not None and run_id is not None:
+                self.recorder.end(run_id, reason, self.block.take(slot), run_id in self.converged)
+                self.occupants[slot] = None
+
+    def _end(self, slot: int, is_finite: bool, is_evaluated: bool) -> str | None:
+        """Why the run in a slot ends here; None if it goes on."""
+        run_id = self.occupants[slot]
+        assert run_id is not None
+        shown = seen(run_id, self.recorder.rows[run_id], self.protocol) if is_evaluated else None
+        if shown is not None and shown.converged_index is not None:
+            self.converged.add(run_id)
+        if not is_finite:
+            return "diverged"
+        rule = self.protocol.stopping
+        if shown is not None and rule.should_stop(shown):
+            return rule.reason
+        return "budget" if self._steps()[slot] >= self.protocol.budget else None
+
+    def _occupied(self) -> Bools:
+        return np.array([occupant is not None for occupant in self.occupants])
+
+    def _steps(self) -> NDArray[np.int64]:
+        steps: NDArray[np.int64] = self.block.steps_S.cpu().numpy()
+        return steps
+
+    def _record(self, eval_S: Bools, probe_S: Bools) -> None:
+        """One row for every slot in either mask, holding the metrics of those it is in."""
+        evaluated, probed = np.flatnonzero(eval_S).tolist(), np.flatnonzero(probe_S).tolist()
+        found = to_host(
+            self.block.evaluate(self.protocol.eval_items, evaluated) if evaluated else {},
+            self.block.probe(self.protocol.probe_items, probed) if probed else {},
+        )
+        metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S)}
+        for slots, columns in zip((evaluated, probed), found, strict=True):
+            rows = np.stack(list(columns.values()), 1).tolist() if columns else []
+            for slot, row in zip(slots, rows, strict=True):
+                metrics[slot].update(zip(columns, row, strict=True))
+        steps_S = self._steps()
+        for slot, row in metrics.items():
+            run_id = self.occupants[slot]
+            assert run_id is not None
+            self.recorder.add(run_id, int(steps_S[slot]), row)
+
+    def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
+        """States and attention maps of the candidates that stand at a declared step, maps of those that end here."""
+        steps_S, protocol = self._steps(), self.protocol
+        attention_S = candidates_S & _among(steps_S, protocol.attention_steps)
+        if protocol.keeps_last_attention:
+            attention_S |= ending_S
+        mapped = np.flatnonzero(attention_S).tolist()
+        maps = self.block.attention_maps(protocol.attention_items, mapped) if mapped else []
+        on_host = [attention.cpu().numpy() for attention in maps]
+        for place, slot in enumerate(mapped):
+            arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(on_host)}
+            self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
+        for slot in np.flatnonzero(candidates_S & _among(steps_S, protocol.state_steps)).tolist():
+            state = self.block.take(slot)
+            self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
+
+
+def _among(steps_S: NDArray[np.int64], wanted: frozenset[int]) -> Bools:
+    return np.array([step in wanted for step in steps_S.tolist()], bool)
+
+
+def seen(run_id: str, rows: Rows, protocol: Protocol) -> Seen:
+    """What a stopping rule may look at, from a run's rows so far."""
+    steps_T = np.array(rows.steps, np.int64)
+    is_eval_T = np.array([step in protocol.grid.eval_steps for step in rows.steps], bool)
+    label_1E = rows.column(protocol.criterion.metric)[None, is_eval_T]
+    start = int(protocol.criterion.first_streak(label_1E)[0])
+    return Seen(
+        run_id=run_id,
+        budget=protocol.budget,
+        steps_T=steps_T,
+        values=rows.columns(),
+        eval_steps_E=steps_T[is_eval_T],
+        converged_index=None if start < 0 else start,
+        evaluations_to_converge=protocol.criterion.evaluations,
+    )
+
+
+class Committer(lightning.Callback):
+    """Commits every `interval_s` seconds, at the end, and as soon as `should_leave()`; then ends the fit."""
+
+    def __init__(
+        self,
+        interval_s: float,
+        should_leave: Callable[[], bool],
+        on_progress: Callable[[], None],
+        report_interval_s: float = 1.0,
+    ) -> None:
+        self.interval_s, self.report_interval_s = interval_s, report_interval_s
+        self.should_leave, self.on_progress = should_leave, on_progress
+        self._committed = self._reported = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object, **__: object
+    ) -> None:
+        assert isinstance(pl_module, PackModule)
+        now = time.monotonic()
+        is_leaving = pl_module.is_done or self.should_leave()
+        if is_leaving or now - self._committed >= self.interval_s:
+            pl_module.recorder.commit(pl_module.states())
+            self._committed = time.monotonic()
+        if is_leaving or now - self._reported >= self.report_interval_s:
+            self.on_progress()
+            self._reported = now
+        if is_leaving:
+            trainer.should_stop = True
+
+
+class _KeepSigterm(lightning.Callback):
+    """Puts back the SIGTERM handler that Lightning replaces by one that ends the fit without a commit."""
+
+    def __init__(self) -> None:
+        self._before = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before)
+
+
+class _Chunks:
+    """An endless train dataloader: data are drawn inside the step, from its counter."""
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count()
+
+
+def fit(module: PackModule, callbacks: Sequence[lightning.Callback], device: torch.device) -> None:
+    """Train the pack to its end (or until a callback leaves) under a Trainer without anything that costs per step."""
+    if module.is_done and not module.recorder.record.active:
+        return
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r".*configure_optimizers.*returned .None.*")
+    # Lightning 2.6 on torch 2.13; goes when Lightning stops using LeafSpec.
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+    # Inside a Slurm job Ray places the packs, and srun starts Ray.
+    warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
+    trainer = lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        barebones=False,
+        callbacks=[*callbacks, _KeepSigterm()],
+    )
+    trainer.fit(module, train_dataloaders=_Chunks())

@@ -1,0 +1,152 @@
+"""The recorder: rows, snapshots and ends of a pack's runs, made durable by commits."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrays import Array
+from pipeline.engine.slots import RunState
+from pipeline.store.files import encode_arrays, encode_table
+from pipeline.store.pack_store import Active, Ended, PackStore, Record, SnapshotEntry
+from pipeline.training.run_rows import Rows
+
+
+class Recorder:
+    """Collects what one attempt at a pack produces, and commits it to the pack's store.
+
+    Opening it claims the attempt and starts from the newest whole record. `rows[run_id]` holds all rows of runs in
+    progress and of those to be `continued`, recorded by this attempt or an earlier one. Those are the runs that ended
+    at a smaller budget: they count as ended until a slot takes them up again.
+    """
+
+    def __init__(self, store: PackStore, sweep_id: str, pack_id: str, budget: int) -> None:
+        self.store = store
+        self.attempt = store.claim_attempt()
+        newest = store.newest()
+        self.record = newest or Record(sweep_id, pack_id, attempt=0, sequence=0)
+        if newest is not None:
+            older = [record for record in store.records() if record.order < newest.order]
+            store.remove_unnamed(self.attempt, [newest, *older[:1]])
+        else:
+            store.remove_unnamed(self.attempt, [])
+        self.ends = dict(self.record.ends)
+        self.continued = {run: end.step for run, end in self.ends.items() if end.is_continued_to(budget)}
+        self.run_steps = self.record.run_steps
+        self.rows = self._rows_in_progress()
+        self._new: list[tuple[str, int, dict[str, float]]] = []
+        self._arrays: dict[str, Array] = {}
+        self._entries: dict[SnapshotEntry, None] = {}
+        self._started = time.monotonic()
+
+    def _rows_in_progress(self) -> dict[str, Rows]:
+        found: dict[str, Rows] = {run_id: Rows() for run_id in (*self.record.active, *self.continued)}
+        for entry in self.record.history if found else ():
+            for row in self.store.table(entry).to_pylist():
+                run_id, step = row.pop("run_id"), row.pop("step")
+                if run_id in found:
+                    found[run_id].add(step, {name: value for name, value in row.items() if value is not None})
+        return found
+
+    def checkpoint(self) -> dict[str, tuple[int, RunState]]:
+        """run_id -> (slot, state) of the runs in progress at the newest commit."""
+        if self.record.checkpoint is None:
+            return {}
+        arrays = self.store.arrays(self.record.checkpoint)
+        return {
+            run_id: (entry.slot, RunState(entry.step, _under(arrays, run_id)))
+            for run_id, entry in self.record.active.items()
+        }
+
+    def add(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        """One row; a run's steps must increase, so that every (run, step, metric) stands exactly once."""
+        rows = self.rows.setdefault(run_id, Rows())
+        if rows.steps and step <= rows.steps[-1]:
+            raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
+        rows.add(step, metrics)
+        self._new.append((run_id, step, dict(metrics)))
+
+    def add_snapshot(self, run_id: str, step: int, kind: str, arrays: Mapping[str, Array]) -> None:
+        """Arrays of one run at one step. A last state that is also a declared snapshot is kept once."""
+        entry = SnapshotEntry(run_id, step, kind, arrays_sha256(arrays))
+        if entry not in self._entries:
+            self._entries[entry] = None
+            self._arrays |= {f"{run_id}/{step}/{kind}/{name}": array for name, array in arrays.items()}
+
+    def end(self, run_id: str, reason: str, state: RunState, is_converged: bool) -> None:
+        """The run is over; its final state is kept, so that a larger budget can continue it."""
+        self.add_snapshot(run_id, state.step, "state", state.arrays)
+        self.ends[run_id] = Ended(reason, state.step, weights_sha256(state), is_converged)
+        self.rows.pop(run_id, None)
+
+    def reopen(self, run_id: str) -> None:
+        """Take back the end of a run that a larger budget continues, now that it goes on."""
+        del self.ends[run_id]
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._new or self._entries) or self.ends != self.record.ends or self.record.attempt == 0
+
+    def commit(self, states: Mapping[str, tuple[int, RunState]]) -> None:
+        """Make everything so far true: `states` holds run_id -> (slot, state) of all runs in progress."""
+        sequence = self.record.sequence + 1
+        checkpoint = None
+        if states:
+            arrays = {f"{run}/{name}": a for run, (_, state) in states.items() for name, a in state.arrays.items()}
+            checkpoint = self.store.write(self.attempt, sequence, "checkpoint", encode_arrays(arrays))
+        history, snapshots = self.record.history, self.record.snapshots
+        if self._new:
+            history = (*history, self.store.write(self.attempt, sequence, "history", encode_table(self._table())))
+        if self._entries:
+            written = self.store.write(self.attempt, sequence, "snapshots", encode_arrays(self._arrays))
+            snapshots = (*snapshots, (written, tuple(self._entries)))
+        record = Record(
+            sweep_id=self.record.sweep_id,
+            pack_id=self.record.pack_id,
+            attempt=self.attempt,
+            sequence=sequence,
+            checkpoint=checkpoint,
+            history=history,
+            snapshots=snapshots,
+            ends=dict(self.ends),
+            active={run_id: Active(slot, state.step) for run_id, (slot, state) in states.items()},
+            run_steps=self.run_steps,
+            wall_s=self.record.wall_s + time.monotonic() - self._started,
+        )
+        self.store.commit(record)
+        self._started = time.monotonic()
+        before, self.record = self.record, record
+        self._new, self._entries, self._arrays = [], {}, {}
+        self.store.remove_unnamed(self.attempt, [record, before])
+
+    def _table(self) -> pa.Table:
+        names: Sequence[str] = list(dict.fromkeys(name for *_, metrics in self._new for name in metrics))
+        columns = {
+            "run_id": pa.array([run_id for run_id, *_ in self._new]).dictionary_encode(),
+            "step": pa.array([step for _, step, _ in self._new], pa.int64()),
+        }
+        columns |= {n: pa.array([metrics.get(n) for *_, metrics in self._new], pa.float64()) for n in names}
+        return pa.table(columns)
+
+
+def _under(arrays: Mapping[str, Array], run_id: str) -> dict[str, Array]:
+    prefix = f"{run_id}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def arrays_sha256(arrays: Mapping[str, Array]) -> str:
+    """Over names, types, shapes and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}:{array.dtype.name}:{array.shape}:".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def weights_sha256(state: RunState) -> str:
+    return hashlib.sha256(np.ascontiguousarray(state.arrays["weights"]).tobytes()).hexdigest()

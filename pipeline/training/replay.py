@@ -1,0 +1,189 @@
+"""Replay: the same run again from its nearest snapshot, measured more densely, and held against what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.engine.block import Block, to_host
+from pipeline.engine.parameter_layout import Layout
+from pipeline.engine.slots import RunState
+from pipeline.planning.packs import Pack, expand, packs_of, stored_spec
+from pipeline.spec.run_config import RunConfig
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.recorder import arrays_sha256
+from pipeline.training.worker import FirstStates, prepare
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """`rows` maps step -> metrics. `states` maps step -> state where weights were asked for.
+
+    `num_hashes` recorded states and `num_values` recorded numbers were met on the way; all were equal to the bit.
+    """
+
+    run_id: str
+    rows: Mapping[int, Mapping[str, float]]
+    states: Mapping[int, RunState]
+    num_hashes: int
+    num_values: int
+
+
+class ReplayError(Exception):
+    """The replay does not give what was recorded; the message says at which step and in what."""
+
+
+class Replay:
+    """One run of a results folder, set up under the numerics of its pack, at its nearest state at or before `step`.
+
+    Raises StoreError where this machine cannot have these numerics.
+    """
+
+    def __init__(self, store: SweepStore, run_id: str, step: int) -> None:
+        self.store, self.run_id = store, run_id
+        spec = stored_spec(store)
+        pack = _pack_of(store, run_id)
+        self.config = next(config for config in expand(spec) if config.run_id == run_id)
+        self.block = Block(self.config, pack.numerics.width, prepare(pack, self.config), pack.numerics.mode)
+        first = 0 if self.config.lineage is None else self.config.lineage.step
+        if not first <= step <= spec.budget:
+            raise StoreError(f"run {run_id} has steps {first} to {spec.budget}; there is no step {step}")
+        self.grid, self.budget = spec.grid, spec.budget
+        snapshots = store.snapshots()
+        self.recorded = snapshots.of(run_id)
+        before = [known for known in self.recorded if known <= step]
+        if before:
+            start = RunState(max(before), snapshots.read(run_id, max(before)))
+        else:
+            start = FirstStates(store, spec, {})(run_id, self.config, self.block)
+        self.block.place(0, self.config, start)
+        self.num_hashes = 0
+
+    @property
+    def step(self) -> int:
+        return int(self.block.steps_S[0])
+
+    def advance_to(self, step: int) -> None:
+        """Train up to `step`, stopping at every recorded state to compare. Raises ReplayError if one differs."""
+        assert step >= self.step
+        for mark in sorted({*(known for known in self.recorded if self.step < known <= step), step}):
+            if mark > self.step:
+                self.block.train(mark - self.step, [0])
+                self._compare()
+
+    def _compare(self) -> None:
+        entry = self.recorded.get(self.step)
+        if entry is not None:
+            if arrays_sha256(self.state().arrays) != entry.sha256:
+                raise ReplayError(f"run {self.run_id}: its state at step {self.step} is not the one that was recorded")
+            self.num_hashes += 1
+
+    def state(self) -> RunState:
+        return self.block.take(0)
+
+    def measure(self) -> dict[str, float]:
+        """Every metric at the present step."""
+        probed = self.block.probe(self.grid.probe_items, [0])
+        evaluated = self.block.evaluate(self.grid.eval_items, [0])
+        return {name: float(value_1[0]) for look in to_host(probed, evaluated) for name, value_1 in look.items()}
+
+
+def replay(
+    store: SweepStore, run_id: str, first: int, last: int, every: int, probes: tuple[str, ...], with_weights: bool
+) -> Replayed:
+    """Measure steps first, first + every, ... up to `last`. `probes` keeps metrics that begin with one of its names.
+
+    Raises ReplayError if a recorded state or number met on the way differs by a bit; ValueError for an empty range or
+    names that nothing has.
+    """
+    if first < 0 or last < first or every < 1:
+        raise ValueError(f"steps must satisfy 0 <= from <= to and every >= 1, given {first}, {last}, {every}")
+    again = Replay(store, run_id, first)
+    if last > again.budget:
+        raise ValueError(f"run {run_id} has a budget of {again.budget} steps; there is no step {last}")
+    recorded = _recorded_rows(store, run_id)
+    rows: dict[int, dict[str, float]] = {}
+    states: dict[int, RunState] = {}
+    num_values = 0
+    for step in range(first, last + 1, every):
+        again.advance_to(step)
+        metrics = again.measure()
+        num_values += _check(run_id, step, metrics, recorded.get(step, {}))
+        rows[step] = {name: value for name, value in metrics.items() if not probes or name.startswith(probes)}
+        if not rows[step]:
+            raise ValueError(f"no probe is called {', '.join(probes)} (there are: {', '.join(metrics)})")
+        if with_weights:
+            states[step] = again.state()
+    return Replayed(run_id, rows, states, again.num_hashes, num_values)
+
+
+def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
+    """The run's model at `step` as an ordinary torch module: tokens or vectors (B, L, ...) in, predictions (B, O) out.
+
+    Where a task asks at the last Q > 1 positions, they are (B, Q, O).
+    Taken from a snapshot where there is one, else trained again from the nearest one before.
+    """
+    snapshots = store.snapshots()
+    if step in snapshots.of(run_id):
+        config = next(config for config in expand(stored_spec(store)) if config.run_id == run_id)
+        return TrainedModel(config, RunState(step, snapshots.read(run_id, step)))
+    again = Replay(store, run_id, step)
+    again.advance_to(step)
+    return TrainedModel(again.config, again.state())
+
+
+class TrainedModel(nn.Module):
+    """One run's weights at one step, as parameters named as in the model's specs, "." written "__".
+
+    Those that the run did not train ask for no gradient.
+    """
+
+    def __init__(self, config: RunConfig, state: RunState) -> None:
+        super().__init__()
+        interface = config.task.interface()
+        self.model = config.model.bound(interface)
+        self.num_targets = interface.num_targets
+        layout = Layout(config.model.parameter_specs(interface), getattr(torch, config.dtype))
+        flat_1P = layout.expand(torch.from_numpy(np.array(state.arrays["weights"]))).unsqueeze(0)
+        self.names = [spec.name for spec in layout.specs]
+        values = layout.views(flat_1P)
+        for spec in layout.specs:
+            parameter = nn.Parameter(values[spec.name][0].clone(), requires_grad=spec.is_trained)
+            self.register_parameter(spec.name.replace(".", "__"), parameter)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        parameters = {name: self.get_parameter(name.replace(".", "__")).unsqueeze(0) for name in self.names}
+        predictions = self.model.forward(parameters, inputs.unsqueeze(0), num_targets=self.num_targets).predictions[0]
+        return predictions if self.num_targets == 1 else predictions.view(len(inputs), self.num_targets, -1)
+
+    def attention(self, inputs: Tensor) -> list[Tensor]:
+        """Per layer (B, H, L, L)."""
+        parameters = {name: self.get_parameter(name.replace(".", "__")).unsqueeze(0) for name in self.names}
+        output = self.model.forward(parameters, inputs.unsqueeze(0), with_attention=True)
+        return [attention[0] for attention in output.attention]
+
+
+def _pack_of(store: SweepStore, run_id: str) -> Pack:
+    return next(pack for pack in packs_of(store.plan) if run_id in pack.run_ids)
+
+
+def _recorded_rows(store: SweepStore, run_id: str) -> dict[int, dict[str, float]]:
+    history = store.history()
+    row = [run.run_id for run in history.runs].index(run_id)
+    return {
+        int(step): {name: float(array[row, column]) for name, array in history.values.items()}
+        for column, step in enumerate(history.steps_T)
+    }
+
+
+def _check(run_id: str, step: int, metrics: Mapping[str, float], recorded: Mapping[str, float]) -> int:
+    compared = {name: value for name, value in recorded.items() if name in metrics and not np.isnan(value)}
+    for name, value in compared.items():
+        if metrics[name] != value:
+            raise ReplayError(f"run {run_id}: {name} at step {step} is {metrics[name]!r}, recorded was {value!r}")
+    return len(compared)

@@ -1,0 +1,49 @@
+"""What one run has recorded so far, by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from pipeline.arrays import Floats
+
+
+class Rows:
+    """Rows of one run, in order of step. A metric that a row lacks is NaN there."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self._columns: dict[str, list[float]] = {}
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name in metrics.keys() - self._columns.keys():
+            self._columns[name] = [np.nan] * len(self.steps)
+        for name, column in self._columns.items():
+            column.append(metrics.get(name, np.nan))
+        self.steps.append(step)
+
+    def column(self, name: str) -> Floats:
+        """(T,); all NaN for a metric that was never recorded."""
+        found = self._columns.get(name)
+        return np.full(len(self.steps), np.nan) if found is None else np.array(found, np.float64)
+
+    def columns(self) -> Mapping[str, Floats]:
+        """All columns of the rows so far, each made when it is asked for."""
+        return _Columns(self, len(self.steps), tuple(self._columns))
+
+
+class _Columns(Mapping[str, Floats]):
+    def __init__(self, rows: Rows, length: int, names: tuple[str, ...]) -> None:
+        self._rows, self._length, self._names = rows, length, names
+
+    def __getitem__(self, name: str) -> Floats:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._rows.column(name)[: self._length]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

@@ -1,0 +1,231 @@
+"""What `seedbed reproduce` does: train a paper's sweeps, measure, judge its claims, and write table and figures.
+
+A results folder holds, for each paper NAME:
+
+    NAME/SWEEP/                   a sweep's results folder, as `seedbed launch` leaves it
+    NAME/measured/NAME.json       rows of a measurement, and the plan that they were measured on
+    NAME/claims.json, .txt, .md   the judged claims
+    NAME/figures/                 its figures, as PNG and SVG
+
+and, of the papers reproduced together last, the same three.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis.claims.claims import Claim, ClaimBook
+from analysis.claims.sweeps import Sweeps, UndecidedError
+from analysis.claims.text import claims_markdown, claims_table, write_claims
+from analysis.figures.figures import svg_to_png, to_svg
+from analysis.figures.style import Figure
+from analysis.uncertainty.intervals import finite
+from pipeline.launch.launch import machine_of, unfinished
+from pipeline.planning.open_sweep import plan_for, provenance
+from pipeline.planning.packs import Plan
+from pipeline.store.files import write_file
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from sweeps.command.display import clock
+from sweeps.command.launching import COMPLETE, Request, progress_by_pack, run_launch, summary_of
+from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """One paper in one profile, in the results folder of its own."""
+
+    paper: Paper
+    profile: str
+    folder: Path
+    is_inline: bool = False
+
+    @property
+    def sweeps(self) -> list[PaperSweep]:
+        return self.paper.of_profile(self.profile)
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Those of this profile whose sweep is in it."""
+        trained = {sweep.name for sweep in self.sweeps}
+        return [m for m in self.paper.measurements if self.profile in m.profiles and m.sweep in trained]
+
+    def store(self, name: str) -> SweepStore:
+        return SweepStore(self.folder / name)
+
+    def measured(self, measurement: Measurement) -> Path:
+        return self.folder / "measured" / f"{measurement.name}.json"
+
+    def request(self, sweep: PaperSweep) -> Request:
+        """What would be asked of `seedbed launch` for this sweep."""
+        overrides = [*(sweep.overrides(self.profile) or ())]
+        if self.profile == "fast":
+            # Minutes of training need no dashboard.
+            overrides.append("tracking.mode=disabled")
+        if sweep.forks_of is not None:
+            overrides.append(f"fork.sweep={json.dumps(str((self.folder / sweep.forks_of).resolve()))}")
+        return Request(sweep.path, tuple(overrides), self.folder / sweep.name, None, self.is_inline)
+
+    def for_claims(self) -> Sweeps:
+        """What claims and figures read."""
+        measured: dict[str, list[Path]] = {}
+        for measurement in self.measurements:
+            measured.setdefault(measurement.sweep, []).append(self.measured(measurement))
+        return Sweeps({sweep.name: self.folder / sweep.name for sweep in self.sweeps}, measured)
+
+
+def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_inline: bool, out: Console) -> int:
+    """Reproduces papers, all of them where none is named; the exit code, as of a launch.
+
+    A finished sweep is used as it is, an unfinished one continued. The first sweep that is left incomplete ends it.
+    """
+    papers = papers_of(names)
+    if profile not in PROFILES:
+        raise StoreError(f"--profile must be {' or '.join(PROFILES)}, given {profile!r}")
+    folder = results or Path("results") / "reproduce" / profile
+    parts = [Reproduction(paper, profile, folder / paper.name, is_inline) for paper in papers]
+    if profile == "full":
+        print_estimate(parts, out)
+    claims: list[Claim] = []
+    for part in parts:
+        out.print(part.paper.title, style="bold", markup=False)
+        code = train(part, out)
+        if code != COMPLETE:
+            out.print("not all trained, nothing judged: the same `seedbed reproduce` again continues", markup=False)
+            return code
+        for measurement in part.measurements:
+            make(part, measurement, out)
+        claims += judged(part, out)
+    document = dict(provenance()) | {"profile": profile, "papers": [paper.name for paper in papers]}
+    write_table(claims, folder, document)
+    out.print("\n".join(claims_table(claims)), markup=False)
+    out.print(f"table: {folder / 'claims.txt'}, {folder / 'claims.json'}", markup=False)
+    for part in parts:
+        out.print(f"figures: {part.folder / 'figures'}", markup=False)
+    return COMPLETE
+
+
+def train(part: Reproduction, out: Console) -> int:
+    """Trains what is left of every sweep, in order; COMPLETE, or the exit code of the launch that was not."""
+    for sweep in part.sweeps:
+        code = run_launch(part.request(sweep), out)
+        if code != COMPLETE:
+            return code
+    return COMPLETE
+
+
+def make(part: Reproduction, measurement: Measurement, out: Console) -> None:
+    """Measures, unless that was done on this very plan by this version. The rows are written at once, when all are."""
+    store, path = part.store(measurement.sweep), part.measured(measurement)
+    key = {"sweep": measurement.sweep, "plan": store.sweep["plan"], "version": measurement.version}
+    if path.is_file():
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if {name: document.get(name) for name in key} == key:
+            return
+    started = time.monotonic()
+    rows = [dict(row) for row in measurement.measure(store)]
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    write_file(path, json.dumps(finite(key | {"rows": rows}), allow_nan=False).encode())
+    out.print(f"measured {measurement.name} in {clock(time.monotonic() - started)}: {len(rows)} rows, {path}")
+
+
+def judged(part: Reproduction, out: Console) -> list[Claim]:
+    """The paper's claims, judged and written beside its figures."""
+    module, sweeps = part.paper.claims_module(), part.for_claims()
+    book: ClaimBook = module.CLAIMS
+    claims = book.judged(sweeps)
+    write_figures(module.FIGURES, sweeps, part.folder / "figures", out)
+    document = {"paper": part.paper.title, "profile": part.profile} | {
+        sweep.name: sweeps[sweep.name].provenance for sweep in part.sweeps
+    }
+    write_table(claims, part.folder, document)
+    return claims
+
+
+def write_figures(draw: Sequence[Callable[[Sweeps], Figure]], sweeps: Sweeps, folder: Path, out: Console) -> None:
+    """Every figure that can be drawn, as SVG and PNG; of the others, why not."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for function in draw:
+        try:
+            figure = function(sweeps)
+        except UndecidedError as error:
+            out.print(f"no figure {function.__name__}: {error}", markup=False)
+            continue
+        if figure.chart is None:
+            out.print(f"no figure {figure.name}: {figure.text}", markup=False)
+            continue
+        svg = to_svg(figure)
+        write_file(folder / f"{figure.name}.svg", svg.encode())
+        write_file(folder / f"{figure.name}.png", svg_to_png(svg))
+
+
+def write_table(claims: Sequence[Claim], folder: Path, document: Mapping[str, Any]) -> None:
+    """claims.json, claims.txt and claims.md."""
+    write_claims(claims, folder / "claims.json", document)
+    (folder / "claims.txt").write_text("\n".join(claims_table(claims)) + "\n", encoding="utf-8")
+    (folder / "claims.md").write_text(claims_markdown(claims), encoding="utf-8")
+
+
+def print_estimate(parts: Sequence[Reproduction], out: Console) -> None:
+    """Says how much training is left, in device hours, if every run uses its budget, per sweep and in all."""
+    total: dict[str, float] = {}
+    for part in parts:
+        seconds_of: dict[str, float] = {}
+        for sweep in part.sweeps:
+            request = part.request(sweep)
+            spec = request.spec()
+            machine = machine_of(spec.resources, None, part.is_inline)
+            device = "GPU" if machine.device == "cuda" else "CPU"
+            parents = seconds_of.get(sweep.forks_of or "")
+            whole = _fork_seconds(part, sweep, parents) if parents is not None else None
+            if whole is None:
+                plan = plan_for(spec, part.folder / sweep.name, machine)
+                whole = _seconds(plan)
+            seconds_of[sweep.name] = whole
+            left = whole * _share_left(part.store(sweep.name))
+            total[device] = total.get(device, 0.0) + left
+            out.print(f"  {part.paper.name}/{sweep.name}: {left / 3600:.2f} {device}-hours left", markup=False)
+    cores = len(os.sched_getaffinity(0))
+    for device, seconds in total.items():
+        wall = f", {clock(seconds / cores)} on {cores} cores" if device == "CPU" else ""
+        out.print(f"at most {seconds / 3600:.2f} {device}-hours of training are left{wall}")
+
+
+def _seconds(plan: Plan) -> float:
+    """Seconds that the whole plan would keep one worker busy."""
+    from pipeline.training.cost import estimate
+
+    return estimate(plan, 1).time_s
+
+
+def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> float | None:
+    """Of forks whose parents are not there yet, from what the parents take; None where they are there to be planned."""
+    assert sweep.forks_of is not None
+    store = part.store(sweep.forks_of)
+    if store.exists() and not unfinished(store):
+        return None
+    by_name = {other.name: other for other in part.sweeps}
+    parent, spec = part.request(by_name[sweep.forks_of]).spec(), part.request(sweep).spec()
+    assert spec.fork is not None
+    num_parents = len(parent.runs()) if parent.fork is None else 1
+    num_forks = (num_parents if spec.fork.runs == "all" else len(spec.fork.runs)) * (
+        1 if spec.fork.data_seed is None else len(spec.fork.data_seed.values())
+    )
+    steps = num_forks * sum(spec.budget - step for step in spec.fork.steps)
+    return parents_s * steps / (num_parents * parent.budget)
+
+
+def _share_left(store: SweepStore) -> float:
+    """Share of a sweep's steps that are not trained; 1 of one that has not begun."""
+    if not store.exists():
+        return 1.0
+    counts = summary_of(progress_by_pack(store))
+    return float(counts["steps_left"] / (counts["num_runs"] * store.plan["budget"]))

@@ -1,0 +1,29 @@
+"""Smoke versions of a sweep: the same settings and code paths, a few seeds, a few chunks."""
+
+from __future__ import annotations
+
+from pipeline.spec.sweep import SweepSpec
+
+_NUM_SEEDS = 3
+_NUM_CHUNKS = 4
+
+
+def smoke(spec: SweepSpec) -> SweepSpec:
+    """`spec` with its first seeds and settings, a budget of four chunks, and the default grid and snapshots.
+
+    It says whether the sweep runs, nothing about its outcomes.
+    """
+    data = spec.identity()
+    chunk = min(spec.grid.chunk, 25)
+    data["name"] = f"{spec.name[:58]}-smoke"
+    data["budget"] = chunk * _NUM_CHUNKS
+    data["grid"] = {"chunk": chunk, "eval_items": min(spec.grid.eval_items, 64), "probe_items": 32}
+    data["snapshots"] = {"weights": [0, 2 * chunk]}
+    if spec.seeds is not None:
+        pairs = spec.seeds.pairs()
+        inits, datas = (list(dict.fromkeys(column))[:_NUM_SEEDS] for column in zip(*pairs, strict=True))
+        together = spec.seeds.together is not None
+        data["seeds"] = {"together": inits} if together else {"crossed": {"init_seed": inits, "data_seed": datas[:2]}}
+    else:
+        data["fork"]["steps"] = [step for step in data["fork"]["steps"] if step < data["budget"]][:1] or [0]
+    return SweepSpec.model_validate(data)

@@ -1,0 +1,198 @@
+"""Figures of Huang, Cheng and Liang (2024): errors and attention of each feature, phases, and how times grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from analysis.claims.sweeps import Sweeps
+from analysis.figures.claims import bands, curve_rows, sweeps_caption
+from analysis.figures.style import GREY, Figure, Rows, data, finish, number
+from analysis.uncertainty.estimates import median_of_runs
+from pipeline.arrays import Floats
+from sweeps.huang_2024.measures import SMALL_ERROR, Features, features_of, later, median_feature, sizes_of
+
+DOMINANT, BALANCED, RARE, SWAP = "dominant", "balanced", "rare", "rare, end of phase 1"
+COLOURS = {DOMINANT: "#D55E00", BALANCED: "#009E73", RARE: "#0072B2", SWAP: "#8C5FBF"}
+WEIGHT_COLOURS = {"A_k, own": "#0072B2", "B_k1, on the dominant": "#D55E00", "their sum": "#000000"}
+PHASE_NAMES = ("swap", "taken over", "grown", "converged")
+_LEGEND = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3)
+# The size whose phases are drawn, where it is there: all are seen, and apart.
+SHOWN_SIZE = 20
+PER_FEATURE = "A line per feature: mean over seeds, with its 95% interval over seeds."
+# Part of a figure -> the sweep, and the times of its runs' features.
+Part = tuple[str, Callable[[Features], Floats]]
+TIMES: Mapping[str, Part] = {
+    DOMINANT: ("sampled_dominant", lambda features: later(features.converged_RK[:, 0])),
+    BALANCED: ("sampled_balanced", lambda features: median_feature(features.converged_RK)),
+    RARE: ("sampled", lambda features: median_feature(features.converged_RK[:, 1:])),
+    SWAP: ("sampled", lambda features: median_feature(features.swap_RK)),
+}
+
+
+def feature_errors(sweeps: Sweeps) -> Figure:
+    """Each feature's error over epochs, balanced and with a dominant feature (their Figure 2)."""
+    name, title, axis = "feature_errors", "Errors of features over training", "error L_k of a feature"
+    return _per_feature(sweeps, name, title, axis, lambda part: part.error_RKT)
+
+
+def attention_concentration(sweeps: Sweeps) -> Figure:
+    """The attention of each query feature on its own tokens over epochs (their Figure 3)."""
+    title, axis = "Attention concentrates on the query's feature", "attention on the query's own feature"
+    return _per_feature(sweeps, "attention_concentration", title, axis, lambda part: part.attention_RKT)
+
+
+def stage_times(sweeps: Sweeps) -> Figure:
+    """When dominant, balanced and rare features converge in each run of the experiment with Adam."""
+    name, title = "stage_times", "Order in which features converge, 300 prompts and Adam"
+    balanced, imbalanced = features_of(sweeps["balanced"].history), features_of(sweeps["imbalanced"].history)
+    times = {
+        DOMINANT: (imbalanced, later(imbalanced.converged_RK[:, 0])),
+        BALANCED: (balanced, median_feature(balanced.converged_RK)),
+        RARE: (imbalanced, median_feature(imbalanced.converged_RK[:, 1:])),
+    }
+    runs: Rows = []
+    medians: Rows = []
+    missing = []
+    for kind, (part, time_R) in times.items():
+        runs += [{"kind": kind, "time": number(float(time))} for time in time_R if np.isfinite(time)]
+        found = median_of_runs(time_R, part.runs)
+        medians.append(
+            {"kind": kind, "time": number(found.value), "low": number(found.low), "high": number(found.high)}
+        )
+        missing.append(f"{kind} {int(np.sum(~np.isfinite(time_R)))} of {len(time_R)}")
+    y = alt.Y("kind:N", sort=list(times), title=None, scale=alt.Scale(domain=list(times)))
+    scale = alt.Scale(domain=[0, max(sweeps[sweep].history.budget for sweep in ("balanced", "imbalanced"))])
+    title_x = f"epoch from which the error is at most {SMALL_ERROR} for good"
+    x = alt.X("time:Q", title=title_x, scale=scale)
+    base = alt.Chart().encode(y=y, color=_colour(times))
+    ticks = base.mark_tick(thickness=1.5, height=22, opacity=0.35).encode(x=x)
+    bars = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", title=title_x, scale=scale), x2="high:Q")
+    points = base.mark_circle(size=90, opacity=1).encode(x=x)
+    chart = alt.layer(
+        ticks.properties(data=data(runs)), bars.properties(data=data(medians)), points.properties(data=data(medians))
+    ).properties(width=560, height=alt.Step(40))
+    parts = [
+        "Tick: a run, by the median of its features of that kind; circle and bar: median over runs with its 95% "
+        "interval over seeds.",
+        f"Not within the budget (by that median), and not drawn: {', '.join(missing)}.",
+    ]
+    lines = sweeps_caption(sweeps, ("balanced", "imbalanced"), *parts)
+    return Figure(name, title, "Epoch of convergence by kind of feature, a tick per run.", finish(chart, title, lines))
+
+
+def rare_feature_phases(sweeps: Sweeps) -> Figure:
+    """The weights of rare features over training, with the ends of the phases that were found."""
+    name, title = "rare_feature_phases", "Four phases of a rare feature"
+    history = sweeps["sampled"].history
+    sizes = sizes_of(history)
+    size = SHOWN_SIZE if SHOWN_SIZE in sizes else sizes[-1]
+    descent, adam = features_of(history, size), features_of(sweeps["imbalanced"].history)
+    panels = [
+        _phase_panel(descent, f"gradient descent, {size} features", "time"),
+        _phase_panel(adam, f"Adam, 300 prompts, {adam.num_features} features", "epoch"),
+    ]
+    chart = alt.hconcat(*panels, spacing=30)
+    parts = [
+        "Lines: weights averaged over rare features, mean over seeds with its 95% interval. Dashed: median ends of the "
+        "phases, in order " + ", ".join(PHASE_NAMES) + ", of the features that show all four.",
+        "Swap: A_k + B_k1 is lowest; taken over: it is back at its first value; grown: A_k is log K; converged: the "
+        f"error is at most {SMALL_ERROR}.",
+    ]
+    lines = sweeps_caption(sweeps, ("sampled", "imbalanced"), *parts)
+    return Figure(name, title, "Bilinear weights of rare features over training.", finish(chart, title, lines))
+
+
+def times_by_size(sweeps: Sweeps) -> Figure:
+    """Times of convergence and of the first phase against the number of features."""
+    name, title = "times_by_size", "How times grow with the number of features"
+    points = [row for kind, (sweep, time) in TIMES.items() for row in _points(sweeps, kind, sweep, time)]
+    lines = _mean_field_rows(sweeps) if sweeps.has("mean_field") else []
+    scale = alt.Scale(type="log", nice=False, padding=15)
+    sizes = sorted({row["size"] for row in points + lines})
+    x = alt.X("size:Q", title="number of features K (log)", scale=scale, axis=alt.Axis(values=sizes))
+    title_y, scale_y = "time, steps x learning rate (log)", alt.Scale(type="log", nice=False, padding=10)
+    y = alt.Y("time:Q", title=title_y, scale=scale_y)
+    base = alt.Chart().encode(x=x, color=_colour(TIMES))
+    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=title_y, scale=scale_y), y2="high:Q")
+    layers = [
+        base.mark_line(strokeWidth=1.5).encode(y=y).properties(data=data(lines)),
+        bars.transform_filter("isValid(datum.low)").properties(data=data(points)),
+        base.mark_circle(size=70, opacity=1).encode(y=y).properties(data=data(points)),
+    ]
+    chart = alt.layer(*layers).properties(width=420, height=320)
+    names = list(dict.fromkeys([sweep for sweep, _ in TIMES.values()] + ["mean_field"] * bool(lines)))
+    parts = [
+        "Circles: median over seeds of gradient descent on sampled contexts, with its 95% interval over seeds; of "
+        "several features, each run's median counts.",
+        "Lines: gradient flow in the limit of long contexts, where nothing is random." if lines else "",
+        "A point is missing where most runs did not get there within the budget.",
+    ]
+    caption = sweeps_caption(sweeps, names, *parts)
+    return Figure(name, title, "Times of stages against the number of features.", finish(chart, title, caption))
+
+
+def _per_feature(sweeps: Sweeps, name: str, title: str, axis: str, values: Callable[[Features], Floats]) -> Figure:
+    rows: Rows = []
+    for sweep in ("balanced", "imbalanced"):
+        part = features_of(sweeps[sweep].history)
+        for k in range(part.num_features):
+            kind = BALANCED if sweep == "balanced" else (DOMINANT if k == 0 else RARE)
+            labels = {"sweep": sweep, "feature": k + 1, "kind": kind}
+            rows += curve_rows(values(part)[:, k], part.time_T, part.runs, **labels)
+    x = alt.X("step:Q", title="epoch")
+    layered = bands(x, axis, detail=("feature",), color=_colour((DOMINANT, BALANCED, RARE)))
+    panel = alt.layer(*layered.layer, data=data(rows)).properties(width=300, height=240)
+    chart = panel.facet(alt.Facet("sweep:N", title=None), columns=2)
+    lines = sweeps_caption(sweeps, ("balanced", "imbalanced"), PER_FEATURE)
+    return Figure(name, title, f"{title}, a line per feature.", finish(chart, title, lines))
+
+
+def _phase_panel(part: Features, title: str, x_title: str) -> Any:
+    own_RT = part.own_weight_RKT[:, 1:].mean(axis=1)
+    first_RT = part.first_weight_RKT[:, 1:].mean(axis=1)
+    weights = dict(zip(WEIGHT_COLOURS, (own_RT, first_RT, own_RT + first_RT), strict=True))
+    rows = [row for kind, w_RT in weights.items() for row in curve_rows(w_RT, part.time_T, part.runs, weight=kind)]
+    phases = part.rare_phases
+    ends = (phases.swap_RK, phases.taken_over_RK, phases.grown_RK, phases.converged_RK)
+    has_all = phases.has_all_RK
+    marks = [{"step": float(np.median(end_RK[has_all]))} for end_RK in ends] if has_all.any() else []
+    x = alt.X("step:Q", title=x_title)
+    scale = alt.Scale(domain=list(WEIGHT_COLOURS), range=list(WEIGHT_COLOURS.values()))
+    colour = alt.Color("weight:N", scale=scale, title="weight", legend=_LEGEND)
+    lines = bands(x, "bilinear weight", color=colour)
+    rules = alt.Chart(data(marks)).mark_rule(strokeDash=[4, 3], color=GREY).encode(x=x)
+    text = f"{title}: all four in {int(has_all.sum())} of {has_all.size}"
+    return alt.layer(alt.layer(*lines.layer, data=data(rows)), rules).properties(width=340, height=240, title=text)
+
+
+def _points(sweeps: Sweeps, kind: str, sweep: str, time: Callable[[Features], Floats]) -> Rows:
+    history = sweeps[sweep].history
+    rows: Rows = []
+    for size in sizes_of(history):
+        part = features_of(history, size)
+        found = median_of_runs(time(part), part.runs)
+        if np.isfinite(found.value):
+            place = {"kind": kind, "size": size, "time": number(found.value)}
+            rows.append(place | {"low": number(found.low), "high": number(found.high)})
+    return rows
+
+
+def _mean_field_rows(sweeps: Sweeps) -> Rows:
+    history = sweeps["mean_field"].history
+    rows: Rows = []
+    for kind, (_, time) in TIMES.items():
+        for size in sizes_of(history):
+            part = features_of(history, size, is_balanced=kind == BALANCED)
+            rows += [{"kind": kind, "size": size, "time": number(float(at))} for at in time(part) if np.isfinite(at)]
+    return rows
+
+
+def _colour(kinds: Collection[str]) -> alt.Color:
+    domain = [kind for kind in COLOURS if kind in kinds]
+    return alt.Color(
+        "kind:N", scale=alt.Scale(domain=domain, range=[COLOURS[k] for k in domain]), title="feature", legend=_LEGEND
+    )

@@ -1,0 +1,173 @@
+"""Figures of von Oswald et al. (2023): trained self-attention beside explicit gradient descent."""
+
+from __future__ import annotations
+
+import altair as alt
+
+from analysis.claims.sweeps import Sweeps, UndecidedError
+from analysis.figures.claims import sweeps_caption
+from analysis.figures.style import Figure, Rows, data, finish, number
+from analysis.uncertainty.estimates import median_of_runs
+from sweeps.von_oswald_2023.measures import at_end, numbered, of_runs, one_step_loss, part, shifts_of
+from sweeps.von_oswald_2023.panels import (
+    BETWEEN,
+    COLOURS,
+    GD,
+    MEDIAN,
+    PLUS,
+    TRAINED,
+    figure_of,
+    middle_rows,
+    panel_of,
+    point_of,
+    points_of,
+)
+
+WHO = {"trained_loss": TRAINED, "gd_loss": GD, "plus_loss": PLUS, "interpolated_loss": BETWEEN}
+LAYERS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
+KINDS = {
+    "inputs": "inputs times this",
+    "teachers": "teacher's weights times this",
+    "normal": "normal inputs, norm of a context",
+    "exponential": "exponential inputs, norm of a context",
+    "laplace": "Laplace inputs, norm of a context",
+    "noisy": "targets replaced by noise, of 10",
+}
+
+
+def training(sweeps: Sweeps) -> Figure:
+    """Loss and likeness to one gradient step over training, one layer (their fig. 2)."""
+    history = sweeps["one_layer"].history
+    losses = {TRAINED: "label_loss", GD: "label_reference_loss", BETWEEN: "interpolated_loss"}
+    rows = middle_rows(history, {kind: metric for kind, metric in losses.items() if metric in history.values})
+    differences = {"of models": "gd_model_difference", "of predictions": "gd_prediction_difference"}
+    scale = alt.Scale(domain=[0.19, 0.45], clamp=True)
+    panels = [
+        panel_of(rows, "loss", COLOURS, y_scale=scale),
+        panel_of(middle_rows(history, {"of models": "gd_alignment"}), "cosine", {"of models": "#0072B2"}),
+        panel_of(
+            middle_rows(history, differences), "difference", {"of models": "#0072B2", "of predictions": "#E69F00"}
+        ),
+    ]
+    parts = [
+        MEDIAN,
+        f"{sum(at_end(history, 'label_excess') > 0.02)} of the runs are still on the plateau at the end. "
+        "Model: the gradient of the prediction by the query's x, on 10,000 contexts, as loss and predictions. Gradient "
+        "descent is one step of the best size. Interpolated: weights half-way between trained and constructed ones, "
+        "which before training is far beyond the axis.",
+    ]
+    return figure_of(
+        sweeps, ["one_layer"], "training", "One trained layer and one step of gradient descent", panels, parts
+    )
+
+
+def context_lengths(sweeps: Sweeps) -> Figure:
+    """Final loss against the number of pairs, beside the closed form of one step."""
+    name, title = "context_lengths", "One layer and one step, by length of the context"
+    rows: Rows = []
+    closed: Rows = []
+    for sweep in ("one_layer", "context_lengths"):
+        if not sweeps.has(sweep):
+            continue
+        history = sweeps[sweep].history
+        for num_pairs in sorted({run.hyperparameters["task.num_pairs"] for run in history.runs}):
+            runs = part(history, "task.num_pairs", num_pairs)
+            surplus_R = at_end(runs, "label_loss") - at_end(runs, "label_reference_loss")
+            floor = float(of_runs(one_step_loss, runs.runs)[0])
+            found = median_of_runs(surplus_R + floor, runs.runs)
+            place = {"pairs": num_pairs, "value": number(found.value)}
+            rows.append(place | {"low": number(found.low), "high": number(found.high)})
+            closed.append({"pairs": num_pairs, "value": number(floor)})
+    if not rows:
+        raise UndecidedError("no sweep of one layer is there")
+    scale = alt.Scale(type="log", nice=False, padding=20)
+    x = alt.X(
+        "pairs:Q", title="pairs in the context (log)", scale=scale, axis=alt.Axis(values=[r["pairs"] for r in rows])
+    )
+    y = alt.Y("value:Q", title="loss", scale=alt.Scale(domainMin=0))
+    bars = alt.Chart(data(rows)).mark_rule(strokeWidth=3, color=COLOURS[TRAINED])
+    chart = alt.layer(
+        alt.Chart(data(closed)).mark_line(color=COLOURS[GD]).encode(x=x, y=y),
+        bars.encode(x=x, y="low:Q", y2="high:Q"),
+        alt.Chart(data(rows)).mark_circle(size=80, opacity=1, color=COLOURS[TRAINED]).encode(x=x, y=y),
+    ).properties(width=380, height=260)
+    parts = [
+        "Line: closed form of one gradient step of the best size. Circle: the closed form plus the median over runs "
+        "of the difference between model and step on the same 10,000 contexts, with its 95% interval over seeds.",
+    ]
+    names = [sweep for sweep in ("one_layer", "context_lengths") if sweeps.has(sweep)]
+    caption = sweeps_caption(sweeps, names, *parts)
+    return Figure(name, title, "Loss of trained layers against the closed form.", finish(chart, title, caption))
+
+
+def shifted_contexts(sweeps: Sweeps) -> Figure:
+    """Losses of one trained layer on contexts from other distributions than those of training (their fig. 2 and A)."""
+    return _shifted(sweeps, "one_layer", "shifted_contexts", "One layer on contexts unlike those of training")
+
+
+def shifted_contexts_of_layers(sweeps: Sweeps) -> Figure:
+    """The same for two layers with one set of weights."""
+    title = "Two layers on contexts unlike those of training"
+    return _shifted(sweeps, "two_layers_tied", "shifted_contexts_of_layers", title)
+
+
+def roll_out(sweeps: Sweeps) -> Figure:
+    """One layer applied again and again, with damping, beside as many steps of gradient descent."""
+    history = sweeps["one_layer"].history
+    rows: Rows = []
+    for kind, metric in ((TRAINED, "rolled_trained_loss"), (GD, "rolled_gd_loss")):
+        for times, name in numbered(history, metric).items():
+            rows.append(point_of(history, name, kind=kind, step=times))
+    x = alt.X("step:Q", title="times applied (log)", scale=alt.Scale(type="log"))
+    panel = points_of(rows, x, "loss", alt.Scale(domainMin=0), [TRAINED, GD])
+    parts = ["Median over runs with its 95% interval over seeds; updates times .75, of the targets' entries alone."]
+    return figure_of(sweeps, ["one_layer"], "roll_out", "A layer applied again descends again", [panel], parts)
+
+
+def layers(sweeps: Sweeps) -> Figure:
+    """Loss, and cosine with GD and GD++, over training of two and five layers, tied and not (their fig. 3)."""
+    names = [sweep for sweep in LAYERS if sweeps.has(sweep)]
+    if not names:
+        raise UndecidedError("no sweep of several layers is there")
+    columns = []
+    for sweep in names:
+        history = sweeps[sweep].history
+        losses = middle_rows(history, {TRAINED: "trained_loss", GD: "gd_loss", PLUS: "plus_loss"})
+        cosines = middle_rows(history, {GD: "steps_cosine", PLUS: "plus_cosine"})
+        columns.append(
+            alt.vconcat(
+                panel_of(losses, "loss", COLOURS, title=sweep.replace("_", " "), width=230, height=170),
+                panel_of(cosines, "cosine of the models", COLOURS, width=230, height=170),
+            )
+        )
+    parts = [
+        MEDIAN,
+        "GD: as many steps of the best equal size; GD++: also curvatures, steps of their own where weights are not "
+        "tied. Both are fitted to 10,000 other contexts.",
+    ]
+    title = "Several layers, gradient descent and GD++"
+    chart = alt.hconcat(*columns, spacing=24)
+    caption = sweeps_caption(sweeps, names, *parts)
+    return Figure("layers", title, "Loss and cosine over training of several layers.", finish(chart, title, caption))
+
+
+def _shifted(sweeps: Sweeps, sweep: str, name: str, title: str) -> Figure:
+    history = sweeps[sweep].history
+    who = {metric: kind for metric, kind in WHO.items() if f"{metric}/inputs/1" in history.values}
+    panels = []
+    for kind, x_title in KINDS.items():
+        rows = [
+            point_of(history, f"{metric}/{shift}", kind=person, step=size)
+            for size, shift in shifts_of(history, kind).items()
+            for metric, person in who.items()
+        ]
+        y_scale = alt.Scale(type="log", nice=False, padding=12)
+        panel = points_of(rows, alt.X("step:Q", title=x_title), "loss (log)", y_scale, list(who.values()))
+        panels.append(panel.properties(width=230, height=190))
+    chart = alt.concat(*panels, columns=3, spacing=24)
+    parts = [
+        "Median over runs at the end of training, with its 95% interval over seeds; each run's 2,000 contexts are its "
+        "own, and all predictors see the same.",
+    ]
+    caption = sweeps_caption(sweeps, [sweep], *parts)
+    return Figure(name, title, "Losses under shifts of the distribution.", finish(chart, title, caption))

@@ -1,0 +1,247 @@
+"""Figures on Zhao (2023): how runs learn, the phase change, the order of the heads, and attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from analysis.claims.sweeps import Sweeps, UndecidedError
+from analysis.figures.claims import sweeps_caption
+from analysis.figures.style import (
+    BROKEN_LABEL,
+    GREY,
+    LINE_END,
+    OUTCOME_COLOURS,
+    PREDICTOR_COLOURS,
+    Figure,
+    Rows,
+    data,
+    evenly,
+    finish,
+    number,
+    outcome_colour,
+)
+from analysis.outcomes.outcomes import CONVERGED, KINDS
+from analysis.uncertainty.estimates import share_of_runs
+from analysis.uncertainty.intervals import Estimate
+from pipeline.store.history import History
+from sweeps.zhao_2023.attention import AttentionContrasts
+from sweeps.zhao_2023.measures import (
+    OTHER_LEVELS,
+    STAGE,
+    converged,
+    head_steps,
+    order_by_own_rise,
+    order_of_heads,
+    outcomes_of,
+    phase_changes,
+    smooth_changes,
+    unconverged,
+)
+
+SETTINGS = ("setting_a", "setting_b", "setting_c", "full_width", "pair_tokens")
+MOST_LINES, MOST_POINTS = 60, 110
+
+
+def interval_row(estimate: Estimate, **fields: Any) -> dict[str, Any]:
+    """A row with an estimate and its interval."""
+    return fields | {"value": number(estimate.value), "low": number(estimate.low), "high": number(estimate.high)}
+
+
+def intervals(rows: Rows, y: str, title: str, order: Sequence[str], colour: str | None = None) -> Any:
+    """Points with 95% bars, one line of the panel for each value of `y`; `colour` tells several in a line apart."""
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y(
+            f"{y}:N", sort=list(order), scale=alt.Scale(domain=list(order)), title=None, axis=alt.Axis(labelLimit=400)
+        )
+    )
+    if colour is not None:
+        names = list(dict.fromkeys(row[colour] for row in rows))
+        scale = alt.Scale(domain=names, range=list(PREDICTOR_COLOURS[: len(names)]))
+        base = base.encode(
+            color=alt.Color(f"{colour}:N", scale=scale, title=colour), yOffset=alt.YOffset(f"{colour}:N", sort=names)
+        )
+    x = alt.X("value:Q", title=title)
+    bars = (
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    )
+    points = base.mark_point(filled=True, opacity=1, size=60) if colour else base.mark_circle(color="black", size=60)
+    return alt.layer(bars, points.encode(x=x))
+
+
+def point_colour(kinds: Iterable[str]) -> alt.Color:
+    """Colour of points by outcome, with a legend of the kinds that occur."""
+    found = set(kinds)
+    present = [kind for kind in KINDS if kind in found]
+    scale = alt.Scale(domain=present, range=[OUTCOME_COLOURS[kind] for kind in present])
+    return alt.Color("outcome:N", scale=scale, title="outcome")
+
+
+def learning_curves(sweeps: Sweeps) -> Figure:
+    """Test accuracy of runs over steps, by outcome, one panel per setting, with the share that converged."""
+    title = "Test accuracy by outcome"
+    present = [name for name in SETTINGS if sweeps.has(name)]
+    if not present:
+        raise UndecidedError(f"none of the sweeps {', '.join(SETTINGS)} is there")
+    rows = [row for name in present for row in _curve_rows(name, sweeps[name].history)]
+    lines = (
+        alt.Chart(data(rows))
+        .mark_line(strokeWidth=0.7, opacity=0.4)
+        .encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4)),
+            y=alt.Y("accuracy:Q", title="test accuracy", scale=alt.Scale(domain=[0, 1])),
+            color=outcome_colour({row["outcome"] for row in rows}),
+            detail="run:N",
+        )
+        .properties(width=250, height=160)
+    )
+    order = list(dict.fromkeys(row["setting"] for row in rows))
+    header = alt.Header(labelExpr=BROKEN_LABEL)
+    chart = lines.facet(alt.Facet("setting:N", sort=order, title=None, header=header), columns=3).resolve_scale(
+        x="independent"
+    )
+    parts = f"At most {MOST_LINES} runs of each are drawn, evenly sampled; shares with 95% intervals are of all."
+    finished = finish(chart, title, sweeps_caption(sweeps, present, parts))
+    return Figure("learning_curves", title, "Accuracy of runs over steps, one panel per setting, by outcome.", finished)
+
+
+def _curve_rows(name: str, history: History) -> Rows:
+    outcomes = outcomes_of(history)
+    found = share_of_runs(outcomes.is_kind_R(CONVERGED), history.runs)
+    label = f"{name}{LINE_END}{outcomes.count(CONVERGED)} of {len(history.runs)} converged, {found.text()}"
+    values_RT = history.values["label_accuracy"]
+    recorded = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
+    return [
+        {
+            "setting": label,
+            "run": f"{name} {r}",
+            "outcome": str(outcomes.kind_R[r]),
+            "step": int(history.steps_T[t]),
+            "accuracy": number(values_RT[r, t]),
+        }
+        for r in evenly(len(history.runs), MOST_LINES)
+        for t in recorded[evenly(len(recorded), MOST_POINTS)]
+        if np.isfinite(values_RT[r, t])
+    ]
+
+
+def phase_change(sweeps: Sweeps) -> Figure:
+    """Where each run's largest change is and how wide, and in how many runs and smooth curves it is abrupt."""
+    title = "The phase change of every run"
+    present = [name for name in SETTINGS[:3] if name == SETTINGS[0] or sweeps.has(name)]
+    points: Rows = []
+    shares: Rows = []
+    for name in present:
+        history = sweeps[name].history
+        groups = {"converged": converged(history), "unconverged": unconverged(history)}
+        found = {kind: phase_changes(group) for kind, group in groups.items() if len(group.runs)}
+        for kind, changes in found.items():
+            points += [
+                {"sweep": name, "outcome": kind, "location": number(at), "width": number(width)}
+                for at, width in zip(changes.location_R, changes.width_R, strict=True)
+                if np.isfinite(at)
+            ]
+        if len(groups["converged"].runs):
+            found["smooth twins of converged"] = smooth_changes(groups["converged"])
+        for kind, changes in found.items():
+            runs = groups.get(kind, groups["converged"]).runs
+            label = f"{name}, {kind} (n={len(runs)})"
+            shares.append(interval_row(share_of_runs(changes.is_abrupt_R, runs), group=label))
+    scatter = (
+        alt.Chart(data(points))
+        .mark_circle(opacity=0.5, size=26)
+        .encode(
+            x=alt.X("location:Q", title="step at the middle of the change"),
+            y=alt.Y(
+                "width:Q", title="steps from 10% to 90% (log)", scale=alt.Scale(type="log", nice=False, padding=10)
+            ),
+            color=point_colour(str(row["outcome"]) for row in points),
+        )
+        .properties(width=230, height=220)
+        .facet(alt.Facet("sweep:N", title=None), columns=3)
+    )
+    order = [row["group"] for row in shares]
+    panel = intervals(shares, "group", "share with an abrupt change", order).properties(
+        width=520, height=24 * len(order)
+    )
+    parts = (
+        "Change points of the excess loss. Abrupt: 10% to 90% within a fifth of the budget and a factor of 2 in steps, "
+        "over half of the way, and a sharp curve far better than any smooth one. Not shown above: changes over less "
+        "than half of the way. Bars: 95%."
+    )
+    chart = finish(alt.vconcat(scatter, panel, spacing=30), title, sweeps_caption(sweeps, present, parts))
+    return Figure("phase_change", title, "Step and width of each run's largest change; shares that are abrupt.", chart)
+
+
+def head_order(sweeps: Sweeps) -> Figure:
+    """The step at which each head forms, run by run, and which comes first at several thresholds."""
+    title = "The previous-token head and the induction head"
+    sweep = sweeps["setting_a"]
+    history, outcomes = sweep.history, outcomes_of(sweep.history)
+    steps = head_steps(history)
+    points = [
+        {"outcome": str(kind), "previous": number(previous), "induction": number(induction)}
+        for kind, previous, induction in zip(outcomes.kind_R, steps.previous_token_R, steps.induction_R, strict=True)
+        if np.isfinite(previous) and np.isfinite(induction)
+    ]
+    rows: Rows = []
+    orders = {f"{level:g}": order_of_heads(history, level) for level in sorted((STAGE, *OTHER_LEVELS))}
+    for threshold, order in (orders | {"half of own rise": order_by_own_rise(history)}).items():
+        shares = {"previous-token first": order.first, "tied": order.tied, "induction first": order.second}
+        rows += [interval_row(found, which=which, threshold=threshold) for which, found in shares.items()]
+    ends = [{"previous": at, "induction": at} for at in (0, history.budget)]
+    x = alt.X("previous:Q", title="step at which the previous-token head forms")
+    y = alt.Y("induction:Q", title="step at which the induction head forms")
+    diagonal = alt.Chart(data(ends)).mark_line(strokeDash=[4, 3], color=GREY).encode(x=x, y=y)
+    dots = alt.Chart(data(points)).mark_circle(opacity=0.5, size=26)
+    dots = dots.encode(x=x, y=y, color=point_colour(str(row["outcome"]) for row in points))
+    names = ["previous-token first", "tied", "induction first"]
+    panel = intervals(rows, "which", "share of the runs that form a head", names, "threshold")
+    chart = alt.hconcat(
+        alt.layer(diagonal, dots).properties(width=300, height=300), panel.properties(width=260, height=200), spacing=40
+    ).resolve_scale(color="independent")
+    parts = (
+        f"Formed: the score stays at {STAGE:g} or above from there on (left). {len(points)} of {len(history.runs)} "
+        "runs form both. Own rise: from a score's first value to its last, converged runs alone. Bars: 95% over runs."
+    )
+    text = "Step at which each head forms, one point per run, and the shares of either order."
+    return Figure("head_order", title, text, finish(chart, title, sweeps_caption(sweeps, ["setting_a"], parts)))
+
+
+def attention(sweeps: Sweeps) -> Figure:
+    """Similarity of attention maps of pairs of runs, in five situations."""
+    title = "How alike runs attend"
+    sweep = sweeps["setting_a"]
+    found = AttentionContrasts(sweep)
+    contrasts = {
+        "positions renamed": found.of_permuted(),
+        "unconverged": found.of_unconverged(),
+        "same runs, step 0": found.of_init(),
+        "same runs, plateau": found.of_matched_loss(),
+    }
+    rows: Rows = []
+    for cut in ("layer1", "layer2"):
+        name = "layer 1, all queries" if cut == "layer1" else "layer 2, last query"
+        first = getattr(contrasts["positions renamed"], cut)
+        label = f"converged (n={first.num_runs[0]})"
+        rows.append(interval_row(first.first, situation=label, cut=name))
+        for what, each in contrasts.items():
+            of_cut = getattr(each, cut)
+            rows.append(interval_row(of_cut.second, situation=f"{what} (n={of_cut.num_runs[1]})", cut=name))
+    order = list(dict.fromkeys(row["situation"] for row in rows))
+    title_x = "mean cosine of attention maps of two runs"
+    panel = intervals(rows, "situation", title_x, order, "cut").properties(width=480, height=44 * len(order))
+    parts = (
+        "The same sequences for all runs; rows less their mean over the keys that a query sees. Bars: 95% over runs."
+    )
+    return Figure(
+        "attention",
+        title,
+        "Similarity of maps between runs.",
+        finish(panel, title, sweeps_caption(sweeps, ["setting_a"], parts)),
+    )

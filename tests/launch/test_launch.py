@@ -1,0 +1,215 @@
+"""Launching through Ray Tune: equal to inline, and whole again after the driver was killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.launch.launch import unfinished
+from pipeline.planning.packs import packs_of
+from pipeline.store.sweep_store import SweepStore
+from tests.support import opened, rows, tiny, trained, weights
+
+SPEC = {"seeds": {"together": {"range": [0, 12]}}, "resources": {"width": 3}, "budget": 600}
+
+
+def ours(pid):
+    """Process ids of all descendants of `pid`."""
+    found, edges = [], {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        edges.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    todo = [pid]
+    while todo:
+        children = edges.get(todo.pop(), [])
+        found += children
+        todo += children
+    return found
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def seedbed(*arguments, cwd, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweeps.cli", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def finish(process, timeout=120):
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
+
+
+def until(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return trained(tiny(**SPEC), tmp_path_factory.mktemp("reference") / "r")
+
+
+@pytest.fixture
+def spec_path(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny(**SPEC).to_yaml())
+    return path
+
+
+@pytest.mark.ray
+def test_a_launch_under_ray_equals_inline_to_the_bit_and_leaves_nothing_running(spec_path, tmp_path, reference):
+    process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path)
+    children = []
+
+    def seen_children():
+        children.extend(pid for pid in ours(process.pid) if pid not in children)
+        return process.poll() is not None
+
+    until(seen_children, 120)
+    code, output = finish(process)
+    assert code == 0, output
+    assert "12/12 runs done" in output
+    store = SweepStore(tmp_path / "r")
+    assert weights(store) == weights(reference)
+    assert rows(store) == rows(reference)
+    assert len(children) > 3
+    until(lambda: not any(is_alive(pid) for pid in children), 10)
+    assert not list((tmp_path / "r").rglob("*tmp*"))
+    code, output = finish(seedbed("launch", spec_path, "--results", "r", cwd=tmp_path))
+    assert code == 0
+    assert "complete already" in output
+
+
+@pytest.mark.ray
+def test_after_kill_9_of_the_driver_resume_finishes_nothing_lost_nothing_twice(spec_path, tmp_path, reference):
+    process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path, env=os.environ | {"SEEDBED_COMMIT_S": "0.2"})
+    store = SweepStore(tmp_path / "r")
+    until(lambda: store.exists() and len(store.newest_records()) >= 2)
+    process.kill()
+    process.wait()
+    # At once: workers of the dead driver that still train are fenced out by the new attempts.
+    committed = rows(store)
+    assert unfinished(store), "it was too late to say anything"
+    code, output = finish(seedbed("resume", "r", cwd=tmp_path))
+    assert code == 0, output
+    assert committed.items() <= rows(store).items()
+    assert rows(store) == rows(reference)
+    assert weights(store) == weights(reference)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_commits_says_how_to_resume_and_looks_nothing_like_success(number, spec_path, tmp_path, reference):
+    process = seedbed("launch", spec_path, "--results", "r", "--inline", cwd=tmp_path)
+    store = SweepStore(tmp_path / "r")
+    until(lambda: any((store.folder / "packs").glob("*/attempt-0001")))
+    process.send_signal(number)
+    started = time.monotonic()
+    code, output = finish(process)
+    assert time.monotonic() - started < 10
+    assert code == 3, output
+    assert "resume with: seedbed resume r" in output
+    assert "Traceback" not in output
+    assert finish(seedbed("status", "r", cwd=tmp_path))[0] == 3
+    code, output = finish(seedbed("launch", spec_path, "--results", "r", "--inline", cwd=tmp_path))
+    assert code == 0, output
+    assert rows(store) == rows(reference)
+
+
+@pytest.mark.ray
+def test_ctrl_c_under_ray_commits_within_ten_seconds(spec_path, tmp_path, reference):
+    process = seedbed("launch", spec_path, "budget=6000", "--results", "r", cwd=tmp_path)
+    store = SweepStore(tmp_path / "r")
+    until(lambda: any((store.folder / "packs").glob("*/attempt-0001")))
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process, 30)
+    assert code == 3, output
+    assert store.newest_records()
+    assert any(record.active for record in store.newest_records().values())
+
+
+@pytest.mark.ray
+def test_a_pack_that_cannot_have_its_numerics_fails_by_name_and_the_exit_code_says_so(tmp_path):
+    store = opened(tiny(), tmp_path / "r")
+    plan = dict(store.plan)
+    for pack in plan["packs"]:
+        pack["numerics"]["torch"] = "1.0.0"
+        pack["pack_id"] = packs_of({"packs": [pack]})[0].pack_id
+    store.write_documents(store.sweep, plan, is_shared=False)
+    code, output = finish(seedbed("resume", "r", cwd=tmp_path))
+    assert code == 1, output
+    assert "failed: " in output
+    assert "planned for torch 1.0.0" in output
+    code, output = finish(seedbed("resume", "r", "--inline", cwd=tmp_path))
+    assert code == 2
+    assert "planned for torch 1.0.0" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.ray
+def test_a_launch_joins_the_cluster_that_is_there_and_leaves_it_running(spec_path, tmp_path, reference):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0"}
+    # Ray's sockets lie below its folder, and their paths must be short.
+    scratch = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    options = f"--head --port {port} --num-cpus 2 --include-dashboard false --temp-dir {scratch} --block"
+    command = [str(Path(sys.executable).parent / "ray"), "start", *options.split()]
+    head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: answers(port))
+        arguments = ("launch", spec_path, "--results", "r", "--address", f"127.0.0.1:{port}")
+        code, output = finish(seedbed(*arguments, cwd=tmp_path, env=environment))
+        assert code == 0, output
+        assert head.poll() is None
+        assert rows(SweepStore(tmp_path / "r")) == rows(reference)
+        assert not list((tmp_path / "r").glob("seedbed-tune-*"))
+    finally:
+        children = ours(head.pid)
+        head.terminate()
+        head.wait(30)
+        for pid in children:
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_cluster_that_is_not_there_is_told_within_seconds(spec_path, tmp_path):
+    started = time.monotonic()
+    code, output = finish(seedbed("launch", spec_path, "--address", "127.0.0.1:1", cwd=tmp_path))
+    assert code == 2
+    assert "no Ray cluster answers at 127.0.0.1:1" in output
+    assert "Traceback" not in output
+    assert time.monotonic() - started < 20
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,142 @@
+"""Sweeps in which everything that is claimed of Zhao (2023) is planted: jumps, heads, maps, early signs, fates."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from analysis.claims.sweeps import Sweep, Sweeps
+from pipeline.store.history import History, RunEnd, RunInfo
+
+NAN = np.nan
+LENGTH, ITEMS = 9, 4
+MAP_STEPS = (0, 200, 300, 400, 500, 600, 800, 1000, 2700)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
+
+
+def log_jumps(num_runs, rng, spread=0.3):
+    """Steps of jumps, about half of them before the mixed budget."""
+    return 950 * np.exp(spread * rng.normal(size=num_runs))
+
+
+def seeds_of(num_runs, first=0):
+    return [RunInfo(f"r{first + r}", "s", first + r, first + r, {}) for r in range(num_runs)]
+
+
+def planted_history(name, runs, jump_R, budget=2700, seed=0, sign_at_init=0.0, every=50):
+    """Runs that jump at `jump_R`, NaN for never; the heads form before that, and a score shows early who is late."""
+    rng = np.random.default_rng(seed)
+    steps = np.arange(0, budget + 1, every)
+    jump_R1 = np.where(np.isnan(jump_R), 1e9, jump_R)[:, None]
+    late_R1 = np.log(np.minimum(jump_R1, 4000) / 1000)
+    noise = lambda size: size * rng.normal(size=(len(runs), len(steps)))  # noqa: E731
+    after = sigmoid((steps - jump_R1) / 20)
+    excess = np.abs((0.95 + 0.8 * np.exp(-steps / 60)) * (1 - after) + noise(0.004))
+    accuracy = np.where(after > 0.98, 1.0, np.floor(512 * (0.44 + 0.5 * after + noise(0.004))) / 512)
+    early = np.minimum(steps / 300, 1)
+    previous = 0.2 - 0.15 * early * late_R1 + 0.75 * sigmoid((steps - jump_R1 + 300) / 30) + noise(0.02)
+    values = {
+        "label_excess": np.where(steps > 0, excess, NAN),
+        "label_accuracy": np.where(steps > 0, accuracy, NAN),
+        "previous_token_score.l0h0": previous - sign_at_init * late_R1,
+        "induction_score.l1h0": 0.12 + 0.8 * sigmoid((steps - jump_R1 + 120) / 30) + noise(0.02),
+        "probe_loss": 1.24 * excess + noise(0.05),
+    }
+    return History(name, budget, tuple(runs), tuple(RunEnd("budget", budget) for _ in runs), steps, values)
+
+
+class PlantedMaps:
+    """After its jump a run looks one back, and its last query at the fourth key; before, wherever it likes."""
+
+    def __init__(self, runs, jump_R):
+        self.jump = {run.run_id: jump for run, jump in zip(runs, jump_R, strict=True)}
+
+    def of(self, run_id, kind="state"):
+        return dict.fromkeys(MAP_STEPS) if kind == "attention" else {}
+
+    def read(self, run_id, step, kind="state"):
+        rng = np.random.default_rng(zlib.crc32(f"{run_id}/{step}".encode()))
+        scores = rng.normal(size=(2, 1, 1, LENGTH, LENGTH)) + 0.1 * rng.normal(size=(2, ITEMS, 1, LENGTH, LENGTH))
+        if step > self.jump[run_id]:
+            scores[0] += 5 * np.eye(LENGTH, k=-1)
+            scores[1, ..., -1, 3] += 5
+        weight = np.exp(scores) * np.tril(np.ones((LENGTH, LENGTH)))
+        maps = weight / weight.sum(axis=-1, keepdims=True)
+        return {"layer0": maps[0], "layer1": maps[1]}
+
+
+def setting_a(num_converged=100, num_stuck=12, seed=0, **changes):
+    jump_R = np.append(log_jumps(num_converged, np.random.default_rng(seed)), np.full(num_stuck, NAN))
+    runs = seeds_of(len(jump_R))
+    history = planted_history("zhao_2023_setting_a", runs, jump_R, seed=seed, **changes)
+    return Sweep(history, PlantedMaps(runs, jump_R), {"sweep_id": "abc", "git_commit": "0123"})
+
+
+def plain(name, num_converged, num_stuck=0, seed=1, **changes):
+    jump_R = np.append(log_jumps(num_converged, np.random.default_rng(seed)), np.full(num_stuck, NAN))
+    return Sweep(planted_history(f"zhao_2023_{name}", seeds_of(len(jump_R), 5000), jump_R, seed=seed, **changes))
+
+
+def crossed(num_init=16, num_data=10, of_init=0.3, of_data=0.0, seed=2):
+    """Init seeds, and if wanted data seeds, shift the jump; what is left is of both together."""
+    rng = np.random.default_rng(seed)
+    runs = [RunInfo(f"c{i}-{j}", "s", i, 100 + j, {}) for i in range(num_init) for j in range(num_data)]
+    shift_IJ = of_init * rng.normal(size=(num_init, 1)) + of_data * rng.normal(size=(1, num_data))
+    jump_R = 950 * np.exp((shift_IJ + 0.05 * rng.normal(size=(num_init, num_data))).ravel())
+    return Sweep(planted_history("zhao_2023_crossed", runs, jump_R, every=100))
+
+
+def head_widths(num_seeds=20, stuck=0.3, seed=3):
+    """Wider heads are earlier; of width 2 and 4, a share jumps after 2700 steps, two runs never."""
+    rng = np.random.default_rng(seed)
+    runs, jumps = [], []
+    for width in (2, 3, 4, 8, 16):
+        for s in range(num_seeds):
+            runs.append(RunInfo(f"w{width}-{s}", f"s{width}", s, s, {"model.head_width": width}))
+            jumps.append(2500 * width**-0.5 * np.exp(0.2 * rng.normal()))
+            if width in (2, 4) and s < stuck * num_seeds:
+                jumps[-1] = 5000 if s else NAN
+    return Sweep(planted_history("zhao_2023_head_widths", runs, np.array(jumps), budget=9000, every=100))
+
+
+def forked(fixed_at=300, num_parents=24, num_forks=6, steps=(0, 100, 300, 600, 800), seed=4):
+    """Parents, and forks that are theirs from `fixed_at` on and anybody's before."""
+    rng = np.random.default_rng(seed)
+    parents, jump_R = seeds_of(num_parents, 700), np.where(np.arange(num_parents) % 2, 700.0, 1900.0)
+    forks, jumps = [], []
+    for parent, jump in zip(parents, jump_R, strict=True):
+        for step in steps:
+            for data in range(num_forks):
+                name = f"f{parent.run_id}-{step}-{data}"
+                forks.append(
+                    RunInfo(name, f"s{step}", parent.init_seed, 9000 + data, {}, parent=parent.run_id, fork_step=step)
+                )
+                jumps.append(jump if step >= fixed_at else rng.choice(jump_R))
+    history = planted_history("zhao_2023_forks", forks, np.array(jumps), every=100)
+    started_RT = history.steps_T > np.array([run.fork_step for run in forks])[:, None]
+    values = {metric: np.where(started_RT, values_RT, NAN) for metric, values_RT in history.values.items()}
+    fork_history = History(history.name, history.budget, history.runs, history.ends, history.steps_T, values)
+    return {
+        "fork_parents": Sweep(planted_history("zhao_2023_fork_parents", parents, jump_R, every=100)),
+        "forks": Sweep(fork_history),
+    }
+
+
+def everything():
+    """All sweeps of the full profile."""
+    return Sweeps(
+        {
+            "setting_a": setting_a(),
+            "full_width": plain("full_width", 40),
+            "pair_tokens": plain("pair_tokens", 40),
+            "setting_b": plain("setting_b", 40, 4),
+            "setting_c": plain("setting_c", 40, 90),
+            "crossed": crossed(),
+            "head_widths": head_widths(),
+            **forked(),
+        }
+    )

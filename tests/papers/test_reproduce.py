@@ -1,0 +1,216 @@
+"""Reproducing a paper: trained once, measured once, judged, drawn; and the papers that come with seedbed are whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import altair as alt
+import pytest
+
+from analysis.claims.claims import HOLDS, UNDECIDED, ClaimBook, Evidence, Region
+from analysis.claims.sweeps import UndecidedError
+from analysis.figures.claims import sweeps_caption
+from analysis.figures.style import Figure, data, finish
+from analysis.uncertainty.estimates import mean_of_runs, share_of_runs
+from pipeline.launch.launch import launch_inline, machine_of, unfinished
+from pipeline.planning.open_sweep import open_results, plan_for
+from pipeline.spec.sweep import load_spec
+from sweeps import papers
+from sweeps.command.reproducing import Reproduction
+from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
+from tests.support import tiny
+from tests.sweeps.test_cli import run
+
+BOOK = ClaimBook()
+
+
+@BOOK.claim(paper="Fake 2020", statement="Losses stay below 3", value="all", figure="losses", least_runs=4)
+def losses_are_small(sweeps):
+    history = sweeps["small"].history
+    is_small = (history.values["label_loss"][:, -1] < 3).astype(float)
+    return Evidence.of(share_of_runs(is_small, history.runs), len(history.runs), Region(low=0.3))
+
+
+@BOOK.claim(
+    paper="Fake 2020", statement="What was measured is twice the step", value="60", figure="losses", least_runs=4
+)
+def measured_is_twice_the_step(sweeps):
+    history = sweeps["small"].history
+    found = mean_of_runs(history.values["twice"][:, -1], history.runs)
+    return Evidence.of(found, len(history.runs), Region(59, 61))
+
+
+@BOOK.claim(paper="Fake 2020", statement="Larger ones are better", value="yes", figure="losses", least_runs=4)
+def larger_is_better(sweeps):
+    return Evidence(1, 1, 1, len(sweeps["large"].history.runs), Region(low=0))
+
+
+def losses(sweeps):
+    chart = alt.Chart(data([{"x": 1, "y": 2}])).mark_point().encode(x="x:Q", y="y:Q")
+    return Figure("losses", "Losses", "Losses.", finish(chart, "Losses", sweeps_caption(sweeps, ("small",))))
+
+
+def never_drawn(sweeps):
+    raise UndecidedError("there is nothing to draw")
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """A paper of one small sweep, one larger in the full profile, and forks of it; how often it was measured."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(tiny(snapshots={"weights": [10]}).to_yaml())
+    (tmp_path / "forks.yaml").write_text(
+        "name: forks\nbudget: 30\nfork: {sweep: results/tiny, steps: [10], data_seed: [7, 8]}\n"
+        "grid: {chunk: 10, eval_items: 32, probe_items: 16}\nresources: {mode: eager}\n"
+    )
+    measured = []
+
+    def measure(store):
+        measured.append(store.folder)
+        return [{"run_id": r.run_id, "step": 30, "twice": 60 + 0.1 * r.init_seed} for r in store.history().runs]
+
+    seeds = ("seeds.together=[0, 1, 2, 3, 4, 5]",)
+    fake = SimpleNamespace(folder=tmp_path / "results" / "reproduce", measured=measured, version=1)
+
+    def paper():
+        return Paper(
+            "fake",
+            "Fake 2020: A paper",
+            (
+                PaperSweep("small", str(tmp_path / "tiny.yaml"), full=seeds),
+                PaperSweep("forks", str(tmp_path / "forks.yaml"), fast=None, forks_of="small"),
+            ),
+            (Measurement("twice", "small", measure, fake.version),),
+        )
+
+    class Module:
+        @property
+        def PAPER(self):
+            return paper()
+
+    monkeypatch.setattr(papers, "NAMES", ("fake",))
+    monkeypatch.setitem(sys.modules, "sweeps.fake.paper", Module())
+    module = SimpleNamespace(CLAIMS=BOOK, FIGURES=(losses, never_drawn))
+    monkeypatch.setitem(sys.modules, "sweeps.fake.claims", module)
+    fake.paper = paper
+    return fake
+
+
+def test_a_paper_goes_from_its_sweeps_to_the_table_and_what_is_there_is_not_done_again(fake, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "reproduce", "fake", "--inline")
+    assert code == 0, printed
+    folder = fake.folder / "fast"
+    assert "3 claim(s): 2 holds, 0 does not, 1 undecided." in printed
+    assert "sweep 'large' is missing" in " ".join(printed.split())
+    assert "no figure never_drawn: there is nothing to draw" in printed
+    assert (folder / "claims.txt").read_text() in printed
+    assert (folder / "fake/figures/losses.svg").read_text().startswith("<svg")
+    assert (folder / "fake/figures/losses.png").read_bytes().startswith(b"\x89PNG")
+    document = json.loads((folder / "fake/claims.json").read_text())
+    verdicts = {claim["name"]: claim["verdict"] for claim in document["claims"]}
+    assert verdicts == {"losses_are_small": HOLDS, "measured_is_twice_the_step": HOLDS, "larger_is_better": UNDECIDED}
+    assert document["provenance"]["small"]["sweep_id"]
+    assert document["claims"] == json.loads((folder / "claims.json").read_text())["claims"]
+    assert len(fake.measured) == 1
+
+    before = {path: path.read_bytes() for path in (folder / "fake/small").rglob("*.parquet")}
+    code, printed = run(monkeypatch, capsys, "reproduce", "--inline")
+    assert code == 0
+    assert "complete already" in printed
+    assert "2 holds" in printed
+    assert before == {path: path.read_bytes() for path in (folder / "fake/small").rglob("*.parquet")}
+    assert len(fake.measured) == 1
+    fake.version = 2
+    assert run(monkeypatch, capsys, "reproduce", "--inline")[0] == 0
+    assert len(fake.measured) == 2
+
+
+def test_an_unfinished_sweep_is_continued(fake, monkeypatch, capsys):
+    request = Reproduction(fake.paper(), "fast", fake.folder / "fast/fake", True).request(fake.paper().sweeps[0])
+    spec = load_spec(request.path, (*request.overrides, "resources.width=2"))
+    folder = fake.folder / "fast/fake/small"
+    plan = plan_for(spec, folder, machine_of(spec.resources, None, False))
+    store = open_results(plan, folder, request.path.read_text())
+    first, *others = unfinished(store)
+    assert others
+    launch_inline(store, [first], lambda *_: None)
+    before = {path: path.read_bytes() for path in (folder / "packs" / first).iterdir()}
+    code, printed = run(monkeypatch, capsys, "reproduce", "--inline")
+    assert code == 0, printed
+    assert not unfinished(store)
+    assert before == {path: path.read_bytes() for path in (folder / "packs" / first).iterdir()}
+
+
+def test_the_full_profile_says_what_it_costs_then_trains_more_seeds_and_the_forks(fake, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "reproduce", "fake", "--profile", "full", "--inline", "--results", "r")
+    assert code == 0, printed
+    found = re.search(r"fake/forks: .* left\nat most [\d.]+ CPU-hours of training are left", printed)
+    assert found is not None
+    assert found.end() < printed.index("6 runs in 1 settings")
+    assert "12/12 runs done" in printed
+    code, printed = run(monkeypatch, capsys, "reproduce", "fake", "--profile", "full", "--inline", "--results", "r")
+    assert code == 0
+    assert "at most 0.00 CPU-hours of training are left" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("unheard_of",), "unknown paper unheard_of (known: fake)"),
+        (("fake", "--profile", "slow"), "--profile must be fast or full, given 'slow'"),
+    ],
+)
+def test_what_is_not_known_is_refused_in_a_line(arguments, expected, fake, tmp_path, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "reproduce", *arguments)
+    assert code == 2
+    assert expected in printed
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_measurement_that_fails_leaves_nothing_and_is_not_taken_for_undecided(fake, monkeypatch, capsys):
+    def fails(store):
+        yield {"run_id": "r", "step": 0, "twice": 1.0}
+        raise ZeroDivisionError
+
+    module = SimpleNamespace(PAPER=Paper("fake", "Fake", fake.paper().sweeps, (Measurement("twice", "small", fails),)))
+    monkeypatch.setitem(sys.modules, "sweeps.fake.paper", module)
+    monkeypatch.setattr("sys.argv", ["seedbed", "reproduce", "--inline"])
+    from sweeps import cli
+
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+    assert not (fake.folder / "fast/fake/measured").exists()
+
+
+def test_a_paper_that_contradicts_itself_is_refused():
+    one = PaperSweep("one", "one.yaml")
+
+    def measure(store):
+        return []
+
+    with pytest.raises(ValueError, match="two sweeps are named 'one'"):
+        Paper("p", "P", (one, one))
+    with pytest.raises(ValueError, match="forks 'one', which is no sweep before it"):
+        Paper("p", "P", (PaperSweep("two", "two.yaml", forks_of="one"), one))
+    with pytest.raises(ValueError, match="measures 'two', which is no sweep"):
+        Paper("p", "P", (one,), (Measurement("m", "two", measure),))
+    twice = (Measurement("m", "one", measure), Measurement("m", "one", measure, profiles=("full",)))
+    with pytest.raises(ValueError, match="two measurements of profile full"):
+        Paper("p", "P", (one,), twice)
+    Paper("p", "P", (one,), (Measurement("m", "one", measure, profiles=("fast",)), twice[1]))
+
+
+@pytest.mark.parametrize("name", papers.NAMES)
+def test_papers_are_whole(name):
+    (paper,) = papers_of([name])
+    assert paper.name == name
+    for profile in PROFILES:
+        assert paper.of_profile(profile)
+        for sweep in paper.of_profile(profile):
+            load_spec(sweep.path, sweep.overrides(profile))
+    module = paper.claims_module()
+    assert module.CLAIMS.stated
+    assert {stated.figure for stated in module.CLAIMS.stated.values()} <= {draw.__name__ for draw in module.FIGURES}

@@ -1,0 +1,194 @@
+"""Claims on Zhao (2023): each holds where it is planted, and not where what it rests on is taken out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
+from analysis.claims.sweeps import Sweep, Sweeps
+from analysis.figures.figures import specification
+from pipeline.spec.sweep import load_spec
+from sweeps.zhao_2023 import claims as zhao_2023
+from sweeps.zhao_2023.attention import AttentionContrasts
+from sweeps.zhao_2023.claims import CLAIMS, FIGURES
+from sweeps.zhao_2023.measures import fates_of
+from sweeps.zhao_2023.paper import PAPER
+from tests.papers.planted_zhao import (
+    crossed,
+    everything,
+    forked,
+    head_widths,
+    plain,
+    planted_history,
+    seeds_of,
+    setting_a,
+)
+from tests.papers.shuffled import assert_holds_only_unshuffled
+
+NAN = np.nan
+SWEEPS = Path(__file__).resolve().parent.parent.parent / "sweeps" / "zhao_2023"
+
+
+@pytest.fixture(scope="module")
+def sweeps():
+    return everything()
+
+
+@pytest.fixture(scope="module")
+def judged(sweeps):
+    return {claim.name: claim for claim in CLAIMS.judged(sweeps)}
+
+
+def test_every_claim_holds_where_it_is_planted(judged):
+    # That something is near 0 takes more runs than the others.
+    few = "previous_token_score_at_init_says_little"
+    assert {name: claim.verdict for name, claim in judged.items() if claim.verdict != HOLDS} == {few: UNDECIDED}
+    assert judge(few, setting_a=setting_a(400, 12)).verdict == HOLDS
+    assert all(claim.evidence.note for claim in judged.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("accuracy_reaches_100_percent", "steps"),
+        ("wide_heads_reach_100_percent", "steps"),
+        ("pair_tokens_reach_100_percent", "steps"),
+        ("converged_runs_change_abruptly", "steps"),
+        ("converged_runs_of_b_change_abruptly", "steps"),
+        ("converged_runs_of_c_change_abruptly", "steps"),
+        ("previous_token_head_forms_first", "steps"),
+        ("previous_token_head_forms_first", "metrics"),
+        ("maps_agree_beyond_permuted_positions", "positions"),
+        ("maps_agree_beyond_unconverged_runs", "positions"),
+        ("maps_agree_beyond_unconverged_runs", "runs"),
+        ("maps_agree_beyond_init", "positions"),
+        ("maps_agree_beyond_matched_loss", "positions"),
+        ("early_statistics_foretell_convergence", "metrics"),
+        ("early_statistics_tell_more_than_loss", "metrics"),
+        ("previous_token_score_foretells_the_time", "metrics"),
+        ("narrower_heads_converge_later", "runs"),
+        ("init_decides_on_the_time", "runs"),
+        ("siblings_foretell_convergence", "runs"),
+        ("fate_is_fixed_by_half_of_the_budget", "runs"),
+    ],
+)
+def test_no_claim_holds_on_shuffled_data(sweeps, name, how):
+    assert_holds_only_unshuffled(CLAIMS, name, sweeps, how, num_seeds=2)
+
+
+def judge(name, **changed):
+    return CLAIMS.stated[name].judged(Sweeps(changed))
+
+
+def test_controls_fail_where_there_is_what_they_deny():
+    jumping = planted_history("zhao_2023_setting_c", seeds_of(90), np.linspace(800, 2000, 90))
+    spoiled = {**jumping.values, "label_accuracy": np.minimum(jumping.values["label_accuracy"], 0.95)}
+    jumping = type(jumping)(jumping.name, jumping.budget, jumping.runs, jumping.ends, jumping.steps_T, spoiled)
+    found = judge("unconverged_runs_do_not_change_abruptly", setting_a=setting_a(), setting_c=Sweep(jumping))
+    assert found.verdict == DOES_NOT
+    leaking = judge("previous_token_score_at_init_says_little", setting_a=setting_a(sign_at_init=0.2))
+    assert leaking.verdict == DOES_NOT
+    assert leaking.estimate.value < -0.5
+    both = judge("data_stream_hardly_decides", crossed=crossed(of_data=0.9))
+    assert both.verdict == DOES_NOT
+
+
+def test_curves_with_the_jump_left_in_are_not_smooth(monkeypatch):
+    monkeypatch.setattr(zhao_2023, "smooth_changes", zhao_2023.phase_changes)
+    assert judge("smooth_curves_do_not_change_abruptly", setting_a=setting_a()).verdict == DOES_NOT
+
+
+def test_runs_that_never_jump_are_never_said_to_converge_later():
+    stuck = judge("unconverged_runs_converge_by_a_larger_budget", setting_a=setting_a(20, 60))
+    assert stuck.verdict == DOES_NOT
+    never = head_widths(stuck=0.0)
+    silent = {**never.history.values, "label_accuracy": np.minimum(never.history.values["label_accuracy"], 0.9)}
+    history = never.history
+    history = type(history)("h", history.budget, history.runs, history.ends, history.steps_T, silent)
+    assert judge("unconverged_runs_converge_in_the_end", head_widths=Sweep(history)).verdict == DOES_NOT
+
+
+def test_a_fate_that_is_open_until_late_is_not_fixed_early():
+    found = judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=800))
+    assert (found.verdict, found.estimate.value) == (DOES_NOT, 800)
+    assert judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=300)).estimate.value == 300
+
+
+def test_only_parents_that_had_not_converged_at_the_fork_say_what_is_fixed():
+    sweeps = Sweeps(forked())
+    found = fates_of(sweeps, 1200)
+    parents = {step: {run.parent for run in found.forks if run.fork_step == step} for step in (300, 800)}
+    assert (len(parents[300]), len(parents[800])) == (24, 12), "half of the parents converge by step 800"
+    assert np.all(found.by_chance_N[found.step_N == 800] == 1)
+    late = fates_of(sweeps, 1200, "unconverged")
+    assert {run.parent for run in late.forks} == parents[800]
+    assert len(late.step_N) == len(late.is_shared_N) == len(late.by_chance_N) == 12 * 6 * 5
+
+
+def test_one_wrong_answer_in_the_last_evaluations_is_not_100_percent():
+    sweep = plain("full_width", 40)
+    accuracy = sweep.history.values["label_accuracy"].copy()
+    accuracy[:20, -1] = 511 / 512
+    history = sweep.history
+    values = {**history.values, "label_accuracy": accuracy}
+    history = type(history)("h", history.budget, history.runs, history.ends, history.steps_T, values)
+    found = judge("wide_heads_reach_100_percent", full_width=Sweep(history))
+    assert (found.verdict, found.estimate.value) == (DOES_NOT, 0.5)
+    assert "0.049% are wrong" in found.evidence.note
+    capped = {**history.values, "label_accuracy": np.minimum(accuracy, 0.98)}
+    history = type(history)("h", history.budget, history.runs, history.ends, history.steps_T, capped)
+    assert judge("wide_heads_converge", full_width=Sweep(history)).verdict == DOES_NOT
+
+
+def test_maps_at_the_plateau_are_those_before_the_jump():
+    sweep = setting_a(40, 4)
+    found = AttentionContrasts(sweep)
+    step_R = found.step_at_plateau_R()
+    assert np.isnan(step_R[40:]).all()
+    assert np.isfinite(step_R[:40]).mean() > 0.9
+    jump_R = np.array([sweep.snapshots.jump[run.run_id] for run in sweep.history.runs])
+    assert np.all(step_R[:40][np.isfinite(step_R[:40])] < jump_R[:40][np.isfinite(step_R[:40])])
+    assert "layer 2, last query" in found.of_init().note("step 0")
+
+
+def test_the_fast_profile_decides_on_accuracy_phase_change_and_heads(sweeps):
+    fast = {sweep.name for sweep in PAPER.of_profile("fast")}
+    found = {claim.name: claim for claim in CLAIMS.judged(Sweeps({name: sweeps[name] for name in fast}))}
+    for name in ("accuracy_reaches_100_percent", "converged_runs_change_abruptly", "previous_token_head_forms_first"):
+        assert found[name].verdict == HOLDS
+    assert found["fate_is_fixed_by_half_of_the_budget"].verdict == UNDECIDED
+    assert "forks" in found["fate_is_fixed_by_half_of_the_budget"].reason
+
+
+def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
+    drawn = {figure.__name__: figure(sweeps) for figure in FIGURES}
+    assert {found.name for found in drawn.values()} == set(drawn)
+    assert {claim.figure for claim in CLAIMS.stated.values()} <= set(drawn)
+    for figure in drawn.values():
+        text = specification(figure)
+        lines = " ".join(json.loads(text)["title"]["subtitle"])
+        assert any(name in lines for name in sweeps), "a figure names its sweep"
+        assert '"low"' in text or "95% intervals" in lines, "a figure shows intervals"
+
+
+def test_the_sweeps_are_the_settings_that_are_claimed():
+    specs = {path.stem: load_spec(path) for path in SWEEPS.glob("*.yaml")}
+    assert set(specs) == {sweep.name for sweep in PAPER.sweeps}
+    assert all(spec.name == f"zhao_2023_{name}" for name, spec in specs.items())
+    sizes = {"setting_a": (8, 8, 8, 16, 4), "setting_b": (16, 16, 12, 24, 4), "setting_c": (8, 8, 8, 16, 2)}
+    for name, expected in sizes.items():
+        task, model = specs[name].task, specs[name].model
+        assert (task.num_keys, task.num_values, task.num_pairs, model.width, model.head_width) == expected
+    for spec in (spec for spec in specs.values() if spec.fork is None):
+        optimiser = spec.optimiser
+        assert (spec.batch_size, optimiser.beta1, optimiser.beta2, optimiser.clip) == (64, 0.9, 0.98, 1.0)
+    assert len(specs["setting_a"].runs()) >= 200
+    pairs = specs["crossed"].seeds.crossed
+    assert len(pairs.init_seed.values()) >= 16
+    assert len(pairs.data_seed.values()) >= 12
+    assert len(specs["forks"].fork.data_seed.values()) >= 20
+    assert set(specs["forks"].fork.steps) - {0} <= set(specs["fork_parents"].snapshots.weights)

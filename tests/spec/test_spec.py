@@ -1,0 +1,245 @@
+"""What a sweep file may say."""
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.spec.sweep import RunConfig, SweepSpec, diff
+from tests.spec.spec_texts import FORK, GOOD, replaced
+
+
+def test_a_whole_file_becomes_a_spec(load):
+    spec = load(GOOD)
+    assert spec.base.optimiser.lr == 3e-3
+    assert spec.converged.at_least == 0.99
+    assert spec.snapshot_steps == {"weights": (0, 100, 1200), "attention": ()}
+    assert [setting.model.head_width for setting in spec.expanded_settings] == [4, 4, 4, 3, 3, 3]
+    assert [setting.optimiser.lr for setting in spec.expanded_settings][:3] == [1e-3, 0.00316227766017, 1e-2]
+    assert [(run.init_seed, run.data_seed) for run in spec.runs()][:5] == [(0, 0), (1, 1), (2, 2), (3, 3), (0, 0)]
+    assert len(spec.runs()) == 24
+
+
+def test_the_short_form_has_the_defaults(load):
+    lines = [
+        line for line in GOOD.splitlines() if line.split(":")[0] in ("name", "task", "model", "batch_size", "budget")
+    ]
+    spec = load("\n".join([*lines, "optimiser: {name: sgd, lr: 1}", "seeds: {together: [0]}"]))
+    assert (spec.base.dtype, spec.base.schedule.name, spec.grid.chunk) == ("float32", "constant", 50)
+    assert (spec.converged.metric, spec.converged.at_most, spec.converged.evaluations) == ("label_excess", 0.02, 2)
+    assert spec.stopping.name == "after_convergence"
+    assert spec.snapshot_steps == {"weights": (1200,), "attention": (1200,)}
+    assert len(spec.runs()) == 1
+
+
+@pytest.mark.parametrize("text", [GOOD, FORK])
+def test_what_is_written_out_loads_as_the_same_spec(load, text):
+    spec = load(text)
+    again = load(spec.to_yaml())
+    assert again == spec
+    assert again.sweep_id == spec.sweep_id
+    assert SweepSpec.model_validate(spec.identity()) == spec
+    assert SweepSpec.model_validate(spec.model_dump()) == spec
+    assert SweepSpec.model_validate_json(spec.model_dump_json()) == spec
+    if spec.fork is None:
+        assert [run.run_id for run in again.runs()] == [run.run_id for run in spec.runs()]
+
+
+def test_overrides_reach_every_field(load):
+    spec = load(
+        GOOD, "budget=1500", "optimiser.lr=1e-2", "settings=[]", "streams.init/layer0.query=5", "description=a = b"
+    )
+    assert (spec.budget, spec.base.optimiser.lr, spec.settings, spec.description) == (1500, 1e-2, (), "a = b")
+    assert spec.streams == {"data": 7, "init/layer0.query": 5}
+
+
+def test_an_override_may_name_a_section_that_the_file_leaves_out(load):
+    for left_out in ("", "tracking:"):
+        text, _ = replaced("tracking:", left_out)
+        assert load(text, "tracking.mode=online").tracking.mode == "online"
+
+
+def test_zipped_values_move_together_and_a_whole_section_can_be_a_value(load):
+    text, _ = replaced("- model", "  - {model.width: [16, 32], batch_size: {range: [32, 65], step: 32}}")
+    models = "model: [{name: attention_only}, {name: attention_only, num_heads: 2}]"
+    settings = load(
+        text, f"settings=[{{{models}}}, {{model.width: [16, 32], batch_size: {{range: [32, 65], step: 32}}}}]"
+    )
+    assert [(s.model.num_heads, s.model.width, s.batch_size) for s in settings.expanded_settings] == [
+        (1, 16, 32),
+        (1, 32, 64),
+        (2, 16, 32),
+        (2, 32, 64),
+    ]
+
+
+def test_random_settings_depend_on_seed_path_and_place_alone(load):
+    def drawn(laws, num, seed):
+        spec = load(GOOD, f"settings=[{{random: {{{laws}}}, num: {num}, seed: {seed}}}]")
+        return [(s.optimiser.lr, s.optimiser.beta2) for s in spec.expanded_settings]
+
+    lr, beta = "optimiser.lr: {log_uniform: [1e-4, 1e-2]}", "optimiser.beta2: {uniform: [.9, .99]}"
+    few, many = drawn(f"{lr}, {beta}", 5, 0), drawn(f"{beta}, {lr}", 40, 0)
+    assert many[:5] == few
+    assert [a for a, _ in drawn(lr, 5, 0)] == [a for a, _ in few]
+    assert drawn(lr, 5, 1) != drawn(lr, 5, 0)
+    assert all(1e-4 <= a <= 1e-2 and 0.9 <= b <= 0.99 for a, b in many)
+    assert min(a for a, _ in many) < 4e-4 < 2.5e-3 < max(a for a, _ in many)
+    assert few[0] == (0.00207166549863, 0.918597082601)
+
+
+def test_every_choice_is_drawn_about_as_often(load):
+    text = (
+        "settings=[{random: {model.head_width: {choice: [2, 4, 8, 16]}, optimiser.lr: {uniform: [1, 2]}}, num: 2000}]"
+    )
+    widths = [setting.model.head_width for setting in load(GOOD, text).expanded_settings]
+    assert all(430 < widths.count(width) < 570 for width in (2, 4, 8, 16))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "pairs"),
+    [
+        ("{together: [3, 1]}", [(3, 3), (1, 1)]),
+        ("{together: {range: [0, 5], step: 2}}", [(0, 0), (2, 2), (4, 4)]),
+        ("{crossed: {init_seed: {range: [0, 2]}, data_seed: [5, 0]}}", [(0, 5), (0, 0), (1, 5), (1, 0)]),
+        ("{zipped: {init_seed: [1, 2], data_seed: [0, 0]}}", [(1, 0), (2, 0)]),
+        ("{together: [9223372036854775807]}", [(2**63 - 1, 2**63 - 1)]),
+    ],
+)
+def test_seeds_are_paired_as_declared(load, seeds, pairs):
+    runs = load(GOOD, f"seeds={seeds}", "settings=[]").runs()
+    assert [(run.init_seed, run.data_seed) for run in runs] == pairs
+
+
+def test_accuracy_is_no_criterion_for_a_task_without_it(mistakes, load):
+    over = ("task={name: linear_regression}", "model={name: linear_self_attention}", "settings=[]", "streams={}")
+    told = mistakes(GOOD, *over)
+    assert told == [
+        "s.yaml:15: converged.metric: task linear_regression has no accuracy; use label_excess or label_loss"
+    ]
+    assert load(GOOD, *over, "converged={at_most: .02}").base.task.name == "linear_regression"
+    varied = (
+        "settings=[{task: [{name: dictionary_lookup}, {name: linear_regression}],"
+        " model: [{name: attention_only}, {name: linear_self_attention}]}]"
+    )
+    assert mistakes(GOOD, varied, "streams={}") == told
+    assert len(load(GOOD, varied, "streams={}", "converged={at_most: .02}").runs()) == 8
+
+
+def test_a_spec_does_not_change(load):
+    spec = load(GOOD)
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.budget = 3
+
+
+def test_differences_are_told_field_by_field(load):
+    old, new = (
+        load(GOOD),
+        load(GOOD, "budget=1500", "grid.eval_every=null", "streams={data: 7}", "seeds={together: [0]}"),
+    )
+    assert diff(old, new) == [
+        "streams.init/layer0.query: 0 -> absent",
+        "budget: 1200 -> 1500",
+        "seeds.together.range: [0, 4] -> absent",
+        "seeds.together.step: 1 -> absent",
+        "grid.eval_every: 100 -> null",
+        "seeds.together: absent -> [0]",
+    ]
+    assert diff(old.identity(), old) == []
+
+
+def test_the_sweep_id_leaves_out_what_changes_no_data(load):
+    spec = load(GOOD)
+    for override in ("description=x", "tracking.mode=online", "resources.width=2"):
+        assert load(GOOD, override).sweep_id == spec.sweep_id
+    for override in (
+        "name=x",
+        "budget=1300",
+        "seeds={together: [0]}",
+        "converged.evaluations=2",
+        "snapshots={weights: []}",
+    ):
+        assert load(GOOD, override).sweep_id != spec.sweep_id
+
+
+class TestFork:
+    def test_runs_are_parents_by_steps_by_seeds(self, load):
+        parents = load(GOOD, "snapshots={weights: [100, 200]}").runs()
+        spec = load(FORK)
+        runs = spec.runs(parents)
+        assert len(runs) == len(parents) * 2 * 3
+        assert len({run.run_id for run in runs} | {run.run_id for run in parents}) == len(runs) + len(parents)
+        first = runs[0]
+        assert first.lineage.parent == parents[0].run_id
+        assert (first.lineage.step, first.data_seed, first.init_seed, first.optimiser.lr) == (100, 0, 0, 1e-3)
+        assert first.lineage.changes == {"optimiser.lr": 1e-3}
+        assert [(run.lineage.step, run.data_seed) for run in runs[:6]] == [
+            (s, d) for s in (100, 200) for d in (0, 1, 2)
+        ]
+
+    def test_a_setting_of_forks_spans_data_seeds_and_parents_of_one_setting(self, load):
+        parents = load(GOOD, "settings=[{optimiser.lr: [1e-2, 2e-2]}]").runs()
+        runs = load(FORK).runs(parents)
+        assert len({run.setting_id for run in runs}) == 4
+        streamed = load(FORK, "fork.changes={streams.data: 3}").runs(parents)
+        assert len({run.setting_id for run in streamed}) == 4
+        again = load(FORK, "fork.changes={streams.data: 4}").runs(parents)
+        assert {run.setting_id for run in again} == {run.setting_id for run in streamed}
+        assert {run.run_id for run in again}.isdisjoint(run.run_id for run in streamed)
+
+    def test_parents_can_be_named(self, load):
+        parents = load(GOOD).runs()
+        runs = load(FORK, f"fork.runs=['{parents[3].run_id}']").runs(parents)
+        assert {run.lineage.parent for run in runs} == {parents[3].run_id}
+        with pytest.raises(ValueError, match="results/quickstart has no run 0123456789abcdef"):
+            load(FORK, "fork.runs=['0123456789abcdef']").runs(parents)
+        with pytest.raises(ValueError, match="has no run at all"):
+            load(FORK).runs()
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ("{model.width: 8}", "model.width: a fork keeps its parent's shapes"),
+            ("{model.init_scale: 2}", "model.init_scale: has no effect"),
+            ("{streams.init/embedding: 2}", "streams.init/embedding: has no effect"),
+            ("{optimiser.lrr: 2}", "optimiser.lrr: unknown path 'optimiser.lrr'; did you mean 'optimiser.lr'"),
+            ("{optimiser: {name: sgd, lr: 1}}", "optimiser: a fork keeps"),
+            ("{optimiser.lr: -1}", "optimiser.lr: should be greater than 0, given -1"),
+            ("{streams.dat: 1}", "streams.dat: unknown stream"),
+        ],
+    )
+    def test_a_change_that_cannot_be_is_told(self, load, changes, message):
+        spec = load(FORK, f"fork.changes={changes}")
+        with pytest.raises(ValueError, match=r"^fork\.changes of run [0-9a-f]{16}: ") as refused:
+            spec.runs(load(GOOD).runs())
+        assert f": {message}" in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("seeds={together: [0]}", "seeds: has no effect beside fork"),
+            ("batch_size=3", "batch_size: has no effect beside fork"),
+            ("fork.steps=[70]", "fork.steps[0]: should be a multiple of grid.chunk (50) from 0 to 399, given 70"),
+            ("fork.steps=[400]", "fork.steps[0]: should be a multiple of grid.chunk (50) from 0 to 399, given 400"),
+            ("fork.steps=[100, 50]", "fork.steps[1]: steps must increase"),
+            ("fork.steps=[]", "fork.steps: should have at least 1 item"),
+            ("fork.data_seed=[1, 1]", "fork: each data_seed must stand once"),
+            (
+                "fork.changes={optimizer.lr: 1}",
+                "fork.changes.optimizer.lr: unknown section 'optimizer.lr'; did you mean 'optimiser'?",
+            ),
+            ("fork.runs=some", "fork.runs"),
+            ("fork=3", "fork: should be a valid dictionary"),
+        ],
+    )
+    def test_a_wrong_fork_is_told(self, mistakes, override, message):
+        told = mistakes(FORK, override)
+        assert any(f": {message}" in each for each in told), told
+
+    def test_a_fork_that_changes_nothing_is_refused(self, mistakes):
+        assert mistakes(FORK, "fork.data_seed=null", "fork.changes={}") == [
+            "s.yaml:2: fork: needs data_seed, changes, or both"
+        ]
+
+    def test_a_fork_keeps_its_identity_when_stored(self, load):
+        for run in load(FORK, "fork.changes={streams.data: 3, optimiser.lr: 1}").runs(load(GOOD).runs()[:2]):
+            again = RunConfig.from_dict(run.as_dict())
+            assert (again, again.run_id, again.setting_id) == (run, run.run_id, run.setting_id)

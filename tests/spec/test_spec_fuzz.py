@@ -1,0 +1,197 @@
+"""Whatever stands in a file, reading it gives a spec or a SpecError with a place on every line."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.spec.sweep import SpecError, SweepSpec, load_spec
+from pipeline.spec.yaml_source import read_text, to_yaml
+from tests.spec.spec_texts import FORK, GOOD
+
+# The nightly target sets this to 5000 and more.
+EXAMPLES = int(os.environ.get("SEEDBED_EXAMPLES", "300"))
+PLACE = re.compile(r"(.*/s\.yaml:[0-9]+|override .*?): .")
+
+fuzzed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+
+
+@pytest.fixture(scope="module")
+def folder():
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+def outcome(folder, content, overrides=()):
+    """The spec, or None after checking that every line of the error has a place."""
+    path = folder / "s.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+    try:
+        spec = load_spec(path, overrides)
+    except SpecError as error:
+        refused = error
+    else:
+        assert isinstance(spec, SweepSpec)
+        assert spec.fork is not None or all(run.run_id for run in spec.runs()[:10])
+        return spec
+    lines = str(refused).split("\n")
+    assert len(lines) == len(refused.mistakes) >= 1
+    num_lines = path.read_bytes().count(b"\n") + 1
+    for line in lines:
+        assert PLACE.match(line), line
+        place = re.match(r".*?/s\.yaml:([0-9]+):", line)
+        assert place is None or 1 <= int(place[1]) <= num_lines
+    return None
+
+
+tokens = st.sampled_from(
+    [
+        *"{}[]:,-?&*!|>%@`'\"#~\n\t \\",
+        *("\n  ", "\n- ", ": ", "- ", "<<: ", "&a ", "*a", "!!str ", "---\n", "...\n", "null", "true", "1e-3", ".nan"),
+        *("0x1f", "name", "task", "budget: 1", "seeds", "\ufeff", "\x00", "\x85", "\u2028", "\\ud800", '"\\UFFFFFFFF"'),
+    ]
+)
+
+
+@fuzzed
+@given(st.lists(st.one_of(tokens, st.text(max_size=5)), max_size=40).map("".join))
+def test_random_text(folder, text):
+    outcome(folder, text)
+
+
+@fuzzed
+@given(st.binary(max_size=200))
+def test_random_bytes(folder, content):
+    outcome(folder, content)
+
+
+@fuzzed
+@given(st.sampled_from([GOOD, FORK]), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 6), tokens), max_size=4))
+def test_a_good_file_with_characters_cut_and_put_in(folder, text, edits):
+    for place, num_cut, token in edits:
+        place %= len(text) + 1
+        text = text[:place] + token + text[place + num_cut :]
+    outcome(folder, text)
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.integers(-3, 60),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["1e-3", "adamw", "cosine", "linear_regression", "data", "all", "range", "0123456789abcdef"]),
+)
+keys = st.one_of(
+    st.sampled_from(["name", "range", "random", "num", "together", "model.width", "streams.data", "step"]),
+    st.text(max_size=6),
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6
+)
+
+
+def places(value, prefix=()):
+    yield prefix
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*prefix, key))
+
+
+def edited(value, place, how, new, key):
+    """A copy of `value` with the item at `place` replaced, dropped, or given a neighbour."""
+    if not place:
+        return new if how == "replace" else value
+    head, *rest = place
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    if rest:
+        copy[head] = edited(copy[head], rest, how, new, key)
+    elif how == "replace":
+        copy[head] = new
+    elif how == "drop":
+        del copy[head]
+    elif isinstance(copy, dict):
+        copy[key] = new
+    else:
+        copy.append(new)
+    return copy
+
+
+@st.composite
+def mutated(draw):
+    data = read_text(draw(st.sampled_from([GOOD, FORK]))).data
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.sampled_from(list(places(data))))
+        data = edited(data, place, draw(st.sampled_from(["replace", "drop", "add"])), draw(values), draw(keys))
+        if not isinstance(data, dict):
+            break
+    return data
+
+
+@fuzzed
+@given(mutated())
+def test_a_good_spec_with_other_values(folder, data):
+    text = yaml.safe_dump(data, sort_keys=False)
+    spec = outcome(folder, text)
+    if spec is not None:
+        again = outcome(folder, spec.to_yaml())
+        assert again == spec
+        assert again.sweep_id == spec.sweep_id
+
+
+@fuzzed
+@given(
+    st.sampled_from([GOOD, FORK]),
+    st.lists(
+        st.one_of(
+            st.text(max_size=12),
+            st.builds(
+                "{}={}".format,
+                st.sampled_from(
+                    [
+                        "budget",
+                        "optimiser.lr",
+                        "model",
+                        "grid.chunk",
+                        "streams.data",
+                        "settings",
+                        "fork.steps",
+                        "a.b",
+                        "seeds",
+                    ]
+                ),
+                st.one_of(
+                    st.text(max_size=10),
+                    scalars.map(str),
+                    values.map(lambda value: yaml.safe_dump(value, default_flow_style=True)),
+                ),
+            ),
+        ),
+        max_size=3,
+    ),
+)
+def test_overrides(folder, text, overrides):
+    outcome(folder, text, overrides)
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | finite | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text.filter(bool), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@fuzzed
+@given(st.dictionaries(text.filter(bool), plain, max_size=4))
+def test_what_is_written_reads_back_the_same(data):
+    source = read_text(to_yaml(data))
+    assert not source.mistakes
+    assert repr(source.data) == repr(data)
