@@ -72,7 +72,7 @@ def register_model(monkeypatch: Any, folder: Path, name: str, source: str) -> No
     importlib.invalidate_caches()
     monkeypatch.delitem(sys.modules, f"pipeline.models.{name}", raising=False)
     monkeypatch.setattr(pipeline.models, "__path__", [*pipeline.models.__path__, str(folder)])
-    models = Registry("pipeline.models", base.Model)
+    models = Registry("pipeline.models", base.Model, base.MODELS.helpers)
     monkeypatch.setattr(base, "MODELS", models)
     monkeypatch.setattr(contract, "MODELS", models)
 
