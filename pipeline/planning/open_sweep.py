@@ -17,7 +17,7 @@ from pipeline.store.sweep_store import SweepStore
 
 # What may change between launches without touching what is done: more runs, a larger budget, other machinery.
 _FREE = ("description", "resources", "tracking", "fork.sweep")
-_EXTENDABLE = ("settings", "seeds")
+_EXTENDABLE = ("vary", "seeds")
 _PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
 
 

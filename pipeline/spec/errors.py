@@ -46,6 +46,6 @@ def shown_key(key: str | int) -> str:
 
 
 def dotted(path: Place) -> str:
-    """("settings", 0, "model.width") as settings[0].model.width"""
+    """("vary", 0, "model.width") as vary[0].model.width"""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{shown_key(part)}" for part in path)
     return text.removeprefix(".")

@@ -30,12 +30,12 @@ class _Change(NamedTuple):
 def expanded(base: Setting, factors: Sequence[Factor]) -> tuple[list[Setting], list[Problem]]:
     """Every combination of the factors' rows applied to `base`, the last factor moving fastest; no two are equal.
 
-    Returns no settings where there are problems, each at a place such as ("settings", 0, "model.head_width", 1).
+    Returns no settings where there are problems, each at a place such as ("vary", 0, "model.head_width", 1).
     """
     wrong = list(_path_problems(base, factors))
     total = math.prod(len(factor) for factor in factors)
     if total > MAX_VALUES:
-        wrong.append((("settings",), f"give {total} settings; at most {MAX_VALUES} are taken", total))
+        wrong.append((("vary",), f"gives {total} settings; at most {MAX_VALUES} are taken", total))
     if wrong:
         return [], wrong
     found: dict[str, tuple[int, Setting]] = {}
@@ -54,7 +54,7 @@ def expanded(base: Setting, factors: Sequence[Factor]) -> tuple[list[Setting], l
         first, _ = found.setdefault(setting.canonical, (number, setting))
         if first != number:
             message = f"settings number {first} and {number} are the same, and so are their runs: {_stated(changes)}"
-            wrong.append((("settings",), message, number))
+            wrong.append((("vary",), message, number))
             break
     return ([], wrong) if wrong else ([setting for _, setting in found.values()], [])
 
@@ -66,8 +66,8 @@ def _rows(index: int, factor: Factor) -> Iterator[list[_Change]]:
 
 def _place(index: int, factor: Factor, path: str, number: int) -> Location:
     if not isinstance(factor, Zipped):
-        return ("settings", index, "random", path)
-    place = ("settings", index, path)
+        return ("vary", index, "random", path)
+    place = ("vary", index, path)
     return (*place, number) if isinstance(factor.axes[path], Listed) else place
 
 

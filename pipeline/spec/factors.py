@@ -183,7 +183,7 @@ _AXES = TypeAdapter(dict[str, AxisField], config=ConfigDict(strict=True))
 
 
 def read_factor(value: Any) -> Factor:
-    """One entry of `settings`. Raises ValueError."""
+    """One entry of `vary`. Raises ValueError."""
     if isinstance(value, (Zipped, Random)):
         return value
     if isinstance(value, Mapping) and "random" in value:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.spec.errors import shown
 from pipeline.spec.registered import REGISTRIES, Location, Problem, registry, unknown
+from pipeline.spec.renamed import former_name
 from pipeline.spec.yaml_source import read_scalar
 
 _MOST = 200
@@ -34,7 +35,7 @@ def _message(found: Any, model: type[BaseModel], data: Any) -> str:
     if kind == "spec":
         return str(found["ctx"]["message"])
     if kind == "extra_forbidden":
-        return unknown("key", place[-1], valid_keys(place[:-1], model, data))
+        return former_name(place) or unknown("key", place[-1], valid_keys(place[:-1], model, data))
     if kind == "missing":
         return "required, but missing"
     if kind == "value_error":

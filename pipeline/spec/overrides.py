@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.spec.errors import Mistake, Place, dotted, shown
+from pipeline.spec.renamed import respelled
 from pipeline.spec.yaml_source import MAX_DEPTH, Source, read_value
 
 
@@ -48,4 +49,4 @@ def _split(path: str) -> tuple[str, ...]:
     """Keys of a dotted path; the name of a stream may hold dots itself."""
     if path.startswith("streams."):
         return ("streams", path.removeprefix("streams."))
-    return tuple(path.split("."))
+    return tuple(respelled(path).split("."))

@@ -25,6 +25,7 @@ from pipeline.spec.identity import canonical_json, differences, digest, plain
 from pipeline.spec.overrides import apply_overrides
 from pipeline.spec.parameters import Named, Parameters
 from pipeline.spec.registered import Problem, declared, located, reader
+from pipeline.spec.renamed import respell
 from pipeline.spec.run_config import (
     SECTIONS,
     Lineage,
@@ -59,7 +60,7 @@ class SweepSpec(Parameters):
     """A sweep: the base setting, the factors that vary it, the seeds, and how runs are looked at and ended.
 
     The base must be valid by itself. With `fork`, the runs start from another sweep's: their settings and seeds are the
-    parents', so that task, model, optimiser, schedule, batch_size, dtype, streams, settings and seeds must be left out.
+    parents', so that task, model, optimiser, schedule, batch_size, dtype, streams, vary and seeds must be left out.
     Raises pydantic's ValidationError, a ValueError, with every mistake at its place.
     """
 
@@ -73,7 +74,7 @@ class SweepSpec(Parameters):
     dtype: Literal["float32", "float64"] | None = None
     streams: dict[StreamName, Seed] = Field(default_factory=dict)
     budget: int = Field(gt=0, le=MAX_STEPS)
-    settings: Annotated[tuple[FactorField, ...], Field(strict=False)] = ()
+    vary: Annotated[tuple[FactorField, ...], Field(strict=False)] = ()
     seeds: Seeds | None = None
     grid: GridSpec = Field(default_factory=GridSpec)
     converged: Converged = Field(default_factory=lambda: Converged(at_most=0.02))
@@ -121,8 +122,8 @@ class SweepSpec(Parameters):
                     wrong.extend(found)
 
         if self.fork is None:
-            attempt(self._resolve_settings, *_OF_A_SETTING, "settings", "fork")
-            attempt(self._check_count, *_OF_A_SETTING, "settings", "seeds", "fork")
+            attempt(self._resolve_settings, *_OF_A_SETTING, "vary", "fork")
+            attempt(self._check_count, *_OF_A_SETTING, "vary", "seeds", "fork")
         attempt(self._check_grid, "budget", "grid")
         attempt(self._check_criterion, "budget", "grid", "converged", "task")
         attempt(self._check_steps, "budget", "grid", "snapshots", "fork")
@@ -148,7 +149,7 @@ class SweepSpec(Parameters):
             self.fork.check_steps(self.grid.chunk, self.budget)
 
     def _resolve_settings(self) -> None:
-        settings, wrong = expanded(self.base, self.settings)
+        settings, wrong = expanded(self.base, self.vary)
         if wrong:
             raise located(wrong)
         self._settings = tuple(settings)
@@ -203,7 +204,7 @@ class SweepSpec(Parameters):
         return whole
 
     def _misplaced_now(self) -> set[str]:
-        return {*_OF_A_SETTING, "settings", "seeds"} if self.fork is not None else {"fork"}
+        return {*_OF_A_SETTING, "vary", "seeds"} if self.fork is not None else {"fork"}
 
     @property
     def sweep_id(self) -> str:
@@ -243,6 +244,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     Raises SpecError with every mistake, each at its line or override.
     """
     source = read_file(path)
+    respell(source)
     apply_overrides(source, overrides)
     try:
         spec = SweepSpec.model_validate(source.data)
@@ -252,11 +254,11 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
         found = [Mistake(source.locate(place), dotted(place), message) for place, message, _ in problems]
         found = [mistake for mistake in found if mistake.field not in refused]
         raise SpecError(source.in_order([*source.mistakes, *found])) from None
-    varied = {path for factor in spec.settings for path in factor.paths()}
+    varied = {path for factor in spec.vary for path in factor.paths()}
     for override in overrides:
         path = override.partition("=")[0].strip()
         if path in varied:
-            message = "has no effect: the settings vary it; override settings, such as settings=[]"
+            message = "has no effect: vary gives its values; override that, such as vary=[]"
             source.mistakes.append(Mistake(f"override {override!r}", path, message))
     if source.mistakes:
         raise SpecError(source.in_order(source.mistakes))
@@ -277,7 +279,7 @@ def _misplaced(data: Mapping[str, Any]) -> Iterator[Problem]:
             if data.get(name) is None:
                 yield (name,), "required, but missing", None
     else:
-        for name in (*_OF_A_SETTING, "settings", "seeds"):
+        for name in (*_OF_A_SETTING, "vary", "seeds"):
             if data.get(name):
                 yield (name,), "has no effect beside fork, whose runs have their parents'; leave it out", data[name]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from sweeps.papers import Paper, PaperSweep
 
 _FEWER_SEEDS = "seeds={together: {range: [0, 36]}}"
-_FEWER_SIZES = (
-    "settings=[{task.num_features: [10, 20, 40], task.num_pairs: [200, 400, 800], model.width: [10, 20, 40]}]"
-)
+_FEWER_SIZES = "vary=[{task.num_features: [10, 20, 40], task.num_pairs: [200, 400, 800], model.width: [10, 20, 40]}]"
 _BALANCED = ("name=huang_2024_scaling_sampled_balanced", "task.dominant_probability=null")
 
 PAPER = Paper(

@@ -70,7 +70,7 @@ CASES = {
 
 def runs_of(**changes):
     """Six runs that differ by seeds and by vector hyperparameters."""
-    changes = {"settings": [{"optimiser.lr": [1e-3, 1e-2, 3e-2]}], "seeds": {"together": [0, 1]}} | changes
+    changes = {"vary": [{"optimiser.lr": [1e-3, 1e-2, 3e-2]}], "seeds": {"together": [0, 1]}} | changes
     return SweepSpec.model_validate(tiny().identity() | changes).runs()
 
 
@@ -109,7 +109,7 @@ def test_a_compiled_program_gives_the_numbers_of_the_eager_path(changes):
 
 @pytest.mark.parametrize("task", ["dictionary_lookup", "linear_regression"])
 def test_in_single_precision_too_within_its_rounding(task):
-    runs = runs_of(task=TASKS[task], model=MODELS[task], seeds={"together": [0]}, settings=[])
+    runs = runs_of(task=TASKS[task], model=MODELS[task], seeds={"together": [0]}, vary=[])
     eager, native = (block_of(runs, 1, mode, steps=50).take(0) for mode in ("eager", native_mode(runs[0])))
     scale = np.linalg.norm(eager.arrays["weights"])
     assert np.linalg.norm(native.arrays["weights"] - eager.arrays["weights"]) / scale < 1e-4

@@ -35,7 +35,7 @@ def varied(task, **changes):
     factor = {"optimiser.lr": [1e-3, 3e-3, 1e-2], "optimiser.clip": [0.1, 1.0, None]}
     if "optimiser" not in changes:
         factor |= {"optimiser.beta2": [0.9, 0.98, 0.999], "optimiser.weight_decay": [0.0, 0.1, 0.01]}
-    runs = configs(tiny(task, settings=[factor], **changes))
+    runs = configs(tiny(task, vary=[factor], **changes))
     return runs[0::4] + runs[1::4]
 
 
@@ -179,7 +179,7 @@ def test_slots_at_different_steps_do_not_mix():
 
 
 def test_a_narrow_heads_init_is_a_corner_of_a_wide_ones():
-    runs = configs(tiny(settings=[{"model.head_width": [2, 4]}], seeds={"together": [0]}))
+    runs = configs(tiny(vary=[{"model.head_width": [2, 4]}], seeds={"together": [0]}))
     narrow, wide = (Block(run, 1, CPU) for run in runs)
     for matrix in ("query", "key", "value"):
         small, large = (block.parameters[f"layer0.{matrix}"][0].detach() for block in (narrow, wide))

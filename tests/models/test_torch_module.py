@@ -104,7 +104,7 @@ def test_a_module_keeps_the_contract_of_models(register, kind, task):
 @pytest.mark.parametrize(("kind", "task"), PAIRS)
 def test_a_module_has_the_same_bits_in_every_slot_and_beside_any_neighbours(register, kind, task, dtype):
     model = register(kind, **KINDS[kind])
-    changes = {"task": task, "batch_size": 13, "dtype": dtype, "settings": [{"optimiser.lr": [1e-3, 1e-2]}]}
+    changes = {"task": task, "batch_size": 13, "dtype": dtype, "vary": [{"optimiser.lr": [1e-3, 1e-2]}]}
     runs = configs(spec_of(model, **changes))
     together = block_of(runs, 8, steps=7)
     permuted = block_of(runs[::-1], 8, steps=7)[::-1]

@@ -9,7 +9,7 @@ schedule: {name: constant, warmup_steps: 0}
 batch_size: 64
 dtype: float32
 budget: 1200
-settings:
+vary:
   - model.head_width: [4, 3]
   - optimiser.lr: {log_range: [1e-3, 1e-2], num: 3}
 seeds: {together: {range: [0, 4]}}

@@ -44,10 +44,8 @@ def test_what_is_written_out_loads_as_the_same_spec(load, text):
 
 
 def test_overrides_reach_every_field(load):
-    spec = load(
-        GOOD, "budget=1500", "optimiser.lr=1e-2", "settings=[]", "streams.init/layer0.query=5", "description=a = b"
-    )
-    assert (spec.budget, spec.base.optimiser.lr, spec.settings, spec.description) == (1500, 1e-2, (), "a = b")
+    spec = load(GOOD, "budget=1500", "optimiser.lr=1e-2", "vary=[]", "streams.init/layer0.query=5", "description=a = b")
+    assert (spec.budget, spec.base.optimiser.lr, spec.vary, spec.description) == (1500, 1e-2, (), "a = b")
     assert spec.streams == {"data": 7, "init/layer0.query": 5}
 
 
@@ -60,9 +58,7 @@ def test_an_override_may_name_a_section_that_the_file_leaves_out(load):
 def test_zipped_values_move_together_and_a_whole_section_can_be_a_value(load):
     text, _ = replaced("- model", "  - {model.width: [16, 32], batch_size: {range: [32, 65], step: 32}}")
     models = "model: [{name: attention_only}, {name: attention_only, num_heads: 2}]"
-    settings = load(
-        text, f"settings=[{{{models}}}, {{model.width: [16, 32], batch_size: {{range: [32, 65], step: 32}}}}]"
-    )
+    settings = load(text, f"vary=[{{{models}}}, {{model.width: [16, 32], batch_size: {{range: [32, 65], step: 32}}}}]")
     assert [(s.model.num_heads, s.model.width, s.batch_size) for s in settings.expanded_settings] == [
         (1, 16, 32),
         (1, 32, 64),
@@ -73,7 +69,7 @@ def test_zipped_values_move_together_and_a_whole_section_can_be_a_value(load):
 
 def test_random_settings_depend_on_seed_path_and_place_alone(load):
     def drawn(laws, num, seed):
-        spec = load(GOOD, f"settings=[{{random: {{{laws}}}, num: {num}, seed: {seed}}}]")
+        spec = load(GOOD, f"vary=[{{random: {{{laws}}}, num: {num}, seed: {seed}}}]")
         return [(s.optimiser.lr, s.optimiser.beta2) for s in spec.expanded_settings]
 
     lr, beta = "optimiser.lr: {log_uniform: [1e-4, 1e-2]}", "optimiser.beta2: {uniform: [.9, .99]}"
@@ -87,9 +83,7 @@ def test_random_settings_depend_on_seed_path_and_place_alone(load):
 
 
 def test_every_choice_is_drawn_about_as_often(load):
-    text = (
-        "settings=[{random: {model.head_width: {choice: [2, 4, 8, 16]}, optimiser.lr: {uniform: [1, 2]}}, num: 2000}]"
-    )
+    text = "vary=[{random: {model.head_width: {choice: [2, 4, 8, 16]}, optimiser.lr: {uniform: [1, 2]}}, num: 2000}]"
     widths = [setting.model.head_width for setting in load(GOOD, text).expanded_settings]
     assert all(430 < widths.count(width) < 570 for width in (2, 4, 8, 16))
 
@@ -105,19 +99,19 @@ def test_every_choice_is_drawn_about_as_often(load):
     ],
 )
 def test_seeds_are_paired_as_declared(load, seeds, pairs):
-    runs = load(GOOD, f"seeds={seeds}", "settings=[]").runs()
+    runs = load(GOOD, f"seeds={seeds}", "vary=[]").runs()
     assert [(run.init_seed, run.data_seed) for run in runs] == pairs
 
 
 def test_accuracy_is_no_criterion_for_a_task_without_it(mistakes, load):
-    over = ("task={name: linear_regression}", "model={name: linear_self_attention}", "settings=[]", "streams={}")
+    over = ("task={name: linear_regression}", "model={name: linear_self_attention}", "vary=[]", "streams={}")
     told = mistakes(GOOD, *over)
     assert told == [
         "s.yaml:15: converged.metric: task linear_regression has no accuracy; use label_excess or label_loss"
     ]
     assert load(GOOD, *over, "converged={at_most: .02}").base.task.name == "linear_regression"
     varied = (
-        "settings=[{task: [{name: dictionary_lookup}, {name: linear_regression}],"
+        "vary=[{task: [{name: dictionary_lookup}, {name: linear_regression}],"
         " model: [{name: attention_only}, {name: linear_self_attention}]}]"
     )
     assert mistakes(GOOD, varied, "streams={}") == told
@@ -176,7 +170,7 @@ class TestFork:
         ]
 
     def test_a_setting_of_forks_spans_data_seeds_and_parents_of_one_setting(self, load):
-        parents = load(GOOD, "settings=[{optimiser.lr: [1e-2, 2e-2]}]").runs()
+        parents = load(GOOD, "vary=[{optimiser.lr: [1e-2, 2e-2]}]").runs()
         runs = load(FORK).runs(parents)
         assert len({run.setting_id for run in runs}) == 4
         streamed = load(FORK, "fork.changes={streams.data: 3}").runs(parents)

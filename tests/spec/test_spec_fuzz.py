@@ -160,7 +160,7 @@ def test_a_good_spec_with_other_values(folder, data):
                         "model",
                         "grid.chunk",
                         "streams.data",
-                        "settings",
+                        "vary",
                         "fork.steps",
                         "a.b",
                         "seeds",

@@ -35,33 +35,33 @@ WRONG = [
     ("dtype:", "dtype: float16", "dtype: should be 'float32' or 'float64', given 'float16'"),
     ("budget:", "budget: 1210", "budget: should be a multiple of grid.chunk (50), given 1210; try 1200 or 1250"),
     ("budget:", "budget: 0", "budget: should be greater than 0, given 0"),
-    ("- model", "  - model.head_widht: [1]", "settings[0].model.head_widht: unknown path 'model.head_widht'; did you mean 'model.head_width'?"),
-    ("- model", "  - width: [1]", "settings[0].width: unknown path 'width'"),
-    ("- model", "  - budget: [50]", "settings[0].budget: unknown path 'budget'"),
-    ("- model", "  - model.head_width: [4, -1]", "settings[0].model.head_width[1]: should be greater than or equal to 1, given -1"),
-    ("- model", "  - model.head_width: [4, 4]", "settings: settings number 0 and 3 are the same"),
-    ("- model", "  - model.head_width: []", "settings[0].model.head_width: a list must hold from 1 to 100000 values, given 0"),
-    ("- model", "  - model.head_width: 4", "settings[0].model.head_width: should be a list, {range"),
-    ("- model", "  - model.head_width: {rang: [1, 2]}", "settings[0].model.head_width: unknown form 'rang'; did you mean 'range'?"),
-    ("- model", "  - model.head_width: {range: [1, 2], num: 3}", "settings[0].model.head_width.num: unknown key 'num'"),
-    ("- model", "  - model.head_width: {range: [2, 2]}", "settings[0].model.head_width: a range must hold from 1"),
-    ("- model", "  - model.head_width: {range: [-9223372036854775807, 9223372036854775807]}", "settings[0].model.head_width: a range must hold"),
-    ("- model", "  - model.head_width: {log_range: [1.5, 4], num: 2}", "settings[0].model.head_width: should be a valid integer, given 1.5"),
-    ("- model", "  - model.init_scale: {log_range: [0, 4], num: 3}", "settings[0].model.init_scale.log_range: ends must be positive"),
-    ("- model", "  - model.head_width: {range: [0, 3]}", "settings[0].model.head_width: should be greater than or equal to 1, given 0"),
-    ("- model", "  - {model.head_width: [1, 2], model.width: [4]}", "settings[0]: keys of one entry are zipped and need equal lengths"),
-    ("- model", "  - model.name: [attention_only]", "settings[0].model.name: another model has other parameters: give whole"),
-    ("- model", "  - model: [{name: attention_only, head_width: -3}]", "settings[0].model[0].head_width: should be greater than or"),
-    ("- model", "  - {}", "settings[0]: should be a mapping such as"),
-    ("- model", "  - batch_size: [1, true]", "settings[0].batch_size[1]: should be a valid integer, given true"),
-    ("- model", "  - streams.dat: [1]", "settings[0].streams.dat[0]: unknown stream 'dat'; did you mean 'data'?"),
-    ("- model", "  - {random: {model.width: {choice: [1, 2]}}, num: 200000}", "settings[0].num: should be less than or equal to 100000"),
-    ("- model", "  - {random: {model.width: {chioce: [1]}}, num: 2}", "settings[0].random.model.width: unknown form 'chioce'; did"),
-    ("- model", "  - {random: {model.widht: {choice: [1]}}, num: 2}", "settings[0].random.model.widht: unknown path 'model.widht'"),
-    ("- model", "  - {random: {model.width: {choice: [0]}}, num: 2}", "settings[0].random.model.width: should be greater than or equal to 1"),
-    ("- model", "  - {random: {model.init_scale: {uniform: [2, 1]}}, num: 2}", "settings[0].random.model.init_scale.uniform: the second"),
-    ("- optimiser", "  - model.head_width: [1]", "settings[1].model.head_width: leaves model.head_width without effect, which"),
-    ("- optimiser", "  - model: [{name: attention_only}]", "settings[1].model: leaves model.head_width without effect"),
+    ("- model", "  - model.head_widht: [1]", "vary[0].model.head_widht: unknown path 'model.head_widht'; did you mean 'model.head_width'?"),
+    ("- model", "  - width: [1]", "vary[0].width: unknown path 'width'"),
+    ("- model", "  - budget: [50]", "vary[0].budget: unknown path 'budget'"),
+    ("- model", "  - model.head_width: [4, -1]", "vary[0].model.head_width[1]: should be greater than or equal to 1, given -1"),
+    ("- model", "  - model.head_width: [4, 4]", "vary: settings number 0 and 3 are the same"),
+    ("- model", "  - model.head_width: []", "vary[0].model.head_width: a list must hold from 1 to 100000 values, given 0"),
+    ("- model", "  - model.head_width: 4", "vary[0].model.head_width: should be a list, {range"),
+    ("- model", "  - model.head_width: {rang: [1, 2]}", "vary[0].model.head_width: unknown form 'rang'; did you mean 'range'?"),
+    ("- model", "  - model.head_width: {range: [1, 2], num: 3}", "vary[0].model.head_width.num: unknown key 'num'"),
+    ("- model", "  - model.head_width: {range: [2, 2]}", "vary[0].model.head_width: a range must hold from 1"),
+    ("- model", "  - model.head_width: {range: [-9223372036854775807, 9223372036854775807]}", "vary[0].model.head_width: a range must hold"),
+    ("- model", "  - model.head_width: {log_range: [1.5, 4], num: 2}", "vary[0].model.head_width: should be a valid integer, given 1.5"),
+    ("- model", "  - model.init_scale: {log_range: [0, 4], num: 3}", "vary[0].model.init_scale.log_range: ends must be positive"),
+    ("- model", "  - model.head_width: {range: [0, 3]}", "vary[0].model.head_width: should be greater than or equal to 1, given 0"),
+    ("- model", "  - {model.head_width: [1, 2], model.width: [4]}", "vary[0]: keys of one entry are zipped and need equal lengths"),
+    ("- model", "  - model.name: [attention_only]", "vary[0].model.name: another model has other parameters: give whole"),
+    ("- model", "  - model: [{name: attention_only, head_width: -3}]", "vary[0].model[0].head_width: should be greater than or"),
+    ("- model", "  - {}", "vary[0]: should be a mapping such as"),
+    ("- model", "  - batch_size: [1, true]", "vary[0].batch_size[1]: should be a valid integer, given true"),
+    ("- model", "  - streams.dat: [1]", "vary[0].streams.dat[0]: unknown stream 'dat'; did you mean 'data'?"),
+    ("- model", "  - {random: {model.width: {choice: [1, 2]}}, num: 200000}", "vary[0].num: should be less than or equal to 100000"),
+    ("- model", "  - {random: {model.width: {chioce: [1]}}, num: 2}", "vary[0].random.model.width: unknown form 'chioce'; did"),
+    ("- model", "  - {random: {model.widht: {choice: [1]}}, num: 2}", "vary[0].random.model.widht: unknown path 'model.widht'"),
+    ("- model", "  - {random: {model.width: {choice: [0]}}, num: 2}", "vary[0].random.model.width: should be greater than or equal to 1"),
+    ("- model", "  - {random: {model.init_scale: {uniform: [2, 1]}}, num: 2}", "vary[0].random.model.init_scale.uniform: the second"),
+    ("- optimiser", "  - model.head_width: [1]", "vary[1].model.head_width: leaves model.head_width without effect, which"),
+    ("- optimiser", "  - model: [{name: attention_only}]", "vary[1].model: leaves model.head_width without effect"),
     ("seeds:", "seeds: {together: [0, 0]}", "seeds: each pair (init_seed, data_seed) must stand once, given (0, 0) 2 times"),
     ("seeds:", "seeds: {together: [-1]}", "seeds.together[0]: should be greater than or equal to 0, given -1"),
     ("seeds:", "seeds: {together: {range: [-1, 3]}}", "seeds.together.range[0]: seeds must be from 0 up, given -1"),
@@ -109,7 +109,7 @@ WRONG = [
 def test_each_mistake_is_told_at_its_line(mistakes, line, new, message):
     text, number = replaced(line, new)
     told = mistakes(text)
-    place = number if not message.startswith(("settings:", "model.name: takes")) else {"s": 9, "m": 3}[message[0]]
+    place = number if not message.startswith(("vary:", "model.name: takes")) else {"v": 9, "m": 3}[message[0]]
     assert any(each.startswith(f"s.yaml:{place}: {message}") for each in told), told
     assert len(told) == (2 if any(text in new for text in ("nam:", "name: linear_reg", "log_range: [1.5")) else 1), told
 
@@ -126,7 +126,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(mistakes):
         "s.yaml:4: optimiser.lr",
         "s.yaml:6: batch_sise",
         "s.yaml:8: budget",
-        "s.yaml:11: settings[1].optimiser.lr.num",
+        "s.yaml:11: vary[1].optimiser.lr.num",
         "s.yaml:19: tracking.mode",
     ]
     assert told[-1].startswith(
@@ -136,9 +136,9 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(mistakes):
 
 def test_a_factor_is_blamed_for_a_mistake_that_needs_two_fields(mistakes):
     text, _ = replaced("schedule:", "schedule: {name: cosine, horizon: 100}")
-    told = mistakes(text, "settings=[{schedule.warmup_steps: [10, 100]}]")
+    told = mistakes(text, "vary=[{schedule.warmup_steps: [10, 100]}]")
     assert told == [
-        "override 'settings=[{schedule.warmup_steps: [10, 100]}]': settings[0].schedule.warmup_steps[1]: "
+        "override 'vary=[{schedule.warmup_steps: [10, 100]}]': vary[0].schedule.warmup_steps[1]: "
         "warmup_steps (100) must be less than horizon (100), in the setting schedule.warmup_steps=100"
     ]
 
@@ -146,7 +146,7 @@ def test_a_factor_is_blamed_for_a_mistake_that_needs_two_fields(mistakes):
 def test_too_many_settings_are_refused_before_any_is_made(mistakes):
     factor = "  - task.num_keys: {range: [2, 1000]}\n  - task.num_values: {range: [2, 1000]}"
     text, number = replaced("- model", factor)
-    assert mistakes(text) == [f"s.yaml:{number - 1}: settings: give 2988012 settings; at most 100000 are taken"]
+    assert mistakes(text) == [f"s.yaml:{number - 1}: vary: gives 2988012 settings; at most 100000 are taken"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_too_many_settings_are_refused_before_any_is_made(mistakes):
         ("optimiser.lr=[", "optimiser.lr: not valid YAML"),
         ("optimiser.lr=*x", "optimiser.lr: aliases"),
         ("batch_size=", "batch_size: required, but missing"),
-        ("settings=[{model.width: [0]}]", "settings[0].model.width[0]: should be greater than or equal to 1, given 0"),
+        ("vary=[{model.width: [0]}]", "vary[0].model.width[0]: should be greater than or equal to 1, given 0"),
     ],
 )
 def test_a_wrong_override_is_named(mistakes, override, message):

@@ -139,7 +139,7 @@ def test_seeds_and_lineage_move_the_run_but_not_the_setting():
         {"resources": {"width": 3, "threads": 2, "device": "cpu"}},
         {"tracking": {"mode": "disabled"}},
         {"name": "t", "description": "u"},
-        {"settings": [{"optimiser.lr": [3e-3]}]},
+        {"vary": [{"optimiser.lr": [3e-3]}]},
         {"dtype": "float32", "streams": {}, "schedule": {"name": "constant"}},
         {"optimiser": {"name": "adamw", "lr": 3e-3, "beta2": 0.98, "clip": 1, "weight_decay": -0.0}},
     ],
@@ -211,7 +211,7 @@ def test_ten_thousand_runs_are_declared_in_about_a_second_of_processor_time():
         seconds = []
         for _ in range(2):
             start = time.process_time()
-            runs = SweepSpec.model_validate({**SPEC, "settings": factors, "seeds": seeds}).runs()
+            runs = SweepSpec.model_validate({**SPEC, "vary": factors, "seeds": seeds}).runs()
             assert len({config.run_id for config in runs}) == 10_000
             seconds.append(time.process_time() - start)
         assert min(seconds) < 1.5

@@ -38,7 +38,7 @@ MISTAKES = {
     "unknown model": ("name: attention_only", "name: attention", ["attention_only", "linear_self_attention"]),
     "text for a number": ("lr: 0.003", 'lr: "1e-3"', ["optimiser.lr", "1e-3"]),
     "seeds given twice": ("together: [0, 1, 2, 3]", "together: [0, 1, 1, 3]", ["seeds", "1"]),
-    "empty settings": ("settings: []", "settings: [{optimiser.lr: []}]", ["settings"]),
+    "empty vary": ("vary: []", "vary: [{optimiser.lr: []}]", ["vary"]),
     "a key twice": ("budget: 30", "budget: 30\nbudget: 40", ["budget"]),
 }
 
@@ -102,7 +102,7 @@ def test_a_replay_of_an_unknown_run_or_probe_is_an_error(here, monkeypatch, caps
 
 
 def test_a_plan_says_all_and_touches_nothing(here, monkeypatch, capsys):
-    (here / "tiny.yaml").write_text(GOOD.replace("settings: []", "settings: [{optimiser.lr: [0.001, 0.003]}]"))
+    (here / "tiny.yaml").write_text(GOOD.replace("vary: []", "vary: [{optimiser.lr: [0.001, 0.003]}]"))
     code, printed = run(monkeypatch, capsys, "plan", "tiny.yaml", "budget=60")
     assert code == 0
     for words in ("8 runs in 2 settings", "budget 60", "optimiser.lr: 0.001, 0.003", "packs: 2", "results/tiny"):
@@ -155,7 +155,7 @@ def test_the_list_names_every_sweep_and_registry(monkeypatch, capsys):
 
 
 REFUSED = {
-    "an override of what the settings vary": (("optimiser.lr=1e-2",), "the settings vary it"),
+    "an override of what vary gives": (("optimiser.lr=1e-2",), "vary gives its values"),
     "an address of no known form": (("--address", "somewhere"), "auto or HOST:PORT"),
     "a cluster for a launch without Ray": (("--address", "auto", "--inline"), "--inline trains in this process"),
     "a GPU that is not there": (("resources={device: cuda}", "--inline"), "there is no GPU here"),
@@ -165,7 +165,7 @@ REFUSED = {
 @pytest.mark.parametrize("request_", REFUSED)
 def test_a_request_that_cannot_be_met_is_refused_in_a_line(request_, here, monkeypatch, capsys):
     arguments, expected = REFUSED[request_]
-    (here / "tiny.yaml").write_text(GOOD.replace("settings: []", "settings: [{optimiser.lr: [0.001, 0.003]}]"))
+    (here / "tiny.yaml").write_text(GOOD.replace("vary: []", "vary: [{optimiser.lr: [0.001, 0.003]}]"))
     code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", *arguments)
     assert code == 2, printed
     assert expected in printed
@@ -184,8 +184,8 @@ def test_a_fork_that_changes_what_a_fork_keeps_is_refused_in_a_line(here, monkey
 
 
 def test_random_settings_are_planned_without_a_warning(here, monkeypatch, capsys, recwarn):
-    factor = "settings: [{random: {optimiser.lr: {log_uniform: [0.001, 0.01]}}, num: 2, seed: 0}]"
-    (here / "tiny.yaml").write_text(GOOD.replace("settings: []", factor))
+    factor = "vary: [{random: {optimiser.lr: {log_uniform: [0.001, 0.01]}}, num: 2, seed: 0}]"
+    (here / "tiny.yaml").write_text(GOOD.replace("vary: []", factor))
     code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", "--inline")
     assert code == 0, printed
     assert not [warning for warning in recwarn if "serializ" in str(warning.message)]

@@ -36,7 +36,7 @@ class Sweep:
             "optimiser": {"name": "adamw", "lr": 3e-3},
             "batch_size": 8,
             "budget": budget,
-            "settings": [{"model.head_width": [4, 3]}],
+            "vary": [{"model.head_width": [4, 3]}],
             "seeds": {"together": {"range": [0, num_seeds]}},
             "grid": {"chunk": CHUNK},
             "tracking": tracking,

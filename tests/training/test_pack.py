@@ -110,7 +110,7 @@ def test_a_diverged_run_is_marked_with_the_step_and_its_neighbours_go_on(tmp_pat
     settings = [{"optimiser.lr": [3e-3, 1e30]}]
     optimiser = {"name": "sgd", "lr": 3e-3}
     task = "linear_regression"
-    spec = tiny(task, settings=settings, optimiser=optimiser, seeds={"together": [0, 1]}, resources={"width": 4})
+    spec = tiny(task, vary=settings, optimiser=optimiser, seeds={"together": [0, 1]}, resources={"width": 4})
     store = trained(spec, tmp_path / "a")
     healthy = trained(tiny(task, optimiser=optimiser, seeds={"together": [0, 1]}), tmp_path / "b")
     ends = {run.run_id: end for run, end in zip(store.history().runs, store.history().ends, strict=True)}
@@ -133,11 +133,11 @@ def test_more_seeds_and_settings_keep_what_is_done(tmp_path):
     store = trained(tiny(seeds={"together": [0, 1]}), tmp_path / "a")
     before, packs = rows(store), store.pack_ids()
     settings = [{"optimiser.lr": [3e-3, 1e-3]}]
-    extended = trained(tiny(seeds={"together": [0, 1, 2]}, settings=settings), tmp_path / "a")
+    extended = trained(tiny(seeds={"together": [0, 1, 2]}, vary=settings), tmp_path / "a")
     assert extended.pack_ids()[: len(packs)] == packs
     assert before.items() <= rows(extended).items()
     assert len(weights(extended)) == 6
-    assert rows(extended) == rows(trained(tiny(seeds={"together": [0, 1, 2]}, settings=settings), tmp_path / "b"))
+    assert rows(extended) == rows(trained(tiny(seeds={"together": [0, 1, 2]}, vary=settings), tmp_path / "b"))
 
 
 def test_label_items_are_fresh_at_every_evaluation_and_the_same_for_all_runs(tmp_path):

@@ -1,0 +1,28 @@
+"""Former names of fields are refused with the present one; American spelling is understood."""
+
+import pytest
+
+from tests.spec.spec_texts import FORK, GOOD
+
+
+def test_american_spelling_reads_as_the_same_spec(load):
+    american = GOOD.replace("optimiser", "optimizer")
+    assert load(american) == load(GOOD)
+    assert load(GOOD, "optimizer.lr=1e-2", "vary=[]") == load(GOOD, "optimiser.lr=1e-2", "vary=[]")
+    assert load(FORK.replace("optimiser", "optimizer")) == load(FORK)
+
+
+def test_a_mistake_is_told_at_the_line_of_the_american_spelling(mistakes):
+    (told,) = mistakes(GOOD.replace("optimiser: {name: adamw, lr: 3e-3", "optimizer: {name: adamw, lr: -3"))
+    assert told.startswith("s.yaml:4: optimiser.lr: should be greater than 0, given -3")
+
+
+def test_both_spellings_at_once_are_refused(mistakes):
+    (told,) = mistakes(GOOD.replace("schedule:", "optimizer: {name: sgd, lr: 1}\nschedule:"))
+    assert told.startswith("s.yaml:5: optimizer: unknown key 'optimizer'; did you mean 'optimiser'?")
+
+
+@pytest.mark.parametrize(("old", "new"), [("vary:", "settings:")])
+def test_a_former_field_is_refused_with_its_present_name(mistakes, old, new):
+    (told,) = mistakes(GOOD.replace(old, new))
+    assert told == f"s.yaml:9: {new} is called {old[:-1]} now"
