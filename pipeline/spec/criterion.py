@@ -1,4 +1,4 @@
-"""When a run counts as converged: a threshold on a label metric, met at several successive evaluations."""
+"""Convergence criterion: a threshold on a label metric, met at several successive evaluations."""
 
 from __future__ import annotations
 

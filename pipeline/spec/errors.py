@@ -1,4 +1,4 @@
-"""What is wrong with a spec, and where: SpecError, and how values and paths are shown on one line."""
+"""SpecError: every mistake of a sweep file with its line; values and paths formatted on one line."""
 
 from __future__ import annotations
 

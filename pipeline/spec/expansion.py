@@ -1,4 +1,4 @@
-"""From a base setting and factors to every setting, each validated, each mistake blamed on the factor that made it."""
+"""Cartesian product of factors over a base setting; every setting is validated, errors name the factor responsible."""
 
 from __future__ import annotations
 

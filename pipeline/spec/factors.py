@@ -33,6 +33,7 @@ class Range(Parameters):
         return self
 
     def values(self) -> Sequence[int]:
+        """The whole numbers, in order."""
         return range(*self.range, self.step)
 
 
@@ -50,6 +51,7 @@ class LogRange(Parameters):
         return self
 
     def values(self) -> Sequence[float]:
+        """The `num` values, in order."""
         low, high = self.log_range
         inner = [_geometric(low, high, k / (self.num - 1)) for k in range(1, self.num - 1)]
         return (low, *inner, high)
@@ -61,6 +63,7 @@ class Listed(Parameters):
     listed: Annotated[tuple[Any, ...], Field(strict=False)]
 
     def values(self) -> Sequence[Any]:
+        """The values, in declared order."""
         return self.listed
 
 
@@ -79,6 +82,7 @@ class Uniform(Parameters):
         return self
 
     def draw(self, unit: float) -> float:
+        """The value at quantile `unit` in [0, 1)."""
         low, high = self.uniform
         return min(max(_rounded(low * (1 - unit) + high * unit), low), high)
 
@@ -95,6 +99,7 @@ class LogUniform(Parameters):
         return self
 
     def draw(self, unit: float) -> float:
+        """The value at quantile `unit` in [0, 1)."""
         low, high = self.log_uniform
         return min(max(_geometric(low, high, unit), low), high)
 
@@ -105,6 +110,7 @@ class Choice(Parameters):
     choice: Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
 
     def draw(self, unit: float) -> Any:
+        """The value at quantile `unit` in [0, 1)."""
         return self.choice[int(unit * len(self.choice))]
 
 
@@ -123,12 +129,14 @@ def read_axis(value: Any) -> Axis:
 
 
 def read_distribution(value: Any) -> Distribution:
+    """{uniform: [a, b]}, {log_uniform: [a, b]} or {choice: [...]}. Raises ValueError for anything else."""
     forms = "{uniform: [0, 1]}, {log_uniform: [1e-4, 1e-2]} or {choice: [1, 2]}"
     law: Distribution = by_key(value, (Uniform, LogUniform, Choice), forms)
     return law
 
 
 def dump_axis(axis: Axis) -> Any:
+    """What a sweep file would say of an axis: the inverse of `read_axis`."""
     return list(axis.listed) if isinstance(axis, Listed) else axis.model_dump()
 
 
@@ -143,6 +151,7 @@ class Zipped:
     axes: Mapping[str, Axis]
 
     def paths(self) -> tuple[str, ...]:
+        """Dotted paths that the factor sets."""
         return tuple(self.axes)
 
     def __len__(self) -> int:
@@ -166,6 +175,7 @@ class Random(Parameters):
     seed: Seed = 0
 
     def paths(self) -> tuple[str, ...]:
+        """Dotted paths that the factor sets."""
         return tuple(self.random)
 
     def __len__(self) -> int:
@@ -201,6 +211,7 @@ def read_factor(value: Any) -> Factor:
 
 
 def dump_factor(factor: Factor) -> dict[str, Any]:
+    """What a sweep file would say of a factor: the inverse of `read_factor`."""
     if isinstance(factor, Random):
         # Distributions are read by functions of our own, which pydantic's serialiser takes for a surprise.
         return factor.model_dump(warnings=False)
@@ -224,6 +235,7 @@ def by_key(value: Any, classes: tuple[Any, ...], forms: str) -> Any:
 
 
 def check_length(length: int, what: str) -> None:
+    """Raises ValueError unless a `what` of this length holds from 1 to MAX_VALUES values."""
     if not 0 < length <= MAX_VALUES:
         raise ValueError(f"a {what} must hold from 1 to {MAX_VALUES} values, given {length}")
 

@@ -1,4 +1,4 @@
-"""The steps at which a sweep looks at its runs: eval_steps for outcomes, probe_steps for everything else."""
+"""Evaluation and probe steps: `eval_steps` decide outcomes, at `probe_steps` everything else is measured."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ class Grid:
 
     @cached_property
     def eval_steps(self) -> frozenset[int]:
+        """The evaluation steps as a set."""
         return frozenset(self.eval_steps_T.tolist())
 
     @cached_property
     def probe_steps(self) -> frozenset[int]:
+        """The probe steps as a set."""
         return frozenset(self.probe_steps_T.tolist())
 
     @cached_property

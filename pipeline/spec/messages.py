@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a spec, in a user's words: required, given, and the names that are valid."""
+"""Validation errors of pydantic as messages for users: what was required, what was given, which names are valid."""
 
 from __future__ import annotations
 

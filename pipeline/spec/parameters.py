@@ -1,4 +1,4 @@
-"""How the parameters of a task, model or optimiser are declared: pydantic fields, each marked static or vector.
+"""Declaring the parameters of a task, model or optimiser: pydantic fields, each marked static or vector.
 
 Static parameters change a tensor shape or a code path and are shared by a pack; vector parameters are one number per
 run. Nothing here needs torch, so a spec is validated on any machine.

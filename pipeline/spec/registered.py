@@ -1,4 +1,4 @@
-"""How a spec calls on registered things: {name: dictionary_lookup, num_keys: 8} becomes a validated object."""
+"""Fields of a spec that name a registered class: {name: dictionary_lookup, num_keys: 8} becomes a validated object."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def reader(kind: str) -> Callable[[Any], Named]:
 
 
 def declared(parameters: Named) -> dict[str, Any]:
-    """What a spec would say of a registered thing: its name and every parameter."""
+    """The inverse of `reader`: the name of a registered object and every parameter."""
     return {"name": parameters.name, **parameters.model_dump()}
 
 
@@ -65,7 +65,7 @@ def frozen(value: Any) -> Any:
 
 
 def unknown(what: str, word: Any, valid: Iterable[str]) -> str:
-    """The sentence that tells a user what exists in place of `word`, nearest first."""
+    """Error message for an unknown `word`: the nearest valid name, and all valid names."""
     names = list(valid)
     near = difflib.get_close_matches(str(word)[:80], names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

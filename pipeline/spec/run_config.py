@@ -73,6 +73,7 @@ class Setting(Parameters):
 
     @cached_property
     def canonical(self) -> str:
+        """Canonical JSON of every field; equal settings share it."""
         return canonical_json(self.as_dict)
 
     @cached_property
@@ -147,34 +148,42 @@ class RunConfig:
 
     @property
     def task(self) -> Task:
+        """The setting's task."""
         return self.setting.task
 
     @property
     def model(self) -> Model:
+        """The setting's model."""
         return self.setting.model
 
     @property
     def optimiser(self) -> Named:
+        """The setting's optimiser."""
         return self.setting.optimiser
 
     @property
     def schedule(self) -> Named:
+        """The setting's learning-rate schedule."""
         return self.setting.schedule
 
     @property
     def batch_size(self) -> int:
+        """Examples per optimiser step."""
         return self.setting.batch_size
 
     @property
     def dtype(self) -> str:
+        """ "float32" or "float64"."""
         return self.setting.dtype
 
     @property
     def streams(self) -> Mapping[str, int]:
+        """Stream -> the seed that it has in every run of the setting."""
         return self.setting.streams
 
     @cached_property
     def run_id(self) -> str:
+        """16 hex digits: a hash of everything that moves the weights of this run."""
         lineage = None
         if self.lineage is not None:
             lineage = {"parent": self.lineage.parent, "step": self.lineage.step, "changes": self.lineage.changes}
@@ -184,6 +193,7 @@ class RunConfig:
 
     @cached_property
     def setting_id(self) -> str:
+        """16 hex digits: a hash of the setting, for a fork with its step and changes."""
         if self.lineage is None:
             return digest("setting", self.setting.canonical)
         changes = {path: value for path, value in self.lineage.changes.items() if not path.startswith("streams.")}

@@ -21,9 +21,10 @@ MAX_STEPS = 2**40
 
 
 class GridSpec(Parameters):
-    """When runs are looked at. `eval_every` None means every chunk; listed steps stand in place of the defaults.
+    """Steps at which runs are evaluated and probed. Explicit steps override the defaults.
 
-    `probe_every` probes at 0 and its multiples, in place of steps that are dense early and log-spaced late.
+    `eval_every` None: every chunk. `probe_every` None: dense in the first chunk, log-spaced afterwards; else step 0 and
+    its multiples. `eval_items` and `probe_items` count examples.
     """
 
     chunk: int = Field(50, gt=0, le=MAX_STEPS)
@@ -135,7 +136,7 @@ class Resources(Parameters):
 
 
 class Tracking(Parameters):
-    """How the sweep is mirrored. `detail` auto: a tracked run for each run up to 500 runs, aggregates above."""
+    """What is written to wandb. `detail` auto: one wandb run per run up to 500 runs, one per setting above."""
 
     mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = Field("seedbed", pattern=r"^[A-Za-z0-9._-]{1,64}$")

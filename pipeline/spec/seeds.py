@@ -33,6 +33,8 @@ SeedsField = Annotated[Range | Listed, PlainValidator(read_seeds), PlainSerializ
 
 
 class SeedPair(Parameters):
+    """Lists of equal kind for the two seeds of a run: `init_seed` draws weights, `data_seed` draws batches."""
+
     init_seed: SeedsField
     data_seed: SeedsField
 

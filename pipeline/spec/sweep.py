@@ -1,4 +1,4 @@
-"""SweepSpec: all that one sweep file declares, validated whole, and the runs that follow from it."""
+"""SweepSpec: a sweep file, validated as a whole, and the runs that it declares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spec's text as plain values, each with the line it stands on.
+"""A strict YAML reader that keeps the line of every value.
 
 Only what a spec needs of YAML is read: mappings, lists, text, true/false, null, whole numbers and decimals. What YAML
 reads in surprising ways is refused with a line: duplicate keys, anchors, aliases, tags, merge keys, NaN and infinity.
