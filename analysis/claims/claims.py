@@ -1,22 +1,26 @@
-"""Claims: what a paper states, beside what our runs show, and whether that holds.
+"""Claims: what a paper states, the region in which that is true, and the verdict on our runs.
 
-Every paper has a book of its own, `sweeps/PAPER/claims.py`. To add a claim, write a function of the sweeps that returns
-Evidence, under `@CLAIMS.claim(...)`, and a test of it:
+A claim is one row, a `Claim`: all that is fixed beforehand can be read without running anything, and `measure`, a
+function of the sweeps, says what they show. `judge` alone turns both into a verdict, so no claim is lenient by itself.
+The rows of a paper are its book, `CLAIMS` in `sweeps/PAPER/claims.py`:
 
-    CLAIMS = ClaimBook()
-
-    @CLAIMS.claim(paper="Zhao 2023", statement="Accuracy changes abruptly", value="yes", figure="phase_change")
-    def accuracy_jumps(sweeps: Sweeps) -> Evidence:
-        history = sweeps["zhao_a"].history
-        ...
-        return Evidence(share.value, share.low, share.high, num_runs, holds_if=Region(low=0.8))
+    CLAIMS = ClaimBook("Zhao 2023", [
+        Claim(
+            name="accuracy_jumps",
+            statement="Test accuracy rises abruptly: share of runs with a phase change",
+            value="clear indications",
+            region=Region(low=0.8),
+            figure="phase_change",
+            measure=share_of_abrupt_runs,
+        ),
+    ])
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -47,7 +51,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Our estimate with its 95% interval, NaN where undefined, from `num_runs` runs; `holds_if` is set beforehand.
+    """What the sweeps show: an estimate with its 95% interval, NaN where undefined, from `num_runs` runs.
 
     `note` is a sentence on what the estimate is, or what it rests on.
     """
@@ -56,48 +60,105 @@ class Evidence:
     low: float
     high: float
     num_runs: int
-    holds_if: Region
     note: str = ""
 
     @classmethod
-    def of(cls, estimate: Estimate, num_runs: int, holds_if: Region, note: str = "") -> Evidence:
+    def of(cls, estimate: Estimate, num_runs: int, note: str = "") -> Evidence:
         """From an estimate with its interval."""
-        return cls(estimate.value, estimate.low, estimate.high, num_runs, holds_if, note)
+        return cls(estimate.value, estimate.low, estimate.high, num_runs, note)
 
 
-def judge(evidence: Evidence, least_runs: int) -> tuple[str, str]:
-    """The verdict, and the reason where it is undecided.
+def judge(evidence: Evidence, region: Region, least_runs: int) -> tuple[str, str]:
+    """The verdict, one of VERDICTS, and the reason where it is undecided.
 
     Holds when the whole interval lies in the region, does not when no part of it does, else undecided; undecided too
-    with fewer than `least_runs` runs or without an interval. The verdict is of the interval, not of the estimate.
+    with fewer than `least_runs` runs or without an interval. The verdict is of the interval, not of the estimate:
+
+    >>> judge(Evidence(0.9, 0.84, 0.95, num_runs=64), Region(low=0.8), least_runs=10)
+    ('holds', '')
+    >>> judge(Evidence(0.6, 0.55, 0.66, num_runs=64), Region(low=0.8), least_runs=10)
+    ('does not', '')
+    >>> judge(Evidence(0.9, 0.78, 0.97, num_runs=12), Region(low=0.8), least_runs=10)
+    ('undecided', 'the interval is partly inside and partly outside of the region')
+    >>> judge(Evidence(0.9, 0.84, 0.95, num_runs=8), Region(low=0.8), least_runs=10)
+    ('undecided', '8 run(s), needs 10')
     """
     if evidence.num_runs < least_runs:
         return UNDECIDED, f"{evidence.num_runs} run(s), needs {least_runs}"
     if not np.all(np.isfinite([evidence.estimate, evidence.low, evidence.high])):
         return UNDECIDED, "no estimate" if not np.isfinite(evidence.estimate) else "no interval"
-    region = evidence.holds_if
     if region.low <= evidence.low and evidence.high <= region.high:
         return HOLDS, ""
     if evidence.high < region.low or region.high < evidence.low:
         return DOES_NOT, ""
-    return UNDECIDED, f"the interval is neither inside nor outside of {region}"
+    return UNDECIDED, "the interval is partly inside and partly outside of the region"
+
+
+Measure = Callable[[Sweeps], Evidence]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A paper's statement, judged. `value` is the paper's figure in its own words, `figure` names ours.
+    """One row of a paper's book.
 
-    `evidence` is None where the sweeps could not tell, and `reason` says why; it is empty unless undecided.
+    `statement`: one sentence that can be read alone, and after a colon the quantity that is measured.
+    `value`: the quantity as the paper gives it, in its own words; may be empty where `stated_by` is "us".
+    `region`: where the quantity must lie for the statement to be true. Fixed before the judged runs are looked at.
+    `figure`: the name of the figure that shows it.
+    `measure`: the quantity in the sweeps. Raises UndecidedError where they cannot tell.
+    `least_runs`: with fewer runs the claim is undecided.
+    `stated_by`: "paper", or "us" for a question of our own.
+    `version`: raised with any change of `measure` that changes what it returns, so that older verdicts do not count.
+
+    Raises ValueError where a text is empty, or `least_runs` or `version` is below 1.
     """
 
     name: str
-    paper: str
     statement: str
     value: str
+    region: Region
     figure: str
+    measure: Measure
+    least_runs: int = 10
+    stated_by: Literal["paper", "us"] = "paper"
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        texts = {"name": self.name, "statement": self.statement, "figure": self.figure}
+        if self.stated_by == "paper":
+            texts["value"] = self.value
+        if empty := [field for field, text in texts.items() if not text.strip()]:
+            raise ValueError(f"claim {self.name!r} has no {', '.join(empty)}")
+        if min(self.least_runs, self.version) < 1:
+            raise ValueError(f"claim {self.name!r} needs least_runs and version of 1 or more")
+
+    @property
+    def stated(self) -> str:
+        """The paper's value, or that the paper states none."""
+        if self.stated_by == "paper":
+            return self.value
+        return f"not in the paper; {self.value}" if self.value else "not in the paper"
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim with its verdict.
+
+    `evidence` is None where the sweeps could not tell, and `reason` says why; it is empty unless undecided. `remark`
+    says how the row has changed since it was judged; empty where it has not.
+    """
+
+    claim: Claim
+    paper: str
     verdict: str
     reason: str
     evidence: Evidence | None
+    remark: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the claim."""
+        return self.claim.name
 
     @property
     def estimate(self) -> Estimate:
@@ -111,85 +172,27 @@ class Claim:
         """Number of runs behind it; 0 without evidence."""
         return 0 if self.evidence is None else self.evidence.num_runs
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; null where undefined."""
-        evidence = self.evidence
-        return {
-            "name": self.name,
-            "paper": self.paper,
-            "statement": self.statement,
-            "paper_value": self.value,
-            "estimate": self.estimate.to_json(),
-            "num_runs": self.num_runs,
-            "holds_if": None if evidence is None else str(evidence.holds_if),
-            "verdict": self.verdict,
-            "reason": self.reason or None,
-            "note": None if evidence is None else evidence.note or None,
-            "figure": self.figure,
-        }
-
-
-Measure = Callable[[Sweeps], Evidence]
-
-
-@dataclass(frozen=True)
-class Stated:
-    """A registered claim, not judged yet: what the paper states, and how it is measured."""
-
-    name: str
-    paper: str
-    statement: str
-    value: str
-    figure: str
-    least_runs: int
-    measure: Measure
-
-    def judged(self, sweeps: Sweeps) -> Claim:
-        """The claim on these sweeps. Only what a function raises as undecided is caught: mistakes stay mistakes."""
-        fixed = (self.name, self.paper, self.statement, self.value, self.figure)
-        try:
-            evidence = self.measure(sweeps)
-        except UndecidedError as error:
-            return Claim(*fixed, UNDECIDED, str(error), None)
-        return Claim(*fixed, *judge(evidence, self.least_runs), evidence)
-
 
 class ClaimBook:
-    """Claims in the order in which they were registered."""
+    """The claims of one paper by name, in the order of its rows. Raises ValueError where two have one name."""
 
-    def __init__(self) -> None:
-        self.stated: dict[str, Stated] = {}
+    def __init__(self, paper: str, claims: Iterable[Claim]) -> None:
+        self.paper = paper
+        self.claims: dict[str, Claim] = {}
+        for claim in claims:
+            if claim.name in self.claims:
+                raise ValueError(f"two claims are named {claim.name!r}")
+            self.claims[claim.name] = claim
 
-    @classmethod
-    def of(cls, *books: ClaimBook) -> ClaimBook:
-        """The claims of several books, in their order. Raises ValueError where two have one name."""
-        found = cls()
-        for book in books:
-            if shared := found.stated.keys() & book.stated.keys():
-                raise ValueError(f"two claims are named {', '.join(sorted(shared))}")
-            found.stated.update(book.stated)
-        return found
-
-    def claim(
-        self, *, paper: str, statement: str, value: str, figure: str, least_runs: int = 10
-    ) -> Callable[[Measure], Measure]:
-        """Registers a function of the sweeps under its own name; gives it back as it was.
-
-        Raises ValueError where a text is empty, `least_runs` is below 1, or another function has this name.
-        """
-        texts = {"paper": paper, "statement": statement, "value": value, "figure": figure}
-        if least_runs < 1 or not all(text.strip() for text in texts.values()):
-            raise ValueError(f"a claim needs its four texts, and least_runs of 1 or more, got {texts}, {least_runs}")
-
-        def register(measure: Measure) -> Measure:
-            name = str(measure.__name__)
-            if name in self.stated:
-                raise ValueError(f"two claims are named {name!r}")
-            self.stated[name] = Stated(name, paper, statement, value, figure, least_runs, measure)
-            return measure
-
-        return register
-
-    def judged(self, sweeps: Sweeps) -> list[Claim]:
+    def judged(self, sweeps: Sweeps) -> list[JudgedClaim]:
         """Every claim, none dropped, in order."""
-        return [stated.judged(sweeps) for stated in self.stated.values()]
+        return [self.judged_claim(name, sweeps) for name in self.claims]
+
+    def judged_claim(self, name: str, sweeps: Sweeps) -> JudgedClaim:
+        """One claim. Only what its measure raises as undecided is caught: mistakes stay mistakes."""
+        claim = self.claims[name]
+        try:
+            evidence = claim.measure(sweeps)
+        except UndecidedError as error:
+            return JudgedClaim(claim, self.paper, UNDECIDED, str(error), None)
+        return JudgedClaim(claim, self.paper, *judge(evidence, claim.region, claim.least_runs), evidence)

@@ -1,16 +1,12 @@
-"""Judged claims as a table in plain text, at most 100 columns wide, as Markdown, and as JSON."""
+"""Judged claims as a table in plain text, at most 100 columns wide, and as Markdown."""
 
 from __future__ import annotations
 
-import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
-from pathlib import Path
-from typing import Any
 
-from analysis.claims.claims import VERDICTS, Claim
-from analysis.uncertainty.intervals import finite
+from analysis.claims.claims import VERDICTS, JudgedClaim
 
 # Column -> width; with a space between them, 100 in all.
 COLUMNS = {"verdict": 9, "ours": 18, "holds if": 10, "runs": 4, "paper": 14, "statement": 26, "figure": 13}
@@ -18,7 +14,7 @@ MARKDOWN_COLUMNS = ("claim", "stated", "ours (95%)", "holds if", "runs", "verdic
 BAR = "\\|"
 
 
-def claims_table(claims: Sequence[Claim]) -> list[str]:
+def claims_table(claims: Sequence[JudgedClaim]) -> list[str]:
     """Lines: per paper a header and a row for each of its claims, cells wrapped; then how many of each verdict.
 
     The reason of an undecided claim stands under its statement, our figure's name beside it. No claim is left out.
@@ -34,42 +30,30 @@ def claims_table(claims: Sequence[Claim]) -> list[str]:
     return [*lines, f"{len(claims)} claim(s): {', '.join(counts)}."]
 
 
-def claims_markdown(claims: Sequence[Claim]) -> str:
-    """Per paper its name and a table with a row per claim; the reason of an undecided one stands beside its verdict."""
+def claims_markdown(claims: Sequence[JudgedClaim]) -> str:
+    """Per paper its name and a table with a row per claim; reason and remark stand beside the verdict."""
     blocks: list[str] = []
     for paper in dict.fromkeys(claim.paper for claim in claims):
-        rows = [MARKDOWN_COLUMNS, tuple("---" for _ in MARKDOWN_COLUMNS)]
+        rows = [[*MARKDOWN_COLUMNS], ["---"] * len(MARKDOWN_COLUMNS)]
         rows += [_markdown_cells(claim) for claim in claims if claim.paper == paper]
         lines = (f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |\n" for row in rows)
         blocks.append(f"**{paper}**\n\n{''.join(lines)}")
     return "\n".join(blocks)
 
 
-def claims_json(claims: Sequence[Claim], provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Claims and provenance as plain values; NaN and infinities become null."""
-    plain = finite({"provenance": dict(provenance or {}), "claims": [claim.to_json() for claim in claims]})
-    assert isinstance(plain, dict)
-    return plain
+def _cells(judged: JudgedClaim) -> list[str]:
+    claim = judged.claim
+    statement = f"{claim.statement} ({judged.reason})" if judged.reason else claim.statement
+    ours, num_runs = judged.estimate.concise(), str(judged.num_runs)
+    return [judged.verdict, ours, str(claim.region), num_runs, claim.stated, statement, claim.figure]
 
 
-def write_claims(claims: Sequence[Claim], path: Path | str, provenance: Mapping[str, Any] | None = None) -> Path:
-    """Writes the claims as JSON to `path`, overwriting it; returns the path."""
-    path = Path(path)
-    path.write_text(json.dumps(claims_json(claims, provenance), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return path
-
-
-def _cells(claim: Claim) -> list[str]:
-    region = "n/a" if claim.evidence is None else str(claim.evidence.holds_if)
-    statement = f"{claim.statement} ({claim.reason})" if claim.reason else claim.statement
-    return [claim.verdict, claim.estimate.concise(), region, str(claim.num_runs), claim.value, statement, claim.figure]
-
-
-def _markdown_cells(claim: Claim) -> tuple[str, ...]:
-    region = "n/a" if claim.evidence is None else str(claim.evidence.holds_if)
-    verdict = f"{claim.verdict}: {claim.reason}" if claim.reason else claim.verdict
-    ours = claim.estimate.concise()
-    return (claim.statement, claim.value, ours, region, str(claim.num_runs), verdict, claim.figure)
+def _markdown_cells(judged: JudgedClaim) -> list[str]:
+    claim = judged.claim
+    verdict = f"{judged.verdict}: {judged.reason}" if judged.reason else judged.verdict
+    verdict = f"{verdict} ({judged.remark})" if judged.remark else verdict
+    ours, num_runs = judged.estimate.concise(), str(judged.num_runs)
+    return [claim.statement, claim.stated, ours, str(claim.region), num_runs, verdict, claim.figure]
 
 
 def _row(cells: Sequence[str]) -> list[str]:

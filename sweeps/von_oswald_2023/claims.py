@@ -9,7 +9,9 @@ contexts. Regions were fixed from the paper's statements and from runs under oth
 from __future__ import annotations
 
 from analysis.claims.claims import ClaimBook
-from sweeps.von_oswald_2023 import claims_layers, claims_one_layer, claims_variants
+from sweeps.von_oswald_2023.claims_layers import SEVERAL_LAYERS
+from sweeps.von_oswald_2023.claims_one_layer import ONE_LAYER
+from sweeps.von_oswald_2023.claims_variants import VARIANTS
 from sweeps.von_oswald_2023.figures import (
     context_lengths,
     layers,
@@ -20,7 +22,7 @@ from sweeps.von_oswald_2023.figures import (
 )
 from sweeps.von_oswald_2023.variant_figures import copying, fixed_tasks, mlp_block, plateaus, sine, softmax
 
-CLAIMS = ClaimBook.of(claims_one_layer.CLAIMS, claims_layers.CLAIMS, claims_variants.CLAIMS)
+CLAIMS = ClaimBook("von Oswald et al. 2023", (*ONE_LAYER, *SEVERAL_LAYERS, *VARIANTS))
 FIGURES = (
     training,
     context_lengths,

@@ -15,30 +15,31 @@ from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunInfo
+from pipeline.tasks.linear_regression import LinearRegression
 
 # Half of the way from the zero prediction to one gradient step: a run that is past it has left the plateau.
 LEFT = Criterion(metric="label_excess", at_most=0.5, evaluations=2)
 
 
-def contraction(run: RunInfo) -> float:
-    """C = (N + d - 0.2) / N, by which one step of the best size leaves a loss of s2 d (1 - 1 / C) / 2."""
-    num_pairs, dim = run.hyperparameters["task.num_pairs"], run.hyperparameters["task.dim"]
-    return float((num_pairs + dim - 0.2) / num_pairs)
-
-
 def zero_loss(run: RunInfo) -> float:
-    """Expected loss of predicting zero, s2 d / 2."""
-    return float(run.hyperparameters["task.input_range"]) ** 2 / 6 * float(run.hyperparameters["task.dim"])
+    """Expected loss of predicting zero."""
+    return _task(run).chance_loss()
 
 
 def one_step_loss(run: RunInfo) -> float:
     """Expected loss of one gradient step of the best size: .2062 for N = d = 10 and inputs from U(-.5, .5)."""
-    return zero_loss(run) * (1 - 1 / contraction(run))
+    return _task(run).floor_loss()
 
 
 def best_step_size(run: RunInfo) -> float:
-    """eta* = 1 / (C s2)."""
-    return 3 / (contraction(run) * float(run.hyperparameters["task.input_range"]) ** 2)
+    """eta*, the size of that step."""
+    return _task(run).step_size()
+
+
+def _task(run: RunInfo) -> LinearRegression:
+    """The run's linear regression, in which the closed forms stand."""
+    names = ("dim", "num_pairs", "input_range")
+    return LinearRegression(**{name: run.hyperparameters[f"task.{name}"] for name in names})
 
 
 def of_runs(function: Callable[[RunInfo], float], runs: Sequence[RunInfo]) -> Floats:

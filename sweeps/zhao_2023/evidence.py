@@ -1,26 +1,51 @@
-"""From measures on Zhao (2023) to evidence: an estimate, its interval, and a sentence on what it rests on."""
+"""Measures of the claims on Zhao (2023): from sweeps to an estimate, its interval, and a note on what it rests on."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from analysis.claims.claims import Evidence, Region
+from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps
-from analysis.dynamics.early_signs import time_correlation
+from analysis.dynamics.early_signs import sibling_auroc, time_correlation
+from analysis.dynamics.fork_fates import fates_by_step, fixed_step
 from analysis.dynamics.phases import PhaseChanges
 from analysis.dynamics.seed_variance import SeedVariance, seed_variance
+from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED
 from analysis.outcomes.settings import members, setting_labels
 from analysis.outcomes.subsets import some_runs
 from analysis.uncertainty.estimates import median_of_runs, share_of_runs
 from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
-from sweeps.zhao_2023.attention import MapContrast
-from sweeps.zhao_2023.measures import PREVIOUS_TOKEN, last_accuracies, outcomes_of, value_at
+from sweeps.zhao_2023.attention import AttentionContrasts, MapContrast
+from sweeps.zhao_2023.measures import (
+    LARGE_BUDGET,
+    MIXED_BUDGET,
+    OTHER_LEVELS,
+    PREVIOUS_TOKEN,
+    STILL_LOW,
+    converged,
+    early_scores,
+    fates_of,
+    head_width_R,
+    head_widths_of,
+    last_accuracies,
+    order_by_own_rise,
+    order_of_heads,
+    outcomes_of,
+    phase_changes,
+    smooth_changes,
+    unconverged,
+    value_at,
+)
 
 
-def without_error(history: History, holds_if: Region) -> Evidence:
-    """The share of runs whose last two evaluations are without an error; all wrong answers there, and each setting."""
+def share_without_error(sweeps: Sweeps, *, sweep: str) -> Evidence:
+    """The share of runs whose last two evaluations, 1024 fresh sequences, are without an error.
+
+    The note has all wrong answers there, and the share of each setting.
+    """
+    history = sweeps[sweep].history
     accuracy_RE = last_accuracies(history)
     is_perfect_R = np.all(accuracy_RE == 1, axis=1)
     estimate = share_of_runs(is_perfect_R, history.runs)
@@ -34,39 +59,173 @@ def without_error(history: History, holds_if: Region) -> Evidence:
     if len(labels) > 1:
         shares = (f"{labels[s]} {short(np.mean(is_perfect_R[is_s_R]))}" for s, is_s_R in members(history).items())
         note += f" Without an error: {', '.join(shares)}."
-    return Evidence.of(estimate, len(history.runs), holds_if, note)
+    return Evidence.of(estimate, len(history.runs), note)
 
 
-def abrupt(history: History, changes: PhaseChanges, holds_if: Region) -> Evidence:
+def share_converged(sweeps: Sweeps, *, sweep: str) -> Evidence:
+    """The share of runs that reach 99% at two evaluations in a row, in all settings together."""
+    history = sweeps[sweep].history
+    outcomes = outcomes_of(history)
+    slowest = float(np.max(outcomes.upper_R))
+    note = f"{outcomes.count(CONVERGED)} of {len(history.runs)} runs, the last of them by step {slowest:g}."
+    return Evidence.of(share_of_runs(outcomes.is_kind_R(CONVERGED), history.runs), len(history.runs), note)
+
+
+def share_of_abrupt_runs(sweeps: Sweeps, *, sweep: str) -> Evidence:
+    """The share of converged runs whose excess loss falls abruptly."""
+    history = converged(sweeps[sweep].history)
+    return _abrupt(history, phase_changes(history))
+
+
+def share_of_abrupt_smooth_curves(sweeps: Sweeps) -> Evidence:
+    """The share of smooth fits in which the method finds a phase change; they have noise as strong as the runs' own."""
+    history = converged(sweeps["setting_a"].history)
+    return _abrupt(history, smooth_changes(history))
+
+
+def share_of_abrupt_unconverged_runs(sweeps: Sweeps) -> Evidence:
+    """The share of unconverged runs in which the method finds a phase change, of those of settings A to C there are."""
+    names = [name for name in ("setting_a", "setting_b", "setting_c") if name == "setting_a" or sweeps.has(name)]
+    histories = {name: unconverged(sweeps[name].history) for name in names}
+    is_abrupt_R = np.concatenate([phase_changes(history).is_abrupt_R for history in histories.values()])
+    is_low_R = np.concatenate([last_accuracies(history)[:, -1] < STILL_LOW for history in histories.values()])
+    runs = [run for history in histories.values() for run in history.runs]
+    note = (
+        f"{' and '.join(f'{len(history.runs)} of {name}' for name, history in histories.items())}; found in "
+        f"{is_abrupt_R.sum()}, and in {is_abrupt_R[is_low_R].sum()} of the {is_low_R.sum()} that end below an accuracy "
+        f"of {STILL_LOW:g}."
+    )
+    return Evidence.of(share_of_runs(is_abrupt_R, runs), len(runs), note)
+
+
+def share_with_previous_token_first(sweeps: Sweeps) -> Evidence:
+    """The share of the runs of setting A that form a head; ties do not count for it."""
+    history = sweeps["setting_a"].history
+    order, rise = order_of_heads(history), order_by_own_rise(history)
+    others = ", ".join(f"{order_of_heads(history, level).first.text()} at {level:g}" for level in OTHER_LEVELS)
+    note = (
+        f"Induction score first {order.second.text()}, tied {order.tied.text()}; {order.num_neither} of "
+        f"{len(history.runs)} runs reach neither. The order depends on the level: previous-token first in {others}; "
+        f"in {rise.first.text()} where each must come half of its own way."
+    )
+    return Evidence.of(order.first, order.num_runs, note)
+
+
+def alike_beyond_permuted(sweeps: Sweeps) -> Evidence:
+    """The mean similarity of pairs of runs, less that with positions renamed at random."""
+    return _alike(AttentionContrasts(sweeps["setting_a"]).of_permuted(), "positions renamed")
+
+
+def alike_beyond_unconverged(sweeps: Sweeps) -> Evidence:
+    """The mean similarity of pairs of runs, less that of pairs of unconverged ones."""
+    return _alike(AttentionContrasts(sweeps["setting_a"]).of_unconverged(), "unconverged runs")
+
+
+def alike_beyond_init(sweeps: Sweeps) -> Evidence:
+    """The mean similarity of pairs of runs, less that of the same runs at step 0."""
+    return _alike(AttentionContrasts(sweeps["setting_a"]).of_init(), "step 0")
+
+
+def alike_beyond_matched_loss(sweeps: Sweeps) -> Evidence:
+    """The mean similarity of pairs of runs, less that of the same runs on the plateau."""
+    contrasts = AttentionContrasts(sweeps["setting_a"])
+    return _alike(contrasts.of_matched_loss(), "the plateau", contrasts.matched_text())
+
+
+def early_auroc(sweeps: Sweeps) -> Evidence:
+    """AUROC between seeds of setting A at a quarter of the mixed budget, held-out seeds, runs at risk."""
+    scores, num_runs, note = early_scores(sweeps["setting_a"].history)
+    return Evidence.of(scores[PRIMARY].auroc_within, num_runs, note)
+
+
+def early_auroc_gain(sweeps: Sweeps) -> Evidence:
+    """That AUROC less that of a forecast from the last losses, on the same runs."""
+    scores, num_runs, note = early_scores(sweeps["setting_a"].history)
+    return Evidence.of(scores[PRIMARY].auroc_gain, num_runs, note)
+
+
+def score_and_time(sweeps: Sweeps, *, step: int) -> Evidence:
+    """Rank correlation of the previous-token score at `step` with the time to convergence in setting A, runs at risk."""
+    history = sweeps["setting_a"].history
+    values_R = value_at(history, PREVIOUS_TOKEN, step)
+    found = time_correlation(values_R, outcomes_of(history), history.runs, step)
+    return Evidence.of(found.rho, found.num_runs, f"Times up to {history.budget} steps.")
+
+
+def width_and_time(sweeps: Sweeps) -> Evidence:
+    """Rank correlation of the head's width (2, 3, 4, 8, 16) with the time to convergence, the same seeds at each."""
+    history = sweeps["head_widths"].history
+    found = time_correlation(head_width_R(history), outcomes_of(history), history.runs, 0)
+    is_early_R = outcomes_of(history, MIXED_BUDGET).is_kind_R(CONVERGED)
+    shares = (
+        f"{width:g} {short(is_early_R[head_width_R(history) == width].mean())}" for width in head_widths_of(history)
+    )
+    note = f"Converged by step {MIXED_BUDGET}, by width: {', '.join(shares)}."
+    return Evidence.of(found.rho, found.num_runs, note)
+
+
+def variance_of_init(sweeps: Sweeps) -> Evidence:
+    """The share of the variance of log time that init seeds explain, where each meets each data stream."""
+    found = _variance(sweeps)
+    return Evidence.of(found.init, found.num_init * found.num_data, _restricted(found))
+
+
+def variance_of_data(sweeps: Sweeps) -> Evidence:
+    """The share that data seeds explain."""
+    found = _variance(sweeps)
+    return Evidence.of(found.data, found.num_init * found.num_data, _restricted(found))
+
+
+def auroc_of_siblings(sweeps: Sweeps) -> Evidence:
+    """AUROC of the mean log time of an init seed's other runs, for convergence by the mixed budget."""
+    history = sweeps["crossed"].history
+    outcomes = outcomes_of(history, MIXED_BUDGET)
+    note = f"{outcomes.count(CONVERGED)} of {len(history.runs)} runs converged by step {MIXED_BUDGET}."
+    return Evidence.of(sibling_auroc(outcomes, history.runs, MIXED_BUDGET), len(history.runs), note)
+
+
+def step_of_fixed_fate(sweeps: Sweeps) -> Evidence:
+    """The fork step from which 95% of forks end as their parent, for convergence of setting A by the mixed budget."""
+    found = fates_of(sweeps, MIXED_BUDGET)
+    shares = "; ".join(f"{at.step}: {at.share.text()}" for at in fates_by_step(found))
+    note = f"Share of forks that end as their parent, by fork step: {shares}."
+    return Evidence.of(fixed_step(found, MIXED_BUDGET), len({run.parent for run in found.forks}), note)
+
+
+def share_after_mixed_budget(sweeps: Sweeps) -> Evidence:
+    """Of the runs of setting A."""
+    return _later(sweeps["setting_a"].history, MIXED_BUDGET)
+
+
+def share_after_large_budget(sweeps: Sweeps) -> Evidence:
+    """Of the runs of settings A and C, and of the width between, at the largest budget."""
+    history = sweeps["head_widths"].history
+    return _later(some_runs(history, np.isin(head_width_R(history), (2, 3, 4))), LARGE_BUDGET)
+
+
+def _abrupt(history: History, changes: PhaseChanges) -> Evidence:
     """The share of runs with a phase change, and where the largest changes are and how wide."""
     location, width = (median_of_runs(step_R, history.runs).text(0) for step_R in (changes.location_R, changes.width_R))
     note = (
         f"Median step of the largest change {location}, from 10% to 90% within {width} steps. It is over half of the "
         f"way in {np.isfinite(changes.location_R).sum()} of {len(history.runs)} runs."
     )
-    return Evidence.of(share_of_runs(changes.is_abrupt_R, history.runs), len(history.runs), holds_if, note)
+    return Evidence.of(share_of_runs(changes.is_abrupt_R, history.runs), len(history.runs), note)
 
 
-def alike(found: MapContrast, what: str, more: str = "") -> Evidence:
+def _alike(found: MapContrast, what: str, more: str = "") -> Evidence:
     """What converged runs have more in common than something else."""
     note = f"{found.note(what)} {more}".rstrip()
-    return Evidence.of(found.both.difference, min(found.both.num_runs), Region(low=0.1), note)
+    return Evidence.of(found.both.difference, min(found.both.num_runs), note)
 
 
-def correlated(history: History, step: int, holds_if: Region) -> Evidence:
-    """The previous-token score at `step` against the time to convergence, over the runs at risk."""
-    values_R = value_at(history, PREVIOUS_TOKEN, step)
-    found = time_correlation(values_R, outcomes_of(history), history.runs, step)
-    return Evidence.of(found.rho, found.num_runs, holds_if, f"Times up to {history.budget} steps.")
-
-
-def variance(sweeps: Sweeps) -> SeedVariance:
+def _variance(sweeps: Sweeps) -> SeedVariance:
     """What explains the variance of log time where every init seed meets every data stream."""
     history = sweeps["crossed"].history
     return seed_variance(outcomes_of(history), history.runs, history.budget)
 
 
-def restricted(found: SeedVariance) -> str:
+def _restricted(found: SeedVariance) -> str:
     """What those shares rest on."""
     return (
         f"{found.num_init} init times {found.num_data} data seeds; {found.num_restricted} runs did not converge and "
@@ -74,10 +233,10 @@ def restricted(found: SeedVariance) -> str:
     )
 
 
-def later(history: History, budget: int) -> Evidence:
+def _later(history: History, budget: int) -> Evidence:
     """Of the runs that missed `budget`, the share that converged by the end of the sweep."""
     missed_R = outcomes_of(history, budget).is_kind_R(UNCONVERGED)
     late = some_runs(history, missed_R)
     estimate = share_of_runs(outcomes_of(late).is_kind_R(CONVERGED), late.runs)
     note = f"{len(late.runs)} of {len(history.runs)} runs missed {budget} steps; followed to {history.budget}."
-    return Evidence.of(estimate, len(late.runs), Region(low=0.5), note)
+    return Evidence.of(estimate, len(late.runs), note)

@@ -93,11 +93,11 @@ def planted():
 
 
 def judged(name, **changes):
-    return CLAIMS.stated[name].judged(Sweeps(planted() | changes))
+    return CLAIMS.judged_claim(name, Sweeps(planted() | changes))
 
 
 UNTESTABLE = "ratio_of_times_grows_as_stated"
-TESTED = [name for name in CLAIMS.stated if name != UNTESTABLE]
+TESTED = [name for name in CLAIMS.claims if name != UNTESTABLE]
 
 
 @pytest.mark.parametrize("name", TESTED)

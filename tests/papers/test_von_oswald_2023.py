@@ -41,15 +41,15 @@ def sweeps():
 def needed(sweeps):
     """Of every claim, the sweeps that it reads."""
     found = {}
-    for name, claim in CLAIMS.stated.items():
+    for name in CLAIMS.claims:
         asked = Asked(sweeps)
-        claim.judged(asked)
+        CLAIMS.judged_claim(name, asked)
         found[name] = {sweep: sweeps[sweep] for sweep in asked.names}
     return found
 
 
 def judge(name, **changed_sweeps):
-    return CLAIMS.stated[name].judged(Sweeps(changed_sweeps))
+    return CLAIMS.judged_claim(name, Sweeps(changed_sweeps))
 
 
 def test_every_claim_holds_where_it_is_planted(sweeps):
@@ -173,7 +173,7 @@ def test_seeds_without_any_plateau_cannot_tell_whether_two_heads_mitigate_them()
 
 
 def test_every_claim_has_a_control():
-    assert {*SPOILED, *(name for names in SHUFFLED.values() for name in names)} == set(CLAIMS.stated)
+    assert {*SPOILED, *(name for names in SHUFFLED.values() for name in names)} == set(CLAIMS.claims)
 
 
 def test_a_model_that_has_its_best_loss_at_another_step_size_is_told_from_one_that_is_near():
@@ -222,13 +222,13 @@ def test_a_block_that_never_generalises_or_never_learns_is_no_error():
     assert nothing.verdict == UNDECIDED
 
 
-@pytest.mark.parametrize("name", CLAIMS.stated)
+@pytest.mark.parametrize("name", CLAIMS.claims)
 def test_a_claim_without_a_sweep_that_it_needs_is_undecided_and_says_so(needed, name):
     for sweep in needed[name]:
-        found = CLAIMS.stated[name].judged(Sweeps({other: s for other, s in needed[name].items() if other != sweep}))
+        found = CLAIMS.judged_claim(name, Sweeps({other: s for other, s in needed[name].items() if other != sweep}))
         assert found.verdict == UNDECIDED
         assert f"sweep {sweep!r} is missing" in found.reason
-    assert CLAIMS.stated[name].judged(Sweeps({})).verdict == UNDECIDED
+    assert CLAIMS.judged_claim(name, Sweeps({})).verdict == UNDECIDED
 
 
 def families(history):
@@ -246,7 +246,7 @@ NOTED = {
 }
 
 
-@pytest.mark.parametrize("name", CLAIMS.stated)
+@pytest.mark.parametrize("name", CLAIMS.claims)
 def test_a_claim_without_a_metric_that_it_needs_is_undecided_and_without_a_value_of_it_does_not_hold(needed, name):
     read = []
     for sweep_name, sweep in needed[name].items():
@@ -314,7 +314,7 @@ def test_the_same_seeds_are_paired_whatever_their_order():
 def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
     drawn = {figure.__name__: figure(sweeps) for figure in FIGURES}
     assert {found.name for found in drawn.values()} == set(drawn)
-    assert {claim.figure for claim in CLAIMS.stated.values()} <= set(drawn)
+    assert {claim.figure for claim in CLAIMS.claims.values()} <= set(drawn)
     for figure in drawn.values():
         text = specification(figure)
         lines = " ".join(json.loads(text)["title"]["subtitle"])

@@ -12,7 +12,7 @@ from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.sweeps import Sweep, Sweeps
 from analysis.figures.figures import specification
 from pipeline.spec.sweep import load_spec
-from sweeps.zhao_2023 import claims as zhao_2023
+from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.attention import AttentionContrasts
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
 from sweeps.zhao_2023.measures import fates_of
@@ -81,7 +81,7 @@ def test_no_claim_holds_on_shuffled_data(sweeps, name, how):
 
 
 def judge(name, **changed):
-    return CLAIMS.stated[name].judged(Sweeps(changed))
+    return CLAIMS.judged_claim(name, Sweeps(changed))
 
 
 def test_controls_fail_where_there_is_what_they_deny():
@@ -98,7 +98,7 @@ def test_controls_fail_where_there_is_what_they_deny():
 
 
 def test_curves_with_the_jump_left_in_are_not_smooth(monkeypatch):
-    monkeypatch.setattr(zhao_2023, "smooth_changes", zhao_2023.phase_changes)
+    monkeypatch.setattr(evidence, "smooth_changes", evidence.phase_changes)
     assert judge("smooth_curves_do_not_change_abruptly", setting_a=setting_a()).verdict == DOES_NOT
 
 
@@ -167,7 +167,7 @@ def test_the_fast_profile_decides_on_accuracy_phase_change_and_heads(sweeps):
 def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
     drawn = {figure.__name__: figure(sweeps) for figure in FIGURES}
     assert {found.name for found in drawn.values()} == set(drawn)
-    assert {claim.figure for claim in CLAIMS.stated.values()} <= set(drawn)
+    assert {claim.figure for claim in CLAIMS.claims.values()} <= set(drawn)
     for figure in drawn.values():
         text = specification(figure)
         lines = " ".join(json.loads(text)["title"]["subtitle"])

@@ -1,0 +1,87 @@
+"""Judged claims as JSON, and what a file of them still says after the rows have changed.
+
+A verdict is of a measure, a region and a least number of runs. So a record counts as long as these are the row's; a
+statement that was only reworded keeps its verdict, and the remark says that it was judged under another wording.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.claims.claims import Claim, ClaimBook, Evidence, JudgedClaim
+from analysis.uncertainty.intervals import finite
+
+NOT_JUDGED = "not judged yet"
+REWORDED = "reworded since"
+
+
+def claim_json(judged: JudgedClaim) -> dict[str, Any]:
+    """Plain values; null where undefined. `holds_if` is null without evidence, since it then decided nothing."""
+    claim, evidence = judged.claim, judged.evidence
+    return {
+        "name": claim.name,
+        "paper": judged.paper,
+        "statement": claim.statement,
+        "stated_by": claim.stated_by,
+        "paper_value": claim.value or None,
+        "estimate": judged.estimate.to_json(),
+        "num_runs": judged.num_runs,
+        "holds_if": None if evidence is None else str(claim.region),
+        "least_runs": claim.least_runs,
+        "version": claim.version,
+        "verdict": judged.verdict,
+        "reason": judged.reason or None,
+        "note": None if evidence is None else evidence.note or None,
+        "figure": claim.figure,
+    }
+
+
+def claims_json(claims: Sequence[JudgedClaim], provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Claims and provenance as plain values; NaN and infinities become null."""
+    plain = finite({"provenance": dict(provenance or {}), "claims": [claim_json(claim) for claim in claims]})
+    assert isinstance(plain, dict)
+    return plain
+
+
+def write_claims(claims: Sequence[JudgedClaim], path: Path | str, provenance: Mapping[str, Any] | None = None) -> Path:
+    """Writes the claims as JSON to `path`, overwriting it; returns the path."""
+    path = Path(path)
+    path.write_text(json.dumps(claims_json(claims, provenance), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def restored(book: ClaimBook, records: Sequence[Mapping[str, Any]]) -> list[JudgedClaim]:
+    """Every claim of a book with the verdict that records of `claim_json` hold of it; records without a row are dropped.
+
+    A claim that has no record, or whose measure, region or least number of runs has changed since, is NOT_JUDGED, with
+    the reason. One that was reworded keeps its verdict, with REWORDED as its remark.
+    """
+    by_name = {record["name"]: record for record in records if record["paper"] == book.paper}
+    return [_restored(book.paper, claim, by_name.get(claim.name)) for claim in book.claims.values()]
+
+
+def _restored(paper: str, claim: Claim, record: Mapping[str, Any] | None) -> JudgedClaim:
+    if record is None:
+        return JudgedClaim(claim, paper, NOT_JUDGED, "added since", None)
+    if changed := _changed(claim, record):
+        return JudgedClaim(claim, paper, NOT_JUDGED, changed, None)
+    numbers = (np.nan if number is None else number for number in record["estimate"])
+    evidence = None if record["holds_if"] is None else Evidence(*numbers, record["num_runs"], record["note"] or "")
+    remark = "" if record["statement"] == claim.statement else REWORDED
+    return JudgedClaim(claim, paper, record["verdict"], record["reason"] or "", evidence, remark)
+
+
+def _changed(claim: Claim, record: Mapping[str, Any]) -> str:
+    """What a verdict rests on and is no longer so; empty where all of it is."""
+    if record["version"] != claim.version:
+        return "measured otherwise since"
+    if record["holds_if"] not in (None, str(claim.region)):
+        return f"held if {record['holds_if']} until then"
+    if record["least_runs"] != claim.least_runs:
+        return f"needed {record['least_runs']} run(s) until then"
+    return ""

@@ -1,0 +1,214 @@
+"""Measures of the claims on Huang, Cheng and Liang (2024): from sweeps to an estimate, its interval, and a note."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from analysis.claims.claims import Evidence
+from analysis.claims.sweeps import Sweeps, UndecidedError
+from analysis.dynamics.scaling import LEAST_SIZE, of_runs, scaling_exponent
+from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, share_of_runs
+from analysis.uncertainty.intervals import Estimate
+from pipeline.arrays import Floats
+from pipeline.store.history import RunInfo
+from sweeps.huang_2024.measures import (
+    SMALL_ERROR,
+    Features,
+    features_of,
+    later,
+    median_feature,
+    on_same_seeds,
+    share_R,
+    sizes_of,
+    sizes_R,
+)
+
+# Below 10 features phases run into each other; beyond 40, rare features need more steps than sampled runs have.
+_LEAST_SIZE, _LARGEST_SIZE = 10, 40
+# The exponent of a time that hardly grows is at most this.
+FLAT = 0.1
+ALL_FEATURES, RARE_FEATURES = slice(None), slice(1, None)
+
+
+def speedup_of_dominant_under_adam(sweeps: Sweeps) -> Evidence:
+    """The time of balanced features over that of the dominant one, on the same seeds."""
+    return _speedup_of_dominant(features_of(sweeps["balanced"].history), features_of(sweeps["imbalanced"].history))
+
+
+def speedup_of_dominant_under_gradient_descent(sweeps: Sweeps) -> Evidence:
+    """As under Adam, with as many features as can be compared."""
+    size = _largest_size(sweeps)
+    balanced = features_of(sweeps["sampled_balanced"].history, size)
+    return _speedup_of_dominant(balanced, features_of(sweeps["sampled_dominant"].history, size), f"{size} features. ")
+
+
+def share_of_late_rare_under_adam(sweeps: Sweeps) -> Evidence:
+    """The share of seeds in which rare features converge after balanced ones."""
+    return _share_of_late_rare(features_of(sweeps["balanced"].history), features_of(sweeps["imbalanced"].history))
+
+
+def share_of_late_rare_under_gradient_descent(sweeps: Sweeps) -> Evidence:
+    """As under Adam, with as many features as can be compared."""
+    size = _largest_size(sweeps)
+    balanced = features_of(sweeps["sampled_balanced"].history, size)
+    return _share_of_late_rare(balanced, features_of(sweeps["sampled"].history, size), f"{size} features. ")
+
+
+def growth_of_dominant_time(sweeps: Sweeps) -> Evidence:
+    """The exponent of the dominant feature's time; without an interval where the control's time does not grow."""
+    history = sweeps["sampled_dominant"].history
+    found = _exponent(sweeps, "sampled_dominant", lambda features: features.converged_RK[:, 0])
+    num_runs = int(np.sum(sizes_R(history) >= LEAST_SIZE))
+    control = _exponent(sweeps, "sampled_balanced", lambda features: of_runs(features.converged_RK))
+    if not control.low > FLAT:
+        # Where the time of balanced features does not grow either, a time that stays says nothing.
+        note = f"The control failed: the exponent of balanced features, which should grow, is {control.text()}."
+        return Evidence(found.value, np.nan, np.nan, num_runs, note)
+    sizes = _sizes_text(_parts(sweeps, "sampled_dominant"), LEAST_SIZE)
+    return Evidence.of(found, num_runs, f"{sizes}. Control: the exponent of balanced features is {control.text()}.")
+
+
+def growth_of_swap_time(sweeps: Sweeps) -> Evidence:
+    """The exponent of the end of a rare feature's first phase, beside that of the mean field."""
+    history = sweeps["sampled"].history
+    found = _exponent(sweeps, "sampled", _swap_R)
+    note = _sizes_text(_parts(sweeps, "sampled"), LEAST_SIZE) + "."
+    if sweeps.has("mean_field"):
+        flow = _exponent(sweeps, "mean_field", _swap_R)
+        sizes = _sizes_text(_parts(sweeps, "mean_field"), LEAST_SIZE)
+        note += f" In the mean field, where nothing is random: {flow.value:.2f} ({sizes})."
+    return Evidence.of(found, int(np.sum(sizes_R(history) >= LEAST_SIZE)), note)
+
+
+def growth_of_ratio_of_times(sweeps: Sweeps) -> Evidence:
+    """Always undecided: the reason is how far the ratio still is from K^2 log K at the sizes that were trained."""
+    history = sweeps["mean_field"].history
+    found: dict[int, float] = {}
+    for size in sizes_of(history):
+        time_RK = features_of(history, size, is_balanced=False).converged_RK
+        ratio_R = median_feature(time_RK[:, 1:]) / time_RK[:, 0]
+        if len(ratio_R) and np.isfinite(ratio_R[0]):
+            found[size] = float(ratio_R[0]) / (size**2 * np.log(size))
+    if len(found) < 2:
+        raise UndecidedError("rare features converged at fewer than two sizes")
+    (first, at_first), *_, (last, at_last) = found.items()
+    raise UndecidedError(
+        f"asymptotic: from K = {first} to {last} the ratio falls {at_first / at_last:.1f}-fold relative to K^2 log K, "
+        "so these sizes are too small to tell"
+    )
+
+
+def share_with_four_phases(sweeps: Sweeps) -> Evidence:
+    """Under gradient descent, of the rare features of all sizes at which phases can be told apart."""
+    return _share_with_four_phases(_followed(sweeps, "sampled"))
+
+
+def share_with_four_phases_under_adam(sweeps: Sweeps) -> Evidence:
+    """Of the rare features of the paper's experiment."""
+    return _share_with_four_phases([features_of(sweeps["imbalanced"].history)])
+
+
+def share_without_fall(sweeps: Sweeps) -> Evidence:
+    """Of balanced features under gradient descent, those without the first two of a rare feature's phases."""
+    parts = _followed(sweeps, "sampled_balanced")
+    share = np.concatenate([share_R(np.isnan(part.rare_phases.swap_RK)) for part in parts])
+    runs = _runs_of(parts)
+    return Evidence.of(share_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
+
+
+def final_attention(sweeps: Sweeps, *, sweep: str, which: slice) -> Evidence:
+    """Attention on the query's own feature at the end, mean over runs and over the features `which`."""
+    features = features_of(sweeps[sweep].history)
+    attention_R = features.last(features.attention_RKT)[:, which].mean(axis=1)
+    return Evidence.of(
+        mean_of_runs(attention_R, features.runs), len(features.runs), f"{features.num_features} features."
+    )
+
+
+def share_of_small_errors(sweeps: Sweeps, *, sweep: str, which: slice) -> Evidence:
+    """The share of the features `which` whose error is at most SMALL_ERROR for good."""
+    features = features_of(sweeps[sweep].history)
+    is_small_RK = np.isfinite(features.converged_RK[:, which])
+    found = share_of_runs(share_R(is_small_RK), features.runs)
+    worst = np.quantile(features.last(features.error_RKT)[:, which], 0.95)
+    return Evidence.of(found, len(features.runs), f"95% of final errors are below {worst:.3f}.")
+
+
+def _speedup_of_dominant(balanced: Features, imbalanced: Features, note: str = "") -> Evidence:
+    """Median over seeds of the balanced features' time over the dominant one's."""
+    rows, others = on_same_seeds(balanced, imbalanced)
+    balanced_R = median_feature(balanced.converged_RK)[rows]
+    dominant_R = later(imbalanced.converged_RK[:, 0])[others]
+    both = np.isfinite(balanced_R) | np.isfinite(dominant_R)
+    ratio_R = np.full(len(rows), np.nan)
+    ratio_R[both] = balanced_R[both] / dominant_R[both]
+    found = median_of_runs(ratio_R, [balanced.runs[r] for r in rows])
+    note += f"Median over {len(rows)} seeds; converged is an error of at most {SMALL_ERROR} for good."
+    return Evidence.of(found, len(rows), note)
+
+
+def _share_of_late_rare(balanced: Features, imbalanced: Features, note: str = "") -> Evidence:
+    """Share of all seeds in which rare features converge later; a tie, or neither seen to, is not later."""
+    rows, others = on_same_seeds(balanced, imbalanced)
+    balanced_R = median_feature(balanced.converged_RK)[rows]
+    rare_R = median_feature(imbalanced.converged_RK[:, 1:])[others]
+    runs = [balanced.runs[r] for r in rows]
+    found = share_of_runs((rare_R > balanced_R).astype(float), runs)
+    medians = (median_of_runs(time_R, runs) for time_R in (balanced_R, rare_R))
+    note += "Median times, balanced and rare: " + ", ".join(median.text(0) for median in medians) + "."
+    return Evidence.of(found, len(rows), note)
+
+
+def _share_with_four_phases(parts: list[Features]) -> Evidence:
+    runs = _runs_of(parts)
+    share = np.concatenate([share_R(part.rare_phases.has_all_RK) for part in parts])
+    return Evidence.of(share_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
+
+
+def _swap_R(features: Features) -> Floats:
+    return of_runs(features.swap_RK)
+
+
+def _exponent(sweeps: Sweeps, name: str, time: Callable[[Features], Floats]) -> Estimate:
+    """Growth of a run's time with its number of features; of the mean field, in runs with a dominant one."""
+    parts = _parts(sweeps, name)
+    size_R = np.concatenate([np.full(len(part.runs), part.num_features, dtype=np.float64) for part in parts])
+    return scaling_exponent(size_R, np.concatenate([time(part) for part in parts]), _runs_of(parts))
+
+
+def _parts(sweeps: Sweeps, name: str) -> list[Features]:
+    """The runs of a sweep by their number of features."""
+    history = sweeps[name].history
+    is_balanced = False if name == "mean_field" else None
+    return [features_of(history, size, is_balanced=is_balanced) for size in sizes_of(history)]
+
+
+def _followed(sweeps: Sweeps, name: str) -> list[Features]:
+    """Those of which all phases can be seen. Raises UndecidedError where there are none."""
+    parts = [part for part in _parts(sweeps, name) if _LEAST_SIZE <= part.num_features <= _LARGEST_SIZE]
+    if not parts:
+        raise UndecidedError(f"sweep {name!r} has no run of {_LEAST_SIZE} to {_LARGEST_SIZE} features")
+    return parts
+
+
+def _largest_size(sweeps: Sweeps) -> int:
+    """The largest number of features that all sampled sweeps have and rare features converge with."""
+    names = ("sampled", "sampled_balanced", "sampled_dominant")
+    shared = set.intersection(*({part.num_features for part in _followed(sweeps, name)} for name in names))
+    if not shared:
+        raise UndecidedError(f"{', '.join(names)} have no number of features in common")
+    return max(shared)
+
+
+def _runs_of(parts: list[Features]) -> list[RunInfo]:
+    return [run for part in parts for run in part.runs]
+
+
+def _sizes_text(parts: list[Features], least: int = 0) -> str:
+    """`20, 40 features, 50 seeds each`."""
+    parts = [part for part in parts if part.num_features >= least]
+    seeds = sorted({len(part.runs) for part in parts})
+    counts = "-".join(map(str, (seeds[0], seeds[-1]) if len(seeds) > 1 else seeds))
+    return f"{', '.join(str(part.num_features) for part in parts)} features, {counts} seed(s) each"
