@@ -1,6 +1,11 @@
-"""What a reproduction found, kept: `python -m benchmarks.papers results/reproduce/full`.
+"""What a reproduction found, kept and shown.
 
-The judged claims go to results/papers.json, the table to docs/papers.md, and how many of each verdict to the README.
+    python -m benchmarks.papers results/reproduce/full    keep what `seedbed reproduce` found there, then refresh
+    python -m benchmarks.papers --refresh                 rewrite the pages from what is kept, without training
+
+The judged claims are kept in results/papers.json, as they were found. The tables of docs/papers.md and the README are
+made from these records and the rows that stand in the books today: a claim that was added or changed since is shown as
+not judged yet, one that was reworded says so, and one that was removed is left out.
 """
 
 from __future__ import annotations
@@ -12,32 +17,64 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.claims.claims import VERDICTS
+from analysis.claims.claims import VERDICTS, JudgedClaim
+from analysis.claims.records import NOT_JUDGED, REWORDED, restored
+from analysis.claims.text import claims_markdown
+from sweeps.papers import papers_of
 
 ROOT = Path(__file__).parents[1]
 KEPT = Path(__file__).parent / "results" / "papers.json"
 PAGE, README = ROOT / "docs" / "papers.md", ROOT / "README.md"
 BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
-# Paper -> the figures that the page shows; the others are drawn by every reproduction.
-SHOWN = {
-    "von_oswald_2023": ("layers",),
-    "huang_2024": ("feature_errors",),
-    "zhao_2023": ("early_statistics", "fates"),
-}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="what `seedbed reproduce --results` was given")
-    folder: Path = parser.parse_args().folder
-    document = json.loads((folder / "claims.json").read_text())
-    KEPT.write_text(json.dumps(document, indent=1) + "\n")
-    table = (folder / "claims.md").read_text()
-    PAGE.write_text(with_part(PAGE.read_text(), f"{made_by(document['provenance'])}\n\n{table}"))
-    README.write_text(with_part(README.read_text(), "\n".join(summary(document["claims"])) + "\n"))
-    for paper, figures in SHOWN.items():
-        for figure in figures:
-            shutil.copyfile(folder / paper / "figures" / f"{figure}.svg", PAGE.parent / f"papers_{figure}.svg")
+    """Keeps a reproduction, if its folder is given, and refreshes the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("folder", type=Path, nargs="?", help="what `seedbed reproduce --results` was given")
+    what.add_argument("--refresh", action="store_true", help="rewrite the pages alone")
+    folder: Path | None = parser.parse_args().folder
+    if folder is not None:
+        keep(folder)
+    refresh()
+
+
+def keep(folder: Path) -> None:
+    """Copies the judged claims of a reproduction, and the figures that the page shows."""
+    KEPT.write_text(json.dumps(json.loads((folder / "claims.json").read_text()), indent=1) + "\n")
+    for paper in papers_of():
+        for figure in paper.page_figures:
+            shutil.copyfile(folder / paper.name / "figures" / f"{figure}.svg", PAGE.parent / f"papers_{figure}.svg")
+
+
+def refresh() -> None:
+    """Rewrites the parts of both pages that are made from the kept claims and the rows of today."""
+    document = json.loads(KEPT.read_text())
+    claims = kept_claims(document)
+    PAGE.write_text(with_part(PAGE.read_text(), page_part(document["provenance"], claims)))
+    README.write_text(with_part(README.read_text(), readme_part(claims)))
+
+
+def kept_claims(document: dict[str, Any]) -> list[JudgedClaim]:
+    """Every claim of every paper, with the verdict that is kept of it."""
+    books = [paper.claims_module().CLAIMS for paper in papers_of()]
+    return [claim for book in books for claim in restored(book, document["claims"])]
+
+
+def page_part(provenance: dict[str, Any], claims: Sequence[JudgedClaim]) -> str:
+    """What docs/papers.md shows: what judged the claims, what has changed since, and the tables."""
+    lines = [made_by(provenance)]
+    if any(claim.verdict == NOT_JUDGED for claim in claims):
+        lines.append(f'"{NOT_JUDGED.capitalize()}": the claim was added or changed since then.')
+    if any(claim.remark == REWORDED for claim in claims):
+        lines.append(f'"{REWORDED.capitalize()}": judged under another wording, by the same measure and region.')
+    return "\n".join([*lines, "", claims_markdown(claims)])
+
+
+def readme_part(claims: Sequence[JudgedClaim]) -> str:
+    """What the README shows."""
+    return "\n".join(summary(claims)) + "\n"
 
 
 def with_part(text: str, part: str) -> str:
@@ -55,13 +92,15 @@ def made_by(provenance: dict[str, Any]) -> str:
     )
 
 
-def summary(claims: Sequence[dict[str, Any]]) -> list[str]:
+def summary(claims: Sequence[JudgedClaim]) -> list[str]:
     """Rows of a table: per paper, how many claims have which verdict, its own apart from those it does not state."""
-    lines = [f"| paper | {' | '.join(VERDICTS)} |", f"| --- |{' --- |' * len(VERDICTS)}"]
-    for paper in dict.fromkeys(claim["paper"] for claim in claims):
-        for is_own, label in ((False, paper), (True, f"{paper}: questions of our own")):
-            found = [c for c in claims if c["paper"] == paper and c["paper_value"].startswith("not ") == is_own]
-            counts = [sum(claim["verdict"] == verdict for claim in found) for verdict in VERDICTS]
+    has_unjudged = any(claim.verdict == NOT_JUDGED for claim in claims)
+    verdicts = (*VERDICTS, NOT_JUDGED) if has_unjudged else VERDICTS
+    lines = [f"| paper | {' | '.join(verdicts)} |", f"| --- |{' --- |' * len(verdicts)}"]
+    for paper in dict.fromkeys(claim.paper for claim in claims):
+        for stated_by, label in (("paper", paper), ("us", f"{paper}: questions of our own")):
+            found = [c for c in claims if c.paper == paper and c.claim.stated_by == stated_by]
+            counts = [sum(claim.verdict == verdict for claim in found) for verdict in verdicts]
             if found:
                 lines.append(f"| {label} | {' | '.join(map(str, counts))} |")
     return lines

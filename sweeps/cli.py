@@ -162,7 +162,9 @@ def replay(
 def reproduce(
     papers: Annotated[
         list[str] | None,
-        typer.Argument(help="von_oswald_2023, huang_2024 or zhao_2023; all where none is named.", show_default=False),
+        typer.Argument(
+            help="A folder of sweeps/ with a paper, as huang_2024; all where none is named.", show_default=False
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="`fast` (minutes) or `full` (every sweep at its full size).")] = "fast",
     results: Annotated[

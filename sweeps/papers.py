@@ -1,14 +1,15 @@
 """Papers that `seedbed reproduce` reproduces: which sweeps each needs, and what is measured on them afterwards.
 
-A paper NAME consists of
+A paper NAME is a folder of sweeps/ that holds
 
-    sweeps/NAME/*.yaml         its sweeps
-    sweeps/NAME/paper.py       `PAPER`, a Paper: the sweeps of each profile, and its measurements
-    sweeps/NAME/claims.py      `CLAIMS`, a ClaimBook of its own, and `FIGURES`, functions of the sweeps to a Figure
+    *.yaml       its sweeps
+    paper.py     `PAPER`, a Paper: the sweeps of each profile, and its measurements
+    claims.py    `CLAIMS`, a ClaimBook of its own, and `FIGURES`, functions of the sweeps to a Figure
 
-Its name stands in NAMES below. A claim's `figure` names a function of FIGURES, and the figure that it draws. Both get
-`analysis.claim_sweeps.Sweeps`, in which every sweep has the name that PAPER gives it; what measurements found is in
-`sweeps[name].history.values` beside what training recorded. A figure that lacks a sweep lets UndecidedError pass.
+and whatever only it uses. Every folder with a paper.py is found. A claim's `figure` names a function of FIGURES, and
+the figure that it draws. Claims and figures get `analysis.claims.sweeps.Sweeps`, in which every sweep has the name that
+PAPER gives it; what measurements found is in `sweeps[name].history.values` beside what training recorded. A figure that
+lacks a sweep lets UndecidedError pass.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from typing import Any
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
-NAMES = ("von_oswald_2023", "huang_2024", "zhao_2023")
 PROFILES = ("fast", "full")
 
 _SWEEPS = Path(__file__).resolve().parent
@@ -51,6 +51,7 @@ class PaperSweep:
 
     @property
     def path(self) -> Path:
+        """The sweep file."""
         return _SWEEPS / self.file
 
     def overrides(self, profile: str) -> tuple[str, ...] | None:
@@ -81,7 +82,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper's title as printed, its sweeps in the order in which they are trained, and its measurements.
+    """A paper: its title as printed, its sweeps in the order in which they are trained, and its measurements.
+
+    Papers are trained and listed by `order`, those of equal order by name. `page_figures` names those of FIGURES that
+    docs/papers.md shows.
 
     Raises ValueError where a name is given twice in one profile, or names no sweep.
     """
@@ -90,6 +94,8 @@ class Paper:
     title: str
     sweeps: tuple[PaperSweep, ...]
     measurements: tuple[Measurement, ...] = ()
+    order: int = 100
+    page_figures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known: set[str] = set()
@@ -116,10 +122,16 @@ class Paper:
         return import_module(f"sweeps.{self.name}.claims")
 
 
-def papers_of(names: Sequence[str]) -> list[Paper]:
-    """The papers of these names, in the order of NAMES; all of them where no name is given. Raises StoreError."""
-    if unknown := [name for name in names if name not in NAMES]:
-        raise StoreError(f"unknown paper {', '.join(unknown)} (known: {', '.join(NAMES)})")
-    papers = [import_module(f"sweeps.{name}.paper").PAPER for name in NAMES if not names or name in names]
+def names_of_papers() -> list[str]:
+    """The folders of sweeps/ that hold a paper, by name."""
+    return sorted(path.parent.name for path in _SWEEPS.glob("*/paper.py"))
+
+
+def papers_of(names: Sequence[str] = ()) -> list[Paper]:
+    """The papers of these names in their own order; all of them where no name is given. Raises StoreError."""
+    known = names_of_papers()
+    if unknown := [name for name in names if name not in known]:
+        raise StoreError(f"unknown paper {', '.join(unknown)} (known: {', '.join(known)})")
+    papers = [import_module(f"sweeps.{name}.paper").PAPER for name in known if not names or name in names]
     assert all(isinstance(paper, Paper) for paper in papers)
-    return papers
+    return sorted(papers, key=lambda paper: (paper.order, paper.name))

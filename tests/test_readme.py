@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from benchmarks import papers
 from pipeline.planning.packs import expand
 from pipeline.spec.sweep import load_spec
-from sweeps.papers import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -126,31 +122,11 @@ def test_every_sweep_is_listed_with_its_number_of_runs():
     assert listed[name] == parents * len(forks[name].steps) * 20
 
 
-def test_the_claims_that_are_kept_are_those_of_the_books_and_the_pages_show_them():
-    claims = json.loads(papers.KEPT.read_text())["claims"]
-    books = [import_module(f"sweeps.{name}.claims").CLAIMS for name in NAMES]
-    assert [claim["name"] for claim in claims] == [name for book in books for name in book.stated]
-    page = PAPERS_PAGE.partition(papers.BEGIN)[2].partition(papers.END)[0]
-    rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", page, re.M)]
-    shown = [(row[0], row[5].partition(":")[0]) for row in rows if row[0] not in ("claim", "---")]
-    assert shown == [(claim["statement"], claim["verdict"]) for claim in claims]
-    assert "\n".join(papers.summary(claims)) in README
-    stated = [claim.statement for book in books for claim in book.stated.values()]
-    assert stated == [claim["statement"] for claim in claims]
-
-
 def test_the_pictures_of_the_readme_exist():
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert len(pictures) >= 2
     for picture in pictures:
         assert (ROOT / picture).read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_figures_of_the_papers_page_are_those_that_are_kept():
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", PAPERS_PAGE)
-    assert sorted(pictures) == sorted(f"papers_{figure}.svg" for figures in papers.SHOWN.values() for figure in figures)
-    for picture in pictures:
-        assert (ROOT / "docs" / picture).read_text().startswith("<svg")
 
 
 def test_nothing_names_a_package_index():

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from analysis.claims.claims import Claim, ClaimBook, Evidence, JudgedClaim
-from analysis.uncertainty.intervals import finite
+from analysis.uncertainty.intervals import Estimate, finite
 
 NOT_JUDGED = "not judged yet"
-REWORDED = "reworded since"
+REWORDED = "reworded"
 
 
 def claim_json(judged: JudgedClaim) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def write_claims(claims: Sequence[JudgedClaim], path: Path | str, provenance: Ma
 
 
 def restored(book: ClaimBook, records: Sequence[Mapping[str, Any]]) -> list[JudgedClaim]:
-    """Every claim of a book with the verdict that records of `claim_json` hold of it; records without a row are dropped.
+    """Every claim of a book with its verdict in records of `claim_json`; records without a row are dropped.
 
     A claim that has no record, or whose measure, region or least number of runs has changed since, is NOT_JUDGED, with
     the reason. One that was reworded keeps its verdict, with REWORDED as its remark.
@@ -70,8 +70,9 @@ def _restored(paper: str, claim: Claim, record: Mapping[str, Any] | None) -> Jud
         return JudgedClaim(claim, paper, NOT_JUDGED, "added since", None)
     if changed := _changed(claim, record):
         return JudgedClaim(claim, paper, NOT_JUDGED, changed, None)
-    numbers = (np.nan if number is None else number for number in record["estimate"])
-    evidence = None if record["holds_if"] is None else Evidence(*numbers, record["num_runs"], record["note"] or "")
+    estimate = Estimate(*(np.nan if number is None else number for number in record["estimate"]))
+    told = record["holds_if"] is not None
+    evidence = Evidence.of(estimate, record["num_runs"], record["note"] or "") if told else None
     remark = "" if record["statement"] == claim.statement else REWORDED
     return JudgedClaim(claim, paper, record["verdict"], record["reason"] or "", evidence, remark)
 

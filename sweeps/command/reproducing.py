@@ -22,9 +22,10 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.claims.claims import Claim, ClaimBook
+from analysis.claims.claims import ClaimBook, JudgedClaim
+from analysis.claims.records import write_claims
 from analysis.claims.sweeps import Sweeps, UndecidedError
-from analysis.claims.text import claims_markdown, claims_table, write_claims
+from analysis.claims.text import claims_markdown, claims_table
 from analysis.figures.figures import svg_to_png, to_svg
 from analysis.figures.style import Figure
 from analysis.uncertainty.intervals import finite
@@ -94,7 +95,7 @@ def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_i
     parts = [Reproduction(paper, profile, folder / paper.name, is_inline) for paper in papers]
     if profile == "full":
         print_estimate(parts, out)
-    claims: list[Claim] = []
+    claims: list[JudgedClaim] = []
     for part in parts:
         out.print(part.paper.title, style="bold", markup=False)
         code = train(part, out)
@@ -137,7 +138,7 @@ def make(part: Reproduction, measurement: Measurement, out: Console) -> None:
     out.print(f"measured {measurement.name} in {clock(time.monotonic() - started)}: {len(rows)} rows, {path}")
 
 
-def judged(part: Reproduction, out: Console) -> list[Claim]:
+def judged(part: Reproduction, out: Console) -> list[JudgedClaim]:
     """The paper's claims, judged and written beside its figures."""
     module, sweeps = part.paper.claims_module(), part.for_claims()
     book: ClaimBook = module.CLAIMS
@@ -167,7 +168,7 @@ def write_figures(draw: Sequence[Callable[[Sweeps], Figure]], sweeps: Sweeps, fo
         write_file(folder / f"{figure.name}.png", svg_to_png(svg))
 
 
-def write_table(claims: Sequence[Claim], folder: Path, document: Mapping[str, Any]) -> None:
+def write_table(claims: Sequence[JudgedClaim], folder: Path, document: Mapping[str, Any]) -> None:
     """claims.json, claims.txt and claims.md."""
     write_claims(claims, folder / "claims.json", document)
     (folder / "claims.txt").write_text("\n".join(claims_table(claims)) + "\n", encoding="utf-8")

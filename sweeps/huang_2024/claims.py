@@ -33,8 +33,10 @@ CLAIMS = ClaimBook(
     (
         Claim(
             name="dominant_is_first_under_adam",
-            statement="A dominant feature converges much earlier than features of balanced data (300 prompts, Adam): "
-            "their time over its time",
+            statement=(
+                "A dominant feature converges much earlier than features of balanced data (300 prompts, Adam): their "
+                "time over its time"
+            ),
             value="T_dominant << T_balanced",
             region=_MUCH,
             figure="stage_times",
@@ -50,8 +52,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="dominant_is_first_under_gradient_descent",
-            statement="A dominant feature converges much earlier than features of balanced data (gradient descent): "
-            "their time over its time",
+            statement=(
+                "A dominant feature converges much earlier than features of balanced data (gradient descent): their "
+                "time over its time"
+            ),
             value="T_dominant << T_balanced",
             region=_MUCH,
             figure="times_by_size",
@@ -67,8 +71,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="dominant_time_does_not_grow",
-            statement="The time until the dominant feature converges hardly grows with the number of features (20 or "
-            "more, gradient descent): exponent of the growth",
+            statement=(
+                "The time until the dominant feature converges hardly grows with the number of features (20 or more, "
+                "gradient descent): exponent of the growth"
+            ),
             value="independent of K",
             region=Region(-FLAT, FLAT),
             figure="times_by_size",
@@ -76,8 +82,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="swap_time_grows_as_the_square",
-            statement="The length of a rare feature's first phase grows about as the square of the number of features "
-            "(20 or more, gradient descent): exponent of the growth",
+            statement=(
+                "The length of a rare feature's first phase grows about as the square of the number of features (20 "
+                "or more, gradient descent): exponent of the growth"
+            ),
             value="1.93 in our integration of gradient flow",
             region=Region(1.8, 2.2),
             figure="times_by_size",
@@ -86,8 +94,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="ratio_of_times_grows_as_stated",
-            statement="The time of rare features over that of the dominant one grows as K^2 log K with the number of "
-            "features K: growth from the smallest K to the largest, relative to that of K^2 log K",
+            statement=(
+                "The time of rare features over that of the dominant one grows as K^2 log K with the number of "
+                "features K: growth from the smallest K to the largest, relative to that of K^2 log K"
+            ),
             value="K^2 log K",
             region=Region(0.5, 2.0),
             figure="times_by_size",
@@ -95,8 +105,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="rare_features_have_four_phases",
-            statement="A rare feature is learned in four phases, in order (gradient descent, 10 to 40 features): share "
-            "of rare features",
+            statement=(
+                "A rare feature is learned in four phases, in order (gradient descent, 10 to 40 features): share of "
+                "rare features"
+            ),
             value="four phases",
             region=_ALL,
             figure="rare_feature_phases",
@@ -112,8 +124,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="balanced_features_have_no_fall",
-            statement="Balanced features are learned without a phase in which another feature's weight falls (gradient "
-            "descent, 10 to 40 features): share of features",
+            statement=(
+                "Balanced features are learned without a phase in which another feature's weight falls (gradient "
+                "descent, 10 to 40 features): share of features"
+            ),
             value="two phases",
             region=_ALL,
             figure="times_by_size",
@@ -121,8 +135,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="attention_concentrates_when_balanced",
-            statement="Where features are balanced, attention concentrates on the query's own feature (300 prompts, "
-            "Adam): attention on it at the end",
+            statement=(
+                "Where features are balanced, attention concentrates on the query's own feature (300 prompts, Adam): "
+                "attention on it at the end"
+            ),
             value="near 1 (fig. 3)",
             region=Region(low=0.9),
             figure="attention_concentration",
@@ -130,8 +146,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="attention_concentrates_for_rare_features",
-            statement="Where the query's feature is rare, attention concentrates on that feature (300 prompts, Adam): "
-            "attention on it at the end",
+            statement=(
+                "Where the query's feature is rare, attention concentrates on that feature (300 prompts, Adam): "
+                "attention on it at the end"
+            ),
             value="near 1 (fig. 3)",
             region=Region(low=0.9),
             figure="attention_concentration",
@@ -139,8 +157,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="balanced_errors_vanish",
-            statement="Balanced features converge in 400 epochs (300 prompts, Adam): share of features with an error of "
-            f"at most {SMALL_ERROR}",
+            statement=(
+                "Balanced features converge in 400 epochs (300 prompts, Adam): share of features with an error of at "
+                f"most {SMALL_ERROR}"
+            ),
             value="all, to near 0 (fig. 2)",
             region=_ALL,
             figure="feature_errors",
@@ -148,8 +168,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="rare_errors_vanish",
-            statement="Rare features converge in 400 epochs (300 prompts, Adam): share of features with an error of at "
-            f"most {SMALL_ERROR}",
+            statement=(
+                "Rare features converge in 400 epochs (300 prompts, Adam): share of features with an error of at "
+                f"most {SMALL_ERROR}"
+            ),
             value="all, to near 0 (fig. 2)",
             region=_ALL,
             figure="feature_errors",

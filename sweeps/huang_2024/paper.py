@@ -28,4 +28,6 @@ PAPER = Paper(
             "sampled_dominant", "huang_2024/dominant_sampled.yaml", fast=("seeds={together: {range: [0, 16]}}",)
         ),
     ),
+    order=2,
+    page_figures=("feature_errors",),
 )

@@ -41,23 +41,29 @@ def _of_layers(sweep: str, layers: str) -> tuple[Claim, ...]:
         ),
         row(
             name=f"{sweep}_match_gd_plus_plus",
-            statement=f"{layers} end within 10% of the loss of the best {_GD_PLUS_PLUS} of as many steps: ratio of losses",
+            statement=(
+                f"{layers} end within 10% of the loss of the best {_GD_PLUS_PLUS} of as many steps: ratio of losses"
+            ),
             value="the same loss (fig. 3)",
             region=Region(0.9, 1.1),
             measure=partial(loss_ratio, sweep=sweep, theirs="plus_loss"),
         ),
         row(
             name=f"{sweep}_align_with_gd_plus_plus",
-            statement=f"{layers} depend on the query as the best {_GD_PLUS_PLUS} of as many steps does: cosine of "
-            "the gradients of both predictions by the query's input",
+            statement=(
+                f"{layers} depend on the query as the best {_GD_PLUS_PLUS} of as many steps does: cosine of the "
+                "gradients of both predictions by the query's input"
+            ),
             value="near 1 (fig. 3)",
             region=Region(low=0.98),
             measure=partial(final, sweep=sweep, metric="plus_cosine", lost=-1.0),
         ),
         row(
             name=f"{sweep}_align_more_with_gd_plus_plus",
-            statement=f"{layers} depend on the query more as {_GD_PLUS_PLUS} does than as gradient descent does: "
-            "difference of their cosines with the two, of gradients of the prediction by the query's input",
+            statement=(
+                f"{layers} depend on the query more as {_GD_PLUS_PLUS} does than as gradient descent does: difference "
+                "of their cosines with the two, of gradients of the prediction by the query's input"
+            ),
             value="above",
             region=Region(low=0.01),
             measure=partial(gain_in_cosine, sweep=sweep),
@@ -68,14 +74,16 @@ def _of_layers(sweep: str, layers: str) -> tuple[Claim, ...]:
 _alike = partial(shifts_alike, sweep="two_layers_tied", theirs="plus_loss")
 
 SEVERAL_LAYERS = (
-    *_of_layers("two_layers_tied", "Two linear layers with tied weights"),
-    *_of_layers("two_layers_untied", "Two linear layers with untied weights"),
-    *_of_layers("five_layers_tied", "Five linear layers with tied weights"),
-    *_of_layers("five_layers_untied", "Five linear layers with untied weights"),
+    *_of_layers("two_layers_tied", "Two linear-attention layers with tied weights"),
+    *_of_layers("two_layers_untied", "Two linear-attention layers with untied weights"),
+    *_of_layers("five_layers_tied", "Five linear-attention layers with tied weights"),
+    *_of_layers("five_layers_untied", "Five linear-attention layers with untied weights"),
     Claim(
         name="tied_layers_have_the_curvature_of_gd_plus_plus",
-        statement=f"Two linear layers with tied weights transform inputs as the best {_GD_PLUS_PLUS} does: curvature "
-        "gamma of the trained weights",
+        statement=(
+            f"Two linear-attention layers with tied weights transform inputs as the best {_GD_PLUS_PLUS} does: "
+            "curvature gamma of the trained weights"
+        ),
         value=".179",
         region=Region(0.16, 0.2),
         figure="layers",
@@ -84,8 +92,10 @@ SEVERAL_LAYERS = (
     ),
     Claim(
         name="two_layers_shift_alike_with_inputs",
-        statement=f"Two linear layers with tied weights err like the best {_GD_PLUS_PLUS} "
-        "on inputs .5 to 2 times as large as in training: worst ratio of losses",
+        statement=(
+            f"Two linear-attention layers with tied weights err like the best {_GD_PLUS_PLUS} on inputs .5 to 2 times "
+            "as large as in training: worst ratio of losses"
+        ),
         value="the same curves (fig. 3)",
         region=Region(high=1.25),
         figure="shifted_contexts_of_layers",
@@ -94,8 +104,10 @@ SEVERAL_LAYERS = (
     ),
     Claim(
         name="two_layers_shift_alike_with_teachers",
-        statement=f"Two linear layers with tied weights err like the best {_GD_PLUS_PLUS} "
-        "on target functions .5 to 5 times as large as in training: worst ratio of losses",
+        statement=(
+            f"Two linear-attention layers with tied weights err like the best {_GD_PLUS_PLUS} on target functions .5 "
+            "to 5 times as large as in training: worst ratio of losses"
+        ),
         value="the same curves (fig. 3)",
         region=Region(high=1.25),
         figure="shifted_contexts_of_layers",
@@ -104,8 +116,10 @@ SEVERAL_LAYERS = (
     ),
     Claim(
         name="two_layers_shift_alike_with_noise",
-        statement=f"Two linear layers with tied weights err like the best {_GD_PLUS_PLUS} "
-        "where 2 to 8 of 10 targets are replaced by noise: worst ratio of losses",
+        statement=(
+            f"Two linear-attention layers with tied weights err like the best {_GD_PLUS_PLUS} where 2 to 8 of 10 "
+            "targets are replaced by noise: worst ratio of losses"
+        ),
         value="the same curves (app.)",
         region=Region(high=1.25),
         figure="shifted_contexts_of_layers",

@@ -15,8 +15,10 @@ _alike = partial(shifts_alike, sweep="one_layer", theirs="gd_loss")
 ONE_LAYER = (
     Claim(
         name="one_layer_has_the_loss_of_one_step",
-        statement="A trained layer of linear self-attention ends at the loss of one gradient step of the best size, .2062 "
-        "for 10 pairs in 10 dimensions: median loss",
+        statement=(
+            "A trained layer of linear self-attention ends at the loss of one gradient step of the best size, .2062 "
+            "for 10 pairs in 10 dimensions: median loss"
+        ),
         value="the same loss (fig. 2)",
         region=Region(0.98 * _ONE_STEP_LOSS, 1.02 * _ONE_STEP_LOSS),
         figure="training",
@@ -24,8 +26,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="most_seeds_reach_one_step",
-        statement="Most seeds of a linear layer reach one gradient step within 5000 training steps: share with an excess "
-        "loss of at most .02, where 0 is the gradient step and 1 predicting zero",
+        statement=(
+            "Most seeds of a linear-attention layer reach one gradient step within 5000 training steps: share with "
+            "an excess loss of at most .02, where 0 is the gradient step and 1 predicting zero"
+        ),
         value="all shown",
         region=Region(low=0.8),
         figure="plateaus",
@@ -33,8 +37,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="predictions_become_those_of_the_step",
-        statement="A linear layer comes to predict what one gradient step predicts: mean absolute difference of the "
-        "predictions at the end, relative to step 0",
+        statement=(
+            "A linear-attention layer comes to predict what one gradient step predicts: mean absolute difference of "
+            "the predictions at the end, relative to step 0"
+        ),
         value="near 0 (fig. 2)",
         region=Region(high=0.1),
         figure="training",
@@ -42,8 +48,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="models_align",
-        statement="A trained linear layer depends on the query as one gradient step does: cosine of the gradients of "
-        "both predictions by the query's input",
+        statement=(
+            "A trained linear-attention layer depends on the query as one gradient step does: cosine of the "
+            "gradients of both predictions by the query's input"
+        ),
         value="1 (fig. 2)",
         region=Region(low=0.99),
         figure="training",
@@ -51,8 +59,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="models_coincide",
-        statement="A linear layer comes to depend on the query exactly as one gradient step does: norm of the difference "
-        "of the gradients of both predictions by the query's input at the end, relative to step 0",
+        statement=(
+            "A linear-attention layer comes to depend on the query exactly as one gradient step does: norm of the "
+            "difference of the gradients of both predictions by the query's input at the end, relative to step 0"
+        ),
         value="near 0 (fig. 2)",
         region=Region(high=0.1),
         figure="training",
@@ -60,8 +70,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="the_construction_is_the_step",
-        statement="The weights that the paper constructs (Proposition 1) make a linear layer predict what one gradient "
-        "step predicts: largest absolute difference",
+        statement=(
+            "The weights that the paper constructs (Proposition 1) make a linear-attention layer predict what one "
+            "gradient step predicts: largest absolute difference"
+        ),
         value="0",
         region=Region(high=1e-6),
         figure="training",
@@ -77,8 +89,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="trained_weights_have_the_best_step_size",
-        statement="The trained weights of a linear layer carry out a gradient step of the size that is best in closed "
-        "form: ratio of the two sizes",
+        statement=(
+            "The trained weights of a linear-attention layer carry out a gradient step of the size that is best in "
+            "closed form: ratio of the two sizes"
+        ),
         value="",
         region=Region(0.97, 1.03),
         figure="training",
@@ -87,8 +101,9 @@ ONE_LAYER = (
     ),
     Claim(
         name="interpolated_weights_keep_the_loss",
-        statement="Weights half-way between trained and constructed ones lose nothing: loss relative to one gradient "
-        "step's",
+        statement=(
+            "Weights half-way between trained and constructed ones lose nothing: loss relative to one gradient step's"
+        ),
         value="the same loss (fig. 2)",
         region=Region(0.98, 1.02),
         figure="training",
@@ -96,8 +111,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="longer_contexts_have_the_loss_of_one_step",
-        statement="With contexts of 25, 50 and 100 pairs a trained linear layer ends at the loss of one gradient "
-        "step (.1173, .0683, .0372): difference of the losses, relative to the step's",
+        statement=(
+            "With contexts of 25, 50 and 100 pairs a trained linear-attention layer ends at the loss of one gradient "
+            "step (.1173, .0683, .0372): difference of the losses, relative to the step's"
+        ),
         value="the same loss",
         region=Region(high=0.05),
         figure="context_lengths",
@@ -105,8 +122,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="one_layer_shifts_alike_with_inputs",
-        statement="A trained linear layer and one gradient step err alike on inputs .5 to 2 times as large as in "
-        "training: worst ratio of losses",
+        statement=(
+            "A trained linear-attention layer and one gradient step err alike on inputs .5 to 2 times as large as in "
+            "training: worst ratio of losses"
+        ),
         value="the same curves (fig. 2)",
         region=Region(high=1.1),
         figure="shifted_contexts",
@@ -114,8 +133,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="one_layer_shifts_alike_with_teachers",
-        statement="A trained linear layer and one gradient step err alike on target functions .5 to 5 times as large as in "
-        "training: worst ratio of losses",
+        statement=(
+            "A trained linear-attention layer and one gradient step err alike on target functions .5 to 5 times as "
+            "large as in training: worst ratio of losses"
+        ),
         value="the same curves",
         region=Region(high=1.1),
         figure="shifted_contexts",
@@ -123,8 +144,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="one_layer_shifts_alike_with_families",
-        statement="A trained linear layer and one gradient step err alike on exponential, normal and Laplace inputs: "
-        "worst ratio of losses",
+        statement=(
+            "A trained linear-attention layer and one gradient step err alike on exponential, normal and Laplace "
+            "inputs: worst ratio of losses"
+        ),
         value="the same curves (app.)",
         region=Region(high=1.1),
         figure="shifted_contexts",
@@ -132,8 +155,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="one_layer_shifts_alike_with_noise",
-        statement="A trained linear layer and one gradient step err alike where 2 to 8 of 10 targets are replaced by "
-        "noise: worst ratio of losses",
+        statement=(
+            "A trained linear-attention layer and one gradient step err alike where 2 to 8 of 10 targets are "
+            "replaced by noise: worst ratio of losses"
+        ),
         value="the same curves (app.)",
         region=Region(high=1.1),
         figure="shifted_contexts",
@@ -141,8 +166,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="applied_again_the_layer_descends_again",
-        statement="A trained linear layer that is applied up to 50 times, with damping .75, descends as repeated gradient "
-        "steps do: worst ratio of losses",
+        statement=(
+            "A trained linear-attention layer that is applied up to 50 times, with damping .75, descends as repeated "
+            "gradient steps do: worst ratio of losses"
+        ),
         value="the same curves (fig. 3)",
         region=Region(high=1.1),
         figure="roll_out",
@@ -150,8 +177,10 @@ ONE_LAYER = (
     ),
     Claim(
         name="rolling_out_lowers_the_loss",
-        statement="A trained linear layer that is applied 50 times, with damping .75, has a loss far below the .2062 of "
-        "one gradient step: loss after 50 times",
+        statement=(
+            "A trained linear-attention layer that is applied 50 times, with damping .75, has a loss far below the "
+            ".2062 of one gradient step: loss after 50 times"
+        ),
         value="falls on (fig. 3)",
         region=Region(high=0.06),
         figure="roll_out",

@@ -10,7 +10,9 @@ from sweeps.von_oswald_2023 import evidence_variants as measured
 VARIANTS = (
     Claim(
         name="some_seeds_sit_on_a_plateau",
-        statement="With one head some seeds sit on a long plateau: share that leaves it at twice the median step or later",
+        statement=(
+            "With one head some seeds sit on a long plateau: share that leaves it at twice the median step or later"
+        ),
         value="some of 10 seeds (A.11)",
         region=Region(low=0.02),
         figure="plateaus",
@@ -19,8 +21,9 @@ VARIANTS = (
     ),
     Claim(
         name="two_heads_mitigate_plateaus",
-        statement="Two heads instead of one make long plateaus rarer: share of seeds with a long plateau, one head less "
-        "two",
+        statement=(
+            "Two heads instead of one make long plateaus rarer: share of seeds with a long plateau, one head less two"
+        ),
         value="no plateaus (A.11)",
         region=Region(low=0.02),
         figure="plateaus",
@@ -54,7 +57,9 @@ VARIANTS = (
     ),
     Claim(
         name="few_fixed_tasks_are_overfitted",
-        statement="Trained on 128 fixed tasks, a layer overfits and is worse on new ones than predicting zero: excess loss",
+        statement=(
+            "Trained on 128 fixed tasks, a layer overfits and is worse on new ones than predicting zero: excess loss"
+        ),
         value="worse (app.)",
         region=Region(low=1.5),
         figure="fixed_tasks",
@@ -62,8 +67,10 @@ VARIANTS = (
     ),
     Claim(
         name="a_block_with_mlp_groks",
-        statement="A layer with an MLP groks: steps until the excess loss on new tasks is halved, over those for its 8192 "
-        "training tasks",
+        statement=(
+            "A layer with an MLP groks: steps until the excess loss on new tasks is halved, over those for its 8192 "
+            "training tasks"
+        ),
         value="groks (A.11)",
         region=Region(low=1.5),
         figure="mlp_block",
@@ -80,8 +87,10 @@ VARIANTS = (
     ),
     Claim(
         name="two_softmax_heads_align",
-        statement="Softmax with two heads depends on the query as the gradient step does: cosine of the gradients of both "
-        "predictions by the query's input",
+        statement=(
+            "Softmax with two heads depends on the query as the gradient step does: cosine of the gradients of both "
+            "predictions by the query's input"
+        ),
         value="near 1",
         region=Region(low=0.95),
         figure="softmax",
@@ -90,8 +99,10 @@ VARIANTS = (
     ),
     Claim(
         name="one_softmax_head_does_not",
-        statement="Softmax with one head stays farther from the gradient step than with two: its excess loss, less that "
-        "of two heads on the same seed",
+        statement=(
+            "Softmax with one head stays farther from the gradient step than with two: its excess loss, less that of "
+            "two heads on the same seed"
+        ),
         value="worse",
         region=Region(low=0.1),
         figure="softmax",
@@ -100,8 +111,10 @@ VARIANTS = (
     ),
     Claim(
         name="copying_layers_reach_one_step",
-        statement="Runs that learn with inputs and targets in separate tokens end near one gradient step: their loss, "
-        "relative to it",
+        statement=(
+            "Runs that learn with inputs and targets in separate tokens end near one gradient step: their loss, "
+            "relative to it"
+        ),
         value="one step's (fig. 5)",
         region=Region(high=1.1),
         figure="copying",
@@ -110,8 +123,10 @@ VARIANTS = (
     ),
     Claim(
         name="copying_layers_jump",
-        statement="Runs that learn with inputs and targets in separate tokens do so by a jump: share of them whose excess "
-        "loss changes abruptly",
+        statement=(
+            "Runs that learn with inputs and targets in separate tokens do so by a jump: share of them whose excess "
+            "loss changes abruptly"
+        ),
         value="abrupt (fig. 5)",
         region=Region(low=0.6),
         figure="copying",
@@ -120,8 +135,10 @@ VARIANTS = (
     ),
     Claim(
         name="next_token_dependence_comes_first",
-        statement="With inputs and targets in separate tokens, the first layer comes to depend on the next token before "
-        "the loss jumps: share of runs that learn",
+        statement=(
+            "With inputs and targets in separate tokens, the first layer comes to depend on the next token before "
+            "the loss jumps: share of runs that learn"
+        ),
         value="before the jump (fig. 5)",
         region=Region(low=0.5),
         figure="copying",
@@ -130,8 +147,10 @@ VARIANTS = (
     ),
     Claim(
         name="copying_takes_a_time_of_its_own",
-        statement="With inputs and targets in separate tokens, the step at which a run learns depends strongly on its "
-        "seed: 90th over 10th percentile of the step, at least",
+        statement=(
+            "With inputs and targets in separate tokens, the step at which a run learns depends strongly on its "
+            "seed: 90th over 10th percentile of the step, at least"
+        ),
         value="strongly (fig. 5)",
         region=Region(low=1.5),
         figure="copying",
@@ -139,7 +158,9 @@ VARIANTS = (
     ),
     Claim(
         name="sine_layers_match_the_gradient_step",
-        statement="On sine waves a trained layer does as well as a gradient step on a meta-trained MLP: ratio of losses",
+        statement=(
+            "On sine waves a trained layer does as well as a gradient step on a meta-trained MLP: ratio of losses"
+        ),
         value="the same loss (fig. 4)",
         region=Region(0.67, 1.5),
         figure="sine",
@@ -148,8 +169,10 @@ VARIANTS = (
     ),
     Claim(
         name="sine_waves_are_learned",
-        statement="A trained layer and a gradient step on a meta-trained MLP both learn sine waves: excess loss of the "
-        "worse one",
+        statement=(
+            "A trained layer and a gradient step on a meta-trained MLP both learn sine waves: excess loss of the "
+            "worse one"
+        ),
         value="near 0 (fig. 4)",
         region=Region(high=0.2),
         figure="sine",

@@ -77,7 +77,7 @@ def loss_by_context_length(sweeps: Sweeps) -> Evidence:
 
 
 def applied_again(sweeps: Sweeps) -> Evidence:
-    """The layer's loss over the gradient step's, both damped alike, at the number of times at which they differ most."""
+    """The layer's loss over the gradient step's, both damped alike, at the number of times with the worst ratio."""
     history = sweeps["one_layer"].history
     times = [f"{count:g}" for count in numbered(history, "rolled_trained_loss")]
     ratio_R = worst_ratio(history, "rolled_trained_loss", "rolled_gd_loss", times)

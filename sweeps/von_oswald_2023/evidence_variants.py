@@ -127,7 +127,9 @@ def loss_on_separate_tokens(sweeps: Sweeps) -> Evidence:
     history = sweeps["separate_tokens"].history
     left = _left_plateau(history)
     ratio_R = at_end(left, "label_loss", np.inf) / at_end(left, "label_reference_loss")
-    return median(left, ratio_R, f"Median over the {len(left.runs)} of {len(history.runs)} seeds that left the plateau.")
+    return median(
+        left, ratio_R, f"Median over the {len(left.runs)} of {len(history.runs)} seeds that left the plateau."
+    )
 
 
 def share_of_jumps_on_separate_tokens(sweeps: Sweeps) -> Evidence:

@@ -27,4 +27,6 @@ PAPER = Paper(
         Measurement("one_layer", "one_layer", one_layer),
         *(Measurement(name, name, several_layers) for name in LAYERS),
     ),
+    order=1,
+    page_figures=("layers",),
 )

@@ -46,8 +46,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="wide_heads_reach_100_percent",
-            statement="All transformers with a head as wide as the model reach 100% test accuracy (two learning rates): "
-            "share without an error in 1024 answers",
+            statement=(
+                "All transformers with a head as wide as the model reach 100% test accuracy (two learning rates): "
+                "share without an error in 1024 answers"
+            ),
             value="100%",
             region=Region(low=0.9),
             figure="learning_curves",
@@ -55,8 +57,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="wide_heads_converge",
-            statement="All transformers with a head as wide as the model reach 99% test accuracy (two learning rates): "
-            "share of runs",
+            statement=(
+                "All transformers with a head as wide as the model reach 99% test accuracy (two learning rates): "
+                "share of runs"
+            ),
             value="",
             region=Region(low=0.9),
             figure="learning_curves",
@@ -65,8 +69,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="pair_tokens_reach_100_percent",
-            statement="One layer of one head reaches 100% test accuracy where a token holds a key and its value: share "
-            "without an error in 1024 answers",
+            statement=(
+                "One layer of one head reaches 100% test accuracy where a token holds a key and its value: share "
+                "without an error in 1024 answers"
+            ),
             value="100%",
             region=Region(low=0.5),
             figure="learning_curves",
@@ -82,8 +88,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="converged_runs_of_b_change_abruptly",
-            statement="Learning is a phase change in a larger task (setting B, 16 keys): share of converged runs whose "
-            "loss falls abruptly",
+            statement=(
+                "Learning is a phase change in a larger task (setting B, 16 keys): share of converged runs whose "
+                "loss falls abruptly"
+            ),
             value="clear indications",
             region=Region(low=0.8),
             figure="phase_change",
@@ -91,8 +99,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="converged_runs_of_c_change_abruptly",
-            statement="Learning is a phase change where heads are narrow (setting C, 8 keys and heads of width 2): share "
-            "of converged runs whose loss falls abruptly",
+            statement=(
+                "Learning is a phase change where heads are narrow (setting C, 8 keys and heads of width 2): share "
+                "of converged runs whose loss falls abruptly"
+            ),
             value="clear indications",
             region=Region(low=0.8),
             figure="phase_change",
@@ -100,8 +110,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="unconverged_runs_do_not_change_abruptly",
-            statement="Runs that do not converge have no phase change (settings A, B and C): share in which our test "
-            "finds one",
+            statement=(
+                "Runs that do not converge have no phase change (settings A, B and C): share in which our test finds "
+                "one"
+            ),
             value="",
             region=Region(high=0.05),
             figure="phase_change",
@@ -110,8 +122,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="smooth_curves_do_not_change_abruptly",
-            statement=f"Smooth curves fitted to runs that converge have no phase change ({_A}): share in which our test "
-            "finds one",
+            statement=(
+                f"Smooth curves fitted to runs that converge have no phase change ({_A}): share in which our test "
+                "finds one"
+            ),
             value="",
             region=Region(high=0.05),
             figure="phase_change",
@@ -120,8 +134,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="previous_token_head_forms_first",
-            statement="The previous-token head forms before the induction head: share of runs whose previous-token score "
-            "is .5 before their induction score is",
+            statement=(
+                "The previous-token head forms before the induction head: share of runs whose previous-token score "
+                "is .5 before their induction score is"
+            ),
             value="",
             region=Region(low=0.8),
             figure="head_order",
@@ -130,8 +146,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="maps_agree_beyond_permuted_positions",
-            statement="Converged runs attend alike, more so than with positions renamed (a control, 0 by construction): "
-            f"{_ALIKE} the control",
+            statement=(
+                "Converged runs attend alike, more so than with positions renamed (a control, 0 by construction): "
+                f"{_ALIKE} the control"
+            ),
             value="invariant patterns",
             region=Region(low=0.1),
             figure="attention",
@@ -147,8 +165,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="maps_agree_beyond_init",
-            statement="Converged runs attend alike, more so than before training (a control, near 0 by construction): "
-            f"{_ALIKE} the control",
+            statement=(
+                "Converged runs attend alike, more so than before training (a control, near 0 by construction): "
+                f"{_ALIKE} the control"
+            ),
             value="invariant patterns",
             region=Region(low=0.1),
             figure="attention",
@@ -156,8 +176,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="maps_agree_beyond_matched_loss",
-            statement="Converged runs attend alike, more so than at one common loss before they converged: "
-            f"{_ALIKE} the same runs there",
+            statement=(
+                f"Converged runs attend alike, more so than at one common loss before they converged: {_ALIKE} the "
+                "same runs there"
+            ),
             value="invariant patterns",
             region=Region(low=0.1),
             figure="attention",
@@ -165,8 +187,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="early_statistics_foretell_convergence",
-            statement=f"Statistics of the first {_EARLY_STEPS} steps tell which seeds will have converged by step "
-            f"{MIXED_BUDGET}: AUROC",
+            statement=(
+                f"Statistics of the first {_EARLY_STEPS} steps tell which seeds will have converged by step "
+                f"{MIXED_BUDGET}: AUROC"
+            ),
             value="early determination",
             region=Region(low=0.7),
             figure="forecasts",
@@ -174,8 +198,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="early_statistics_tell_more_than_loss",
-            statement=f"Statistics of the first {_EARLY_STEPS} steps tell more than the losses of these steps about which "
-            f"seeds will have converged by step {MIXED_BUDGET}: AUROC, less that of the losses",
+            statement=(
+                f"Statistics of the first {_EARLY_STEPS} steps tell more than the losses of these steps about which "
+                f"seeds will have converged by step {MIXED_BUDGET}: AUROC, less that of the losses"
+            ),
             value="",
             region=Region(low=0.01),
             figure="forecasts",
@@ -218,8 +244,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="data_stream_hardly_decides",
-            statement="The data stream by itself hardly decides on the time to convergence: share of the variance of its "
-            "logarithm",
+            statement=(
+                "The data stream by itself hardly decides on the time to convergence: share of the variance of its "
+                "logarithm"
+            ),
             value="",
             region=Region(high=0.1),
             figure="init_and_data",
@@ -228,8 +256,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="siblings_foretell_convergence",
-            statement="Other runs of the same initial weights tell, before the first step, which runs will have converged "
-            f"by step {MIXED_BUDGET}: AUROC",
+            statement=(
+                "Other runs of the same initial weights tell, before the first step, which runs will have converged "
+                f"by step {MIXED_BUDGET}: AUROC"
+            ),
             value="early determination",
             region=Region(low=0.8),
             figure="init_and_data",
@@ -237,8 +267,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="fate_is_fixed_by_half_of_the_budget",
-            statement=f"Whether a run converges within {MIXED_BUDGET} steps is fixed early: step from which 95% of forks "
-            "with fresh data end as their parent",
+            statement=(
+                f"Whether a run converges within {MIXED_BUDGET} steps is fixed early: step from which 95% of forks "
+                "with fresh data end as their parent"
+            ),
             value="early determination",
             region=Region(high=MIXED_BUDGET / 2),
             figure="fates",
@@ -246,8 +278,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="unconverged_runs_converge_by_a_larger_budget",
-            statement=f"Most runs that have not converged by step {MIXED_BUDGET} converge by step {LARGE_BUDGET} ({_A}): "
-            "share of them",
+            statement=(
+                f"Most runs that have not converged by step {MIXED_BUDGET} converge by step {LARGE_BUDGET} ({_A}): "
+                "share of them"
+            ),
             value="",
             region=Region(low=0.5),
             figure="learning_curves",
@@ -256,8 +290,10 @@ CLAIMS = ClaimBook(
         ),
         Claim(
             name="unconverged_runs_converge_in_the_end",
-            statement=f"Most runs that have not converged by step {LARGE_BUDGET} converge later (heads of width 2 to 4): "
-            "share of them by step 24000",
+            statement=(
+                f"Most runs that have not converged by step {LARGE_BUDGET} converge later (heads of width 2 to 4): "
+                "share of them by step 24000"
+            ),
             value="",
             region=Region(low=0.5),
             figure="head_widths",

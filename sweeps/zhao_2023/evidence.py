@@ -145,7 +145,7 @@ def early_auroc_gain(sweeps: Sweeps) -> Evidence:
 
 
 def score_and_time(sweeps: Sweeps, *, step: int) -> Evidence:
-    """Rank correlation of the previous-token score at `step` with the time to convergence in setting A, runs at risk."""
+    """The previous-token score at `step` against the time to convergence: rank correlation, setting A, runs at risk."""
     history = sweeps["setting_a"].history
     values_R = value_at(history, PREVIOUS_TOKEN, step)
     found = time_correlation(values_R, outcomes_of(history), history.runs, step)

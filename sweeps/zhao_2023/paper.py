@@ -25,4 +25,6 @@ PAPER = Paper(
         PaperSweep("fork_parents", "zhao_2023/fork_parents.yaml", fast=None),
         PaperSweep("forks", "zhao_2023/forks.yaml", fast=None, forks_of="fork_parents"),
     ),
+    order=3,
+    page_figures=("early_statistics", "fates"),
 )

@@ -7,7 +7,7 @@ from analysis.claims.negative_controls import shuffled
 
 
 def judged_on_shuffled(book: ClaimBook, name: str, sweeps, how: str, *, num_seeds: int = 3) -> list[JudgedClaim]:
-    """One claim of a book, on the sweeps shuffled in `num_seeds` ways; `how` as in analysis.claims.negative_controls."""
+    """One claim of a book, on the sweeps shuffled in `num_seeds` ways; `how` as in `negative_controls`."""
     return [book.judged_claim(name, shuffled(sweeps, how, seed)) for seed in range(num_seeds)]
 
 

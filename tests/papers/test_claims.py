@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, ClaimBook, Evidence, Region, judge
+from analysis.claims import claims as module
+from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, Region, judge
 from analysis.claims.negative_controls import HOW, shuffled, shuffled_history
+from analysis.claims.records import claims_json, write_claims
 from analysis.claims.sweeps import MissingSweepError, Sweep, Sweeps, UndecidedError
-from analysis.claims.text import claims_json, claims_markdown, claims_table, write_claims
+from analysis.claims.text import claims_markdown, claims_table
 from analysis.dynamics.attention import permuted_positions, read_maps, similarity
 from analysis.dynamics.phases import find_phase_changes
 from analysis.dynamics.seed_variance import seed_variance
@@ -46,14 +50,20 @@ NAN = np.nan
     ],
 )
 def test_the_verdict_is_that_of_the_whole_interval(interval, region, verdict):
-    found, reason = judge(Evidence(*interval, 50, region), 10)
+    found, reason = judge(Evidence(*interval, 50), region, 10)
     assert found == verdict
     assert bool(reason) == (verdict == UNDECIDED)
 
 
 def test_too_few_runs_leave_even_a_clear_figure_undecided():
-    assert judge(Evidence(0.9, 0.8, 1, 9, Region(low=0.5)), 10) == (UNDECIDED, "9 run(s), needs 10")
-    assert judge(Evidence(0.9, 0.8, 1, 10, Region(low=0.5)), 10)[0] == HOLDS
+    assert judge(Evidence(0.9, 0.8, 1, 9), Region(low=0.5), 10) == (UNDECIDED, "9 run(s), needs 10")
+    assert judge(Evidence(0.9, 0.8, 1, 10), Region(low=0.5), 10)[0] == HOLDS
+
+
+def test_the_examples_of_the_judge_are_true():
+    found = doctest.testmod(module)
+    assert found.attempted >= 4
+    assert found.failed == 0
 
 
 def planted_sweep(num_init=6, num_data=5):
@@ -84,34 +94,27 @@ class PlantedMaps:
         return {"layer0": weight / weight.sum(axis=-1, keepdims=True)}
 
 
-BOOK = ClaimBook()
-
-
-@BOOK.claim(paper="Planted", statement="Excess falls abruptly", value="yes", figure="jumps")
 def excess_jumps(sweeps):
     history = sweeps["planted"].history
     found = find_phase_changes(history.values["label_excess"], history.steps_T, chance=1, floor=0)
     num_runs = len(history.runs)
-    return Evidence.of(wilson(int(found.is_abrupt_R.sum()), num_runs), num_runs, Region(low=0.8))
+    return Evidence.of(wilson(int(found.is_abrupt_R.sum()), num_runs), num_runs)
 
 
-@BOOK.claim(paper="Planted", statement="The score rises before the excess falls", value="77 of 80", figure="order")
 def score_comes_first(sweeps):
     history = sweeps["planted"].history
     score = crossed_for_good(history.values["score"], history.steps_T, Criterion(at_least=0.5))
     excess = crossed_for_good(history.values["label_excess"], history.steps_T, Criterion(at_most=0.5))
     order = stage_order(score.upper_R, excess.upper_R, history.runs)
-    return Evidence.of(order.first, order.num_runs, Region(low=0.5), "Ties do not count for it.")
+    return Evidence.of(order.first, order.num_runs, "Ties do not count for it.")
 
 
-@BOOK.claim(paper="Planted", statement="Init decides on the time", value="90%", figure="variance")
 def init_decides(sweeps):
     history = sweeps["planted"].history
     found = seed_variance(decide(history), history.runs, history.budget)
-    return Evidence.of(found.init, found.num_init * found.num_data, Region(low=0.5))
+    return Evidence.of(found.init, found.num_init * found.num_data)
 
 
-@BOOK.claim(paper="Planted", statement="Converged runs attend alike", value="invariant", figure="maps")
 def maps_are_alike(sweeps):
     sweep = sweeps["planted"]
     runs = sweep.history.runs
@@ -120,17 +123,34 @@ def maps_are_alike(sweeps):
     found = contrast(
         runs, similarity(maps), similarity(maps, permuted_positions(maps, 7)), converged, converged, bootstrap=200
     )
-    return Evidence.of(found.difference, found.num_runs[0], Region(low=0.3))
+    return Evidence.of(found.difference, found.num_runs[0])
 
 
-@BOOK.claim(paper="Elsewhere", statement="Needs a sweep that nobody ran", value="1.93", figure="none")
 def needs_another(sweeps):
-    return Evidence(1, 1, 1, len(sweeps["never_run"].history.runs), Region(low=0))
+    return Evidence(1, 1, 1, len(sweeps["never_run"].history.runs))
 
 
-@BOOK.claim(paper="Elsewhere", statement="Cannot be told from what was recorded", value="?", figure="none")
 def cannot_tell(sweeps):
     raise UndecidedError("no weights were kept at step 0")
+
+
+def row(measure, **changes):
+    """A claim that is named after its measure."""
+    fields = {"statement": "S", "value": "v", "region": Region(low=0.5), "figure": "f"}
+    return Claim(measure.__name__, measure=measure, **fields | changes)
+
+
+BOOK = ClaimBook(
+    "Planted",
+    [
+        row(excess_jumps, statement="Excess falls abruptly", value="yes", region=Region(low=0.8), figure="jumps"),
+        row(score_comes_first, statement="The score rises before the excess falls", value="77 of 80", figure="order"),
+        row(init_decides, statement="Init decides on the time", value="", figure="variance", stated_by="us"),
+        row(maps_are_alike, statement="Converged runs attend alike", region=Region(low=0.3), figure="maps"),
+        row(needs_another, statement="Needs a sweep that nobody ran", value="1.93", region=Region(low=0)),
+        row(cannot_tell, statement="Cannot be told from what was recorded"),
+    ],
+)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +168,10 @@ def test_claims_that_hold_fail_on_shuffled_data(name, how):
 
 
 def test_the_check_on_shuffled_data_itself_catches_a_claim_that_always_holds():
-    book = ClaimBook()
-
-    @book.claim(paper="P", statement="There are runs", value="yes", figure="f")
     def there_are_runs(sweeps):
-        return Evidence(1, 1, 1, len(sweeps["planted"].history.runs), Region(low=0.5))
+        return Evidence(1, 1, 1, len(sweeps["planted"].history.runs))
 
+    book = ClaimBook("P", [row(there_are_runs)])
     with pytest.raises(AssertionError, match="holds on data shuffled by steps"):
         assert_holds_only_unshuffled(book, "there_are_runs", Sweeps({"planted": planted_sweep()}), "steps")
     assert len(judged_on_shuffled(book, "there_are_runs", Sweeps({"planted": planted_sweep()}), "runs")) == 3
@@ -161,24 +179,21 @@ def test_the_check_on_shuffled_data_itself_catches_a_claim_that_always_holds():
 
 def test_what_is_missing_is_undecided_with_its_reason_and_never_dropped():
     judged = {claim.name: claim for claim in BOOK.judged(Sweeps({"planted": planted_sweep()}))}
-    assert list(judged) == list(BOOK.stated)
+    assert list(judged) == list(BOOK.claims)
     assert [claim.verdict for claim in judged.values()] == [HOLDS] * 4 + [UNDECIDED] * 2
     assert judged["needs_another"].reason == "sweep 'never_run' is missing"
     assert judged["cannot_tell"].reason == "no weights were kept at step 0"
     assert (judged["cannot_tell"].num_runs, judged["cannot_tell"].evidence) == (0, None)
-    few = BOOK.stated["excess_jumps"].judged(Sweeps({"planted": planted_sweep(3, 2)}))
+    few = BOOK.judged_claim("excess_jumps", Sweeps({"planted": planted_sweep(3, 2)}))
     assert (few.verdict, few.reason) == (UNDECIDED, "6 run(s), needs 10")
 
 
 def test_mistakes_in_a_claim_are_not_taken_for_undecided():
-    book = ClaimBook()
-
-    @book.claim(paper="P", statement="S", value="v", figure="f")
     def broken(sweeps):
         return {}["mistyped"]
 
     with pytest.raises(KeyError, match="mistyped"):
-        book.judged(Sweeps({}))
+        ClaimBook("P", [row(broken)]).judged(Sweeps({}))
 
 
 def test_folders_are_read_when_asked_for_and_those_without_a_sweep_are_missing(tmp_path):
@@ -190,20 +205,22 @@ def test_folders_are_read_when_asked_for_and_those_without_a_sweep_are_missing(t
     assert "gone" not in shuffled(sweeps, "runs")
 
 
-def test_a_claim_is_registered_once_with_all_its_texts():
-    book = ClaimBook()
-    texts = {"paper": "P", "statement": "S", "value": "v", "figure": "f"}
+def test_a_row_has_all_that_is_fixed_beforehand_and_a_name_of_its_own():
+    whole = row(cannot_tell)
+    with pytest.raises(ValueError, match="two claims are named 'cannot_tell'"):
+        ClaimBook("P", [whole, row(cannot_tell, statement="Another")])
+    for field in ("name", "statement", "figure", "value"):
+        with pytest.raises(ValueError, match=f"claim .* has no {field}"):
+            replace(whole, **{field: " "})
+    for field in ("least_runs", "version"):
+        with pytest.raises(ValueError, match="least_runs and version of 1 or more"):
+            replace(whole, **{field: 0})
 
-    def measure(sweeps):
-        return None
 
-    assert book.claim(**texts)(measure) is measure
-    with pytest.raises(ValueError, match="two claims are named 'measure'"):
-        book.claim(**texts)(measure)
-    with pytest.raises(ValueError, match="four texts"):
-        book.claim(**(texts | {"value": " "}))
-    with pytest.raises(ValueError, match="least_runs"):
-        book.claim(**texts, least_runs=0)
+def test_a_row_says_who_states_it():
+    assert row(cannot_tell, value="1.93").stated == "1.93"
+    assert row(cannot_tell, value="", stated_by="us").stated == "not in the paper"
+    assert row(cannot_tell, value="1.93 by ours", stated_by="us").stated == "not in the paper; 1.93 by ours"
 
 
 def test_a_region_says_in_words_what_it_takes_and_is_never_everything():
@@ -224,7 +241,6 @@ def test_the_table_shows_every_claim_within_its_width():
     assert max(map(len, lines)) <= 100
     assert lines[-1] == "6 claim(s): 4 holds, 0 does not, 2 undecided."
     assert "Planted" in lines
-    assert "Elsewhere" in lines
     assert "Excess falls abruptly" in text
     assert "sweep 'never_run'" in text
     assert claims_table([]) == ["0 claim(s): 0 holds, 0 does not, 0 undecided."]
@@ -232,13 +248,13 @@ def test_the_table_shows_every_claim_within_its_width():
 
 def test_the_table_in_markdown_has_a_row_for_every_claim():
     text = claims_markdown(BOOK.judged(Sweeps({"planted": planted_sweep()})))
-    papers = dict.fromkeys(stated.paper for stated in BOOK.stated.values())
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert [line for line in text.splitlines() if line.startswith("**")] == [f"**{paper}**" for paper in papers]
-    assert len(rows) == 2 * len(papers) + len(BOOK.stated)
+    assert [line for line in text.splitlines() if line.startswith("**")] == ["**Planted**"]
+    assert len(rows) == 2 + len(BOOK.claims)
     assert {row.count("|") for row in rows} == {8}
     assert rows[2].startswith("| Excess falls abruptly | yes | 1.00 (")
     assert "| 30 | holds | " in rows[2]
+    assert "| Init decides on the time | not in the paper | " in text
     assert "| 0 | undecided: no weights were kept at step 0 | " in text
 
 
@@ -271,6 +287,8 @@ def test_the_file_is_strict_json_with_null_where_undefined(tmp_path):
     assert by_name["needs_another"]["estimate"] == [None, None, None]
     assert by_name["score_comes_first"]["note"] == "Ties do not count for it."
     assert by_name["excess_jumps"]["holds_if"] == "at least 0.8"
+    assert by_name["needs_another"]["holds_if"] is None
+    assert (by_name["init_decides"]["stated_by"], by_name["init_decides"]["paper_value"]) == ("us", None)
     assert by_name["excess_jumps"]["verdict"] == HOLDS
 
 
@@ -323,5 +341,4 @@ def test_an_unknown_way_to_shuffle_is_refused():
 
 
 def test_an_estimate_becomes_evidence_as_it_is():
-    evidence = Evidence.of(Estimate(0.5, 0.4, 0.6), 12, Region(low=0.1), "note")
-    assert evidence == Evidence(0.5, 0.4, 0.6, 12, Region(low=0.1), "note")
+    assert Evidence.of(Estimate(0.5, 0.4, 0.6), 12, "note") == Evidence(0.5, 0.4, 0.6, 12, "note")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import altair as alt
 import pytest
 
-from analysis.claims.claims import HOLDS, UNDECIDED, ClaimBook, Evidence, Region
+from analysis.claims.claims import HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, Region
 from analysis.claims.sweeps import UndecidedError
 from analysis.figures.claims import sweeps_caption
 from analysis.figures.style import Figure, data, finish
@@ -24,28 +25,33 @@ from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
 from tests.support import tiny
 from tests.sweeps.test_cli import run
 
-BOOK = ClaimBook()
 
-
-@BOOK.claim(paper="Fake 2020", statement="Losses stay below 3", value="all", figure="losses", least_runs=4)
 def losses_are_small(sweeps):
     history = sweeps["small"].history
     is_small = (history.values["label_loss"][:, -1] < 3).astype(float)
-    return Evidence.of(share_of_runs(is_small, history.runs), len(history.runs), Region(low=0.3))
+    return Evidence.of(share_of_runs(is_small, history.runs), len(history.runs))
 
 
-@BOOK.claim(
-    paper="Fake 2020", statement="What was measured is twice the step", value="60", figure="losses", least_runs=4
-)
 def measured_is_twice_the_step(sweeps):
     history = sweeps["small"].history
-    found = mean_of_runs(history.values["twice"][:, -1], history.runs)
-    return Evidence.of(found, len(history.runs), Region(59, 61))
+    return Evidence.of(mean_of_runs(history.values["twice"][:, -1], history.runs), len(history.runs))
 
 
-@BOOK.claim(paper="Fake 2020", statement="Larger ones are better", value="yes", figure="losses", least_runs=4)
 def larger_is_better(sweeps):
-    return Evidence(1, 1, 1, len(sweeps["large"].history.runs), Region(low=0))
+    return Evidence(1, 1, 1, len(sweeps["large"].history.runs))
+
+
+BOOK = ClaimBook(
+    "Fake 2020",
+    [
+        Claim(measure.__name__, statement, value, region, "losses", measure, least_runs=4)
+        for measure, statement, value, region in (
+            (losses_are_small, "Losses stay below 3", "all", Region(low=0.3)),
+            (measured_is_twice_the_step, "What was measured is twice the step", "60", Region(59, 61)),
+            (larger_is_better, "Larger ones are better", "yes", Region(low=0)),
+        )
+    ],
+)
 
 
 def losses(sweeps):
@@ -91,7 +97,7 @@ def fake(tmp_path, monkeypatch):
         def PAPER(self):
             return paper()
 
-    monkeypatch.setattr(papers, "NAMES", ("fake",))
+    monkeypatch.setattr(papers, "names_of_papers", lambda: ["fake"])
     monkeypatch.setitem(sys.modules, "sweeps.fake.paper", Module())
     module = SimpleNamespace(CLAIMS=BOOK, FIGURES=(losses, never_drawn))
     monkeypatch.setitem(sys.modules, "sweeps.fake.claims", module)
@@ -203,7 +209,21 @@ def test_a_paper_that_contradicts_itself_is_refused():
     Paper("p", "P", (one,), (Measurement("m", "one", measure, profiles=("fast",)), twice[1]))
 
 
-@pytest.mark.parametrize("name", papers.NAMES)
+def test_every_folder_with_a_paper_is_found_and_papers_keep_their_order(tmp_path, monkeypatch):
+    names = [path.parent.name for path in Path(papers.__file__).parent.glob("*/paper.py")]
+    assert sorted(paper.name for paper in papers_of()) == sorted(names)
+    assert [paper.name for paper in papers_of(["zhao_2023", "von_oswald_2023"])] == ["von_oswald_2023", "zhao_2023"]
+    for name, order in (("last", 2), ("b", 1), ("a", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "paper.py").touch()
+        module = SimpleNamespace(PAPER=Paper(name, name, (), order=order))
+        monkeypatch.setitem(sys.modules, f"sweeps.{name}.paper", module)
+    (tmp_path / "cluster").mkdir()
+    monkeypatch.setattr(papers, "_SWEEPS", tmp_path)
+    assert [paper.name for paper in papers_of()] == ["a", "b", "last"]
+
+
+@pytest.mark.parametrize("name", papers.names_of_papers())
 def test_papers_are_whole(name):
     (paper,) = papers_of([name])
     assert paper.name == name
@@ -212,5 +232,7 @@ def test_papers_are_whole(name):
         for sweep in paper.of_profile(profile):
             load_spec(sweep.path, sweep.overrides(profile))
     module = paper.claims_module()
-    assert module.CLAIMS.stated
-    assert {stated.figure for stated in module.CLAIMS.stated.values()} <= {draw.__name__ for draw in module.FIGURES}
+    assert module.CLAIMS.claims
+    drawn = {draw.__name__ for draw in module.FIGURES}
+    assert {claim.figure for claim in module.CLAIMS.claims.values()} <= drawn
+    assert set(paper.page_figures) <= drawn

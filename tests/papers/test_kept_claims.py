@@ -1,0 +1,152 @@
+"""What is kept of the last reproduction, the rows of today, and the two pages that show both."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, JudgedClaim, Region
+from analysis.claims.records import NOT_JUDGED, REWORDED, claims_json, restored
+from benchmarks import papers
+from sweeps.papers import papers_of
+
+CLAIM = Claim("jumps", "Losses jump: share of runs", "all", Region(low=0.5), "losses", lambda sweeps: None)
+JUDGED = JudgedClaim(CLAIM, "P", HOLDS, "", Evidence(0.8, 0.7, 0.9, 20, "A note."))
+UNTOLD = JudgedClaim(replace(CLAIM, name="untold"), "P", UNDECIDED, "sweep 'a' is missing", None)
+RECORDS = claims_json([JUDGED, UNTOLD])["claims"]
+
+
+@pytest.fixture(scope="module")
+def document():
+    return json.loads(papers.KEPT.read_text())
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch, document):
+    """The two pages and the kept claims, to be written to."""
+    for name in ("KEPT", "PAGE", "README"):
+        copy = tmp_path / getattr(papers, name).name.replace("papers.json", "kept.json")
+        copy.write_text(getattr(papers, name).read_text())
+        monkeypatch.setattr(papers, name, copy)
+    return papers
+
+
+def restored_claims(claims, records=RECORDS):
+    return restored(ClaimBook("P", claims), records)
+
+
+def test_what_was_judged_comes_back_as_it_was():
+    assert restored_claims([CLAIM, UNTOLD.claim]) == [JUDGED, UNTOLD]
+    assert claims_json(restored_claims([CLAIM, UNTOLD.claim]))["claims"] == RECORDS
+
+
+def test_a_reworded_claim_keeps_its_verdict_and_says_so():
+    (found,) = restored_claims([replace(CLAIM, statement="The loss of most runs jumps: share of runs")])
+    assert (found.verdict, found.remark, found.evidence) == (HOLDS, REWORDED, JUDGED.evidence)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"name": "new"}, "added since"),
+        ({"region": Region(low=0.6)}, "held if at least 0.5 until then"),
+        ({"least_runs": 30}, "needed 10 run(s) until then"),
+        ({"version": 2}, "measured otherwise since"),
+    ],
+)
+def test_a_claim_whose_verdict_would_rest_on_something_else_is_not_judged_yet(change, reason):
+    (found,) = restored_claims([replace(CLAIM, **change)])
+    assert (found.verdict, found.reason, found.evidence, found.remark) == (NOT_JUDGED, reason, None, "")
+
+
+def test_a_record_without_a_row_is_dropped_and_one_of_another_paper_is_not_taken():
+    assert restored_claims([CLAIM]) == [JUDGED]
+    (found,) = restored_claims([CLAIM], [record | {"paper": "Q"} for record in RECORDS])
+    assert found.verdict == NOT_JUDGED
+
+
+def test_a_region_that_decided_nothing_may_change():
+    (found,) = restored_claims([replace(UNTOLD.claim, region=Region(high=0.1))])
+    assert (found.verdict, found.reason) == (UNDECIDED, UNTOLD.reason)
+
+
+def part_of(page):
+    return page.partition(papers.BEGIN)[2].partition(papers.END)[0].strip()
+
+
+def test_the_pages_show_every_row_with_the_verdict_that_is_kept_and_say_which_is_older(document):
+    """Fails where `python -m benchmarks.papers --refresh` is left to be run."""
+    claims = papers.kept_claims(document)
+    assert part_of(papers.PAGE.read_text()) == papers.page_part(document["provenance"], claims).strip()
+    assert part_of(papers.README.read_text()) == papers.readme_part(claims).strip()
+    rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", part_of(papers.PAGE.read_text()), re.M)]
+    shown = {row[0]: row[5] for row in rows if row[0] not in ("claim", "---")}
+    kept = {record["name"]: record for record in document["claims"]}
+    assert shown.keys() == {claim.claim.statement for claim in claims}
+    for claim in claims:
+        cell, record = shown[claim.claim.statement], kept.get(claim.name)
+        if cell.startswith(NOT_JUDGED):
+            continue
+        assert cell.startswith(record["verdict"])
+        assert record["holds_if"] in (None, str(claim.claim.region))
+        assert cell.endswith(f"({REWORDED})") == (record["statement"] != claim.claim.statement)
+
+
+def test_kept_verdicts_are_those_of_their_own_interval_and_region(document):
+    bounds = {"at least": lambda a: (a, float("inf")), "at most": lambda a: (float("-inf"), a)}
+    for record in document["claims"]:
+        if record["holds_if"] is None or None in record["estimate"] or record["num_runs"] < record["least_runs"]:
+            assert record["verdict"] == UNDECIDED, record["name"]
+            continue
+        words, _, number = record["holds_if"].rpartition(" ")
+        low, high = bounds[words](float(number)) if words in bounds else map(float, record["holds_if"].split(" to "))
+        _, least, most = record["estimate"]
+        inside, outside = low <= least and most <= high, most < low or high < least
+        assert record["verdict"] == (HOLDS if inside else DOES_NOT if outside else UNDECIDED), record["name"]
+
+
+def test_refreshing_changes_nothing_where_nothing_has_changed(pages):
+    before = pages.PAGE.read_text(), pages.README.read_text()
+    pages.refresh()
+    assert (pages.PAGE.read_text(), pages.README.read_text()) == before
+
+
+def test_refreshing_shows_a_claim_that_was_added_and_drops_one_that_was_removed(pages, monkeypatch):
+    book = papers_of()[0].claims_module().CLAIMS
+    first, *others = book.claims.values()
+    added = replace(others[0], name="added", statement="Something new is so: share of runs")
+    monkeypatch.setattr(book, "claims", {claim.name: claim for claim in (*others, added)})
+    kept = pages.KEPT.read_text()
+    pages.refresh()
+    page, readme = pages.PAGE.read_text(), pages.README.read_text()
+    assert first.statement not in page
+    assert re.search(rf"^\| Something new is so: share of runs \|.*\| {NOT_JUDGED}: added since \|", page, re.M)
+    assert f'"{NOT_JUDGED.capitalize()}": ' in page
+    assert f"| paper | holds | does not | undecided | {NOT_JUDGED} |" in readme
+    assert readme.partition(papers.BEGIN)[0] == papers.README.read_text().partition(papers.BEGIN)[0]
+    assert pages.KEPT.read_text() == kept, "what was found stays as it was found"
+
+
+def test_keeping_a_reproduction_brings_its_claims_and_figures(pages, tmp_path, document):
+    folder = tmp_path / "full"
+    for paper in papers_of():
+        (folder / paper.name / "figures").mkdir(parents=True)
+        for figure in paper.page_figures:
+            (folder / paper.name / "figures" / f"{figure}.svg").write_text(f"<svg>{figure}</svg>")
+    changed = document["provenance"] | {"git_commit": "0123456789ab"}
+    (folder / "claims.json").write_text(json.dumps(document | {"provenance": changed}))
+    pages.keep(folder)
+    pages.refresh()
+    assert "at commit 0123456789ab" in pages.PAGE.read_text()
+    assert (pages.PAGE.parent / "papers_fates.svg").read_text() == "<svg>fates</svg>"
+
+
+def test_the_figures_of_the_papers_page_are_those_that_are_kept():
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", papers.PAGE.read_text())
+    figures = [figure for paper in papers_of() for figure in paper.page_figures]
+    assert sorted(pictures) == sorted(f"papers_{figure}.svg" for figure in figures)
+    for picture in pictures:
+        assert (papers.PAGE.parent / picture).read_text().startswith("<svg")
