@@ -51,6 +51,7 @@ class Reproduction:
 
     @property
     def sweeps(self) -> list[PaperSweep]:
+        """The sweeps of this profile, in the order in which they are trained."""
         return self.paper.of_profile(self.profile)
 
     @property
@@ -60,9 +61,11 @@ class Reproduction:
         return [m for m in self.paper.measurements if self.profile in m.profiles and m.sweep in trained]
 
     def store(self, name: str) -> SweepStore:
+        """The results of one of its sweeps."""
         return SweepStore(self.folder / name)
 
     def measured(self, measurement: Measurement) -> Path:
+        """The file that the rows of a measurement are kept in."""
         return self.folder / "measured" / f"{measurement.name}.json"
 
     def request(self, sweep: PaperSweep) -> Request:

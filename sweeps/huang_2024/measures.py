@@ -36,6 +36,7 @@ class Features:
 
     @property
     def num_features(self) -> int:
+        """K."""
         return int(self.error_RKT.shape[1])
 
     @cached_property

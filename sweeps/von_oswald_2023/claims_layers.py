@@ -61,8 +61,8 @@ def _of_layers(sweep: str, layers: str) -> tuple[Claim, ...]:
         row(
             name=f"{sweep}_align_more_with_gd_plus_plus",
             statement=(
-                f"{layers} depend on the query more as {_GD_PLUS_PLUS} does than as gradient descent does: difference "
-                "of their cosines with the two, of gradients of the prediction by the query's input"
+                f"{layers} depend on the query more as {_GD_PLUS_PLUS} does than as plain gradient descent does: "
+                "difference of the two cosines of gradients by the query's input"
             ),
             value="above",
             region=Region(low=0.01),

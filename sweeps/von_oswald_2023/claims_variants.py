@@ -11,7 +11,8 @@ VARIANTS = (
     Claim(
         name="some_seeds_sit_on_a_plateau",
         statement=(
-            "With one head some seeds sit on a long plateau: share that leaves it at twice the median step or later"
+            "Some seeds of a linear-attention layer with one head sit on a long loss plateau: share that leaves it "
+            "at twice the median step or later"
         ),
         value="some of 10 seeds (A.11)",
         region=Region(low=0.02),
@@ -22,7 +23,8 @@ VARIANTS = (
     Claim(
         name="two_heads_mitigate_plateaus",
         statement=(
-            "Two heads instead of one make long plateaus rarer: share of seeds with a long plateau, one head less two"
+            "A second head makes long loss plateaus of a linear-attention layer rarer: share of seeds with a long "
+            "plateau, one head less two"
         ),
         value="no plateaus (A.11)",
         region=Region(low=0.02),
@@ -32,7 +34,10 @@ VARIANTS = (
     ),
     Claim(
         name="two_heads_leave_earlier",
-        statement="Two heads leave the plateau earlier: ratio of steps on the same seed, two heads over one",
+        statement=(
+            "A second head lets a linear-attention layer leave the loss plateau earlier: ratio of steps on the same "
+            "seed, two heads over one"
+        ),
         value="earlier (A.11)",
         region=Region(high=0.95),
         figure="plateaus",
@@ -41,7 +46,9 @@ VARIANTS = (
     ),
     Claim(
         name="long_plateaus_end_suddenly",
-        statement="Long plateaus that end do so abruptly: share of them with a phase change",
+        statement=(
+            "Long loss plateaus of a linear-attention layer that end do so abruptly: share of them with a phase change"
+        ),
         value="a sudden drop (A.11)",
         region=Region(low=0.6),
         figure="plateaus",
@@ -49,7 +56,10 @@ VARIANTS = (
     ),
     Claim(
         name="many_fixed_tasks_suffice",
-        statement="Trained on 8192 fixed tasks, a layer is near the gradient step on new ones: excess loss",
+        statement=(
+            "A linear-attention layer that was trained on 8192 fixed tasks is near one gradient step on new ones: "
+            "excess loss"
+        ),
         value="near (app.)",
         region=Region(high=0.05),
         figure="fixed_tasks",
@@ -58,7 +68,8 @@ VARIANTS = (
     Claim(
         name="few_fixed_tasks_are_overfitted",
         statement=(
-            "Trained on 128 fixed tasks, a layer overfits and is worse on new ones than predicting zero: excess loss"
+            "A linear-attention layer that was trained on 128 fixed tasks overfits, and is worse on new ones than "
+            "predicting zero: excess loss"
         ),
         value="worse (app.)",
         region=Region(low=1.5),
@@ -68,8 +79,8 @@ VARIANTS = (
     Claim(
         name="a_block_with_mlp_groks",
         statement=(
-            "A layer with an MLP groks: steps until the excess loss on new tasks is halved, over those for its 8192 "
-            "training tasks"
+            "A block of linear attention and an MLP groks: steps until the excess loss on new tasks is halved, over "
+            "those for its 8192 training tasks"
         ),
         value="groks (A.11)",
         region=Region(low=1.5),
@@ -78,7 +89,7 @@ VARIANTS = (
     ),
     Claim(
         name="two_softmax_heads_come_near",
-        statement="Softmax with two heads comes near the gradient step: excess loss of the median run",
+        statement="Softmax attention with two heads comes near one gradient step: excess loss of the median run",
         value="near",
         region=Region(high=0.1),
         figure="softmax",
@@ -88,8 +99,8 @@ VARIANTS = (
     Claim(
         name="two_softmax_heads_align",
         statement=(
-            "Softmax with two heads depends on the query as the gradient step does: cosine of the gradients of both "
-            "predictions by the query's input"
+            "Softmax attention with two heads depends on the query as one gradient step does: cosine of the "
+            "gradients of both predictions by the query's input"
         ),
         value="near 1",
         region=Region(low=0.95),
@@ -100,8 +111,8 @@ VARIANTS = (
     Claim(
         name="one_softmax_head_does_not",
         statement=(
-            "Softmax with one head stays farther from the gradient step than with two: its excess loss, less that of "
-            "two heads on the same seed"
+            "Softmax attention with one head stays farther from one gradient step than with two: its excess loss, "
+            "less that of two heads on the same seed"
         ),
         value="worse",
         region=Region(low=0.1),
@@ -112,8 +123,8 @@ VARIANTS = (
     Claim(
         name="copying_layers_reach_one_step",
         statement=(
-            "Runs that learn with inputs and targets in separate tokens end near one gradient step: their loss, "
-            "relative to it"
+            "Runs that learn with inputs and targets in separate tokens end near the loss of one gradient step: "
+            "ratio of losses"
         ),
         value="one step's (fig. 5)",
         region=Region(high=1.1),
@@ -159,7 +170,8 @@ VARIANTS = (
     Claim(
         name="sine_layers_match_the_gradient_step",
         statement=(
-            "On sine waves a trained layer does as well as a gradient step on a meta-trained MLP: ratio of losses"
+            "On sine waves a trained attention layer does as well as a gradient step on a meta-trained MLP: ratio of "
+            "losses"
         ),
         value="the same loss (fig. 4)",
         region=Region(0.67, 1.5),
@@ -170,8 +182,8 @@ VARIANTS = (
     Claim(
         name="sine_waves_are_learned",
         statement=(
-            "A trained layer and a gradient step on a meta-trained MLP both learn sine waves: excess loss of the "
-            "worse one"
+            "A trained attention layer and a gradient step on a meta-trained MLP both learn sine waves: excess loss "
+            "of the worse one"
         ),
         value="near 0 (fig. 4)",
         region=Region(high=0.2),

@@ -109,6 +109,7 @@ class Merged:
 
     @property
     def scale(self) -> Tensor:
+        """beta, a 0-dim tensor."""
         return self.key_query.diagonal()[:-1].mean()
 
     def step_size(self, num_pairs: int) -> Tensor:

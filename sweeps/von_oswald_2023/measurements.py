@@ -63,13 +63,16 @@ class Trained:
 
     @property
     def task(self) -> LinearRegression:
+        """The run's task."""
         return cast(LinearRegression, self.config.task)
 
     @property
     def model(self) -> LinearSelfAttention:
+        """The run's model, without its parameters."""
         return cast(LinearSelfAttention, self.config.model)
 
     def predictor(self) -> Predictor:
+        """Predictions of the model with these parameters."""
         return predictor(self.model, self.parameters)
 
     def row(self, found: Mapping[str, float]) -> Row:

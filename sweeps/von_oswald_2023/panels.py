@@ -34,6 +34,7 @@ MEDIAN = "Median over runs with its 95% interval over seeds."
 def figure_of(
     sweeps: Sweeps, names: Sequence[str], name: str, title: str, panels: Sequence[Any], parts: list[str]
 ) -> Figure:
+    """Panels side by side under one title, with a caption on the named sweeps and `parts`."""
     chart = alt.hconcat(*panels, spacing=30).resolve_scale(color="independent")
     return Figure(name, title, f"{title}.", finish(chart, title, sweeps_caption(sweeps, names, *parts)))
 
@@ -83,11 +84,13 @@ def points_of(rows: Rows, x: alt.X, y_title: str, y_scale: alt.Scale, kinds: Seq
 
 
 def point_of(history: History, metric: str, **labels: object) -> dict[str, object]:
+    """A row with the median over runs of a metric at the end, and its interval."""
     found = median_of_runs(at_end(history, metric), history.runs)
     return labels | {"value": number(found.value), "low": number(found.low), "high": number(found.high)}
 
 
 def colours_of(colours: Mapping[str, str]) -> alt.Color:
+    """The colour of each kind, with a legend."""
     return alt.Color(
         "kind:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), title=None, legend=LEGEND
     )

@@ -43,6 +43,7 @@ class Maps:
 
     @property
     def cuts(self) -> tuple[Floats, Floats]:
+        """Both cuts, the first layer first."""
         return self.layer1, self.layer2
 
     def permuted(self, seed: int = 0) -> Maps:
@@ -67,10 +68,12 @@ class MapContrast:
     def of(
         cls, runs: Sequence[RunInfo], first: list[Floats], second: list[Floats], in_first_R: Bools, in_second_R: Bools
     ) -> MapContrast:
+        """From similarities (R, R) per cut: pairs of runs in `in_first_R` against pairs in `in_second_R`."""
         pairs = [(np.mean(first, axis=0), np.mean(second, axis=0)), *zip(first, second, strict=True)]
         return cls(*(contrast(runs, a, b, in_first_R, in_second_R) for a, b in pairs))
 
     def note(self, what: str) -> str:
+        """A sentence with both similarities in each cut."""
         cuts = (("layer 1", self.layer1), ("layer 2, last query", self.layer2))
         parts = (f"{name} {cut.first.text()} against {cut.second.text()}" for name, cut in cuts)
         return f"Cosine similarity of converged runs against {what}: {'; '.join(parts)}."

@@ -50,6 +50,7 @@ def last_accuracies(history: History) -> Floats:
 
 
 def head_width_R(history: History) -> Floats:
+    """(R,) width of the heads of each run."""
     return np.array([run.hyperparameters["model.head_width"] for run in history.runs], dtype=np.float64)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.claims.claims import HOLDS, ClaimBook, JudgedClaim
-from analysis.claims.negative_controls import shuffled
+from tests.papers.negative_controls import shuffled
 
 
 def judged_on_shuffled(book: ClaimBook, name: str, sweeps, how: str, *, num_seeds: int = 3) -> list[JudgedClaim]:

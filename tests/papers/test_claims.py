@@ -12,7 +12,6 @@ import pytest
 
 from analysis.claims import claims as module
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, Region, judge
-from analysis.claims.negative_controls import HOW, shuffled, shuffled_history
 from analysis.claims.records import claims_json, write_claims
 from analysis.claims.sweeps import MissingSweepError, Sweep, Sweeps, UndecidedError
 from analysis.claims.text import claims_markdown, claims_table
@@ -26,6 +25,7 @@ from analysis.uncertainty.intervals import Estimate, wilson
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunEnd, RunInfo
 from tests.analysis.synthetic import synthetic_history
+from tests.papers.negative_controls import HOW, shuffled, shuffled_history
 from tests.papers.shuffled import assert_holds_only_unshuffled, judged_on_shuffled
 
 STEPS = np.arange(0, 2001, 50)

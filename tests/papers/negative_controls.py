@@ -1,4 +1,4 @@
-"""Shuffling: the same sweep with what a claim rests on taken out, on which no claim may hold."""
+"""Negative controls: permutations that destroy the effect that a claim tests, after which no claim may hold."""
 
 from __future__ import annotations
 
