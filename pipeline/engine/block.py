@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.engine.compiled_engine import NativeEngine
+from pipeline.engine.norms import norm
 from pipeline.engine.program import program_for
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import EagerEngine
 from pipeline.numerics.streams import stream_key
-from pipeline.optimisers.update import norm
 from pipeline.spec.run_config import RunConfig
 
 

@@ -152,15 +152,16 @@ class NativeEngine:
 
 def addresses(block: Slots) -> object:
     """A mirror of `Arrays` in program.cpp."""
-    moments = [block.state[name] for name in block.optimiser.moments] + [None, None]
-    powers = [block.state[name] for name in block.optimiser.scalars] + [None, None]
     arrays = [
         block.weights_SP,
-        *moments[:2],
-        *powers[:2],
+        *(block.state[name] for name in block.optimiser.moments),
+        None,
+        *(block.state[name] for name in block.optimiser.scalars),
+        None,
         block.steps_S,
         *(block.last[name] for name in ("train_loss", "grad_norm", "update_norm")),
         *block.columns.values(),
+        *block.schedule_columns.values(),
         *block.task_vectors.values(),
         None,
         *block.keys.values(),

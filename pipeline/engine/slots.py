@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.arrays import Array
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.numerics.streams import Draws, stream_key
-from pipeline.optimisers.update import OPTIMISERS
+from pipeline.spec.parameters import Named
 from pipeline.spec.run_config import RunConfig
 from pipeline.tasks.base import Batch
 
@@ -43,16 +43,17 @@ class Slots:
         self.task, self.model = template.task, template.model.bound(template.task.interface())
         self.dtype: torch.dtype = getattr(torch, template.dtype)
         self.layout = Layout(self.model.parameter_specs(self.task.interface()), self.dtype)
-        self.optimiser = OPTIMISERS[template.optimiser.name]
+        self.optimiser, self.schedule = template.optimiser, template.schedule
         self.steps_S = torch.zeros(width, dtype=torch.int64, device=device)
         self.weights_SP = self._rows()
         self.initial_SP = self._rows()
         self.grad_SP = self._rows()
         self.state = {name: self._rows() for name in self.optimiser.moments}
-        self.state |= {name: self._numbers(self.optimiser.start(name)) for name in self.optimiser.scalars}
+        self.state |= {name: self._numbers(start) for name, start in self.optimiser.scalars.items()}
         self.last = {name: self._numbers(float("nan")) for name in self.LAST}
         self.keys = {name: self.steps_S.new_zeros(width, 2) for name in self.task.streams}
-        self.columns = {name: self._numbers(0.0).unsqueeze(1) for name in _optimiser_vectors(template)}
+        self.columns = self._columns(template.optimiser)
+        self.schedule_columns = self._columns(template.schedule)
         self.task_vectors = {name: self._numbers(0.0) for name in template.task.vector_fields()}
         self.parameters = self.layout.views(self.weights_SP)
         first = self.start(template)
@@ -65,6 +66,9 @@ class Slots:
     def _numbers(self, value: float) -> Tensor:
         return torch.full((self.width,), value, dtype=self.dtype, device=self.device)
 
+    def _columns(self, parameters: Named) -> dict[str, Tensor]:
+        return {name: self._numbers(0.0).unsqueeze(1) for name in parameters.vector_fields()}
+
     def start(self, config: RunConfig) -> RunState:
         """The state of a run at step 0: a pure function of its config."""
         seeds = {stream: config.stream_seed(stream) for stream in stream_names(self.layout.specs)}
@@ -72,7 +76,7 @@ class Slots:
         zeros = np.zeros_like(weights)
         arrays: dict[str, Array] = {"weights": weights, "initial_weights": weights}
         arrays |= dict.fromkeys(self.optimiser.moments, zeros)
-        arrays |= {name: np.array(self.optimiser.start(name), weights.dtype) for name in self.optimiser.scalars}
+        arrays |= {name: np.array(start, weights.dtype) for name, start in self.optimiser.scalars.items()}
         arrays |= {name: np.array(np.nan, weights.dtype) for name in self.LAST}
         return RunState(0, arrays)
 
@@ -84,8 +88,9 @@ class Slots:
                 target[slot] = (self.layout.expand(source) if source.dim() else source).to(self.device)
             for name, keys_S2 in self.keys.items():
                 keys_S2[slot] = torch.tensor(stream_key(name, config.stream_seed(name)))
-            for name, column_S1 in self.columns.items():
-                column_S1[slot] = _vector_value(config, name)
+            for columns, parameters in ((self.columns, config.optimiser), (self.schedule_columns, config.schedule)):
+                for name, column_S1 in columns.items():
+                    column_S1[slot] = _number(getattr(parameters, name))
             for name, vector_S in self.task_vectors.items():
                 vector_S[slot] = float(getattr(config.task, name))
             self.steps_S[slot] = state.step
@@ -125,11 +130,6 @@ class Slots:
             return torch.stack([(row - row).sum(1) == 0 for row in rows]).all(0).cpu().numpy()
 
 
-def _optimiser_vectors(config: RunConfig) -> tuple[str, ...]:
-    return (*config.optimiser.vector_fields(), *config.schedule.vector_fields())
-
-
-def _vector_value(config: RunConfig, name: str) -> float:
-    owner = config.optimiser if name in config.optimiser.vector_fields() else config.schedule
-    value = getattr(owner, name)
+def _number(value: float | None) -> float:
+    """A vector hyperparameter as arithmetic reads it: a limit of None is infinite."""
     return float("inf") if value is None else float(value)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from pipeline.engine.norms import clip, norm
 from pipeline.engine.probes import attention_entropy, attention_mass, per_head
 from pipeline.engine.slots import Slots
-from pipeline.optimisers.update import clip, norm, scheduled_fraction
 from pipeline.tasks.base import Batch
 
 # Items of an evaluation are computed in pieces of at most this many, the same at every width.
@@ -49,7 +49,7 @@ class EagerEngine:
             norm_S = norm(block.grad_SP)
             clip(block.grad_SP, norm_S, block.columns["clip"])
             before_SP = block.weights_SP.clone() if with_update_norm else None
-            fraction_S1 = scheduled_fraction(block.template.schedule.name, block.steps_S, block.columns)
+            fraction_S1 = block.schedule.fraction(block.steps_S, block.schedule_columns)
             columns = {**block.columns, "lr": block.columns["lr"] * fraction_S1}
             block.optimiser.update(block.weights_SP, block.grad_SP, block.state, columns)
             for weights, initial in self._kept:

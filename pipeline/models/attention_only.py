@@ -9,9 +9,11 @@ from pipeline.models._decoder import Decoder
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Interface
+from pipeline.tasks.base import Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
 
@@ -30,6 +32,10 @@ class AttentionOnly(Model):
     head_width: int = static(4, ge=1, le=8192)
     num_heads: int = static(1, ge=1, le=256)
     num_layers: int = static(2, ge=1, le=256)
+
+    @classmethod
+    def tiny(cls, task: Task) -> Self:
+        return cls(width=8, head_width=4)
 
     def decoder(self) -> Decoder:
         return Decoder(self.width, self.num_heads, self.head_width, self.num_layers)

@@ -68,8 +68,16 @@ class Model(Named):
 
     init_scale: float = vector(1.0, gt=0)
 
+    @classmethod
+    def tiny(cls, task: Task) -> Self:
+        """A small instance for tests, which train it on this task; by default every parameter at its default."""
+        return cls()
+
     def native(self) -> Native | None:
-        """The model's C++ twin, if it has one for these parameters; `forward` is the reference."""
+        """The C++ twin of this very class (subclasses do not inherit it), None if there is none for these parameters.
+
+        `forward` is the reference.
+        """
         return None
 
     @classmethod

@@ -9,9 +9,11 @@ from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Interface
+from pipeline.tasks.base import Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
 _MATRICES = ("query", "key", "value", "projection")
@@ -44,6 +46,10 @@ class EmbeddedSelfAttention(Model):
         if self.attention == "trained" and self.step_size != 0.1:
             raise ValueError("step_size has no effect: attention is trained")
         return self
+
+    @classmethod
+    def tiny(cls, task: Task) -> Self:
+        return cls(width=6, mlp_width=7)
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
         shapes = {

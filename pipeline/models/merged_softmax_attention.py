@@ -13,6 +13,8 @@ from pipeline.spec.parameters import static
 from pipeline.tasks.base import Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
 
@@ -46,6 +48,10 @@ class MergedSoftmaxAttention(Model):
         """A context may be asked about one feature or about each: there are no positions."""
         kind = task.interface().kind
         return None if kind in cls.accepts else f"takes {' or '.join(cls.accepts)}, but task {task.name} gives {kind}"
+
+    @classmethod
+    def tiny(cls, task: Task) -> Self:
+        return cls(width=task.interface().length + 2)
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
         if interface.length > self.width:

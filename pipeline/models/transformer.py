@@ -9,9 +9,11 @@ from pipeline.models._decoder import Decoder
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Interface
+from pipeline.tasks.base import Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
 
@@ -31,6 +33,10 @@ class Transformer(Model):
     num_heads: int = static(4, ge=1, le=256)
     num_layers: int = static(2, ge=1, le=256)
     mlp_width: int = static(128, ge=1, le=32768)
+
+    @classmethod
+    def tiny(cls, task: Task) -> Self:
+        return cls(width=8, head_width=4, num_heads=2, mlp_width=16)
 
     def decoder(self) -> Decoder:
         return Decoder(self.width, self.num_heads, self.head_width, self.num_layers, self.mlp_width)

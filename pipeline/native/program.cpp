@@ -1,6 +1,6 @@
 // The whole training of runs as one program, compiled for one static setting: draws, forward, backward, clipping,
 // schedule and optimiser, run by run, so that a run stays in the cache for all the steps of a chunk and its bits
-// depend on no other run. Shapes come as constants from pipeline/engine/program.py, which also names the two headers.
+// depend on no other run. Shapes come as constants from pipeline/engine/program.py, which also names the four headers.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -11,6 +11,8 @@
 
 #include TASK_HEADER
 #include MODEL_HEADER
+#include OPTIMISER_HEADER
+#include SCHEDULE_HEADER
 
 namespace {
 
@@ -18,7 +20,9 @@ constexpr int P = constants::row_width;
 
 // Arrays of a block, slot axis first; a mirror of `_Arrays` in program.py.
 struct Arrays {
-  real *weights, *moment0, *moment1, *power0, *power1;
+  real* weights;
+  real* moments[constants::NUM_MOMENTS + 1];
+  real* scalars[constants::NUM_SCALARS + 1];
   std::int64_t* steps;
   real *train_loss, *grad_norm, *update_norm;
   const real* columns[constants::NUM_COLUMNS];
@@ -91,49 +95,21 @@ real norm(const real* row) {
   return std::sqrt(sum(total));
 }
 
-real column(const Arrays& arrays, int index, int slot) { return arrays.columns[index][slot]; }
-
-// As pipeline/optimisers/update.py's scheduled_fraction.
-real scheduled_fraction(const Arrays& arrays, int slot) {
-  const real step = static_cast<real>(arrays.steps[slot]), warmup = column(arrays, constants::WARMUP_STEPS, slot);
-  const real rising = std::min((step + 1) / (warmup + 1), static_cast<real>(1));
-  if constexpr (constants::IS_CONSTANT) {
-    return rising;
-  } else {
-    const real last = column(arrays, constants::FINAL_FRACTION, slot), one = 1;
-    const real length = std::max(column(arrays, constants::HORIZON, slot) - warmup, one);
-    const real progress = std::min(std::max((step - warmup) / length, real{}), one);
-    const real shape = constants::IS_LINEAR
-                           ? one - progress
-                           : static_cast<real>(0.5 * (1 + std::cos(3.141592653589793 * progress)));
-    return rising * (last + (one - last) * shape);
-  }
+// As `Schedule.fraction` of pipeline/schedules/base.py.
+real scheduled_fraction(real step, const Hyperparameters& hyperparameters) {
+  const real warmup = hyperparameters[constants::schedule::warmup_steps];
+  return std::min((step + 1) / (warmup + 1), static_cast<real>(1)) * Schedule::after_warmup(step, hyperparameters);
 }
 
-// As pipeline/optimisers/update.py's AdamW and SGD.
+// The learning rate after the schedule, and the optimiser's step from `gradient` times `scale`.
 void update(const Arrays& arrays, int slot, const real* gradient, real scale) {
-  const real lr = column(arrays, constants::LR, slot) * scheduled_fraction(arrays, slot);
-  const real kept = 1 - lr * column(arrays, constants::WEIGHT_DECAY, slot);
-  real *weights = arrays.weights + slot * P, *first = arrays.moment0 + slot * P;
-  if constexpr (constants::IS_ADAMW) {
-    real* second = arrays.moment1 + slot * P;
-    const real beta1 = column(arrays, constants::BETA1, slot), beta2 = column(arrays, constants::BETA2, slot);
-    const real eps = column(arrays, constants::EPS, slot);
-    const real one = 1, step = lr / (one - (arrays.power0[slot] *= beta1));
-    const real correction = one / (one - (arrays.power1[slot] *= beta2));
-    for (int i = 0; i < P; ++i) {
-      const real g = gradient[i] * scale;
-      first[i] = beta1 * first[i] + (one - beta1) * g;
-      second[i] = beta2 * second[i] + (one - beta2) * g * g;
-      weights[i] = weights[i] * kept - step * first[i] / (std::sqrt(second[i] * correction) + eps);
-    }
-  } else {
-    const real momentum = column(arrays, constants::MOMENTUM, slot);
-    for (int i = 0; i < P; ++i) {
-      first[i] = momentum * first[i] + gradient[i] * scale;
-      weights[i] = weights[i] * kept - lr * first[i];
-    }
-  }
+  const Hyperparameters hyperparameters{arrays.columns, slot};
+  OptimiserState state;
+  for (int m = 0; m < constants::NUM_MOMENTS; ++m) state.moments[m] = arrays.moments[m] + slot * P;
+  for (int m = 0; m < constants::NUM_SCALARS; ++m) state.scalars[m] = arrays.scalars[m] + slot;
+  const real fraction = scheduled_fraction(static_cast<real>(arrays.steps[slot]), hyperparameters);
+  const real lr = hyperparameters[constants::optimiser::lr] * fraction;
+  Optimiser::update(arrays.weights + slot * P, gradient, scale, lr, state, hyperparameters);
 }
 
 void train_run(const Arrays& arrays, int slot, int num_steps, Scratch& s) {
@@ -141,7 +117,7 @@ void train_run(const Arrays& arrays, int slot, int num_steps, Scratch& s) {
   for (int step = 0; step < num_steps; ++step) {
     const Source source(arrays, arrays.keys, slot, arrays.steps[slot]);
     const real loss = differentiate(weights, source, s), size = norm(s.gradient);
-    const real limit = column(arrays, constants::CLIP, slot) / (size + static_cast<real>(1e-6));
+    const real limit = arrays.columns[constants::optimiser::clip][slot] / (size + static_cast<real>(1e-6));
     if (step == num_steps - 1) std::memcpy(s.before, weights, sizeof s.before);
     update(arrays, slot, s.gradient, limit < 1 ? limit : static_cast<real>(1));
     arrays.steps[slot] += 1;

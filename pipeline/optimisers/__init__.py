@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules.
+"""Optimisers.
 
-Comes in: weights and gradients of all slots, with one hyperparameter value per slot. Goes out: updated weights.
+Comes in: weights and clipped gradients of all slots, with one hyperparameter value per slot. Goes out: updated weights.
 """

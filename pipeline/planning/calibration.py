@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.program import native_mode
+from pipeline.engine.program import native_mode, why_torch
 from pipeline.spec.identity import canonical_json
 from pipeline.store.pack_store import StoreError
 
@@ -46,27 +46,29 @@ def choose(
 
     Raises StoreError where resources ask for a compiled program and there can be none.
     """
-    is_exact = resources.products == "float32"
-    mode = native_mode(config) if device == "cpu" and resources.mode != "eager" and is_exact else None
+    may_compile = device == "cpu" and resources.mode != "eager" and resources.products == "float32"
+    mode = native_mode(config) if may_compile else None
+    why = why_torch(config) if may_compile else None
     if resources.mode == "native" and mode is None:
         raise StoreError(
-            "resources.mode is native: that needs g++, a CPU, and a task and model that have a compiled form "
-            f"(here: {config.task.name}, {config.model.name} on {device}, products in {resources.products}); "
+            "resources.mode is native: that needs g++, a CPU, and a task, model, optimiser and schedule that have a "
+            f"compiled form (here: {why or 'all of them have one'}, on {device}, products in {resources.products}); "
             "leave it at auto"
         )
+    how = "compiled" if mode is not None else "eager" if why is None else f"eager ({why})"
     if resources.width is not None:
-        return Choice(mode or "eager", resources.width, f"{_how(mode)}, width as the sweep file says")
+        return Choice(mode or "eager", resources.width, f"{how}, width as the sweep file says")
     if mode is not None:
         width = min(_native_width(config, chunk), most_runs)
         return Choice(mode, width, "compiled: the width moves no bit; here a chunk takes half a second or so")
     if most_runs <= _CANDIDATES[device][0]:
-        return Choice("eager", most_runs, "eager, as wide as there are runs")
+        return Choice("eager", most_runs, f"{how}, as wide as there are runs")
     speeds = _remembered(config, resources.threads, device, torch_version, program)
     if not speeds:
-        return Choice("eager", min(_UNMEASURED[device], most_runs), "eager, width not measured: no such device here")
+        return Choice("eager", min(_UNMEASURED[device], most_runs), f"{how}, width not measured: no such device here")
     width = max((width for width in speeds if width <= most_runs), key=lambda width: speeds[width])
     figures = ", ".join(f"{width}: {speed:,.0f}" for width, speed in speeds.items())
-    return Choice("eager", width, f"eager, fastest of these widths in runs x steps per second ({figures})")
+    return Choice("eager", width, f"{how}, fastest of these widths in runs x steps per second ({figures})")
 
 
 def _native_width(config: RunConfig, chunk: int) -> int:
@@ -76,10 +78,6 @@ def _native_width(config: RunConfig, chunk: int) -> int:
     num_parameters = sum(spec.rows * spec.columns for spec in specs)
     chunk_s = chunk * 6 * num_parameters * config.batch_size * interface.length / _FLOPS
     return max(1, min(_NATIVE_WIDTH, int(_CHUNK_S / chunk_s)))
-
-
-def _how(mode: str | None) -> str:
-    return "eager" if mode is None else "compiled"
 
 
 def _remembered(config: RunConfig, threads: int, device: str, torch_version: str, program: str) -> dict[int, float]:

@@ -16,8 +16,8 @@ from pipeline.spec.parameters import Named
 REGISTRIES: dict[str, tuple[str, str]] = {
     "task": ("pipeline.tasks.base", "TASKS"),
     "model": ("pipeline.models.base", "MODELS"),
-    "optimiser": ("pipeline.optimisers.parameters", "OPTIMISERS"),
-    "schedule": ("pipeline.optimisers.parameters", "SCHEDULES"),
+    "optimiser": ("pipeline.optimisers.base", "OPTIMISERS"),
+    "schedule": ("pipeline.schedules.base", "SCHEDULES"),
     "stopping": ("pipeline.stopping.base", "STOPPING_RULES"),
 }
 

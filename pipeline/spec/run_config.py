@@ -15,12 +15,14 @@ from pipeline.spec.registered import declared, located, reader, registry, unknow
 
 if TYPE_CHECKING:
     from pipeline.models.base import Model
+    from pipeline.optimisers.base import Optimiser
+    from pipeline.schedules.base import Schedule
     from pipeline.tasks.base import Task
 
     TaskField = Task
     ModelField = Model
-    OptimiserField = Named
-    ScheduleField = Named
+    OptimiserField = Optimiser
+    ScheduleField = Schedule
 else:
     TaskField = Annotated[Named, PlainValidator(reader("task")), PlainSerializer(declared)]
     ModelField = Annotated[Named, PlainValidator(reader("model")), PlainSerializer(declared)]
@@ -33,13 +35,18 @@ StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,128}$")]
 SECTIONS = ("task", "model", "optimiser", "schedule")
 
 
+def _constant() -> Schedule:
+    """The schedule of a sweep file that names none."""
+    return cast("Schedule", reader("schedule")({"name": "constant"}))
+
+
 class Setting(Parameters):
     """The hyperparameters of a run, without its seeds. `streams` maps a stream to the seed that it has in every run."""
 
     task: TaskField
     model: ModelField
     optimiser: OptimiserField
-    schedule: ScheduleField = Field(default_factory=lambda: reader("schedule")({"name": "constant"}))
+    schedule: ScheduleField = Field(default_factory=_constant)
     batch_size: int = Field(gt=0, lt=2**31)
     dtype: Literal["float32", "float64"] = "float32"
     streams: dict[StreamName, Seed] = Field(default_factory=dict)
@@ -157,12 +164,12 @@ class RunConfig:
         return self.setting.model
 
     @property
-    def optimiser(self) -> Named:
+    def optimiser(self) -> Optimiser:
         """The setting's optimiser."""
         return self.setting.optimiser
 
     @property
-    def schedule(self) -> Named:
+    def schedule(self) -> Schedule:
         """The setting's learning-rate schedule."""
         return self.setting.schedule
 

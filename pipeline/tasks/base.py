@@ -11,6 +11,8 @@ from pipeline.registry import Registry
 from pipeline.spec.parameters import Named
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from pipeline.numerics.streams import Draws
@@ -71,8 +73,13 @@ class Task(Named):
 
     streams: ClassVar[tuple[str, ...]] = ("data",)
 
+    @classmethod
+    def tiny(cls) -> Self:
+        """A small instance for tests, which train it for some steps; by default every parameter at its default."""
+        return cls()
+
     def native(self) -> Native | None:
-        """The task's C++ twin, if it has one; `sample` and `losses` are the reference."""
+        """The C++ twin of this very class (subclasses do not inherit it); `sample` and `losses` are the reference."""
         return None
 
     def interface(self) -> Interface:

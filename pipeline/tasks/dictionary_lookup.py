@@ -10,6 +10,8 @@ from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from pipeline.tasks.base import Streams, Vectors
@@ -29,6 +31,10 @@ class DictionaryLookup(Task):
     num_keys: int = static(8, ge=2, le=4096)
     num_values: int = static(8, ge=2, le=4096)
     num_pairs: int = static(8, ge=1, le=4096)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(num_keys=4, num_values=4, num_pairs=4)
 
     def interface(self) -> Interface:
         return Interface("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)

@@ -11,6 +11,8 @@ from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import torch
     from torch import Tensor
 
@@ -59,6 +61,10 @@ class FeatureRegression(Task):
 
     def _first_probability(self) -> float:
         return 1 / self.num_features if self.dominant_probability is None else self.dominant_probability
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(num_features=3, num_pairs=7)
 
     def interface(self) -> Interface:
         size = self.num_features

@@ -10,6 +10,8 @@ from pipeline.spec.parameters import static, vector
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from pipeline.tasks.base import Apply, Streams, Vectors
@@ -35,6 +37,10 @@ class LinearRegression(Task):
     input_range: float = static(0.5, gt=0)
     label_noise: float = vector(0.0, ge=0)
     num_batches: int | None = static(None, ge=1, lt=2**31)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(dim=3, num_pairs=4)
 
     def interface(self) -> Interface:
         return Interface("vectors", self.num_pairs + 1, self.dim + 1, 1)

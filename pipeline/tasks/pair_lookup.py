@@ -10,6 +10,8 @@ from pipeline.tasks.base import Batch, Interface, Task
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from pipeline.tasks.base import Streams, Vectors
@@ -32,6 +34,10 @@ class PairLookup(Task):
     def apart(self) -> DictionaryLookup:
         """The same task with keys and values in tokens of their own."""
         return DictionaryLookup(num_keys=self.num_keys, num_values=self.num_values, num_pairs=self.num_pairs)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(num_keys=4, num_values=3, num_pairs=5)
 
     def interface(self) -> Interface:
         num_tokens = self.num_keys * (1 + self.num_values)

@@ -10,6 +10,8 @@ from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from pipeline.tasks.base import Streams, Vectors
@@ -31,6 +33,10 @@ class RepeatedSequence(Task):
 
     num_tokens: int = static(32, ge=2, le=65536)
     period: int = static(16, ge=2, le=4096)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(num_tokens=5, period=3)
 
     def interface(self) -> Interface:
         length = 2 * self.period

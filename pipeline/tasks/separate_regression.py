@@ -10,6 +10,8 @@ from pipeline.tasks.base import Batch, Interface, Task
 from pipeline.tasks.linear_regression import LinearRegression
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from pipeline.tasks.base import Streams, Vectors
@@ -33,6 +35,10 @@ class SeparateRegression(Task):
     def paired(self) -> LinearRegression:
         """The same contexts with pairs for tokens."""
         return LinearRegression(dim=self.dim, num_pairs=self.num_pairs, input_range=self.input_range)
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(dim=3, num_pairs=4)
 
     def interface(self) -> Interface:
         return Interface("vectors", 2 * self.num_pairs + 1, self.dim, 1)

@@ -11,6 +11,8 @@ from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Interface, Task
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from pipeline.tasks.base import Streams, Vectors
@@ -37,6 +39,10 @@ class SineRegression(Task):
         if self.least_amplitude >= self.most_amplitude:
             raise ValueError(f"least_amplitude ({self.least_amplitude}) must be below {self.most_amplitude}")
         return self
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(num_pairs=5)
 
     def interface(self) -> Interface:
         return Interface("vectors", self.num_pairs + 1, 2, 1)

@@ -32,6 +32,8 @@ def list_everything(out: Console) -> None:
     from analysis.predictors.base import PREDICTORS
     from analysis.statistics.base import STATISTICS
     from pipeline.models.base import MODELS
+    from pipeline.optimisers.base import OPTIMISERS
+    from pipeline.schedules.base import SCHEDULES
     from pipeline.spec.sweep import load_spec
     from pipeline.stopping.base import STOPPING_RULES
     from pipeline.tasks.base import TASKS
@@ -45,6 +47,8 @@ def list_everything(out: Console) -> None:
     registries: dict[str, Iterable[str]] = {
         "tasks": TASKS,
         "models": MODELS,
+        "optimisers": OPTIMISERS,
+        "schedules": SCHEDULES,
         "statistics": STATISTICS,
         "predictors": PREDICTORS,
         "stopping rules": STOPPING_RULES,

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from pipeline.optimisers.parameters import OPTIMISERS, SCHEDULES
+from pipeline.optimisers.base import OPTIMISERS
+from pipeline.schedules.base import SCHEDULES
 from pipeline.spec import identity
 from pipeline.spec.registered import registry
 from pipeline.spec.run_config import SECTIONS, Lineage, RunConfig, Setting
@@ -73,7 +74,7 @@ def bases():
     for fields in (BASE, {**BASE, **VECTORS}):
         for optimiser in OPTIMISERS:
             for schedule in SCHEDULES:
-                horizon = {} if schedule == "constant" else {"horizon": 500}
+                horizon = {"horizon": 500} if "horizon" in SCHEDULES[schedule].model_fields else {}
                 chosen = {"optimiser": {"name": optimiser, "lr": 0.1}, "schedule": {"name": schedule, **horizon}}
                 yield Setting.model_validate({**fields, **chosen})
 

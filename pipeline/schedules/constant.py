@@ -1,0 +1,27 @@
+"""A constant learning rate after warm-up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.numerics.native_source import Native
+from pipeline.schedules.base import Schedule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pipeline.schedules.base import Columns
+
+
+class Constant(Schedule):
+    """`lr` after a linear warm-up over `warmup_steps`."""
+
+    name = "constant"
+
+    def native(self) -> Native:
+        return Native("constant.h")
+
+    def after_warmup(self, step_S1: Tensor, columns: Columns) -> Tensor:
+        import torch
+
+        return torch.ones_like(step_S1)

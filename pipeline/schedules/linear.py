@@ -1,0 +1,23 @@
+"""Linear decay of the learning rate after warm-up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.numerics.native_source import Native
+from pipeline.schedules._decay import Decay
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Linear(Decay):
+    """Falls in a straight line from the end of warm-up to `horizon`."""
+
+    name = "linear"
+
+    def native(self) -> Native:
+        return Native("linear.h")
+
+    def shape(self, progress_S1: Tensor) -> Tensor:
+        return 1 - progress_S1
