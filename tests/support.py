@@ -4,52 +4,75 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from pipeline.engine.block import Block, to_host
+from pipeline.engine.program import native_mode
+from pipeline.engine.slots import RunState
 from pipeline.launch.launch import launch_inline, unfinished
+from pipeline.models.base import MODELS
+from pipeline.numerics.native_source import twin_of
 from pipeline.planning.open_sweep import open_results, plan_for
 from pipeline.planning.packs import Machine
 from pipeline.registry import Registry
+from pipeline.spec import registered
+from pipeline.spec.parameters import Named
+from pipeline.spec.registered import declared
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.sweep_store import SweepStore
+from pipeline.tasks.base import TASKS, Task
 from pipeline.training.pack import Progress
+from pipeline.training.worker import run_pack
 
-TASKS = {
-    "dictionary_lookup": {"name": "dictionary_lookup", "num_keys": 4, "num_values": 4, "num_pairs": 4},
-    "feature_regression": {"name": "feature_regression", "num_features": 3, "num_pairs": 7},
-    "linear_regression": {"name": "linear_regression", "dim": 3, "num_pairs": 4},
-    "pair_lookup": {"name": "pair_lookup", "num_keys": 4, "num_values": 3, "num_pairs": 5},
-    "repeated_sequence": {"name": "repeated_sequence", "num_tokens": 5, "period": 3},
-    "separate_regression": {"name": "separate_regression", "dim": 3, "num_pairs": 4},
-    "sine_regression": {"name": "sine_regression", "num_pairs": 5},
-}
-MODELS = {
-    "dictionary_lookup": {"name": "attention_only", "width": 8, "head_width": 4},
-    "feature_regression": {"name": "merged_softmax_attention", "width": 5},
-    "linear_regression": {"name": "linear_self_attention"},
-    "pair_lookup": {"name": "attention_only", "width": 8, "head_width": 4, "num_layers": 1},
-    "repeated_sequence": {"name": "transformer", "width": 8, "head_width": 4, "num_heads": 2, "mlp_width": 16},
-    "separate_regression": {
-        "name": "linear_self_attention",
-        "num_layers": 2,
-        "softmax": "first",
-        "position_width": 4,
-    },
-    "sine_regression": {"name": "embedded_self_attention", "width": 6, "mlp_width": 7},
-}
+
+def fitting(task: Task) -> list[str]:
+    """Names of the registered models that fit a task, those that are compiled with it first."""
+    names = [name for name, model in MODELS.items() if model.misfit(task) is None]
+    return sorted(names, key=lambda name: twin_of(task) is None or twin_of(MODELS[name].tiny(task)) is None)
+
+
+def pair(task: str, model: str | None = None) -> dict[str, Any]:
+    """The sections `task` and `model` of a spec, both tiny; the model is the first that fits, unless it is given."""
+    small = TASKS[task].tiny()
+    return {"task": declared(small), "model": declared(MODELS[model or fitting(small)[0]].tiny(small))}
+
+
+def varied(section: str, part: Named) -> dict[str, list[Any]]:
+    """Dotted path -> three values of every vector parameter that takes three, the given one first."""
+    found = {}
+    for name in part.vector_fields():
+        values = [value for value in _others(getattr(part, name)) if _is_valid(part, name, value)]
+        if len(values) == 3:
+            found[f"{section}.{name}"] = values
+    return found
+
+
+def _others(value: float | None) -> list[float | None]:
+    if isinstance(value, int):
+        return [value, value + 1, value + 2]
+    return [value, 0.5 * value, 0.9 * value] if value else [value, 0.1, 0.3]
+
+
+def _is_valid(part: Named, name: str, value: Any) -> bool:
+    try:
+        type(part).model_validate(part.model_dump() | {name: value})
+    except ValueError:
+        return False
+    return True
 
 
 def tiny(task: str = "dictionary_lookup", **changes: Any) -> SweepSpec:
     """A sweep of a few runs that trains within a second or two."""
     data: dict[str, Any] = {
         "name": "tiny",
-        "task": TASKS[task],
-        "model": MODELS[task],
+        **pair(task),
         "optimiser": {"name": "adamw", "lr": 3e-3, "clip": 1.0},
         "batch_size": 16,
         "budget": 30,
@@ -62,23 +85,26 @@ def tiny(task: str = "dictionary_lookup", **changes: Any) -> SweepSpec:
     return SweepSpec.model_validate(data | changes | {"resources": resources})
 
 
-def register_model(monkeypatch: Any, folder: Path, name: str, source: str) -> None:
-    """Makes `source` the file NAME.py of pipeline/models until the test ends, in the contract tests too."""
-    import pipeline.models
-    import pipeline.models.base as base
-    import tests.contracts.test_models as contract
+def drop_in(monkeypatch: Any, folder: Path, kind: str, name: str, source: str) -> Any:
+    """The class of `source`, as the file NAME.py of the package of a registry until the test ends.
 
+    `kind` is "task", "model", "optimiser" or "schedule".
+    """
+    registry = registered.registry(kind)
+    assert isinstance(registry, Registry)
+    package = importlib.import_module(registry.package)
     (folder / f"{name}.py").write_text(source)
     importlib.invalidate_caches()
-    monkeypatch.delitem(sys.modules, f"pipeline.models.{name}", raising=False)
-    monkeypatch.setattr(pipeline.models, "__path__", [*pipeline.models.__path__, str(folder)])
-    models = Registry("pipeline.models", base.Model, base.MODELS.helpers)
-    monkeypatch.setattr(base, "MODELS", models)
-    monkeypatch.setattr(contract, "MODELS", models)
+    monkeypatch.delitem(sys.modules, f"{registry.package}.{name}", raising=False)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    again = Registry(registry.package, registry.base_class, registry.helpers)
+    # What is cached on the registry itself, which every module holds.
+    monkeypatch.setitem(vars(registry), "_classes", again._classes)
+    return registry[name]
 
 
 def run_of(task: dict[str, Any], **changes: Any) -> RunConfig:
-    """The first run of a tiny sweep of this very task, in its usual model."""
+    """The first run of a tiny sweep of this very task, in the first model that fits it."""
     data = tiny(task["name"]).identity() | {"task": task} | changes
     return SweepSpec.model_validate(data).runs()[0]
 
@@ -102,6 +128,72 @@ def trained(
     store = opened(spec, folder, num_workers)
     launch_inline(store, unfinished(store), on_progress)
     return store
+
+
+def interrupted(spec: SweepSpec, folder: Path, every_chunks: int, monkeypatch: Any) -> tuple[SweepStore, int]:
+    """Trains `spec`, leaving and resuming after every few chunks; the store, and the attempts that it took."""
+    import pipeline.training.worker as worker
+
+    monkeypatch.setattr(worker, "_POLL_INTERVAL_S", 0.0)
+    store = opened(spec, folder)
+    attempts = 0
+    while unfinished(store):
+        for pack_id in unfinished(store):
+            store.stop_file.unlink(missing_ok=True)
+            chunks = iter(range(every_chunks))
+            monkeypatch.setattr(worker._StopFile, "__call__", lambda self, chunks=chunks: next(chunks, None) is None)
+            run_pack(store.folder, pack_id, lambda progress: None)
+            attempts += 1
+    return store, attempts
+
+
+def block_of(
+    runs: Sequence[RunConfig],
+    width: int,
+    slots: Sequence[int] | None = None,
+    steps: int = 25,
+    mode: str = "eager",
+) -> Block:
+    """A block of `width` in which `runs` were trained in these slots (None: the first)."""
+    block = Block(runs[0], width, torch.device("cpu"), mode)
+    slots = range(len(runs)) if slots is None else slots
+    for slot, run in zip(slots, runs, strict=True):
+        block.place(slot, run, block.start(run))
+    block.train(steps, slots)
+    return block
+
+
+def states_of(runs: Sequence[RunConfig], width: int, slots: Sequence[int] | None = None, **how: Any) -> list[RunState]:
+    """The states of `runs` after training them so, in their order."""
+    block = block_of(runs, width, slots, **how)
+    return [block.take(slot) for slot in (range(len(runs)) if slots is None else slots)]
+
+
+def same(one: RunState, other: RunState) -> bool:
+    """Whether two states are equal to the bit, NaN equal to NaN."""
+    return one.step == other.step and all(
+        np.array_equal(one.arrays[name], other.arrays[name], equal_nan=True) for name in one.arrays
+    )
+
+
+def assert_compiled_equals_torch(runs: Sequence[RunConfig]) -> None:
+    """Trains six runs in float64 both ways: states, evaluations, probes and attention maps agree to 1e-9."""
+    mode = native_mode(runs[0])
+    assert mode is not None
+    by_torch, compiled = (block_of(runs, 6, steps=12, mode=kind) for kind in ("eager", mode))
+    close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
+    for slot in range(6):
+        one, other = by_torch.take(slot), compiled.take(slot)
+        assert one.step == other.step == 12
+        for name, array in one.arrays.items():
+            close(other.arrays[name], array, err_msg=name)
+    for look in ("evaluate", "probe"):
+        found, expected = (to_host(getattr(block, look)(37))[0] for block in (compiled, by_torch))
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            close(found[name], values, err_msg=name)
+    for found_map, expected_map in zip(compiled.attention_maps(5), by_torch.attention_maps(5), strict=True):
+        close(found_map.numpy(), expected_map.detach().numpy())
 
 
 def rows(store: SweepStore) -> dict[tuple[str, int, str], bytes]:

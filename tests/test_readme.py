@@ -65,21 +65,16 @@ def test_the_python_of_the_readme_works_on_what_the_commands_left(place, monkeyp
     assert found["module"](tokens).shape == (3, 8)
 
 
-def test_the_task_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypatch):
-    import pipeline.tasks
-    import pipeline.tasks.base as base
-    from pipeline.registry import Registry
+def test_the_task_of_the_readme_keeps_the_contracts_and_trains(tmp_path, monkeypatch):
     from pipeline.spec.sweep import SweepSpec
-    from tests.contracts.test_tasks import CHECKS
-    from tests.support import tiny, trained
+    from tests.contracts import test_runs, test_tasks
+    from tests.support import drop_in, tiny, trained
 
-    _, task, _ = BLOCKS["python"]
-    (tmp_path / "majority.py").write_text(task)
-    monkeypatch.setattr(pipeline.tasks, "__path__", [*pipeline.tasks.__path__, str(tmp_path)])
-    monkeypatch.setattr(base, "TASKS", Registry("pipeline.tasks", base.Task))
-    for check in CHECKS:
-        if check.__name__ != "check_attention_targets":
-            check(base.TASKS["majority"]())
+    _, source, _ = BLOCKS["python"]
+    task = drop_in(monkeypatch, tmp_path, "task", "majority", source)
+    for check in test_tasks.CHECKS:
+        check(task())
+    test_runs.check_all({"task": "majority"}, tmp_path)
     optimiser = {"name": "adamw", "lr": 1e-2}
     spec = SweepSpec.model_validate(tiny(budget=60, optimiser=optimiser).identity() | {"task": {"name": "majority"}})
     history = trained(spec, tmp_path / "r").history()
@@ -87,17 +82,18 @@ def test_the_task_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypa
     assert (losses[:, -1] < losses[:, history.steps_T.tolist().index(10)]).all()
 
 
-def test_the_module_of_the_readme_keeps_the_contract_and_trains(tmp_path, monkeypatch):
+def test_the_module_of_the_readme_keeps_the_contracts_and_trains(tmp_path, monkeypatch):
     import torch
 
     from pipeline.training.replay import model
-    from tests.contracts.test_models import CHECKS
-    from tests.support import register_model, tiny, trained
+    from tests.contracts import test_models, test_runs
+    from tests.support import drop_in, tiny, trained
 
-    _, _, module = BLOCKS["python"]
-    register_model(monkeypatch, tmp_path, "flat", module)
-    for check in CHECKS:
+    _, _, source = BLOCKS["python"]
+    drop_in(monkeypatch, tmp_path, "model", "flat", source)
+    for check in test_models.CHECKS:
         check("flat", "dictionary_lookup")
+    test_runs.check_all({"task": "dictionary_lookup", "model": "flat"}, tmp_path)
     spec = tiny(model={"name": "flat", "width": 7}, optimiser={"name": "adamw", "lr": 1e-2}, budget=60)
     store = trained(spec, tmp_path / "r")
     history = store.history()

@@ -1,4 +1,7 @@
-"""The contract of models, clause by clause, over the registry and every task that fits."""
+"""The contract of pipeline.models.base.Model, clause by clause, over the registry and every task that fits.
+
+That whole runs keep the rule and compiled programs the numbers is in test_runs.py, over the same registries.
+"""
 
 from __future__ import annotations
 
@@ -48,110 +51,138 @@ def test_every_model_fits_some_task():
     assert {model for model, _ in PAIRS} == set(MODELS)
 
 
-@pytest.mark.parametrize(("model_name", "task_name"), PAIRS)
-class TestContract:
-    def test_parameters_are_named_once_and_have_a_shape(self, model_name, task_name):
-        specs = MODELS[model_name]().parameter_specs(TASKS[task_name]().interface())
-        assert len({spec.name for spec in specs}) == len(specs) > 0
-        assert all(spec.rows > 0 and spec.columns > 0 and spec.std >= 0 for spec in specs)
+def check_1_accepts_names_the_kinds_that_fit(model_name, task_name):
+    model = MODELS[model_name]
+    assert model.accepts
+    assert TASKS[task_name]().interface().kind in model.accepts
+    for task in TASKS.values():
+        kind = task().interface().kind
+        assert kind in model.accepts or kind in (model.misfit(task()) or "")
 
-    def test_a_slot_reads_its_own_parameters_and_inputs_alone(self, model_name, task_name):
-        model, task, parameters, inputs = built(model_name, task_name)
-        num_targets = task.interface().num_targets
-        together = model.forward(parameters, inputs, num_targets=num_targets).predictions
-        assert together.shape == (3, 6 * num_targets, task.interface().num_outputs)
-        other = {name: value.clone() for name, value in parameters.items()}
-        for value in other.values():
-            value[1] += 1
-        changed = model.forward(other, inputs, num_targets=num_targets).predictions
-        assert torch.equal(together[[0, 2]], changed[[0, 2]])
-        assert not torch.equal(together[1], changed[1])
 
-    def test_attention_rows_are_distributions_over_the_past(self, model_name, task_name):
-        model, task, parameters, inputs = built(model_name, task_name)
-        maps = model.forward(parameters, inputs, with_attention=True).attention
-        assert len(maps) == getattr(model, "num_layers", 1) or not (maps or model.has_softmax)
-        length = inputs.shape[2]
-        for attention in maps:
-            assert attention.shape[:2] == (3, 6)
-            assert attention.shape[3:] == (length, length)
-            if model.has_softmax:
-                torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:-1]))
-                # Features stand in no order.
-                assert task.interface().kind == "features" or not attention.triu(1).any()
+def check_2_parameters_are_named_once_and_have_a_shape(model_name, task_name):
+    specs = MODELS[model_name]().parameter_specs(TASKS[task_name]().interface())
+    assert len({spec.name for spec in specs}) == len(specs) > 0
+    assert all(spec.rows > 0 and spec.columns > 0 and spec.std >= 0 for spec in specs)
 
-    def test_predict_is_forward_without_what_the_loss_does_not_read(self, model_name, task_name):
-        for changes in VARIANTS.get(model_name, [{}]):
-            model, task, parameters, inputs = built(model_name, task_name, **changes)
-            leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
-            inputs = inputs if inputs.dtype == torch.int64 else inputs.double()
-            targets = sample(task, (0, 1, 2), num_rows=6).targets
-            found = []
-            asked = task.interface().num_targets
-            whole = model.forward(leaves, inputs, num_targets=asked).predictions
-            for predictions in (whole, model.predict(leaves, inputs, asked)):
-                loss = task.losses(predictions, targets).sum()
-                found.append((predictions, *torch.autograd.grad(loss, list(leaves.values()))))
-            for reference, ours in zip(*found, strict=True):
-                torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-12)
 
-    def test_the_gradient_reaches_every_parameter_and_is_that_of_the_loss(self, model_name, task_name):
-        model, task, parameters, inputs = built(model_name, task_name)
+def check_3_a_slot_reads_its_own_parameters_and_inputs_alone(model_name, task_name):
+    model, task, parameters, inputs = built(model_name, task_name)
+    num_targets = task.interface().num_targets
+    together = model.forward(parameters, inputs, num_targets=num_targets).predictions
+    assert together.shape == (3, 6 * num_targets, task.interface().num_outputs)
+    other = {name: value.clone() for name, value in parameters.items()}
+    for value in other.values():
+        value[1] += 1
+    changed = model.forward(other, inputs, num_targets=num_targets).predictions
+    assert torch.equal(together[[0, 2]], changed[[0, 2]])
+    assert not torch.equal(together[1], changed[1])
+
+
+def check_4_attention_rows_are_distributions_over_the_past(model_name, task_name):
+    model, task, parameters, inputs = built(model_name, task_name)
+    maps = model.forward(parameters, inputs, with_attention=True).attention
+    assert len(maps) == getattr(model, "num_layers", 1) or not (maps or model.has_softmax)
+    length = inputs.shape[2]
+    for attention in maps:
+        assert attention.shape[:2] == (3, 6)
+        assert attention.shape[3:] == (length, length)
+        if model.has_softmax:
+            torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:-1]))
+            # Features stand in no order.
+            assert task.interface().kind == "features" or not attention.triu(1).any()
+
+
+def check_5_the_gradient_reaches_every_parameter_and_is_that_of_the_loss(model_name, task_name):
+    model, task, parameters, inputs = built(model_name, task_name)
+    leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
+    inputs = inputs if inputs.dtype == torch.int64 else inputs.double()
+    targets = sample(task, (0, 1, 2), num_rows=6).targets
+
+    def loss():
+        wanted = targets if targets.dtype == torch.int64 else targets.double()
+        predictions = model.forward(leaves, inputs, num_targets=task.interface().num_targets).predictions
+        return task.losses(predictions, wanted).mean(1).sum()
+
+    gradients = dict(zip(leaves, torch.autograd.grad(loss(), list(leaves.values())), strict=True))
+    trained = {spec.name for spec in model.parameter_specs(task.interface()) if spec.is_trained}
+    for name, leaf in leaves.items():
+        assert name not in trained or gradients[name].abs().max() > 0, name
+        with torch.no_grad():
+            place = (1, 0, 0)
+            before = leaf[place].item()
+            leaf[place] = before + 1e-5
+            above = loss()
+            leaf[place] = before - 1e-5
+            slope = (above - loss()) / 2e-5
+            leaf[place] = before
+        assert abs(slope - gradients[name][place]) < 1e-6, name
+
+
+def check_6_predict_is_forward_without_what_the_loss_does_not_read(model_name, task_name):
+    for changes in VARIANTS.get(model_name, [{}]):
+        model, task, parameters, inputs = built(model_name, task_name, **changes)
         leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
         inputs = inputs if inputs.dtype == torch.int64 else inputs.double()
         targets = sample(task, (0, 1, 2), num_rows=6).targets
+        found = []
+        asked = task.interface().num_targets
+        whole = model.forward(leaves, inputs, num_targets=asked).predictions
+        for predictions in (whole, model.predict(leaves, inputs, asked)):
+            loss = task.losses(predictions, targets).sum()
+            found.append((predictions, *torch.autograd.grad(loss, list(leaves.values()))))
+        for reference, ours in zip(*found, strict=True):
+            torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-12)
 
-        def loss():
-            wanted = targets if targets.dtype == torch.int64 else targets.double()
-            predictions = model.forward(leaves, inputs, num_targets=task.interface().num_targets).predictions
-            return task.losses(predictions, wanted).mean(1).sum()
 
-        gradients = dict(zip(leaves, torch.autograd.grad(loss(), list(leaves.values())), strict=True))
-        trained = {spec.name for spec in model.parameter_specs(task.interface()) if spec.is_trained}
-        for name, leaf in leaves.items():
-            assert name not in trained or gradients[name].abs().max() > 0, name
-            with torch.no_grad():
-                place = (1, 0, 0)
-                before = leaf[place].item()
-                leaf[place] = before + 1e-5
-                above = loss()
-                leaf[place] = before - 1e-5
-                slope = (above - loss()) / 2e-5
-                leaf[place] = before
-            assert abs(slope - gradients[name][place]) < 1e-6, name
-
-    def test_what_is_answered_at_a_position_does_not_depend_on_how_many_are_asked(self, model_name, task_name):
-        if not MODELS[model_name].answers_everywhere:
-            return
-        for changes in VARIANTS.get(model_name, [{}]):
-            model, _, parameters, inputs = built(model_name, task_name, **changes)
-            leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
-            length = inputs.shape[2]
-            everywhere = model.forward(leaves, inputs, num_targets=length).predictions.unflatten(1, (6, length))
-            for asked in (1, 2, length):
-                wanted = everywhere[:, :, -asked:].flatten(1, 2)
-                slopes = torch.autograd.grad(wanted.square().sum(), list(leaves.values()), retain_graph=True)
-                for ours in (
-                    model.forward(leaves, inputs, num_targets=asked).predictions,
-                    model.predict(leaves, inputs, asked),
+def check_7_what_is_answered_at_a_position_does_not_depend_on_how_many_are_asked(model_name, task_name):
+    if not MODELS[model_name].answers_everywhere:
+        return
+    for changes in VARIANTS.get(model_name, [{}]):
+        model, _, parameters, inputs = built(model_name, task_name, **changes)
+        leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
+        length = inputs.shape[2]
+        everywhere = model.forward(leaves, inputs, num_targets=length).predictions.unflatten(1, (6, length))
+        for asked in (1, 2, length):
+            wanted = everywhere[:, :, -asked:].flatten(1, 2)
+            slopes = torch.autograd.grad(wanted.square().sum(), list(leaves.values()), retain_graph=True)
+            for ours in (
+                model.forward(leaves, inputs, num_targets=asked).predictions,
+                model.predict(leaves, inputs, asked),
+            ):
+                torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
+                for one, other in zip(
+                    torch.autograd.grad(ours.square().sum(), list(leaves.values())), slopes, strict=True
                 ):
-                    torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
-                    for one, other in zip(
-                        torch.autograd.grad(ours.square().sum(), list(leaves.values())), slopes, strict=True
-                    ):
-                        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
-
-    def test_probes_are_numbers_of_a_slot_by_itself(self, model_name, task_name):
-        model, _, parameters, inputs = built(model_name, task_name)
-        other = {name: value.clone() for name, value in parameters.items()}
-        for value in other.values():
-            value[1] += 1
-        found, changed = model.probes(parameters, inputs), model.probes(other, inputs)
-        assert found.keys() == changed.keys()
-        for name, value in found.items():
-            assert value.shape == (3,), name
-            assert torch.equal(value[[0, 2]], changed[name][[0, 2]]), name
+                    torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
 
 
-# The clauses, each called with the name of a model and of a task.
-CHECKS = [getattr(TestContract(), name) for name in vars(TestContract) if name.startswith("test_")]
+def check_8_probes_are_numbers_of_a_slot_by_itself(model_name, task_name):
+    model, _, parameters, inputs = built(model_name, task_name)
+    other = {name: value.clone() for name, value in parameters.items()}
+    for value in other.values():
+        value[1] += 1
+    found, changed = model.probes(parameters, inputs), model.probes(other, inputs)
+    assert found.keys() == changed.keys()
+    for name, value in found.items():
+        assert value.shape == (3,), name
+        assert torch.equal(value[[0, 2]], changed[name][[0, 2]]), name
+
+
+# Each is called with the name of a model and of a task that it fits.
+CHECKS = [
+    check_1_accepts_names_the_kinds_that_fit,
+    check_2_parameters_are_named_once_and_have_a_shape,
+    check_3_a_slot_reads_its_own_parameters_and_inputs_alone,
+    check_4_attention_rows_are_distributions_over_the_past,
+    check_5_the_gradient_reaches_every_parameter_and_is_that_of_the_loss,
+    check_6_predict_is_forward_without_what_the_loss_does_not_read,
+    check_7_what_is_answered_at_a_position_does_not_depend_on_how_many_are_asked,
+    check_8_probes_are_numbers_of_a_slot_by_itself,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("model_name", "task_name"), PAIRS)
+def test_every_model_keeps_its_contract(model_name, task_name, check):
+    check(model_name, task_name)

@@ -1,4 +1,7 @@
-"""The contract of tasks, clause by clause, over the registry."""
+"""The contract of pipeline.tasks.base.Task, clause by clause, over the registry.
+
+That whole runs keep the rule and compiled programs the numbers is in test_runs.py, over the same registry.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import torch
 
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TASKS
+from tests.support import drop_in, varied
 
 
 def streams_of(task, seeds=(0,), steps=None, num_rows=8):
@@ -26,7 +30,7 @@ def sample(task, seeds=(0,), steps=None, num_rows=8):
     return task.sample(streams_of(task, seeds, steps, num_rows), vectors_of(task, len(seeds)), "float32")
 
 
-def check_shapes(task):
+def check_1_shapes(task):
     interface, batch = task.interface(), sample(task, (0, 1))
     rows = (2, 8, interface.length)
     kinds = {"tokens": rows, "vectors": (*rows, interface.size), "features": (*rows, interface.size)}
@@ -39,22 +43,24 @@ def check_shapes(task):
         assert int(batch.targets.max()) < interface.num_outputs
 
 
-def check_pure(task):
-    both = sample(task, (3, 4), [5, 9])
+def check_2_pure(task):
+    values = {path.removeprefix("own."): found[1:] for path, found in varied("own", task).items()}
+    both = task.sample(streams_of(task, (3, 4), [5, 9]), vectors_of(task, 2, **values), "float32")
     for slot, (seed, step) in enumerate([(3, 5), (4, 9)]):
-        alone = sample(task, (seed,), [step], num_rows=5)
+        own = {name: found[slot : slot + 1] for name, found in values.items()}
+        alone = task.sample(streams_of(task, (seed,), [step], num_rows=5), vectors_of(task, 1, **own), "float32")
         assert torch.equal(both.inputs[slot, :5], alone.inputs[0])
         assert torch.equal(both.targets[slot, : 5 * task.interface().num_targets], alone.targets[0])
 
 
-def check_seeds_matter(task):
+def check_3_seeds_matter(task):
     base = sample(task, (0,), num_rows=32)
     for other in (sample(task, (1,), num_rows=32), sample(task, (0,), [1], num_rows=32)):
         same = (base.inputs == other.inputs).flatten(2).all(-1).float().mean()
         assert same < 0.5, "another seed and another step must give other examples"
 
 
-def check_losses(task):
+def check_4_losses(task):
     interface, batch = task.interface(), sample(task, (0, 1))
     shape = (*batch.targets.shape, interface.num_outputs)
     predictions = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -66,12 +72,12 @@ def check_losses(task):
     torch.testing.assert_close(task.losses(predictions[:, 1:3], batch.targets[:, 1:3]), losses[:, 1:3])
 
 
-def check_bounds(task):
+def check_5_bounds(task):
     assert task.floor_loss() >= 0
     assert task.floor_loss() < task.chance_loss()
 
 
-def check_reference(task):
+def check_6_reference(task):
     batch = sample(task, tuple(range(8)), num_rows=512)
     reference = task.reference_losses(batch)
     if reference is not None:
@@ -81,7 +87,7 @@ def check_reference(task):
         assert abs(float(reference.mean()) - task.floor_loss()) < 4 * float(error) + 1e-3 * task.chance_loss()
 
 
-def check_attention_targets(task):
+def check_7_attention_targets(task):
     batch = sample(task, (0, 1))
     for mask in task.attention_targets(batch).values():
         assert mask.dtype == torch.bool
@@ -90,14 +96,36 @@ def check_attention_targets(task):
         assert not mask.triu(1).any(), "a causal model cannot attend to what follows"
 
 
+def check_8_probes(task):
+    """With a made-up function of the inputs for a model, whose answers are `factor` times as large in each slot."""
+    interface, batch = task.interface(), sample(task, (0, 1, 2))
+
+    def probed(factors):
+        def apply(inputs):
+            seen_SB11 = torch.tanh(inputs.float().flatten(2).sum(-1))[..., None, None]
+            answers = torch.linspace(0.5, 1.5, interface.num_targets * interface.num_outputs)
+            shaped = answers.view(interface.num_targets, interface.num_outputs)
+            return (torch.tensor(factors).view(-1, 1, 1, 1) * seen_SB11 * shaped).flatten(1, 2)
+
+        return task.probes(apply, batch)
+
+    found, changed = probed([1.0, 2.0, 3.0]), probed([1.0, -0.5, 3.0])
+    assert found.keys() == changed.keys()
+    for name, value in found.items():
+        assert value.shape == (3,), name
+        assert torch.isfinite(value).all(), name
+        assert torch.equal(value[[0, 2]], changed[name][[0, 2]]), name
+
+
 CHECKS = [
-    check_shapes,
-    check_pure,
-    check_seeds_matter,
-    check_losses,
-    check_bounds,
-    check_reference,
-    check_attention_targets,
+    check_1_shapes,
+    check_2_pure,
+    check_3_seeds_matter,
+    check_4_losses,
+    check_5_bounds,
+    check_6_reference,
+    check_7_attention_targets,
+    check_8_probes,
 ]
 
 
@@ -121,24 +149,30 @@ class SeedBlind(DictionaryLookup):
 
 
 def test_a_task_that_ignores_its_seed_registers_when_dropped_in_and_fails_the_contract(tmp_path, monkeypatch):
-    import pipeline.tasks
-    from pipeline.registry import Registry
-    from pipeline.tasks.base import Task
-
-    (tmp_path / "seed_blind.py").write_text(SEED_BLIND)
-    monkeypatch.setattr(pipeline.tasks, "__path__", [*pipeline.tasks.__path__, str(tmp_path)])
-    registry = Registry("pipeline.tasks", Task)
-    assert "seed_blind" in registry
+    task = drop_in(monkeypatch, tmp_path, "task", "seed_blind", SEED_BLIND)
+    assert TASKS["seed_blind"] is task
     with pytest.raises(AssertionError, match="another seed"):
-        check_seeds_matter(registry["seed_blind"]())
+        check_3_seeds_matter(task())
+
+
+PROBES_LEAK = """
+from pipeline.tasks.dictionary_lookup import DictionaryLookup
+
+class ProbesLeak(DictionaryLookup):
+    name = "probes_leak"
+
+    def probes(self, apply, batch):
+        answers = apply(batch.inputs)
+        return {"spread": answers.flatten(1).sum(1) - answers.mean()}
+"""
+
+
+def test_a_task_whose_probes_look_at_other_slots_fails_the_contract(tmp_path, monkeypatch):
+    with pytest.raises(AssertionError, match="spread"):
+        check_8_probes(drop_in(monkeypatch, tmp_path, "task", "probes_leak", PROBES_LEAK)())
 
 
 def test_two_files_that_claim_one_name_are_refused(tmp_path, monkeypatch):
-    import pipeline.tasks
-    from pipeline.registry import Registry
-    from pipeline.tasks.base import Task
-
-    (tmp_path / "again.py").write_text(SEED_BLIND.replace('"seed_blind"', '"dictionary_lookup"'))
-    monkeypatch.setattr(pipeline.tasks, "__path__", [*pipeline.tasks.__path__, str(tmp_path)])
+    source = SEED_BLIND.replace('"seed_blind"', '"dictionary_lookup"')
     with pytest.raises(ValueError, match="two files define 'dictionary_lookup'"):
-        list(Registry("pipeline.tasks", Task))
+        drop_in(monkeypatch, tmp_path, "task", "again", source)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.engine.block import Block, to_host
+from pipeline.engine.block import Block
 from pipeline.engine.program import native_mode
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.packs import Machine, make_plan
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
-from tests.support import MODELS, TASKS, rows, tiny, trained, weights
+from tests.support import assert_compiled_equals_torch, block_of, pair, rows, tiny, trained, weights
 
 pytestmark = pytest.mark.skipif(toolchain() is None, reason="there is no g++ here")
 
@@ -28,23 +28,16 @@ NOISY = {"name": "linear_regression", "dim": 5, "num_pairs": 7, "label_noise": 0
 ODD = {"name": "transformer", "width": 9, "head_width": 5, "num_heads": 3, "num_layers": 3, "mlp_width": 7}
 # Large enough to start with that every layer matters.
 LAYERS = {"name": "linear_self_attention", "init_variance": 0.5}
-COPYING = MODELS["separate_regression"] | {"init_variance": 0.5}
+COPYING = LAYERS | {"num_layers": 2, "softmax": "first", "position_width": 4}
 LOOKUP = {"name": "dictionary_lookup", "num_keys": 5, "num_values": 7, "num_pairs": 6}
 MANY_TOKENS = {"name": "repeated_sequence", "num_tokens": 70, "period": 3}
 CASES = {
-    "plain": {},
-    "clipped, decayed, odd batch": {
+    "one wide layer, clipped, decayed, odd batch": {
+        "task": LOOKUP,
+        "model": {"name": "attention_only", "width": 17, "num_heads": 2, "num_layers": 1},
         "batch_size": 13,
         "schedule": COSINE,
         "optimiser": {"name": "adamw", "lr": 3e-3, "clip": 0.05, "weight_decay": 0.1},
-    },
-    "one wide layer": {
-        "task": LOOKUP,
-        "model": {"name": "attention_only", "width": 17, "num_heads": 2, "num_layers": 1},
-    },
-    "pairs in one token": {
-        "task": LOOKUP | {"name": "pair_lookup"},
-        "model": {"name": "attention_only", "width": 11, "num_layers": 1},
     },
     "odd transformer": {"task": LOOKUP, "model": ODD},
     "asked everywhere": {
@@ -52,10 +45,9 @@ CASES = {
         "model": ODD | {"num_layers": 2},
         "schedule": COSINE | {"name": "linear"},
     },
-    "regression": {"task": NOISY, "model": MODELS["linear_regression"], "optimiser": SGD, "batch_size": 21},
     "two heads": {"task": NOISY, "model": LAYERS | {"num_heads": 2}, "optimiser": SGD, "batch_size": 21},
     "tied layers": {"task": NOISY, "model": LAYERS | {"num_layers": 2, "is_tied": True}, "schedule": COSINE},
-    "separate tokens, softmax first": {"task": TASKS["separate_regression"], "model": COPYING, "batch_size": 21},
+    "separate tokens, softmax first": {**pair("separate_regression"), "model": COPYING, "batch_size": 21},
     "layers with softmax": {
         "task": NOISY,
         "model": LAYERS | {"softmax": "every", "num_layers": 2, "num_heads": 2, "token_limit": 0.5},
@@ -74,62 +66,38 @@ def runs_of(**changes):
     return SweepSpec.model_validate(tiny().identity() | changes).runs()
 
 
-def block_of(runs, width, mode, slots=None, steps=12):
-    block = Block(runs[0], width, CPU, mode)
-    slots = list(range(len(runs))) if slots is None else slots
-    for slot, run in zip(slots, runs, strict=True):
-        block.place(slot, run, block.start(run))
-    block.train(steps, slots)
-    return block
-
-
 def bits(block, slots):
     return [{name: array.tobytes() for name, array in block.take(slot).arrays.items()} for slot in slots]
 
 
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES.keys())
 def test_a_compiled_program_gives_the_numbers_of_the_eager_path(changes):
-    runs = runs_of(dtype="float64", **changes)
-    mode = native_mode(runs[0])
-    assert mode is not None
-    eager, native = (block_of(runs, 6, kind) for kind in ("eager", mode))
-    for slot in range(6):
-        one, other = eager.take(slot), native.take(slot)
-        assert one.step == other.step == 12
-        for name, array in one.arrays.items():
-            np.testing.assert_allclose(other.arrays[name], array, rtol=1e-9, atol=1e-12, err_msg=name)
-    for look in ("evaluate", "probe"):
-        one, other = (to_host(getattr(block, look)(37))[0] for block in (eager, native))
-        assert one.keys() == other.keys()
-        for name, values in one.items():
-            np.testing.assert_allclose(other[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
-    for one, other in zip(eager.attention_maps(5), native.attention_maps(5), strict=True):
-        torch.testing.assert_close(other, one.detach(), rtol=1e-9, atol=1e-12)
+    assert_compiled_equals_torch(runs_of(dtype="float64", **changes))
 
 
 @pytest.mark.parametrize("task", ["dictionary_lookup", "linear_regression"])
 def test_in_single_precision_too_within_its_rounding(task):
-    runs = runs_of(task=TASKS[task], model=MODELS[task], seeds={"together": [0]}, vary=[])
-    eager, native = (block_of(runs, 1, mode, steps=50).take(0) for mode in ("eager", native_mode(runs[0])))
+    runs = runs_of(**pair(task), seeds={"together": [0]}, vary=[])
+    eager, native = (block_of(runs, 1, mode=mode, steps=50).take(0) for mode in ("eager", native_mode(runs[0])))
     scale = np.linalg.norm(eager.arrays["weights"])
     assert np.linalg.norm(native.arrays["weights"] - eager.arrays["weights"]) / scale < 1e-4
 
 
 @pytest.mark.parametrize("task", ["dictionary_lookup", "linear_regression"])
 def test_bits_depend_on_no_slot_no_neighbour_no_width_and_no_thread(task):
-    runs = runs_of(task=TASKS[task], model=MODELS[task])
+    runs = runs_of(**pair(task))
     mode = native_mode(runs[0])
-    together = bits(block_of(runs, 6, mode), range(6))
-    assert bits(block_of(runs[::-1], 6, mode), range(6))[::-1] == together
-    assert bits(block_of(runs[:3], 8, mode, slots=[7, 2, 5]), [7, 2, 5]) == together[:3]
-    assert bits(block_of(runs[3:4], 1, mode), [0]) == together[3:4]
+    together = bits(block_of(runs, 6, mode=mode), range(6))
+    assert bits(block_of(runs[::-1], 6, mode=mode), range(6))[::-1] == together
+    assert bits(block_of(runs[:3], 8, mode=mode, slots=[7, 2, 5]), [7, 2, 5]) == together[:3]
+    assert bits(block_of(runs[3:4], 1, mode=mode), [0]) == together[3:4]
     torch.set_num_threads(3)
-    assert bits(block_of(runs, 6, mode), range(6)) == together
+    assert bits(block_of(runs, 6, mode=mode), range(6)) == together
 
 
 def test_slots_that_are_not_asked_for_stand_still():
     runs = runs_of()
-    block = block_of(runs, 6, native_mode(runs[0]), steps=2)
+    block = block_of(runs, 6, steps=2, mode=native_mode(runs[0]))
     before = bits(block, range(6))
     block.train(3, [4])
     after = bits(block, range(6))
@@ -139,18 +107,18 @@ def test_slots_that_are_not_asked_for_stand_still():
 def test_training_in_pieces_and_looking_between_moves_no_bit():
     runs = runs_of()
     mode = native_mode(runs[0])
-    block = block_of(runs, 6, mode, steps=1)
+    block = block_of(runs, 6, mode=mode, steps=1)
     for piece in (4, 5, 2):
         block.evaluate(20)
         block.probe(20)
         block.train(piece)
-    assert bits(block, range(6)) == bits(block_of(runs, 6, mode, steps=12), range(6))
+    assert bits(block, range(6)) == bits(block_of(runs, 6, mode=mode, steps=12), range(6))
 
 
 def test_a_run_that_leaves_the_finite_numbers_leaves_its_neighbours():
     runs = runs_of()
     mode = native_mode(runs[0])
-    healthy = bits(block_of(runs, 6, mode), range(6))
+    healthy = bits(block_of(runs, 6, steps=12, mode=mode), range(6))
     block = Block(runs[0], 6, CPU, mode)
     for slot, run in enumerate(runs):
         state = block.start(run)

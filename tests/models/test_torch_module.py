@@ -13,8 +13,8 @@ from pipeline.models._module_slots import by_slot, template, vmapped
 from pipeline.spec.sweep import SweepSpec
 from pipeline.tasks.base import TASKS
 from tests.contracts.test_models import CHECKS
-from tests.engine.test_rule import LOOKUP, REGRESSION, REPEATED, block_of, same
-from tests.support import configs, register_model, tiny
+from tests.engine.test_rule import LOOKUP, REGRESSION, REPEATED
+from tests.support import configs, drop_in, same, states_of, tiny
 
 SOURCE = """
 import torch
@@ -80,11 +80,8 @@ def register(tmp_path, monkeypatch):
     """A function that makes a model of pieces of code, and gives its class."""
 
     def make(name, parts="", body="", everywhere=False, is_vmapped=False):
-        import pipeline.models.base as base
-
         source = SOURCE.format(name=name, parts=parts, body=body, everywhere=everywhere, is_vmapped=is_vmapped)
-        register_model(monkeypatch, tmp_path, name, source)
-        return base.MODELS[name]
+        return drop_in(monkeypatch, tmp_path, "model", name, source)
 
     return make
 
@@ -106,12 +103,12 @@ def test_a_module_has_the_same_bits_in_every_slot_and_beside_any_neighbours(regi
     model = register(kind, **KINDS[kind])
     changes = {"task": task, "batch_size": 13, "dtype": dtype, "vary": [{"optimiser.lr": [1e-3, 1e-2]}]}
     runs = configs(spec_of(model, **changes))
-    together = block_of(runs, 8, steps=7)
-    permuted = block_of(runs[::-1], 8, steps=7)[::-1]
-    alone = block_of(runs[:1], 3, slots=[2], steps=7)
+    together = states_of(runs, 8, steps=7)
+    permuted = states_of(runs[::-1], 8, steps=7)[::-1]
+    alone = states_of(runs[:1], 3, slots=[2], steps=7)
     assert all(same(a, b) for a, b in zip(together, permuted, strict=True))
     assert same(together[0], alone[0])
-    copies = block_of(runs[1:2] * 8, 8, steps=7)
+    copies = states_of(runs[1:2] * 8, 8, steps=7)
     assert all(same(together[1], copy) for copy in copies)
 
 

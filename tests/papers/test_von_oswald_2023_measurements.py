@@ -19,7 +19,6 @@ from sweeps.von_oswald_2023 import measurements, measures
 from sweeps.von_oswald_2023.gradient_descent import Descent, best_step_size, construction
 from sweeps.von_oswald_2023.measurements import Trained, contexts, one_layer, several_layers, shifted
 from sweeps.von_oswald_2023.paper import PAPER
-from tests import support
 from tests.papers import planted_von_oswald as planted
 from tests.support import tiny, trained
 
@@ -166,7 +165,7 @@ def test_runs_are_measured_on_contexts_of_their_own_that_are_not_those_of_the_fi
 @pytest.fixture
 def few(monkeypatch):
     """A small task, few contexts, and nothing kept of what was fitted to them."""
-    monkeypatch.setitem(support.TASKS, "linear_regression", {"name": "linear_regression", "dim": 3})
+    monkeypatch.setattr(TASKS["linear_regression"], "tiny", classmethod(lambda cls: cls(dim=3)))
     monkeypatch.setattr(measurements, "NUM_CONTEXTS", 300)
     monkeypatch.setattr(measurements, "NUM_SHIFTED", 200)
     measurements._descents.cache_clear()

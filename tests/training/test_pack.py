@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.launch.launch import unfinished
 from pipeline.store.history import RunEnd
-from pipeline.training.worker import run_pack
-from tests.support import TASKS, opened, rows, tiny, trained, weights
+from pipeline.tasks.base import TASKS
+from tests.support import interrupted, rows, tiny, trained, weights
 
 
 def leave_after(store, num_reports):
@@ -21,23 +21,6 @@ def leave_after(store, num_reports):
             store.stop_file.touch()
 
     return report
-
-
-def interrupted(spec, folder, every_chunks, monkeypatch):
-    """Trains `spec`, leaving and resuming after every few chunks; the number of attempts that it took."""
-    import pipeline.training.worker as worker
-
-    monkeypatch.setattr(worker, "_POLL_INTERVAL_S", 0.0)
-    store = opened(spec, folder)
-    attempts = 0
-    while unfinished(store):
-        for pack_id in unfinished(store):
-            store.stop_file.unlink(missing_ok=True)
-            chunks = iter(range(every_chunks))
-            monkeypatch.setattr(worker._StopFile, "__call__", lambda self, chunks=chunks: next(chunks, None) is None)
-            run_pack(store.folder, pack_id, lambda progress: None)
-            attempts += 1
-    return store, attempts
 
 
 @pytest.mark.parametrize("task", TASKS)

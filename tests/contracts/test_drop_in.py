@@ -1,0 +1,149 @@
+"""One file is enough: an optimiser and a schedule dropped into their packages train, and subclasses have no twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.engine.program import COST_OF_TORCH, native_mode, without_twin
+from pipeline.numerics.native_source import twin_of
+from pipeline.planning.packs import Machine, make_plan
+from pipeline.spec.sweep import SweepSpec
+from tests.contracts import test_optimisers, test_runs, test_schedules
+from tests.support import drop_in, tiny, trained
+
+LION = '''
+from pipeline.optimisers.base import Optimiser
+from pipeline.spec.parameters import vector
+
+
+class Lion(Optimiser):
+    """Steps of one size, in the sign of a momentum: Chen et al. (2023, arXiv 2302.06675), algorithm 2."""
+
+    name = "lion"
+    moments = ("exp_avg",)
+
+    beta1: float = vector(0.9, ge=0, lt=1)
+    beta2: float = vector(0.99, ge=0, lt=1)
+    weight_decay: float = vector(0.0, ge=0)
+
+    def update(self, weights_SP, grad_SP, state, columns):
+        mean, beta1, beta2 = state["exp_avg"], columns["beta1"], columns["beta2"]
+        direction = (mean * beta1 + grad_SP * (1 - beta1)).sign_()
+        weights_SP.mul_(1 - columns["lr"] * columns["weight_decay"]).sub_(direction * columns["lr"])
+        mean.mul_(beta2).add_(grad_SP * (1 - beta2))
+'''
+INVERSE_SQRT = '''
+from pipeline.schedules.base import Schedule
+
+
+class InverseSqrt(Schedule):
+    """Falls with the square root of the number of updates after warm-up: Vaswani et al. (2017), section 5.3."""
+
+    name = "inverse_sqrt"
+
+    def after_warmup(self, step_S1, columns):
+        end = columns["warmup_steps"] + 1
+        return (end / (step_S1 + 1).maximum(end)).sqrt()
+'''
+
+
+def losses(folder, optimiser, schedule):
+    """(R,) label losses at the budget of a tiny sweep under `mode: auto`, and how its packs were planned."""
+    sections = {"optimiser": optimiser, "schedule": schedule, "resources": {"width": 4}}
+    spec = SweepSpec.model_validate(tiny("linear_regression").identity() | sections)
+    store = trained(spec, folder)
+    return store.history().values["label_loss"][:, -1], {pack["numerics"]["mode"] for pack in store.plan["packs"]}
+
+
+def test_an_optimiser_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, monkeypatch):
+    lion = drop_in(monkeypatch, tmp_path, "optimiser", "lion", LION)
+    for check in test_optimisers.CHECKS:
+        check(lion)
+    test_runs.check_all({"optimiser": "lion"}, tmp_path)
+    found, modes = losses(tmp_path / "lion", {"name": "lion", "lr": 1e-2}, {"name": "constant"})
+    known, _ = losses(tmp_path / "adamw", {"name": "adamw", "lr": 1e-2}, {"name": "constant"})
+    assert modes == {"eager"}
+    assert np.isfinite(found).all()
+    assert (found != known).all()
+
+
+def test_a_schedule_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, monkeypatch):
+    schedule = drop_in(monkeypatch, tmp_path, "schedule", "inverse_sqrt", INVERSE_SQRT)
+    for check in test_schedules.CHECKS:
+        check(schedule)
+    test_runs.check_all({"schedule": "inverse_sqrt"}, tmp_path)
+    adamw = {"name": "adamw", "lr": 1e-2}
+    found, modes = losses(tmp_path / "own", adamw, {"name": "inverse_sqrt", "warmup_steps": 2})
+    cosine = {"name": "cosine", "warmup_steps": 2, "horizon": 30}
+    known, _ = losses(tmp_path / "cosine", adamw, cosine)
+    assert modes == {"eager"}
+    assert np.isfinite(found).all()
+    assert (found != known).all()
+
+
+def test_parameters_of_an_optimiser_and_a_schedule_may_have_one_name(tmp_path, monkeypatch):
+    """Each reads its own: a schedule with a `weight_decay` of 0.5 leaves the optimiser's at 0."""
+    source = INVERSE_SQRT.replace(
+        "    def after", "    weight_decay: float = vector(0.5, ge=0)\n\n    def after"
+    ).replace("\n\n\nclass", "\nfrom pipeline.spec.parameters import vector\n\n\nclass")
+    drop_in(monkeypatch, tmp_path, "schedule", "inverse_sqrt", INVERSE_SQRT)
+    plain, _ = losses(tmp_path / "a", {"name": "sgd", "lr": 0.1}, {"name": "inverse_sqrt"})
+    drop_in(monkeypatch, tmp_path, "schedule", "inverse_sqrt", source)
+    same_name, _ = losses(tmp_path / "b", {"name": "sgd", "lr": 0.1}, {"name": "inverse_sqrt"})
+    assert np.array_equal(plain, same_name)
+
+
+SUBCLASSES = {
+    "optimiser": ("adamw", "AdamW", "def update(self, *arguments):\n        pass"),
+    "schedule": ("cosine", "Cosine", "def shape(self, progress_S1):\n        return 1 - progress_S1"),
+    "task": ("linear_regression", "LinearRegression", "def losses(self, predictions, targets):\n        return None"),
+    "model": ("linear_self_attention", "LinearSelfAttention", "def predict(self, *arguments):\n        return None"),
+}
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES)
+def test_a_subclass_does_not_inherit_the_twin_of_what_it_changes(kind, tmp_path, monkeypatch):
+    name, base, method = SUBCLASSES[kind]
+    room = f"{kind}s"
+    source = f"from pipeline.{room}.{name} import {base}\n\nclass Own({base}):\n    name = 'own'\n\n    {method}\n"
+    drop_in(monkeypatch, tmp_path, kind, "own", source)
+    part = {"name": "own"} | ({"lr": 0.1} if kind == "optimiser" else {"horizon": 9} if kind == "schedule" else {})
+    (config, *_) = SweepSpec.model_validate(tiny("linear_regression").identity() | {kind: part}).runs()
+    assert without_twin(config) == [f"{kind} own"]
+    assert native_mode(config) is None
+
+
+def test_a_subclass_that_keeps_the_arithmetic_says_so():
+    from pipeline.optimisers.sgd import SGD
+
+    class Plain(SGD):
+        """The same updates under another name."""
+
+    class Kept(SGD):
+        """The same, and it says so."""
+
+        def native(self):
+            return super().native()
+
+    assert twin_of(Plain.tiny()) is None
+    assert twin_of(Kept.tiny()) == twin_of(SGD.tiny())
+
+
+def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs():
+    model = {"name": "linear_self_attention", "mlp_width": 4}
+    sections = {"model": model, "resources": {"width": 2}}
+    spec = SweepSpec.model_validate(tiny("linear_regression").identity() | sections)
+    (pack, *_) = make_plan(spec, Machine.cpu(1)).packs
+    assert pack.reason.count("\n") == 0
+    assert "model linear_self_attention under these parameters has no compiled form" in pack.reason
+    assert "times as fast" in pack.reason
+
+
+def test_the_cost_that_the_plan_states_is_the_one_that_was_measured():
+    measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "cpu.json").read_text())["rows"]
+    gains = [row["value"] for row in measured if row["name"] in ("S1", "S3", "S4") and "eager loop" in row["what"]]
+    assert f"are {min(gains):.1f} to {max(gains):.0f} times as fast as torch, one run at a time" in COST_OF_TORCH
