@@ -212,15 +212,15 @@ def test_a_paper_that_contradicts_itself_is_refused():
 def test_every_folder_with_a_paper_is_found_and_papers_keep_their_order(tmp_path, monkeypatch):
     names = [path.parent.name for path in Path(papers.__file__).parent.glob("*/paper.py")]
     assert sorted(paper.name for paper in papers_of()) == sorted(names)
-    assert [paper.name for paper in papers_of(["zhao_2023", "von_oswald_2023"])] == ["von_oswald_2023", "zhao_2023"]
-    for name, order in (("last", 2), ("b", 1), ("a", 1)):
+    assert [paper.name for paper in papers_of(["huang_2024", "von_oswald_2023"])] == ["von_oswald_2023", "huang_2024"]
+    for name, order in (("a", 2), ("c", 1), ("b", 1)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "paper.py").touch()
         module = SimpleNamespace(PAPER=Paper(name, name, (), order=order))
         monkeypatch.setitem(sys.modules, f"sweeps.{name}.paper", module)
     (tmp_path / "cluster").mkdir()
     monkeypatch.setattr(papers, "_SWEEPS", tmp_path)
-    assert [paper.name for paper in papers_of()] == ["a", "b", "last"]
+    assert [paper.name for paper in papers_of()] == ["b", "c", "a"]
 
 
 @pytest.mark.parametrize("name", papers.names_of_papers())
