@@ -37,9 +37,11 @@ def main() -> None:
 def converged_steps(products: str) -> list[float]:
     """The step at which each seed converged; NaN where it did not within the budget."""
     from analysis.outcomes.outcomes import CONVERGED, decide
-    from pipeline.launch.launch import launch_inline, unfinished
-    from pipeline.planning.open_sweep import open_results, plan_for
+    from pipeline.launch.inline import launch_inline
+    from pipeline.launch.planned import plan_for
+    from pipeline.planning.open_sweep import open_results
     from pipeline.planning.packs import Machine
+    from pipeline.store.progress import unfinished
 
     resources = {"mode": "eager", "products": products, "width": 16}
     spec = spec_of(WORKLOADS["lookup_a"], _NUM_SEEDS, budget=_BUDGET, resources=resources)

@@ -10,7 +10,8 @@ import torch
 
 from benchmarks.workloads import Workload, configs_of, spec_of
 from pipeline.engine.block import Block
-from pipeline.planning.packs import Machine, make_plan
+from pipeline.launch.planned import plan_on
+from pipeline.planning.packs import Machine
 
 # Those of seedbed's own workers.
 ENVIRONMENT = {
@@ -42,7 +43,7 @@ class SeedbedSide:
         """With the numerics that planning gives a sweep of `num_runs` runs on this machine."""
         workers = len(os.sched_getaffinity(0)) if self.device == "cpu" else torch.cuda.device_count()
         machine = Machine(self.device, workers, torch.__version__.partition("+")[0])
-        plan = make_plan(spec_of(self.workload, num_runs), machine)
+        plan = plan_on(spec_of(self.workload, num_runs), machine)
         numerics = plan.packs[0].numerics
         return replace(self, width=numerics.width, mode=numerics.mode)
 

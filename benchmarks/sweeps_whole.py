@@ -37,7 +37,7 @@ def s6() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "sweep.yaml"
         path.write_text(_spec(_NUM_RUNS).to_yaml())
-        command = [sys.executable, "-m", "sweeps.cli", "launch", str(path), "--results", f"{scratch}/results"]
+        command = [sys.executable, "-P", "-m", "sweeps.cli", "launch", str(path), "--results", f"{scratch}/results"]
         begin = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         wall_s = time.perf_counter() - begin
@@ -126,9 +126,11 @@ def _timed(method: Any, spent: dict[str, float], name: str) -> Any:
 
 def _train(spec: Any) -> tuple[float, int, list[int]]:
     """Seconds of training without planning, run-steps, and the steps at which runs ended; inline, pack by pack."""
-    from pipeline.launch.launch import launch_inline, unfinished
-    from pipeline.planning.open_sweep import open_results, plan_for
+    from pipeline.launch.inline import launch_inline
+    from pipeline.launch.planned import plan_for
+    from pipeline.planning.open_sweep import open_results
     from pipeline.planning.packs import Machine
+    from pipeline.store.progress import unfinished
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "results"

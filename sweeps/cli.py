@@ -1,27 +1,30 @@
-"""The `seedbed` command."""
+"""The `seedbed` command: its subcommands and their options.
+
+What a subcommand does is a file of `sweeps/command/`, imported when it is asked for: reading results loads no torch.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from pipeline.spec.sweep import SpecError
+from pipeline.spec.errors import SpecError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-
-COMPLETE, FAILED, BAD_INPUT, INCOMPLETE = 0, 1, 2, 3
+from sweeps.command.exit_codes import BAD_INPUT, FAILED
 
 app = typer.Typer(
     name="seedbed",
-    help="Train thousands of small transformers that differ by seed, and forecast which will converge.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -41,13 +44,28 @@ Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, w
 Smoke = Annotated[bool, typer.Option("--smoke", help="A few seeds and chunks only: does it run at all?")]
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        out.print(f"seedbed {version('seedbed')}")
+        raise typer.Exit
+
+
+@app.callback()
+def seedbed(
+    is_version_asked: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train thousands of small transformers that differ by seed, and forecast which will converge."""
+
+
 @app.command("list")
 def list_() -> None:
     """Sweeps that come with seedbed, and the names that a sweep file may use.
 
     Example: `seedbed list`
     """
-    from sweeps.command.reading import list_everything
+    from sweeps.command.listing import list_everything
 
     list_everything(out)
 
@@ -65,7 +83,8 @@ def plan(
 
     Example: `seedbed plan sweeps/quickstart.yaml budget=2000`
     """
-    from sweeps.command.launching import Request, show_plan
+    from sweeps.command.planning import show_plan
+    from sweeps.command.request import Request
 
     show_plan(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out)
 
@@ -86,7 +105,8 @@ def launch(
 
     Example: `seedbed launch sweeps/quickstart.yaml`
     """
-    from sweeps.command.launching import Request, run_launch
+    from sweeps.command.launching import run_launch
+    from sweeps.command.request import Request
 
     raise typer.Exit(run_launch(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out))
 
@@ -112,18 +132,19 @@ def status(
 
     Example: `seedbed status results/quickstart`
     """
-    from sweeps.command.reading import show_status
+    from sweeps.command.status import show_status
 
     raise typer.Exit(show_status(SweepStore(folder), runs, as_json, out))
 
 
+@app.command("analyze", hidden=True)
 @app.command()
 def analyse(folder: Folder) -> None:
     """Outcomes, times to convergence and forecasts, printed and written to FOLDER/analysis.json.
 
     Example: `seedbed analyse results/quickstart`
     """
-    from sweeps.command.reading import run_analyse
+    from sweeps.command.analysing import run_analyse
 
     run_analyse(SweepStore(folder), out)
 
@@ -134,7 +155,7 @@ def report(folder: Folder) -> None:
 
     Example: `seedbed report results/quickstart`
     """
-    from sweeps.command.reading import run_report
+    from sweeps.command.reporting import run_report
 
     run_report(SweepStore(folder), out)
 
@@ -153,7 +174,7 @@ def replay(
 
     Example: `seedbed replay 3fa2 --from 900 --to 1300 --every 5 --probe induction_score --weights`
     """
-    from sweeps.command.reading import run_replay
+    from sweeps.command.replaying import run_replay
 
     run_replay(run, results, (first, last, every), tuple(probe or ()), weights, out)
 

@@ -15,10 +15,11 @@ import torch
 from pipeline.engine.block import Block, to_host
 from pipeline.engine.program import native_mode
 from pipeline.engine.slots import RunState
-from pipeline.launch.launch import launch_inline, unfinished
+from pipeline.launch.inline import launch_inline
+from pipeline.launch.planned import plan_for
 from pipeline.models.base import MODELS
 from pipeline.numerics.native_source import twin_of
-from pipeline.planning.open_sweep import open_results, plan_for
+from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import Machine
 from pipeline.registry import Registry
 from pipeline.spec import registered
@@ -26,9 +27,9 @@ from pipeline.spec.parameters import Named
 from pipeline.spec.registered import declared
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
+from pipeline.store.progress import Progress, unfinished
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.base import TASKS, Task
-from pipeline.training.pack import Progress
 from pipeline.training.worker import run_pack
 
 

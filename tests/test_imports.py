@@ -20,8 +20,8 @@ LIBRARIES = {room: set(re.findall(NAME, libraries)) for room, _, _, libraries in
 ROOMS: dict[str, set[str]] = {}
 for room, allowed, _, _ in TABLE:
     ROOMS[room] = set(ROOMS) if "every room above" in allowed else set(re.findall(NAME, allowed))
-# Torch inside tasks and models; commands when they are asked for; timing a block when a plan needs it.
-LAZY = ("pipeline/tasks", "pipeline/models", "pipeline/planning", "sweeps/cli", "sweeps/command")
+# Torch inside tasks and models; a command's file when it is asked for.
+LAZY = ("pipeline/tasks", "pipeline/models", "sweeps/cli")
 HEAVY = {"torch", "lightning", "ray", "wandb", "sklearn", "altair"}
 LIGHT = ("pipeline.spec.sweep", "pipeline.planning.packs", "pipeline.planning.open_sweep", "pipeline.store.sweep_store")
 
@@ -105,7 +105,7 @@ def test_a_spec_is_planned_without_torch():
 
 
 def test_a_pack_is_trained_without_ray_and_wandb():
-    code = "import pipeline.training.worker, pipeline.training.replay, pipeline.launch.launch"
+    code = "import pipeline.training.worker, pipeline.training.replay, pipeline.launch.inline, pipeline.launch.ray"
     assert not loaded(code) & {"ray", "wandb"}
 
 

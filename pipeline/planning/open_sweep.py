@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.planning.packs import Machine, Plan, make_plan, packs_of, stored_spec
+from pipeline.planning.packs import Pack, Plan, packs_of, stored_spec
+from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec, diff
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
@@ -21,21 +22,26 @@ _EXTENDABLE = ("vary", "seeds")
 _PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
 
 
-def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
-    """The plan for `spec` in `folder`, with the packs that are there already. Touches nothing.
+def kept_packs(spec: SweepSpec, runs: Mapping[str, RunConfig], folder: Path) -> tuple[Pack, ...]:
+    """The packs that `folder` already has, for a spec that declares `runs`; none if it is new. Touches nothing.
 
-    Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue.
+    Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue, or holds
+    something else than a sweep.
     """
     store = SweepStore(folder)
     if not store.exists():
         if not store.is_free():
             raise StoreError(f"{folder}: is not empty and holds no sweep; name another with --results")
-        return make_plan(spec, machine)
+        return ()
     refuse_changes(stored_spec(store), spec, folder)
-    try:
-        return make_plan(spec, machine, packs_of(store.plan))
-    except ValueError as error:
-        raise StoreError(f"{folder}: {error}; adding seeds or settings keeps what is done, removing does not") from None
+    kept = packs_of(store.plan)
+    num_missing = len({run_id for pack in kept for run_id in pack.run_ids} - runs.keys())
+    if num_missing:
+        raise StoreError(
+            f"{folder}: {num_missing} runs that are done or under way are not in the spec any more; adding seeds or "
+            "settings keeps what is done, removing does not"
+        )
+    return kept
 
 
 def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
@@ -53,8 +59,14 @@ def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
 
 
 def open_results(plan: Plan, folder: Path, source: str) -> SweepStore:
-    """Write the sweep's documents, unless they are there and say the same. `source` is the spec as it was given."""
+    """Write the sweep's documents, unless they are there and say the same. `source` is the spec as it was given.
+
+    Needs the driver's lock. Raises StoreError if another launch changed the folder since `plan` was made for it.
+    """
     store = SweepStore(folder)
+    kept = kept_packs(plan.spec, plan.runs, folder)
+    if plan.packs[: len(kept)] != kept:
+        raise StoreError(f"{folder}: another launch has changed it since this one was planned; launch again")
     document = plan.document()
     sweep_id = plan.spec.sweep_id
     launches: list[dict[str, Any]] = []

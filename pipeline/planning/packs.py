@@ -1,4 +1,7 @@
-"""Planning: from a spec to runs and packs, with the numerics that fix their rounding. No torch."""
+"""Runs into packs, with the numerics that fix their rounding.
+
+Computes only: what a machine can compile and how fast it computes is measured elsewhere and handed in.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.planning.calibration import choose
+from pipeline.planning.engine_choice import Calibration, choose
 from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
@@ -19,7 +22,7 @@ from pipeline.store.sweep_store import SweepStore
 
 # Names the arithmetic of block, models and optimisers: to be raised with any change of code that changes rounding.
 PROGRAM = "query-only.3"
-# So many times its width is a pack's list at most, when there are enough runs for all workers.
+# Upper bound on the runs of a pack, in multiples of its width.
 _WIDTHS_PER_PACK = 8
 
 
@@ -123,43 +126,65 @@ class Plan:
         }
 
 
-def make_plan(spec: SweepSpec, machine: Machine, kept: Sequence[Pack] = ()) -> Plan:
-    """Runs of `spec`, those in `kept` packs where they are, the others in new packs for `machine`.
+@dataclass(frozen=True)
+class Group:
+    """Runs of one static setting that are in no pack yet, and how many packs would give every worker one."""
 
-    Raises ValueError if a kept pack holds a run that the spec does not declare, StoreError if the spec asks for a
-    compiled program where there can be none.
-    """
-    runs = {config.run_id: config for config in expand(spec)}
+    run_ids: tuple[str, ...]
+    config: RunConfig
+    num_packs_wanted: int
+
+    @property
+    def most_runs(self) -> int:
+        """The most runs that a pack has if there are as many packs as wanted: no block need be wider."""
+        return math.ceil(len(self.run_ids) / self.num_packs_wanted)
+
+
+def grouped(runs: Mapping[str, RunConfig], num_workers: int, kept: Sequence[Pack] = ()) -> dict[str, Group]:
+    """Static key -> the runs of that static setting that are in no pack of `kept`; `config` is the first of them."""
     placed = {run_id for pack in kept for run_id in pack.run_ids}
-    if not placed <= runs.keys():
-        raise ValueError(f"{len(placed - runs.keys())} runs that are done or under way are not in the spec any more")
-    groups: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for run_id, config in runs.items():
         if run_id not in placed:
-            groups.setdefault(config.static_key(), []).append(run_id)
-    packs = [pack for group in groups.values() for pack in _split(group, runs[group[0]], spec, machine, len(groups))]
+            found.setdefault(config.static_key(), []).append(run_id)
+    wanted = math.ceil(num_workers / max(len(found), 1))
+    return {key: Group(tuple(run_ids), runs[run_ids[0]], wanted) for key, run_ids in found.items()}
+
+
+def make_plan(
+    spec: SweepSpec,
+    runs: Mapping[str, RunConfig],
+    machine: Machine,
+    calibrations: Mapping[str, Calibration],
+    kept: Sequence[Pack] = (),
+) -> Plan:
+    """The plan for `runs`, which are those of `spec`: `kept` packs as they are, all other runs in new packs.
+
+    `calibrations` maps the static key of every new group of runs to what `machine` can do with it. Raises StoreError
+    if the spec asks for a compiled program where there can be none.
+    """
+    groups = grouped(runs, machine.num_workers, kept)
+    packs = [pack for key, group in groups.items() for pack in _split(group, spec, machine, calibrations[key])]
     return Plan(spec, runs, (*kept, *packs))
 
 
-def _split(group: list[str], config: RunConfig, spec: SweepSpec, machine: Machine, num_groups: int) -> list[Pack]:
-    """Packs of one static setting: enough for every worker, each at most some widths long, dealt out in turn."""
-    wanted = math.ceil(machine.num_workers / num_groups)
-    most_runs = math.ceil(len(group) / wanted)
-    choice = choose(config, most_runs, spec.grid.chunk, spec.resources, machine.device, machine.torch, PROGRAM)
-    width = choice.width
-    num_packs = max(min(wanted, math.ceil(len(group) / width)), math.ceil(len(group) / (width * _WIDTHS_PER_PACK)))
-    threads = spec.resources.threads
+def _split(group: Group, spec: SweepSpec, machine: Machine, calibration: Calibration) -> list[Pack]:
+    """Packs of one static setting: enough for every worker, each at most some widths long."""
+    choice = choose(group.config, group.most_runs, spec.grid.chunk, spec.resources, machine.device, calibration)
+    num_runs, width = len(group.run_ids), choice.width
+    num_packs = min(group.num_packs_wanted, math.ceil(num_runs / width))
+    num_packs = max(num_packs, math.ceil(num_runs / (width * _WIDTHS_PER_PACK)))
     numerics = Numerics(
         width,
-        config.dtype,
+        group.config.dtype,
         machine.device,
-        threads,
+        spec.resources.threads,
         machine.torch,
         mode=choice.mode,
         products=spec.resources.products,
     )
     # Dealt like cards, so that settings and seeds that take long are spread evenly.
-    return [Pack(tuple(group[index::num_packs]), numerics, choice.reason) for index in range(num_packs)]
+    return [Pack(group.run_ids[index::num_packs], numerics, choice.reason) for index in range(num_packs)]
 
 
 def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:
@@ -181,7 +206,7 @@ def _row(run_id: str, config: RunConfig) -> dict[str, Any]:
 
 
 def expand(spec: SweepSpec) -> list[RunConfig]:
-    """Every run that the spec declares. Those of a fork are read from its parent sweep's folder.
+    """Every run that the spec declares; those of a fork are read from the folder of their parents' sweep.
 
     Raises StoreError or ValueError where a parent, or its state at a fork step, is missing.
     """

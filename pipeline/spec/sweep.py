@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from pipeline.spec import messages as spec_errors
+from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import Mistake, SpecError, dotted
 from pipeline.spec.expansion import expanded
 from pipeline.spec.factors import FactorField
@@ -176,6 +177,12 @@ class SweepSpec(Parameters):
     def time_grid(self) -> Grid:
         """eval_steps and probe_steps as arrays."""
         return self.grid.resolved(self.budget)
+
+    @property
+    def criterion(self) -> Criterion:
+        """When a run of this sweep counts as converged."""
+        given = self.converged
+        return Criterion(given.metric, given.at_most, given.at_least, given.evaluations)
 
     @property
     def snapshot_steps(self) -> dict[str, tuple[int, ...]]:

@@ -75,7 +75,7 @@ class Mirror:
         return text.splitlines()[-1] if text else f"{self._log} is empty"
 
     def _warning(self, problem: str) -> str:
-        again = f"python -m pipeline.tracking.mirror {shlex.quote(str(self._folder))}"
+        again = f"python -P -m pipeline.tracking.mirror {shlex.quote(str(self._folder))}"
         return f"wandb mirror: {problem.rstrip('.')}. Nothing else is affected; `{again}` mirrors what is missing"
 
 
@@ -90,9 +90,10 @@ def start_mirror(folder: Path) -> Mirror | None:
         path = _wandb_folder(folder) / "mirror.log"
         mode = SHARED_FILE if _is_shared(folder) else PRIVATE_FILE
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode), "ab") as log:
+            # -P: a folder named `pipeline` where the user stands is not ours.
             # Out of the terminal's process group: Ctrl-C is for the driver, which then closes the mirror.
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.tracking.mirror", str(folder), "--follow"],
+                [sys.executable, "-P", "-m", "pipeline.tracking.mirror", str(folder), "--follow"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -24,6 +24,7 @@ from pipeline.spec.criterion import Criterion
 from pipeline.spec.grid import Grid
 from pipeline.spec.run_config import RunConfig
 from pipeline.stopping.base import Seen, StoppingRule
+from pipeline.store.progress import Progress
 from pipeline.training.recorder import Recorder
 from pipeline.training.run_rows import Rows
 
@@ -42,21 +43,6 @@ class Protocol:
     attention_steps: frozenset[int] = frozenset()
     attention_items: int = 8
     keeps_last_attention: bool = True
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a pack has done so far, all attempts together; `run_steps` counts optimiser steps of single runs.
-
-    `num_converged` includes runs still in progress; `steps_left` supposes that every run uses its whole budget.
-    """
-
-    num_runs: int
-    num_done: int
-    num_converged: int
-    num_diverged: int
-    run_steps: int
-    steps_left: int
 
 
 class PackModule(lightning.LightningModule):

@@ -14,12 +14,12 @@ from pipeline.engine.program import native_mode
 from pipeline.engine.slots import RunState
 from pipeline.numerics.matmul import set_rounding
 from pipeline.planning.packs import PROGRAM, Pack, expand, packs_of, stored_spec
-from pipeline.spec.criterion import Criterion
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import Progress
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.pack import Committer, PackModule, Progress, Protocol, fit
+from pipeline.training.pack import Committer, PackModule, Protocol, fit
 from pipeline.training.recorder import Recorder
 
 # A minute of work is what a kill can cost; shorter only for tests and for machines that are often taken away.
@@ -86,18 +86,12 @@ def protocol_of(spec: SweepSpec) -> Protocol:
         budget=spec.budget,
         eval_items=spec.grid.eval_items,
         probe_items=spec.grid.probe_items,
-        criterion=criterion_of(spec),
+        criterion=spec.criterion,
         stopping=spec.stopping,
         state_steps=frozenset(steps["weights"]),
         attention_steps=frozenset(steps["attention"]),
         keeps_last_attention=spec.snapshots.attention is None,
     )
-
-
-def criterion_of(spec: SweepSpec) -> Criterion:
-    """When a run of this sweep counts as converged."""
-    given = spec.converged
-    return Criterion(given.metric, given.at_most, given.at_least, given.evaluations)
 
 
 class FirstStates:

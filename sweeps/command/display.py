@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.training.pack import Progress as PackProgress
+from pipeline.store.progress import Progress as PackProgress
 
 _LINE_INTERVAL_S = 10.0
 

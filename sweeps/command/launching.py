@@ -1,4 +1,4 @@
-"""What `seedbed plan`, `launch` and `resume` do."""
+"""What `seedbed launch` and `resume` do."""
 
 from __future__ import annotations
 
@@ -7,105 +7,45 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
-from pipeline.launch.launch import Launched, launch_inline, launch_ray, machine_of, unfinished
+from pipeline.launch.inline import launch_inline
+from pipeline.launch.launched import Launched
+from pipeline.launch.machine import machine_of
+from pipeline.launch.planned import plan_for
+from pipeline.launch.ray import launch_ray
 from pipeline.numerics.kernels import compiled_kernels
-from pipeline.planning.open_sweep import open_results, plan_for
-from pipeline.planning.packs import Plan, stored_spec
-from pipeline.spec.sweep import SweepSpec, load_spec
+from pipeline.planning.open_sweep import open_results
+from pipeline.planning.packs import stored_spec
+from pipeline.spec.sweep import SweepSpec
 from pipeline.store.files import make_folder
-from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import progress_by_pack, unfinished
 from pipeline.store.sweep_store import DriverLock, SweepStore
-from pipeline.training.pack import Progress
+from pipeline.tracking.mirror import start_mirror, sync_hint
 from sweeps.command.display import Display, clock
-from sweeps.command.smoke import smoke
-
-COMPLETE, FAILED, INCOMPLETE = 0, 1, 3
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asked to plan or launch."""
-
-    path: Path
-    overrides: tuple[str, ...] = ()
-    results: Path | None = None
-    address: str | None = None
-    is_inline: bool = False
-    is_smoke: bool = False
-
-    def spec(self) -> SweepSpec:
-        if self.address is not None and self.is_inline:
-            raise StoreError("--inline trains in this process: it has no use for --address")
-        spec = load_spec(self.path, self.overrides)
-        if spec.fork is not None:
-            # Workers have folders of their own: the parents' must be named in full.
-            parents = str(Path(spec.fork.sweep).resolve())
-            data = spec.identity()
-            spec = SweepSpec.model_validate({**data, "fork": {**data["fork"], "sweep": parents}})
-        return smoke(spec) if self.is_smoke else spec
-
-    def folder(self, spec: SweepSpec) -> Path:
-        return self.results or Path("results") / spec.name
-
-
-def show_plan(request: Request, out: Console) -> None:
-    from pipeline.training.cost import estimate
-
-    spec = request.spec()
-    folder = request.folder(spec)
-    machine = machine_of(spec.resources, request.address, request.is_inline)
-    plan = plan_for(spec, folder, machine)
-    describe(plan, folder, out)
-    cost = estimate(plan, machine.num_workers)
-    out.print(
-        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at "
-        f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
-    )
-
-
-def describe(plan: Plan, folder: Path, out: Console) -> None:
-    """Runs, settings, what varies, packs, and where results go."""
-    spec, packs = plan.spec, plan.packs
-    out.print(f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {spec.budget} steps")
-    for path in plan.varied:
-        values = dict.fromkeys(str(setting.get(path)) for setting in plan.settings.values())
-        shown = ", ".join(list(values)[:8]) + (f", ... {len(values)} values" if len(values) > 8 else "")
-        out.print(f"  varies: {path}: {shown}")
-    sizes = sorted({len(pack.run_ids) for pack in packs})
-    widths = sorted({pack.numerics.width for pack in packs})
-    out.print(
-        f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(widths)} slots wide, "
-        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {packs[0].numerics.mode}"
-    )
-    for reason in dict.fromkeys(pack.reason for pack in packs):
-        out.print(f"  {reason}")
-    out.print(f"  results: {folder}")
-
-
-def _span(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
+from sweeps.command.planning import describe
+from sweeps.command.request import Request
 
 
 def run_launch(request: Request, out: Console) -> int:
+    """Trains what a request asks for and is not done yet; the exit code of the command."""
     spec = request.spec()
     folder = request.folder(spec)
-    # Once without the lock, so that a folder that cannot be used is not touched.
+    # Planned without the lock, which makes a file: a folder that cannot be used is not touched. Opening it under the
+    # lock refuses a plan that another launch has overtaken.
     plan = plan_for(spec, folder, machine_of(spec.resources, request.address, request.is_inline))
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
     with DriverLock(folder):
-        plan = plan_for(spec, folder, machine_of(spec.resources, request.address, request.is_inline))
         store = open_results(plan, folder, request.path.read_text(encoding="utf-8"))
         return drive(store, spec, request.address, request.is_inline, out)
 
 
 def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Console) -> int:
+    """Continues the sweep of a results folder; the exit code of the command."""
     spec = stored_spec(store)
     with DriverLock(store.folder):
         return drive(store, spec, address, is_inline, out)
@@ -113,8 +53,6 @@ def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Con
 
 def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bool, out: Console) -> int:
     """Train what is left, show progress, and say what came of it; the exit code of the command. Needs the lock."""
-    from pipeline.tracking.mirror import start_mirror, sync_hint
-
     store.stop_file.unlink(missing_ok=True)
     left = unfinished(store)
     if not left:
@@ -168,31 +106,3 @@ def _leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def progress_by_pack(store: SweepStore) -> dict[str, Progress]:
-    """What every pack had done at its newest commit."""
-    plan, records = store.plan, store.newest_records()
-    found = {}
-    for pack in plan["packs"]:
-        record = records.get(pack["pack_id"])
-        committed = {} if record is None else record.ends
-        ends = {run_id: end for run_id, end in committed.items() if not end.is_continued_to(plan["budget"])}
-        steps = {run_id: end.step for run_id, end in committed.items()}
-        steps |= {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
-        missing = [run_id for run_id in pack["run_ids"] if run_id not in ends]
-        found[pack["pack_id"]] = Progress(
-            num_runs=len(pack["run_ids"]),
-            num_done=len(ends),
-            num_converged=sum(end.is_converged for end in ends.values()),
-            num_diverged=sum(end.reason == "diverged" for end in ends.values()),
-            run_steps=0 if record is None else record.run_steps,
-            steps_left=sum(plan["budget"] - steps.get(run_id, 0) for run_id in missing),
-        )
-    return found
-
-
-def summary_of(progress: dict[str, Progress]) -> dict[str, int]:
-    """Sums over packs, by field."""
-    rows = [asdict(entry) for entry in progress.values()]
-    return {name: sum(row[name] for row in rows) for name in rows[0]} if rows else {}

@@ -29,14 +29,19 @@ from analysis.claims.text import claims_markdown, claims_table
 from analysis.figures.figures import svg_to_png, to_svg
 from analysis.figures.style import Figure
 from analysis.uncertainty.intervals import finite
-from pipeline.launch.launch import machine_of, unfinished
-from pipeline.planning.open_sweep import plan_for, provenance
+from pipeline.launch.machine import machine_of
+from pipeline.launch.planned import plan_for
+from pipeline.planning.open_sweep import provenance
 from pipeline.planning.packs import Plan
 from pipeline.store.files import write_file
 from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import progress_by_pack, summed, unfinished
 from pipeline.store.sweep_store import SweepStore
+from pipeline.training.cost import estimate
 from sweeps.command.display import clock
-from sweeps.command.launching import COMPLETE, Request, progress_by_pack, run_launch, summary_of
+from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.launching import run_launch
+from sweeps.command.request import Request
 from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
 
 
@@ -205,8 +210,6 @@ def print_estimate(parts: Sequence[Reproduction], out: Console) -> None:
 
 def _seconds(plan: Plan) -> float:
     """Seconds that the whole plan would keep one worker busy."""
-    from pipeline.training.cost import estimate
-
     return estimate(plan, 1).time_s
 
 
@@ -231,5 +234,5 @@ def _share_left(store: SweepStore) -> float:
     """Share of a sweep's steps that are not trained; 1 of one that has not begun."""
     if not store.exists():
         return 1.0
-    counts = summary_of(progress_by_pack(store))
-    return float(counts["steps_left"] / (counts["num_runs"] * store.plan["budget"]))
+    total = summed(progress_by_pack(store).values())
+    return total.steps_left / (total.num_runs * int(store.plan["budget"]))

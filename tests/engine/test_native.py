@@ -13,8 +13,9 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.program import native_mode
+from pipeline.launch.planned import plan_on
 from pipeline.numerics.compiler import toolchain
-from pipeline.planning.packs import Machine, make_plan
+from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from tests.support import assert_compiled_equals_torch, block_of, pair, rows, tiny, trained, weights
@@ -140,29 +141,30 @@ def test_a_whole_sweep_has_the_same_bits_at_every_width(tmp_path):
 
 
 def test_the_plan_says_how_runs_are_computed_and_why():
-    compiled = make_plan(tiny(resources={"mode": "auto"}), Machine.cpu(1)).packs[0]
+    compiled = plan_on(tiny(resources={"mode": "auto"}), Machine.cpu(1)).packs[0]
     assert compiled.numerics.mode == f"native-{toolchain()}"
     assert "compiled" in compiled.reason
-    eager = make_plan(tiny(resources={"mode": "eager", "width": 2}), Machine.cpu(1)).packs[0]
+    eager = plan_on(tiny(resources={"mode": "eager", "width": 2}), Machine.cpu(1)).packs[0]
     assert (eager.numerics.mode, eager.numerics.width) == ("eager", 2)
 
 
 def test_widths_are_measured_once_and_remembered(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     spec = tiny(resources={"mode": "eager"}, seeds={"together": {"range": [0, 20]}})
-    first = make_plan(spec, Machine.cpu(1)).packs[0]
+    first = plan_on(spec, Machine.cpu(1)).packs[0]
     assert "fastest of these widths" in first.reason
     assert len(list(tmp_path.glob("seedbed/widths-*.json"))) == 1
-    monkeypatch.setattr("pipeline.planning.calibration._speeds", lambda *_: pytest.fail("measured again"))
-    assert make_plan(spec, Machine.cpu(1)).packs[0] == first
+    monkeypatch.setattr("pipeline.training.calibration._speeds", lambda *_: pytest.fail("measured again"))
+    assert plan_on(spec, Machine.cpu(1)).packs[0] == first
 
 
 PLAN = """
 import json, sys
-from pipeline.planning.packs import Machine, make_plan
+from pipeline.launch.planned import plan_on
+from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 spec = SweepSpec.model_validate(json.loads(sys.argv[1]) | {"resources": {"width": 4}})
-print(make_plan(spec, Machine.cpu(1)).packs[0].numerics.mode)
+print(plan_on(spec, Machine.cpu(1)).packs[0].numerics.mode)
 """
 
 
@@ -178,4 +180,4 @@ def test_asking_for_a_program_that_cannot_be_is_refused():
     mlp = {"name": "linear_self_attention", "mlp_width": 4}
     spec = SweepSpec.model_validate(tiny("linear_regression", model=mlp).identity() | {"resources": {"mode": "native"}})
     with pytest.raises(StoreError, match=r"resources\.mode is native"):
-        make_plan(spec, Machine.cpu(1))
+        plan_on(spec, Machine.cpu(1))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.launch.launch import unfinished
 from pipeline.planning.packs import packs_of
+from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import SweepStore
 from tests.support import opened, rows, tiny, trained, weights
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pipeline.launch.planned import plan_on
 from pipeline.numerics.matmul import product, set_rounding
-from pipeline.planning.packs import Machine, make_plan
+from pipeline.planning.packs import Machine
 from tests.support import tiny, trained, weights
 
 
@@ -34,7 +35,7 @@ def test_double_precision_is_left_alone():
 
 def test_the_rule_holds_under_bfloat16_too_and_the_numerics_say_so(tmp_path):
     coarse = {"products": "bf16", "mode": "auto"}
-    pack = make_plan(tiny(resources={**coarse, "width": 4}), Machine.cpu(1)).packs[0]
+    pack = plan_on(tiny(resources={**coarse, "width": 4}), Machine.cpu(1)).packs[0]
     assert (pack.numerics.products, pack.numerics.mode) == ("bf16", "eager")
     wide = trained(tiny(resources={**coarse, "width": 4}), tmp_path / "a")
     narrow = trained(tiny(resources={**coarse, "width": 2}), tmp_path / "b")

@@ -16,9 +16,12 @@ from analysis.claims.sweeps import UndecidedError
 from analysis.figures.claims import sweeps_caption
 from analysis.figures.style import Figure, data, finish
 from analysis.uncertainty.estimates import mean_of_runs, share_of_runs
-from pipeline.launch.launch import launch_inline, machine_of, unfinished
-from pipeline.planning.open_sweep import open_results, plan_for
+from pipeline.launch.inline import launch_inline
+from pipeline.launch.machine import machine_of
+from pipeline.launch.planned import plan_for
+from pipeline.planning.open_sweep import open_results
 from pipeline.spec.sweep import load_spec
+from pipeline.store.progress import unfinished
 from sweeps import papers
 from sweeps.command.reproducing import Reproduction
 from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of

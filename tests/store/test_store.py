@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pipeline.engine.slots import RunState
-from pipeline.launch.launch import unfinished
 from pipeline.store import files
 from pipeline.store.files import CorruptFileError, decode_arrays, decode_table, encode_arrays, seal, unseal
 from pipeline.store.pack_store import FencedError, PackStore, StoreError
+from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.training.recorder import Recorder
 from tests.support import opened, rows, tiny, trained, weights
@@ -368,7 +368,8 @@ def test_a_late_attempt_whose_file_was_cleared_away_is_told_that_it_is_late(tmp_
 def test_documents_are_not_touched_while_another_driver_works(tmp_path):
     from rich.console import Console
 
-    from sweeps.command.launching import Request, run_launch
+    from sweeps.command.launching import run_launch
+    from sweeps.command.request import Request
 
     (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
     store = opened(tiny(), tmp_path / "r")

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.engine.slots import RunState
+from pipeline.launch.planned import plan_on
 from pipeline.planning.open_sweep import open_results
-from pipeline.planning.packs import Machine, make_plan
+from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.recorder import Recorder
 
@@ -42,7 +43,7 @@ class Sweep:
             "tracking": tracking,
         }
         self.spec = SweepSpec.model_validate(data)
-        self.plan = make_plan(self.spec, Machine("cpu", 1, "2.0"))
+        self.plan = plan_on(self.spec, Machine("cpu", 1, "2.0"))
         self.store = open_results(self.plan, folder, "")
         self.folder, self.run_ids = folder, list(self.plan.runs)
         self.recorders = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.launch.launch import unfinished
 from pipeline.store.history import RunEnd
+from pipeline.store.progress import unfinished
 from pipeline.tasks.base import TASKS
 from tests.support import interrupted, rows, tiny, trained, weights
 

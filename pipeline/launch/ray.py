@@ -1,33 +1,31 @@
-"""Launching: Ray Tune runs one trial per pack, or the same packs run inline, one after another, without Ray.
-
-Ray Tune only schedules. What is done is what the packs have committed, so a launch asks the store which packs are
-left, and again afterwards whether any is.
-"""
+"""Packs as Ray Tune trials, on a local Ray that ends with the launch or on a cluster that is there."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.planning.packs import Machine
+from pipeline.launch.launched import Launched, OnProgress
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import Progress
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.pack import Progress
 from pipeline.training.worker import run_pack
 
-OnProgress = Callable[[str, Progress], None]
-
+# The folder that holds the package `pipeline`.
+_ROOT = Path(__file__).resolve().parents[2]
 _MAX_RETRIES = 2
 _FAILURE = "failure"
 _CONNECT_TIMEOUT_S = 5.0
@@ -38,36 +36,6 @@ _WORKER_ENVIRONMENT = {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     "OMP_NUM_THREADS": "1",
 }
-
-
-@dataclass(frozen=True)
-class Launched:
-    """`failures` maps pack_id to why it failed after all retries."""
-
-    failures: Mapping[str, str]
-
-
-def unfinished(store: SweepStore) -> list[str]:
-    """Packs whose newest whole record does not name all their runs as ended, at the sweep's budget."""
-    plan, records = store.plan, store.newest_records()
-
-    def is_over(pack: Mapping[str, Any]) -> bool:
-        record = records.get(pack["pack_id"])
-        if record is None:
-            return False
-        ends = [record.ends.get(run_id) for run_id in pack["run_ids"]]
-        return all(end is not None and not end.is_continued_to(plan["budget"]) for end in ends)
-
-    return [pack["pack_id"] for pack in plan["packs"] if not is_over(pack)]
-
-
-def launch_inline(store: SweepStore, pack_ids: Sequence[str], on_progress: OnProgress) -> Launched:
-    """Run packs in this process, one after another; raises what a pack raises."""
-    for pack_id in pack_ids:
-        if store.stop_file.exists():
-            break
-        run_pack(store.folder, pack_id, lambda progress, pack_id=pack_id: on_progress(pack_id, progress))  # type: ignore[misc]
-    return Launched({})
 
 
 def launch_ray(
@@ -129,16 +97,25 @@ def connect(address: str | None) -> tuple[Any, Any]:
             logging_level=logging.ERROR,
             runtime_env={"env_vars": _WORKER_ENVIRONMENT},
         )
-    # Failures are told once, by name, at the end.
+    # Failed packs are reported once, after the launch.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     return ray, tune
 
 
 def _init(ray: Any, **options: Any) -> None:
+    """`ray.init`, after which this process still handles SIGTERM as before, and workers import this very package."""
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**options)
+        # Ray puts the driver's current folder first on its workers' path: a folder there that is named as one of our
+        # packages would be imported in its place.
+        with contextlib.chdir(_ROOT):
+            ray.init(**options)
     except ConnectionError as error:
         raise StoreError(f"no Ray cluster answers: {str(error).splitlines()[0]}") from None
+    finally:
+        # Ray's own handler ends the driver at once, and its workers with it, before they have committed.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _require_answer(address: str) -> None:
@@ -152,30 +129,6 @@ def _require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise StoreError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
-
-
-def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:
-    """What packs would run on here: the cluster's resources, or this machine's."""
-    if address is not None and not is_inline:
-        ray, _ = connect(address)
-        found = ray.cluster_resources()
-        num_cpus, num_gpus = int(found.get("CPU", 1)), int(found.get("GPU", 0))
-    else:
-        num_cpus, num_gpus = len(os.sched_getaffinity(0)), _num_gpus()
-    if resources.device == "cuda" and not num_gpus:
-        raise StoreError("resources.device is cuda, and there is no GPU here; leave it at auto, or set cpu")
-    device = resources.device if resources.device != "auto" else ("cuda" if num_gpus else "cpu")
-    if device == "cuda":
-        workers = num_gpus / (resources.gpus_per_pack or 1)
-    else:
-        workers = num_cpus / (resources.cpus_per_pack or 1)
-    return Machine(device, 1 if is_inline else max(1, int(workers)), version("torch"))
-
-
-def _num_gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def _trial(config: dict[str, Any]) -> None:

@@ -1,0 +1,39 @@
+"""The plan of a sweep as this machine would carry it out: runs, what can be compiled, what was timed, packs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.planning.open_sweep import kept_packs
+from pipeline.planning.packs import Machine, Pack, Plan, expand, grouped, make_plan
+from pipeline.spec.run_config import RunConfig
+from pipeline.spec.sweep import SweepSpec
+from pipeline.training.calibration import calibrate
+
+
+def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
+    """The plan for `spec` in `folder`, with the packs that are there already. Touches nothing of the folder.
+
+    Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue, and what
+    `plan_on` raises.
+    """
+    runs = _by_id(spec)
+    return _planned(spec, runs, machine, kept_packs(spec, runs, folder))
+
+
+def plan_on(spec: SweepSpec, machine: Machine) -> Plan:
+    """The plan for `spec` in a new folder. Compiles programs and times blocks on this computer where it must.
+
+    Raises StoreError if the spec asks for a compiled program where there can be none, or a fork's parents are missing.
+    """
+    return _planned(spec, _by_id(spec), machine, ())
+
+
+def _by_id(spec: SweepSpec) -> dict[str, RunConfig]:
+    return {config.run_id: config for config in expand(spec)}
+
+
+def _planned(spec: SweepSpec, runs: Mapping[str, RunConfig], machine: Machine, kept: Sequence[Pack]) -> Plan:
+    groups = grouped(runs, machine.num_workers, kept)
+    return make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine), kept)

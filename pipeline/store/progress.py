@@ -1,0 +1,64 @@
+"""How far a sweep is: what each of its packs had done at its newest commit, and which packs are left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.store.pack_store import Record
+from pipeline.store.sweep_store import SweepStore
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a pack has done so far, all attempts together; `run_steps` counts optimiser steps of single runs.
+
+    `num_converged` includes runs still in progress where a worker reports it; a commit names ended runs alone.
+    `steps_left` supposes that every run uses its whole budget.
+    """
+
+    num_runs: int
+    num_done: int
+    num_converged: int
+    num_diverged: int
+    run_steps: int
+    steps_left: int
+
+
+def progress_by_pack(store: SweepStore) -> dict[str, Progress]:
+    """pack_id -> what the pack had done at its newest commit, for every pack of the plan."""
+    plan, records = store.plan, store.newest_records()
+    return {pack["pack_id"]: _progress(pack, records.get(pack["pack_id"]), plan["budget"]) for pack in plan["packs"]}
+
+
+def _progress(pack: Mapping[str, Any], record: Record | None, budget: int) -> Progress:
+    committed = {} if record is None else record.ends
+    ends = {run_id: end for run_id, end in committed.items() if not end.is_continued_to(budget)}
+    steps = {run_id: end.step for run_id, end in committed.items()}
+    steps |= {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
+    missing = [run_id for run_id in pack["run_ids"] if run_id not in ends]
+    return Progress(
+        num_runs=len(pack["run_ids"]),
+        num_done=len(pack["run_ids"]) - len(missing),
+        num_converged=sum(end.is_converged for end in ends.values()),
+        num_diverged=sum(end.reason == "diverged" for end in ends.values()),
+        run_steps=0 if record is None else record.run_steps,
+        steps_left=sum(budget - steps.get(run_id, 0) for run_id in missing),
+    )
+
+
+def packs_left(progress: Mapping[str, Progress]) -> list[str]:
+    """Ids of the packs that have runs to train, in the order of the plan."""
+    return [pack_id for pack_id, entry in progress.items() if entry.num_done < entry.num_runs]
+
+
+def unfinished(store: SweepStore) -> list[str]:
+    """Packs whose newest whole record does not name all their runs as ended, at the sweep's budget."""
+    return packs_left(progress_by_pack(store))
+
+
+def summed(packs: Iterable[Progress]) -> Progress:
+    """The progress of several packs together; all zeros where there is none."""
+    rows = [asdict(entry) for entry in packs]
+    return Progress(**{name: sum(row[name] for row in rows) for name in Progress.__dataclass_fields__})

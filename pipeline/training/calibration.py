@@ -1,0 +1,130 @@
+"""What this machine can do with the runs of one static setting: compile them, or compute them with torch, how fast.
+
+Speeds are measured once for a setting, a torch version and a processor, and remembered in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from pipeline.engine.block import Block
+from pipeline.engine.program import native_mode, why_torch
+from pipeline.numerics.compiler import toolchain
+from pipeline.planning.engine_choice import CANDIDATE_WIDTHS, Calibration, may_be_compiled, needs_timing
+from pipeline.planning.packs import PROGRAM, Group, Machine
+from pipeline.spec.identity import canonical_json
+from pipeline.spec.run_config import RunConfig
+from pipeline.spec.sections import Resources
+
+_TIMED_S = 0.3
+# Of a device's free memory, what a block may take by extrapolation from a narrow one.
+_MEMORY_SHARE = 0.7
+
+
+def calibrate(groups: Mapping[str, Group], resources: Resources, machine: Machine) -> dict[str, Calibration]:
+    """Static key -> what this computer can do with such runs. Compiles and trains throw-away blocks where it must.
+
+    `speeds` are empty where packs need none, and where `machine` has a kind of device that this computer lacks.
+    """
+    return {key: _calibrated(group, resources, machine) for key, group in groups.items()}
+
+
+def _calibrated(group: Group, resources: Resources, machine: Machine) -> Calibration:
+    is_tried = may_be_compiled(resources, machine.device)
+    mode = native_mode(group.config) if is_tried else None
+    if mode is not None:
+        return Calibration(mode)
+    why = _why_torch(group.config, resources, machine.device)
+    if not needs_timing(group.most_runs, resources, machine.device):
+        return Calibration(None, why)
+    return Calibration(None, why, _remembered(group.config, resources.threads, machine))
+
+
+def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
+    """Why runs that were not compiled were not, in words."""
+    if device != "cpu":
+        return "compiled programs are for CPUs"
+    if resources.mode == "eager":
+        return "the sweep file asks for it"
+    if resources.products != "float32":
+        return f"no compiled program multiplies in {resources.products}"
+    if (why := why_torch(config)) is not None:
+        return why
+    if toolchain() is None:
+        return "there is no g++ here that works"
+    return "its program does not compile here"
+
+
+def _remembered(config: RunConfig, threads: int, machine: Machine) -> dict[int, float]:
+    """Width -> runs x steps per second, from the user's cache folder or measured now; empty where it cannot be."""
+    setting = json.dumps([config.static_key(), threads, machine.device, machine.torch, PROGRAM, _processor()])
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
+    path = folder / f"widths-{hashlib.sha256(setting.encode()).hexdigest()[:20]}.json"
+    try:
+        known = {int(width): float(speed) for width, speed in json.loads(path.read_text()).items()}
+        return dict(sorted(known.items()))
+    except (OSError, ValueError):
+        pass
+    speeds = _measured(config, threads, machine.device)
+    if speeds:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(canonical_json({str(width): speed for width, speed in speeds.items()}))
+        scratch.rename(path)
+    return speeds
+
+
+def _measured(config: RunConfig, threads: int, device: str) -> dict[int, float]:
+    if device == "cuda" and not torch.cuda.is_available():
+        return {}
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _speeds(config, torch.device(device))
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def _speeds(config: RunConfig, device: torch.device) -> dict[int, float]:
+    speeds: dict[int, float] = {}
+    for width in CANDIDATE_WIDTHS[device.type]:
+        if device.type == "cuda" and speeds and _would_not_fit(width, list(speeds)[-1]):
+            break
+        block = Block(config, width, device)
+        block.train(2)
+        _wait(device)
+        started, num_steps = time.perf_counter(), 0
+        while time.perf_counter() - started < _TIMED_S:
+            block.train(1)
+            num_steps += 1
+            _wait(device)
+        speeds[width] = width * num_steps / (time.perf_counter() - started)
+        del block
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return speeds
+
+
+def _would_not_fit(width: int, measured_width: int) -> bool:
+    free, _ = torch.cuda.mem_get_info()
+    return torch.cuda.max_memory_allocated() / measured_width * width > _MEMORY_SHARE * free
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,51 @@
+"""What `seedbed plan` prints: runs, packs, what varies, and what the launch would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.launch.machine import machine_of
+from pipeline.launch.planned import plan_for
+from pipeline.planning.packs import Plan
+from pipeline.training.cost import estimate
+from sweeps.command.display import clock
+from sweeps.command.request import Request
+
+
+def show_plan(request: Request, out: Console) -> None:
+    """Prints the plan of a launch and an estimate of its cost, measured on throw-away blocks; writes nothing."""
+    spec = request.spec()
+    folder = request.folder(spec)
+    machine = machine_of(spec.resources, request.address, request.is_inline)
+    plan = plan_for(spec, folder, machine)
+    describe(plan, folder, out)
+    cost = estimate(plan, machine.num_workers)
+    out.print(
+        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at "
+        f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
+    )
+
+
+def describe(plan: Plan, folder: Path, out: Console) -> None:
+    """Runs, settings, what varies, packs, and where results go."""
+    spec, packs = plan.spec, plan.packs
+    out.print(f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {spec.budget} steps")
+    for path in plan.varied:
+        values = dict.fromkeys(str(setting.get(path)) for setting in plan.settings.values())
+        shown = ", ".join(list(values)[:8]) + (f", ... {len(values)} values" if len(values) > 8 else "")
+        out.print(f"  varies: {path}: {shown}")
+    sizes = sorted({len(pack.run_ids) for pack in packs})
+    widths = sorted({pack.numerics.width for pack in packs})
+    out.print(
+        f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(widths)} slots wide, "
+        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {packs[0].numerics.mode}"
+    )
+    for reason in dict.fromkeys(pack.reason for pack in packs):
+        out.print(f"  {reason}")
+    out.print(f"  results: {folder}")
+
+
+def _span(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"

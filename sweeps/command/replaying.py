@@ -1,0 +1,88 @@
+"""What `seedbed replay` does: train one run again, measured more densely, and keep what was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.store.files import encode_arrays, write_file
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.replay import Replayed, replay
+
+# Of a replay so much is printed; all of it is in the file.
+_SHOWN_METRICS, _SHOWN_ROWS = 5, 20
+
+
+def run_replay(
+    run: str,
+    results: Path | None,
+    steps: tuple[int, int, int],
+    probes: tuple[str, ...],
+    with_weights: bool,
+    out: Console,
+) -> None:
+    """Replays the run whose id begins with `run` from step to step (first, last, every), prints and writes the rows.
+
+    Raises StoreError where there is no such run, step or probe, or more than one such run.
+    """
+    store, run_id = find_run(run, results)
+    first, last, every = steps
+    try:
+        found = replay(store, run_id, first, last, every, probes, with_weights)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+    _print_rows(found, out)
+    folder = store.folder / "replays"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _write(found, folder / f"{run_id}-{first}-{last}-{every}", with_weights, out)
+    out.print(f"checked: {found.num_hashes} states by hash, {found.num_values} recorded numbers; all equal to the bit")
+
+
+def _print_rows(found: Replayed, out: Console) -> None:
+    names = list(next(iter(found.rows.values())))
+    shown = list(found.rows)[:: math.ceil(len(found.rows) / _SHOWN_ROWS)]
+    table = Table("step", *names[:_SHOWN_METRICS], box=None, header_style="bold")
+    for step in shown:
+        table.add_row(str(step), *(f"{found.rows[step][name]:.5g}" for name in names[:_SHOWN_METRICS]))
+    out.print(table)
+    if len(shown) < len(found.rows) or len(names) > _SHOWN_METRICS:
+        out.print(f"shown: {len(shown)} of {len(found.rows)} steps, {len(table.columns) - 1} of {len(names)} metrics")
+
+
+def _write(found: Replayed, stem: Path, with_weights: bool, out: Console) -> None:
+    rows = [
+        {"step": step} | {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        for step, metrics in found.rows.items()
+    ]
+    document = json.dumps({"run_id": found.run_id, "rows": rows}, indent=1, allow_nan=False)
+    write_file(Path(f"{stem}.json"), document.encode())
+    out.print(f"rows: {stem}.json")
+    if with_weights:
+        arrays = {f"{step}/{name}": a for step, state in found.states.items() for name, a in state.arrays.items()}
+        write_file(Path(f"{stem}.parquet"), encode_arrays(arrays))
+        out.print(f"weights: {stem}.parquet")
+
+
+def find_run(prefix: str, results: Path | None) -> tuple[SweepStore, str]:
+    """The one sweep, of `results` or of all under results/, with one run whose id begins so."""
+    everywhere = sorted(path.parent for path in Path("results").glob("*/sweep.json"))
+    folders = everywhere if results is None else [results]
+    found = []
+    for folder in folders:
+        store = SweepStore(folder)
+        matches = [row["run_id"] for row in store.plan["runs"] if row["run_id"].startswith(prefix)]
+        found += [(store, run_id) for run_id in matches]
+    if len(found) == 1:
+        return found[0]
+    where = "results/*" if results is None else str(results)
+    if not found:
+        raise StoreError(
+            f"{where}: no run id begins with {prefix!r}; see status --runs, or name a folder with --results"
+        )
+    places = ", ".join(f"{run_id} in {store.folder}" for store, run_id in found[:5])
+    raise StoreError(f"{where}: {len(found)} run ids begin with {prefix!r} ({places}); name a folder with --results")

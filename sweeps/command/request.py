@@ -1,0 +1,38 @@
+"""What a user asked to plan or launch: a sweep file, what is overridden in it, and where and how to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.spec.sweep import SweepSpec, load_spec
+from pipeline.store.pack_store import StoreError
+from sweeps.command.smoke import smoke
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked to plan or launch."""
+
+    path: Path
+    overrides: tuple[str, ...] = ()
+    results: Path | None = None
+    address: str | None = None
+    is_inline: bool = False
+    is_smoke: bool = False
+
+    def spec(self) -> SweepSpec:
+        """The sweep that is asked for. Raises SpecError, and StoreError where options contradict each other."""
+        if self.address is not None and self.is_inline:
+            raise StoreError("--inline trains in this process: it has no use for --address")
+        spec = load_spec(self.path, self.overrides)
+        if spec.fork is not None:
+            # Workers have folders of their own: the parents' must be named in full.
+            parents = str(Path(spec.fork.sweep).resolve())
+            data = spec.identity()
+            spec = SweepSpec.model_validate({**data, "fork": {**data["fork"], "sweep": parents}})
+        return smoke(spec) if self.is_smoke else spec
+
+    def folder(self, spec: SweepSpec) -> Path:
+        """Where its results are, or will be."""
+        return self.results or Path("results") / spec.name
