@@ -12,7 +12,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -103,19 +103,33 @@ def connect(address: str | None) -> tuple[Any, Any]:
 
 
 def _init(ray: Any, **options: Any) -> None:
-    """`ray.init`, after which this process still handles SIGTERM as before, and workers import this very package."""
-    before = signal.getsignal(signal.SIGTERM)
+    """`ray.init`, after which this process handles signals as before, and workers import this very package."""
     try:
         # Ray puts the driver's current folder first on its workers' path: a folder there that is named as one of our
         # packages would be imported in its place.
-        with contextlib.chdir(_ROOT):
+        with _signals_kept(), contextlib.chdir(_ROOT):
             ray.init(**options)
     except ConnectionError as error:
         raise StoreError(f"no Ray cluster answers: {str(error).splitlines()[0]}") from None
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Inside, SIGHUP is ignored, as the processes that are started then go on to do; afterwards all is as before.
+
+    Ray handles SIGTERM by ending the driver, and its workers with it, before they have committed. A terminal that
+    closes signals Ray's processes, too: they must outlive the driver's asking them to leave.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
     finally:
-        # Ray's own handler ends the driver at once, and its workers with it, before they have committed.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_answer(address: str) -> None:

@@ -19,6 +19,8 @@ class Display:
 
     def __init__(self, console: Console, packs: Mapping[str, PackProgress]) -> None:
         self.console, self.packs = console, dict(packs)
+        # Asked once: a terminal may go while a launch is on its way.
+        self._has_bar = console.is_terminal
         self._first_steps = self._total("run_steps")
         self._started = self._printed = time.monotonic()
         self._bar = Progress(
@@ -27,21 +29,21 @@ class Display:
         self._task = self._bar.add_task("starting", total=max(self._total("steps_left"), 1))
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
+        if self._has_bar:
             self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.console.is_terminal:
+        if self._has_bar:
             self._bar.stop()
         self.console.print(self.line(), highlight=False)
 
     def update(self, pack_id: str, progress: PackProgress) -> None:
         """Take one pack's newest report, and show the sum."""
         self.packs[pack_id] = progress
-        if self.console.is_terminal:
+        if self._has_bar:
             done = self._bar.tasks[self._task].total or 0
             self._bar.update(self._task, completed=done - self._total("steps_left"), description=self.line())
         elif time.monotonic() - self._printed >= _LINE_INTERVAL_S:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from rich.console import Console
 
@@ -26,6 +22,7 @@ from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.tracking.mirror import start_mirror, sync_hint
 from sweeps.command.display import Display, clock
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
+from sweeps.command.leaving import leaving
 from sweeps.command.planning import describe
 from sweeps.command.request import Request
 
@@ -62,7 +59,7 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     compiled_kernels()
     started = time.monotonic()
     mirror = start_mirror(store.folder)
-    with _leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
+    with leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
         if is_inline:
             launched = launch_inline(store, left, display.update)
         else:
@@ -86,23 +83,3 @@ def _conclude(store: SweepStore, launched: Launched, was_asked: bool, wall_s: fl
         return COMPLETE
     out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
-
-
-@contextmanager
-def _leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
-    """While inside, the first SIGINT or SIGTERM asks all packs to commit and leave; the second ends at once."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        if len(asked) > 1:
-            raise KeyboardInterrupt
-        store.stop_file.touch(mode=0o600)
-        out.print("stopping: packs commit and leave (again: end at once)")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

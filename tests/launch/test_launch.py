@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shutil
 import signal
 import socket
@@ -141,16 +143,52 @@ def test_ctrl_c_commits_says_how_to_resume_and_looks_nothing_like_success(number
 
 
 @pytest.mark.ray
-def test_ctrl_c_under_ray_commits_within_ten_seconds(spec_path, tmp_path, reference):
-    process = seedbed("launch", spec_path, "budget=6000", "--results", "r", cwd=tmp_path)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_under_ray_commits_within_ten_seconds_and_resume_completes(number, spec_path, tmp_path, reference):
+    process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path)
     store = SweepStore(tmp_path / "r")
     until(lambda: any((store.folder / "packs").glob("*/attempt-0001")))
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     code, output = finish(process, 30)
     assert code == 3, output
-    assert store.newest_records()
     assert any(record.active for record in store.newest_records().values())
+    code, output = finish(seedbed("resume", "r", "--inline", cwd=tmp_path))
+    assert code == 0, output
+    assert rows(store) == rows(reference)
+
+
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@pytest.mark.parametrize("options", [["--inline"], pytest.param([], marks=pytest.mark.ray)], ids=["inline", "ray"])
+def test_when_the_terminal_closes_packs_commit_and_leave(options, spec_path, tmp_path):
+    terminal, ours = pty.openpty()
+    os.set_blocking(terminal, False)
+    launch = [sys.executable, "-m", "sweeps.cli", "launch", spec_path, "--results", "r", *options]
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_TERMINAL, *map(str, launch)],
+        cwd=tmp_path,
+        stdin=ours,
+        stdout=ours,
+        stderr=ours,
+        start_new_session=True,
+    )
+    os.close(ours)
+    store = SweepStore(tmp_path / "r")
+
+    def is_training():
+        # What is not read would block the launch.
+        with contextlib.suppress(BlockingIOError):
+            os.read(terminal, 2**16)
+        return any((store.folder / "packs").glob("*/attempt-0001"))
+
+    until(is_training)
+    os.close(terminal)
+    assert process.wait(30) == 3
+    assert any(record.active for record in store.newest_records().values())
+    assert not store.stop_file.exists()
 
 
 @pytest.mark.ray
