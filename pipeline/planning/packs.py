@@ -36,6 +36,7 @@ class Machine:
 
     @staticmethod
     def cpu(num_workers: int) -> Machine:
+        """CPUs, with the torch that is installed here."""
         return Machine("cpu", num_workers, version("torch"))
 
 
@@ -70,6 +71,7 @@ class Pack:
 
     @cached_property
     def pack_id(self) -> str:
+        """A hash of its runs, in order, and its numerics."""
         return digest("pack", canonical_json({"runs": self.run_ids, "numerics": asdict(self.numerics)}))
 
 
@@ -98,6 +100,7 @@ class Plan:
         return found
 
     def configs(self, pack: Pack) -> dict[str, RunConfig]:
+        """run_id -> config of a pack's runs, in its order."""
         return {run_id: self.runs[run_id] for run_id in pack.run_ids}
 
     def document(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a mirror has still to write: tracked runs as the newest commits have them, less what the ledger names."""
+"""Rows committed but not yet written to wandb, and the ledger of those that are."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Ledger:
 
     @staticmethod
     def read(path: Path) -> Ledger:
+        """The ledger at `path`; an empty one where there is none yet."""
         if not path.exists():
             return Ledger(path)
         try:
@@ -56,6 +57,7 @@ class Ledger:
         return Ledger(path, {key: Entry(e["step"], e["reason"], tuple(e["folders"])) for key, e in items})
 
     def write(self) -> None:
+        """Replaces the file, sealed, at once."""
         write_file(self.path, seal({"entries": {key: asdict(entry) for key, entry in self.entries.items()}}))
 
     def remove_unnamed(self) -> None:

@@ -1,11 +1,11 @@
 """The wandb mirror: a process of its own that reads a sweep's store and writes tracked runs; no training waits for it.
 
-    python -m pipeline.tracking.mirror FOLDER [--follow]
+    python -P -m pipeline.tracking.mirror FOLDER [--follow]
 
 It writes, below FOLDER/wandb:
 
     mirrored.json        ledger: how far each tracked run is written, and in which folders; sealed
-    mirror.log           what mirrors of the driver's had to complain of
+    mirror.log           standard error of the mirrors that drivers started
     mirror.lock          held by the one mirror; empty
     offline-run-*/       wandb's own files, a folder for each time that a tracked run was written to; run-* if online
     cache/               wandb's own log
@@ -174,6 +174,7 @@ class Writer:
         return folder
 
     def close(self) -> None:
+        """End wandb's own processes."""
         self._wandb.teardown()
 
 
@@ -240,8 +241,9 @@ def _prepare_process(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of the mirror; exit code 1 with a line on standard error where it cannot do its work."""
     parser = argparse.ArgumentParser(
-        "python -m pipeline.tracking.mirror", description="Mirror a sweep's folder to wandb."
+        "python -P -m pipeline.tracking.mirror", description="Mirror a sweep's folder to wandb."
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--follow", action="store_true", help="go on until standard input ends")

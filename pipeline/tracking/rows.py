@@ -61,6 +61,7 @@ class Recorded:
 
     @staticmethod
     def empty() -> Recorded:
+        """Of a run that has recorded nothing."""
         return Recorded(np.empty(0, np.int64), (), np.empty((0, 0)))
 
     def column(self, metric: str) -> Floats:
@@ -70,6 +71,7 @@ class Recorded:
         return self.values_TM[:, self.metrics.index(metric)]
 
     def rows(self) -> Iterator[Row]:
+        """(step, metrics) in order of steps, without what was not recorded."""
         for step, values_M in zip(self.steps_T.tolist(), self.values_TM.tolist(), strict=True):
             yield step, {m: v for m, v in zip(self.metrics, values_M, strict=True) if not math.isnan(v)}
 
@@ -83,6 +85,7 @@ class Judge:
 
     @staticmethod
     def of(sweep: Mapping[str, Any], plan: Mapping[str, Any]) -> Judge:
+        """With the criterion and the grid that the two documents of a store declare."""
         return Judge(Criterion(**sweep["spec"]["converged"]), np.array(plan["grid"]["eval_steps"], np.int64))
 
     def streak(self, recorded: Recorded) -> tuple[int, int] | None:
@@ -261,6 +264,7 @@ def _aligned(recorded_R: Sequence[Recorded], metric: str, steps_T: Ints) -> Floa
 
 
 def aggregate_summary(extents_R: Sequence[Extent], extent: Extent) -> dict[str, Any]:
+    """How far a setting is, and how its runs ended."""
     reasons = [of_run.reason for of_run in extents_R]
     return {
         "reason": extent.reason,

@@ -1,5 +1,5 @@
 """One pack, from its newest commit to its end.
 
 Comes in: a pack of a plan. Goes out: commits in the store. Also the same run again, measured more densely (`replay`),
-and what a plan costs (`cost`).
+what this machine can compile and how fast it computes (`calibration`), and what a plan costs (`cost`).
 """

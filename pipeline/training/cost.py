@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,7 @@ def estimate(plan: Plan, num_workers: int) -> Estimate:
 
 
 def _run_seconds(block: Block, protocol: Protocol) -> float:
-    """Seconds that one run takes of its block's time, looks included."""
+    """Seconds of its block's time that one run takes, evaluations and probes included."""
     grid = protocol.grid
     block.train(2)
     step = _timed(lambda: block.train(_TIMED_STEPS), block.device) / _TIMED_STEPS
@@ -57,8 +58,7 @@ def _run_seconds(block: Block, protocol: Protocol) -> float:
     return total / block.width
 
 
-def _timed(work: object, device: torch.device) -> float:
-    assert callable(work)
+def _timed(work: Callable[[], object], device: torch.device) -> float:
     started = time.perf_counter()
     work()
     if device.type == "cuda":

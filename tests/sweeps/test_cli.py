@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.metadata import version
 
 import pytest
 from typer.testing import CliRunner
@@ -189,3 +190,24 @@ def test_random_settings_are_planned_without_a_warning(here, monkeypatch, capsys
     code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", "--inline")
     assert code == 0, printed
     assert not [warning for warning in recwarn if "serializ" in str(warning.message)]
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["status", "-h"], ["launch", "-h"]], ids=" ".join)
+def test_help_is_asked_for_by_a_short_option_too(arguments, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, *arguments)
+    assert code == 0
+    assert "Usage:" in printed
+
+
+def test_the_version_is_that_of_the_installed_package(monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "--version")
+    assert code == 0
+    assert printed.strip() == f"seedbed {version('seedbed')}"
+
+
+def test_the_american_spelling_is_understood_and_not_listed(here, monkeypatch, capsys):
+    trained(tiny(), here / "r")
+    printed = [run(monkeypatch, capsys, command, "r") for command in ("analyse", "analyze")]
+    assert printed[0] == printed[1]
+    assert printed[0][0] == 0
+    assert "analyze" not in run(monkeypatch, capsys, "--help")[1]

@@ -40,7 +40,7 @@ def test_a_mirror_that_cannot_write_is_a_warning(tmp_path: Path) -> None:
     warning = mirror.close(30)
     assert warning is not None
     assert "could not be started" in warning
-    assert f"python -m pipeline.tracking.mirror {sweep.folder}" in warning
+    assert f"python -P -m pipeline.tracking.mirror {sweep.folder}" in warning
 
 
 def test_a_mirror_that_fails_is_a_warning_with_its_last_line(tmp_path: Path) -> None:
