@@ -64,7 +64,7 @@ def finish(process, timeout=120):
     return process.returncode, output
 
 
-def until(condition, timeout_s=60.0):
+def until(condition, timeout_s=120.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
