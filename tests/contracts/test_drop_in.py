@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.engine.program import COST_OF_TORCH, native_mode, without_twin
+from pipeline.launch.planned import plan_on
 from pipeline.numerics.native_source import twin_of
-from pipeline.planning.packs import Machine, make_plan
+from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from tests.contracts import test_optimisers, test_runs, test_schedules
 from tests.support import drop_in, tiny, trained
@@ -137,7 +138,7 @@ def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs
     model = {"name": "linear_self_attention", "mlp_width": 4}
     sections = {"model": model, "resources": {"width": 2}}
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | sections)
-    (pack, *_) = make_plan(spec, Machine.cpu(1)).packs
+    (pack, *_) = plan_on(spec, Machine.cpu(1)).packs
     assert pack.reason.count("\n") == 0
     assert "model linear_self_attention under these parameters has no compiled form" in pack.reason
     assert "times as fast" in pack.reason

@@ -70,7 +70,7 @@ def test_what_cannot_be_compiled_is_named(monkeypatch):
     mlp = {"name": "linear_self_attention", "mlp_width": 4}
     spec = tiny("linear_regression", model=mlp, resources={"mode": "auto", "width": 2})
     assert (
-        "torch engine: model linear_self_attention has no compiled form"
+        "torch engine: model linear_self_attention under these parameters has no compiled form"
         in plan_on(spec, Machine.cpu(1)).packs[0].reason
     )
     assert "torch engine: the sweep file asks for it" in plan_on(tiny(), Machine.cpu(1)).packs[0].reason
