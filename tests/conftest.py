@@ -1,9 +1,11 @@
-"""What all tests share: one thread for torch, and no surprise from the environment."""
+"""What all tests share: one thread for torch, a clean environment, and markers that state what a test starts."""
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,73 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("RAY_ADDRESS", None)
 os.environ["WANDB_MODE"] = "offline"
+
+# Files of which every test carries a marker; single tests carry theirs where they are defined.
+_MARKERS = {
+    "tests/engine/test_native.py": "native",
+    "tests/tracking/test_tracking.py": "wandb",
+    "tests/tracking/test_tracking_online.py": "wandb",
+    "tests/tracking/test_tracking_process.py": "wandb",
+}
+_RAY_PROCESSES = ("raylet", "gcs_server", "ray")
+_COMMANDS_THAT_LAUNCH = ("launch", "resume", "reproduce")
+# One worker runs these files, one after another: they start Ray, whose processes fill both cores, or measure time.
+_ALONE = ("tests/test_readme.py", "tests/launch/test_launch.py", "tests/benchmarks/test_measure.py")
+
+_started: set[str] = set()
+
+
+def markers_of(command: list[str]) -> set[str]:
+    """The markers that a test which starts this process must carry."""
+    words = [word for argument in command for word in str(argument).split()]
+    names = {Path(word).name for word in words[:2]}
+    found = set()
+    if names & set(_RAY_PROCESSES):
+        found.add("ray")
+    is_ours = "sweeps.cli" in words or "seedbed" in names
+    if is_ours and set(words) & set(_COMMANDS_THAT_LAUNCH) and not {"--inline", "--help"} & set(words):
+        found.add("ray")
+    if "pipeline.tracking.mirror" in words or "wandb" in names:
+        found.add("wandb")
+    return found
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen":
+        executable, command, *_ = arguments
+        parts = command if isinstance(command, (list, tuple)) else [command or executable]
+        _started.update(markers_of([part.decode() if isinstance(part, bytes) else str(part) for part in parts]))
+    elif event == "ctypes.dlopen" and Path(str(arguments[0])).name.startswith("program-"):
+        _started.add("native")
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget what earlier tests started, before the fixtures of this one."""
+    _started.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """Fail a test that starts Ray, the tracking process or a compiled program without the marker that says so."""
+    result = yield
+    missing = {name for name in _started if item.get_closest_marker(name) is None}
+    assert not missing, f"starts what only tests with these markers may: {sorted(missing)}"
+    return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whole files. Under pytest-xdist, one worker runs a file, and what must run alone comes first, in one."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        if file in _MARKERS:
+            item.add_marker(_MARKERS[file])
+        item.add_marker(pytest.mark.xdist_group("alone" if file in _ALONE else file))
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in _ALONE)
 
 
 @pytest.fixture(autouse=True)

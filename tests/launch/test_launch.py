@@ -243,6 +243,7 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.ray
 def test_a_cluster_that_is_not_there_is_told_within_seconds(spec_path, tmp_path):
     started = time.monotonic()
     code, output = finish(seedbed("launch", spec_path, "--address", "127.0.0.1:1", cwd=tmp_path))

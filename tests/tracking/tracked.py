@@ -38,6 +38,8 @@ class Sweep:
             "batch_size": 8,
             "budget": budget,
             "vary": [{"model.head_width": [4, 3]}],
+            # Nothing is trained: planning must not compile or time anything.
+            "resources": {"mode": "eager", "width": 4},
             "seeds": {"together": {"range": [0, num_seeds]}},
             "grid": {"chunk": CHUNK},
             "tracking": tracking,
