@@ -1,5 +1,5 @@
-# make sweep: set up, train the quickstart, write its report.   make test: set up, check, run the tests.
-# make reproduce: the papers' claims, in minutes; PROFILE=full for all seeds and sizes.
+# make sweep: set up, train the quickstart, write its report.   make check: what to run while editing, under a minute.
+# make test: set up, check, run the tests.   make reproduce: the papers' claims, in minutes; PROFILE=full for all.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,8 +7,12 @@ STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
 RESULTS ?= results/quickstart
 PROFILE ?= fast
+# Worker processes of the tests. Files stay whole, and whatever starts Ray or measures time runs in one of them.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: sweep reproduce test lint setup readme-test fuzz bench clean
+.PHONY: sweep reproduce check test lint docs readme-test fuzz bench setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -17,23 +21,33 @@ sweep: $(STAMP)
 reproduce: $(STAMP)
 	$(BIN)/seedbed reproduce --profile $(PROFILE)
 
+# Lint, types, the rooms that need no torch, and one tiny block.
+check: $(STAMP) lint
+	SEEDBED_EXAMPLES=20 $(PYTEST) $(PARALLEL) --durations 5 -m "not slow and not ray and not native and not wandb" \
+		tests/spec tests/store tests/analysis tests/test_imports.py tests/engine/test_optim.py --deselect tests/analysis/test_report.py
+
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) $(PARALLEL) -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What the documents show of results: the README's picture and figures, and the tables of docs/speed.md.
+docs: $(STAMP)
+	test -f $(RESULTS)/report/report.html || $(MAKE) sweep
+	$(BIN)/python -m benchmarks.docs $(RESULTS)
+
 # Every command of the README, at full length.
 readme-test: $(STAMP)
-	SEEDBED_README=full $(BIN)/python -m pytest tests/test_readme.py -m "" --timeout 7200
+	SEEDBED_README=full $(PYTEST) tests/test_readme.py -m "" --timeout 7200
 
 # The malformed specs at their full number.
 fuzz: $(STAMP)
-	SEEDBED_EXAMPLES=5000 $(BIN)/python -m pytest tests/spec -k fuzz -m "" --timeout 3600
+	SEEDBED_EXAMPLES=5000 $(PYTEST) tests/spec -k fuzz -m "" --timeout 3600
 
-# Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the README's table.
+# Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the tables made of them.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks.bench

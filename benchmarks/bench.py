@@ -7,19 +7,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import sweeps_whole, throughput
 from benchmarks.rows import Row, table
+from benchmarks.workloads import workload_table
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.open_sweep import provenance
 
 FOLDER = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
-_BEGIN, _END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+_BENCHMARK, _WORKLOADS = ((f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "workloads"))
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "S1": throughput.s1,
     "S2": throughput.s2,
@@ -35,6 +36,7 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
 
 
 def main() -> None:
+    """Measure the rows that are asked for, keep the others, and write the table of docs/speed.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="which rows (default: all)")
     parser.add_argument("--out", type=Path, default=FOLDER / "cpu.json", help="rows measured now replace those in it")
@@ -52,28 +54,38 @@ def main() -> None:
         options.out.write_text(json.dumps(document, indent=1) + "\n")
         print("\n".join(table(measured)[2:]), flush=True)
     if options.out == FOLDER / "cpu.json":
-        README.write_text(with_table(README.read_text(), read(options.out)["rows"]))
+        write_speed_page()
     print("\n".join(table(read(options.out)["rows"])))
 
 
-def with_table(text: str, rows: list[dict[str, Any]]) -> str:
-    """A page with these rows in the place that it has for them."""
-    before, _, rest = text.partition(_BEGIN)
+def write_speed_page() -> None:
+    """Put the committed rows and the definitions of the workloads into docs/speed.md."""
+    PAGE.write_text(with_tables(PAGE.read_text(), read(FOLDER / "cpu.json")["rows"]))
+
+
+def with_tables(text: str, rows: list[dict[str, Any]]) -> str:
+    """The page with a table of these rows, and one of the workloads, each between its markers."""
     measured = rows[-1]["measured"]
     where = f"{measured['hardware']['cores']} cores of {measured['hardware']['processor']}"
     versions = ", ".join(f"{name} {measured['versions'][name]}" for name in ("torch", "jax", "lightning", "ray"))
     lines = [*table(rows), "", f"On {where}, {versions}, {measured['versions']['compiler']}."]
-    return "\n".join([before + _BEGIN, "", *lines, "", _END + rest.partition(_END)[2]])
+    return between(between(text, _WORKLOADS, workload_table()), _BENCHMARK, lines)
+
+
+def between(text: str, markers: tuple[str, str], lines: Sequence[str]) -> str:
+    """The text with these lines in place of those between its markers. Raises ValueError where it lacks one."""
+    (before, rest), end = text.split(markers[0]), markers[1]
+    return "\n".join([before + markers[0], "", *lines, "", end + rest.split(end)[1]])
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What was measured before; nothing where there is no such file."""
+    """The document of earlier measurements; one without rows where there is no such file."""
     found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"rows": []}
     return found
 
 
 def provenance_of(took_s: float) -> dict[str, Any]:
-    """When, on what, with which versions, from which commit."""
+    """Time, duration, hardware, versions and commit of a measurement."""
     known = provenance()
     peers = {}
     for package in ("jax", "optax"):

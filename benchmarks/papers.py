@@ -3,9 +3,9 @@
     python -m benchmarks.papers results/reproduce/full    keep what `seedbed reproduce` found there, then refresh
     python -m benchmarks.papers --refresh                 rewrite the pages from what is kept, without training
 
-The judged claims are kept in results/papers.json, as they were found. The tables of docs/papers.md and the README are
-made from these records and the rows that stand in the books today: a claim that was added or changed since is shown as
-not judged yet, one that was reworded says so, and one that was removed is left out.
+The judged claims are kept in results/papers.json, as they were found. The table of docs/papers.md and the README's line
+are made from these records and the rows that stand in the books today: a claim that was added or changed since is shown
+as not judged yet, one that was reworded says so, and one that was removed is left out.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.claims.claims import VERDICTS, JudgedClaim
+from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, JudgedClaim
 from analysis.claims.records import NOT_JUDGED, REWORDED, restored
 from analysis.claims.text import claims_markdown
 from sweeps.papers import papers_of
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = Path(__file__).parent / "results" / "papers.json"
 PAGE, README = ROOT / "docs" / "papers.md", ROOT / "README.md"
 BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
+_WORDS = {HOLDS: "hold", DOES_NOT: "do not", UNDECIDED: "undecided", NOT_JUDGED: NOT_JUDGED}
 
 
 def main() -> None:
@@ -93,17 +95,19 @@ def made_by(provenance: dict[str, Any]) -> str:
 
 
 def summary(claims: Sequence[JudgedClaim]) -> list[str]:
-    """Rows of a table: per paper, how many claims have which verdict, its own apart from those it does not state."""
-    has_unjudged = any(claim.verdict == NOT_JUDGED for claim in claims)
-    verdicts = (*VERDICTS, NOT_JUDGED) if has_unjudged else VERDICTS
-    lines = [f"| paper | {' | '.join(verdicts)} |", f"| --- |{' --- |' * len(verdicts)}"]
-    for paper in dict.fromkeys(claim.paper for claim in claims):
-        for stated_by, label in (("paper", paper), ("us", f"{paper}: questions of our own")):
-            found = [c for c in claims if c.paper == paper and c.claim.stated_by == stated_by]
-            counts = [sum(claim.verdict == verdict for claim in found) for verdict in verdicts]
-            if found:
-                lines.append(f"| {label} | {' | '.join(map(str, counts))} |")
-    return lines
+    """A line that counts verdicts over all papers, for what the papers state and for questions of our own apart."""
+    papers = len({claim.paper for claim in claims})
+    stated, own = (counted([c for c in claims if c.claim.stated_by == by]) for by in ("paper", "us"))
+    return [
+        f"- **Claims.** Judged by intervals over seeds, of the claims of {papers} papers {stated}; of questions of our "
+        f"own {own} ([which](docs/papers.md))."
+    ]
+
+
+def counted(claims: Sequence[JudgedClaim]) -> str:
+    """How many claims have which verdict, such as "3 hold, 1 do not"; verdicts that none has are left out."""
+    found = Counter(claim.verdict for claim in claims)
+    return ", ".join(f"{found[verdict]} {words}" for verdict, words in _WORDS.items() if found[verdict])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,10 @@ class Regression:
     def length(self) -> int:
         return self.num_pairs + 1
 
+    def describe(self) -> str:
+        """The task or model in words, with its sizes."""
+        return f"in-context linear regression, {self.num_pairs} pairs in {self.dim} dimensions"
+
     def section(self) -> dict[str, Any]:
         return {"name": "linear_regression", **asdict(self)}
 
@@ -60,6 +64,11 @@ class Lookup:
     def num_outputs(self) -> int:
         return self.num_values
 
+    def describe(self) -> str:
+        """The task or model in words, with its sizes."""
+        sizes = f"{self.num_pairs} pairs of {self.num_keys} keys and {self.num_values} values"
+        return f"in-context dictionary lookup, {sizes}; loss at the last position"
+
     def section(self) -> dict[str, Any]:
         return {"name": "dictionary_lookup", **asdict(self)}
 
@@ -85,6 +94,10 @@ class Repeated:
     def num_outputs(self) -> int:
         return self.num_tokens
 
+    def describe(self) -> str:
+        """The task or model in words, with its sizes."""
+        return f"{self.period} of {self.num_tokens} tokens, then the same again; loss at every position"
+
     def section(self) -> dict[str, Any]:
         return {"name": "repeated_sequence", **asdict(self)}
 
@@ -94,6 +107,10 @@ class LinearAttention:
     """One layer of linear self-attention with square matrices."""
 
     init_variance: float = 0.002
+
+    def describe(self) -> str:
+        """The task or model in words, with its sizes."""
+        return "one layer of linear self-attention"
 
     def section(self) -> dict[str, Any]:
         return {"name": "linear_self_attention", **asdict(self)}
@@ -117,6 +134,12 @@ class Decoder:
     @property
     def inner(self) -> int:
         return self.num_heads * self.head_width
+
+    def describe(self) -> str:
+        """The task or model in words, with its sizes."""
+        heads = f"{self.num_heads} {'head' if self.num_heads == 1 else 'heads'} of {self.head_width}"
+        mlps = f"MLPs of {self.mlp_width}" if self.mlp_width else "no MLPs"
+        return f"causal transformer, {self.num_layers} layers, width {self.width}, {heads}, {mlps}"
 
     def section(self) -> dict[str, Any]:
         if self.mlp_width:
@@ -233,3 +256,13 @@ WORKLOADS: dict[str, Workload] = {
         TokenWorkload("mlp_all", Repeated(32, 16), _MLP, _MLP_ADAM, 64),
     )
 }
+
+
+def workload_table() -> list[str]:
+    """Lines of a Markdown table: what each workload trains, and how large it is."""
+    lines = ["| workload | task | model | parameters | batch |", "|---|---|---|---|---|"]
+    for name, workload in WORKLOADS.items():
+        size = sum(matrix.rows * matrix.columns for matrix in workload.matrices().values())
+        task, model = workload.task.describe(), workload.model.describe()
+        lines.append(f"| {name} | {task} | {model} | {size:,} | {workload.batch_size} |")
+    return lines

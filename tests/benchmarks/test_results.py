@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
-from benchmarks import bench, limits
+from analysis.outcomes.outcomes import DEFAULT_CRITERION
+from analysis.summary.analyse import analyse
+from benchmarks import bench, docs, limits
 from benchmarks.measure import Pairs
 from benchmarks.rows import Row, paired, table
+from tests.analysis.synthetic import synthetic_history
 
 
-def test_the_readme_shows_what_was_measured():
-    text = bench.README.read_text()
-    assert bench.with_table(text, bench.read(bench.FOLDER / "cpu.json")["rows"]) == text
+def test_the_speed_page_shows_what_was_measured_and_defines_the_workloads():
+    text = bench.PAGE.read_text()
+    assert bench.with_tables(text, bench.read(bench.FOLDER / "cpu.json")["rows"]) == text
+
+
+def test_the_readme_shows_what_was_found():
+    text = docs.README.read_text()
+    assert docs.with_results(text) == text
+
+
+def test_a_page_without_its_markers_is_refused_and_nothing_else_of_a_page_changes():
+    assert bench.between("a\n<!-->\nold\n<!--.\nb", ("<!-->", "<!--."), ["new"]) == "a\n<!-->\n\nnew\n\n<!--.\nb"
+    with pytest.raises(ValueError, match="unpack"):
+        bench.between("a\nb", ("<!-->", "<!--."), ["new"])
+
+
+def test_the_picture_puts_curves_beside_the_quality_of_forecasts():
+    analysis = analyse(synthetic_history(2, 20, seed=1), DEFAULT_CRITERION, {"git_commit": "c", "sweep_id": "s"})
+    chart = docs.curves_and_forecast(analysis).chart.to_dict()
+    curves, quality = chart["hconcat"]
+    assert "facet" in curves
+    assert "AUROC" in json.dumps(quality)
+    assert chart["title"]["text"].startswith("Which seeds converge")
+    assert '"title": {"subtitle' not in json.dumps(chart["hconcat"])
 
 
 def test_the_limit_study_shows_what_was_measured():

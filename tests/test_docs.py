@@ -1,0 +1,155 @@
+"""The examples of docs/extending.md keep their contracts and do what the page says; links between documents hold."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.forecasting.evaluation import cases_of
+from analysis.outcomes.outcomes import decide
+from pipeline.registry import Registry
+from pipeline.spec.sweep import SweepSpec
+from pipeline.training.replay import model
+from tests.contracts import test_models, test_predictors, test_runs, test_statistics, test_tasks
+from tests.support import drop_in, tiny, trained
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+SOURCES = dict(re.findall(r"`([a-z_/]+\.py)`: .*?```python\n(.*?)```", PAGE, re.S))
+
+
+def registered(monkeypatch, folder, path, registry):
+    """The class of the page's example for this path, found by its registry as a file of its folder would be."""
+    package, name = path.rpartition("/")[0].replace("/", "."), Path(path).stem
+    (folder / f"{name}.py").write_text(SOURCES[path])
+    importlib.invalidate_caches()
+    monkeypatch.delitem(sys.modules, f"{package}.{name}", raising=False)
+    home, base = importlib.import_module(package), importlib.import_module(f"{package}.base")
+    monkeypatch.setattr(home, "__path__", [*home.__path__, str(folder)])
+    old = getattr(base, registry)
+    monkeypatch.setattr(base, registry, Registry(old.package, old.base_class, old.helpers))
+    return getattr(base, registry)[name]
+
+
+def check_all(contract, example):
+    """Every test of a contract's module on this example, with all values of its other parameters."""
+    checks = [check for name, check in vars(contract).items() if name.startswith("test_")]
+    assert len(checks) >= 6
+    for check in checks:
+        marks = getattr(check, "pytestmark", [])
+        others = [[value if isinstance(value, tuple) else (value,) for value in mark.args[1]] for mark in marks]
+        names = [name for mark in marks for name in ([mark.args[0]] if isinstance(mark.args[0], str) else mark.args[0])]
+        (first,) = [name for name in inspect.signature(check).parameters if name not in names]
+        for values in itertools.product(*others):
+            check(**{first: example}, **dict(zip(names, itertools.chain(*values), strict=True)))
+
+
+def learns(history):
+    """Whether every run's label loss falls from step 10 to the end."""
+    losses_RT = history.values["label_loss"]
+    return (losses_RT[:, -1] < losses_RT[:, history.steps_T.tolist().index(10)]).all()
+
+
+def test_the_page_has_an_example_of_every_kind():
+    assert {path.rpartition("/")[0] for path in SOURCES} == {
+        "pipeline/tasks",
+        "pipeline/models",
+        "pipeline/stopping",
+        "analysis/statistics",
+        "analysis/predictors",
+    }
+    # The last block reads results: tests/test_readme.py runs it on what the commands of the README leave.
+    assert len(SOURCES) + 1 == PAGE.count("```python")
+
+
+def test_the_task_keeps_its_contracts_and_is_learned(tmp_path, monkeypatch):
+    task = drop_in(monkeypatch, tmp_path, "task", "majority", SOURCES["pipeline/tasks/majority.py"])
+    for check in test_tasks.CHECKS:
+        check(task())
+    test_runs.check_all({"task": "majority"}, tmp_path)
+    optimiser = {"name": "adamw", "lr": 1e-2}
+    spec = SweepSpec.model_validate(tiny(budget=60, optimiser=optimiser).identity() | {"task": {"name": "majority"}})
+    assert learns(trained(spec, tmp_path / "r").history())
+
+
+def test_the_model_keeps_its_contracts_and_learns(tmp_path, monkeypatch):
+    drop_in(monkeypatch, tmp_path, "model", "flat", SOURCES["pipeline/models/flat.py"])
+    for check in test_models.CHECKS:
+        check("flat", "dictionary_lookup")
+    test_runs.check_all({"task": "dictionary_lookup", "model": "flat"}, tmp_path)
+    spec = tiny(model={"name": "flat", "width": 7}, optimiser={"name": "adamw", "lr": 1e-2}, budget=60)
+    store = trained(spec, tmp_path / "r")
+    assert learns(store.history())
+    tokens = torch.zeros(3, 9, dtype=torch.int64)
+    assert model(store, store.history().runs[0].run_id, 60)(tokens).shape == (3, 4)
+
+
+def test_the_statistic_keeps_its_contract_and_is_the_largest_value_less_the_smallest(tmp_path, monkeypatch):
+    spread = registered(monkeypatch, tmp_path, "analysis/statistics/spread.py", "STATISTICS")
+    check_all(test_statistics, spread())
+    window = test_statistics.HISTORY.window(0.25)
+    values_RT = window.values["probe_loss"]
+    expected_R = np.nanmax(values_RT, axis=1) - np.nanmin(values_RT, axis=1)
+    np.testing.assert_array_equal(spread()(window)["spread(probe_loss)"], expected_R)
+
+
+def test_the_predictor_keeps_its_contract_and_tells_steep_runs_from_the_others(tmp_path, monkeypatch):
+    steepest = registered(monkeypatch, tmp_path, "analysis/predictors/steepest_loss.py", "PREDICTORS")
+    check_all(test_predictors, steepest())
+    cases = cases_of(test_predictors.HISTORY.window(0.5))
+    names = cases.statistics.names_F
+    slope_R = cases.statistics.values_RF[:, names.index("slope(train_loss)")]
+    is_steep_R = slope_R < np.median(slope_R)
+    kind_R = np.where(is_steep_R, "converged", "unconverged")
+    forecast = steepest().fit(cases, kind_R).forecast(cases)
+    assert forecast.converged_R[is_steep_R].min() > 0.9
+    assert forecast.converged_R[~is_steep_R].max() < 0.1
+    assert len(set(decide(test_predictors.HISTORY).kind_R)) > 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "stops"),
+    [([], False), ([1.0, 1.0], False), ([1.0, 1.1, 1.2], True), ([1.0, 1.1, 0.9], False), ([1, 0.5, 0.6, 0.7], True)],
+)
+def test_the_stopping_rule_ends_a_run_two_evaluations_after_its_minimum(losses, stops, tmp_path, monkeypatch):
+    from pipeline.stopping.base import Seen
+
+    rule = registered(monkeypatch, tmp_path, "pipeline/stopping/no_progress.py", "STOPPING_RULES")
+    steps_T = np.arange(len(losses) + 1)
+    # A step at which only other metrics were recorded comes first.
+    seen = Seen("a" * 16, 100, steps_T, {"label_loss": np.array([np.nan, *losses])}, steps_T[1:], None)
+    assert rule(evaluations=2).should_stop(seen) is stops
+
+
+def test_a_run_that_the_stopping_rule_ends_is_censored(tmp_path, monkeypatch):
+    registered(monkeypatch, tmp_path, "pipeline/stopping/no_progress.py", "STOPPING_RULES")
+    spec = tiny(budget=60, optimiser={"name": "adamw", "lr": 1e-9}, stopping={"name": "no_progress", "evaluations": 1})
+    history = trained(spec, tmp_path / "r").history()
+    assert {end.reason for end in history.ends} == {"stopped"}
+    assert set(decide(history).kind_R) == {"censored"}
+
+
+def anchors(path):
+    """The anchors of a Markdown file's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings(document):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (document.parent / name) if name else document
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
