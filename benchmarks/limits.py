@@ -29,6 +29,7 @@ _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def main() -> None:
+    """Take the steps of all workloads apart, and write JSON and the table of docs/speed.md."""
     core = min(os.sched_getaffinity(0))
     found = {name: alone(partial(study, name), core, ENVIRONMENT) for name in WORKLOADS}
     rates = alone(_rates, core, ENVIRONMENT)

@@ -63,6 +63,7 @@ class Pairs:
 
     @property
     def medians(self) -> tuple[float, float]:
+        """Median of each side."""
         return float(np.median(self.first_N)), float(np.median(self.second_N))
 
     @property

@@ -24,6 +24,7 @@ _NUM_SEEDS, _BUDGET, _DRAWS = 128, 1400, 10_000
 
 
 def main() -> None:
+    """Compare float32 and bfloat16 training, and write JSON."""
     cores = sorted(os.sched_getaffinity(0))
     kinds = ("float32", "bf16")
     tasks = [(partial(converged_steps, kind), cores[index % len(cores)]) for index, kind in enumerate(kinds)]

@@ -30,9 +30,11 @@ class Row:
 
     @property
     def holds(self) -> bool:
+        """Whether the value meets its target; False where it is NaN."""
         return self.value <= self.target if self.is_limit else self.value >= self.target
 
     def document(self) -> dict[str, Any]:
+        """The row as JSON has it."""
         return {**asdict(self), "holds": self.holds}
 
 

@@ -33,9 +33,11 @@ class SeedbedSide:
 
     @property
     def environment(self) -> Mapping[str, str]:
+        """Variables that its process must have from the start."""
         return ENVIRONMENT
 
     def start(self) -> SeedbedRuns:
+        """A block of `width` runs, ready to train."""
         torch.set_num_threads(1)
         return SeedbedRuns(self)
 
@@ -61,9 +63,11 @@ class SeedbedRuns:
             self.block.place(slot, config, self.block.start(config))
 
     def warm_up(self) -> None:
+        """Compile and allocate; not timed."""
         self.run(_WARM_UP_STEPS)
 
     def run(self, num_steps: int) -> None:
+        """Train every run for `num_steps` more steps."""
         self.block.train(num_steps)
         if self.block.device.type == "cuda":
             torch.cuda.synchronize()

@@ -32,6 +32,7 @@ def _spec(num_runs: int, **changes: Any) -> Any:
 
 
 def s6() -> Iterator[Row]:
+    """A launch against Ray Tune with a trial for each seed."""
     from benchmarks.peers.ray_tune import TuneSweep, run_sweep
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -144,6 +145,7 @@ def _train(spec: Any) -> tuple[float, int, list[int]]:
 
 
 def s8() -> Iterator[Row]:
+    """How time and memory grow with the number of runs."""
     sizes = (64, 256, 1024, 8192)
     found = {size: alone(partial(_cost, size), _CORE, ENVIRONMENT) for size in sizes}
     per_run = {size: seconds / size for size, (seconds, _) in found.items()}
@@ -177,6 +179,7 @@ def _cost(num_runs: int) -> tuple[float, float]:
 
 
 def s9() -> Iterator[Row]:
+    """How well slots stay filled when runs end at different steps."""
     for mode in ("auto", "eager"):
         shares = [alone(partial(_slots, mode), _CORE, ENVIRONMENT) for _ in range(3)]
         ratios = [share["ratio"] for share in shares]

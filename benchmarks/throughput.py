@@ -22,6 +22,7 @@ _NO_JAX = "jax is not installed"
 
 @cache
 def ours(name: str) -> SeedbedSide:
+    """Seedbed's side, planned as a launch would plan it."""
     return SeedbedSide(WORKLOADS[name], 1).planned()
 
 
@@ -33,11 +34,13 @@ def eager(name: str) -> EagerSide:
 
 
 def against_eager(row: str, name: str, target: float) -> Row:
+    """Throughput against one eager run per core."""
     pairs = compared(ours(name), eager(name))
     return paired(row, f"{name}, against the eager loop", target, pairs, mode=ours(name).mode, peer=str(eager(name)))
 
 
 def against_jax(row: str, name: str, target: float) -> Row:
+    """Throughput against runs side by side in JAX."""
     what = f"{name}, against JAX jit + vmap with the same algebra"
     try:
         from benchmarks.peers.jax_vmap import JaxSide
@@ -49,22 +52,26 @@ def against_jax(row: str, name: str, target: float) -> Row:
 
 
 def s1() -> Iterator[Row]:
+    """Linear self-attention against the eager loop."""
     for name in ("lsa_256", "lsa_2048"):
         yield against_eager("S1", name, 20)
 
 
 def s2() -> Iterator[Row]:
+    """Linear self-attention against JAX."""
     for name in ("lsa_256", "lsa_2048"):
         yield against_jax("S2", name, 1)
 
 
 def s3() -> Iterator[Row]:
+    """Small transformers against both."""
     for name in ("lookup_a", "lookup_b"):
         yield against_eager("S3", name, 4)
         yield against_jax("S3", name, 1.5)
 
 
 def s4() -> Iterator[Row]:
+    """Larger transformers against the eager loop."""
     yield against_eager("S4", "mlp_last", 1.5)
     yield against_eager("S4", "mlp_all", 1.15)
 

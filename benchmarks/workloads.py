@@ -32,6 +32,7 @@ class Regression:
 
     @property
     def length(self) -> int:
+        """Positions of a sequence."""
         return self.num_pairs + 1
 
     def describe(self) -> str:
@@ -39,6 +40,7 @@ class Regression:
         return f"in-context linear regression, {self.num_pairs} pairs in {self.dim} dimensions"
 
     def section(self) -> dict[str, Any]:
+        """Its section of a sweep file."""
         return {"name": "linear_regression", **asdict(self)}
 
 
@@ -54,14 +56,17 @@ class Lookup:
 
     @property
     def vocabulary(self) -> int:
+        """Number of tokens."""
         return self.num_keys + self.num_values
 
     @property
     def length(self) -> int:
+        """Positions of a sequence."""
         return 2 * self.num_pairs + 1
 
     @property
     def num_outputs(self) -> int:
+        """Number of classes."""
         return self.num_values
 
     def describe(self) -> str:
@@ -70,6 +75,7 @@ class Lookup:
         return f"in-context dictionary lookup, {sizes}; loss at the last position"
 
     def section(self) -> dict[str, Any]:
+        """Its section of a sweep file."""
         return {"name": "dictionary_lookup", **asdict(self)}
 
 
@@ -84,14 +90,17 @@ class Repeated:
 
     @property
     def vocabulary(self) -> int:
+        """Number of tokens."""
         return self.num_tokens
 
     @property
     def length(self) -> int:
+        """Positions of a sequence."""
         return 2 * self.period
 
     @property
     def num_outputs(self) -> int:
+        """Number of classes."""
         return self.num_tokens
 
     def describe(self) -> str:
@@ -99,6 +108,7 @@ class Repeated:
         return f"{self.period} of {self.num_tokens} tokens, then the same again; loss at every position"
 
     def section(self) -> dict[str, Any]:
+        """Its section of a sweep file."""
         return {"name": "repeated_sequence", **asdict(self)}
 
 
@@ -113,9 +123,11 @@ class LinearAttention:
         return "one layer of linear self-attention"
 
     def section(self) -> dict[str, Any]:
+        """Its section of a sweep file."""
         return {"name": "linear_self_attention", **asdict(self)}
 
     def matrices(self, task: Regression) -> dict[str, Matrix]:
+        """The model's parameters, by the names that Seedbed gives them."""
         size = task.dim + 1
         matrix = Matrix(size, size, (self.init_variance / size) ** 0.5, is_truncated=True)
         return {f"layer0.{name}": matrix for name in ("query", "key", "value", "projection")}
@@ -133,6 +145,7 @@ class Decoder:
 
     @property
     def inner(self) -> int:
+        """Width of all heads together."""
         return self.num_heads * self.head_width
 
     def describe(self) -> str:
@@ -142,11 +155,14 @@ class Decoder:
         return f"causal transformer, {self.num_layers} layers, width {self.width}, {heads}, {mlps}"
 
     def section(self) -> dict[str, Any]:
+        """Its section of a sweep file."""
         if self.mlp_width:
             return {"name": "transformer", **asdict(self)}
         return {"name": "attention_only", **{name: size for name, size in asdict(self).items() if name != "mlp_width"}}
 
     def matrices(self, task: Lookup | Repeated) -> dict[str, Matrix]:
+        """The model's parameters, by the names that Seedbed gives them."""
+
         def mixing(rows: int, columns: int) -> Matrix:
             return Matrix(rows, columns, rows**-0.5)
 
@@ -176,6 +192,7 @@ class Adam:
     clip: float | None = None
 
     def section(self) -> dict[str, Any]:
+        """Its section of a sweep file."""
         return {"name": "adamw", **asdict(self)}
 
 
@@ -205,6 +222,7 @@ class TokenWorkload:
     batch_size: int
 
     def matrices(self) -> dict[str, Matrix]:
+        """The model's parameters, by the names that Seedbed gives them."""
         return self.model.matrices(self.task)
 
 
@@ -238,6 +256,7 @@ def converged_loss(workload: Workload) -> float:
 
 
 def configs_of(workload: Workload, num_runs: int) -> list[RunConfig]:
+    """The first `num_runs` runs of a workload's sweep."""
     return spec_of(workload, num_runs).runs()
 
 

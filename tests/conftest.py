@@ -39,7 +39,7 @@ def markers_of(command: list[str]) -> set[str]:
     is_ours = "sweeps.cli" in words or "seedbed" in names
     if is_ours and set(words) & set(_COMMANDS_THAT_LAUNCH) and not {"--inline", "--help"} & set(words):
         found.add("ray")
-    if "pipeline.tracking.mirror" in words or "wandb" in names:
+    if "pipeline.tracking.mirror" in words or "wandb" in words:
         found.add("wandb")
     return found
 

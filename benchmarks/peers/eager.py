@@ -43,9 +43,11 @@ class EagerSide:
 
     @property
     def environment(self) -> Mapping[str, str]:
+        """Variables that its process must have from the start."""
         return ENVIRONMENT
 
     def start(self) -> EagerRun:
+        """One run, ready to train."""
         torch.set_num_threads(1)
         return EagerRun(self.workload, self.choice, device=self.device)
 
@@ -70,9 +72,11 @@ class EagerRun:
         self._apply = torch.compile(self.model) if choice.is_compiled else self.model
 
     def warm_up(self) -> None:
+        """Enough steps to compile and to allocate; not timed."""
         self.run(_WARM_UP_STEPS)
 
     def run(self, num_steps: int) -> None:
+        """Train for `num_steps` more steps."""
         for _ in range(num_steps):
             self._step()
         if self.device == "cuda":
@@ -98,6 +102,7 @@ class EagerRun:
 
 
 def adamw(workload: Workload, model: nn.Module, choice: EagerChoice) -> torch.optim.AdamW:
+    """torch's AdamW with the workload's hyperparameters, in the chosen implementation."""
     wanted = workload.optimiser
     forms: dict[str, dict[str, Any]] = {
         "fused": {"fused": True},

@@ -59,6 +59,7 @@ class LinearAttentionModel(nn.Module):
         return -(last[:, -1] + (weights * values).sum(-1))
 
     def entries(self) -> Iterator[Entry]:
+        """(Seedbed's name, parameter, view of it in Seedbed's shape) of every weight matrix."""
         for name in ("query", "key", "value", "projection"):
             yield f"layer0.{name}", getattr(self, name).weight, _as_it_is
 
@@ -79,6 +80,7 @@ class Attention(nn.Module):
         self.register_buffer("future", torch.ones(length, length, dtype=torch.bool).triu(1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, D)."""
         num_examples, length, _ = x.shape
         heads = (self.model.num_heads, self.model.head_width)
         if self.written.projections == "together":
@@ -109,6 +111,7 @@ class Attention(nn.Module):
         return out
 
     def projections(self) -> Iterator[Entry]:
+        """(Name, parameter, view of it in Seedbed's shape) of the query, key and value matrices."""
         for index, name in enumerate(("query", "key", "value")):
             if self.written.projections == "together":
                 yield name, _weight(self.mixing["all"]), partial(_third_transposed, index)
@@ -156,6 +159,7 @@ class DecoderModel(nn.Module):
         return functional.layer_norm(x, (self.width,))
 
     def entries(self) -> Iterator[Entry]:
+        """(Seedbed's name, parameter, view of it in Seedbed's shape) of every weight matrix."""
         yield "embedding", self.embedding.weight, _as_it_is
         yield "position", self.position, _as_it_is
         for layer, (attention, mlp) in enumerate(zip(self.attention, self.mlp, strict=True)):
@@ -173,6 +177,7 @@ EagerModel = LinearAttentionModel | DecoderModel
 
 
 def model_of(workload: Workload, written: Written) -> EagerModel:
+    """The workload's model, written as asked."""
     if isinstance(workload, RegressionWorkload):
         return LinearAttentionModel(workload, written)
     return DecoderModel(workload, written)

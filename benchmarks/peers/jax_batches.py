@@ -17,6 +17,7 @@ GENERATORS: tuple[Generator, ...] = ("threefry", "threefry_partitionable", "rbg"
 
 
 def key_of(seed: jax.Array | int, generator: Generator) -> jax.Array:
+    """A key of this generator for a seed."""
     return jax.random.key(seed, impl="threefry2x32" if generator.startswith("threefry") else generator)
 
 

@@ -53,9 +53,11 @@ class JaxSide:
 
     @property
     def environment(self) -> Mapping[str, str]:
+        """Variables that its process must have from the start."""
         return ENVIRONMENT
 
     def start(self) -> JaxRuns:
+        """Runs side by side, ready to train."""
         return JaxRuns(self.workload, self.choice)
 
     def compile_s(self) -> float:
@@ -121,6 +123,7 @@ class JaxRuns:
         return np.asarray(self._state.loss)
 
     def warm_up(self) -> None:
+        """Compile the step, and record how long that took; not timed."""
         begin = time.perf_counter()
         program = jax.jit(self._many, donate_argnums=0)
         with drawing_by(self.choice.generator):

@@ -71,6 +71,7 @@ class TuneTimes:
 
     @property
     def wall_s(self) -> float:
+        """Seconds from the start of Ray to the end of the last trial."""
         return self.ray_s + self.fit_s
 
     @property
@@ -82,6 +83,7 @@ class TuneTimes:
 
     @property
     def run_steps(self) -> int:
+        """Steps of all runs together."""
         return sum(trial.num_steps for trial in self.trials)
 
 
@@ -118,13 +120,16 @@ class RunModule(lightning.LightningModule):
         self.model = model_of(workload, choice.written)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Lightning's hook: the workload's AdamW."""
         return adamw(self.workload, self.model, self.choice)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Lightning's hook: the loss of a fresh batch."""
         inputs, targets = batch
         return loss_of(self.workload, self.model(inputs), targets)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        """Lightning's hook: the loss on the evaluation set."""
         inputs, targets = batch
         self.last_loss = loss_of(self.workload, self.model(inputs), targets).item()
 

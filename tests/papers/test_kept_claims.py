@@ -125,7 +125,7 @@ def test_refreshing_shows_a_claim_that_was_added_and_drops_one_that_was_removed(
     assert first.statement not in page
     assert re.search(rf"^\| Something new is so: share of runs \|.*\| {NOT_JUDGED}: added since \|", page, re.M)
     assert f'"{NOT_JUDGED.capitalize()}": ' in page
-    assert f"| paper | holds | does not | undecided | {NOT_JUDGED} |" in readme
+    assert f", 1 {NOT_JUDGED}" in readme
     assert readme.partition(papers.BEGIN)[0] == papers.README.read_text().partition(papers.BEGIN)[0]
     assert pages.KEPT.read_text() == kept, "what was found stays as it was found"
 
