@@ -16,6 +16,10 @@ os.environ["WANDB_MODE"] = "offline"
 
 # Files of which every test carries a marker; single tests carry theirs where they are defined.
 _MARKERS = {
+    "tests/contracts/test_drop_in.py": "native",
+    "tests/contracts/test_optimisers.py": "native",
+    "tests/contracts/test_runs.py": "native",
+    "tests/contracts/test_schedules.py": "native",
     "tests/engine/test_native.py": "native",
     "tests/tracking/test_tracking.py": "wandb",
     "tests/tracking/test_tracking_online.py": "wandb",
