@@ -25,7 +25,7 @@ from analysis.forecasting.evaluation import PRIMARY
 from analysis.summary.analyse import Analysis
 from benchmarks.bench import FOLDER, between, read, write_speed_page
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.reading import analysis_of
+from sweeps.command.analysing import analysis_of
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
