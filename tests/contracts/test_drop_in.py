@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.engine.program import COST_OF_TORCH, native_mode, without_twin
+from pipeline.engine.program import COST_OF_TORCH, preamble_of, without_twin
 from pipeline.launch.planned import plan_on
 from pipeline.numerics.native_source import twin_of
 from pipeline.planning.packs import Machine
@@ -115,7 +115,7 @@ def test_a_subclass_does_not_inherit_the_twin_of_what_it_changes(kind, tmp_path,
     part = {"name": "own"} | ({"lr": 0.1} if kind == "optimiser" else {"horizon": 9} if kind == "schedule" else {})
     (config, *_) = SweepSpec.model_validate(tiny("linear_regression").identity() | {kind: part}).runs()
     assert without_twin(config) == [f"{kind} own"]
-    assert native_mode(config) is None
+    assert preamble_of(config) is None
 
 
 def test_a_subclass_that_keeps_the_arithmetic_says_so():

@@ -27,7 +27,6 @@ from tests.support import (
     block_of,
     fitting,
     interrupted,
-    pair,
     rows,
     same,
     states_of,
@@ -132,7 +131,3 @@ def test_every_registered_part_is_in_some_case():
     parts = [part for case in cases().values() for part in case.items()]
     registries = {"task": TASKS, "model": MODELS, "optimiser": OPTIMISERS, "schedule": SCHEDULES}
     assert {(kind, name) for kind, registry in registries.items() for name in registry} <= set(parts)
-
-
-def test_tiny_sweeps_are_made_of_tiny_parts():
-    assert tiny("repeated_sequence").base.as_dict["task"] == pair("repeated_sequence")["task"]

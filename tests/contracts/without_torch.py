@@ -9,12 +9,15 @@ import pytest
 
 
 def class_read_without_torch(cls):
-    """The class of the same name, from its file executed again with every import of torch refused."""
+    """The class of the same name, from its file and its room's helpers executed again, every import of torch refused."""
+    room = cls.__module__.rpartition(".")[0]
     spec = importlib.util.spec_from_file_location("read_again", sys.modules[cls.__module__].__file__)
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "torch", None)
         patch.setitem(sys.modules, "read_again", module)
+        for name in [name for name in sys.modules if name.startswith(f"{room}.") and name != f"{room}.base"]:
+            patch.delitem(sys.modules, name)
         spec.loader.exec_module(module)
         getattr(module, cls.__name__).tiny()
     return getattr(module, cls.__name__)
