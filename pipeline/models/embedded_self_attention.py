@@ -49,9 +49,11 @@ class EmbeddedSelfAttention(Model):
 
     @classmethod
     def tiny(cls, task: Task) -> Self:
+        """A small instance for tests."""
         return cls(width=6, mlp_width=7)
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+        """Embedding, MLP and, where it is trained, the attention layer."""
         shapes = {
             "embedding": (self.width, interface.size),
             "up": (self.mlp_width, self.width),
@@ -71,6 +73,7 @@ class EmbeddedSelfAttention(Model):
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
     ) -> Output:
+        """The prediction alone: there are no maps of attention."""
         return Output(self.predict(parameters, inputs))
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:

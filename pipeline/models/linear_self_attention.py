@@ -55,6 +55,7 @@ class LinearSelfAttention(Model):
         return self
 
     def native(self) -> Native | None:
+        """The C++ twin: a program of its own for one plain layer, a general one else, and none with an MLP."""
         if self.mlp_width:
             return None
         is_plain = self.softmax == "none" and self.position_width == 0 and self.token_limit is None
@@ -71,6 +72,7 @@ class LinearSelfAttention(Model):
         return Native("linear_self_attention_layers.h", constants)
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+        """Four matrices for each layer that is not tied, and two of its MLP."""
         return tuple(self._specs(interface.size + self.position_width))
 
     def _specs(self, size: int) -> Iterator[ParameterSpec]:
@@ -86,6 +88,7 @@ class LinearSelfAttention(Model):
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
     ) -> Output:
+        """The prediction, and each layer's weights of keys as (S, B, H, L, L) if asked for."""
         tokens, maps = self._positioned(inputs), []
         for layer in range(self.num_layers):
             tokens, weights_SBHLN = self._layer(parameters, layer, tokens)

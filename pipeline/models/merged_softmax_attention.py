@@ -51,9 +51,11 @@ class MergedSoftmaxAttention(Model):
 
     @classmethod
     def tiny(cls, task: Task) -> Self:
+        """A small instance for tests."""
         return cls(width=task.interface().length + 2)
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+        """Q, and a random basis. Raises ValueError where there are more features than `width`."""
         if interface.length > self.width:
             raise ValueError(f"width ({self.width}) must be at least the number of features ({interface.length})")
         bilinear = ParameterSpec("bilinear", self.width, self.width, 0.0)
@@ -64,6 +66,7 @@ class MergedSoftmaxAttention(Model):
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
     ) -> Output:
+        """Predictions, and attention from query features to features if asked for."""
         from pipeline.numerics.matmul import product
 
         weights_SKK, counts_SBK = self._weights(parameters, inputs.shape[2]), inputs[..., 0]

@@ -36,6 +36,7 @@ class TorchModule(Model):
     _interface: Interface | None = PrivateAttr(None)
 
     def module(self, interface: Interface) -> nn.Module:
+        """The module of one run; its parameters are what is trained."""
         raise NotImplementedError
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
@@ -48,6 +49,7 @@ class TorchModule(Model):
         return specs_of(self, interface)
 
     def bound(self, interface: Interface) -> Self:
+        """A copy that knows the interface, from which `forward` builds its module."""
         copy = self.model_copy()
         copy._interface = interface
         return copy
@@ -55,6 +57,7 @@ class TorchModule(Model):
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
     ) -> Output:
+        """The module's answers in every slot; no maps of attention."""
         from pipeline.models._module_slots import by_slot, template, vmapped
 
         assert self._interface is not None, "forward needs model.bound(interface)"

@@ -36,21 +36,27 @@ class Transformer(Model):
 
     @classmethod
     def tiny(cls, task: Task) -> Self:
+        """A small instance for tests."""
         return cls(width=8, head_width=4, num_heads=2, mlp_width=16)
 
     def decoder(self) -> Decoder:
+        """The decoder of these sizes, which holds the arithmetic."""
         return Decoder(self.width, self.num_heads, self.head_width, self.num_layers, self.mlp_width)
 
     def native(self) -> Native:
+        """The C++ twin, compiled for these sizes."""
         return self.decoder().native()
 
     def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+        """Those of the decoder."""
         return tuple(self.decoder().specs(interface))
 
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
     ) -> Output:
+        """Logits at the last positions, and attention maps if asked for."""
         return self.decoder().forward(parameters, inputs, with_attention, num_targets)
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
+        """Logits of `forward`, with the last layer computed at the asked positions alone."""
         return self.decoder().predict(parameters, inputs, num_targets)

@@ -20,7 +20,9 @@ class HasNative(Protocol):
 
     name: ClassVar[str]
 
-    def native(self) -> Native | None: ...
+    def native(self) -> Native | None:
+        """The twin of this very class for these parameters."""
+        ...
 
 
 def twin_of(part: HasNative) -> Native | None:

@@ -30,9 +30,11 @@ class AdamW(Optimiser):
     weight_decay: float = vector(0.0, ge=0)
 
     def native(self) -> Native:
+        """The C++ twin."""
         return Native("adamw.h")
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:
+        """Moments, their bias correction, weight decay and the step, in place."""
         beta1, beta2, lr = columns["beta1"], columns["beta2"], columns["lr"]
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         state["beta1_power"].mul_(beta1.squeeze(1))
@@ -46,6 +48,7 @@ class AdamW(Optimiser):
         weights_SP.sub_((mean / scale).mul_(lr / correction1))
 
     def counterpart(self, weights: Tensor) -> torch.optim.Optimizer:
+        """torch.optim.AdamW."""
         import torch
 
         betas = (self.beta1, self.beta2)

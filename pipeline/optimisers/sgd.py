@@ -26,9 +26,11 @@ class SGD(Optimiser):
     weight_decay: float = vector(0.0, ge=0)
 
     def native(self) -> Native:
+        """The C++ twin."""
         return Native("sgd.h")
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:
+        """Velocity, weight decay and the step, in place."""
         velocity = state["velocity"].mul_(columns["momentum"]).add_(grad_SP)
         weights_SP.mul_(1 - columns["lr"] * columns["weight_decay"])
         weights_SP.sub_(velocity * columns["lr"])

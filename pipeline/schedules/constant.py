@@ -19,9 +19,11 @@ class Constant(Schedule):
     name = "constant"
 
     def native(self) -> Native:
+        """The C++ twin."""
         return Native("constant.h")
 
     def after_warmup(self, step_S1: Tensor, columns: Columns) -> Tensor:
+        """1 everywhere."""
         import torch
 
         return torch.ones_like(step_S1)

@@ -17,9 +17,11 @@ class Cosine(Decay):
     name = "cosine"
 
     def native(self) -> Native:
+        """The C++ twin."""
         return Native("cosine.h")
 
     def shape(self, progress_S1: Tensor) -> Tensor:
+        """(1 + cos(pi progress)) / 2."""
         import torch
 
         # IEEE 754 does not fix cos: sixteen copies keep every slot in the vector part of the loop.

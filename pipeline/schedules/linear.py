@@ -17,7 +17,9 @@ class Linear(Decay):
     name = "linear"
 
     def native(self) -> Native:
+        """The C++ twin."""
         return Native("linear.h")
 
     def shape(self, progress_S1: Tensor) -> Tensor:
+        """1 - progress."""
         return 1 - progress_S1

@@ -83,12 +83,15 @@ class Task(Named):
         return None
 
     def interface(self) -> Interface:
+        """The shapes of inputs and answers."""
         raise NotImplementedError
 
     def floor_loss(self) -> float:
+        """The best reachable loss, averaged over questions."""
         raise NotImplementedError
 
     def chance_loss(self) -> float:
+        """The loss of the best predictor that ignores what there is to learn, averaged over questions."""
         raise NotImplementedError
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
@@ -100,9 +103,11 @@ class Task(Named):
         raise NotImplementedError
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """(S, B * Q): the loss of each question, from `predictions` (S, B * Q, num_outputs)."""
         raise NotImplementedError
 
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor | None:
+        """(S, B * Q): 1 where a prediction is right, else 0; None where none is right or wrong."""
         return None
 
     @classmethod
@@ -111,9 +116,11 @@ class Task(Named):
         return cls.correct is not Task.correct
 
     def reference_losses(self, batch: Batch) -> Tensor | None:
+        """(S, B * Q): the losses of an explicit best predictor on this batch; None where there is none."""
         return None
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
+        """Name of a skill -> (S, B, L, L), True at the keys (last axis) that a query should attend to."""
         return {}
 
     def probes(self, apply: Apply, batch: Batch) -> dict[str, Tensor]:

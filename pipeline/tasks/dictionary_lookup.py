@@ -34,18 +34,22 @@ class DictionaryLookup(Task):
 
     @classmethod
     def tiny(cls) -> Self:
+        """A small instance for tests."""
         return cls(num_keys=4, num_values=4, num_pairs=4)
 
     def interface(self) -> Interface:
+        """Alternating keys and labels, then the queried key; asked: its label."""
         return Interface("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)
 
     def native(self) -> Native:
+        """The C++ twin, compiled for these sizes."""
         return Native(
             "dictionary_lookup.h",
             {"num_keys": self.num_keys, "num_values": self.num_values, "num_pairs": self.num_pairs},
         )
 
     def floor_loss(self) -> float:
+        """0: the queried key always stands in the context."""
         return 0.0
 
     def chance_loss(self) -> float:
@@ -64,6 +68,7 @@ class DictionaryLookup(Task):
         return total
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        """One mapping for each example, its pairs with repetition, and a query among those shown."""
         draws = streams["data"]
         keys_SBN = draws.integers(self.num_keys, self.num_pairs, _KEYS)
         map_SBK = draws.integers(self.num_values, self.num_keys, _VALUES)
@@ -75,10 +80,12 @@ class DictionaryLookup(Task):
         return Batch(tokens_SBL, map_SBK.gather(2, query_SB1).squeeze(2))
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy (nats) of each question, (S, B * Q)."""
         log_probabilities = predictions.log_softmax(-1)
         return -log_probabilities.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """1 where the most probable class is the right one, else 0, (S, B * Q)."""
         return (predictions.argmax(-1) == targets).to(predictions.dtype)
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:

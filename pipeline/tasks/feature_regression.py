@@ -64,9 +64,11 @@ class FeatureRegression(Task):
 
     @classmethod
     def tiny(cls) -> Self:
+        """A small instance for tests."""
         return cls(num_features=3, num_pairs=7)
 
     def interface(self) -> Interface:
+        """Features with their counts; asked: the query's value, or under `exact` every feature as the query."""
         size = self.num_features
         if self.objective == "exact":
             return Interface("features", size, 1, size, num_targets=size)
@@ -93,6 +95,7 @@ class FeatureRegression(Task):
         return 0.0 if self.prompts == "mean_field" else (1 - probability) ** self.num_pairs
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        """The contexts of the batch, and under `sampled` a query and values of features."""
         import torch
 
         draws, real = streams["data"], getattr(torch, dtype)
@@ -131,6 +134,7 @@ class FeatureRegression(Task):
         return features.clamp_(max=others - 1).add_(1).mul_(is_other)
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each question: half the squared error, or under `exact` its mean over values given the query."""
         import torch
 
         if self.objective == "sampled":

@@ -40,12 +40,15 @@ class LinearRegression(Task):
 
     @classmethod
     def tiny(cls) -> Self:
+        """A small instance for tests."""
         return cls(dim=3, num_pairs=4)
 
     def interface(self) -> Interface:
+        """Pairs (x, y) as vectors, then the query; asked: its y."""
         return Interface("vectors", self.num_pairs + 1, self.dim + 1, 1)
 
     def native(self) -> Native:
+        """The C++ twin, compiled for these sizes."""
         return Native(
             "linear_regression.h",
             {
@@ -66,6 +69,7 @@ class LinearRegression(Task):
         return (self.num_pairs + self.dim - 0.2) / self.num_pairs
 
     def input_variance(self) -> float:
+        """Variance of one entry of x, a^2 / 3."""
         return self.input_range**2 / 3
 
     def step_size(self) -> float:
@@ -81,6 +85,7 @@ class LinearRegression(Task):
         return 0.5 * self.input_variance() * self.dim
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        """One teacher w for each example, and its context."""
         import torch
 
         if self.num_batches is not None:
@@ -104,6 +109,7 @@ class LinearRegression(Task):
         return Batch(tokens_SBLD, y_SBL[:, :, -1].contiguous())
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Half the squared error of each question, (S, B)."""
         return 0.5 * (predictions.squeeze(-1) - targets).square()
 
     def gradient_step(self, batch: Batch) -> Tensor:
@@ -112,6 +118,7 @@ class LinearRegression(Task):
         return (x_SBND * y_SBN.unsqueeze(-1)).sum(2) * (self.step_size() / self.num_pairs)
 
     def reference_losses(self, batch: Batch) -> Tensor:
+        """Losses of one gradient step on the context at the step size eta*."""
         prediction_SB = (self.gradient_step(batch) * batch.inputs[:, :, -1, :-1]).sum(-1)
         return self.losses(prediction_SB.unsqueeze(-1), batch.targets)
 

@@ -37,16 +37,20 @@ class PairLookup(Task):
 
     @classmethod
     def tiny(cls) -> Self:
+        """A small instance for tests."""
         return cls(num_keys=4, num_values=3, num_pairs=5)
 
     def interface(self) -> Interface:
+        """A token for each pair, then the queried key; asked: its label."""
         num_tokens = self.num_keys * (1 + self.num_values)
         return Interface("tokens", self.num_pairs + 1, num_tokens, self.num_values)
 
     def native(self) -> Native:
+        """The C++ twin, compiled for these sizes."""
         return Native("pair_lookup.h", self.apart.native().constants)
 
     def floor_loss(self) -> float:
+        """0, as of separate tokens."""
         return self.apart.floor_loss()
 
     def chance_loss(self) -> float:
@@ -54,6 +58,7 @@ class PairLookup(Task):
         return self.apart.chance_loss()
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        """The examples of `apart`, with key and label in one token."""
         import torch
 
         tokens_SBL, targets = self.apart.sample(streams, vectors, dtype)
@@ -62,9 +67,11 @@ class PairLookup(Task):
         return Batch(torch.cat([pairs_SBN, tokens_SBL[:, :, -1:]], 2), targets)
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy (nats) of each question, (S, B * Q)."""
         return self.apart.losses(predictions, targets)
 
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """1 where the most probable class is the right one, else 0, (S, B * Q)."""
         return self.apart.correct(predictions, targets)
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:

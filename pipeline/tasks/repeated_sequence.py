@@ -36,13 +36,16 @@ class RepeatedSequence(Task):
 
     @classmethod
     def tiny(cls) -> Self:
+        """A small instance for tests."""
         return cls(num_tokens=5, period=3)
 
     def interface(self) -> Interface:
+        """Two periods of tokens; asked at every position: the next token."""
         length = 2 * self.period
         return Interface("tokens", length, self.num_tokens, self.num_tokens, length)
 
     def native(self) -> Native:
+        """The C++ twin, compiled for these sizes."""
         return Native("repeated_sequence.h", {"num_tokens": self.num_tokens, "period": self.period})
 
     def floor_loss(self) -> float:
@@ -50,18 +53,22 @@ class RepeatedSequence(Task):
         return math.log(self.num_tokens) * (self.period - 1) / (2 * self.period)
 
     def chance_loss(self) -> float:
+        """Cross entropy (nats) of the uniform prediction."""
         return math.log(self.num_tokens)
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        """One period for each example, twice in a row."""
         period_SBP = streams["data"].integers(self.num_tokens, self.period, _TOKENS)
         tokens_SBL = period_SBP.repeat(1, 1, 2)
         return Batch(tokens_SBL, tokens_SBL.roll(-1, 2).flatten(1))
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Cross entropy (nats) of each question, (S, B * Q)."""
         log_probabilities = predictions.log_softmax(-1)
         return -log_probabilities.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """1 where the most probable class is the right one, else 0, (S, B * Q)."""
         return (predictions.argmax(-1) == targets).to(predictions.dtype)
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:

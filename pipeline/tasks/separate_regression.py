@@ -38,23 +38,29 @@ class SeparateRegression(Task):
 
     @classmethod
     def tiny(cls) -> Self:
+        """A small instance for tests."""
         return cls(dim=3, num_pairs=4)
 
     def interface(self) -> Interface:
+        """Inputs and targets in turn, then the query; asked: its target."""
         return Interface("vectors", 2 * self.num_pairs + 1, self.dim, 1)
 
     def native(self) -> Native:
+        """The C++ twin, compiled for these sizes."""
         sizes = {"dim": self.dim, "num_pairs": self.num_pairs}
         numbers = {"input_range": float(self.input_range), "step_size": self.paired().step_size()}
         return Native("separate_regression.h", sizes | numbers)
 
     def floor_loss(self) -> float:
+        """That of one gradient step on the same contexts."""
         return self.paired().floor_loss()
 
     def chance_loss(self) -> float:
+        """Expected loss of predicting zero."""
         return self.paired().chance_loss()
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        """The examples of `paired`, laid out as separate tokens."""
         import torch
 
         noiseless = {"label_noise": torch.zeros(len(streams["data"].steps_S), device=streams["data"].steps_S.device)}
@@ -65,6 +71,7 @@ class SeparateRegression(Task):
         return Batch(tokens_SBND, targets)
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Half the squared error of each question, (S, B)."""
         return self.paired().losses(predictions, targets)
 
     def reference_losses(self, batch: Batch) -> Tensor:

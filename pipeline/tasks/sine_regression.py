@@ -42,9 +42,11 @@ class SineRegression(Task):
 
     @classmethod
     def tiny(cls) -> Self:
+        """A small instance for tests."""
         return cls(num_pairs=5)
 
     def interface(self) -> Interface:
+        """Pairs (x, y) as vectors, then the query; asked: its y."""
         return Interface("vectors", self.num_pairs + 1, 2, 1)
 
     def floor_loss(self) -> float:
@@ -59,6 +61,7 @@ class SineRegression(Task):
         return 0.5 * (0.5 * square - (mean * 2 / math.pi) ** 2 * cos_square)
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+        """One wave for each example, and points of it."""
         import torch
 
         draws = streams["data"]
@@ -73,4 +76,5 @@ class SineRegression(Task):
         return Batch(tokens_SBL2, targets)
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Half the squared error of each question, (S, B)."""
         return 0.5 * (predictions.squeeze(-1) - targets).square()
