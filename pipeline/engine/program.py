@@ -61,15 +61,14 @@ def _program(preamble: str) -> Program | None:
 
 def preamble_of(config: RunConfig) -> str | None:
     """The headers and constants that the program is compiled for; None where a part of the run has no C++."""
-    twins = {name: twin_of(part) for name, part in _parts(config).items()}
-    if any(twin is None for twin in twins.values()):
+    if without_twin(config):
         return None
-    found = {name: twin for name, twin in twins.items() if twin is not None}
+    twins = {name: twin for name, part in _parts(config).items() if (twin := twin_of(part)) is not None}
     specs = config.model.parameter_specs(config.task.interface())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
     optimiser, schedule = config.optimiser.vector_fields(), config.schedule.vector_fields()
     numbers: list[tuple[str, int | float]] = [
-        *(item for twin in found.values() for item in twin.constants.items()),
+        *(item for twin in twins.values() for item in twin.constants.items()),
         ("row_width", row.width),
         ("batch_size", config.batch_size),
         ("NUM_STREAMS", len(config.task.streams)),
@@ -80,7 +79,7 @@ def preamble_of(config: RunConfig) -> str | None:
     ]
     lines = [
         f"#define REAL {_REAL[config.dtype]}",
-        *(f'#define {name.upper()}_HEADER "{twin.header}"' for name, twin in found.items()),
+        *(f'#define {name.upper()}_HEADER "{twin.header}"' for name, twin in twins.items()),
         "namespace constants {",
         *(
             f"constexpr {'double' if isinstance(value, float) else 'long'} {name} = {value!r};"

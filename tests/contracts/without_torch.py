@@ -9,7 +9,7 @@ import pytest
 
 
 def class_read_without_torch(cls):
-    """The class of the same name, from its file and its room's helpers executed again, every import of torch refused."""
+    """The class, from its file and its room's helpers executed again with every import of torch refused."""
     room = cls.__module__.rpartition(".")[0]
     spec = importlib.util.spec_from_file_location("read_again", sys.modules[cls.__module__].__file__)
     module = importlib.util.module_from_spec(spec)
