@@ -154,9 +154,10 @@ def block_of(
     slots: Sequence[int] | None = None,
     steps: int = 25,
     mode: str = "eager",
+    threads: int = 1,
 ) -> Block:
     """A block of `width` in which `runs` were trained in these slots (None: the first)."""
-    block = Block(runs[0], width, torch.device("cpu"), mode)
+    block = Block(runs[0], width, torch.device("cpu"), mode, threads=threads)
     slots = range(len(runs)) if slots is None else slots
     for slot, run in zip(slots, runs, strict=True):
         block.place(slot, run, block.start(run))

@@ -34,13 +34,24 @@ class Engine(Protocol):
 
 
 class Block(Slots):
-    """Slots that are trained and looked at.
+    """Slots that are trained, evaluated and probed.
 
     `mode` is that of the numerics: "eager", or the name of a toolchain, whose compiled program does the arithmetic.
+    Every method computes with the block's own threads and matmul precision, whatever the process is set to, and
+    leaves the process as it was.
     """
 
-    def __init__(self, template: RunConfig, width: int, device: torch.device, mode: str = "eager") -> None:
-        super().__init__(template, width, device)
+    def __init__(
+        self,
+        template: RunConfig,
+        width: int,
+        device: torch.device,
+        mode: str = "eager",
+        *,
+        threads: int = 1,
+        matmul_precision: str = "float32",
+    ) -> None:
+        super().__init__(template, width, device, threads, matmul_precision)
         self._held_out: dict[str, dict[str, Tensor]] = {}
         self.engine: Engine = EagerEngine(self) if mode == "eager" else self._native()
 
@@ -51,7 +62,8 @@ class Block(Slots):
 
     def train(self, num_steps: int, slots: Sequence[int] | None = None) -> None:
         """`num_steps` optimiser steps of at least these slots (None: of all); other slots may move too."""
-        self.engine.train(num_steps, self._slots(slots))
+        with self.numerics():
+            self.engine.train(num_steps, self._slots(slots))
 
     def held_out_keys(self, purpose: str) -> dict[str, Tensor]:
         """Stream keys that depend on the task alone, for `purpose` "label" or "probe": the same for every run."""
@@ -68,7 +80,8 @@ class Block(Slots):
         Excess is (loss - reference) / (chance - floor), the reference being the task's explicit best predictor on the
         same items, or its floor.
         """
-        found = self.engine.evaluate(self.held_out_keys("label"), num_items, self._slots(slots))
+        with self.numerics():
+            found = self.engine.evaluate(self.held_out_keys("label"), num_items, self._slots(slots))
         metrics = {f"label_{name}": value for name, value in found.items()}
         floor, chance = self.task.floor_loss(), self.task.chance_loss()
         reference: Tensor | float = metrics.get("label_reference_loss", floor)
@@ -78,18 +91,23 @@ class Block(Slots):
     def probe(self, num_items: int, slots: Sequence[int] | None = None) -> dict[str, Tensor]:
         """Metric name -> (n,), on `num_items` items that depend on the task alone and are the same at every step."""
         rows = self._slots(slots)
-        with torch.no_grad():
-            chosen = torch.tensor(rows, device=self.device)
-            weights_SP = self.weights_SP.index_select(0, chosen)
-            last = torch.stack(list(self.last.values())).index_select(1, chosen)
-            found = dict(zip(self.last, last, strict=True))
-            found["weight_norm"] = norm(weights_SP)
-            found["init_distance"] = norm(weights_SP - self.initial_SP.index_select(0, chosen))
-        return found | self.engine.probe(self.held_out_keys("probe"), num_items, rows)
+        with self.numerics():
+            return self._weight_probes(rows) | self.engine.probe(self.held_out_keys("probe"), num_items, rows)
+
+    @torch.no_grad()
+    def _weight_probes(self, rows: list[int]) -> dict[str, Tensor]:
+        chosen = torch.tensor(rows, device=self.device)
+        weights_SP = self.weights_SP.index_select(0, chosen)
+        last = torch.stack(list(self.last.values())).index_select(1, chosen)
+        found = dict(zip(self.last, last, strict=True))
+        found["weight_norm"] = norm(weights_SP)
+        found["init_distance"] = norm(weights_SP - self.initial_SP.index_select(0, chosen))
+        return found
 
     def attention_maps(self, num_items: int, slots: Sequence[int] | None = None) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the first items that probes see."""
-        return self.engine.attention_maps(self.held_out_keys("probe"), num_items, self._slots(slots))
+        with self.numerics():
+            return self.engine.attention_maps(self.held_out_keys("probe"), num_items, self._slots(slots))
 
     def _slots(self, slots: Sequence[int] | None) -> list[int]:
         return list(range(self.width)) if slots is None else [int(slot) for slot in slots]

@@ -136,7 +136,7 @@ class NativeEngine:
         return {name: found[:, index] for index, name in enumerate(_SCORES) if self._has[name]}
 
     def _num_threads(self) -> ctypes.c_int64:
-        return ctypes.c_int64(torch.get_num_threads())
+        return ctypes.c_int64(self.block.threads)
 
     def _attention_masks(self, keys: Mapping[str, Tensor], num_items: int) -> _Masks:
         """The task's attention targets on the statistics set; fixed, as its items are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from pipeline.arrays import Array
 from pipeline.engine.parameter_layout import Layout, stream_names
+from pipeline.numerics.context import fix_cublas_workspace, numerics_context
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.spec.parameters import Named
 from pipeline.spec.run_config import RunConfig
@@ -33,13 +35,24 @@ class RunState:
 class Slots:
     """Slots 0..width-1, each holding a run at its own step, with its own streams and vector hyperparameters.
 
-    All arrays are (S, ...), slot axis first. At first every slot holds `template`.
+    All arrays are (S, ...), slot axis first. At first every slot holds `template`. `threads` and `matmul_precision`
+    are those of the numerics; whatever computes does so under `numerics()`.
     """
 
     LAST = ("train_loss", "grad_norm", "update_norm")
 
-    def __init__(self, template: RunConfig, width: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        template: RunConfig,
+        width: int,
+        device: torch.device,
+        threads: int = 1,
+        matmul_precision: str = "float32",
+    ) -> None:
         self.template, self.width, self.device = template, width, device
+        self.threads, self.matmul_precision = threads, matmul_precision
+        if device.type == "cuda":
+            fix_cublas_workspace()
         self.task, self.model = template.task, template.model.bound(template.task.interface())
         self.dtype: torch.dtype = getattr(torch, template.dtype)
         self.layout = Layout(self.model.parameter_specs(self.task.interface()), self.dtype)
@@ -60,6 +73,10 @@ class Slots:
         for slot in range(width):
             self.place(slot, template, first)
 
+    def numerics(self) -> AbstractContextManager[None]:
+        """The context that this block's arithmetic is computed in; the process is as before afterwards."""
+        return numerics_context(self.threads, self.matmul_precision, self.device.type)
+
     def _rows(self) -> Tensor:
         return torch.zeros(self.width, self.layout.row_width, dtype=self.dtype, device=self.device)
 
@@ -72,7 +89,8 @@ class Slots:
     def start(self, config: RunConfig) -> RunState:
         """The state of a run at step 0: a pure function of its config."""
         seeds = {stream: config.stream_seed(stream) for stream in stream_names(self.layout.specs)}
-        weights = self.layout.compact(self.layout.initial_weights(seeds, config.model.init_scale)).numpy()
+        with self.numerics():
+            weights = self.layout.compact(self.layout.initial_weights(seeds, config.model.init_scale)).numpy()
         zeros = np.zeros_like(weights)
         arrays: dict[str, Array] = {"weights": weights, "initial_weights": weights}
         arrays |= dict.fromkeys(self.optimiser.moments, zeros)

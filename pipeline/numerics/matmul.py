@@ -8,28 +8,66 @@ only where all slots stand alike; elsewhere each slot's is made by itself, into 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pipeline.numerics.alignment import ALIGNMENT_BYTES
 
-# Process-wide, as torch's own switch is: set from a pack's numerics before anything is computed.
-_rounding = "float32"
+_precision: ContextVar[str] = ContextVar("matmul_precision", default="float32")
 
 
-def set_rounding(name: str) -> None:
-    """How products of float32 matrices round from now on.
+@contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """Compute products of float32 matrices in precision `name`, and restore what torch had before.
 
     "float32": as float32 does. "tf32": operands lose 13 bits, on GPUs that can, nowhere else. "bf16": operands and
-    result are rounded to bfloat16, sums are float32.
+    result are rounded to bfloat16, sums are float32. A gradient has the precision of the product that it belongs to.
     """
-    global _rounding
-    _rounding = name
-    torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-    # Else a library may sum in bfloat16 too.
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    before = _torch_precision()
+    token = _precision.set(name)
+    try:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+        # Else a library may sum in bfloat16 too.
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        yield
+    finally:
+        _precision.reset(token)
+        _restore(before)
+
+
+class _TorchPrecision(NamedTuple):
+    """Torch's own switches: the old one for all backends, the new one of each, and whether sums may be bfloat16."""
+
+    overall: str
+    cuda: str
+    mkldnn: str
+    allows_bf16_sums: bool
+
+
+def _torch_precision() -> _TorchPrecision:
+    cuda, mkldnn = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    try:
+        overall = torch.get_float32_matmul_precision()
+    except RuntimeError:
+        # Torch refuses to say where only the new switches were set; the old one is then what it is by default.
+        overall = "highest"
+    return _TorchPrecision(
+        overall, cuda.fp32_precision, mkldnn.fp32_precision, cuda.allow_bf16_reduced_precision_reduction
+    )
+
+
+def _restore(before: _TorchPrecision) -> None:
+    cuda, mkldnn = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    # The old switch sets the new ones, so it comes first.
+    torch.set_float32_matmul_precision(before.overall)
+    cuda.fp32_precision, mkldnn.fp32_precision = before.cuda, before.mkldnn
+    cuda.allow_bf16_reduced_precision_reduction = before.allows_bf16_sums
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -44,7 +82,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
         ctx.save_for_backward(left, right)
-        return _multiply(left, right)
+        # Autograd calls `backward` in threads of its own on GPUs, which do not see this one's context.
+        ctx.precision = _precision.get()
+        return _multiply(left, right, ctx.precision)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -52,13 +92,13 @@ class _Product(torch.autograd.Function):
         (gradient,) = gradients
         needs_left, needs_right = ctx.needs_input_grad
         return (
-            _multiply(gradient, right.transpose(-1, -2)) if needs_left else None,
-            _multiply(left.transpose(-1, -2), gradient) if needs_right else None,
+            _multiply(gradient, right.transpose(-1, -2), ctx.precision) if needs_left else None,
+            _multiply(left.transpose(-1, -2), gradient, ctx.precision) if needs_right else None,
         )
 
 
-def _multiply(left: Tensor, right: Tensor) -> Tensor:
-    if _rounding == "bf16" and left.dtype == torch.float32:
+def _multiply(left: Tensor, right: Tensor, precision: str) -> Tensor:
+    if precision == "bf16" and left.dtype == torch.float32:
         if left.device.type == "cuda":
             return torch.matmul(left.bfloat16(), right.bfloat16()).float()
         return _exactly(left.bfloat16().float(), right.bfloat16().float()).bfloat16().float()

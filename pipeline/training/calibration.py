@@ -84,20 +84,15 @@ def _remembered(config: RunConfig, threads: int, machine: Machine) -> dict[int, 
 def _measured(config: RunConfig, threads: int, device: str) -> dict[int, float]:
     if device == "cuda" and not torch.cuda.is_available():
         return {}
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return _speeds(config, torch.device(device))
-    finally:
-        torch.set_num_threads(threads_before)
+    return _speeds(config, torch.device(device), threads)
 
 
-def _speeds(config: RunConfig, device: torch.device) -> dict[int, float]:
+def _speeds(config: RunConfig, device: torch.device, threads: int) -> dict[int, float]:
     speeds: dict[int, float] = {}
     for width in CANDIDATE_WIDTHS[device.type]:
         if device.type == "cuda" and speeds and _would_not_fit(width, list(speeds)[-1]):
             break
-        block = Block(config, width, device)
+        block = Block(config, width, device, threads=threads)
         block.train(2)
         _wait(device)
         started, num_steps = time.perf_counter(), 0

@@ -11,8 +11,8 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.planning.packs import Plan
-from pipeline.training.pack import Protocol
-from pipeline.training.worker import prepare, protocol_of
+from pipeline.training.open_pack import block_of, protocol_of
+from pipeline.training.pack_loop import Protocol
 
 _TIMED_STEPS = 8
 # Parquet with zstd on the histories of real sweeps: about this share of 8 bytes a number stays.
@@ -40,7 +40,7 @@ def estimate(plan: Plan, num_workers: int) -> Estimate:
         pack = plan.packs[indices[0]]
         num_runs = sum(len(plan.packs[index].run_ids) for index in indices)
         config = plan.runs[pack.run_ids[0]]
-        block = Block(config, pack.numerics.width, prepare(pack, config), pack.numerics.mode)
+        block = block_of(pack, config)
         seconds += _run_seconds(block, protocol) * num_runs
         disk += _run_bytes(block, protocol) * num_runs
         memory = max(memory, _memory_mib(block.device))

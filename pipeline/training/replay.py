@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.engine.block import Block, to_host
+from pipeline.engine.block import to_host
 from pipeline.engine.parameter_layout import Layout
 from pipeline.engine.slots import RunState
 from pipeline.planning.packs import Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
+from pipeline.training.open_pack import FirstStates, block_of
 from pipeline.training.recorder import arrays_sha256
-from pipeline.training.worker import FirstStates, prepare
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Replay:
         spec = stored_spec(store)
         pack = _pack_of(store, run_id)
         self.config = next(config for config in expand(spec) if config.run_id == run_id)
-        self.block = Block(self.config, pack.numerics.width, prepare(pack, self.config), pack.numerics.mode)
+        self.block = block_of(pack, self.config)
         first = 0 if self.config.lineage is None else self.config.lineage.step
         if not first <= step <= spec.budget:
             raise StoreError(f"run {run_id} has steps {first} to {spec.budget}; there is no step {step}")

@@ -92,8 +92,7 @@ def test_bits_depend_on_no_slot_no_neighbour_no_width_and_no_thread(task):
     assert bits(block_of(runs[::-1], 6, mode=mode), range(6))[::-1] == together
     assert bits(block_of(runs[:3], 8, mode=mode, slots=[7, 2, 5]), [7, 2, 5]) == together[:3]
     assert bits(block_of(runs[3:4], 1, mode=mode), [0]) == together[3:4]
-    torch.set_num_threads(3)
-    assert bits(block_of(runs, 6, mode=mode), range(6)) == together
+    assert bits(block_of(runs, 6, mode=mode, threads=3), range(6)) == together
 
 
 def test_slots_that_are_not_asked_for_stand_still():

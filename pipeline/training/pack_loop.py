@@ -1,25 +1,15 @@
-"""A pack under Lightning: slots that fill from the pack's list, train in chunks, and are looked at between them."""
+"""Trains one pack: refills slots, runs a chunk of steps, evaluates, records. Knows nothing of Lightning or Ray."""
 
 from __future__ import annotations
 
-import itertools
-import logging
-import signal
-import threading
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import lightning
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from pipeline.arrays import Bools
+from pipeline.arrays import Bools, Ints
 from pipeline.engine.block import Block, to_host
 from pipeline.engine.slots import RunState
-from pipeline.planning.packs import Numerics
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.grid import Grid
 from pipeline.spec.run_config import RunConfig
@@ -31,7 +21,7 @@ from pipeline.training.run_rows import Rows
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the runs of a sweep are looked at and ended; nothing of it moves a weight."""
+    """When the runs of a sweep are evaluated, probed, recorded and ended; nothing of it moves a weight."""
 
     grid: Grid
     budget: int
@@ -45,39 +35,51 @@ class Protocol:
     keeps_last_attention: bool = True
 
 
-class PackModule(lightning.LightningModule):
-    """Trains `configs`, in order, in the slots of one block; one `training_step` is one chunk of optimiser steps.
+class PackLoop:
+    """Trains `configs`, in order, in the slots of `block`, from the newest commit that `recorder` found.
 
-    `first_state(config, block)` gives the state that a run starts from. What each run does depends on its config and
-    the block's numerics alone; see docs/design.md.
+    `first_state(run_id, config, block)` gives the state that a run starts from. What each run does depends on its
+    config and the block's numerics alone; see docs/design.md.
     """
 
     def __init__(
         self,
         configs: Mapping[str, RunConfig],
-        numerics: Numerics,
+        block: Block,
         protocol: Protocol,
         recorder: Recorder,
         first_state: Callable[[str, RunConfig, Block], RunState],
     ) -> None:
-        super().__init__()
-        # The block's own in-place updates are the optimisation: Lightning's would clip and average across runs.
-        self.automatic_optimization = False
-        self.configs, self.numerics, self.protocol = dict(configs), numerics, protocol
-        self.width = numerics.width
+        self.configs, self.block, self.protocol = dict(configs), block, protocol
         self.recorder, self.first_state = recorder, first_state
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
-        self.occupants: list[str | None] = [None] * self.width
+        self.occupants: list[str | None] = [None] * block.width
+        for run_id, (slot, state) in recorder.checkpoint().items():
+            block.place(slot, self.configs[run_id], state)
+            self.occupants[slot] = run_id
         self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
         shown = {run_id: seen(run_id, rows, protocol) for run_id, rows in recorder.rows.items()}
         self.converged |= {run_id for run_id, prefix in shown.items() if prefix.converged_index is not None}
 
     @property
     def is_done(self) -> bool:
+        """Whether every run has ended."""
         return not self.waiting and not any(self.occupants)
 
+    def step(self) -> None:
+        """Refill free slots, train one chunk, then evaluate, probe, record and end the runs whose step asks for it."""
+        self._fill()
+        self._advance()
+        self._look()
+
+    def commit(self) -> None:
+        """Make everything so far durable."""
+        states = {run: (slot, self.block.take(slot)) for slot, run in enumerate(self.occupants) if run is not None}
+        self.recorder.commit(states)
+
     def progress(self) -> Progress:
+        """What the pack has done, committed or not."""
         budget = self.protocol.budget
         ends = [end for end in self.recorder.ends.values() if not end.is_continued_to(budget)]
         steps = {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
@@ -90,25 +92,6 @@ class PackModule(lightning.LightningModule):
             run_steps=self.recorder.run_steps,
             steps_left=sum(budget - steps.get(run_id, 0) for run_id in unfinished),
         )
-
-    def configure_optimizers(self) -> None:
-        return None
-
-    def on_fit_start(self) -> None:
-        template = next(iter(self.configs.values()))
-        self.block = Block(template, self.width, self.device, self.numerics.mode)
-        for run_id, (slot, state) in self.recorder.checkpoint().items():
-            self.block.place(slot, self.configs[run_id], state)
-            self.occupants[slot] = run_id
-
-    def training_step(self, batch: object, batch_index: int) -> None:
-        self._fill()
-        self._advance()
-        self._look()
-
-    def states(self) -> dict[str, tuple[int, RunState]]:
-        """run_id -> (slot, state) of the runs in progress."""
-        return {run: (slot, self.block.take(slot)) for slot, run in enumerate(self.occupants) if run is not None}
 
     def _fill(self) -> None:
         for slot, occupant in enumerate(self.occupants):
@@ -145,7 +128,7 @@ class PackModule(lightning.LightningModule):
         self._record(eval_S, probe_S)
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
         ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
-        self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.width)]))
+        self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.width)]))
         for slot, reason in ends.items():
             run_id = self.occupants[slot]
             if reason is not None and run_id is not None:
@@ -169,8 +152,8 @@ class PackModule(lightning.LightningModule):
     def _occupied(self) -> Bools:
         return np.array([occupant is not None for occupant in self.occupants])
 
-    def _steps(self) -> NDArray[np.int64]:
-        steps: NDArray[np.int64] = self.block.steps_S.cpu().numpy()
+    def _steps(self) -> Ints:
+        steps: Ints = self.block.steps_S.cpu().numpy()
         return steps
 
     def _record(self, eval_S: Bools, probe_S: Bools) -> None:
@@ -208,12 +191,12 @@ class PackModule(lightning.LightningModule):
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
 
 
-def _among(steps_S: NDArray[np.int64], wanted: frozenset[int]) -> Bools:
+def _among(steps_S: Ints, wanted: frozenset[int]) -> Bools:
     return np.array([step in wanted for step in steps_S.tolist()], bool)
 
 
 def seen(run_id: str, rows: Rows, protocol: Protocol) -> Seen:
-    """What a stopping rule may look at, from a run's rows so far."""
+    """What a stopping rule is shown of a run, from its rows so far."""
     steps_T = np.array(rows.steps, np.int64)
     is_eval_T = np.array([step in protocol.grid.eval_steps for step in rows.steps], bool)
     label_1E = rows.column(protocol.criterion.metric)[None, is_eval_T]
@@ -227,76 +210,3 @@ def seen(run_id: str, rows: Rows, protocol: Protocol) -> Seen:
         converged_index=None if start < 0 else start,
         evaluations_to_converge=protocol.criterion.evaluations,
     )
-
-
-class Committer(lightning.Callback):
-    """Commits every `interval_s` seconds, at the end, and as soon as `should_leave()`; then ends the fit."""
-
-    def __init__(
-        self,
-        interval_s: float,
-        should_leave: Callable[[], bool],
-        on_progress: Callable[[], None],
-        report_interval_s: float = 1.0,
-    ) -> None:
-        self.interval_s, self.report_interval_s = interval_s, report_interval_s
-        self.should_leave, self.on_progress = should_leave, on_progress
-        self._committed = self._reported = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object, **__: object
-    ) -> None:
-        assert isinstance(pl_module, PackModule)
-        now = time.monotonic()
-        is_leaving = pl_module.is_done or self.should_leave()
-        if is_leaving or now - self._committed >= self.interval_s:
-            pl_module.recorder.commit(pl_module.states())
-            self._committed = time.monotonic()
-        if is_leaving or now - self._reported >= self.report_interval_s:
-            self.on_progress()
-            self._reported = now
-        if is_leaving:
-            trainer.should_stop = True
-
-
-class _KeepSigterm(lightning.Callback):
-    """Puts back the SIGTERM handler that Lightning replaces by one that ends the fit without a commit."""
-
-    def __init__(self) -> None:
-        self._before = signal.getsignal(signal.SIGTERM)
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._before)
-
-
-class _Chunks:
-    """An endless train dataloader: data are drawn inside the step, from its counter."""
-
-    def __iter__(self) -> Iterator[int]:
-        return itertools.count()
-
-
-def fit(module: PackModule, callbacks: Sequence[lightning.Callback], device: torch.device) -> None:
-    """Train the pack to its end (or until a callback leaves) under a Trainer without anything that costs per step."""
-    if module.is_done and not module.recorder.record.active:
-        return
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=r".*configure_optimizers.*returned .None.*")
-    # Lightning 2.6 on torch 2.13; goes when Lightning stops using LeafSpec.
-    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
-    # Inside a Slurm job Ray places the packs, and srun starts Ray.
-    warnings.filterwarnings("ignore", message=r".*`srun` command is available.*")
-    trainer = lightning.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        barebones=False,
-        callbacks=[*callbacks, _KeepSigterm()],
-    )
-    trainer.fit(module, train_dataloaders=_Chunks())

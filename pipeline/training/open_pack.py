@@ -1,0 +1,106 @@
+"""From a sweep's folder to the loop of one pack: checks the numerics, makes the block, finds where each run starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from pipeline.engine.block import Block
+from pipeline.engine.program import native_mode
+from pipeline.engine.slots import RunState
+from pipeline.planning.packs import PROGRAM, Numerics, Pack, expand, packs_of, stored_spec
+from pipeline.spec.run_config import RunConfig
+from pipeline.spec.sweep import SweepSpec
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.pack_loop import PackLoop, Protocol
+from pipeline.training.recorder import Recorder
+
+
+def open_pack(store: SweepStore, pack_id: str) -> PackLoop:
+    """Claim a new attempt at a pack; its loop goes on from the newest whole commit, or from nothing.
+
+    Raises StoreError when this machine's numerics are not those of the plan.
+    """
+    spec = stored_spec(store)
+    pack = next(pack for pack in packs_of(store.plan) if pack.pack_id == pack_id)
+    runs = {config.run_id: config for config in expand(spec)}
+    configs = {run_id: runs[run_id] for run_id in pack.run_ids}
+    block = block_of(pack, configs[pack.run_ids[0]])
+    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, spec.budget)
+    first_states = FirstStates(store, spec, recorder.continued)
+    return PackLoop(configs, block, protocol_of(spec), recorder, first_states)
+
+
+def block_of(pack: Pack, config: RunConfig) -> Block:
+    """A block with the numerics of a pack, of which `config` is a run. Raises StoreError if this machine has others."""
+    numerics = pack.numerics
+    _check(pack.pack_id, numerics, config)
+    return Block(
+        config,
+        numerics.width,
+        torch.device(numerics.device),
+        numerics.mode,
+        threads=numerics.threads,
+        matmul_precision=numerics.products,
+    )
+
+
+def _check(pack_id: str, wanted: Numerics, config: RunConfig) -> None:
+    found = torch.__version__.partition("+")[0]
+    if wanted.torch.partition("+")[0] != found:
+        raise StoreError(
+            f"pack {pack_id} was planned for torch {wanted.torch}, this process has {found}: bits may differ; "
+            "install that version, or start the sweep in another folder"
+        )
+    if wanted.program != PROGRAM:
+        raise StoreError(
+            f"pack {pack_id} was planned for the arithmetic {wanted.program!r}, and this seedbed computes "
+            f"{PROGRAM!r}: bits may differ; go on with the version that began it, or start the sweep in another folder"
+        )
+    if wanted.device == "cuda" and not torch.cuda.is_available():
+        raise StoreError(f"pack {pack_id} was planned for a GPU, and this process sees none")
+    if wanted.mode != "eager" and (here := native_mode(config)) != wanted.mode:
+        raise StoreError(
+            f"pack {pack_id} was planned for programs of {wanted.mode}, and this machine has {here or 'none'}: "
+            "bits may differ; use that compiler and kind of processor, or start the sweep in another folder "
+            "(resources.mode=eager asks for none)"
+        )
+
+
+def protocol_of(spec: SweepSpec) -> Protocol:
+    """When the runs of a sweep are evaluated, probed, recorded and ended."""
+    steps = spec.snapshot_steps
+    return Protocol(
+        grid=spec.time_grid,
+        budget=spec.budget,
+        eval_items=spec.grid.eval_items,
+        probe_items=spec.grid.probe_items,
+        criterion=spec.criterion,
+        stopping=spec.stopping,
+        state_steps=frozenset(steps["weights"]),
+        attention_steps=frozenset(steps["attention"]),
+        keeps_last_attention=spec.snapshots.attention is None,
+    )
+
+
+class FirstStates:
+    """Where each run starts: from its last state if a larger budget continues it, its parent's if it is a fork."""
+
+    def __init__(self, store: SweepStore, spec: SweepSpec, continued: Mapping[str, int]) -> None:
+        self.continued = continued
+        self._own = store.snapshots() if continued else None
+        self._parents = None if spec.fork is None else SweepStore(Path(spec.fork.sweep)).snapshots()
+
+    def __call__(self, run_id: str, config: RunConfig, block: Block) -> RunState:
+        """The state of a run before its first step here."""
+        if run_id in self.continued:
+            assert self._own is not None
+            step = self.continued[run_id]
+            return RunState(step, self._own.read(run_id, step))
+        if config.lineage is None or config.lineage.step == 0:
+            return block.start(config)
+        assert self._parents is not None
+        return RunState(config.lineage.step, self._parents.read(config.lineage.parent, config.lineage.step))
