@@ -29,14 +29,17 @@ class Layout:
 
     @property
     def offsets(self) -> tuple[int, ...]:
+        """The column at which each parameter begins, in the order of `specs`."""
         return self._row.offsets
 
     @property
     def row_width(self) -> int:
+        """P: numbers in a row, padding included."""
         return self._row.width
 
     @property
     def num_parameters(self) -> int:
+        """Numbers in a row without padding."""
         return sum(spec.rows * spec.columns for spec in self.specs)
 
     def views(self, flat_SP: Tensor) -> dict[str, Tensor]:
@@ -75,6 +78,7 @@ class Layout:
 
 
 def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
+    """The stream that each parameter's initial values are drawn from."""
     return tuple(f"init/{spec.name}" for spec in specs)
 
 

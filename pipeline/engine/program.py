@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, toolchain
 from pipeline.numerics.native_source import HasNative, twin_of
@@ -22,18 +24,26 @@ COST_OF_TORCH = (
 
 
 class Program:
-    """`train`, `evaluate` and `probe` of native/program.cpp, for one static setting."""
+    """native/program.cpp compiled for one static setting, called with the structures of `arguments`.
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self.train, self.evaluate, self.probe = (
-            library.seedbed_train,
-            library.seedbed_evaluate,
-            library.seedbed_probe,
-        )
-        for function in (self.train, self.evaluate, self.probe):
-            function.restype = None
+    Raises ProgramMismatchError if it was compiled for others.
+    """
+
+    def __init__(self, library: ctypes.CDLL, arguments: ProgramArguments) -> None:
+        arguments.check(library)
+        self.arguments = arguments
+        arrays, selection, held_out, masks, maps = map(ctypes.POINTER, arguments.structures)
+        self.train = _function(library.seedbed_train, arrays, selection, ctypes.c_int64)
+        self.evaluate = _function(library.seedbed_evaluate, arrays, selection, held_out, ctypes.c_void_p)
+        self.probe = _function(library.seedbed_probe, arrays, selection, held_out, masks, maps, ctypes.c_void_p)
         # Examples that lie side by side in a vector.
         self.num_lanes: int = library.seedbed_lanes()
+
+
+def _function(function: Any, *argument_types: Any) -> Callable[..., None]:
+    function.restype, function.argtypes = None, argument_types
+    found: Callable[..., None] = function
+    return found
 
 
 def native_mode(config: RunConfig) -> str | None:
@@ -41,8 +51,7 @@ def native_mode(config: RunConfig) -> str | None:
 
     Compiles it where that has not been done.
     """
-    preamble = preamble_of(config)
-    if preamble is None or toolchain() is None or _program(preamble) is None:
+    if toolchain() is None or program_for(config) is None:
         return None
     return f"native-{toolchain()}"
 
@@ -50,32 +59,31 @@ def native_mode(config: RunConfig) -> str | None:
 def program_for(config: RunConfig) -> Program | None:
     """The program for runs of this static setting."""
     preamble = preamble_of(config)
-    return None if preamble is None else _program(preamble)
+    return None if preamble is None else _program(preamble, ProgramArguments.of(config))
 
 
 @cache
-def _program(preamble: str) -> Program | None:
+def _program(preamble: str, arguments: ProgramArguments) -> Program | None:
     library = compiled("program.cpp", preamble)
-    return None if library is None else Program(library)
+    return None if library is None else Program(library, arguments)
 
 
 def preamble_of(config: RunConfig) -> str | None:
-    """The headers and constants that the program is compiled for; None where a part of the run has no C++."""
+    """The headers, constants and structures that a program is compiled for; None where a part of the run has no C++."""
     if without_twin(config):
         return None
     twins = {name: twin for name, part in _parts(config).items() if (twin := twin_of(part)) is not None}
     specs = config.model.parameter_specs(config.task.interface())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
-    optimiser, schedule = config.optimiser.vector_fields(), config.schedule.vector_fields()
+    arguments = ProgramArguments.of(config)
     numbers: list[tuple[str, int | float]] = [
         *(item for twin in twins.values() for item in twin.constants.items()),
         ("row_width", row.width),
         ("batch_size", config.batch_size),
-        ("NUM_STREAMS", len(config.task.streams)),
-        ("NUM_TASK_VECTORS", len(config.task.vector_fields())),
-        ("NUM_MOMENTS", len(config.optimiser.moments)),
-        ("NUM_SCALARS", len(config.optimiser.scalars)),
-        ("NUM_COLUMNS", len(optimiser) + len(schedule)),
+        ("NUM_STREAMS", len(arguments.streams)),
+        ("NUM_TASK_VECTORS", len(arguments.task_vectors)),
+        ("NUM_MOMENTS", len(arguments.moments)),
+        ("NUM_SCALARS", len(arguments.scalars)),
     ]
     lines = [
         f"#define REAL {_REAL[config.dtype]}",
@@ -86,9 +94,12 @@ def preamble_of(config: RunConfig) -> str | None:
             for name, value in numbers
         ),
         f"constexpr long offsets[] = {{{', '.join(map(str, row.offsets))}}};",
-        *_places("optimiser", optimiser, 0),
-        *_places("schedule", schedule, len(optimiser)),
+        *_places("optimiser", arguments.optimiser),
+        *_places("schedule", arguments.schedule, first=len(arguments.optimiser)),
+        *_places("stream", arguments.streams),
+        *_places("task_vector", arguments.task_vectors),
         "}",
+        *arguments.preamble(),
         "",
     ]
     return "\n".join(lines)
@@ -98,8 +109,8 @@ def _parts(config: RunConfig) -> dict[str, HasNative]:
     return {"task": config.task, "model": config.model, "optimiser": config.optimiser, "schedule": config.schedule}
 
 
-def _places(part: str, names: tuple[str, ...], first: int) -> list[str]:
-    """Where each hyperparameter stands among the columns, in a namespace of its own: parts may use the same names."""
+def _places(part: str, names: tuple[str, ...], first: int = 0) -> list[str]:
+    """Where each name stands in the array of its kind, in a namespace of its own: parts may use the same names."""
     places = (f"constexpr int {name} = {first + index};" for index, name in enumerate(names))
     return [f"namespace {part} {{", *places, "}"]
 

@@ -1,4 +1,4 @@
-"""Slots: the arrays of runs that share a block, how a run comes into a slot and out of it, and its data."""
+"""The arrays of runs that share a block; loading and unloading runs; sampling their data."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ class EagerEngine:
         self._kept = [(block.parameters[name], initial[name]) for name in block.parameters if name not in trained]
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
+        """`num_steps` optimiser steps of all slots, whichever are asked for."""
         for index in range(num_steps):
             self._step(with_update_norm=index == num_steps - 1)
 
@@ -62,6 +63,8 @@ class EagerEngine:
 
     @torch.no_grad()
     def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+        """Mean loss, and accuracy and reference_loss where the task has them, (n,) each, at each slot's step."""
+
         def look(parameters: Parameters, group: list[int]) -> dict[str, Tensor]:
             steps_S = self.block.steps_S[group]
             pieces = []
@@ -84,6 +87,7 @@ class EagerEngine:
         return {name: value for name, value in found.items() if value is not None}
 
     def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+        """Metric name -> (n,): loss, attention, and the probes of task and model, on the items of step 0."""
         return self._gathered(slots, lambda parameters, group: self._probe(parameters, keys, num_items, group))
 
     def _probe(
@@ -110,6 +114,8 @@ class EagerEngine:
         return lambda inputs: self.block.model.forward(parameters, inputs, num_targets=self.num_targets).predictions
 
     def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
+        """Per layer (n, num_items, H, L, L), on the items of step 0."""
+
         @torch.no_grad()
         def look(parameters: Parameters, group: list[int]) -> dict[str, Tensor]:
             inputs = self._probe_batch(keys, num_items, group).inputs

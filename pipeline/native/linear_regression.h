@@ -13,11 +13,13 @@ struct Task {
     Lanes target;
   };
 
-  // vectors: label_noise.
   static void sample(const Stream* streams, const real* vectors, std::uint32_t first, Batch& batch) {
     if constexpr (constants::num_batches > 0) {
-      Stream again[] = {streams[0], streams[1]};
-      for (Stream& stream : again) stream.step %= static_cast<std::uint32_t>(constants::num_batches);
+      Stream again[constants::NUM_STREAMS];
+      for (int s = 0; s < constants::NUM_STREAMS; ++s) {
+        again[s] = streams[s];
+        again[s].step %= static_cast<std::uint32_t>(constants::num_batches);
+      }
       draw_batch(again, vectors, first, batch);
     } else {
       draw_batch(streams, vectors, first, batch);
@@ -26,11 +28,13 @@ struct Task {
 
   static void draw_batch(const Stream* streams, const real* vectors, std::uint32_t first, Batch& batch) {
     constexpr real range = static_cast<real>(constants::input_range);
-    draw(streams[0], first, LENGTH * D, 0, [&](int column, Words w) {
+    const Stream &data = streams[constants::stream::data], &label_noise = streams[constants::stream::label_noise];
+    const real noise = vectors[constants::task_vector::label_noise];
+    draw(data, first, LENGTH * D, 0, [&](int column, Words w) {
       batch.tokens[column / D][column % D] = (2 * unit(w) - 1) * range;
     });
     Lanes teacher[D];
-    draw_normals(streams[0], first, D, 1, [&](int column, Lanes z) { teacher[column] = z; });
+    draw_normals(data, first, D, 1, [&](int column, Lanes z) { teacher[column] = z; });
     for (int j = 0; j < LENGTH; ++j) {
       Lanes y{};
       for (int d = 0; d < D; ++d) y += batch.tokens[j][d] * teacher[d];
@@ -38,8 +42,7 @@ struct Task {
     }
     batch.target = batch.tokens[N][D];
     batch.tokens[N][D] = Lanes{};
-    if (vectors[0] > 0)
-      draw_normals(streams[1], first, N, 0, [&](int j, Lanes z) { batch.tokens[j][D] += vectors[0] * z; });
+    if (noise > 0) draw_normals(label_noise, first, N, 0, [&](int j, Lanes z) { batch.tokens[j][D] += noise * z; });
   }
 
   static Lanes loss(const Lanes* predictions, const Batch& batch, int, Lanes* slopes) {

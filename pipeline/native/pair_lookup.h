@@ -11,9 +11,9 @@ struct Task {
 
   static void sample(const Stream* streams, const real*, std::uint32_t first, Batch& batch) {
     Ints map[K], keys[N], place;
-    draw(streams[0], first, N, 0, [&](int n, Words w) { keys[n] = integers(w, K); });
-    draw(streams[0], first, K, 1, [&](int k, Words w) { map[k] = integers(w, V); });
-    draw(streams[0], first, 1, 2, [&](int, Words w) { place = integers(w, N); });
+    draw(streams[constants::stream::data], first, N, 0, [&](int n, Words w) { keys[n] = integers(w, K); });
+    draw(streams[constants::stream::data], first, K, 1, [&](int k, Words w) { map[k] = integers(w, V); });
+    draw(streams[constants::stream::data], first, 1, 2, [&](int, Words w) { place = integers(w, N); });
     Ints query{};
     for (int n = 0; n < N; ++n) query = place == n ? keys[n] : query;
     for (int n = 0; n < N; ++n) batch.tokens[n] = keys[n] * V + value_of(map, keys[n]) + K;

@@ -1,4 +1,4 @@
-// Philox4x32-10 (Salmon et al. 2011) for a block of rows at once, with the words of pipeline/numerics/streams.py.
+// Philox4x32-10 (Salmon et al. 2011) on vectors of counters, with the words of pipeline/numerics/streams.py.
 #pragma once
 
 #include "lanes.h"
@@ -40,11 +40,9 @@ inline void multiply(Vector a, std::uint32_t by, Vector& high, Vector& low) {
   }
 }
 
-// Columns 4 * group .. 4 * group + 3 of rows first .. first + LANES - 1.
-inline FourWords words(const Stream& stream, std::uint32_t first, std::uint32_t group, std::uint32_t lane) {
-  Words c0 = Words{} + group, c1, c2 = Words{} + stream.step, c3 = Words{} + lane;
-  for (int i = 0; i < LANES; ++i) c1[i] = first + i;
-  std::uint32_t k0 = stream.key[0], k1 = stream.key[1];
+// The ten rounds, on as many counters as there are lanes, all under one key.
+inline FourWords philox(FourWords counters, std::uint32_t k0, std::uint32_t k1) {
+  Words c0 = counters.value[0], c1 = counters.value[1], c2 = counters.value[2], c3 = counters.value[3];
   for (int round = 0; round < 10; ++round) {
     Words high0, low0, high1, low1;
     multiply(c0, 0xD2511F53u, high0, low0);
@@ -53,6 +51,13 @@ inline FourWords words(const Stream& stream, std::uint32_t first, std::uint32_t 
     k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
   }
   return {{c0, c1, c2, c3}};
+}
+
+// Columns 4 * group .. 4 * group + 3 of rows first .. first + LANES - 1: counters are (group, row, step, lane).
+inline FourWords words(const Stream& stream, std::uint32_t first, std::uint32_t group, std::uint32_t lane) {
+  Words rows;
+  for (int i = 0; i < LANES; ++i) rows[i] = first + i;
+  return philox({{Words{} + group, rows, Words{} + stream.step, Words{} + lane}}, stream.key[0], stream.key[1]);
 }
 
 // Calls put(column, words) for every column of a draw.

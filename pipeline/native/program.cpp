@@ -1,6 +1,7 @@
 // The whole training of runs as one program, compiled for one static setting: draws, forward, backward, clipping,
 // schedule and optimiser, run by run, so that a run stays in the cache for all the steps of a chunk and its bits
-// depend on no other run. Shapes come as constants from pipeline/engine/program.py, which also names the four headers.
+// depend on no other run. Shapes come as constants from pipeline/engine/program.py, which also names the four headers;
+// the structures that it is called with from pipeline/engine/program_arguments.py.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -17,18 +18,6 @@
 namespace {
 
 constexpr int P = constants::row_width;
-
-// Arrays of a block, slot axis first; a mirror of `_Arrays` in program.py.
-struct Arrays {
-  real* weights;
-  real* moments[constants::NUM_MOMENTS + 1];
-  real* scalars[constants::NUM_SCALARS + 1];
-  std::int64_t* steps;
-  real *train_loss, *grad_norm, *update_norm;
-  const real* columns[constants::NUM_COLUMNS];
-  const real* task_vectors[constants::NUM_TASK_VECTORS + 1];
-  const std::int64_t* keys[constants::NUM_STREAMS];
-};
 
 struct Scratch {
   Task::Batch batch;
@@ -148,14 +137,6 @@ void score(const real* weights, const Source& source, int items, double* found, 
   found[2] = double(sum(reference)) / items;
 }
 
-// Sets of keys that queries should attend to. Mask m has the cells starts[m] .. starts[m + 1] - 1: cell c stands at
-// query * LENGTH + key = places[c], and cells holds, for every block of items, 0 or 1 in each lane of each cell.
-struct Masks {
-  std::int64_t count;
-  const std::int64_t *starts, *places;
-  const real* cells;
-};
-
 // Calls work(i) for every i < count, spread over threads; each i is computed by itself, so threads move no bit.
 template <typename Work>
 void spread(std::int64_t count, std::int64_t num_threads, Work work) {
@@ -208,32 +189,44 @@ extern "C" {
 
 int seedbed_lanes() { return LANES; }
 
-void seedbed_train(const Arrays* arrays, const std::int64_t* slots, std::int64_t num_slots, std::int64_t num_steps,
-                   std::int64_t num_threads) {
-  spread(num_slots, num_threads, [=](std::int64_t i) { train_run(*arrays, slots[i], num_steps, scratch()); });
+// What pipeline/engine/program_arguments.py holds against its own declarations.
+const char* seedbed_fingerprint() { return ARGUMENTS_FINGERPRINT; }
+
+std::int64_t seedbed_size_of(int structure) {
+  constexpr std::int64_t sizes[] = ARGUMENTS_SIZES;
+  return sizes[structure];
 }
 
-// found: (num_slots, 3) loss, accuracy, reference loss, on items of the streams `keys` at each slot's own step.
-void seedbed_evaluate(const Arrays* arrays, const std::int64_t* slots, std::int64_t num_slots,
-                      const std::int64_t* const* keys, std::int64_t items, double* found, std::int64_t num_threads) {
-  spread(num_slots, num_threads, [=](std::int64_t i) {
+void seedbed_train(const Arrays* arrays, const Selection* selection, std::int64_t num_steps) {
+  const std::int64_t* slots = selection->slots;
+  spread(selection->count, selection->num_threads,
+         [=](std::int64_t i) { train_run(*arrays, slots[i], num_steps, scratch()); });
+}
+
+// found: (count, 3) loss, accuracy, reference loss, on held-out items at each slot's own step.
+void seedbed_evaluate(const Arrays* arrays, const Selection* selection, const HeldOut* held_out, double* found) {
+  const std::int64_t *slots = selection->slots, *const *keys = held_out->keys;
+  const std::int64_t items = held_out->num_items;
+  spread(selection->count, selection->num_threads, [=](std::int64_t i) {
     const Source source(*arrays, keys, slots[i], arrays->steps[slots[i]]);
     score<false>(arrays->weights + slots[i] * P, source, items, found + 3 * i, scratch(), [](int, Lanes) {});
   });
 }
 
-// found: (num_slots, 3 + LAYERS * HEADS * (1 + num_masks)), the latter sums over items and queries, on items at step 0.
-// maps: (num_slots, LAYERS, map_items, HEADS, LENGTH, LENGTH), of the first map_items, which may be 0.
-void seedbed_probe(const Arrays* arrays, const std::int64_t* slots, std::int64_t num_slots,
-                   const std::int64_t* const* keys, std::int64_t items, std::int64_t num_masks,
-                   const std::int64_t* mask_starts, const std::int64_t* mask_places, const real* mask_cells, double* found, std::int64_t map_items, real* maps, std::int64_t num_threads) {
+// found: (count, 3 + LAYERS * HEADS * (1 + masks)), the latter sums over items and queries, on held-out items at step
+// 0. maps: (count, LAYERS, num_items, HEADS, LENGTH, LENGTH).
+void seedbed_probe(const Arrays* arrays, const Selection* selection, const HeldOut* held_out, const Masks* targets,
+                   const Maps* maps, double* found) {
   constexpr std::int64_t ROOMS = Model::LAYERS * Model::HEADS, PLACES = Task::LENGTH * Task::LENGTH;
-  const std::int64_t width = 3 + ROOMS * (1 + num_masks);
-  const Masks masks{num_masks, mask_starts, mask_places, mask_cells};
-  std::fill(found, found + num_slots * width, 0.0);
-  spread(num_slots, num_threads, [=](std::int64_t i) {
+  const Masks masks = *targets;
+  const std::int64_t width = 3 + ROOMS * (1 + masks.count);
+  const std::int64_t *slots = selection->slots, *const *keys = held_out->keys;
+  const std::int64_t items = held_out->num_items, map_items = maps->num_items;
+  real* const map_values = maps->values;
+  std::fill(found, found + selection->count * width, 0.0);
+  spread(selection->count, selection->num_threads, [=](std::int64_t i) {
     probe_run(*arrays, slots[i], keys, items, masks, found + width * i, map_items,
-              maps + i * ROOMS * map_items * PLACES);
+              map_values + i * ROOMS * map_items * PLACES);
   });
 }
 }

@@ -10,7 +10,7 @@ struct Task {
   using Batch = TokenBatch<LENGTH, TARGETS>;
 
   static void sample(const Stream* streams, const real*, std::uint32_t first, Batch& batch) {
-    draw(streams[0], first, PERIOD, 0, [&](int t, Words w) {
+    draw(streams[constants::stream::data], first, PERIOD, 0, [&](int t, Words w) {
       const Ints token = integers(w, V);
       batch.tokens[t] = batch.tokens[t + PERIOD] = token;
       batch.targets[(t + LENGTH - 1) % LENGTH] = batch.targets[t + PERIOD - 1] = token;

@@ -15,11 +15,11 @@ struct Task {
 
   static void sample(const Stream* streams, const real*, std::uint32_t first, Batch& batch) {
     constexpr real range = static_cast<real>(constants::input_range);
-    draw(streams[0], first, (N + 1) * D, 0, [&](int column, Words w) {
+    draw(streams[constants::stream::data], first, (N + 1) * D, 0, [&](int column, Words w) {
       batch.tokens[2 * (column / D)][column % D] = (2 * unit(w) - 1) * range;
     });
     Lanes teacher[D];
-    draw_normals(streams[0], first, D, 1, [&](int column, Lanes z) { teacher[column] = z; });
+    draw_normals(streams[constants::stream::data], first, D, 1, [&](int column, Lanes z) { teacher[column] = z; });
     for (int j = 0; j <= N; ++j) {
       Lanes y{};
       for (int d = 0; d < D; ++d) y += batch.tokens[2 * j][d] * teacher[d];

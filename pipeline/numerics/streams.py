@@ -89,7 +89,7 @@ class Draws:
         """int64 in [0, high), by multiply and shift: each value's probability is off by at most 2**-32."""
         if (kernels := self._kernels()) is not None:
             out = torch.empty(self._shape(num_columns), dtype=torch.int64)
-            kernels.seedbed_integers(*self._arguments(num_columns, lane), ctypes.c_uint64(high), _pointer(out))
+            kernels.seedbed_integers(*self._arguments(num_columns, lane), ctypes.c_uint32(high), _pointer(out))
             return out
         return (self.words(num_columns, lane) * high) >> 32
 

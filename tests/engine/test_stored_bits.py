@@ -1,0 +1,66 @@
+"""Bits of compiled programs, as stored sweeps have them.
+
+The compiler fuses products and sums into one operation where it sees both, which depends on what it inlines: an edit
+of C++ that computes the same can move last bits. Bits that move on purpose need another `PROGRAM`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+
+from pipeline.engine.block import Block, to_host
+from pipeline.engine.program import native_mode
+from pipeline.numerics.compiler import toolchain
+from pipeline.planning.packs import PROGRAM
+from pipeline.spec.sweep import SweepSpec
+from tests.support import MODELS, tiny
+
+COSINE = {"name": "cosine", "warmup_steps": 3, "horizon": 15, "final_fraction": 0.1}
+LOOKUP = {"name": "dictionary_lookup", "num_keys": 5, "num_values": 7, "num_pairs": 6}
+CASES = {
+    "lookup": {},
+    "transformer": {
+        "task": LOOKUP,
+        "model": {"name": "transformer", "width": 9, "head_width": 5, "num_heads": 3, "num_layers": 3, "mlp_width": 7},
+        "schedule": COSINE,
+    },
+    "regression": {
+        "task": {"name": "linear_regression", "dim": 5, "num_pairs": 7, "label_noise": 0.3},
+        "model": MODELS["linear_regression"],
+        "optimiser": {"name": "sgd", "lr": 1e-2, "momentum": 0.5, "weight_decay": 0.01},
+        "batch_size": 21,
+    },
+}
+HERE = (PROGRAM, toolchain(), torch.__version__.partition("+")[0])
+# (program, toolchain, torch, which draws initial weights) -> case -> SHA-256 of two runs after twelve steps.
+KNOWN = {
+    ("query-only.3", "g++-12.2.0-x86-64-v4", "2.13.0"): {
+        "lookup": "8feee0fce664553978ac13f98741a99ca4e21bbc76a45c0b712963d658d710f4",
+        "transformer": "5f5b4e5be024a5e28771115da27abf40cdd18091c10dfa12f9fdcb9999d56410",
+        "regression": "a59ca034a4304d03db43eb9f7bfdebc8803c571fa7630a332c928d3a09e5697c",
+    },
+}
+
+
+def bits_of(changes):
+    """Hash of the states of two runs after twelve steps, and of what an evaluation and a probe find."""
+    runs = SweepSpec.model_validate(tiny(seeds={"together": [0, 1]}).identity() | changes).runs()
+    block = Block(runs[0], 2, torch.device("cpu"), native_mode(runs[0]))
+    for slot, run in enumerate(runs):
+        block.place(slot, run, block.start(run))
+    block.train(12)
+    digest = hashlib.sha256()
+    found = [block.take(slot).arrays for slot in range(2)] + to_host(block.evaluate(37), block.probe(37))
+    for arrays in found:
+        for name in sorted(arrays):
+            digest.update(name.encode() + arrays[name].tobytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.skipif(HERE not in KNOWN, reason="no bits are known for these versions")
+@pytest.mark.parametrize("case", CASES)
+def test_compiled_programs_give_the_bits_that_are_stored(case):
+    assert bits_of(CASES[case]) == KNOWN[HERE][case], "raise PROGRAM, or find the edit that moved them"
