@@ -17,6 +17,7 @@ class AfterConvergence(StoppingRule):
     evaluations: int = static(2, ge=0)
 
     def should_stop(self, seen: Seen) -> bool:
+        """True from `evaluations` evaluations after the end of the streak on; False before it has converged."""
         if seen.converged_index is None:
             return False
         streak_end = seen.converged_index + seen.evaluations_to_converge - 1

@@ -1,4 +1,4 @@
-"""What a stopping rule is: asked at every evaluation of a run whether the run should end here."""
+"""Base class of stopping rules, which are asked at every evaluation whether a run ends there."""
 
 from __future__ import annotations
 
@@ -40,13 +40,12 @@ class StoppingRule(Named):
     3. It can only truncate: what was recorded before is untouched.
     4. `reason` is what the end is called: "converged" where the outcome is known by then, else "stopped", which
        analysis treats as censoring.
-    5. `looks_at_other_runs` says whether the rule's parameters were fitted on other runs.
     """
 
     reason: ClassVar[str] = "stopped"
-    looks_at_other_runs: ClassVar[bool] = False
 
     def should_stop(self, seen: Seen) -> bool:
+        """Whether the run ends at its newest evaluation."""
         raise NotImplementedError
 
 

@@ -1,7 +1,7 @@
-"""Files that become true all at once: written under a temporary name, synced, renamed, and the folder synced.
+"""Atomic, durable file writes (temporary file, fsync, rename, fsync of the folder), and the formats of what is written.
 
-Every file of a sweep is written through here, once and whole. Formats: canonical JSON, and Parquet tables with page
-checksums; no pickle anywhere.
+Every file of a sweep is written through here, once and whole: canonical JSON, or Parquet tables with page checksums;
+no pickle anywhere.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def claim(path: Path) -> bool:
 
 
 def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

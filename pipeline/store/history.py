@@ -23,8 +23,8 @@ class RunInfo:
 
     `hyperparameters` maps dotted path -> value for every leaf of the run's config except seeds, e.g.
     {"task.name": "dictionary_lookup", "model.head_width": 4, "optimiser.lr": 0.003}; `varied` names those that differ
-    inside the sweep. `setting_id` is shared by runs that differ by seeds alone. `is_control` marks the share that no
-    forecast may stop. `parent` and `fork_step` are None unless the run is a fork.
+    inside the sweep. `setting_id` is shared by runs that differ by seeds alone. `parent` and `fork_step`
+    are None unless the run is a fork.
     """
 
     run_id: str
@@ -32,7 +32,6 @@ class RunInfo:
     init_seed: int
     data_seed: int
     hyperparameters: Mapping[str, Any]
-    is_control: bool = True
     parent: str | None = None
     fork_step: int | None = None
 

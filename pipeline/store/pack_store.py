@@ -95,9 +95,11 @@ class Record:
 
     @property
     def order(self) -> tuple[int, int]:
+        """By which the newest record is the greatest; clocks play no part."""
         return self.attempt, self.sequence
 
     def files(self) -> Iterator[FileEntry]:
+        """Every file that the record names."""
         if self.checkpoint is not None:
             yield self.checkpoint
         yield from self.history
@@ -105,6 +107,7 @@ class Record:
 
     @staticmethod
     def from_body(body: Mapping[str, Any]) -> Record:
+        """The record of an unsealed document: the inverse of `dataclasses.asdict`."""
         checkpoint = body["checkpoint"]
         return Record(
             sweep_id=body["sweep_id"],
@@ -183,6 +186,7 @@ class PackStore:
         return None
 
     def write(self, attempt: int, sequence: int, kind: str, content: bytes) -> FileEntry:
+        """Write one file of a commit, durably; nothing is true of it until a record names it. Raises FencedError."""
         name = f"{attempt:04d}-{sequence:06d}.{kind}.parquet"
         try:
             return FileEntry(name, write_file(self.folder / name, content))
@@ -211,9 +215,11 @@ class PackStore:
                     path.unlink(missing_ok=True)
 
     def arrays(self, entry: FileEntry) -> dict[str, Array]:
+        """The named arrays of a checkpoint or snapshots file. Raises CorruptFileError."""
         path = self.folder / entry.name
         return decode_arrays(read_file(path, entry.sha256), path)
 
     def table(self, entry: FileEntry) -> pa.Table:
+        """The rows of a history file. Raises CorruptFileError."""
         path = self.folder / entry.name
         return decode_table(read_file(path, entry.sha256), path)

@@ -53,14 +53,17 @@ class SweepStore:
         self.folder = Path(folder)
 
     def exists(self) -> bool:
+        """Whether the folder holds a sweep."""
         return (self.folder / "sweep.json").is_file()
 
     @property
     def sweep(self) -> dict[str, Any]:
+        """The sweep document: spec, id, launches. Raises StoreError where there is none or it is damaged."""
         return self._document("sweep.json")
 
     @property
     def plan(self) -> dict[str, Any]:
+        """The plan document: runs, settings, packs, grid. Raises StoreError as `sweep` does."""
         return self._document(str(self.sweep["plan"]))
 
     def _document(self, name: str) -> dict[str, Any]:
@@ -92,9 +95,11 @@ class SweepStore:
         return not self.exists() and all(any(p.match(pattern) for pattern in patterns) for p in self.folder.iterdir())
 
     def pack(self, pack_id: str) -> PackStore:
+        """The store of one pack, whether or not anything was committed."""
         return PackStore(self.folder / "packs" / pack_id)
 
     def pack_ids(self) -> list[str]:
+        """All packs, in the order of the plan."""
         return [pack["pack_id"] for pack in self.plan["packs"]]
 
     def newest_records(self) -> dict[str, Record]:
@@ -104,6 +109,7 @@ class SweepStore:
 
     @property
     def stop_file(self) -> Path:
+        """While this file exists, packs commit and leave."""
         return self.folder / "stop"
 
     def history(self) -> History:

@@ -1,4 +1,4 @@
-"""The recorder: rows, snapshots and ends of a pack's runs, made durable by commits."""
+"""Records rows, snapshots and ends of a pack's runs, and makes them durable by commits."""
 
 from __future__ import annotations
 
@@ -87,10 +87,6 @@ class Recorder:
         """Take back the end of a run that a larger budget continues, now that it goes on."""
         del self.ends[run_id]
 
-    @property
-    def has_news(self) -> bool:
-        return bool(self._new or self._entries) or self.ends != self.record.ends or self.record.attempt == 0
-
     def commit(self, states: Mapping[str, tuple[int, RunState]]) -> None:
         """Make everything so far true: `states` holds run_id -> (slot, state) of all runs in progress."""
         sequence = self.record.sequence + 1
@@ -149,4 +145,5 @@ def arrays_sha256(arrays: Mapping[str, Array]) -> str:
 
 
 def weights_sha256(state: RunState) -> str:
+    """Over the bytes of the unpadded weights: what a record names at the end of a run."""
     return hashlib.sha256(np.ascontiguousarray(state.arrays["weights"]).tobytes()).hexdigest()

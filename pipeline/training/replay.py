@@ -66,6 +66,7 @@ class Replay:
 
     @property
     def step(self) -> int:
+        """The run's present step."""
         return int(self.block.steps_S[0])
 
     def advance_to(self, step: int) -> None:
@@ -84,6 +85,7 @@ class Replay:
             self.num_hashes += 1
 
     def state(self) -> RunState:
+        """The run's present state, copied to the host."""
         return self.block.take(0)
 
     def measure(self) -> dict[str, float]:
@@ -157,6 +159,7 @@ class TrainedModel(nn.Module):
             self.register_parameter(spec.name.replace(".", "__"), parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Predictions (B, O), or (B, Q, O) where the task asks at Q > 1 positions."""
         parameters = {name: self.get_parameter(name.replace(".", "__")).unsqueeze(0) for name in self.names}
         predictions = self.model.forward(parameters, inputs.unsqueeze(0), num_targets=self.num_targets).predictions[0]
         return predictions if self.num_targets == 1 else predictions.view(len(inputs), self.num_targets, -1)

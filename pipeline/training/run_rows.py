@@ -17,6 +17,7 @@ class Rows:
         self._columns: dict[str, list[float]] = {}
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Append a row; `step` follows those before it."""
         for name in metrics.keys() - self._columns.keys():
             self._columns[name] = [np.nan] * len(self.steps)
         for name, column in self._columns.items():

@@ -1,0 +1,191 @@
+"""Commits of a pack: what the newest whole record names is true, everything else does not exist."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline.engine.slots import RunState
+from pipeline.store import files
+from pipeline.store.pack_store import FencedError, PackStore, StoreError
+from pipeline.training.recorder import Recorder
+from tests.store.crashes import CrashError, crash_points
+
+
+def state(step, value):
+    return RunState(step, {"weights": np.full(5, value, np.float32)})
+
+
+def recorder_with(folder, run_id="a" * 16, step=10, value=1.0):
+    folder.mkdir(parents=True, exist_ok=True)
+    recorder = Recorder(PackStore(folder / "pack"), "sweep", "pack", 100)
+    recorder.add(run_id, step, {"label_loss": value, "probe_loss": float("nan")})
+    recorder.commit({run_id: (0, state(step, value))})
+    return recorder
+
+
+def test_a_commit_names_rows_and_states_and_survives_reopening(tmp_path):
+    recorder_with(tmp_path)
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    assert again.attempt == 2
+    assert again.rows["a" * 16].steps == [10]
+    assert np.isnan(again.rows["a" * 16].column("probe_loss")[0])
+    (slot, restored) = again.checkpoint()["a" * 16]
+    assert (slot, restored.step, restored.arrays["weights"].tolist()) == (0, 10, [1.0] * 5)
+
+
+def test_what_no_record_names_is_ignored_and_removed(tmp_path):
+    recorder = recorder_with(tmp_path)
+    recorder.add("a" * 16, 20, {"label_loss": 2.0})
+    recorder.store.write(recorder.attempt, 2, "history", files.encode_table(recorder._table()))
+    (tmp_path / "pack" / ".0001-000002.snapshots.parquet.123.tmp").write_bytes(b"torn")
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    assert again.rows["a" * 16].steps == [10]
+    names = sorted(path.name for path in (tmp_path / "pack").iterdir())
+    assert names == [
+        "0001-000001.checkpoint.parquet",
+        "0001-000001.history.parquet",
+        "0001-000001.record.json",
+        "attempt-0001",
+        "attempt-0002",
+    ]
+
+
+def test_a_damaged_generation_falls_back_to_the_one_before(tmp_path):
+    recorder = recorder_with(tmp_path)
+    recorder.add("a" * 16, 20, {"label_loss": 2.0})
+    recorder.commit({"a" * 16: (0, state(20, 2.0))})
+    assert PackStore(tmp_path / "pack").newest().sequence == 2
+    for kind in ("checkpoint.parquet", "history.parquet", "record.json"):
+        path = tmp_path / "pack" / f"0001-000002.{kind}"
+        good = path.read_bytes()
+        path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        newest = PackStore(tmp_path / "pack").newest()
+        assert newest.sequence == 1, kind
+        assert newest.active["a" * 16].step == 10
+        path.write_bytes(good)
+
+
+def test_only_two_generations_are_kept(tmp_path):
+    recorder = recorder_with(tmp_path)
+    for step in (20, 30, 40):
+        recorder.add("a" * 16, step, {"label_loss": 2.0})
+        recorder.commit({"a" * 16: (0, state(step, 2.0))})
+    names = [path.name for path in (tmp_path / "pack").iterdir()]
+    assert sum("record" in name for name in names) == 2
+    assert sum("checkpoint" in name for name in names) == 2
+    assert sum("history" in name for name in names) == 4
+
+
+def test_a_late_attempt_can_neither_commit_nor_remove_anything(tmp_path):
+    late = recorder_with(tmp_path)
+    current = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    current.add("a" * 16, 20, {"label_loss": 2.0})
+    current.commit({"a" * 16: (0, state(20, 2.0))})
+    before = sorted(path.name for path in (tmp_path / "pack").iterdir())
+    late.add("a" * 16, 20, {"label_loss": 3.0})
+    with pytest.raises(FencedError, match="superseded"):
+        late.commit({"a" * 16: (0, state(20, 3.0))})
+    assert set(before) <= {path.name for path in (tmp_path / "pack").iterdir()}
+    assert PackStore(tmp_path / "pack").newest().attempt == 2
+
+
+def test_a_row_stands_once(tmp_path):
+    recorder = recorder_with(tmp_path)
+    with pytest.raises(AssertionError, match="recorded after"):
+        recorder.add("a" * 16, 10, {"label_loss": 1.0})
+
+
+@pytest.mark.parametrize("point", range(30))
+def test_a_crash_at_any_storage_operation_leaves_the_old_or_the_new_state(point, tmp_path, monkeypatch):
+    recorder = recorder_with(tmp_path)
+    old = recorder.record
+    recorder.add("a" * 16, 20, {"label_loss": 2.0})
+    recorder.end("b" * 16, "budget", state(30, 5.0), is_converged=False)
+    with monkeypatch.context() as patch:
+        crash_points(patch, point)
+        with contextlib.suppress(CrashError):
+            recorder.commit({"a" * 16: (0, state(20, 2.0))})
+    newest = PackStore(tmp_path / "pack").newest()
+    assert newest.sequence in (1, 2)
+    if newest.sequence == 1:
+        assert newest == old
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    steps = {1: [10], 2: [10, 20]}[newest.sequence]
+    assert again.rows["a" * 16].steps == steps
+    assert again.checkpoint()["a" * 16][1].step == steps[-1]
+    assert ("b" * 16 in again.ends) == (newest.sequence == 2)
+
+
+def test_a_full_disk_is_loud_and_keeps_the_last_commit(tmp_path, monkeypatch):
+    recorder = recorder_with(tmp_path)
+    recorder.add("a" * 16, 20, {"label_loss": 2.0})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            recorder.commit({"a" * 16: (0, state(20, 2.0))})
+    assert PackStore(tmp_path / "pack").newest().sequence == 1
+    recorder.commit({"a" * 16: (0, state(20, 2.0))})
+    assert PackStore(tmp_path / "pack").newest().active["a" * 16].step == 20
+
+
+def test_eight_processes_that_claim_an_attempt_get_eight_numbers(tmp_path):
+    (tmp_path / "pack").mkdir()
+    code = (
+        "import sys; from pathlib import Path; from pipeline.store.pack_store import PackStore\n"
+        f"print([PackStore(Path({str(tmp_path / 'pack')!r})).claim_attempt() for _ in range(20)])"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(8)]
+    numbers = [number for process in processes for number in json.loads(process.communicate()[0])]
+    assert sorted(numbers) == list(range(1, 161))
+
+
+def test_when_no_generation_is_whole_it_is_an_error_and_nothing_is_deleted(tmp_path):
+    recorder = recorder_with(tmp_path)
+    for step in (20, 30):
+        recorder.add("a" * 16, step, {"label_loss": 2.0})
+        recorder.commit({"a" * 16: (0, state(step, 2.0))})
+    path = tmp_path / "pack" / "0001-000001.history.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    before = {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}
+    with pytest.raises(StoreError, match=r"0001-000001\.history\.parquet.*no generation"):
+        PackStore(tmp_path / "pack").newest()
+    with pytest.raises(StoreError, match="no generation"):
+        Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}.items()
+
+
+def test_trouble_with_reading_is_not_taken_for_damage(tmp_path, monkeypatch):
+    recorder_with(tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}
+
+    def too_many(self):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.read_bytes", too_many)
+        with pytest.raises(OSError, match="Too many"):
+            Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}.items()
+
+
+def test_a_late_attempt_whose_file_was_cleared_away_is_told_that_it_is_late(tmp_path, monkeypatch):
+    late = recorder_with(tmp_path)
+    late.add("a" * 16, 20, {"label_loss": 3.0})
+    Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+
+    def gone(*_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(files.os, "rename", gone)
+    with pytest.raises(FencedError, match="superseded"):
+        late.commit({"a" * 16: (0, state(20, 3.0))})

@@ -1,0 +1,78 @@
+"""Files: written whole or not at all, in formats that notice every damage."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from pipeline.store import files
+from pipeline.store.files import CorruptFileError, decode_arrays, decode_table, encode_arrays, seal, unseal
+
+ARRAYS = {
+    "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "b": np.array(np.nan),
+    "empty": np.zeros((0, 4), np.int64),
+    "scalar": np.array(7, np.int64),
+}
+
+
+def test_arrays_come_back_bit_for_bit(tmp_path):
+    back = decode_arrays(encode_arrays(ARRAYS), tmp_path)
+    assert list(back) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert back[name].dtype == array.dtype
+        assert back[name].shape == array.shape
+        assert back[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("encode", [lambda: encode_arrays(ARRAYS), lambda: seal({"a": [1, 2.5, "x"], "b": {}})])
+def test_no_truncation_and_no_flipped_bit_goes_unnoticed(encode, tmp_path):
+    path, content = tmp_path / "file", encode()
+    digest = files.write_file(path, content)
+    damaged = [content[:length] for length in range(0, len(content), 7)]
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        flipped = bytearray(content)
+        flipped[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        damaged.append(bytes(flipped))
+    for wrong in damaged:
+        path.write_bytes(wrong)
+        with pytest.raises(CorruptFileError, match="file"):
+            files.read_file(path, digest)
+
+
+def test_a_sealed_record_checks_itself(tmp_path):
+    content = seal({"step": 10})
+    assert unseal(content, tmp_path) == {"step": 10}
+    for wrong in (content.replace(b"10", b"11"), content[:-3], b"", b"[]", b"null", b"\xff"):
+        with pytest.raises(CorruptFileError):
+            unseal(wrong, tmp_path)
+
+
+def test_a_damaged_parquet_file_is_a_corrupt_file(tmp_path):
+    with pytest.raises(CorruptFileError, match="whole Parquet"):
+        decode_table(encode_arrays(ARRAYS)[:-9], tmp_path)
+
+
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, monkeypatch):
+    done = []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(descriptor):
+        done.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def renamed(source, target):
+        done.append(("rename", str(target)))
+        rename(source, target)
+
+    monkeypatch.setattr(files.os, "fsync", synced)
+    monkeypatch.setattr(files.os, "rename", renamed)
+    files.write_file(tmp_path / "file", b"content")
+    (first, second, third) = done
+    assert first[0] == "sync"
+    assert first[1].endswith(".tmp")
+    assert second == ("rename", str(tmp_path / "file"))
+    assert third == ("sync", str(tmp_path))
