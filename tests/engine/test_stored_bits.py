@@ -16,12 +16,15 @@ from pipeline.engine.program import native_mode
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.packs import PROGRAM
 from pipeline.spec.sweep import SweepSpec
-from tests.support import MODELS, tiny
+from tests.support import tiny
 
 COSINE = {"name": "cosine", "warmup_steps": 3, "horizon": 15, "final_fraction": 0.1}
 LOOKUP = {"name": "dictionary_lookup", "num_keys": 5, "num_values": 7, "num_pairs": 6}
 CASES = {
-    "lookup": {},
+    "lookup": {
+        "task": {"name": "dictionary_lookup", "num_keys": 4, "num_values": 4, "num_pairs": 4},
+        "model": {"name": "attention_only", "width": 8, "head_width": 4},
+    },
     "transformer": {
         "task": LOOKUP,
         "model": {"name": "transformer", "width": 9, "head_width": 5, "num_heads": 3, "num_layers": 3, "mlp_width": 7},
@@ -29,7 +32,7 @@ CASES = {
     },
     "regression": {
         "task": {"name": "linear_regression", "dim": 5, "num_pairs": 7, "label_noise": 0.3},
-        "model": MODELS["linear_regression"],
+        "model": {"name": "linear_self_attention"},
         "optimiser": {"name": "sgd", "lr": 1e-2, "momentum": 0.5, "weight_decay": 0.01},
         "batch_size": 21,
     },
