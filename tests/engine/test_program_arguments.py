@@ -35,6 +35,7 @@ def block_of(turned):
     return block, engine.evaluate(dict(reversed(keys.items())) if turned else keys, 9, [0, 1])
 
 
+@pytest.mark.native
 @needs_compiler
 def test_arrays_are_passed_by_name_whatever_their_order():
     (plain, found), (turned, again) = (block_of(is_turned) for is_turned in (False, True))
@@ -47,6 +48,7 @@ def test_arrays_are_passed_by_name_whatever_their_order():
     }
 
 
+@pytest.mark.native
 @needs_compiler
 def test_a_program_for_other_arguments_is_refused():
     library, own = compiled("program.cpp", preamble_of(RUN)), ProgramArguments.of(RUN)

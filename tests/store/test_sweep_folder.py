@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from pipeline.launch.launch import unfinished
 from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from tests.store.crashes import CrashError, crash_points
 from tests.support import opened, rows, tiny, trained, weights
@@ -119,7 +119,8 @@ def test_a_crash_while_the_documents_are_written_leaves_the_old_sweep_or_none(is
 def test_documents_are_not_touched_while_another_driver_works(tmp_path):
     from rich.console import Console
 
-    from sweeps.command.launching import Request, run_launch
+    from sweeps.command.launching import run_launch
+    from sweeps.command.request import Request
 
     (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
     store = opened(tiny(), tmp_path / "r")
