@@ -19,7 +19,7 @@ import altair as alt
 
 from analysis.figures.figures import svg_to_png, to_svg
 from analysis.figures.forecasts import forecast_quality
-from analysis.figures.history import learning_curves
+from analysis.figures.history import learning_curves_by_outcome
 from analysis.figures.style import Figure, caption, finish
 from analysis.forecasting.evaluation import PRIMARY
 from analysis.summary.analyse import Analysis
@@ -52,7 +52,7 @@ def main() -> None:
 
 def curves_and_forecast(analysis: Analysis) -> Figure:
     """Learning curves by outcome on the left; on the right, AUROC of forecasts by share of training seen."""
-    curves, quality = learning_curves(analysis).chart, forecast_quality(analysis).chart
+    curves, quality = learning_curves_by_outcome(analysis).chart, forecast_quality(analysis).chart
     assert curves is not None
     assert quality is not None
     title = "Which seeds converge, and how early that can be forecast"

@@ -37,7 +37,7 @@ def main() -> None:
 
 def converged_steps(products: str) -> list[float]:
     """The step at which each seed converged; NaN where it did not within the budget."""
-    from analysis.outcomes.outcomes import CONVERGED, decide
+    from analysis.outcomes.outcomes import CONVERGED, decide_outcomes
     from pipeline.launch.inline import launch_inline
     from pipeline.launch.planned import plan_for
     from pipeline.planning.open_sweep import open_results
@@ -50,7 +50,7 @@ def converged_steps(products: str) -> list[float]:
         folder = Path(scratch) / "results"
         store = open_results(plan_for(spec, folder, Machine.cpu(1)), folder, spec.to_yaml())
         launch_inline(store, unfinished(store), lambda pack_id, progress: None)
-        outcomes = decide(store.history())
+        outcomes = decide_outcomes(store.history())
         return np.where(outcomes.kind_R == CONVERGED, outcomes.upper_R, np.nan).tolist()
 
 

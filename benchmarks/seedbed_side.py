@@ -60,7 +60,7 @@ class SeedbedRuns:
         configs = configs_of(side.workload, side.width)
         self.block = Block(configs[0], side.width, torch.device(side.device), side.mode)
         for slot, config in enumerate(configs):
-            self.block.place(slot, config, self.block.start(config))
+            self.block.load_run(slot, config, self.block.start(config))
 
     def warm_up(self) -> None:
         """Compile and allocate; not timed."""

@@ -95,11 +95,11 @@ def s7() -> Iterator[Row]:
 
 
 def _around_the_step(num_runs: int) -> Mapping[str, float]:
-    from pipeline.engine.compiled_engine import NativeEngine
+    from pipeline.engine.compiled_engine import CompiledEngine
 
     spent = dict.fromkeys(("train", "evaluate", "probe", "attention_maps"), 0.0)
     for name in spent:
-        setattr(NativeEngine, name, _timed(getattr(NativeEngine, name), spent, name))
+        setattr(CompiledEngine, name, _timed(getattr(CompiledEngine, name), spent, name))
     grid = {"chunk": 50, "eval_every": 100, "eval_items": 512, "probe_items": 128, "probe_steps": _PROBE_STEPS}
     # Once in small, so that imports are over.
     _train(_spec(2, budget=100, grid=grid | {"eval_every": 50, "probe_steps": [0, 50]}))

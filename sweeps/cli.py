@@ -138,8 +138,8 @@ def status(
 
 
 @app.command("analyze", hidden=True)
-@app.command()
-def analyse(folder: Folder) -> None:
+@app.command("analyse")
+def analyse_command(folder: Folder) -> None:
     """Outcomes, times to convergence and forecasts, printed and written to FOLDER/analysis.json.
 
     Example: `seedbed analyse results/quickstart`
@@ -160,8 +160,8 @@ def report(folder: Folder) -> None:
     run_report(SweepStore(folder), out)
 
 
-@app.command()
-def replay(
+@app.command("replay")
+def replay_command(
     run: Annotated[str, typer.Argument(help="A run id, or its first letters.", show_default=False)],
     first: Annotated[int, typer.Option("--from", help="First step to measure.")],
     last: Annotated[int, typer.Option("--to", help="Last step to measure.")],

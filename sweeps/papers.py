@@ -29,8 +29,8 @@ PROFILES = ("fast", "full")
 _SWEEPS = Path(__file__).resolve().parent
 
 # Keys: "run_id", "step", and the names of metrics with their values; NaN, None and absent keys are not measured.
-Row = Mapping[str, Any]
-Measure = Callable[[SweepStore], Iterable[Row]]
+MeasuredRow = Mapping[str, Any]
+MeasureFunction = Callable[[SweepStore], Iterable[MeasuredRow]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Measurement:
 
     name: str
     sweep: str
-    measure: Measure
+    measure: MeasureFunction
     version: int = 1
     profiles: tuple[str, ...] = PROFILES
 

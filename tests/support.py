@@ -23,7 +23,7 @@ from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import Machine
 from pipeline.registry import Registry
 from pipeline.spec import registered
-from pipeline.spec.parameters import Named
+from pipeline.spec.parameters import Registered
 from pipeline.spec.registered import declared
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
@@ -35,7 +35,7 @@ from pipeline.training.worker import run_pack
 
 def fitting(task: Task) -> list[str]:
     """Names of the registered models that fit a task, those that are compiled with it first."""
-    names = [name for name, model in MODELS.items() if model.misfit(task) is None]
+    names = [name for name, model in MODELS.items() if model.incompatibility(task) is None]
     return sorted(names, key=lambda name: twin_of(task) is None or twin_of(MODELS[name].tiny(task)) is None)
 
 
@@ -45,7 +45,7 @@ def pair(task: str, model: str | None = None) -> dict[str, Any]:
     return {"task": declared(small), "model": declared(MODELS[model or fitting(small)[0]].tiny(small))}
 
 
-def varied(section: str, part: Named) -> dict[str, list[Any]]:
+def varied(section: str, part: Registered) -> dict[str, list[Any]]:
     """Dotted path -> three values of every vector parameter that takes three, the given one first."""
     found = {}
     for name in part.vector_fields():
@@ -61,7 +61,7 @@ def _others(value: float | None) -> list[float | None]:
     return [value, 0.5 * value, 0.9 * value] if value else [value, 0.1, 0.3]
 
 
-def _is_valid(part: Named, name: str, value: Any) -> bool:
+def _is_valid(part: Registered, name: str, value: Any) -> bool:
     try:
         type(part).model_validate(part.model_dump() | {name: value})
     except ValueError:
@@ -160,7 +160,7 @@ def block_of(
     block = Block(runs[0], width, torch.device("cpu"), mode, threads=threads)
     slots = range(len(runs)) if slots is None else slots
     for slot, run in zip(slots, runs, strict=True):
-        block.place(slot, run, block.start(run))
+        block.load_run(slot, run, block.start(run))
     block.train(steps, slots)
     return block
 
@@ -168,7 +168,7 @@ def block_of(
 def states_of(runs: Sequence[RunConfig], width: int, slots: Sequence[int] | None = None, **how: Any) -> list[RunState]:
     """The states of `runs` after training them so, in their order."""
     block = block_of(runs, width, slots, **how)
-    return [block.take(slot) for slot in (range(len(runs)) if slots is None else slots)]
+    return [block.run_state(slot) for slot in (range(len(runs)) if slots is None else slots)]
 
 
 def same(one: RunState, other: RunState) -> bool:
@@ -185,7 +185,7 @@ def assert_compiled_equals_torch(runs: Sequence[RunConfig]) -> None:
     by_torch, compiled = (block_of(runs, 6, steps=12, mode=kind) for kind in ("eager", mode))
     close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
     for slot in range(6):
-        one, other = by_torch.take(slot), compiled.take(slot)
+        one, other = by_torch.run_state(slot), compiled.run_state(slot)
         assert one.step == other.step == 12
         for name, array in one.arrays.items():
             close(other.arrays[name], array, err_msg=name)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from analysis.forecasting.evaluation import cases_of
-from analysis.outcomes.outcomes import decide
+from analysis.outcomes.outcomes import decide_outcomes
 from pipeline.registry import Registry
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.replay import model
@@ -113,7 +113,7 @@ def test_the_predictor_keeps_its_contract_and_tells_steep_runs_from_the_others(t
     forecast = steepest().fit(cases, kind_R).forecast(cases)
     assert forecast.converged_R[is_steep_R].min() > 0.9
     assert forecast.converged_R[~is_steep_R].max() < 0.1
-    assert len(set(decide(test_predictors.HISTORY).kind_R)) > 1
+    assert len(set(decide_outcomes(test_predictors.HISTORY).kind_R)) > 1
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_the_predictor_keeps_its_contract_and_tells_steep_runs_from_the_others(t
     [([], False), ([1.0, 1.0], False), ([1.0, 1.1, 1.2], True), ([1.0, 1.1, 0.9], False), ([1, 0.5, 0.6, 0.7], True)],
 )
 def test_the_stopping_rule_ends_a_run_two_evaluations_after_its_minimum(losses, stops, tmp_path, monkeypatch):
-    from pipeline.stopping.base import Seen
+    from pipeline.stopping.base import RunPrefix
 
     rule = registered(monkeypatch, tmp_path, "pipeline/stopping/no_progress.py", "STOPPING_RULES")
     steps_T = np.arange(len(losses) + 1)
     # A step at which only other metrics were recorded comes first.
-    seen = Seen("a" * 16, 100, steps_T, {"label_loss": np.array([np.nan, *losses])}, steps_T[1:], None)
-    assert rule(evaluations=2).should_stop(seen) is stops
+    prefix = RunPrefix("a" * 16, 100, steps_T, {"label_loss": np.array([np.nan, *losses])}, steps_T[1:], None)
+    assert rule(evaluations=2).should_stop(prefix) is stops
 
 
 def test_a_run_that_the_stopping_rule_ends_is_censored(tmp_path, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_run_that_the_stopping_rule_ends_is_censored(tmp_path, monkeypatch):
     spec = tiny(budget=60, optimiser={"name": "adamw", "lr": 1e-9}, stopping={"name": "no_progress", "evaluations": 1})
     history = trained(spec, tmp_path / "r").history()
     assert {end.reason for end in history.ends} == {"stopped"}
-    assert set(decide(history).kind_R) == {"censored"}
+    assert set(decide_outcomes(history).kind_R) == {"censored"}
 
 
 def anchors(path):

@@ -94,7 +94,7 @@ def judge(evidence: Evidence, region: Region, least_runs: int) -> tuple[str, str
     return UNDECIDED, "the interval is partly inside and partly outside of the region"
 
 
-Measure = Callable[[Sweeps], Evidence]
+ClaimFunction = Callable[[Sweeps], Evidence]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Claim:
     value: str
     region: Region
     figure: str
-    measure: Measure
+    measure: ClaimFunction
     least_runs: int = 10
     stated_by: Literal["paper", "us"] = "paper"
     version: int = 1

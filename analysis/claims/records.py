@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.claims.claims import Claim, ClaimBook, Evidence, JudgedClaim
-from analysis.uncertainty.intervals import Estimate, finite
+from analysis.uncertainty.intervals import Estimate, json_safe
 
 NOT_JUDGED = "not judged yet"
 REWORDED = "reworded"
@@ -43,7 +43,7 @@ def claim_json(judged: JudgedClaim) -> dict[str, Any]:
 
 def claims_json(claims: Sequence[JudgedClaim], provenance: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Claims and provenance as plain values; NaN and infinities become null."""
-    plain = finite({"provenance": dict(provenance or {}), "claims": [claim_json(claim) for claim in claims]})
+    plain = json_safe({"provenance": dict(provenance or {}), "claims": [claim_json(claim) for claim in claims]})
     assert isinstance(plain, dict)
     return plain
 

@@ -1,4 +1,4 @@
-"""The sweeps that claims read, by name, and what a claim says when they cannot tell."""
+"""Named sweeps with histories, measurements and snapshots for claims; the exception of an undecided claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.dynamics.attention import MapReader
-from analysis.outcomes.measurements import joined, read_rows
+from analysis.outcomes.measurements import join_measurements, read_measurements
 from pipeline.store.history import History
 from pipeline.store.sweep_store import SweepStore
 
@@ -75,5 +75,5 @@ def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> Sweep:
     document = store.sweep
     newest = document["launches"][-1]
     provenance = {"sweep_id": document["sweep_id"], "git_commit": newest["git_commit"]}
-    rows = [row for path in measured for row in read_rows(path)]
-    return Sweep(joined(store.history(), rows), store.snapshots(), provenance)
+    rows = [row for path in measured for row in read_measurements(path)]
+    return Sweep(join_measurements(store.history(), rows), store.snapshots(), provenance)

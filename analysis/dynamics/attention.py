@@ -1,4 +1,4 @@
-"""Attention maps: how similar they are between runs once heads are matched, on the same items.
+"""Similarity of attention maps between runs on the same items, with heads matched.
 
 Maps are (R, layers, items, H, L, L): runs, layers, items of the fixed batch, heads, queries, keys. All runs read the
 same items, so positions match as they are. A run without maps is NaN throughout.
@@ -19,7 +19,7 @@ ROUNDING = 1e-6
 
 
 class MapReader(Protocol):
-    """What is read of a store's snapshots: the steps that there are, and the arrays of one by name."""
+    """Read access to snapshots: the steps recorded for a run, and the arrays of one step by name."""
 
     def of(self, run_id: str, kind: str = "state") -> Mapping[int, Any]:
         """step -> anything, for one run."""

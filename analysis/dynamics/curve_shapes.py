@@ -1,4 +1,4 @@
-"""Shapes that a curve of training may follow: sharp sigmoids, and smooth curves that are not abrupt, on one grid."""
+"""Dictionary of curve shapes fitted to learning curves: sharp sigmoids and smooth alternatives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.arrays import Bools, Floats, Texts
 
-SHARP, *SMOOTH = FAMILIES = ("sharp sigmoid", "slow sigmoid", "exponential", "power law", "Hill", "line")
+SHARP, *SMOOTH = CURVE_FAMILIES = ("sharp sigmoid", "slow sigmoid", "exponential", "power law", "Hill", "line")
 POINTS_EACH_SIDE = 3
 MOST_CENTRES = 200
 # A logistic of scale 1 takes this many steps from 10% to 90%.
@@ -17,7 +17,7 @@ LOGISTIC_WIDTH = 2 * np.log(9)
 
 @dataclass(frozen=True)
 class Abrupt:
-    """What is called abrupt; all of it must hold.
+    """Thresholds of an abrupt change; all must be met.
 
     The change takes at most `most_of_steps` of the grid's steps from 10% to 90%, and ends at a step at most
     `most_of_time` times that at which it began. The first depends on the budget; the second does not, and rules out
@@ -46,7 +46,7 @@ class Abrupt:
 class Shapes:
     """Changes from 0 to 1, `shape_GN`, and drifts, `drift_JN`, at the N steps of a grid.
 
-    `family_G` is one of FAMILIES. `centre_G` and `width_G` (10% to 90%) are in steps, NaN but for sigmoids.
+    `family_G` is one of CURVE_FAMILIES. `centre_G` and `width_G` (10% to 90%) are in steps, NaN but for sigmoids.
     `is_inside_G`: a sigmoid with POINTS_EACH_SIDE points before its 10% and after its 90%.
     """
 
@@ -86,7 +86,7 @@ class Shapes:
         )
 
 
-Part = tuple[str, Floats, Floats, Floats]
+FamilyShapes = tuple[str, Floats, Floats, Floats]
 
 
 def sigmoid(steps_N: Floats, centre_G: Floats, width_G: Floats) -> Floats:
@@ -109,7 +109,9 @@ def _centres(steps_N: Floats) -> Floats:
     return np.asarray(centre_C[centre_C > 0])
 
 
-def _sigmoids(family: str, steps_N: Floats, centre_C: Floats, low_C: Floats, high_C: Floats, count: int) -> Part:
+def _sigmoids(
+    family: str, steps_N: Floats, centre_C: Floats, low_C: Floats, high_C: Floats, count: int
+) -> FamilyShapes:
     """`count` widths from low to high around each centre; none where low exceeds high."""
     use_C = low_C < high_C
     width_G = np.geomspace(low_C[use_C], high_C[use_C], count, axis=1).ravel()
@@ -117,7 +119,7 @@ def _sigmoids(family: str, steps_N: Floats, centre_C: Floats, low_C: Floats, hig
     return family, sigmoid(steps_N, centre_G, width_G), centre_G, width_G
 
 
-def _smooth(steps_N: Floats, most_of_time: float) -> list[Part]:
+def _smooth(steps_N: Floats, most_of_time: float) -> list[FamilyShapes]:
     since_N, length = steps_N - steps_N[0], float(np.ptp(steps_N))
     tau_G, alpha_G = (a.ravel()[:, None] for a in np.meshgrid(length * np.geomspace(1 / 300, 1, 8), [0.3, 1, 3]))
     # t90 / t10 of a Hill curve of exponent n is 81^(1/n).

@@ -1,4 +1,4 @@
-"""Early signs: what an early statistic, or the runs of the same init seed, tell of the time to convergence."""
+"""Association of early statistics, and of sibling runs of an init seed, with time to convergence."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ def sibling_auroc(
 
 
 @dataclass(frozen=True)
-class Bin:
+class StatisticBin:
     """Runs at risk whose statistic is in one bin: its mean value, the share that converged, how many runs."""
 
     value: float
-    share: Estimate
+    proportion: Estimate
     num_runs: int
 
 
-def share_by_statistic(values_R: Floats, outcomes: Outcomes, step: float, bins: int = 5) -> list[Bin]:
+def proportion_by_statistic(values_R: Floats, outcomes: Outcomes, step: float, bins: int = 5) -> list[StatisticBin]:
     """The share that converged, in bins of equally many runs at risk at `step`, with Wilson intervals.
 
     Runs without a value and censored runs are left out; equal values share a bin. Empty without runs.
@@ -96,7 +96,7 @@ def share_by_statistic(values_R: Floats, outcomes: Outcomes, step: float, bins: 
     # np.unique of bins, in order of value.
     bin_N = equal_mass_bins(values_N, bins)
     return [
-        Bin(
+        StatisticBin(
             float(values_N[bin_N == b].mean()),
             wilson(int(converged_N[bin_N == b].sum()), int((bin_N == b).sum())),
             int((bin_N == b).sum()),

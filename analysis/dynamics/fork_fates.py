@@ -1,4 +1,4 @@
-"""Fork fates: how often forks share the outcome of the run that they left, and the step from which it is fixed."""
+"""Agreement of forks with their parents' outcomes by fork step, and the step from which outcomes are fixed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes
-from analysis.uncertainty.intervals import Estimate, from_bootstrap, share_from_bootstrap
+from analysis.uncertainty.intervals import Estimate, from_bootstrap, proportion_from_bootstrap
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import RunInfo
@@ -18,7 +18,7 @@ from pipeline.store.history import RunInfo
 class ForkFates:
     """One row per fork whose own outcome and whose parent's are known, N in all.
 
-    `forks[n]` left its parent at `step_N`. `is_shared_N`: both converged, or neither did. `by_chance_N`: the share of
+    `forks[n]` left its parent at `step_N`. `agrees_N`: both converged, or neither did. `by_chance_N`: the share of
     the other parents of that setting whose outcome is that of the fork's parent, which is what an unrelated run would
     share; NaN without other parents. `num_unknown` forks are left out: they or their parents are censored, or the
     parent is not among the parents given.
@@ -26,7 +26,7 @@ class ForkFates:
 
     forks: tuple[RunInfo, ...]
     step_N: Ints
-    is_shared_N: Bools
+    agrees_N: Bools
     by_chance_N: Floats
     num_unknown: int
 
@@ -71,13 +71,13 @@ def fork_fates(
 
 @dataclass(frozen=True)
 class FateAtStep:
-    """Forks made at one step: the share that shares the parent's outcome, beside what an unrelated run would share.
+    """Agreement of forks made at one step with their parents' outcomes, beside the agreement expected by chance.
 
-    `unit` says in the plural what the 95% interval resampled. A share says something only above `by_chance`.
+    `unit` says in the plural what the 95% interval resampled. `agreement` is informative only above `by_chance`.
     """
 
     step: int
-    share: Estimate
+    agreement: Estimate
     by_chance: float
     num_forks: int
     num_parents: int
@@ -98,12 +98,12 @@ def fates_by_step(fates: ForkFates, *, bootstrap: int = 1000, seed: int = 0) -> 
         resamples = resample(runs, bootstrap, seed)
         weight_BN = resamples.with_estimate()
         total_B = weight_BN.sum(axis=1)
-        share_B = np.where(total_B > 0, weight_BN @ fates.is_shared_N[at] / np.maximum(total_B, 1), np.nan)
+        share_B = np.where(total_B > 0, weight_BN @ fates.agrees_N[at] / np.maximum(total_B, 1), np.nan)
         chance_N = fates.by_chance_N[at]
         chance = float(np.mean(chance_N)) if np.all(np.isfinite(chance_N)) else np.nan
         num_parents = len({run.parent for run in runs})
         num_units = min(num_parents, resamples.num_units)
-        share = share_from_bootstrap(share_B, num_units)
+        share = proportion_from_bootstrap(share_B, num_units)
         found.append(FateAtStep(int(step), share, chance, len(at), num_parents, resamples.unit))
     return tuple(found)
 
@@ -119,7 +119,7 @@ def fixed_step(fates: ForkFates, budget: int, least: float = 0.95, *, bootstrap:
         return Estimate(np.nan)
     weight_BN = resample(fates.forks, bootstrap, seed).with_estimate()
     is_at_SN = fates.step_N == steps[:, None]
-    total_BS, shared_BS = weight_BN @ is_at_SN.T, weight_BN @ (is_at_SN & fates.is_shared_N).T
+    total_BS, shared_BS = weight_BN @ is_at_SN.T, weight_BN @ (is_at_SN & fates.agrees_N).T
     is_fixed_BS = (total_BS > 0) & (shared_BS >= least * total_BS)
     stays_BS = np.cumprod(is_fixed_BS[:, ::-1], axis=1)[:, ::-1].astype(bool)
     return from_bootstrap(np.where(stays_BS.any(axis=1), steps[stays_BS.argmax(axis=1)], float(budget)))

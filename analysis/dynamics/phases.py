@@ -1,6 +1,6 @@
-"""Phase changes: whether a curve of training changes abruptly, at which step, and how many steps the change takes.
+"""Detection of abrupt changes in learning curves: whether, at which step, and over how many steps.
 
-A sharp sigmoid is held against smooth curves of as many parameters. Both are fitted by variable projection (Golub and
+A sharp sigmoid is compared with smooth curves of as many parameters. Both are fitted by variable projection (Golub and
 Pereyra 1973): amplitudes by least squares, shapes from a fixed grid, so that no fit fails or depends on where it began.
 """
 
@@ -50,6 +50,12 @@ def find_phase_changes(
     family. Evidence is n' log(RSS_smooth / RSS_sharp): for equally many parameters, the difference in BIC. n' is the
     number of points less what their correlation takes from it, n (1 - r) / (1 + r) (Bartlett 1935), r that of
     neighbouring residuals of the sharp fit. Raises ValueError where chance equals floor.
+
+    >>> steps_T = np.arange(0, 2001, 50)
+    >>> loss_RT = np.stack([1 / (1 + np.exp((steps_T - 1200) / 20)), 1 - steps_T / 2000])
+    >>> found = find_phase_changes(loss_RT, steps_T, chance=1.0, floor=0.0)
+    >>> found.is_abrupt_R.tolist(), bool(abs(found.location_R[0] - 1200) < 25)
+    ([True, False], True)
     """
     found_R4 = np.full((len(values_RT), 4), np.nan)
     for members, shapes, share_RN in _by_grid(values_RT, steps_T, chance, floor, abrupt):

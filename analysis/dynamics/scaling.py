@@ -1,4 +1,4 @@
-"""Scaling: the exponent with which a time grows with a size."""
+"""Scaling exponent of a time with a size, by least squares on log medians."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ def scaling_exponent(
 ) -> Estimate:
     """Slope of log time on log size, by least squares on the median of each size, with a 95% interval over seeds.
 
-    `time_R` is one time per run, above 0, in any unit; features nested in a run are first reduced by `of_runs`. NaN is
+    `time_R` is one time per run, above 0, in any unit (`median_feature_time` reduces the features of a run). NaN is
     a time beyond what was recorded: it counts as later than all, and where that makes the median of a size infinite
     there is no exponent, since leaving slow runs out would flatten it. Sizes below `least_size` are left out, for the
     exponent is asymptotic. NaN with fewer than two sizes; no interval where the seeds leave nothing to resample.
     Raises ValueError for times that are not above 0.
+
+    >>> size_R = np.repeat([20.0, 40.0, 80.0], 10)
+    >>> runs = [RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(30)]
+    >>> round(scaling_exponent(size_R, 3 * size_R**2, runs).value, 6)
+    2.0
     """
     if np.any(time_R <= 0):
         raise ValueError("times must be above 0")
@@ -48,7 +53,7 @@ def scaling_exponent(
     return from_bootstrap(median_BZ @ x_Z / np.sum(x_Z**2))
 
 
-def of_runs(time_RK: Floats) -> Floats:
+def median_feature_time(time_RK: Floats) -> Floats:
     """(R,) the median over each run's K features, NaN (never reached) counting as later than all; NaN where it is."""
     median_R = np.median(np.where(np.isnan(time_RK), np.inf, time_RK), axis=1)
     return np.where(np.isfinite(median_R), median_R, np.nan)

@@ -1,4 +1,4 @@
-"""Contrasts of similarity: are some runs more alike than others, or than in another state? Runs are the unit."""
+"""Differences of mean pairwise similarity between groups of runs, or states of one group; runs are resampled."""
 
 from __future__ import annotations
 

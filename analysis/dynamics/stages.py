@@ -1,4 +1,4 @@
-"""Stages: when a score crosses a threshold for good, and which of two stages comes first."""
+"""Last crossing of a threshold by each run's curve, and the order of two such stages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.uncertainty.estimates import share_of_runs
+from analysis.uncertainty.estimates import proportion_of_runs
 from analysis.uncertainty.intervals import Estimate
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
@@ -49,6 +49,11 @@ def crossing_steps(values_RT: Floats, steps_T: Ints | Floats, criterion: Criteri
 
     It is where the line through the values at both meets the threshold, so that runs are told apart that cross between
     the same two steps. A run that was past the threshold at its first recorded step crosses there.
+
+    >>> from pipeline.spec.criterion import Criterion
+    >>> values_RT = np.array([[0.0, 0.2, 0.8, 1.0], [0.0, 0.9, 0.1, 0.2]])
+    >>> crossing_steps(values_RT, np.array([0, 100, 200, 300]), Criterion(at_least=0.5)).tolist()
+    [150.0, nan]
     """
     level = criterion.at_least if criterion.at_most is None else criterion.at_most
     assert level is not None
@@ -86,6 +91,11 @@ def stage_order(
 
     A run that reached one stage alone had that one first. 95% intervals by resampling what the seeds leave
     independent; Wilson's where runs share no seed. Raises ValueError where the lengths differ.
+
+    >>> runs = [RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(4)]
+    >>> order = stage_order(np.array([100, 100, 200, np.nan]), np.array([200, 100, np.nan, np.nan]), runs)
+    >>> round(order.first.value, 3), round(order.tied.value, 3), order.num_neither
+    (0.667, 0.333, 1)
     """
     if not len(step_first_R) == len(step_second_R) == len(runs):
         raise ValueError(f"need a step per run: {len(step_first_R)}, {len(step_second_R)} steps of {len(runs)} runs")
@@ -94,7 +104,7 @@ def stage_order(
     reached = [run for run, is_reached in zip(runs, reached_R, strict=True) if is_reached]
 
     def share(is_so_R: Bools) -> Estimate:
-        return share_of_runs(is_so_R, reached, bootstrap=bootstrap, seed=seed)
+        return proportion_of_runs(is_so_R, reached, bootstrap=bootstrap, seed=seed)
 
     return StageOrder(
         share(first_R < second_R),

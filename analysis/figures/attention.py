@@ -1,4 +1,4 @@
-"""Figure of how attention progressed, by outcome."""
+"""Figure of attention metrics over training, by outcome."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.style import Figure, Rows, caption, data, finish, number, outcome_colour, outcome_dash
-from analysis.outcomes.outcomes import CENSORED, KINDS
+from analysis.outcomes.outcomes import CENSORED, OUTCOME_KINDS
 from analysis.statistics.strongest_head import HEAD_METRIC
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
 
 # The head that says most: attention sharpens, so the lowest entropy; the scores grow.
-FAMILIES = {
+ATTENTION_METRICS = {
     "attention_entropy": (np.fmin, "attention entropy, lowest head"),
     "previous_token_score": (np.fmax, "previous-token score, highest head"),
     "induction_score": (np.fmax, "induction score, highest head"),
@@ -26,7 +26,7 @@ FAMILIES = {
 def attention_progress(analysis: Analysis) -> Figure:
     """Median and middle half of the attention metrics over steps, by outcome, all settings together."""
     name, title = "attention_progress", "Progress of attention by outcome"
-    families = [family for family in FAMILIES if _family_metrics(analysis, family)]
+    families = [family for family in ATTENTION_METRICS if _family_metrics(analysis, family)]
     rows = [row for family in families for row in _progress_rows(analysis, family)]
     if not rows:
         return Figure(name, title, "No attention metric was recorded.", None)
@@ -39,10 +39,10 @@ def attention_progress(analysis: Analysis) -> Figure:
     colour = outcome_colour({row["outcome"] for row in rows})
     dash = outcome_dash({row["outcome"] for row in rows})
     panels = [
-        _progress_panel(data([row for row in rows if row["family"] == f]), FAMILIES[f][1], x, colour, dash)
+        _progress_panel(data([row for row in rows if row["family"] == f]), ATTENTION_METRICS[f][1], x, colour, dash)
         for f in families
     ]
-    counts = {kind: analysis.outcomes.count(kind) for kind in KINDS if kind != CENSORED}
+    counts = {kind: analysis.outcomes.count(kind) for kind in OUTCOME_KINDS if kind != CENSORED}
     chart = alt.hconcat(*panels, spacing=24)
     parts = [
         "Line: median; band: middle half of the runs. All settings pooled, so differences between outcomes may also be "
@@ -66,10 +66,10 @@ def _progress_panel(values: Any, title: str, x: alt.X, colour: alt.Color, dash: 
 
 
 def _progress_rows(analysis: Analysis, family: str) -> Rows:
-    pick, _ = FAMILIES[family]
+    pick, _ = ATTENTION_METRICS[family]
     extreme_RT = pick.reduce([analysis.history.values[m] for m in _family_metrics(analysis, family)], axis=0)
     rows: Rows = []
-    for kind in KINDS:
+    for kind in OUTCOME_KINDS:
         kind_RT = extreme_RT[analysis.outcomes.is_kind_R(kind)]
         if kind == CENSORED or not len(kind_RT):
             continue

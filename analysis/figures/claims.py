@@ -1,4 +1,4 @@
-"""What figures of claims share: captions over several sweeps, and curves over runs with intervals."""
+"""Helpers for claim figures: captions over several sweeps, mean and median curves with intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Floats, Ints
 from pipeline.store.history import RunInfo
 
-BOOTSTRAP = 400
+NUM_BAND_RESAMPLES = 400
 
 
 def sweeps_caption(sweeps: Sweeps, names: Sequence[str], *parts: str) -> list[str]:
@@ -36,7 +36,7 @@ def curve_rows(values_RT: Floats, steps_T: Ints | Floats, runs: Sequence[RunInfo
     Low and high are null where there are not two seeds. NaN is left out of the mean. `labels` stand in every row.
     """
     recorded = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
-    resamples = resample(runs, BOOTSTRAP, 0)
+    resamples = resample(runs, NUM_BAND_RESAMPLES, 0)
     weight_BR = resamples.with_estimate()
     known_RT = np.isfinite(values_RT[:, recorded])
     total_BT = weight_BR @ known_RT
@@ -56,7 +56,7 @@ def median_rows(values_RT: Floats, steps_T: Ints | Floats, runs: Sequence[RunInf
     """As `curve_rows`, with medians: a few runs that are far away do not hide the others."""
     rows: Rows = []
     for t in np.flatnonzero(~np.all(np.isnan(values_RT), axis=0)):
-        found = median_of_runs(values_RT[:, t], runs, bootstrap=BOOTSTRAP)
+        found = median_of_runs(values_RT[:, t], runs, bootstrap=NUM_BAND_RESAMPLES)
         place = {"step": float(steps_T[t]), "value": number(found.value)}
         rows.append(labels | place | {"low": number(found.low), "high": number(found.high)})
     return rows

@@ -1,4 +1,4 @@
-"""The figures of an analysis, and how each becomes SVG and PNG."""
+"""The list of an analysis' figures, and their rendering to SVG and PNG."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import vl_convert
 
 from analysis.figures.attention import attention_progress
 from analysis.figures.forecasts import calibration, forecast_quality
-from analysis.figures.history import converged_fraction, learning_curves, times_to_convergence
+from analysis.figures.history import converged_fraction, learning_curves_by_outcome, times_to_convergence
 from analysis.figures.style import Figure
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
 
-FIGURES = (
-    learning_curves,
+REPORT_FIGURES = (
+    learning_curves_by_outcome,
     converged_fraction,
     times_to_convergence,
     attention_progress,
@@ -29,7 +29,7 @@ VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 def figures(analysis: Analysis) -> list[Figure]:
     """Every figure, in the order in which the report shows them; those without data have no chart and say why."""
-    return [draw(analysis) for draw in FIGURES]
+    return [draw(analysis) for draw in REPORT_FIGURES]
 
 
 def specification(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""Figures of the forecasts: quality against the window beside the baselines, and calibration."""
+"""Figures of forecasts: scores by window for every predictor, and calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of what happened: learning curves, incidence, times to convergence."""
+"""Figures of outcomes over training: learning curves, cumulative incidence, times to convergence."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from analysis.figures.style import (
     outcome_colour,
     outcome_dash,
 )
-from analysis.outcomes.outcomes import CONVERGED, KINDS
-from analysis.outcomes.settings import members
+from analysis.outcomes.outcomes import CONVERGED, OUTCOME_KINDS
+from analysis.outcomes.settings import runs_by_setting
 from pipeline.arrays import Floats
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
     from analysis.summary.settings import SettingSummary
 
-MOST_FACETS, MOST_LINES, MOST_LINES_PER_FACET, MOST_POINTS = 12, 800, 200, 120
+MAX_FACETS, MAX_LINES, MAX_LINES_PER_FACET, MAX_POINTS_PER_LINE = 12, 800, 200, 120
 
 
-def learning_curves(analysis: Analysis) -> Figure:
+def learning_curves_by_outcome(analysis: Analysis) -> Figure:
     """The criterion's metric of each run over steps, by outcome, a panel per setting, with medians."""
     name, title = "learning_curves", "Learning curves by outcome"
     metric = analysis.outcomes.criterion.metric
@@ -109,7 +109,7 @@ def times_to_convergence(analysis: Analysis) -> Figure:
     summaries = {s.setting_id: s for s in analysis.settings}
     rows: Rows = []
     for setting in shown:
-        use_R = members(analysis.history)[setting] & analysis.outcomes.is_kind_R(CONVERGED)
+        use_R = runs_by_setting(analysis.history)[setting] & analysis.outcomes.is_kind_R(CONVERGED)
         pairs = np.stack([analysis.outcomes.lower_R[use_R], analysis.outcomes.upper_R[use_R]], axis=1)
         label = _counted(summaries[setting])
         for (after, by), runs in zip(*np.unique(pairs, axis=0, return_counts=True), strict=True):
@@ -147,17 +147,17 @@ def times_to_convergence(analysis: Analysis) -> Figure:
 def _curve_rows(analysis: Analysis, shown: list[str]) -> tuple[Rows, Rows]:
     values_RT = analysis.history.values[analysis.outcomes.criterion.metric]
     recorded = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
-    columns = recorded[evenly(len(recorded), MOST_POINTS)]
-    per_facet = min(MOST_LINES_PER_FACET, max(1, MOST_LINES // len(shown)))
+    columns = recorded[evenly(len(recorded), MAX_POINTS_PER_LINE)]
+    per_facet = min(MAX_LINES_PER_FACET, max(1, MAX_LINES // len(shown)))
     lines: Rows = []
     medians: Rows = []
     for setting in shown:
-        run_indices = np.flatnonzero(members(analysis.history)[setting])
+        run_indices = np.flatnonzero(runs_by_setting(analysis.history)[setting])
         label = _labels(analysis)[setting]
         for r in run_indices[evenly(len(run_indices), per_facet)]:
             shared = {"setting": label, "outcome": str(analysis.outcomes.kind_R[r]), "run": int(r)}
             lines += _points(values_RT[r], analysis, columns, shared)
-        for kind in KINDS:
+        for kind in OUTCOME_KINDS:
             of_kind = run_indices[analysis.outcomes.kind_R[run_indices] == kind]
             if len(of_kind):
                 shared = {"setting": label, "outcome": kind, "run": None}
@@ -211,14 +211,16 @@ def _labels(analysis: Analysis) -> dict[str, str]:
 def _counts_text(setting: SettingSummary) -> str:
     """`n=96: 63 converged, 33 unconverged`."""
     counts = (setting.num_converged, setting.num_diverged, setting.num_unconverged, setting.num_censored)
-    return f"n={setting.num_runs}: " + ", ".join(f"{n} {kind}" for n, kind in zip(counts, KINDS, strict=True) if n)
+    return f"n={setting.num_runs}: " + ", ".join(
+        f"{n} {kind}" for n, kind in zip(counts, OUTCOME_KINDS, strict=True) if n
+    )
 
 
 def _counted(setting: Any) -> str:
     return f"{setting.label} ({setting.num_converged} of {setting.num_runs})"
 
 
-def _shown_settings(analysis: Analysis, most: int = MOST_FACETS) -> list[str]:
+def _shown_settings(analysis: Analysis, most: int = MAX_FACETS) -> list[str]:
     return [analysis.settings[i].setting_id for i in evenly(len(analysis.settings), most)]
 
 

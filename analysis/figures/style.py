@@ -1,4 +1,4 @@
-"""What all figures share: colours, fonts, captions, and how data are thinned out and made small."""
+"""Shared figure style: colours, fonts, captions, thinning and rounding of data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
-from analysis.outcomes.outcomes import KINDS
+from analysis.outcomes.outcomes import OUTCOME_KINDS
 from analysis.summary.text import describe_provenance
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
 
 # Okabe and Ito (2008), told apart under the common forms of colour blindness; grey for what is unknown.
-OUTCOME_COLOURS = dict(zip(KINDS, ("#0072B2", "#CC3377", "#E69F00", "#999999"), strict=True))
-OUTCOME_DASHES = dict(zip(KINDS, ([1, 0], [7, 3], [3, 2], [1, 3]), strict=True))
+OUTCOME_COLOURS = dict(zip(OUTCOME_KINDS, ("#0072B2", "#CC3377", "#E69F00", "#999999"), strict=True))
+OUTCOME_DASHES = dict(zip(OUTCOME_KINDS, ([1, 0], [7, 3], [3, 2], [1, 3]), strict=True))
 # Predictors share no colour with outcomes, and have a shape each; the primary one comes first.
 PREDICTOR_COLOURS = ("#000000", "#009E73", "#D55E00", "#56B4E9", "#8C5FBF", "#8A6D00", "#777777")
 PREDICTOR_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
@@ -74,14 +74,14 @@ def finish(chart: Any, title: str, lines: Sequence[str]) -> Any:
 
 def outcome_colour(kinds: Iterable[str]) -> alt.Color:
     """Colour by outcome, with a legend of the kinds that occur."""
-    present = [kind for kind in KINDS if kind in set(kinds)]
+    present = [kind for kind in OUTCOME_KINDS if kind in set(kinds)]
     scale = alt.Scale(domain=present, range=[OUTCOME_COLOURS[kind] for kind in present])
     return alt.Color("outcome:N", scale=scale, title="outcome", legend=_line_legend())
 
 
 def outcome_dash(kinds: Iterable[str]) -> alt.StrokeDash:
     """Dash by outcome, in one legend with the colour."""
-    present = [kind for kind in KINDS if kind in set(kinds)]
+    present = [kind for kind in OUTCOME_KINDS if kind in set(kinds)]
     scale = alt.Scale(domain=present, range=[OUTCOME_DASHES[kind] for kind in present])
     return alt.StrokeDash("outcome:N", scale=scale, title="outcome", legend=_line_legend())
 

@@ -1,4 +1,4 @@
-"""Evaluation: how well each predictor forecasts, from windows of the training, runs whose seeds it has not seen."""
+"""Cross-validated evaluation of predictors: forecasts from early windows on held-out seeds, and their scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.forecasting.folds import Folds, held_out_seeds
 from analysis.forecasting.metrics import num_pairs
-from analysis.forecasting.score_table import Scores, score_all
+from analysis.forecasting.score_table import ForecastScores, score_forecasts
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, Outcomes, at_risk, has_started
 from analysis.outcomes.settings import setting_R
 from analysis.predictors.base import PREDICTORS, Cases, Predictor
@@ -50,7 +50,7 @@ class WindowEvaluation:
     scored_R: Bools
     converged_N: Bools
     probability_N: Mapping[str, Floats]
-    scores: Mapping[str, Scores]
+    scores: Mapping[str, ForecastScores]
 
     @property
     def num_scored(self) -> int:
@@ -150,9 +150,11 @@ def _evaluate_window(
         scored_R=scored_R,
         converged_N=converged_N,
         probability_N=probability_N,
-        scores=score_all(probability_N, converged_N, fold_R[scored_R], within_N, weight_BR[:, scored_R], reference)
+        scores=score_forecasts(
+            probability_N, converged_N, fold_R[scored_R], within_N, weight_BR[:, scored_R], reference
+        )
         if scored_R.any()
-        else {name: Scores.undefined() for name in predictors},
+        else {name: ForecastScores.undefined() for name in predictors},
     )
 
 
@@ -171,7 +173,7 @@ def _problem(window: Window, outcomes: Outcomes, risk_R: Bools) -> str:
 
 
 def cases_of(window: Window, statistics: Iterable[Statistic] | None = None) -> Cases:
-    """Every run of the sweep as predictors see it at the end of `window`."""
+    """The cases of `window`, one per run of the sweep, in its order; `statistics` default to every registered one."""
     return Cases(
         setting_R(window.runs),
         np.array([run.init_seed for run in window.runs], dtype=np.int64),

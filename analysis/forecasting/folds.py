@@ -1,4 +1,4 @@
-"""Folds: which runs are held out together, so that no seed and no data stream stands on both sides."""
+"""Cross-validation folds in which training and test runs share no seed and no data stream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.uncertainty.dependence import Links, fixed_streams
+from analysis.uncertainty.dependence import SeedGroups, describe_shared_streams
 from analysis.uncertainty.resampling import LARGEST_COMPONENT
 from pipeline.arrays import Bools, Ints
 from pipeline.store.history import RunInfo
@@ -42,33 +42,38 @@ def held_out_seeds(runs: tuple[RunInfo, ...], folds: int = 5, seed: int = 0) -> 
     """Folds in which train and test share no init_seed, no data_seed and no parent.
 
     Linked runs are kept together where at least two components exist and none holds more than 60% of the runs. In a
-    crossed design all hang together; then init seeds and data seeds are each divided in 2 or 3, every cell of the two
+    crossed design all are connected; then init seeds and data seeds are each divided in 2 or 3, every cell of the two
     is tested once, and runs that share only one seed with the cell sit that fold out. There are at most `folds` folds
     (or parts of each kind of seed), and fewer where settings are so small that few pairs would be left inside a fold.
     Raises ValueError when no training run would be left, which is so with a single init_seed or a single data_seed.
+
+    >>> runs = tuple(RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(20))
+    >>> splits = held_out_seeds(runs, folds=5)
+    >>> [int(fold.test_R.sum()) for fold in splits.folds]
+    [4, 4, 4, 4, 4]
     """
-    links, shared, rng = Links.of(runs), fixed_streams(runs), np.random.default_rng(seed)
+    groups, shared, rng = SeedGroups.of(runs), describe_shared_streams(runs), np.random.default_rng(seed)
     first_R = np.unique([run.setting_id for run in runs], return_inverse=True)[1]
     size = len(runs) / max(len(np.unique(first_R)), 1)
-    can_cross = links.num_init >= 2 and links.num_data >= 2
-    if links.num_components >= 2 and (links.largest_share <= LARGEST_COMPONENT or not can_cross):
+    can_cross = groups.num_init >= 2 and groups.num_data >= 2
+    if groups.num_components >= 2 and (groups.largest_fraction <= LARGEST_COMPONENT or not can_cross):
         most = int(np.clip(size // RUNS_PER_SETTING, 2, max(folds, 2)))
-        part_R = _deal(links.component_R, first_R, most, rng)
+        part_R = _deal(groups.component_R, first_R, most, rng)
         held_out = tuple(Fold(part_R != k, part_R == k) for k in range(part_R.max() + 1))
         return Folds(held_out, f"{len(held_out)} folds; no init seed or data seed is shared by train and test", shared)
     if not can_cross:
         raise ValueError(
             "forecasts are scored on runs whose init_seed and data_seed were not trained on, which leaves no training "
-            f"run here: the {len(runs)} runs have {links.num_init} init seed(s) and "
-            f"{links.num_data} data seed(s), all linked. Add seeds: at least 2 of each, better 10."
+            f"run here: the {len(runs)} runs have {groups.num_init} init seed(s) and "
+            f"{groups.num_data} data seed(s), all linked. Add seeds: at least 2 of each, better 10."
         )
     most = min(3 if size >= 9 * RUNS_PER_SETTING else 2, max(folds, 2))
-    return Folds(*_crossed(links, most, rng), shared)
+    return Folds(*_crossed(groups, most, rng), shared)
 
 
-def _crossed(links: Links, parts: int, rng: np.random.Generator) -> tuple[tuple[Fold, ...], str]:
-    init_part_R = _deal(links.init_R, np.zeros_like(links.init_R), parts, rng)
-    data_part_R = _deal(links.data_R, np.zeros_like(links.data_R), parts, rng)
+def _crossed(groups: SeedGroups, parts: int, rng: np.random.Generator) -> tuple[tuple[Fold, ...], str]:
+    init_part_R = _deal(groups.init_R, np.zeros_like(groups.init_R), parts, rng)
+    data_part_R = _deal(groups.data_R, np.zeros_like(groups.data_R), parts, rng)
     cells = sorted(set(zip(init_part_R.tolist(), data_part_R.tolist(), strict=True)))
     folds = tuple(
         Fold((init_part_R != a) & (data_part_R != b), (init_part_R == a) & (data_part_R == b)) for a, b in cells

@@ -1,4 +1,4 @@
-"""Scores of forecasts, each under many weightings of the runs at once, so that a bootstrap costs one call.
+"""Scores of probability forecasts (AUROC, Brier, calibration), vectorised over bootstrap weights.
 
 Weights are (B, R): row 0 is usually all ones, the others say how often the bootstrap drew each run. A score is (B,),
 NaN where it is undefined (no pair, no run, one class).
@@ -18,6 +18,10 @@ def auroc(probability_R: Floats, positive_R: Bools, group_R: Ints, weight_BR: Fl
 
     Pairs across groups are never compared. Groups are averaged by their (weighted) number of pairs. Forecasts are
     compared after rounding to 1e-9, lest rounding noise in equal forecasts passes for a ranking.
+
+    >>> probability_R, positive_R = np.array([0.9, 0.6, 0.4, 0.6]), np.array([True, True, False, False])
+    >>> auroc(probability_R, positive_R, np.zeros(4, dtype=int), np.ones((1, 4))).tolist()
+    [0.875]
     """
     score_R = np.round(probability_R, DECIMALS)
     won_B, pairs_B = np.zeros(len(weight_BR)), np.zeros(len(weight_BR))
@@ -43,16 +47,24 @@ def num_pairs(positive_R: Bools, group_R: Ints) -> int:
 
 
 def brier(probability_R: Floats, positive_R: Bools, weight_BR: Floats) -> Floats:
-    """Mean squared distance of forecast and truth, 0 (best) to 1."""
+    """Mean squared distance of forecast and truth, 0 (best) to 1.
+
+    >>> brier(np.array([0.5, 1.0]), np.array([True, False]), np.ones((1, 2))).tolist()
+    [0.625]
+    """
     return _ratio(weight_BR @ (probability_R - positive_R) ** 2, weight_BR.sum(axis=1))
 
 
-def skill(brier_B: Floats, reference_B: Floats) -> Floats:
-    """Share of the reference's Brier score that is saved: 1 is perfect, 0 no better, negative worse."""
+def brier_skill(brier_B: Floats, reference_B: Floats) -> Floats:
+    """Share of the reference's Brier score that is saved: 1 is perfect, 0 no better, negative worse.
+
+    >>> brier_skill(np.array([0.125, 0.5]), np.array([0.25, 0.25])).tolist()
+    [0.5, -1.0]
+    """
     return 1 - _ratio(brier_B, reference_B)
 
 
-def calibration_error(probability_R: Floats, positive_R: Bools, weight_BR: Floats, bins: int = 10) -> Floats:
+def expected_calibration_error(probability_R: Floats, positive_R: Bools, weight_BR: Floats, bins: int = 10) -> Floats:
     """Expected calibration error over `bins` bins of equal mass: mean over runs of |forecast - truth|, per bin means.
 
     Bins are cut once, at the quantiles of all forecasts; equal forecasts share a bin. With fewer runs than bins each
@@ -68,7 +80,11 @@ def calibration_error(probability_R: Floats, positive_R: Bools, weight_BR: Float
 
 
 def equal_mass_bins(probability_R: Floats, bins: int) -> Ints:
-    """(R,) number of the bin of each forecast, by rank; equal forecasts get one bin, that of the first of them."""
+    """(R,) number of the bin of each forecast, by rank; equal forecasts get one bin, that of the first of them.
+
+    >>> equal_mass_bins(np.array([0.1, 0.4, 0.4, 0.9]), bins=2).tolist()
+    [0, 0, 0, 1]
+    """
     rounded_R = np.round(probability_R, DECIMALS)
     rank_R = np.searchsorted(np.sort(rounded_R), rounded_R)
     return np.asarray(rank_R * min(bins, max(len(rank_R), 1)) // max(len(rank_R), 1), dtype=np.int64)

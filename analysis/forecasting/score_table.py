@@ -1,4 +1,4 @@
-"""Scoring: every figure of every predictor at one window, from forecasts of held-out runs and the resamples of them."""
+"""Table of scores per predictor at one window, with bootstrap intervals, from held-out forecasts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from analysis.forecasting.metrics import auroc, brier, calibration_error, calibration_line, num_pairs, skill
+from analysis.forecasting.metrics import (
+    auroc,
+    brier,
+    brier_skill,
+    calibration_line,
+    expected_calibration_error,
+    num_pairs,
+)
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
 from pipeline.arrays import Bools, Floats, Ints
 
@@ -16,7 +23,7 @@ FEWEST_PAIRS = 20
 
 
 @dataclass(frozen=True)
-class Scores:
+class ForecastScores:
     """One predictor at one window, each figure with its 95% interval over the resamples of the sweep.
 
     Intervals are of these fitted forecasts; variation from training them is not included.
@@ -38,19 +45,19 @@ class Scores:
     calibration_intercept: Estimate
 
     @classmethod
-    def undefined(cls) -> Scores:
+    def undefined(cls) -> ForecastScores:
         """NaN throughout."""
         return cls(*(Estimate(np.nan) for _ in fields(cls)))
 
 
-def score_all(
+def score_forecasts(
     probability_N: Mapping[str, Floats],
     converged_N: Bools,
     fold_N: Ints,
     within_N: Ints,
     weight_BN: Floats,
     reference: str,
-) -> dict[str, Scores]:
+) -> dict[str, ForecastScores]:
     """Scores of each predictor. `within_N` numbers (setting, fold); row 0 of `weight_BN` is all ones."""
     undefined_B = np.full(len(weight_BN), np.nan)
     has_both_B = (weight_BN @ converged_N > 0) & (weight_BN @ ~converged_N > 0)
@@ -60,14 +67,14 @@ def score_all(
     scores = {}
     for name, p_N in probability_N.items():
         slope_B, intercept_B = calibration_line(p_N, converged_N, fold_N, weight_BN)
-        skill_B = skill(brier_by[name], brier_by.get(reference, undefined_B))
-        scores[name] = Scores(
+        skill_B = brier_skill(brier_by[name], brier_by.get(reference, undefined_B))
+        scores[name] = ForecastScores(
             auroc_pooled=from_bootstrap(auroc(p_N, converged_N, fold_N, weight_BN)),
             auroc_within=_of_pairs(within_by[name], num_within),
             auroc_gain=_of_pairs(within_by[name] - within_by.get(LOSS_BASELINE, undefined_B), num_within),
             brier=from_bootstrap(brier_by[name]),
             brier_skill=from_bootstrap(np.where(has_both_B, skill_B, np.nan)),
-            calibration_error=Estimate(float(calibration_error(p_N, converged_N, weight_BN[:1])[0])),
+            calibration_error=Estimate(float(expected_calibration_error(p_N, converged_N, weight_BN[:1])[0])),
             calibration_slope=from_bootstrap(slope_B),
             calibration_intercept=from_bootstrap(intercept_B),
         )

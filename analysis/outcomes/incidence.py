@@ -1,4 +1,4 @@
-"""Cumulative incidence: the share of runs that converged, or diverged, by each step, with censoring accounted for.
+"""Aalen-Johansen cumulative incidence of convergence and divergence, with bootstrap bands.
 
 Divergence competes with convergence: a diverged run will not converge, so it is an event, not a censoring.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, Outcomes
-from analysis.uncertainty.intervals import share_from_bootstrap
+from analysis.uncertainty.intervals import proportion_from_bootstrap
 from analysis.uncertainty.resampling import Resamples, resample
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import RunInfo
@@ -48,6 +48,13 @@ def incidence(
 
     Resampling whole groups (percentile bootstrap; Efron 1979) respects that runs of one seed share their fate. An
     event counts from the first evaluation that shows it. No runs give curves of zeros with NaN bands.
+
+    >>> from pipeline.spec.criterion import Criterion
+    >>> runs = tuple(RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(4))
+    >>> kind_R, step_R = np.array([CONVERGED, CONVERGED, CENSORED, DIVERGED]), np.array([100.0, 300.0, 100.0, 200.0])
+    >>> curves = incidence(Outcomes(Criterion(at_most=0.02), kind_R, step_R, step_R), runs)
+    >>> curves.steps_T.tolist(), curves.converged_T.tolist()
+    ([0.0, 100.0, 200.0, 300.0], [0.0, 0.25, 0.25, 0.625])
     """
     member_R = np.ones(len(outcomes.kind_R), dtype=bool) if member_R is None else member_R
     resamples = resample([runs[r] for r in np.flatnonzero(member_R)], bootstrap, seed)
@@ -102,5 +109,5 @@ def _band(counts: _Counts, resamples: Resamples, num_followed_T: Ints) -> tuple[
         return np.full(len(num_followed_T), np.nan), np.full(len(num_followed_T), np.nan)
     # Runs censored before a step say nothing about it, so an interval there rests on no more than the others.
     num_units_T = np.minimum(num_followed_T, resamples.num_units)
-    band = [share_from_bootstrap(converged_BT[:, t], num_units_T[t]) for t in range(len(num_units_T))]
+    band = [proportion_from_bootstrap(converged_BT[:, t], num_units_T[t]) for t in range(len(num_units_T))]
     return np.array([share.low for share in band]), np.array([share.high for share in band])

@@ -1,4 +1,4 @@
-"""What was measured on trained models after training, joined to the history of their sweep."""
+"""Measurements on trained models, joined to the history of their sweep."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pipeline.store.history import History
 _PLACE = ("run_id", "step")
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_measurements(path: Path) -> list[dict[str, Any]]:
     """The rows of a file of measurements."""
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     assert isinstance(rows, list)
     return rows
 
 
-def joined(history: History, rows: Iterable[Mapping[str, Any]]) -> History:
+def join_measurements(history: History, rows: Iterable[Mapping[str, Any]]) -> History:
     """The history with the metrics of `rows`, each of which names a run and a step of its own; NaN where not measured.
 
     A step that nothing was recorded at is added. Null is not measured. Raises ValueError for a run that the history

@@ -1,4 +1,4 @@
-"""Outcomes: which runs converged, diverged, stayed unconverged, or were censored, and when, decided from the history.
+"""Outcome of each run (converged, diverged, unconverged, censored) with its interval-censored time.
 
 A pure function of the history, so a sweep can be judged by several criteria without training again.
 """
@@ -13,7 +13,7 @@ from pipeline.arrays import Bools, Floats, Ints, Texts
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunInfo
 
-CONVERGED, DIVERGED, UNCONVERGED, CENSORED = KINDS = ("converged", "diverged", "unconverged", "censored")
+CONVERGED, DIVERGED, UNCONVERGED, CENSORED = OUTCOME_KINDS = ("converged", "diverged", "unconverged", "censored")
 
 
 DEFAULT_CRITERION = Criterion(at_most=0.02)
@@ -21,9 +21,9 @@ DEFAULT_CRITERION = Criterion(at_most=0.02)
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of each run, under one criterion.
+    """The outcome of each run under one criterion.
 
-    `kind_R` is one of KINDS. The time of the outcome, in steps, lies in (lower_R, upper_R]:
+    `kind_R` is one of OUTCOME_KINDS. The time of the outcome, in steps, lies in (lower_R, upper_R]:
     converged: `upper` is the first evaluation of the first full streak, `lower` the evaluation before it (0 if none),
     and of a fork at least the step at which it began;
     diverged: both are the step of divergence; unconverged: both are the last step, which is the budget;
@@ -37,8 +37,8 @@ class Outcomes:
 
     def is_kind_R(self, kind: str) -> Bools:
         """True for the runs of that kind. Raises ValueError for a kind that does not exist."""
-        if kind not in KINDS:
-            raise ValueError(f"unknown kind of outcome {kind!r} (known: {', '.join(KINDS)})")
+        if kind not in OUTCOME_KINDS:
+            raise ValueError(f"unknown kind of outcome {kind!r} (known: {', '.join(OUTCOME_KINDS)})")
         return np.asarray(self.kind_R == kind)
 
     def count(self, kind: str) -> int:
@@ -46,7 +46,7 @@ class Outcomes:
         return int(self.is_kind_R(kind).sum())
 
 
-def decide(history: History, criterion: Criterion = DEFAULT_CRITERION) -> Outcomes:
+def decide_outcomes(history: History, criterion: Criterion = DEFAULT_CRITERION) -> Outcomes:
     """The outcome of every run. The first event decides: a run that converged and diverged later is converged.
 
     The evaluations are the steps at which any run recorded the metric; a run that recorded none of them is censored
@@ -54,6 +54,17 @@ def decide(history: History, criterion: Criterion = DEFAULT_CRITERION) -> Outcom
     ended before the budget by a laxer criterion that this one does not confirm, is censored: what it would have done
     is unknown.
     Raises ValueError when the history lacks the metric.
+
+    >>> from pipeline.store.history import RunEnd
+    >>> runs = tuple(RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(3))
+    >>> ends = (RunEnd("budget", 300), RunEnd("budget", 300), RunEnd("diverged", 150))
+    >>> steps_T = np.array([0, 100, 200, 300])
+    >>> excess_RT = np.array([[1, 0.5, 0.01, 0.01], [1, 0.9, 0.8, 0.7], [1, 2, np.nan, np.nan]])
+    >>> outcomes = decide_outcomes(History("sweep", 300, runs, ends, steps_T, {"label_excess": excess_RT}))
+    >>> outcomes.kind_R.tolist()
+    ['converged', 'unconverged', 'diverged']
+    >>> outcomes.lower_R.tolist(), outcomes.upper_R.tolist()
+    ([100.0, 300.0, 150.0], [200.0, 300.0, 150.0])
     """
     if criterion.metric not in history.values:
         known = ", ".join(sorted(history.values)) or "none"

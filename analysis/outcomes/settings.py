@@ -1,4 +1,4 @@
-"""Settings: which runs share their hyperparameters, and a short name for each such group."""
+"""Runs grouped by setting (equal hyperparameters), and a short label for each setting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def setting_R(runs: tuple[RunInfo, ...]) -> Texts:
     return np.array([run.setting_id for run in runs], dtype=np.str_)
 
 
-def members(history: History) -> dict[str, Bools]:
+def runs_by_setting(history: History) -> dict[str, Bools]:
     """setting_id -> (R,) True for its runs; settings in the order in which the sweep declares them."""
     of_run_R = setting_R(history.runs)
     return {setting: np.asarray(of_run_R == setting) for setting in dict.fromkeys(of_run_R.tolist())}
@@ -30,7 +30,7 @@ def setting_labels(history: History) -> dict[str, str]:
     """
     names = _short_names(history.varied)
     first = {run.setting_id: run for run in reversed(history.runs)}
-    ordered = list(members(history))
+    ordered = list(runs_by_setting(history))
     labels = {setting: _label(first[setting].hyperparameters, names) for setting in ordered}
     values = list(labels.values())
     return {s: label if values.count(label) == 1 else f"{label} [{s}]" for s, label in labels.items()}

@@ -1,4 +1,4 @@
-"""Parts of a history: some of its runs, a smaller budget, evaluations farther apart. Each is a history again."""
+"""Subsets of a history: selected runs, a truncated budget, sparser evaluations. Each returns a history."""
 
 from __future__ import annotations
 

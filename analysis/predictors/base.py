@@ -1,4 +1,4 @@
-"""What a predictor is, what it is given, what it gives, and the registry that holds every one of them."""
+"""Base class of predictors, with its contract, their inputs and forecasts, and their registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.registry import Registry
 
 @dataclass(frozen=True)
 class Cases:
-    """Runs as a predictor sees them: no outcome, nothing after the window. All arrays run over the same runs.
+    """Inputs of a predictor, one row per run: no outcome, nothing after the window.
 
     `init_seed_R` is there to group runs when a predictor tunes itself; it is no feature.
     """
@@ -62,7 +62,7 @@ class Fitted(Protocol):
 class Predictor(ABC):
     """Learns from finished runs to forecast others. The contract:
 
-    1. `fit` returns an object with `forecast`, and changes nothing that it is handed; that object can be pickled.
+    1. `fit` returns an object with `forecast`, and does not modify its arguments; that object can be pickled.
     2. A forecast is a distribution: finite probabilities in [0, 1] that sum to 1. A constant one is legal.
     3. Deterministic: the same cases and outcomes give the same bytes.
     4. It never sees outcomes of the cases that it forecasts; their forecasts do not depend on one another.
@@ -85,19 +85,20 @@ class Predictor(ABC):
 class Rates:
     """Share of a kind of outcome, overall and per setting, the latter shrunk towards the former.
 
-    A setting with n runs and k of the kind has (k + strength * overall) / (n + strength); one not seen has `overall`.
+    With n runs, k of the kind, a setting has (k + pseudo_count * overall) / (n + pseudo_count); a new one `overall`.
     """
 
     overall: float
     per_setting: dict[str, float]
 
     @classmethod
-    def of(cls, is_kind_R: Bools, setting_R: Texts, strength: float) -> Rates:
+    def of(cls, is_kind_R: Bools, setting_R: Texts, pseudo_count: float) -> Rates:
+        """Rates of the runs marked in `is_kind_R`, with a pseudo-count above 0; 0 overall without runs."""
         overall = float(is_kind_R.mean()) if len(is_kind_R) else 0.0
         return cls(
             overall,
             {
-                setting: float((is_kind_R[setting_R == setting].sum() + strength * overall) / (n + strength))
+                setting: float((is_kind_R[setting_R == setting].sum() + pseudo_count * overall) / (n + pseudo_count))
                 for setting, n in zip(*map(np.ndarray.tolist, np.unique(setting_R, return_counts=True)), strict=True)
             },
         )
@@ -108,19 +109,20 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Divides the probability of not converging into diverged and unconverged, by the rates of the training part."""
+class DivergenceModel:
+    """P(diverged | not converged) by setting, from the training runs; the rest of not converging is `unconverged`."""
 
-    share: Rates
+    rates: Rates
 
     @classmethod
-    def of(cls, cases: Cases, kind_R: Texts, strength: float = 2.0) -> Split:
+    def of(cls, cases: Cases, kind_R: Texts, pseudo_count: float = 2.0) -> DivergenceModel:
+        """Fitted to the training cases that did not converge; `kind_R` are their outcomes."""
         rest_R = kind_R != CONVERGED
-        return cls(Rates.of(kind_R[rest_R] == DIVERGED, cases.setting_R[rest_R], strength))
+        return cls(Rates.of(kind_R[rest_R] == DIVERGED, cases.setting_R[rest_R], pseudo_count))
 
     def forecast(self, converged_R: Floats, cases: Cases) -> Forecast:
         """The forecast with these probabilities to converge."""
-        return Forecast(converged_R, (1 - converged_R) * self.share.at(cases.setting_R))
+        return Forecast(converged_R, (1 - converged_R) * self.rates.at(cases.setting_R))
 
 
 def require_cases(cases: Cases) -> None:

@@ -1,4 +1,4 @@
-"""The overall rate: the forecast that knows nothing about a run."""
+"""Base rate: the training runs' outcome frequencies as the forecast for every run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ class BaseRate(Predictor):
     name: ClassVar[str] = "base_rate"
 
     def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+        """The frequencies of the training outcomes. Raises ValueError when there are no cases."""
         require_cases(cases)
-        return Constant(float(np.mean(kind_R == CONVERGED)), float(np.mean(kind_R == DIVERGED)))
+        return ConstantForecast(float(np.mean(kind_R == CONVERGED)), float(np.mean(kind_R == DIVERGED)))
 
 
 @dataclass(frozen=True)
-class Constant:
+class ConstantForecast:
     """The same distribution for every case."""
 
     converged: float
     diverged: float
 
     def forecast(self, cases: Cases) -> Forecast:
+        """The same probabilities for each of the cases."""
         return Forecast(np.full(len(cases), self.converged), np.full(len(cases), self.diverged))

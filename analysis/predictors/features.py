@@ -1,4 +1,4 @@
-"""Features: what a predictor may know about each run, its hyperparameters and the statistics of its window."""
+"""Feature matrices of predictors: encoded hyperparameters and window statistics."""
 
 from __future__ import annotations
 

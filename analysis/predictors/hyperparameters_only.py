@@ -1,4 +1,4 @@
-"""The forecast from hyperparameters alone: the baseline that every claim about training must beat."""
+"""Logistic regression on hyperparameters alone; the baseline for claims about training dynamics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors._logit import Logit
-from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Split, require_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, require_cases
 from analysis.predictors.features import Features
 from pipeline.arrays import Texts
 
@@ -18,9 +18,10 @@ class HyperparametersOnly(Predictor):
     name: ClassVar[str] = "hyperparameters_only"
 
     def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+        """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
         require_cases(cases)
-        logit = Logit.fit(_features(cases), kind_R == CONVERGED, strength=1.0)
-        return FittedHyperparametersOnly(logit, Split.of(cases, kind_R))
+        logit = Logit.fit(_features(cases), kind_R == CONVERGED, inverse_penalty=1.0)
+        return FittedHyperparametersOnly(logit, DivergenceModel.of(cases, kind_R))
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class FittedHyperparametersOnly:
     """The fitted regression."""
 
     logit: Logit
-    split: Split
+    divergence: DivergenceModel
 
     def forecast(self, cases: Cases) -> Forecast:
-        return self.split.forecast(self.logit.probability_R(_features(cases)), cases)
+        """Forecasts from the cases' hyperparameters; NaN counts as the training median."""
+        return self.divergence.forecast(self.logit.probability_R(_features(cases)), cases)
 
 
 def _features(cases: Cases) -> Features:

@@ -1,4 +1,4 @@
-"""The forecast from the last losses in the window: what one reads off a loss curve."""
+"""Logistic regression on the last losses in the window, centred by setting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors._logit import Logit
-from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Split, require_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, require_cases
 from analysis.predictors.features import Features
 from analysis.statistics.base import column
 from pipeline.arrays import Floats, Texts
@@ -28,21 +28,23 @@ class LastLoss(Predictor):
     name: ClassVar[str] = "last_loss"
 
     def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+        """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
         require_cases(cases)
-        centres = Centres.of(_features(cases), cases.setting_R)
-        logit = Logit.fit(centres.apply(_features(cases), cases.setting_R), kind_R == CONVERGED, strength=1.0)
-        return FittedLastLoss(centres, logit, Split.of(cases, kind_R))
+        means = SettingMeans.of(_features(cases), cases.setting_R)
+        logit = Logit.fit(means.apply(_features(cases), cases.setting_R), kind_R == CONVERGED, inverse_penalty=1.0)
+        return FittedLastLoss(means, logit, DivergenceModel.of(cases, kind_R))
 
 
 @dataclass(frozen=True)
-class Centres:
+class SettingMeans:
     """Means of each column over the training runs, per setting and over all; 0 where none has a value."""
 
     overall_F: Floats
     per_setting: dict[str, Floats]
 
     @classmethod
-    def of(cls, features: Features, setting_R: Texts) -> Centres:
+    def of(cls, features: Features, setting_R: Texts) -> SettingMeans:
+        """Means over the training rows, NaN left out; a setting without a value gets the overall mean."""
         overall_F = _means(features.values_RF, np.zeros(len(features.names_F)))
         settings = np.unique(setting_R).tolist()
         return cls(overall_F, {s: _means(features.values_RF[setting_R == s], overall_F) for s in settings})
@@ -57,13 +59,14 @@ class Centres:
 class FittedLastLoss:
     """The fitted regression."""
 
-    centres: Centres
+    means: SettingMeans
     logit: Logit
-    split: Split
+    divergence: DivergenceModel
 
     def forecast(self, cases: Cases) -> Forecast:
-        features = self.centres.apply(_features(cases), cases.setting_R)
-        return self.split.forecast(self.logit.probability_R(features), cases)
+        """Forecasts from the cases' losses, centred by the training means of their settings."""
+        features = self.means.apply(_features(cases), cases.setting_R)
+        return self.divergence.forecast(self.logit.probability_R(features), cases)
 
 
 def _features(cases: Cases) -> Features:

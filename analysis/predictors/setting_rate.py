@@ -1,4 +1,4 @@
-"""The rate of each setting: the forecast that knows where a run stands in the sweep, and nothing of how it learns."""
+"""Convergence rate of each setting, shrunk towards the overall rate."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Rates, Split, require_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, Rates, require_cases
 from pipeline.arrays import Texts
 
-STRENGTH = 2.0
+PSEUDO_COUNT = 2.0
 
 
 class SettingRate(Predictor):
-    """The share of the setting's training runs that converged, shrunk towards the overall share by STRENGTH runs.
+    """The share of the setting's training runs that converged, shrunk towards the overall share by PSEUDO_COUNT runs.
 
     A setting without training runs gets the overall share.
     """
@@ -21,17 +21,19 @@ class SettingRate(Predictor):
     name: ClassVar[str] = "setting_rate"
 
     def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+        """Rates of the training outcomes. Raises ValueError when there are no cases."""
         require_cases(cases)
-        converged = Rates.of(kind_R == CONVERGED, cases.setting_R, STRENGTH)
-        return FittedRates(converged, Split.of(cases, kind_R))
+        converged = Rates.of(kind_R == CONVERGED, cases.setting_R, PSEUDO_COUNT)
+        return FittedSettingRate(converged, DivergenceModel.of(cases, kind_R))
 
 
 @dataclass(frozen=True)
-class FittedRates:
+class FittedSettingRate:
     """Rates per setting."""
 
     converged: Rates
-    split: Split
+    divergence: DivergenceModel
 
     def forecast(self, cases: Cases) -> Forecast:
-        return self.split.forecast(self.converged.at(cases.setting_R), cases)
+        """The rate of each case's setting; the overall rate for a setting not seen in training."""
+        return self.divergence.forecast(self.converged.at(cases.setting_R), cases)

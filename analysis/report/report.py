@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file that loads nothing, with the same figures as PNG and SVG files beside it."""
+"""The report: one self-contained HTML file without external resources, and its figures as PNG and SVG files."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ class DrawnFigure:
 
     @classmethod
     def of(cls, figure: Figure) -> DrawnFigure:
+        """The figure rendered to SVG and to its Vega-Lite specification."""
         if figure.chart is None:
             return cls(figure.name, figure.title, figure.text, "", "")
         return cls(figure.name, figure.title, figure.text, to_svg(figure), specification(figure))

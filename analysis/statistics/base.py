@@ -1,4 +1,4 @@
-"""What a statistic is, and the registry that holds every one of them."""
+"""Base class of statistics, with its contract, and their registry."""
 
 from __future__ import annotations
 

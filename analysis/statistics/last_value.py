@@ -1,4 +1,4 @@
-"""The last value that each metric had inside the window."""
+"""Last recorded value of each metric in the window."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class LastValue(Statistic):
     name: ClassVar[str] = "last_value"
 
     def __call__(self, window: Window) -> dict[str, Floats]:
+        """`last_value(METRIC)` -> (R,) for every metric of the window."""
         return {column(self.name, metric): last_finite(values_RT) for metric, values_RT in window.values.items()}
 
 

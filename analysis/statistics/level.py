@@ -1,4 +1,4 @@
-"""The level of each metric at the end of the window, averaged to be less noisy than its last value."""
+"""Mean of each metric over the last third of the window."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Level(Statistic):
     name: ClassVar[str] = "level"
 
     def __call__(self, window: Window) -> dict[str, Floats]:
+        """`level(METRIC)` -> (R,) for every metric of the window."""
         late_T = window.steps_T >= window.last_step * (2 / 3)
         return {column(self.name, metric): _mean(values_RT, late_T) for metric, values_RT in window.values.items()}
 

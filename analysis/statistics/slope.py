@@ -1,4 +1,4 @@
-"""How fast each metric moves over the window."""
+"""Least-squares slope of each metric against log(1 + step)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Slope(Statistic):
     name: ClassVar[str] = "slope"
 
     def __call__(self, window: Window) -> dict[str, Floats]:
+        """`slope(METRIC)` -> (R,) for every metric of the window."""
         time_T = np.log1p(window.steps_T.astype(np.float64))
         return {column(self.name, metric): slope(values_RT, time_T) for metric, values_RT in window.values.items()}
 

@@ -1,4 +1,4 @@
-"""The strongest and the weakest attention head, whichever head that is."""
+"""Maximum and minimum over heads of each per-head metric's last value."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class StrongestHead(Statistic):
     name: ClassVar[str] = "strongest_head"
 
     def __call__(self, window: Window) -> dict[str, Floats]:
+        """`strongest_head(METRIC.lN max)` and `... min)` -> (R,) for every per-head metric and layer."""
         columns: dict[str, Floats] = {}
         for layer, metrics in heads_by_layer(window.values).items():
             last_HR = np.stack([last_finite(window.values[metric]) for metric in metrics])

@@ -9,12 +9,12 @@ from typing import Any
 from analysis.forecasting.evaluation import WINDOWS, Evaluation, WindowEvaluation, evaluate
 from analysis.forecasting.folds import held_out_seeds
 from analysis.outcomes.incidence import Incidence, incidence
-from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide
-from analysis.outcomes.settings import members
+from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide_outcomes
+from analysis.outcomes.settings import runs_by_setting
 from analysis.predictors.base import Predictor
 from analysis.summary.settings import SettingSummary, summarise_settings
 from analysis.summary.text import OF_FITTED, summary_text
-from analysis.uncertainty.intervals import finite
+from analysis.uncertainty.intervals import json_safe
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
 
@@ -58,7 +58,7 @@ class Analysis:
             "forecasts": None if self.evaluation is None else _evaluation_json(self.evaluation),
             "forecast_problem": self.problem or None,
         }
-        plain = finite(document)
+        plain = json_safe(document)
         assert isinstance(plain, dict)
         return plain
 
@@ -74,17 +74,17 @@ def analyse(
     folds: int = 5,
     bootstrap: int = 1000,
 ) -> Analysis:
-    """Judge, count and forecast. Deterministic in `seed`.
+    """Outcomes, incidence and summary per setting, and scored forecasts of a history. Deterministic in `seed`.
 
     A sweep whose seeds leave nothing to train on (one run, one init seed) gets no evaluation, and `problem` says so.
     Raises ValueError when the history lacks the criterion's metric, has no run, or a window is not in (0, 1].
     """
     if not history.runs:
         raise ValueError(f"history {history.name!r} holds no run: nothing to analyse")
-    outcomes = decide(history, criterion)
+    outcomes = decide_outcomes(history, criterion)
     by_setting = {
         setting: incidence(outcomes, history.runs, member_R, bootstrap=bootstrap, seed=seed)
-        for setting, member_R in members(history).items()
+        for setting, member_R in runs_by_setting(history).items()
     }
     settings = summarise_settings(history, outcomes, by_setting, bootstrap, seed)
     evaluation, problem = None, ""

@@ -1,4 +1,4 @@
-"""What became of the runs of each setting: counts, the share that converged, and when half had."""
+"""Summary per setting: outcome counts, proportion converged, median time to convergence."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from analysis.outcomes.incidence import Incidence
-from analysis.outcomes.outcomes import CONVERGED, KINDS, Outcomes
-from analysis.outcomes.settings import members, setting_labels
-from analysis.uncertainty.intervals import Estimate, share_from_bootstrap, wilson
+from analysis.outcomes.outcomes import CONVERGED, OUTCOME_KINDS, Outcomes
+from analysis.outcomes.settings import runs_by_setting, setting_labels
+from analysis.uncertainty.intervals import Estimate, proportion_from_bootstrap, wilson
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools
 from pipeline.store.history import History
@@ -21,7 +21,7 @@ WILSON = "Wilson"
 
 @dataclass(frozen=True)
 class SettingSummary:
-    """What became of the runs of one setting.
+    """Outcome counts and convergence estimates of one setting.
 
     `converged` is the share that converged by `by_step`: the plain share by the budget where every outcome is known,
     else the Aalen-Johansen estimate at the last step at which a run is at risk, with its band (`is_estimated`).
@@ -43,7 +43,7 @@ class SettingSummary:
     interval: str
     half_by: float
 
-    def share_text(self) -> str:
+    def converged_text(self) -> str:
         """The share that converged with its interval; with its step, `.40 (.20-.60) by step 500`, if estimated."""
         return self.converged.text() + (f" by step {self.by_step:.0f}" if self.is_estimated else "")
 
@@ -61,7 +61,7 @@ def summarise_settings(
     labels = setting_labels(history)
     return tuple(
         _summarise(history, outcomes, setting, labels[setting], member_R, incidence_by[setting], bootstrap, seed)
-        for setting, member_R in members(history).items()
+        for setting, member_R in runs_by_setting(history).items()
     )
 
 
@@ -70,7 +70,7 @@ def _summarise(
     bootstrap: int, seed: int,
 ) -> SettingSummary:  # fmt: skip
     kind_N = outcomes.kind_R[member_R]
-    converged, diverged, unconverged, censored = (int((kind_N == kind).sum()) for kind in KINDS)
+    converged, diverged, unconverged, censored = (int((kind_N == kind).sum()) for kind in OUTCOME_KINDS)
     resamples = resample([history.runs[r] for r in np.flatnonzero(member_R)], bootstrap, seed)
     by_step, interval = float(history.budget), f"bootstrap over {resamples.unit}"
     if censored:
@@ -83,7 +83,7 @@ def _summarise(
         total_B = weight_BN.sum(axis=1)
         converged_B = weight_BN @ (kind_N == CONVERGED)
         share_B = np.where(total_B > 0, converged_B / np.maximum(total_B, 1), np.nan)
-        share = share_from_bootstrap(share_B, resamples.num_units)
+        share = proportion_from_bootstrap(share_B, resamples.num_units)
     # 1e-9: sums of products such as 1/3 + 1/6 may fall a rounding error short of one half.
     reached = np.flatnonzero(curves.converged_T >= 0.5 - 1e-9)
     half_by = float(curves.steps_T[reached[0]]) if len(reached) else float("nan")

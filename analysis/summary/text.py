@@ -1,4 +1,4 @@
-"""The analysis as text for a terminal, at most 100 columns wide."""
+"""Plain-text summary of an analysis, at most 100 columns wide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.forecasting.score_table import LOSS_BASELINE
-from analysis.outcomes.outcomes import KINDS, Outcomes
+from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.summary.settings import SettingSummary, describe_intervals
 from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
@@ -29,7 +29,7 @@ def summary_text(
     provenance: Mapping[str, Any],
 ) -> str:
     """Sweep, one line per setting, and one table per window; every undefined figure reads `n/a`."""
-    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in KINDS)
+    counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in OUTCOME_KINDS)
     lines = [
         *_wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
         *_wrap(f"converged means {outcomes.criterion}; budget {history.budget} steps"),
@@ -104,7 +104,9 @@ def _setting_lines(settings: tuple[SettingSummary, ...]) -> list[str]:
 def _setting_rows(setting: SettingSummary) -> list[str]:
     """One line, and further ones where the label is too long for its column: settings must stay tellable apart."""
     first, *rest = textwrap.wrap(setting.label, LABEL_WIDTH, subsequent_indent="  ") or [""]
-    figures = f"{setting.num_runs:>5}  {setting.share_text():<28}{setting.num_diverged:>8} {setting.num_censored:>8}"
+    figures = (
+        f"{setting.num_runs:>5}  {setting.converged_text():<28}{setting.num_diverged:>8} {setting.num_censored:>8}"
+    )
     return [f"{first:<{LABEL_WIDTH}} {figures} {short(setting.half_by, 0):>13}", *rest]
 
 

@@ -1,4 +1,4 @@
-"""Links: which runs hang together by a seed or a parent, so that they are neither split nor resampled apart."""
+"""Groups of runs that share a seed or parent; resampled and held out together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ STREAM_PREFIX = "streams."
 
 
 @dataclass(frozen=True)
-class Links:
+class SeedGroups:
     """Numbers from 0 of each run's init seed, data seed, and component.
 
     A component is a largest set of runs that are linked, directly or through others, by an init seed, a data seed or a
     parent; a fork is linked to its parent too. Runs of different components have no draw in common, but for streams
-    with a seed of their own (see `fixed_streams`).
+    with a seed of their own (see `describe_shared_streams`).
     """
 
     init_R: Ints
@@ -29,7 +29,8 @@ class Links:
     component_R: Ints
 
     @classmethod
-    def of(cls, runs: Sequence[RunInfo]) -> Links:
+    def of(cls, runs: Sequence[RunInfo]) -> SeedGroups:
+        """The groups of `runs`, in their order; empty arrays for no runs."""
         init_R = _numbers([run.init_seed for run in runs])
         data_R = _numbers([run.data_seed for run in runs])
         family_R = _numbers([run.run_id if run.parent is None else run.parent for run in runs])
@@ -56,12 +57,28 @@ class Links:
         return self.num_components == len(self.component_R)
 
     @property
-    def largest_share(self) -> float:
+    def largest_fraction(self) -> float:
         """Share of the runs that the largest component holds; 0 of no runs."""
         return float(np.bincount(self.component_R).max() / len(self.component_R)) if len(self.component_R) else 0.0
 
 
-def fixed_streams(runs: Sequence[RunInfo]) -> tuple[str, ...]:
+def rows_on_common_seeds(*groups: Sequence[RunInfo]) -> list[Ints]:
+    """Per group, the rows of the runs whose (init_seed, data_seed) occurs in every group, in the order of the first.
+
+    Row i of every array has the same two seeds, so that differences between groups are paired by seed. Empty arrays
+    where no pair of seeds is common. Of runs that share both seeds inside a group the last one counts.
+
+    >>> a = [RunInfo(f"a{seed}", "a", seed, seed, {}) for seed in (0, 1, 2)]
+    >>> b = [RunInfo(f"b{seed}", "b", seed, seed, {}) for seed in (2, 0)]
+    >>> [rows.tolist() for rows in rows_on_common_seeds(a, b)]
+    [[0, 2], [1, 0]]
+    """
+    row_by_seeds = [{(run.init_seed, run.data_seed): r for r, run in enumerate(runs)} for runs in groups]
+    shared = [seeds for seeds in row_by_seeds[0] if all(seeds in others for others in row_by_seeds)]
+    return [np.array([rows[seeds] for seeds in shared], dtype=np.int64) for rows in row_by_seeds]
+
+
+def describe_shared_streams(runs: Sequence[RunInfo]) -> tuple[str, ...]:
     """A sentence for each stream whose own seed several runs share, whatever their init_seed and data_seed."""
     paths = sorted({path for run in runs for path in run.hyperparameters if path.startswith(STREAM_PREFIX)})
     sentences = []

@@ -1,4 +1,4 @@
-"""Means, shares and medians over runs, with 95% intervals from resampling what the runs' seeds leave independent."""
+"""Means, proportions and medians over runs with 95% bootstrap intervals that respect shared seeds."""
 
 from __future__ import annotations
 
@@ -6,35 +6,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.uncertainty.intervals import Estimate, from_bootstrap, share_from_bootstrap, wilson_share
+from analysis.uncertainty.intervals import Estimate, from_bootstrap, proportion_from_bootstrap, wilson_proportion
 from analysis.uncertainty.resampling import Resamples, resample
 from pipeline.arrays import Bools, Floats
 from pipeline.store.history import RunInfo
 
-BOOTSTRAP = 1000
+NUM_RESAMPLES = 1000
 
 
-def mean_of_runs(value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = BOOTSTRAP, seed: int = 0) -> Estimate:
+def mean_of_runs(
+    value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = NUM_RESAMPLES, seed: int = 0
+) -> Estimate:
     """The mean; NaN is not measured and left out, and without a run left there is none."""
     values_R, resamples = _measured(value_R, runs, bootstrap, seed)
     return _with_interval(_mean(values_R, resamples.with_estimate()), values_R, resamples)
 
 
-def share_of_runs(
-    value_R: Floats | Bools, runs: Sequence[RunInfo], *, bootstrap: int = BOOTSTRAP, seed: int = 0
+def proportion_of_runs(
+    value_R: Floats | Bools, runs: Sequence[RunInfo], *, bootstrap: int = NUM_RESAMPLES, seed: int = 0
 ) -> Estimate:
     """The mean of values from 0 to 1, or of truth values; NaN as for the mean.
 
     With Wilson's interval where all are 0 or 1 and the runs share no seed, or where all resamples agree: a percentile
     interval of a few such runs is too narrow, and its lower end rises when one of them fails.
+
+    >>> runs = [RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(10)]
+    >>> proportion_of_runs(np.arange(10) < 8, runs).text()
+    '.80 (.49-.94)'
     """
     values_R, resamples = _measured(np.asarray(value_R, dtype=np.float64), runs, bootstrap, seed)
     if resamples.are_independent and len(values_R) and np.all((values_R == 0) | (values_R == 1)):
-        return wilson_share(float(values_R.mean()), len(values_R))
-    return share_from_bootstrap(_mean(values_R, resamples.with_estimate()), resamples.num_units)
+        return wilson_proportion(float(values_R.mean()), len(values_R))
+    return proportion_from_bootstrap(_mean(values_R, resamples.with_estimate()), resamples.num_units)
 
 
-def median_of_runs(value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = BOOTSTRAP, seed: int = 0) -> Estimate:
+def median_of_runs(
+    value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = NUM_RESAMPLES, seed: int = 0
+) -> Estimate:
     """The median, in which infinity counts as large; NaN as for the mean. NaN where the median is infinite."""
     values_R, resamples = _measured(value_R, runs, bootstrap, seed)
     if not len(values_R):
@@ -43,7 +51,11 @@ def median_of_runs(value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int =
 
 
 def weighted_median(value_R: Floats, weight_BR: Floats) -> Floats:
-    """(B,) the middle value, or the mean of the two middle ones; NaN where it is infinite or nothing was drawn."""
+    """(B,) the middle value, or the mean of the two middle ones; NaN where it is infinite or nothing was drawn.
+
+    >>> weighted_median(np.array([1.0, 5.0, np.inf]), np.array([[1, 1, 1], [1, 1, 0], [0, 1, 2]])).tolist()
+    [5.0, 3.0, nan]
+    """
     order = np.argsort(value_R)
     cumulative_BR, sorted_R = np.cumsum(weight_BR[:, order], axis=1), value_R[order]
     half_B1 = cumulative_BR[:, -1:] / 2

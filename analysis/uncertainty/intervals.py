@@ -1,4 +1,4 @@
-"""Intervals: an estimate with its 95% interval, and the ways to get one."""
+"""Point estimates with 95% intervals: Wilson score and percentile bootstrap."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ class Estimate:
 
 
 def short(value: float, digits: int = 2) -> str:
-    """A number without its leading zero (`.83`, `-.12`, `1.00`); `n/a` for NaN."""
+    """A number without its leading zero (`.83`, `-.12`, `1.00`); `n/a` for NaN.
+
+    >>> short(0.8251), short(-0.1), short(float("nan"))
+    ('.83', '-.10', 'n/a')
+    """
     if not np.isfinite(value):
         return "n/a"
     text = f"{value:.{digits}f}"
@@ -54,7 +58,7 @@ def short(value: float, digits: int = 2) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
-def share_from_bootstrap(share_B: Floats, num_units: float) -> Estimate:
+def proportion_from_bootstrap(share_B: Floats, num_units: float) -> Estimate:
     """As `from_bootstrap`, but the Wilson interval on `num_units` where all resamples agree with the estimate.
 
     Resamples of runs that all did the same say nothing about how far other runs could differ.
@@ -62,7 +66,7 @@ def share_from_bootstrap(share_B: Floats, num_units: float) -> Estimate:
     value, resampled_B = float(share_B[0]), share_B[1:]
     defined_B = resampled_B[np.isfinite(resampled_B)]
     if np.isfinite(value) and len(defined_B) and np.ptp(np.append(defined_B, value)) <= 1e-12:
-        return wilson_share(value, num_units)
+        return wilson_proportion(value, num_units)
     return from_bootstrap(share_B)
 
 
@@ -70,6 +74,11 @@ def from_bootstrap(score_B: Floats) -> Estimate:
     """Row 0 is the estimate, the others are resamples; 95% percentile interval over the resamples that are defined.
 
     Without an interval where fewer than half of the resamples, or fewer than two, are defined.
+
+    >>> from_bootstrap(np.array([0.5, 0.4, 0.5, 0.6])).text()
+    '.50 (.41-.59)'
+    >>> from_bootstrap(np.array([0.5, np.nan, np.nan, 0.6])).text()
+    '.50 (n/a)'
     """
     value, resampled_B = float(score_B[0]), score_B[1:]
     defined_B = resampled_B[np.isfinite(resampled_B)]
@@ -80,21 +89,27 @@ def from_bootstrap(score_B: Floats) -> Estimate:
 
 
 def wilson(count: int, total: int) -> Estimate:
-    """A share with its 95% score interval (Wilson 1927); NaN of nothing."""
-    return wilson_share(count / total, total) if total else Estimate(np.nan)
+    """A share with its 95% score interval (Wilson 1927); NaN of nothing.
+
+    >>> wilson(8, 10).text()
+    '.80 (.49-.94)'
+    >>> wilson(10, 10).text()
+    '1.00 (.72-1.00)'
+    """
+    return wilson_proportion(count / total, total) if total else Estimate(np.nan)
 
 
-def wilson_share(share: float, total: float) -> Estimate:
-    """The Wilson interval of a share that rests on `total` independent units; without an interval on none."""
+def wilson_proportion(proportion: float, total: float) -> Estimate:
+    """The Wilson interval of a proportion of `total` independent units; without an interval on none."""
     if not total > 0:
-        return Estimate(share)
+        return Estimate(proportion)
     z2 = Z_95**2
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z_95 / (1 + z2 / total) * np.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    return Estimate(share, float(max(0.0, centre - half)), float(min(1.0, centre + half)))
+    centre = (proportion + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z_95 / (1 + z2 / total) * np.sqrt(proportion * (1 - proportion) / total + z2 / (4 * total**2))
+    return Estimate(proportion, float(max(0.0, centre - half)), float(min(1.0, centre + half)))
 
 
-def finite(value: object) -> object:
+def json_safe(value: object) -> object:
     """The same nested dicts and lists with NaN and infinities as None, so that it is valid JSON."""
     return json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None)
 

@@ -1,4 +1,4 @@
-"""Resampling: how often each run is drawn in each resample of a sweep, for every interval that is not a Wilson one."""
+"""Bootstrap weights over runs: independent runs, clusters, or crossed seeds (pigeonhole bootstrap)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.uncertainty.dependence import Links
+from analysis.uncertainty.dependence import SeedGroups
 from pipeline.arrays import Floats, Ints
 from pipeline.store.history import RunInfo
 
@@ -41,20 +41,28 @@ def resample(runs: Sequence[RunInfo], bootstrap: int, seed: int) -> Resamples:
     data seeds are drawn apart and a run's weight is the product of both: the pigeonhole bootstrap of Owen (2007, The
     pigeonhole bootstrap, section 3), which overstates the variance of crossed designs rather than understating it. With
     a single seed of one kind only the other kind is drawn; with a single one of both, nothing.
+
+    >>> runs = [RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(10)]
+    >>> resamples = resample(runs, bootstrap=200, seed=0)
+    >>> resamples.unit, resamples.weight_BR.shape, set(resamples.weight_BR.sum(axis=1).tolist())
+    ('runs', (200, 10), {10.0})
+    >>> crossed = [RunInfo(f"run-{i}-{j}", "setting", i, j, {}) for i in range(6) for j in range(4)]
+    >>> resample(crossed, bootstrap=200, seed=0).unit
+    'init seeds times data seeds'
     """
-    links, rng = Links.of(runs), np.random.default_rng(seed)
-    if links.are_independent:
+    groups, rng = SeedGroups.of(runs), np.random.default_rng(seed)
+    if groups.are_independent:
         return Resamples(_drawn(np.arange(len(runs)), bootstrap, rng), "runs", len(runs), True)
-    if links.num_components >= FEWEST_COMPONENTS and links.largest_share <= LARGEST_COMPONENT:
-        weight_BR = _drawn(links.component_R, bootstrap, rng)
-        return Resamples(weight_BR, "groups of runs that share a seed", links.num_components, False)
-    return _pigeonhole(links, bootstrap, rng)
+    if groups.num_components >= FEWEST_COMPONENTS and groups.largest_fraction <= LARGEST_COMPONENT:
+        weight_BR = _drawn(groups.component_R, bootstrap, rng)
+        return Resamples(weight_BR, "groups of runs that share a seed", groups.num_components, False)
+    return _pigeonhole(groups, bootstrap, rng)
 
 
-def _pigeonhole(links: Links, bootstrap: int, rng: np.random.Generator) -> Resamples:
-    kinds = {"init seeds": links.init_R, "data seeds": links.data_R}
+def _pigeonhole(groups: SeedGroups, bootstrap: int, rng: np.random.Generator) -> Resamples:
+    kinds = {"init seeds": groups.init_R, "data seeds": groups.data_R}
     drawn = {name: index_R for name, index_R in kinds.items() if index_R.max() >= 1}
-    weight_BR = np.ones((bootstrap if drawn else 0, len(links.init_R)))
+    weight_BR = np.ones((bootstrap if drawn else 0, len(groups.init_R)))
     for index_R in drawn.values():
         weight_BR = weight_BR * _drawn(index_R, bootstrap, rng)
     unit = " times ".join(drawn) or "nothing"

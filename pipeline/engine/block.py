@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.engine.compiled_engine import NativeEngine
+from pipeline.engine.compiled_engine import CompiledEngine
 from pipeline.engine.norms import norm
 from pipeline.engine.program import program_for
 from pipeline.engine.slots import Slots
-from pipeline.engine.torch_engine import EagerEngine
+from pipeline.engine.torch_engine import TorchEngine
 from pipeline.numerics.streams import stream_key
 from pipeline.spec.run_config import RunConfig
 
@@ -61,12 +61,12 @@ class Block(Slots):
     ) -> None:
         super().__init__(template, width, device, threads, matmul_precision)
         self._held_out: dict[str, dict[str, Tensor]] = {}
-        self.engine: Engine = EagerEngine(self) if mode == "eager" else self._native()
+        self.engine: Engine = TorchEngine(self) if mode == "eager" else self._compiled_engine()
 
-    def _native(self) -> NativeEngine:
+    def _compiled_engine(self) -> CompiledEngine:
         program = program_for(self.template)
         assert program is not None, "a compiled program was planned for, and there is none"
-        return NativeEngine(self, program)
+        return CompiledEngine(self, program)
 
     def train(self, num_steps: int, slots: Sequence[int] | None = None) -> None:
         """`num_steps` optimiser steps of at least these slots (None: of all); other slots may move too."""
@@ -121,11 +121,11 @@ class Block(Slots):
         return list(range(self.width)) if slots is None else [int(slot) for slot in slots]
 
 
-def to_host(*looks: Mapping[str, Tensor]) -> list[dict[str, NDArray[np.float64]]]:
-    """Each look's metrics as float64 arrays (n,), n its own; all of them in one transfer from the device."""
-    values = [value.detach().double() for look in looks for value in look.values()]
+def to_host(*measured: Mapping[str, Tensor]) -> list[dict[str, NDArray[np.float64]]]:
+    """The metrics of each as float64 arrays (n,), n its own; all of them in one transfer from the device."""
+    values = [value.detach().double() for metrics in measured for value in metrics.values()]
     if not values:
-        return [{} for _ in looks]
+        return [{} for _ in measured]
     numbers = torch.cat(values).cpu().numpy()
     parts = iter(np.split(numbers, np.cumsum([len(value) for value in values])[:-1]))
-    return [{name: next(parts) for name in look} for look in looks]
+    return [{name: next(parts) for name in metrics} for metrics in measured]

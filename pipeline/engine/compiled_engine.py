@@ -12,7 +12,7 @@ from torch import Tensor
 from pipeline.engine.program import Program
 from pipeline.engine.program_arguments import Arguments, Maps, Masks, ProgramArguments, Selection
 from pipeline.engine.slots import Slots
-from pipeline.engine.torch_engine import EagerEngine
+from pipeline.engine.torch_engine import TorchEngine
 from pipeline.models.base import Model
 from pipeline.tasks.base import Task
 
@@ -52,13 +52,13 @@ class _Targets:
         return _Targets({}, nothing, nothing, nothing)
 
 
-class NativeEngine:
+class CompiledEngine:
     """Computes on the arrays of `block`, which must not move; what the program does not know of is left to torch."""
 
     def __init__(self, block: Slots, program: Program) -> None:
         self.block, self.program, self._arguments = block, program, program.arguments
         self._arrays = arrays_of(block, program.arguments)
-        interface = block.task.interface()
+        task_shape = block.task.shape()
         task, model = type(block.task), type(block.model)
         self._has = {
             "loss": True,
@@ -66,13 +66,13 @@ class NativeEngine:
             "reference_loss": task.reference_losses is not Task.reference_losses,
         }
         self._probes_itself = model.has_softmax and task.probes is Task.probes and model.probes is Model.probes
-        self._length, self._num_heads = interface.length, getattr(block.model, "num_heads", 1)
+        self._length, self._num_heads = task_shape.length, getattr(block.model, "num_heads", 1)
         self._num_layers = getattr(block.model, "num_layers", 1)
         self._targets: dict[int, _Targets] = {}
 
     @cached_property
-    def _eager(self) -> EagerEngine:
-        return EagerEngine(self.block)
+    def _torch_engine(self) -> TorchEngine:
+        return TorchEngine(self.block)
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         """`num_steps` optimiser steps of these slots; others stand still."""
@@ -88,7 +88,7 @@ class NativeEngine:
     def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,), on the items of step 0. What the program cannot measure is measured by torch."""
         if not self._probes_itself:
-            return self._eager.probe(keys, num_items, slots)
+            return self._torch_engine.probe(keys, num_items, slots)
         targets = self._attention_targets(keys, num_items)
         found = self._probe(keys, num_items, slots, targets, Maps(num_items=0, values=None))
         metrics = {f"probe_{name}": value for name, value in self._named(found).items() if name != "reference_loss"}
@@ -105,7 +105,7 @@ class NativeEngine:
     def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
         if not self.block.model.has_softmax:
-            return self._eager.attention_maps(keys, num_items, slots)
+            return self._torch_engine.attention_maps(keys, num_items, slots)
         shape = (len(slots), self._num_layers, num_items, self._num_heads, self._length, self._length)
         maps = torch.zeros(shape, dtype=self.block.dtype)
         self._probe(keys, num_items, slots, _Targets.none(), Maps(num_items=num_items, values=maps))

@@ -65,13 +65,13 @@ class Layout:
         return row_P
 
     def initial_weights(self, seed_of: dict[str, int], scale: float) -> Tensor:
-        """One run's weights at step 0, (P,): `scale` times the init law. `seed_of` maps init/<name> to a seed."""
+        """One run's weights at step 0, (P,): `scale` times a draw. `seed_of` maps init/<name> to a seed."""
         seeds = [seed_of[f"init/{spec.name}"] for spec in self.specs]
         found = _normals(self.specs, seeds)
         pieces = [
             (found[spec.name] if spec.name in found else _initial(spec, seed)).to(self.dtype)
             * spec.std
-            * (scale if spec.is_trained else 1.0)
+            * (scale if spec.trainable else 1.0)
             for spec, seed in zip(self.specs, seeds, strict=True)
         ]
         return self.expand(torch.cat([piece.flatten() for piece in pieces]))
@@ -91,11 +91,11 @@ def _draws(spec: ParameterSpec, seed: int) -> Draws:
 
 
 def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[int]) -> dict[str, Tensor]:
-    """The standard draws of all parameters under the normal law: name -> (rows, columns), float64.
+    """The standard draws of all parameters that start normal: name -> (rows, columns), float64.
 
     As `Draws.normal` has them, but transformed together: models have many small parameters.
     """
-    wanted = [(spec, seed) for spec, seed in zip(specs, seeds, strict=True) if spec.law == "normal"]
+    wanted = [(spec, seed) for spec, seed in zip(specs, seeds, strict=True) if spec.distribution == "normal"]
     if not wanted:
         return {}
     units = [_draws(spec, seed).uniform(spec.columns + spec.columns % 2, 0, torch.float64)[0] for spec, seed in wanted]
@@ -107,10 +107,10 @@ def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[int]) -> dict[str, 
 
 
 def _initial(spec: ParameterSpec, seed: int) -> Tensor:
-    """(rows, columns) of any other law, before `std`."""
-    if not isinstance(spec.law, str):
-        return spec.law(seed)
-    if spec.law == "orthonormal":
+    """(rows, columns) from any other distribution, before `std`."""
+    if not isinstance(spec.distribution, str):
+        return spec.distribution(seed)
+    if spec.distribution == "orthonormal":
         return _orthonormal_rows(_draws(spec, seed).normal(spec.columns, 0, torch.float64)[0])
     return _truncated_normal(_draws(spec, seed).uniform(spec.columns, 0, torch.float64)[0])
 

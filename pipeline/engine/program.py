@@ -73,7 +73,7 @@ def preamble_of(config: RunConfig) -> str | None:
     if without_twin(config):
         return None
     twins = {name: twin for name, part in _parts(config).items() if (twin := twin_of(part)) is not None}
-    specs = config.model.parameter_specs(config.task.interface())
+    specs = config.model.parameter_specs(config.task.shape())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
     arguments = ProgramArguments.of(config)
     numbers: list[tuple[str, int | float]] = [

@@ -15,7 +15,7 @@ from pipeline.arrays import Array
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.numerics.context import fix_cublas_workspace, numerics_context
 from pipeline.numerics.streams import Draws, stream_key
-from pipeline.spec.parameters import Named
+from pipeline.spec.parameters import Registered
 from pipeline.spec.run_config import RunConfig
 from pipeline.tasks.base import Batch
 
@@ -53,9 +53,9 @@ class Slots:
         self.threads, self.matmul_precision = threads, matmul_precision
         if device.type == "cuda":
             fix_cublas_workspace()
-        self.task, self.model = template.task, template.model.bound(template.task.interface())
+        self.task, self.model = template.task, template.model.bind(template.task.shape())
         self.dtype: torch.dtype = getattr(torch, template.dtype)
-        self.layout = Layout(self.model.parameter_specs(self.task.interface()), self.dtype)
+        self.layout = Layout(self.model.parameter_specs(self.task.shape()), self.dtype)
         self.optimiser, self.schedule = template.optimiser, template.schedule
         self.steps_S = torch.zeros(width, dtype=torch.int64, device=device)
         self.weights_SP = self._rows()
@@ -71,7 +71,7 @@ class Slots:
         self.parameters = self.layout.views(self.weights_SP)
         first = self.start(template)
         for slot in range(width):
-            self.place(slot, template, first)
+            self.load_run(slot, template, first)
 
     def numerics(self) -> AbstractContextManager[None]:
         """The context that this block's arithmetic is computed in; the process is as before afterwards."""
@@ -83,7 +83,7 @@ class Slots:
     def _numbers(self, value: float) -> Tensor:
         return torch.full((self.width,), value, dtype=self.dtype, device=self.device)
 
-    def _columns(self, parameters: Named) -> dict[str, Tensor]:
+    def _columns(self, parameters: Registered) -> dict[str, Tensor]:
         return {name: self._numbers(0.0).unsqueeze(1) for name in parameters.vector_fields()}
 
     def start(self, config: RunConfig) -> RunState:
@@ -98,7 +98,7 @@ class Slots:
         arrays |= {name: np.array(np.nan, weights.dtype) for name in self.LAST}
         return RunState(0, arrays)
 
-    def place(self, slot: int, config: RunConfig, state: RunState) -> None:
+    def load_run(self, slot: int, config: RunConfig, state: RunState) -> None:
         """Put a run into a slot, at the state's step."""
         with torch.no_grad():
             for name, target in self._state_tensors().items():
@@ -113,8 +113,8 @@ class Slots:
                 vector_S[slot] = float(getattr(config.task, name))
             self.steps_S[slot] = state.step
 
-    def take(self, slot: int) -> RunState:
-        """The state of the run in a slot, copied to the host."""
+    def run_state(self, slot: int) -> RunState:
+        """The state of the run in a slot, copied to the host; the slot itself keeps it."""
         arrays = {}
         for name, source in self._state_tensors().items():
             value = source[slot].detach()

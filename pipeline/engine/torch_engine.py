@@ -14,20 +14,20 @@ from pipeline.tasks.base import Batch
 
 # Items of an evaluation are computed in pieces of at most this many, the same at every width.
 _EVALUATION_PIECE = 512
-# Slots that are looked at are gathered into blocks of at most this width, so that those that are not cost nothing.
-_LOOK_WIDTH = {"cpu": 8, "cuda": 64}
+# Slots to evaluate or probe are gathered into blocks of at most this width: the others cost nothing.
+_MEASURING_WIDTH = {"cpu": 8, "cuda": 64}
 
-Parameters = Mapping[str, Tensor]
+NamedTensors = Mapping[str, Tensor]
 
 
-class EagerEngine:
-    """Trains all slots at once, whichever are asked for, and looks at those that are asked for."""
+class TorchEngine:
+    """The arithmetic of a block in torch: trains all slots side by side, measures those that are asked for."""
 
     def __init__(self, block: Slots) -> None:
         self.block = block
-        self.num_targets = block.task.interface().num_targets
+        self.num_query_positions = block.task.shape().num_query_positions
         initial, gradients = block.layout.views(block.initial_SP), block.layout.views(block.grad_SP)
-        trained = [spec.name for spec in block.layout.specs if spec.is_trained]
+        trained = [spec.name for spec in block.layout.specs if spec.trainable]
         self._leaves = [block.parameters[name].requires_grad_(True) for name in trained]
         self._gradients = [gradients[name] for name in trained]
         self._kept = [(block.parameters[name], initial[name]) for name in block.parameters if name not in trained]
@@ -40,7 +40,7 @@ class EagerEngine:
     def _step(self, with_update_norm: bool) -> None:
         block = self.block
         batch = block.sample(block.keys, block.steps_S, block.template.batch_size)
-        predictions = block.model.predict(block.parameters, batch.inputs, self.num_targets)
+        predictions = block.model.predict(block.parameters, batch.inputs, self.num_query_positions)
         loss_S = block.task.losses(predictions, batch.targets).mean(1)
         # Summed, never averaged: a run's gradient does not know how many others there are.
         gradients = torch.autograd.grad(loss_S.sum(), self._leaves)
@@ -65,7 +65,7 @@ class EagerEngine:
     def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Mean loss, and accuracy and reference_loss where the task has them, (n,) each, at each slot's step."""
 
-        def look(parameters: Parameters, group: list[int]) -> dict[str, Tensor]:
+        def measure(parameters: NamedTensors, group: list[int]) -> dict[str, Tensor]:
             steps_S = self.block.steps_S[group]
             pieces = []
             for first in range(0, num_items, _EVALUATION_PIECE):
@@ -74,11 +74,11 @@ class EagerEngine:
                 pieces.append(self._item_metrics(parameters, batch))
             return {name: torch.cat([piece[name] for piece in pieces], 1).mean(1) for name in pieces[0]}
 
-        return self._gathered(slots, look)
+        return self._gathered(slots, measure)
 
-    def _item_metrics(self, parameters: Parameters, batch: Batch) -> dict[str, Tensor]:
+    def _item_metrics(self, parameters: NamedTensors, batch: Batch) -> dict[str, Tensor]:
         task = self.block.task
-        predictions = self.block.model.predict(parameters, batch.inputs, self.num_targets)
+        predictions = self.block.model.predict(parameters, batch.inputs, self.num_query_positions)
         found = {
             "loss": task.losses(predictions, batch.targets),
             "accuracy": task.correct(predictions, batch.targets),
@@ -91,12 +91,14 @@ class EagerEngine:
         return self._gathered(slots, lambda parameters, group: self._probe(parameters, keys, num_items, group))
 
     def _probe(
-        self, parameters: Parameters, keys: Mapping[str, Tensor], num_items: int, group: list[int]
+        self, parameters: NamedTensors, keys: Mapping[str, Tensor], num_items: int, group: list[int]
     ) -> dict[str, Tensor]:
         task, model = self.block.task, self.block.model
         batch = self._probe_batch(keys, num_items, group)
         with torch.no_grad():
-            output = model.forward(parameters, batch.inputs, with_attention=True, num_targets=self.num_targets)
+            output = model.forward(
+                parameters, batch.inputs, with_attention=True, num_query_positions=self.num_query_positions
+            )
             found = {"probe_loss": task.losses(output.predictions, batch.targets).mean(1)}
             correct = task.correct(output.predictions, batch.targets)
             if correct is not None:
@@ -110,21 +112,23 @@ class EagerEngine:
             found |= model.probes(parameters, batch.inputs)
         return found | task.probes(self._apply(parameters), batch)
 
-    def _apply(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
-        return lambda inputs: self.block.model.forward(parameters, inputs, num_targets=self.num_targets).predictions
+    def _apply(self, parameters: NamedTensors) -> Callable[[Tensor], Tensor]:
+        return lambda inputs: (
+            self.block.model.forward(parameters, inputs, num_query_positions=self.num_query_positions).predictions
+        )
 
     def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
 
         @torch.no_grad()
-        def look(parameters: Parameters, group: list[int]) -> dict[str, Tensor]:
+        def measure(parameters: NamedTensors, group: list[int]) -> dict[str, Tensor]:
             inputs = self._probe_batch(keys, num_items, group).inputs
             maps = self.block.model.forward(
-                parameters, inputs, with_attention=True, num_targets=self.num_targets
+                parameters, inputs, with_attention=True, num_query_positions=self.num_query_positions
             ).attention
             return {str(layer): attention for layer, attention in enumerate(maps)}
 
-        return list(self._gathered(slots, look).values())
+        return list(self._gathered(slots, measure).values())
 
     def _probe_batch(self, keys: Mapping[str, Tensor], num_items: int, group: list[int]) -> Batch:
         # Drawn again each time: slots may differ in vector parameters of the task, label noise for one.
@@ -132,16 +136,16 @@ class EagerEngine:
         return self.block.sample(_heads(keys, group), steps_S, num_items, slots=group)
 
     def _gathered(
-        self, slots: Sequence[int], look: Callable[[Parameters, list[int]], dict[str, Tensor]]
+        self, slots: Sequence[int], measure: Callable[[NamedTensors, list[int]], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """`look` at copies of these slots, in groups of one width, the last filled up; (n, ...) each."""
-        width = min(_LOOK_WIDTH[self.block.device.type], self.block.width)
+        """`measure` at copies of these slots, in groups of one width, the last filled up; (n, ...) each."""
+        width = min(_MEASURING_WIDTH[self.block.device.type], self.block.width)
         found = []
         for first in range(0, len(slots), width):
             group = list(slots[first : first + width])
             padded = group + group[-1:] * (width - len(group))
             rows_SP = self.block.weights_SP[padded]
-            metrics = look(self.block.layout.views(rows_SP), padded)
+            metrics = measure(self.block.layout.views(rows_SP), padded)
             found.append({name: value[: len(group)].detach() for name, value in metrics.items()})
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 

@@ -26,21 +26,21 @@ def attend(
     """A layer's addition (S, B, Q, D) to x (S, B, L, D) at the last Q positions, and its attention (S, B, H, Q, L)."""
     import torch
 
-    from pipeline.numerics.matmul import product
+    from pipeline.numerics.matmul import matmul
 
     num_slots, num_examples, length, width = x.shape
     normed = torch.nn.functional.layer_norm(x, (width,))
 
     def project(matrix: str, of: Tensor) -> Tensor:
-        heads = product(of.reshape(num_slots, -1, width), parameters[prefix + matrix])
+        heads = matmul(of.reshape(num_slots, -1, width), parameters[prefix + matrix])
         return heads.view(num_slots, num_examples, -1, num_heads, heads.shape[-1] // num_heads).transpose(2, 3)
 
     query, key, value = project("query", last(normed, num_queries)), project("key", normed), project("value", normed)
-    scores = product(query, key.transpose(-1, -2)) * (1 / math.sqrt(query.shape[-1]))
+    scores = matmul(query, key.transpose(-1, -2)) * (1 / math.sqrt(query.shape[-1]))
     future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)[-num_queries:]
     attention = scores.masked_fill(future, -math.inf).softmax(-1)
-    mixed = product(attention, value).transpose(2, 3).reshape(num_slots, num_examples * num_queries, -1)
-    update = product(mixed, parameters[f"{prefix}output"])
+    mixed = matmul(attention, value).transpose(2, 3).reshape(num_slots, num_examples * num_queries, -1)
+    update = matmul(mixed, parameters[f"{prefix}output"])
     return update.view(num_slots, num_examples, num_queries, width), attention
 
 
@@ -56,18 +56,18 @@ def attend_last(parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_he
     """
     import torch
 
-    from pipeline.numerics.matmul import product
+    from pipeline.numerics.matmul import matmul
 
     num_slots, num_examples, _, width = x.shape
     normed = torch.nn.functional.layer_norm(x, (width,))
-    queries = product(normed[:, :, -1], parameters[f"{prefix}query"])
+    queries = matmul(normed[:, :, -1], parameters[f"{prefix}query"])
     heads = (num_heads, queries.shape[-1] // num_heads)
     query = queries.view(num_slots, num_examples, *heads)
     # (S, H, D, K): one matrix for each head.
     key, value = (parameters[prefix + name].view(num_slots, width, *heads).transpose(1, 2) for name in ("key", "value"))
-    looked_for_SHBD = product(query.transpose(1, 2), key.transpose(2, 3)) * (1 / math.sqrt(heads[1]))
-    scores_SBHL = product(looked_for_SHBD.transpose(1, 2), normed.transpose(2, 3))
-    mean_SBHD = product(scores_SBHL.softmax(-1), normed)
-    mixed_SHBK = product(mean_SBHD.transpose(1, 2), value)
+    looked_for_SHBD = matmul(query.transpose(1, 2), key.transpose(2, 3)) * (1 / math.sqrt(heads[1]))
+    scores_SBHL = matmul(looked_for_SHBD.transpose(1, 2), normed.transpose(2, 3))
+    mean_SBHD = matmul(scores_SBHL.softmax(-1), normed)
+    mixed_SHBK = matmul(mean_SBHD.transpose(1, 2), value)
     mixed = mixed_SHBK.transpose(1, 2).reshape(num_slots, num_examples, -1)
-    return product(mixed, parameters[f"{prefix}output"]).unsqueeze(2)
+    return matmul(mixed, parameters[f"{prefix}output"]).unsqueeze(2)

@@ -14,26 +14,29 @@ from torch.func import functional_call
 
 from pipeline.models.base import ParameterSpec
 from pipeline.numerics.streams import stream_key
-from pipeline.tasks.base import Interface
+from pipeline.tasks.base import TaskShape
 
 _NUM_EXAMPLES = 4
 
 
 class Builder(Protocol):
-    """What gives a run's module for an interface; it can be hashed, and what it gives is a function of its fields."""
+    """What gives a run's module for the shape of a task; it can be hashed, and its fields determine what it gives."""
 
     is_vmapped: ClassVar[bool]
-    answers_everywhere: ClassVar[bool]
+    predicts_all_positions: ClassVar[bool]
 
     def __hash__(self) -> int: ...
 
-    def module(self, interface: Interface) -> nn.Module: ...
+    def module(self, task_shape: TaskShape) -> nn.Module:
+        """A new module for one run; its parameters are drawn from torch's global generator."""
+        ...
 
 
-def specs_of(model: Builder, interface: Interface) -> tuple[ParameterSpec, ...]:
-    parameters = dict(_built(model, interface, 0).named_parameters())
+def specs_of(model: Builder, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
+    """One matrix per parameter of the module, drawn by the module's own initialisation."""
+    parameters = dict(_built(model, task_shape, 0).named_parameters())
     return tuple(
-        ParameterSpec(name, *_matrix(value), 1.0, OwnLaw(model, interface, name), value.requires_grad)
+        ParameterSpec(name, *_matrix(value), 1.0, ModuleInitialiser(model, task_shape, name), value.requires_grad)
         for name, value in parameters.items()
     )
 
@@ -44,26 +47,26 @@ def _matrix(value: Tensor) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class OwnLaw:
-    """The initial values that the module itself gives to one of its parameters."""
+class ModuleInitialiser:
+    """Initial values as the module itself gives them to one of its parameters, by seed."""
 
     model: Builder
-    interface: Interface
+    task_shape: TaskShape
     name: str
 
     def __call__(self, seed: int) -> Tensor:
         """(rows, columns)."""
-        value = _built(self.model, self.interface, seed).get_parameter(self.name).detach()
+        value = _built(self.model, self.task_shape, seed).get_parameter(self.name).detach()
         return value.reshape(_matrix(value))
 
 
 # All parameters of a run are usually taken from one module; a stream with a seed of its own needs another.
 @lru_cache(maxsize=8)
-def _built(model: Builder, interface: Interface, seed: int) -> nn.Module:
+def _built(model: Builder, task_shape: TaskShape, seed: int) -> nn.Module:
     """The module under a seed, on the CPU. For reading only."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(_torch_seed(seed))
-        return model.module(interface).train()
+        return model.module(task_shape).train()
 
 
 def _torch_seed(seed: int) -> int:
@@ -72,11 +75,11 @@ def _torch_seed(seed: int) -> int:
 
 
 @lru_cache(maxsize=32)
-def template(model: Builder, interface: Interface, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def template(model: Builder, task_shape: TaskShape, dtype: torch.dtype, device: torch.device) -> nn.Module:
     """The module whose code and buffers are used, with real buffers in `dtype`; its own parameters are not."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        module = model.module(interface).train().to(device, dtype)
+        module = model.module(task_shape).train().to(device, dtype)
     return module.requires_grad_(False)
 
 
@@ -124,13 +127,13 @@ class _Stacked(torch.autograd.Function):
 
 
 @lru_cache(maxsize=256)
-def problems(model: Builder, interface: Interface) -> tuple[str, ...]:
+def module_problems(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:
     """Why the module cannot be trained in a pack, one sentence each: by its parts, or else by a trial."""
-    module = _built(model, interface, 0)
+    module = _built(model, task_shape, 0)
     with torch.random.fork_rng(devices=[]):
         wrong = [*_wrong_parts(module), *_wrong_parameters(module)]
-        wrong = wrong or [*_wrong_starts(model, interface), *_wrong_answers(model, interface)]
-        return tuple(wrong or _wrong_slots(model, interface))
+        wrong = wrong or [*_wrong_starts(model, task_shape), *_wrong_answers(model, task_shape)]
+        return tuple(wrong or _wrong_slots(model, task_shape))
 
 
 def _wrong_parts(module: nn.Module) -> Iterator[str]:
@@ -154,10 +157,10 @@ def _wrong_parameters(module: nn.Module) -> Iterator[str]:
             yield f"parameter {name} is {value.dtype} of shape {tuple(value.shape)}; it needs at least one real number"
 
 
-def _wrong_starts(model: Builder, interface: Interface) -> Iterator[str]:
+def _wrong_starts(model: Builder, task_shape: TaskShape) -> Iterator[str]:
     """What does not follow from the seed alone, or should not follow from it."""
-    first, other = (_built(model, interface, seed) for seed in (0, 1))
-    again = _built.__wrapped__(model, interface, 0)
+    first, other = (_built(model, task_shape, seed) for seed in (0, 1))
+    again = _built.__wrapped__(model, task_shape, 0)
     for name, value in first.named_parameters():
         if not torch.equal(value, again.get_parameter(name)):
             yield f"parameter {name} starts otherwise under the same seed; draw from torch's own generator alone"
@@ -166,9 +169,9 @@ def _wrong_starts(model: Builder, interface: Interface) -> Iterator[str]:
             yield f"buffer {name} differs between seeds; make it a parameter with requires_grad=False"
 
 
-def _wrong_answers(model: Builder, interface: Interface) -> Iterator[str]:
-    module = _built.__wrapped__(model, interface, 0)
-    inputs = _example(interface)
+def _wrong_answers(model: Builder, task_shape: TaskShape) -> Iterator[str]:
+    module = _built.__wrapped__(model, task_shape, 0)
+    inputs = _example(task_shape)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     before = torch.default_generator.get_state()
     answers = module(inputs)
@@ -177,8 +180,8 @@ def _wrong_answers(model: Builder, interface: Interface) -> Iterator[str]:
     for name, buffer in module.named_buffers():
         if not torch.equal(buffer, buffers[name]):
             yield f"forward changes buffer {name}; buffers must be constant"
-    everywhere = (interface.length, interface.num_outputs)
-    shape = everywhere if model.answers_everywhere else (interface.num_outputs,)
+    everywhere = (task_shape.length, task_shape.num_outputs)
+    shape = everywhere if model.predicts_all_positions else (task_shape.num_outputs,)
     if tuple(answers.shape[1:]) not in {shape, everywhere} or len(answers) != len(inputs):
         yield f"forward gives {tuple(answers.shape)} for {len(inputs)} examples, not {(len(inputs), *shape)}"
     if not _agree(module(inputs[:1]), answers[:1]):
@@ -190,14 +193,16 @@ def _wrong_answers(model: Builder, interface: Interface) -> Iterator[str]:
             yield f"forward does not read parameter {name}; leave it out, or give it requires_grad=False"
 
 
-def _wrong_slots(model: Builder, interface: Interface) -> Iterator[str]:
+def _wrong_slots(model: Builder, task_shape: TaskShape) -> Iterator[str]:
     """Whether slots give what modules of these seeds give by themselves."""
-    inputs = torch.stack([_example(interface), _example(interface).flip(0)])
-    modules = [_built(model, interface, seed) for seed in (0, 1)]
+    inputs = torch.stack([_example(task_shape), _example(task_shape).flip(0)])
+    modules = [_built(model, task_shape, seed) for seed in (0, 1)]
     alone = torch.stack([module(one) for module, one in zip(modules, inputs, strict=True)])
     names = [name for name, _ in modules[0].named_parameters()]
-    parameters = {name: torch.stack([OwnLaw(model, interface, name)(seed) for seed in (0, 1)]) for name in names}
-    common = template(model, interface, torch.float32, torch.device("cpu"))
+    parameters = {
+        name: torch.stack([ModuleInitialiser(model, task_shape, name)(seed) for seed in (0, 1)]) for name in names
+    }
+    common = template(model, task_shape, torch.float32, torch.device("cpu"))
     if not _agree(by_slot(common, parameters, inputs), alone):
         yield "forward must read its parameters as attributes of their modules, not through copies of its own"
     elif model.is_vmapped and not _agree(vmapped(common, parameters, inputs), alone):
@@ -208,10 +213,10 @@ def _agree(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def _example(interface: Interface) -> Tensor:
+def _example(task_shape: TaskShape) -> Tensor:
     """Inputs (B, L) or (B, L, D) of which no two examples are alike."""
-    if interface.kind == "tokens":
-        count = torch.arange(_NUM_EXAMPLES * interface.length).view(_NUM_EXAMPLES, -1)
-        return (count * count // 3 + count) % interface.size
-    shape = (_NUM_EXAMPLES, interface.length, interface.size)
+    if task_shape.kind == "tokens":
+        count = torch.arange(_NUM_EXAMPLES * task_shape.length).view(_NUM_EXAMPLES, -1)
+        return (count * count // 3 + count) % task_shape.size
+    shape = (_NUM_EXAMPLES, task_shape.length, task_shape.size)
     return torch.sin(torch.arange(math.prod(shape), dtype=torch.float32)).view(shape)

@@ -9,7 +9,7 @@ from pipeline.models._decoder import Decoder
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Interface, Task
+from pipeline.tasks.base import Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -26,7 +26,7 @@ class AttentionOnly(Model):
 
     name = "attention_only"
     accepts: ClassVar[tuple[str, ...]] = ("tokens",)
-    answers_everywhere: ClassVar[bool] = True
+    predicts_all_positions: ClassVar[bool] = True
 
     width: int = static(16, ge=1, le=8192)
     head_width: int = static(4, ge=1, le=8192)
@@ -46,16 +46,20 @@ class AttentionOnly(Model):
         """The C++ twin, compiled for these sizes."""
         return self.decoder().native()
 
-    def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+    def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """Those of the decoder."""
-        return tuple(self.decoder().specs(interface))
+        return tuple(self.decoder().specs(task_shape))
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool = False,
+        num_query_positions: int = 1,
     ) -> Output:
         """Logits at the last positions, and attention maps if asked for."""
-        return self.decoder().forward(parameters, inputs, with_attention, num_targets)
+        return self.decoder().forward(parameters, inputs, with_attention, num_query_positions)
 
-    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
         """Logits of `forward`, with the last layer computed at the asked positions alone."""
-        return self.decoder().predict(parameters, inputs, num_targets)
+        return self.decoder().predict(parameters, inputs, num_query_positions)

@@ -1,4 +1,4 @@
-"""What a model is: named parameters with their init law, and a forward pass written for all slots at once."""
+"""What a model is: named parameters with initial distributions, and a forward pass written for all slots at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
-from pipeline.spec.parameters import Named, vector
-from pipeline.tasks.base import Interface, Task
+from pipeline.spec.parameters import Registered, vector
+from pipeline.tasks.base import Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,15 +24,15 @@ class ParameterSpec:
     Entry (i, j) starts as `std` times a draw of stream init/<name> at (i, j): "normal", or "truncated_normal" (within
     two standard deviations, not rescaled). Under "orthonormal" the rows, at most as many as columns, are uniform among
     orthonormal ones, times `std`. What is not trained keeps its draw, whatever `init_scale` and the optimiser say.
-    A law may also be a function from the stream's seed to the (rows, columns) draws.
+    `distribution` may also be a function from the stream's seed to the (rows, columns) draws.
     """
 
     name: str
     rows: int
     columns: int
     std: float
-    law: str | Callable[[int], Tensor] = "normal"
-    is_trained: bool = True
+    distribution: str | Callable[[int], Tensor] = "normal"
+    trainable: bool = True
 
 
 class Output(NamedTuple):
@@ -45,25 +45,26 @@ class Output(NamedTuple):
     attention: tuple[Tensor, ...] = ()
 
 
-class Model(Named):
+class Model(Registered):
     """A function of (parameters, inputs) over S slots. Torch is imported inside methods only.
 
     Contract:
-    1. `accepts` names the kinds of `Interface` that it can be built for.
+    1. `accepts` names the kinds of `TaskShape` that it can be built for.
     2. `parameter_specs` names every parameter once, with finite positive shapes.
-    3. `forward`, once the model is `bound`, is batched over slots: slot s reads parameters[name][s] and inputs[s]
-       alone, bit for bit.
+    3. `forward`, after `bind`, is batched over slots: slot s reads parameters[name][s] and inputs[s] alone, bit
+       for bit.
     4. Attention rows, where a model has softmax attention, are probability distributions over keys.
     5. It is differentiable in every parameter.
     6. `predict` gives the predictions of `forward`, computing only what they depend on: equal to 1e-12 in float64,
        gradients too.
-    7. A model that `answers_everywhere` does so for every `num_targets` Q from 1 to L, and what it answers at a
-       position does not depend on Q. Any other is asked for the last position alone. Kind "features" has no positions.
+    7. A model that `predicts_all_positions` does so for every `num_query_positions` Q from 1 to L, and what it predicts
+       at a position does not depend on Q. Any other is asked for the last position alone. Kind "features" has no
+       positions.
     8. `probes` are per-slot scalars (S,) of the weights, and of how they act on a batch of inputs.
     """
 
     accepts: ClassVar[tuple[str, ...]]
-    answers_everywhere: ClassVar[bool] = False
+    predicts_all_positions: ClassVar[bool] = False
     has_softmax: ClassVar[bool] = True
 
     init_scale: float = vector(1.0, gt=0)
@@ -81,32 +82,37 @@ class Model(Named):
         return None
 
     @classmethod
-    def misfit(cls, task: Task) -> str | None:
+    def incompatibility(cls, task: Task) -> str | None:
         """Why this model cannot be built for the task; None if it can."""
-        interface = task.interface()
-        if interface.kind not in cls.accepts:
-            return f"takes {' or '.join(cls.accepts)}, but task {task.name} gives {interface.kind}"
-        if interface.num_targets > 1 and not cls.answers_everywhere:
-            return f"answers the last position alone, but task {task.name} asks for the last {interface.num_targets}"
+        task_shape = task.shape()
+        if task_shape.kind not in cls.accepts:
+            return f"takes {' or '.join(cls.accepts)}, but task {task.name} gives {task_shape.kind}"
+        if task_shape.num_query_positions > 1 and not cls.predicts_all_positions:
+            num_asked = task_shape.num_query_positions
+            return f"predicts the last position alone, but task {task.name} asks for the last {num_asked}"
         return None
 
-    def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
-        """Raises ValueError where the model's own sizes do not go with the interface's."""
+    def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
+        """Raises ValueError where the model's own sizes do not go with the task's."""
         raise NotImplementedError
 
-    def bound(self, interface: Interface) -> Self:
-        """The model as `forward` is called: knowing the interface, where parameters and inputs do not say enough."""
+    def bind(self, task_shape: TaskShape) -> Self:
+        """The model as `forward` is called: told the task's shape, where parameters and inputs do not say enough."""
         return self
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool = False,
+        num_query_positions: int = 1,
     ) -> Output:
         """`parameters[name]` is (S, rows, columns)."""
         raise NotImplementedError
 
-    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
         """(S, B * Q, num_outputs): what training and evaluation run. `forward` is the reference."""
-        return self.forward(parameters, inputs, num_targets=num_targets).predictions
+        return self.forward(parameters, inputs, num_query_positions=num_query_positions).predictions
 
     def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
         """Metric name -> (S,), measured on the statistics set."""

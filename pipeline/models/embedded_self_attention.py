@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Interface, Task
+from pipeline.tasks.base import Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -52,10 +52,10 @@ class EmbeddedSelfAttention(Model):
         """A small instance for tests."""
         return cls(width=6, mlp_width=7)
 
-    def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+    def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """Embedding, MLP and, where it is trained, the attention layer."""
         shapes = {
-            "embedding": (self.width, interface.size),
+            "embedding": (self.width, task_shape.size),
             "up": (self.mlp_width, self.width),
             "down": (self.width, self.mlp_width),
         }
@@ -71,14 +71,18 @@ class EmbeddedSelfAttention(Model):
         return (*matrices, *biases)
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool = False,
+        num_query_positions: int = 1,
     ) -> Output:
         """The prediction alone: there are no maps of attention."""
         return Output(self.predict(parameters, inputs))
 
-    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
         """e_q[D] + sum_j (p W_V e_j) (e_j W_K^T W_Q e_q), p the last row of P, with a minus."""
-        from pipeline.numerics.matmul import product
+        from pipeline.numerics.matmul import matmul
 
         tokens_SBLD = self._embedded(parameters, inputs)
         num_slots, num_examples, _, width = tokens_SBLD.shape
@@ -88,22 +92,22 @@ class EmbeddedSelfAttention(Model):
             values_SBN = -context[..., -1] * (self.step_size / context.shape[2])
         else:
             query, key, value, projection = (parameters[name] for name in _MATRICES)
-            looked_for_SBD = product(last, product(query.transpose(1, 2), key))
-            readout_SD1 = product(projection[:, -1:], value).transpose(1, 2)
-            values_SBN = product(context.reshape(num_slots, -1, width), readout_SD1).view(num_slots, num_examples, -1)
-        weights_SBN = product(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
+            looked_for_SBD = matmul(last, matmul(query.transpose(1, 2), key))
+            readout_SD1 = matmul(projection[:, -1:], value).transpose(1, 2)
+            values_SBN = matmul(context.reshape(num_slots, -1, width), readout_SD1).view(num_slots, num_examples, -1)
+        weights_SBN = matmul(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
         return -(last[..., -1:] + (weights_SBN * values_SBN).sum(-1, keepdim=True))
 
     def _embedded(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
         """(S, B, L, width)."""
         from pipeline.numerics.activations import gelu
-        from pipeline.numerics.matmul import product
+        from pipeline.numerics.matmul import matmul
 
         num_slots, num_examples, length, size = inputs.shape
         flat = inputs.reshape(num_slots, -1, size)
-        embedded = product(flat, parameters["embedding"].transpose(1, 2))
-        hidden = gelu(product(embedded, parameters["up"].transpose(1, 2)) + parameters["up_bias"])
-        moved = product(hidden, parameters["down"].transpose(1, 2)) + parameters["down_bias"]
+        embedded = matmul(flat, parameters["embedding"].transpose(1, 2))
+        hidden = gelu(matmul(embedded, parameters["up"].transpose(1, 2)) + parameters["up_bias"])
+        moved = matmul(hidden, parameters["down"].transpose(1, 2)) + parameters["down_bias"]
         return (embedded + moved).view(num_slots, num_examples, length, -1)
 
 

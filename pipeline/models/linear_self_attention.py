@@ -11,7 +11,7 @@ from pydantic import model_validator
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Interface
+from pipeline.tasks.base import TaskShape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,9 +71,9 @@ class LinearSelfAttention(Model):
         }
         return Native("linear_self_attention_layers.h", constants)
 
-    def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+    def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """Four matrices for each layer that is not tied, and two of its MLP."""
-        return tuple(self._specs(interface.size + self.position_width))
+        return tuple(self._specs(task_shape.size + self.position_width))
 
     def _specs(self, size: int) -> Iterator[ParameterSpec]:
         inner = self.num_heads * size
@@ -86,7 +86,11 @@ class LinearSelfAttention(Model):
                 yield ParameterSpec(f"layer{layer}.{matrix}", rows, columns, std, "truncated_normal")
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool = False,
+        num_query_positions: int = 1,
     ) -> Output:
         """The prediction, and each layer's weights of keys as (S, B, H, L, L) if asked for."""
         tokens, maps = self._positioned(inputs), []
@@ -95,7 +99,7 @@ class LinearSelfAttention(Model):
             maps.append(weights_SBHLN)
         return Output(-tokens[:, :, -1, -1:], tuple(map(_square, maps)) if with_attention else ())
 
-    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_targets: int = 1) -> Tensor:
+    def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
         """Of the last layer the query alone, and where no MLP follows, its last entry alone."""
         tokens = self._positioned(inputs)
         for layer in range(self.num_layers - 1):
@@ -114,14 +118,14 @@ class LinearSelfAttention(Model):
 
     def _layer(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Tokens (S, B, L, D) after a layer, and each head's weights (S, B, L, N)."""
-        from pipeline.numerics.matmul import product
+        from pipeline.numerics.matmul import matmul
 
         size = tokens.shape[-1]
         context, after, maps = tokens[:, :, :-1], tokens, []
         for query_SDD, key_SDD, value_SDD, projection_SDD in self._heads(parameters, layer, size):
             query, key, value = _moved(query_SDD, tokens), _moved(key_SDD, context), _moved(value_SDD, context)
-            weights_SBLN = self._weights(product(query, key.transpose(-1, -2)), layer, size)
-            after = after + _moved(projection_SDD, product(weights_SBLN, value))
+            weights_SBLN = self._weights(matmul(query, key.transpose(-1, -2)), layer, size)
+            after = after + _moved(projection_SDD, matmul(weights_SBLN, value))
             maps.append(weights_SBLN)
         return self._transformed(parameters, layer, self._limited(after)), maps
 
@@ -136,17 +140,17 @@ class LinearSelfAttention(Model):
 
     def _query(self, parameters: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
         """The last token (S, B, D) after the attention of the last layer."""
-        from pipeline.numerics.matmul import product
+        from pipeline.numerics.matmul import matmul
 
         layer, size = self.num_layers - 1, tokens.shape[-1]
         context, last = tokens[:, :, :-1], tokens[:, :, -1]
         after = last
         for query, key, value, projection in self._heads(parameters, layer, size):
-            looked_for_SBD = product(last, product(query.transpose(1, 2), key))
-            scores_SBN = product(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
+            looked_for_SBD = matmul(last, matmul(query.transpose(1, 2), key))
+            scores_SBN = matmul(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
             weights_SBN = self._weights(scores_SBN, layer, size)
-            mixed_SBD = product(weights_SBN.unsqueeze(2), context).squeeze(2)
-            after = after + _moved(product(projection, value), mixed_SBD)
+            mixed_SBD = matmul(weights_SBN.unsqueeze(2), context).squeeze(2)
+            after = after + _moved(matmul(projection, value), mixed_SBD)
         return self._limited(after)
 
     def _answer(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> Tensor:
@@ -154,16 +158,16 @@ class LinearSelfAttention(Model):
 
         It is e_q[D] + sum_j (p W_V e_j) a_j, with a_j = e_j W_K^T W_Q e_q, or its softmax over j.
         """
-        from pipeline.numerics.matmul import product
+        from pipeline.numerics.matmul import matmul
 
         num_slots, num_examples, _, size = tokens.shape
         context, last = tokens[:, :, :-1], tokens[:, :, -1]
         answer = last[..., -1:]
         for query, key, value, projection in self._heads(parameters, layer, size):
-            looked_for_SBD = product(last, product(query.transpose(1, 2), key))
-            scores_SBN = product(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
-            readout_SD1 = product(projection[:, -1:], value).transpose(1, 2)
-            values_SBN = product(context.reshape(num_slots, -1, size), readout_SD1).view(num_slots, num_examples, -1)
+            looked_for_SBD = matmul(last, matmul(query.transpose(1, 2), key))
+            scores_SBN = matmul(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
+            readout_SD1 = matmul(projection[:, -1:], value).transpose(1, 2)
+            values_SBN = matmul(context.reshape(num_slots, -1, size), readout_SD1).view(num_slots, num_examples, -1)
             answer = answer + (self._weights(scores_SBN, layer, size) * values_SBN).sum(-1, keepdim=True)
         return self._limited(answer)
 
@@ -215,9 +219,9 @@ def _moved(matrix: Tensor, tokens: Tensor) -> Tensor:
 
     Weights act from the left in the paper, on column tokens; tokens are rows here.
     """
-    from pipeline.numerics.matmul import product
+    from pipeline.numerics.matmul import matmul
 
-    moved = product(tokens.reshape(len(tokens), -1, tokens.shape[-1]), matrix.transpose(1, 2))
+    moved = matmul(tokens.reshape(len(tokens), -1, tokens.shape[-1]), matrix.transpose(1, 2))
     return moved.view(*tokens.shape[:-1], -1)
 
 

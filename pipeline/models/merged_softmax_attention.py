@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Interface, Task
+from pipeline.tasks.base import Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,30 +44,34 @@ class MergedSoftmaxAttention(Model):
         return self
 
     @classmethod
-    def misfit(cls, task: Task) -> str | None:
+    def incompatibility(cls, task: Task) -> str | None:
         """A context may be asked about one feature or about each: there are no positions."""
-        kind = task.interface().kind
+        kind = task.shape().kind
         return None if kind in cls.accepts else f"takes {' or '.join(cls.accepts)}, but task {task.name} gives {kind}"
 
     @classmethod
     def tiny(cls, task: Task) -> Self:
         """A small instance for tests."""
-        return cls(width=task.interface().length + 2)
+        return cls(width=task.shape().length + 2)
 
-    def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+    def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """Q, and a random basis. Raises ValueError where there are more features than `width`."""
-        if interface.length > self.width:
-            raise ValueError(f"width ({self.width}) must be at least the number of features ({interface.length})")
+        if task_shape.length > self.width:
+            raise ValueError(f"width ({self.width}) must be at least the number of features ({task_shape.length})")
         bilinear = ParameterSpec("bilinear", self.width, self.width, 0.0)
         if self.basis == "one_hot":
             return (bilinear,)
-        return ParameterSpec("basis", interface.length, self.width, 1.0, "orthonormal", is_trained=False), bilinear
+        return ParameterSpec("basis", task_shape.length, self.width, 1.0, "orthonormal", trainable=False), bilinear
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool = False,
+        num_query_positions: int = 1,
     ) -> Output:
         """Predictions, and attention from query features to features if asked for."""
-        from pipeline.numerics.matmul import product
+        from pipeline.numerics.matmul import matmul
 
         weights_SKK, counts_SBK = self._weights(parameters, inputs.shape[2]), inputs[..., 0]
         asks_about_each = inputs.shape[-1] == 1
@@ -77,18 +81,18 @@ class MergedSoftmaxAttention(Model):
             maps = (attention_SBKK.unsqueeze(2),) if with_attention else ()
         if asks_about_each:
             return Output(attention_SBKK.flatten(1, 2), maps)
-        attention_SBK = _attention(product(inputs[..., 1], weights_SKK), counts_SBK)
+        attention_SBK = _attention(matmul(inputs[..., 1], weights_SKK), counts_SBK)
         return Output((attention_SBK * inputs[..., 2]).sum(-1, keepdim=True), maps)
 
     def _weights(self, parameters: Mapping[str, Tensor], num_features: int) -> Tensor:
         """B (S, K, K): B_kn = v_n^T Q v_k, query first."""
-        from pipeline.numerics.matmul import product
+        from pipeline.numerics.matmul import matmul
 
         transposed = parameters["bilinear"].transpose(1, 2)
         if self.basis == "one_hot":
             return transposed[:, :num_features, :num_features]
         basis_SKD = parameters["basis"]
-        return product(product(basis_SKD, transposed), basis_SKD.transpose(1, 2))
+        return matmul(matmul(basis_SKD, transposed), basis_SKD.transpose(1, 2))
 
     def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
         """Of each feature k, named k1 to kK as in the paper, on the contexts of `inputs`.

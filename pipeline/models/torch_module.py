@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import PrivateAttr
 
 from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.tasks.base import Interface
+from pipeline.tasks.base import TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class TorchModule(Model):
-    """A model given by `module(interface)`, an nn.Module whose forward takes one run's inputs (B, L) or (B, L, D).
+    """A model given by `module(task_shape)`, an nn.Module whose forward takes one run's inputs (B, L) or (B, L, D).
 
-    It answers with (B, num_outputs), or with (B, L, num_outputs) at every position; a class whose modules do the latter
-    says `answers_everywhere = True`. What follows is checked when a spec is read:
+    It predicts (B, num_outputs), or (B, L, num_outputs) at every position; a class whose modules do the latter
+    says `predicts_all_positions = True`. What follows is checked when a spec is read:
     - Initial values are the module's own: those that it has after `torch.manual_seed(seed)`, with the run's init_seed
       or the seed of stream init/<parameter>. They follow from nothing else.
     - Forward draws no random numbers (dropout), mixes no examples (batch norm) and changes no buffer. Buffers are
@@ -33,35 +33,39 @@ class TorchModule(Model):
     has_softmax: ClassVar[bool] = False
     is_vmapped: ClassVar[bool] = False
 
-    _interface: Interface | None = PrivateAttr(None)
+    _task_shape: TaskShape | None = PrivateAttr(None)
 
-    def module(self, interface: Interface) -> nn.Module:
+    def module(self, task_shape: TaskShape) -> nn.Module:
         """The module of one run; its parameters are what is trained."""
         raise NotImplementedError
 
-    def parameter_specs(self, interface: Interface) -> tuple[ParameterSpec, ...]:
+    def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """A parameter of any shape as (first axis, all others), a vector as one row. Raises ValueError, see above."""
-        from pipeline.models._module_slots import problems, specs_of
+        from pipeline.models._module_slots import module_problems, specs_of
 
-        wrong = problems(self, interface)
+        wrong = module_problems(self, task_shape)
         if wrong:
             raise ValueError("; ".join(wrong))
-        return specs_of(self, interface)
+        return specs_of(self, task_shape)
 
-    def bound(self, interface: Interface) -> Self:
-        """A copy that knows the interface, from which `forward` builds its module."""
+    def bind(self, task_shape: TaskShape) -> Self:
+        """A copy that knows the task_shape, from which `forward` builds its module."""
         copy = self.model_copy()
-        copy._interface = interface
+        copy._task_shape = task_shape
         return copy
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool = False, num_targets: int = 1
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool = False,
+        num_query_positions: int = 1,
     ) -> Output:
         """The module's answers in every slot; no maps of attention."""
         from pipeline.models._module_slots import by_slot, template, vmapped
 
-        assert self._interface is not None, "forward needs model.bound(interface)"
+        assert self._task_shape is not None, "forward needs model.bind(task_shape)"
         dtype = next(iter(parameters.values())).dtype
         compute = vmapped if self.is_vmapped and inputs.device.type != "cpu" else by_slot
-        answers = compute(template(self, self._interface, dtype, inputs.device), parameters, inputs)
-        return Output(answers if answers.dim() == 3 else answers[:, :, -num_targets:].flatten(1, 2))
+        answers = compute(template(self, self._task_shape, dtype, inputs.device), parameters, inputs)
+        return Output(answers if answers.dim() == 3 else answers[:, :, -num_query_positions:].flatten(1, 2))

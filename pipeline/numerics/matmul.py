@@ -70,7 +70,7 @@ def _restore(before: _TorchPrecision) -> None:
     cuda.allow_bf16_reduced_precision_reduction = before.allows_bf16_sums
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
+def matmul(left: Tensor, right: Tensor) -> Tensor:
     """left (S, ..., n, k) times right (S, ..., k, m), with equal leading axes: (S, ..., n, m), differentiable once."""
     result: Tensor = _Product.apply(left, right)  # type: ignore[no-untyped-call]
     return result

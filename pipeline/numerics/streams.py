@@ -62,9 +62,9 @@ class Draws:
     """Random numbers of one stream for S slots, each slot under its own key and at its own step.
 
     `keys_S2` holds 32-bit words as int64, `steps_S` the step of each slot; both lie on one device. Every method gives
-    an (S, num_rows, num_columns) array whose entry (s, r, c) depends on slot s's key and step, r, c and `lane` alone:
-    a smaller array is always a corner of a larger one. Lanes 0, 1, 2, ... separate the draws of one step. Rows count
-    from `first_row`.
+    an (S, num_rows, num_columns) array whose entry (s, r, c) depends on slot s's key and step, r, c and `substream`
+    alone: a smaller array is always a corner of a larger one. Substreams 0, 1, 2, ... separate the draws of one
+    step. Rows count from `first_row`.
     """
 
     keys_S2: Tensor
@@ -72,42 +72,42 @@ class Draws:
     num_rows: int
     first_row: int = 0
 
-    def words(self, num_columns: int, lane: int) -> Tensor:
-        """32-bit words as int64. Column c is word c % 4 of counter (c // 4, row, step, lane)."""
+    def words(self, num_columns: int, substream: int) -> Tensor:
+        """32-bit words as int64. Column c is word c % 4 of counter (c // 4, row, step, substream)."""
         device = self.keys_S2.device
         num_counters = -(-num_columns // _WORDS)
         column = torch.arange(num_counters, device=device).view(1, 1, -1)
         row = torch.arange(self.first_row, self.first_row + self.num_rows, device=device).view(1, -1, 1)
         step = self.steps_S.view(-1, 1, 1)
         key = (self.keys_S2[:, 0].view(-1, 1, 1), self.keys_S2[:, 1].view(-1, 1, 1))
-        words = philox4x32((column, row, step, torch.full_like(step, lane)), key)
+        words = philox4x32((column, row, step, torch.full_like(step, substream)), key)
         shape = (len(self.steps_S), self.num_rows, num_counters)
         stacked = torch.stack([word.expand(shape) for word in words], dim=-1)
         return stacked.view(*shape[:2], -1)[:, :, :num_columns]
 
-    def integers(self, high: int, num_columns: int, lane: int) -> Tensor:
+    def integers(self, high: int, num_columns: int, substream: int) -> Tensor:
         """int64 in [0, high), by multiply and shift: each value's probability is off by at most 2**-32."""
         if (kernels := self._kernels()) is not None:
             out = torch.empty(self._shape(num_columns), dtype=torch.int64)
-            kernels.seedbed_integers(*self._arguments(num_columns, lane), ctypes.c_uint32(high), _pointer(out))
+            kernels.seedbed_integers(*self._arguments(num_columns, substream), ctypes.c_uint32(high), _pointer(out))
             return out
-        return (self.words(num_columns, lane) * high) >> 32
+        return (self.words(num_columns, substream) * high) >> 32
 
-    def uniform(self, num_columns: int, lane: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    def uniform(self, num_columns: int, substream: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on (0, 1): the centres of 2**23 equal cells, which float32 holds exactly; never 0 or 1."""
         if (kernels := self._kernels()) is not None:
             out = torch.empty(self._shape(num_columns), dtype=dtype)
             fill = {torch.float32: kernels.seedbed_uniform32, torch.float64: kernels.seedbed_uniform64}[dtype]
-            fill(*self._arguments(num_columns, lane), _pointer(out))
+            fill(*self._arguments(num_columns, substream), _pointer(out))
             return out
-        return ((self.words(num_columns, lane) >> 9) * 2 + 1).to(dtype) * 2.0**-24
+        return ((self.words(num_columns, substream) >> 9) * 2 + 1).to(dtype) * 2.0**-24
 
-    def normal(self, num_columns: int, lane: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    def normal(self, num_columns: int, substream: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal by Box and Muller (1958); columns 2i and 2i + 1 share two words.
 
         Computed in float64 and rounded, so that devices agree within 2e-6. |z| < 5.77, since u >= 2**-24.
         """
-        unit = self.uniform(num_columns + num_columns % 2, lane, torch.float64)
+        unit = self.uniform(num_columns + num_columns % 2, substream, torch.float64)
         return box_muller(unit)[:, :, :num_columns].to(dtype)
 
     def _kernels(self) -> ctypes.CDLL | None:
@@ -117,9 +117,9 @@ class Draws:
     def _shape(self, num_columns: int) -> tuple[int, int, int]:
         return len(self.steps_S), self.num_rows, num_columns
 
-    def _arguments(self, num_columns: int, lane: int) -> tuple[object, ...]:
+    def _arguments(self, num_columns: int, substream: int) -> tuple[object, ...]:
         keys, steps = self.keys_S2.contiguous(), self.steps_S.contiguous()
-        numbers = (len(steps), self.num_rows, self.first_row, num_columns, lane)
+        numbers = (len(steps), self.num_rows, self.first_row, num_columns, substream)
         return _pointer(keys), _pointer(steps), *map(ctypes.c_int64, numbers)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
-from pipeline.spec.parameters import Named, vector
+from pipeline.spec.parameters import Registered, vector
 
 if TYPE_CHECKING:
     from typing import Self
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Columns = Mapping[str, Tensor]
 
 
-class Optimiser(Named):
+class Optimiser(Registered):
     """The update of one step, for all slots at once on (S, P) rows. Torch is imported inside methods only.
 
     Hyperparameters are fields; those that are numbers are `vector`, so each slot has its own value. Before `update` is

@@ -34,7 +34,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineChoice:
     """`mode` and `width` of a pack's numerics, and in words why."""
 
     mode: str
@@ -54,7 +54,7 @@ def needs_timing(most_runs: int, resources: Resources, device: str) -> bool:
 
 def choose(
     config: RunConfig, most_runs: int, chunk: int, resources: Resources, device: str, calibration: Calibration
-) -> Choice:
+) -> EngineChoice:
     """For runs of one static setting, such as `config`, of which a pack holds `most_runs` at most.
 
     Raises StoreError where resources ask for a compiled program and there can be none.
@@ -64,18 +64,22 @@ def choose(
         raise StoreError(f"resources.mode is native, but {_why(calibration)}; leave it at auto")
     engine = "compiled" if mode is not None else f"torch engine: {_why(calibration)}"
     if resources.width is not None:
-        return Choice(mode or "eager", resources.width, f"{engine}; width as the sweep file says")
+        return EngineChoice(mode or "eager", resources.width, f"{engine}; width as the sweep file says")
     if mode is not None:
         width = min(_compiled_width(config, chunk), most_runs)
-        return Choice(mode, width, "compiled; the width moves no bit and is chosen for chunks of about half a second")
+        return EngineChoice(
+            mode, width, "compiled; the width moves no bit and is chosen for chunks of about half a second"
+        )
     if not needs_timing(most_runs, resources, device):
-        return Choice("eager", most_runs, f"{engine}; as wide as there are runs")
+        return EngineChoice("eager", most_runs, f"{engine}; as wide as there are runs")
     if not calibration.speeds:
-        return Choice("eager", min(_UNMEASURED[device], most_runs), f"{engine}; width not measured: no {device} here")
+        return EngineChoice(
+            "eager", min(_UNMEASURED[device], most_runs), f"{engine}; width not measured: no {device} here"
+        )
     speeds = calibration.speeds
     width = max((width for width in speeds if width <= most_runs), key=lambda width: speeds[width])
     figures = ", ".join(f"{width}: {speed:,.0f}" for width, speed in speeds.items())
-    return Choice("eager", width, f"{engine}; the fastest of these widths in runs x steps per second ({figures})")
+    return EngineChoice("eager", width, f"{engine}; the fastest of these widths in runs x steps per second ({figures})")
 
 
 def _why(calibration: Calibration) -> str:
@@ -84,8 +88,8 @@ def _why(calibration: Calibration) -> str:
 
 def _compiled_width(config: RunConfig, chunk: int) -> int:
     """From the parameters alone, so that it is the same everywhere: 6 operations for a parameter and token."""
-    interface = config.task.interface()
-    specs = config.model.parameter_specs(interface)
+    task_shape = config.task.shape()
+    specs = config.model.parameter_specs(task_shape)
     num_parameters = sum(spec.rows * spec.columns for spec in specs)
-    chunk_s = chunk * 6 * num_parameters * config.batch_size * interface.length / _FLOPS
+    chunk_s = chunk * 6 * num_parameters * config.batch_size * task_shape.length / _FLOPS
     return max(1, min(_COMPILED_WIDTH, int(_CHUNK_S / chunk_s)))

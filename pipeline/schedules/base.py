@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
-from pipeline.spec.parameters import Named, vector
+from pipeline.spec.parameters import Registered, vector
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Columns = Mapping[str, Tensor]
 
 
-class Schedule(Named):
+class Schedule(Registered):
     """A factor on `lr` for every update of a run: a linear warm-up, times `after_warmup`.
 
     Parameters are fields; those that are numbers are `vector`, so each slot has its own value. Torch is imported inside

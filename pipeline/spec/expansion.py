@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.spec.errors import dotted, shown
 from pipeline.spec.factors import MAX_VALUES, Factor, Listed, Zipped
-from pipeline.spec.messages import problems
+from pipeline.spec.messages import spec_problems
 from pipeline.spec.registered import Location, Problem
 from pipeline.spec.run_config import Setting, path_problem
 
@@ -90,7 +90,7 @@ def _path_problems(base: Setting, factors: Sequence[Factor]) -> Iterator[Problem
 def _blamed(error: ValidationError, base: Setting, changes: list[_Change]) -> Iterator[Problem]:
     """The problems of one setting at the places of the changes that made them."""
     data = {**base.as_dict, **{change.path: change.value for change in changes if "." not in change.path}}
-    for place, message, given in problems(error, Setting, data):
+    for place, message, given in spec_problems(error, Setting, data):
         change, rest = _culprit(place, changes)
         if rest is None:
             yield change.place, f"{message}, in the setting {_stated(changes)}", given

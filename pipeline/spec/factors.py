@@ -131,8 +131,8 @@ def read_axis(value: Any) -> Axis:
 def read_distribution(value: Any) -> Distribution:
     """{uniform: [a, b]}, {log_uniform: [a, b]} or {choice: [...]}. Raises ValueError for anything else."""
     forms = "{uniform: [0, 1]}, {log_uniform: [1e-4, 1e-2]} or {choice: [1, 2]}"
-    law: Distribution = by_key(value, (Uniform, LogUniform, Choice), forms)
-    return law
+    distribution: Distribution = by_key(value, (Uniform, LogUniform, Choice), forms)
+    return distribution
 
 
 def dump_axis(axis: Axis) -> Any:
@@ -184,7 +184,7 @@ class Random(Parameters):
     def rows(self) -> Iterator[dict[str, Any]]:
         """As in Zipped."""
         for index in range(self.num):
-            yield {path: law.draw(_unit(self.seed, path, index)) for path, law in self.random.items()}
+            yield {path: distribution.draw(_unit(self.seed, path, index)) for path, distribution in self.random.items()}
 
 
 Factor = Zipped | Random

@@ -19,7 +19,7 @@ _SUBJECT = re.compile("^(Input|String|Tuple|Dictionary) should")
 _NUMBERS = ("int_type", "float_type", "int_from_float")
 
 
-def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[Problem]:
+def spec_problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[Problem]:
     """Place, message and what was given, for everything wrong with `data` as a `model`; the first 200 mistakes."""
     found = error.errors(include_url=False)[:_MOST]
     return [(_place(each["loc"]), _message(each, model, data), each["input"]) for each in found]

@@ -27,7 +27,7 @@ class Parameters(BaseModel):
         return tuple(name for name in cls.model_fields if name not in cls.vector_fields())
 
 
-class Named(Parameters):
+class Registered(Parameters):
     """Parameters of something that a registry holds; `name` is what a spec calls it by."""
 
     name: ClassVar[str]

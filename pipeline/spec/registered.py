@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from pipeline.spec.parameters import Named
+from pipeline.spec.parameters import Registered
 
 # Imported when a spec is read, so that one broken file of a registry does not break this module.
 REGISTRIES: dict[str, tuple[str, str]] = {
@@ -26,21 +26,21 @@ Location = tuple[str | int, ...]
 Problem = tuple[Location, str, Any]
 
 
-def registry(kind: str) -> Mapping[str, type[Named]]:
+def registry(kind: str) -> Mapping[str, type[Registered]]:
     """Name -> parameter class; `kind` is a key of REGISTRIES."""
     module, attribute = REGISTRIES[kind]
-    return cast("Mapping[str, type[Named]]", getattr(importlib.import_module(module), attribute))
+    return cast("Mapping[str, type[Registered]]", getattr(importlib.import_module(module), attribute))
 
 
-def reader(kind: str) -> Callable[[Any], Named]:
+def reader(kind: str) -> Callable[[Any], Registered]:
     """A function from {name: ..., parameters} to the object of that kind; an object passes unchanged.
 
     It raises ValueError (pydantic's, with the places inside the mapping) for unknown names, keys and values.
     """
 
-    def read(value: Any) -> Named:
+    def read(value: Any) -> Registered:
         classes = registry(kind)
-        if isinstance(value, Named) and classes.get(value.name) is type(value):
+        if isinstance(value, Registered) and classes.get(value.name) is type(value):
             return value
         if not isinstance(value, Mapping):
             raise ValueError(f"should be a mapping such as {{name: {min(classes)}}} (names: {', '.join(classes)})")
@@ -54,7 +54,7 @@ def reader(kind: str) -> Callable[[Any], Named]:
     return read
 
 
-def declared(parameters: Named) -> dict[str, Any]:
+def declared(parameters: Registered) -> dict[str, Any]:
     """The inverse of `reader`: the name of a registered object and every parameter."""
     return {"name": parameters.name, **parameters.model_dump()}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from pipeline.spec.identity import canonical_json, digest, flatten, plain
-from pipeline.spec.parameters import Named, Parameters
+from pipeline.spec.parameters import Parameters, Registered
 from pipeline.spec.registered import declared, located, reader, registry, unknown
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     OptimiserField = Optimiser
     ScheduleField = Schedule
 else:
-    TaskField = Annotated[Named, PlainValidator(reader("task")), PlainSerializer(declared)]
-    ModelField = Annotated[Named, PlainValidator(reader("model")), PlainSerializer(declared)]
-    OptimiserField = Annotated[Named, PlainValidator(reader("optimiser")), PlainSerializer(declared)]
-    ScheduleField = Annotated[Named, PlainValidator(reader("schedule")), PlainSerializer(declared)]
+    TaskField = Annotated[Registered, PlainValidator(reader("task")), PlainSerializer(declared)]
+    ModelField = Annotated[Registered, PlainValidator(reader("model")), PlainSerializer(declared)]
+    OptimiserField = Annotated[Registered, PlainValidator(reader("optimiser")), PlainSerializer(declared)]
+    ScheduleField = Annotated[Registered, PlainValidator(reader("schedule")), PlainSerializer(declared)]
 
 MAX_SEED = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -53,14 +53,14 @@ class Setting(Parameters):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Setting:
-        interface = self.task.interface()
-        message = self.model.misfit(self.task)
+        task_shape = self.task.shape()
+        message = self.model.incompatibility(self.task)
         if message is not None:
             models = cast("Mapping[str, type[Model]]", registry("model"))
-            names = ", ".join(name for name, model in models.items() if model.misfit(self.task) is None)
+            names = ", ".join(name for name, model in models.items() if model.incompatibility(self.task) is None)
             raise located([(("model", "name"), f"{message} (models that fit: {names or 'none'})", self.model.name)])
         try:
-            specs = self.model.parameter_specs(interface)
+            specs = self.model.parameter_specs(task_shape)
         except ValueError as error:
             raise located([(("model",), str(error), self.model.name)]) from None
         if self.streams:
@@ -88,7 +88,7 @@ class Setting(Parameters):
         """Canonical JSON of what the runs of one pack share."""
         parts: dict[str, Any] = {"batch_size": self.batch_size, "dtype": self.dtype}
         for section in SECTIONS:
-            parameters: Named = getattr(self, section)
+            parameters: Registered = getattr(self, section)
             parts[section] = {"name": parameters.name} | {n: getattr(parameters, n) for n in parameters.static_fields()}
         return canonical_json(parts)
 
@@ -104,7 +104,7 @@ class Setting(Parameters):
             section, _, name = path.partition(".")
             if name:
                 inside = data[section]
-                value = {**(declared(inside) if isinstance(inside, Named) else inside), name: value}
+                value = {**(declared(inside) if isinstance(inside, Registered) else inside), name: value}
             data[section] = value
         return Setting.model_validate(data)
 

@@ -24,7 +24,7 @@ from pipeline.spec.factors import FactorField
 from pipeline.spec.grid import Grid
 from pipeline.spec.identity import canonical_json, differences, digest, plain
 from pipeline.spec.overrides import apply_overrides
-from pipeline.spec.parameters import Named, Parameters
+from pipeline.spec.parameters import Parameters, Registered
 from pipeline.spec.registered import Problem, declared, located, reader
 from pipeline.spec.renamed import respell
 from pipeline.spec.run_config import (
@@ -41,14 +41,14 @@ from pipeline.spec.run_config import (
 )
 from pipeline.spec.sections import MAX_STEPS, Converged, Fork, GridSpec, Resources, Snapshots, Tracking
 from pipeline.spec.seeds import Seeds
-from pipeline.spec.yaml_source import read_file, to_yaml
+from pipeline.spec.yaml_source import read_spec_file, to_yaml
 
 if TYPE_CHECKING:
     from pipeline.stopping.base import StoppingRule
 
     StoppingField = StoppingRule
 else:
-    StoppingField = Annotated[Named, PlainValidator(reader("stopping")), PlainSerializer(declared)]
+    StoppingField = Annotated[Registered, PlainValidator(reader("stopping")), PlainSerializer(declared)]
 
 __all__ = ["Lineage", "RunConfig", "Setting", "SpecError", "SweepSpec", "diff", "load_spec"]
 
@@ -98,7 +98,7 @@ class SweepSpec(Parameters):
         try:
             spec = handler(filled)
         except ValidationError as error:
-            wrong = [*spec_errors.problems(error, cls, filled), *wrong]
+            wrong = [*spec_errors.spec_problems(error, cls, filled), *wrong]
             spec = None
         bad = {place[0] if place else "" for place, _, _ in wrong}
         if spec is None:
@@ -118,7 +118,7 @@ class SweepSpec(Parameters):
                 try:
                     check()
                 except ValidationError as error:
-                    found = spec_errors.problems(error, type(self), {})
+                    found = spec_errors.spec_problems(error, type(self), {})
                     bad.update(place[0] for place, _, _ in found)
                     wrong.extend(found)
 
@@ -229,7 +229,7 @@ def _forks(fork: Fork, parent: RunConfig) -> list[RunConfig]:
     try:
         return parent.forks(fork.steps, seeds, fork.changes)
     except ValidationError as error:
-        found = spec_errors.problems(error, Setting, parent.as_dict())
+        found = spec_errors.spec_problems(error, Setting, parent.as_dict())
         lines = [f"fork.changes of run {parent.run_id}: {dotted(place)}: {message}" for place, message, _ in found]
         raise ValueError("\n".join(lines)) from None
 
@@ -250,14 +250,14 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
 
     Raises SpecError with every mistake, each at its line or override.
     """
-    source = read_file(path)
+    source = read_spec_file(path)
     respell(source)
     apply_overrides(source, overrides)
     try:
         spec = SweepSpec.model_validate(source.data)
     except ValidationError as error:
         refused = {mistake.field for mistake in source.mistakes}
-        problems = spec_errors.problems(error, SweepSpec, source.data)
+        problems = spec_errors.spec_problems(error, SweepSpec, source.data)
         found = [Mistake(source.locate(place), dotted(place), message) for place, message, _ in problems]
         found = [mistake for mistake in found if mistake.field not in refused]
         raise SpecError(source.in_order([*source.mistakes, *found])) from None

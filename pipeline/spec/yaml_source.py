@@ -50,7 +50,7 @@ class Source:
         return sorted(mistakes, key=lambda mistake: order.get(mistake.where, len(order)))
 
 
-def read_file(path: str | Path) -> Source:
+def read_spec_file(path: str | Path) -> Source:
     """The spec in a file. Raises SpecError when it cannot be read, or is not one YAML mapping."""
     name = str(path) if str(path).isprintable() else repr(str(path))
     try:

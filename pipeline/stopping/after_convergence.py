@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pipeline.spec.parameters import static
-from pipeline.stopping.base import Seen, StoppingRule
+from pipeline.stopping.base import RunPrefix, StoppingRule
 
 
 class AfterConvergence(StoppingRule):
@@ -16,9 +16,9 @@ class AfterConvergence(StoppingRule):
 
     evaluations: int = static(2, ge=0)
 
-    def should_stop(self, seen: Seen) -> bool:
+    def should_stop(self, prefix: RunPrefix) -> bool:
         """True from `evaluations` evaluations after the end of the streak on; False before it has converged."""
-        if seen.converged_index is None:
+        if prefix.converged_index is None:
             return False
-        streak_end = seen.converged_index + seen.evaluations_to_converge - 1
-        return len(seen.eval_steps_E) - 1 - streak_end >= self.evaluations
+        streak_end = prefix.converged_index + prefix.evaluations_to_converge - 1
+        return len(prefix.eval_steps_E) - 1 - streak_end >= self.evaluations

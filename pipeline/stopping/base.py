@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.registry import Registry
-from pipeline.spec.parameters import Named
+from pipeline.spec.parameters import Registered
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one run has shown so far: all that a rule may look at.
+class RunPrefix:
+    """What one run has recorded up to an evaluation: all that a stopping rule may use.
 
     `steps_T` and `values[metric]` (T,) are its rows up to now, NaN where a metric was not recorded. `converged_index`
     is where, among the evaluations `eval_steps_E`, the first streak that meets the sweep's criterion began, or None;
@@ -31,11 +31,11 @@ class Seen:
     evaluations_to_converge: int = 1
 
 
-class StoppingRule(Named):
+class StoppingRule(Registered):
     """Decides whether a run ends at its newest evaluation.
 
     Contract:
-    1. `should_stop` is a pure function of `seen`: the same prefix of the same run always gets the same answer.
+    1. `should_stop` is a pure function of `prefix`: the same prefix of a run always gets the same answer.
     2. It never stops a run that has nothing recorded.
     3. It can only truncate: what was recorded before is untouched.
     4. `reason` is what the end is called: "converged" where the outcome is known by then, else "stopped", which
@@ -44,7 +44,7 @@ class StoppingRule(Named):
 
     reason: ClassVar[str] = "stopped"
 
-    def should_stop(self, seen: Seen) -> bool:
+    def should_stop(self, prefix: RunPrefix) -> bool:
         """Whether the run ends at its newest evaluation."""
         raise NotImplementedError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.stopping.base import Seen, StoppingRule
+from pipeline.stopping.base import RunPrefix, StoppingRule
 
 
 class RunToBudget(StoppingRule):
@@ -10,6 +10,6 @@ class RunToBudget(StoppingRule):
 
     name = "run_to_budget"
 
-    def should_stop(self, seen: Seen) -> bool:
+    def should_stop(self, prefix: RunPrefix) -> bool:
         """False."""
         return False

@@ -72,7 +72,7 @@ def make_folder(path: Path, is_shared: bool) -> None:
     sync_folder(path.parent)
 
 
-def claim(path: Path) -> bool:
+def create_exclusively(path: Path) -> bool:
     """Create an empty file if nobody has: True for exactly one of many callers."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
@@ -105,14 +105,14 @@ def read_file(path: Path, sha256: str | None = None) -> bytes:
     return content
 
 
-def canonical_json(value: Any) -> bytes:
+def _canonical_bytes(value: Any) -> bytes:
     """The one way in which a value is written: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def seal(body: Mapping[str, Any]) -> bytes:
     """A JSON document that carries its own SHA-256."""
-    digest = hashlib.sha256(canonical_json(body)).hexdigest()
+    digest = hashlib.sha256(_canonical_bytes(body)).hexdigest()
     return json.dumps({"sha256": digest, "body": body}, sort_keys=True, indent=1, allow_nan=False).encode()
 
 
@@ -123,7 +123,7 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
         body, digest = document["body"], document["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
-    if not isinstance(body, dict) or hashlib.sha256(canonical_json(body)).hexdigest() != digest:
+    if not isinstance(body, dict) or hashlib.sha256(_canonical_bytes(body)).hexdigest() != digest:
         raise CorruptFileError(f"{path}: its checksum does not fit its content")
     return body
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.arrays import Array
 from pipeline.store.files import (
     CorruptFileError,
-    claim,
+    create_exclusively,
     decode_arrays,
     decode_table,
     make_folder,
@@ -137,7 +137,7 @@ class PackStore:
         """The next attempt number, ours alone; every earlier attempt is fenced from now on."""
         make_folder(self.folder, is_shared=bool(self.folder.parent.stat().st_mode & 0o020))
         number = self.newest_attempt() + 1
-        while not claim(self._attempt(number)):
+        while not create_exclusively(self._attempt(number)):
             number += 1
         return number
 

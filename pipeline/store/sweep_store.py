@@ -128,12 +128,12 @@ class SweepStore:
         steps_T, values = _pivot(tables, [run.run_id for run in runs])
         return History(plan["name"], plan["budget"], runs, run_ends, steps_T, values, tuple(plan["varied"]))
 
-    def snapshots(self) -> Snapshots:
+    def snapshots(self) -> SnapshotIndex:
         """An index of all snapshots, as of now."""
-        return Snapshots(self)
+        return SnapshotIndex(self)
 
 
-class Snapshots:
+class SnapshotIndex:
     """Every snapshot that a sweep's newest records named when this was made."""
 
     def __init__(self, store: SweepStore) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
-from pipeline.spec.parameters import Named
+from pipeline.spec.parameters import Registered
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,11 +33,11 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Interface:
-    """What a model must fit: `kind` is "tokens" or "vectors"; `length` L; `size` is V (tokens) or D (vectors).
+class TaskShape:
+    """Shapes that a model is built for: `kind` "tokens" or "vectors", `length` L, `size` V (tokens) or D (vectors).
 
-    `num_outputs` is the number of classes that a position is asked for, or 1 for a real value. `num_targets` Q, at most
-    L, is the number of last positions that are asked: 1 is the last alone.
+    `num_outputs` is the number of classes that a position is asked for, or 1 for a real value. `num_query_positions`
+    Q, at most L, is the number of last positions that are asked: 1 is the last alone.
 
     Kind "features" is for contexts whose tokens are L orthonormal features in any order, a value with each. An example
     has a row of `size` numbers for each feature. 3: how many tokens of the context have it, whether the query has it
@@ -49,16 +49,16 @@ class Interface:
     length: int
     size: int
     num_outputs: int
-    num_targets: int = 1
+    num_query_positions: int = 1
 
 
-class Task(Named):
+class Task(Registered):
     """A family of sequences with a question at the end, or at each of the last positions.
 
     Torch is imported inside methods only.
 
     Contract:
-    1. `interface()` states the shapes that `sample` gives; of its L positions the last 1 <= Q <= L are asked.
+    1. `shape()` states the shapes that `sample` gives; of its L positions the last 1 <= Q <= L are asked.
     2. `sample` is a pure function of its streams and of the slot's own vector parameters: other slots, the number of
        slots and the number of examples do not move an example.
     3. Another seed gives other examples, and another step too, unless the task is told that its training set is fixed.
@@ -82,7 +82,7 @@ class Task(Named):
         """The C++ twin of this very class (subclasses do not inherit it); `sample` and `losses` are the reference."""
         return None
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """The shapes of inputs and answers."""
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Batch, Interface, Task
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -37,9 +37,9 @@ class DictionaryLookup(Task):
         """A small instance for tests."""
         return cls(num_keys=4, num_values=4, num_pairs=4)
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """Alternating keys and labels, then the queried key; asked: its label."""
-        return Interface("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)
+        return TaskShape("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)
 
     def native(self) -> Native:
         """The C++ twin, compiled for these sizes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Batch, Interface, Task
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -67,12 +67,12 @@ class FeatureRegression(Task):
         """A small instance for tests."""
         return cls(num_features=3, num_pairs=7)
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """Features with their counts; asked: the query's value, or under `exact` every feature as the query."""
         size = self.num_features
         if self.objective == "exact":
-            return Interface("features", size, 1, size, num_targets=size)
-        return Interface("features", size, 3, 1)
+            return TaskShape("features", size, 1, size, num_query_positions=size)
+        return TaskShape("features", size, 3, 1)
 
     def floor_loss(self) -> float:
         """Expected loss of the best predictor: sum_k p_k (1 - p_k)^N / 2.
@@ -123,12 +123,12 @@ class FeatureRegression(Task):
         counts_SBK = features_SBN.new_zeros(num_slots, num_rows, self.num_features)
         return counts_SBK.scatter_add_(2, features_SBN, torch.ones_like(features_SBN)).to(real)
 
-    def _features(self, draws: Draws, num_columns: int, lane: int) -> Tensor:
+    def _features(self, draws: Draws, num_columns: int, substream: int) -> Tensor:
         """(S, B, num_columns) features, by inversion of the distribution function, to one part in 2**23."""
         import torch
 
         first, others = self._first_probability(), self.num_features - 1
-        unit = draws.uniform(num_columns, lane, torch.float64)
+        unit = draws.uniform(num_columns, substream, torch.float64)
         is_other = unit >= first
         features = unit.sub_(first).mul_(others / (1 - first)).long()
         return features.clamp_(max=others - 1).add_(1).mul_(is_other)

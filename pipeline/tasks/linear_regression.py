@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static, vector
-from pipeline.tasks.base import Batch, Interface, Task
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,9 +43,9 @@ class LinearRegression(Task):
         """A small instance for tests."""
         return cls(dim=3, num_pairs=4)
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """Pairs (x, y) as vectors, then the query; asked: its y."""
-        return Interface("vectors", self.num_pairs + 1, self.dim + 1, 1)
+        return TaskShape("vectors", self.num_pairs + 1, self.dim + 1, 1)
 
     def native(self) -> Native:
         """The C++ twin, compiled for these sizes."""

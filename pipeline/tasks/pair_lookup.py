@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Batch, Interface, Task
+from pipeline.tasks.base import Batch, Task, TaskShape
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class PairLookup(Task):
         """A small instance for tests."""
         return cls(num_keys=4, num_values=3, num_pairs=5)
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """A token for each pair, then the queried key; asked: its label."""
         num_tokens = self.num_keys * (1 + self.num_values)
-        return Interface("tokens", self.num_pairs + 1, num_tokens, self.num_values)
+        return TaskShape("tokens", self.num_pairs + 1, num_tokens, self.num_values)
 
     def native(self) -> Native:
         """The C++ twin, compiled for these sizes."""

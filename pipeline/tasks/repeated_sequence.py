@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Batch, Interface, Task
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -39,10 +39,10 @@ class RepeatedSequence(Task):
         """A small instance for tests."""
         return cls(num_tokens=5, period=3)
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """Two periods of tokens; asked at every position: the next token."""
         length = 2 * self.period
-        return Interface("tokens", length, self.num_tokens, self.num_tokens, length)
+        return TaskShape("tokens", length, self.num_tokens, self.num_tokens, length)
 
     def native(self) -> Native:
         """The C++ twin, compiled for these sizes."""

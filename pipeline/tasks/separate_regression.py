@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Batch, Interface, Task
+from pipeline.tasks.base import Batch, Task, TaskShape
 from pipeline.tasks.linear_regression import LinearRegression
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class SeparateRegression(Task):
         """A small instance for tests."""
         return cls(dim=3, num_pairs=4)
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """Inputs and targets in turn, then the query; asked: its target."""
-        return Interface("vectors", 2 * self.num_pairs + 1, self.dim, 1)
+        return TaskShape("vectors", 2 * self.num_pairs + 1, self.dim, 1)
 
     def native(self) -> Native:
         """The C++ twin, compiled for these sizes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import model_validator
 
 from pipeline.spec.parameters import static
-from pipeline.tasks.base import Batch, Interface, Task
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -45,9 +45,9 @@ class SineRegression(Task):
         """A small instance for tests."""
         return cls(num_pairs=5)
 
-    def interface(self) -> Interface:
+    def shape(self) -> TaskShape:
         """Pairs (x, y) as vectors, then the query; asked: its y."""
-        return Interface("vectors", self.num_pairs + 1, 2, 1)
+        return TaskShape("vectors", self.num_pairs + 1, 2, 1)
 
     def floor_loss(self) -> float:
         """Two pairs or three tell amplitude and phase, without noise."""

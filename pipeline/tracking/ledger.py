@@ -13,16 +13,16 @@ from pipeline.store.pack_store import Record, StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.rows import (
     RUNNING,
-    Extent,
-    Judge,
+    CommittedProgress,
+    ConvergenceCheck,
     Recorded,
-    Row,
-    Tracked,
+    TrackedRow,
+    TrackedRun,
     aggregate_rows,
     aggregate_summary,
-    extent_of,
+    progress_of,
+    progress_of_runs,
     read_recorded,
-    run_extents,
     run_summary,
     tracked_runs,
 )
@@ -30,7 +30,7 @@ from pipeline.tracking.rows import (
 
 @dataclass(frozen=True)
 class Entry:
-    """How far a tracked run is written: rows up to `step`, with the `reason` of its extent, in `folders`."""
+    """How far a tracked run is written: rows up to `step`, with the `reason` of its progress, in `folders`."""
 
     step: int
     reason: str
@@ -68,49 +68,49 @@ class Ledger:
                 shutil.rmtree(found)
 
 
-class Reader:
+class CommitReader:
     """What the newest commits hold of a sweep's tracked runs. The plan is read once: a launch has one plan."""
 
     def __init__(self, store: SweepStore, max_runs: int) -> None:
         self.store = store
         sweep, self._plan = store.sweep, store.plan
         self.tracked = tracked_runs(sweep, self._plan, max_runs)
-        self._judge = Judge.of(sweep, self._plan)
+        self._check = ConvergenceCheck.of(sweep, self._plan)
         self._pack_of = {run_id: pack["pack_id"] for pack in self._plan["packs"] for run_id in pack["run_ids"]}
         self._records: dict[str, Record] = {}
-        self._extents: dict[str, Extent] = {}
+        self._progress_by_run: dict[str, CommittedProgress] = {}
         self._recorded: dict[str, dict[str, Recorded]] = {}
 
     def refresh(self) -> None:
         """Look for new commits. Only the packs that have one are read."""
         for pack in self._plan["packs"]:
             pack_id = pack["pack_id"]
-            seen = self._records.get(pack_id)
+            known = self._records.get(pack_id)
             found = self.store.pack(pack_id).records()
-            if found and (seen is None or found[0].order > seen.order):
+            if found and (known is None or found[0].order > known.order):
                 newest = self.store.pack(pack_id).newest()
                 if newest is not None:
                     self._records[pack_id] = newest
-        self._extents = run_extents(self._records.values(), self._plan["budget"])
+        self._progress_by_run = progress_of_runs(self._records.values(), self._plan["budget"])
         self._recorded = {}
 
-    def due(self, ledger: Ledger, is_last: bool) -> Iterator[tuple[Tracked, Extent]]:
+    def due(self, ledger: Ledger, is_last: bool) -> Iterator[tuple[TrackedRun, CommittedProgress]]:
         """Those with something final to write that the ledger lacks; runs in progress at the last pass alone."""
         for tracked in self.tracked:
-            extent = extent_of(tracked, self._extents)
-            if extent is None or (extent.reason == RUNNING and not is_last):
+            progress = progress_of(tracked, self._progress_by_run)
+            if progress is None or (progress.reason == RUNNING and not is_last):
                 continue
             entry = ledger.entries.get(tracked.tracked_id)
-            if entry is None or extent.step > entry.step or extent.reason != entry.reason:
-                yield tracked, extent
+            if entry is None or progress.step > entry.step or progress.reason != entry.reason:
+                yield tracked, progress
 
-    def content(self, tracked: Tracked, extent: Extent) -> tuple[Iterable[Row], dict[str, Any]]:
-        """Its rows up to the extent, and its summary."""
+    def content(self, tracked: TrackedRun, progress: CommittedProgress) -> tuple[Iterable[TrackedRow], dict[str, Any]]:
+        """Its rows so far, and its summary."""
         recorded_R = [self._read(run_id) for run_id in tracked.run_ids]
         if tracked.job_type == "run":
-            return recorded_R[0].rows(), run_summary(extent, recorded_R[0], self._judge)
-        extents_R = [self._extents[run_id] for run_id in tracked.run_ids]
-        return aggregate_rows(recorded_R, self._judge, extent.step), aggregate_summary(extents_R, extent)
+            return recorded_R[0].rows(), run_summary(progress, recorded_R[0], self._check)
+        progress_R = [self._progress_by_run[run_id] for run_id in tracked.run_ids]
+        return aggregate_rows(recorded_R, self._check, progress.step), aggregate_summary(progress_R, progress)
 
     def _read(self, run_id: str) -> Recorded:
         pack_id = self._pack_of[run_id]

@@ -34,8 +34,8 @@ from pipeline.spec.sections import Tracking
 from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, make_folder
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from pipeline.tracking.ledger import Entry, Ledger, Reader
-from pipeline.tracking.rows import MAX_RUNS, RUNNING, Row, Tracked
+from pipeline.tracking.ledger import CommitReader, Entry, Ledger
+from pipeline.tracking.rows import MAX_TRACKED_RUNS, RUNNING, TrackedRow, TrackedRun
 
 _POLL_INTERVAL_S = 5.0
 _NICENESS = 10
@@ -148,7 +148,7 @@ class Writer:
         }
         wandb.setup(settings=wandb.Settings(**self._settings))
 
-    def write(self, tracked: Tracked, rows: Iterable[Row], summary: dict[str, Any]) -> str:
+    def write(self, tracked: TrackedRun, rows: Iterable[TrackedRow], summary: dict[str, Any]) -> str:
         """Write `rows`, later than all before, and the summary; gives the name of the folder that they are in."""
         run = self._wandb.init(
             id=tracked.tracked_id,
@@ -178,7 +178,9 @@ class Writer:
         self._wandb.teardown()
 
 
-def mirror(folder: Path, follow: bool = False, max_runs: int = MAX_RUNS, interval_s: float = _POLL_INTERVAL_S) -> None:
+def mirror(
+    folder: Path, follow: bool = False, max_runs: int = MAX_TRACKED_RUNS, interval_s: float = _POLL_INTERVAL_S
+) -> None:
     """Write what the ledger lacks; with `follow`, every `interval_s` seconds until standard input ends.
 
     Raises StoreError where the folder holds no sweep, or, without `follow`, another mirror is at work on it.
@@ -190,7 +192,7 @@ def mirror(folder: Path, follow: bool = False, max_runs: int = MAX_RUNS, interva
     with _lock(_wandb_folder(folder) / "mirror.lock", waits=follow):
         ledger = Ledger.read(folder / "wandb" / "mirrored.json")
         ledger.remove_unnamed()
-        reader = Reader(store, max_runs)
+        reader = CommitReader(store, max_runs)
         writer = Writer(folder, tracking, [store.sweep["sweep_id"], store.sweep["name"]])
         try:
             while follow and not _input_ended(interval_s):
@@ -200,15 +202,15 @@ def mirror(folder: Path, follow: bool = False, max_runs: int = MAX_RUNS, interva
             writer.close()
 
 
-def _write_due(reader: Reader, writer: Writer, ledger: Ledger, is_last: bool) -> None:
+def _write_due(reader: CommitReader, writer: Writer, ledger: Ledger, is_last: bool) -> None:
     reader.refresh()
     due = list(reader.due(ledger, is_last))
-    for number, (tracked, extent) in enumerate(due, start=1):
+    for number, (tracked, progress) in enumerate(due, start=1):
         old = ledger.entries.get(tracked.tracked_id, Entry(-1, RUNNING))
-        rows, summary = reader.content(tracked, extent)
+        rows, summary = reader.content(tracked, progress)
         folder = writer.write(tracked, (row for row in rows if row[0] > old.step), summary)
-        step = max(extent.step, old.step)
-        ledger.entries[tracked.tracked_id] = Entry(step, extent.reason, (*old.folders, folder))
+        step = max(progress.step, old.step)
+        ledger.entries[tracked.tracked_id] = Entry(step, progress.reason, (*old.folders, folder))
         if number % _LEDGER_INTERVAL == 0 or number == len(due):
             ledger.write()
 
@@ -247,8 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--follow", action="store_true", help="go on until standard input ends")
-    parser.add_argument("--max-runs", type=int, default=MAX_RUNS, help="most runs to mirror one by one")
-    parser.add_argument("--interval-s", type=float, default=_POLL_INTERVAL_S, help="between two looks of --follow")
+    parser.add_argument("--max-runs", type=int, default=MAX_TRACKED_RUNS, help="most runs to mirror one by one")
+    parser.add_argument(
+        "--interval-s", type=float, default=_POLL_INTERVAL_S, help="seconds between two passes of --follow"
+    )
     given = parser.parse_args(arguments)
     try:
         _tracking(SweepStore(given.folder))

@@ -20,9 +20,9 @@ from pipeline.arrays import Floats, Ints
 from pipeline.spec.criterion import Criterion
 from pipeline.store.pack_store import Record
 
-Row = tuple[int, dict[str, float]]
+TrackedRow = tuple[int, dict[str, float]]
 
-MAX_RUNS = 500
+MAX_TRACKED_RUNS = 500
 REPRESENTATIVES = 5
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 RUNNING = "running"
@@ -31,7 +31,7 @@ _MAX_NAME = 128
 
 
 @dataclass(frozen=True)
-class Tracked:
+class TrackedRun:
     """A tracked run: what is fixed about it before its first row. `run_ids` is one run, or all of a setting."""
 
     tracked_id: str
@@ -43,7 +43,7 @@ class Tracked:
 
 
 @dataclass(frozen=True)
-class Extent:
+class CommittedProgress:
     """How far a run, or a setting, is: rows up to `step` are final. `reason` as in `RunEnd`; "over" for a setting."""
 
     step: int
@@ -70,23 +70,23 @@ class Recorded:
             return np.full(len(self.steps_T), np.nan)
         return self.values_TM[:, self.metrics.index(metric)]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TrackedRow]:
         """(step, metrics) in order of steps, without what was not recorded."""
         for step, values_M in zip(self.steps_T.tolist(), self.values_TM.tolist(), strict=True):
             yield step, {m: v for m, v in zip(self.metrics, values_M, strict=True) if not math.isnan(v)}
 
 
 @dataclass(frozen=True)
-class Judge:
+class ConvergenceCheck:
     """Says from a run's rows when it converged, by the sweep's own criterion, at the evaluations on its grid."""
 
     criterion: Criterion
     eval_steps_T: Ints
 
     @staticmethod
-    def of(sweep: Mapping[str, Any], plan: Mapping[str, Any]) -> Judge:
+    def of(sweep: Mapping[str, Any], plan: Mapping[str, Any]) -> ConvergenceCheck:
         """With the criterion and the grid that the two documents of a store declare."""
-        return Judge(Criterion(**sweep["spec"]["converged"]), np.array(plan["grid"]["eval_steps"], np.int64))
+        return ConvergenceCheck(Criterion(**sweep["spec"]["converged"]), np.array(plan["grid"]["eval_steps"], np.int64))
 
     def streak(self, recorded: Recorded) -> tuple[int, int] | None:
         """The evaluation at which the run had converged, and the later one that confirms it; None if it has not."""
@@ -99,7 +99,9 @@ class Judge:
         return int(steps_E[start]), int(steps_E[start + self.criterion.evaluations - 1])
 
 
-def tracked_runs(sweep: Mapping[str, Any], plan: Mapping[str, Any], max_runs: int = MAX_RUNS) -> list[Tracked]:
+def tracked_runs(
+    sweep: Mapping[str, Any], plan: Mapping[str, Any], max_runs: int = MAX_TRACKED_RUNS
+) -> list[TrackedRun]:
     """All tracked runs of a sweep, runs first.
 
     Detail `runs`: every run. `aggregates`: every setting, and representatives: five runs a setting, evenly spaced in
@@ -125,12 +127,12 @@ def representatives(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mappi
     return [ordered[(2 * index + 1) * len(ordered) // (2 * count)] for index in range(count)]
 
 
-def _run(sweep: Mapping[str, Any], plan: Mapping[str, Any], row: Mapping[str, Any]) -> Tracked:
+def _run(sweep: Mapping[str, Any], plan: Mapping[str, Any], row: Mapping[str, Any]) -> TrackedRun:
     own = {name: value for name, value in row.items() if name != "setting_id"}
     name = f"init_seed={row['init_seed']} data_seed={row['data_seed']}"
     if row.get("parent") is not None:
         name += f" fork of {row['parent']} at {row['fork_step']}"
-    return Tracked(
+    return TrackedRun(
         tracked_id=f"{sweep['sweep_id']}-{row['run_id']}",
         name=name,
         group=_group(plan, row["setting_id"]),
@@ -142,9 +144,9 @@ def _run(sweep: Mapping[str, Any], plan: Mapping[str, Any], row: Mapping[str, An
 
 def _aggregate(
     sweep: Mapping[str, Any], plan: Mapping[str, Any], setting_id: str, rows: Sequence[Mapping[str, Any]]
-) -> Tracked:
+) -> TrackedRun:
     # The number is part of the id: a sweep extended by seeds has other aggregates, and written rows stay final.
-    return Tracked(
+    return TrackedRun(
         tracked_id=f"{sweep['sweep_id']}-{setting_id}-{len(rows)}",
         name=f"{len(rows)} runs",
         group=_group(plan, setting_id),
@@ -176,28 +178,28 @@ def _config(sweep: Mapping[str, Any], plan: Mapping[str, Any], setting_id: str) 
     return config
 
 
-def run_extents(records: Iterable[Record], budget: int) -> dict[str, Extent]:
+def progress_of_runs(records: Iterable[Record], budget: int) -> dict[str, CommittedProgress]:
     """run_id -> how far it is, for runs that have started. One that a larger budget will continue is running."""
-    found: dict[str, Extent] = {}
+    found: dict[str, CommittedProgress] = {}
     for record in records:
-        found |= {run_id: Extent(active.step, RUNNING) for run_id, active in record.active.items()}
+        found |= {run_id: CommittedProgress(active.step, RUNNING) for run_id, active in record.active.items()}
         for run_id, end in record.ends.items():
             is_over = end.reason != "budget" or end.step >= budget
-            found[run_id] = Extent(end.step, end.reason if is_over else RUNNING, end.is_converged)
+            found[run_id] = CommittedProgress(end.step, end.reason if is_over else RUNNING, end.is_converged)
     return found
 
 
-def extent_of(tracked: Tracked, extents: Mapping[str, Extent]) -> Extent | None:
+def progress_of(tracked: TrackedRun, progress_by_run: Mapping[str, CommittedProgress]) -> CommittedProgress | None:
     """How far a tracked run is; None before there is anything to write of it."""
     if tracked.job_type == "run":
-        return extents.get(tracked.run_ids[0])
-    if any(run_id not in extents for run_id in tracked.run_ids):
+        return progress_by_run.get(tracked.run_ids[0])
+    if any(run_id not in progress_by_run for run_id in tracked.run_ids):
         return None
-    of_runs = [extents[run_id] for run_id in tracked.run_ids]
-    running = [extent.step for extent in of_runs if extent.reason == RUNNING]
+    of_runs = [progress_by_run[run_id] for run_id in tracked.run_ids]
+    running = [progress.step for progress in of_runs if progress.reason == RUNNING]
     if running:
-        return Extent(min(running), RUNNING)
-    return Extent(max(extent.step for extent in of_runs), "over")
+        return CommittedProgress(min(running), RUNNING)
+    return CommittedProgress(max(progress.step for progress in of_runs), "over")
 
 
 def read_recorded(tables: Sequence[pa.Table]) -> dict[str, Recorded]:
@@ -220,15 +222,15 @@ def read_recorded(tables: Sequence[pa.Table]) -> dict[str, Recorded]:
     }
 
 
-def run_summary(extent: Extent, recorded: Recorded, judge: Judge) -> dict[str, Any]:
+def run_summary(progress: CommittedProgress, recorded: Recorded, check: ConvergenceCheck) -> dict[str, Any]:
     """How a run ended; `converged_step` is left out where it has not converged."""
-    streak = judge.streak(recorded)
-    is_converged = streak is not None if extent.reason == RUNNING else extent.is_converged
-    summary = {"reason": extent.reason, "last_step": extent.step, "converged": is_converged}
+    streak = check.streak(recorded)
+    is_converged = streak is not None if progress.reason == RUNNING else progress.is_converged
+    summary = {"reason": progress.reason, "last_step": progress.step, "converged": is_converged}
     return summary if streak is None else {**summary, "converged_step": streak[0]}
 
 
-def aggregate_rows(recorded_R: Sequence[Recorded], judge: Judge, last_step: int) -> Iterator[Row]:
+def aggregate_rows(recorded_R: Sequence[Recorded], check: ConvergenceCheck, last_step: int) -> Iterator[TrackedRow]:
     """Quantiles of every metric over the runs that recorded it, per step up to `last_step`, and how many runs have.
 
     A run that ended early is in no later quantile. `converged_fraction` is over all runs; each counts from the
@@ -236,7 +238,7 @@ def aggregate_rows(recorded_R: Sequence[Recorded], judge: Judge, last_step: int)
     """
     steps_T = np.unique(np.concatenate([recorded.steps_T for recorded in recorded_R]))
     steps_T = steps_T[steps_T <= last_step]
-    streaks = [judge.streak(recorded) for recorded in recorded_R]
+    streaks = [check.streak(recorded) for recorded in recorded_R]
     confirmed = np.array([streak[1] for streak in streaks if streak is not None], np.int64)
     metrics = list(dict.fromkeys(metric for recorded in recorded_R for metric in recorded.metrics))
     rows: list[dict[str, float]] = [{} for _ in steps_T]
@@ -246,9 +248,9 @@ def aggregate_rows(recorded_R: Sequence[Recorded], judge: Judge, last_step: int)
     for metric in metrics:
         values_RT = _aligned(recorded_R, metric, steps_T)
         for row, values_R in zip(rows, values_RT.T, strict=True):
-            seen = values_R[~np.isnan(values_R)]
-            if len(seen):
-                found = np.quantile(seen, list(QUANTILES.values())).tolist()
+            present = values_R[~np.isnan(values_R)]
+            if len(present):
+                found = np.quantile(present, list(QUANTILES.values())).tolist()
                 row |= {f"{metric}.{name}": value for name, value in zip(QUANTILES, found, strict=True)}
     for step, row, num_runs in zip(steps_T.tolist(), rows, num_runs_T.tolist(), strict=True):
         fraction = float(np.sum(confirmed <= step)) / len(recorded_R)
@@ -263,13 +265,13 @@ def _aligned(recorded_R: Sequence[Recorded], metric: str, steps_T: Ints) -> Floa
     return values_RT
 
 
-def aggregate_summary(extents_R: Sequence[Extent], extent: Extent) -> dict[str, Any]:
+def aggregate_summary(progress_R: Sequence[CommittedProgress], progress: CommittedProgress) -> dict[str, Any]:
     """How far a setting is, and how its runs ended."""
-    reasons = [of_run.reason for of_run in extents_R]
+    reasons = [of_run.reason for of_run in progress_R]
     return {
-        "reason": extent.reason,
-        "last_step": extent.step,
+        "reason": progress.reason,
+        "last_step": progress.step,
         "num_running": reasons.count(RUNNING),
-        "num_converged": sum(of_run.is_converged for of_run in extents_R),
+        "num_converged": sum(of_run.is_converged for of_run in progress_R),
         "num_diverged": reasons.count("diverged"),
     }

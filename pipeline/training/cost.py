@@ -11,8 +11,8 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.planning.packs import Plan
-from pipeline.training.open_pack import block_of, protocol_of
-from pipeline.training.pack_loop import Protocol
+from pipeline.training.open_pack import block_of, evaluation_plan_of
+from pipeline.training.pack_loop import EvaluationPlan
 
 _TIMED_STEPS = 8
 # Parquet with zstd on the histories of real sweeps: about this share of 8 bytes a number stays.
@@ -20,7 +20,7 @@ _COMPRESSION = 0.8
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """If every run uses its budget. `memory_mib` is one worker's; `time_s` is with all workers busy, start-up apart."""
 
     time_s: float
@@ -28,9 +28,9 @@ class Estimate:
     disk_mib: float
 
 
-def estimate(plan: Plan, num_workers: int) -> Estimate:
+def estimate_cost(plan: Plan, num_workers: int) -> CostEstimate:
     """Trains throw-away blocks for some seconds; writes nothing."""
-    protocol = protocol_of(plan.spec)
+    evaluation_plan = evaluation_plan_of(plan.spec)
     groups: dict[tuple[str, int], list[int]] = {}
     for index, pack in enumerate(plan.packs):
         key = (plan.runs[pack.run_ids[0]].static_key(), pack.numerics.width)
@@ -41,20 +41,20 @@ def estimate(plan: Plan, num_workers: int) -> Estimate:
         num_runs = sum(len(plan.packs[index].run_ids) for index in indices)
         config = plan.runs[pack.run_ids[0]]
         block = block_of(pack, config)
-        seconds += _run_seconds(block, protocol) * num_runs
-        disk += _run_bytes(block, protocol) * num_runs
+        seconds += _run_seconds(block, evaluation_plan) * num_runs
+        disk += _run_bytes(block, evaluation_plan) * num_runs
         memory = max(memory, _memory_mib(block.device))
-    return Estimate(seconds / min(num_workers, len(plan.packs)), memory, disk / 2**20)
+    return CostEstimate(seconds / min(num_workers, len(plan.packs)), memory, disk / 2**20)
 
 
-def _run_seconds(block: Block, protocol: Protocol) -> float:
+def _run_seconds(block: Block, evaluation_plan: EvaluationPlan) -> float:
     """Seconds of its block's time that one run takes, evaluations and probes included."""
-    grid = protocol.grid
+    grid = evaluation_plan.grid
     block.train(2)
     step = _timed(lambda: block.train(_TIMED_STEPS), block.device) / _TIMED_STEPS
-    evaluation = _timed(lambda: block.evaluate(protocol.eval_items), block.device)
-    probe = _timed(lambda: block.probe(protocol.probe_items), block.device)
-    total = protocol.budget * step + len(grid.eval_steps_T) * evaluation + len(grid.probe_steps_T) * probe
+    evaluation = _timed(lambda: block.evaluate(evaluation_plan.eval_items), block.device)
+    probe = _timed(lambda: block.probe(evaluation_plan.probe_items), block.device)
+    total = evaluation_plan.budget * step + len(grid.eval_steps_T) * evaluation + len(grid.probe_steps_T) * probe
     return total / block.width
 
 
@@ -66,13 +66,13 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _run_bytes(block: Block, protocol: Protocol) -> float:
+def _run_bytes(block: Block, evaluation_plan: EvaluationPlan) -> float:
     num_arrays = 2 + len(block.optimiser.moments)
-    states = (1 + len(protocol.state_steps)) * num_arrays * block.layout.num_parameters * block.dtype.itemsize
-    numbers = len(block.probe(protocol.probe_items)) * len(protocol.grid.probe_steps_T)
-    numbers += len(block.evaluate(protocol.eval_items)) * len(protocol.grid.eval_steps_T)
-    maps = block.attention_maps(protocol.attention_items)
-    num_maps = len(protocol.attention_steps) + protocol.keeps_last_attention
+    states = (1 + len(evaluation_plan.state_steps)) * num_arrays * block.layout.num_parameters * block.dtype.itemsize
+    numbers = len(block.probe(evaluation_plan.probe_items)) * len(evaluation_plan.grid.probe_steps_T)
+    numbers += len(block.evaluate(evaluation_plan.eval_items)) * len(evaluation_plan.grid.eval_steps_T)
+    maps = block.attention_maps(evaluation_plan.attention_items)
+    num_maps = len(evaluation_plan.attention_steps) + evaluation_plan.keeps_last_attention
     attention = num_maps * sum(array[0].numel() * array.element_size() for array in maps)
     return _COMPRESSION * (states + 8 * numbers + attention)
 

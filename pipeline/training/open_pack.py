@@ -15,7 +15,7 @@ from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.pack_loop import PackLoop, Protocol
+from pipeline.training.pack_loop import EvaluationPlan, PackLoop
 from pipeline.training.recorder import Recorder
 
 
@@ -31,7 +31,7 @@ def open_pack(store: SweepStore, pack_id: str) -> PackLoop:
     block = block_of(pack, configs[pack.run_ids[0]])
     recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, spec.budget)
     first_states = FirstStates(store, spec, recorder.continued)
-    return PackLoop(configs, block, protocol_of(spec), recorder, first_states)
+    return PackLoop(configs, block, evaluation_plan_of(spec), recorder, first_states)
 
 
 def block_of(pack: Pack, config: RunConfig) -> Block:
@@ -70,10 +70,10 @@ def _check(pack_id: str, wanted: Numerics, config: RunConfig) -> None:
         )
 
 
-def protocol_of(spec: SweepSpec) -> Protocol:
+def evaluation_plan_of(spec: SweepSpec) -> EvaluationPlan:
     """When the runs of a sweep are evaluated, probed, recorded and ended."""
     steps = spec.snapshot_steps
-    return Protocol(
+    return EvaluationPlan(
         grid=spec.time_grid,
         budget=spec.budget,
         eval_items=spec.grid.eval_items,

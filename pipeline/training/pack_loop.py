@@ -13,14 +13,14 @@ from pipeline.engine.slots import RunState
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.grid import Grid
 from pipeline.spec.run_config import RunConfig
-from pipeline.stopping.base import Seen, StoppingRule
+from pipeline.stopping.base import RunPrefix, StoppingRule
 from pipeline.store.progress import Progress
 from pipeline.training.recorder import Recorder
-from pipeline.training.run_rows import Rows
+from pipeline.training.run_rows import RunRows
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationPlan:
     """When the runs of a sweep are evaluated, probed, recorded and ended; nothing of it moves a weight."""
 
     grid: Grid
@@ -46,21 +46,21 @@ class PackLoop:
         self,
         configs: Mapping[str, RunConfig],
         block: Block,
-        protocol: Protocol,
+        evaluation_plan: EvaluationPlan,
         recorder: Recorder,
         first_state: Callable[[str, RunConfig, Block], RunState],
     ) -> None:
-        self.configs, self.block, self.protocol = dict(configs), block, protocol
+        self.configs, self.block, self.evaluation_plan = dict(configs), block, evaluation_plan
         self.recorder, self.first_state = recorder, first_state
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
         self.occupants: list[str | None] = [None] * block.width
         for run_id, (slot, state) in recorder.checkpoint().items():
-            block.place(slot, self.configs[run_id], state)
+            block.load_run(slot, self.configs[run_id], state)
             self.occupants[slot] = run_id
         self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
-        shown = {run_id: seen(run_id, rows, protocol) for run_id, rows in recorder.rows.items()}
-        self.converged |= {run_id for run_id, prefix in shown.items() if prefix.converged_index is not None}
+        prefixes = {run_id: run_prefix(run_id, rows, evaluation_plan) for run_id, rows in recorder.rows.items()}
+        self.converged |= {run_id for run_id, prefix in prefixes.items() if prefix.converged_index is not None}
 
     @property
     def is_done(self) -> bool:
@@ -71,16 +71,16 @@ class PackLoop:
         """Refill free slots, train one chunk, then evaluate, probe, record and end the runs whose step asks for it."""
         self._fill()
         self._advance()
-        self._look()
+        self._evaluate_and_end()
 
     def commit(self) -> None:
         """Make everything so far durable."""
-        states = {run: (slot, self.block.take(slot)) for slot, run in enumerate(self.occupants) if run is not None}
+        states = {run: (slot, self.block.run_state(slot)) for slot, run in enumerate(self.occupants) if run is not None}
         self.recorder.commit(states)
 
     def progress(self) -> Progress:
         """What the pack has done, committed or not."""
-        budget = self.protocol.budget
+        budget = self.evaluation_plan.budget
         ends = [end for end in self.recorder.ends.values() if not end.is_continued_to(budget)]
         steps = {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
         unfinished = [run_id for run_id in self.occupants if run_id is not None] + self.waiting
@@ -100,7 +100,7 @@ class PackLoop:
                 config = self.configs[run_id]
                 if run_id in self.recorder.continued:
                     self.recorder.reopen(run_id)
-                self.block.place(slot, config, self.first_state(run_id, config, self.block))
+                self.block.load_run(slot, config, self.first_state(run_id, config, self.block))
                 self.occupants[slot] = run_id
 
     def _advance(self) -> None:
@@ -110,16 +110,16 @@ class PackLoop:
         if fresh_S.any():
             self._snapshot(fresh_S, np.zeros_like(fresh_S))
         done = 0
-        for mark in self.protocol.grid.inner_marks if fresh_S.any() else ():
+        for mark in self.evaluation_plan.grid.inner_marks if fresh_S.any() else ():
             self.block.train(mark - done, np.flatnonzero(occupied_S).tolist())
             done = mark
             self._record(np.zeros_like(fresh_S), fresh_S)
-        self.block.train(self.protocol.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
-        self.recorder.run_steps += int(occupied_S.sum()) * self.protocol.grid.chunk
+        self.block.train(self.evaluation_plan.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
+        self.recorder.run_steps += int(occupied_S.sum()) * self.evaluation_plan.grid.chunk
 
-    def _look(self) -> None:
+    def _evaluate_and_end(self) -> None:
         """Evaluate, probe, snapshot and end the runs whose step asks for it."""
-        grid, steps_S = self.protocol.grid, self._steps()
+        grid, steps_S = self.evaluation_plan.grid, self._steps()
         occupied_S = self._occupied()
         finite_S = self.block.is_finite()
         eval_S = occupied_S & _among(steps_S, grid.eval_steps)
@@ -132,22 +132,22 @@ class PackLoop:
         for slot, reason in ends.items():
             run_id = self.occupants[slot]
             if reason is not None and run_id is not None:
-                self.recorder.end(run_id, reason, self.block.take(slot), run_id in self.converged)
+                self.recorder.end(run_id, reason, self.block.run_state(slot), run_id in self.converged)
                 self.occupants[slot] = None
 
     def _end(self, slot: int, is_finite: bool, is_evaluated: bool) -> str | None:
         """Why the run in a slot ends here; None if it goes on."""
         run_id = self.occupants[slot]
         assert run_id is not None
-        shown = seen(run_id, self.recorder.rows[run_id], self.protocol) if is_evaluated else None
-        if shown is not None and shown.converged_index is not None:
+        prefix = run_prefix(run_id, self.recorder.rows[run_id], self.evaluation_plan) if is_evaluated else None
+        if prefix is not None and prefix.converged_index is not None:
             self.converged.add(run_id)
         if not is_finite:
             return "diverged"
-        rule = self.protocol.stopping
-        if shown is not None and rule.should_stop(shown):
+        rule = self.evaluation_plan.stopping
+        if prefix is not None and rule.should_stop(prefix):
             return rule.reason
-        return "budget" if self._steps()[slot] >= self.protocol.budget else None
+        return "budget" if self._steps()[slot] >= self.evaluation_plan.budget else None
 
     def _occupied(self) -> Bools:
         return np.array([occupant is not None for occupant in self.occupants])
@@ -160,8 +160,8 @@ class PackLoop:
         """One row for every slot in either mask, holding the metrics of those it is in."""
         evaluated, probed = np.flatnonzero(eval_S).tolist(), np.flatnonzero(probe_S).tolist()
         found = to_host(
-            self.block.evaluate(self.protocol.eval_items, evaluated) if evaluated else {},
-            self.block.probe(self.protocol.probe_items, probed) if probed else {},
+            self.block.evaluate(self.evaluation_plan.eval_items, evaluated) if evaluated else {},
+            self.block.probe(self.evaluation_plan.probe_items, probed) if probed else {},
         )
         metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S)}
         for slots, columns in zip((evaluated, probed), found, strict=True):
@@ -176,18 +176,18 @@ class PackLoop:
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
         """States and attention maps of the candidates that stand at a declared step, maps of those that end here."""
-        steps_S, protocol = self._steps(), self.protocol
-        attention_S = candidates_S & _among(steps_S, protocol.attention_steps)
-        if protocol.keeps_last_attention:
+        steps_S, evaluation_plan = self._steps(), self.evaluation_plan
+        attention_S = candidates_S & _among(steps_S, evaluation_plan.attention_steps)
+        if evaluation_plan.keeps_last_attention:
             attention_S |= ending_S
         mapped = np.flatnonzero(attention_S).tolist()
-        maps = self.block.attention_maps(protocol.attention_items, mapped) if mapped else []
+        maps = self.block.attention_maps(evaluation_plan.attention_items, mapped) if mapped else []
         on_host = [attention.cpu().numpy() for attention in maps]
         for place, slot in enumerate(mapped):
             arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(on_host)}
             self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
-        for slot in np.flatnonzero(candidates_S & _among(steps_S, protocol.state_steps)).tolist():
-            state = self.block.take(slot)
+        for slot in np.flatnonzero(candidates_S & _among(steps_S, evaluation_plan.state_steps)).tolist():
+            state = self.block.run_state(slot)
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
 
 
@@ -195,18 +195,18 @@ def _among(steps_S: Ints, wanted: frozenset[int]) -> Bools:
     return np.array([step in wanted for step in steps_S.tolist()], bool)
 
 
-def seen(run_id: str, rows: Rows, protocol: Protocol) -> Seen:
+def run_prefix(run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan) -> RunPrefix:
     """What a stopping rule is shown of a run, from its rows so far."""
     steps_T = np.array(rows.steps, np.int64)
-    is_eval_T = np.array([step in protocol.grid.eval_steps for step in rows.steps], bool)
-    label_1E = rows.column(protocol.criterion.metric)[None, is_eval_T]
-    start = int(protocol.criterion.first_streak(label_1E)[0])
-    return Seen(
+    is_eval_T = np.array([step in evaluation_plan.grid.eval_steps for step in rows.steps], bool)
+    label_1E = rows.column(evaluation_plan.criterion.metric)[None, is_eval_T]
+    start = int(evaluation_plan.criterion.first_streak(label_1E)[0])
+    return RunPrefix(
         run_id=run_id,
-        budget=protocol.budget,
+        budget=evaluation_plan.budget,
         steps_T=steps_T,
         values=rows.columns(),
         eval_steps_E=steps_T[is_eval_T],
         converged_index=None if start < 0 else start,
-        evaluations_to_converge=protocol.criterion.evaluations,
+        evaluations_to_converge=evaluation_plan.criterion.evaluations,
     )

@@ -13,7 +13,7 @@ from pipeline.arrays import Array
 from pipeline.engine.slots import RunState
 from pipeline.store.files import encode_arrays, encode_table
 from pipeline.store.pack_store import Active, Ended, PackStore, Record, SnapshotEntry
-from pipeline.training.run_rows import Rows
+from pipeline.training.run_rows import RunRows
 
 
 class Recorder:
@@ -43,8 +43,8 @@ class Recorder:
         self._entries: dict[SnapshotEntry, None] = {}
         self._started = time.monotonic()
 
-    def _rows_in_progress(self) -> dict[str, Rows]:
-        found: dict[str, Rows] = {run_id: Rows() for run_id in (*self.record.active, *self.continued)}
+    def _rows_in_progress(self) -> dict[str, RunRows]:
+        found: dict[str, RunRows] = {run_id: RunRows() for run_id in (*self.record.active, *self.continued)}
         for entry in self.record.history if found else ():
             for row in self.store.table(entry).to_pylist():
                 run_id, step = row.pop("run_id"), row.pop("step")
@@ -64,7 +64,7 @@ class Recorder:
 
     def add(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """One row; a run's steps must increase, so that every (run, step, metric) stands exactly once."""
-        rows = self.rows.setdefault(run_id, Rows())
+        rows = self.rows.setdefault(run_id, RunRows())
         if rows.steps and step <= rows.steps[-1]:
             raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
         rows.add(step, metrics)

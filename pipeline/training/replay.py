@@ -61,7 +61,7 @@ class Replay:
             start = RunState(max(before), snapshots.read(run_id, max(before)))
         else:
             start = FirstStates(store, spec, {})(run_id, self.config, self.block)
-        self.block.place(0, self.config, start)
+        self.block.load_run(0, self.config, start)
         self.num_hashes = 0
 
     @property
@@ -86,13 +86,13 @@ class Replay:
 
     def state(self) -> RunState:
         """The run's present state, copied to the host."""
-        return self.block.take(0)
+        return self.block.run_state(0)
 
     def measure(self) -> dict[str, float]:
         """Every metric at the present step."""
         probed = self.block.probe(self.grid.probe_items, [0])
         evaluated = self.block.evaluate(self.grid.eval_items, [0])
-        return {name: float(value_1[0]) for look in to_host(probed, evaluated) for name, value_1 in look.items()}
+        return {name: float(value_1[0]) for metrics in to_host(probed, evaluated) for name, value_1 in metrics.items()}
 
 
 def replay(
@@ -147,22 +147,25 @@ class TrainedModel(nn.Module):
 
     def __init__(self, config: RunConfig, state: RunState) -> None:
         super().__init__()
-        interface = config.task.interface()
-        self.model = config.model.bound(interface)
-        self.num_targets = interface.num_targets
-        layout = Layout(config.model.parameter_specs(interface), getattr(torch, config.dtype))
+        task_shape = config.task.shape()
+        self.model = config.model.bind(task_shape)
+        self.num_query_positions = task_shape.num_query_positions
+        layout = Layout(config.model.parameter_specs(task_shape), getattr(torch, config.dtype))
         flat_1P = layout.expand(torch.from_numpy(np.array(state.arrays["weights"]))).unsqueeze(0)
         self.names = [spec.name for spec in layout.specs]
         values = layout.views(flat_1P)
         for spec in layout.specs:
-            parameter = nn.Parameter(values[spec.name][0].clone(), requires_grad=spec.is_trained)
+            parameter = nn.Parameter(values[spec.name][0].clone(), requires_grad=spec.trainable)
             self.register_parameter(spec.name.replace(".", "__"), parameter)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions (B, O), or (B, Q, O) where the task asks at Q > 1 positions."""
         parameters = {name: self.get_parameter(name.replace(".", "__")).unsqueeze(0) for name in self.names}
-        predictions = self.model.forward(parameters, inputs.unsqueeze(0), num_targets=self.num_targets).predictions[0]
-        return predictions if self.num_targets == 1 else predictions.view(len(inputs), self.num_targets, -1)
+        predictions = self.model.forward(
+            parameters, inputs.unsqueeze(0), num_query_positions=self.num_query_positions
+        ).predictions[0]
+        num_asked = self.num_query_positions
+        return predictions if num_asked == 1 else predictions.view(len(inputs), num_asked, -1)
 
     def attention(self, inputs: Tensor) -> list[Tensor]:
         """Per layer (B, H, L, L)."""

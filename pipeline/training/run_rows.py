@@ -1,4 +1,4 @@
-"""What one run has recorded so far, by column."""
+"""The rows that one run has recorded so far, by column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.arrays import Floats
 
 
-class Rows:
+class RunRows:
     """Rows of one run, in order of step. A metric that a row lacks is NaN there."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Rows:
 
 
 class _Columns(Mapping[str, Floats]):
-    def __init__(self, rows: Rows, length: int, names: tuple[str, ...]) -> None:
+    def __init__(self, rows: RunRows, length: int, names: tuple[str, ...]) -> None:
         self._rows, self._length, self._names = rows, length, names
 
     def __getitem__(self, name: str) -> Floats:

@@ -15,7 +15,7 @@ _LINE_INTERVAL_S = 10.0
 
 
 class Display:
-    """Sums what the packs report. `packs` holds every pack as earlier launches left it; its steps count for no rate."""
+    """Sums what the packs report. `packs` holds each pack's progress before this launch, excluded from throughput."""
 
     def __init__(self, console: Console, packs: Mapping[str, PackProgress]) -> None:
         self.console, self.packs = console, dict(packs)

@@ -9,7 +9,7 @@ from rich.console import Console
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.packs import Plan
-from pipeline.training.cost import estimate
+from pipeline.training.cost import estimate_cost
 from sweeps.command.display import clock
 from sweeps.command.request import Request
 
@@ -21,7 +21,7 @@ def show_plan(request: Request, out: Console) -> None:
     machine = machine_of(spec.resources, request.address, request.is_inline)
     plan = plan_for(spec, folder, machine)
     describe(plan, folder, out)
-    cost = estimate(plan, machine.num_workers)
+    cost = estimate_cost(plan, machine.num_workers)
     out.print(
         f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at "
         f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"

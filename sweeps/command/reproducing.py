@@ -28,7 +28,7 @@ from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.claims.text import claims_markdown, claims_table
 from analysis.figures.figures import svg_to_png, to_svg
 from analysis.figures.style import Figure
-from analysis.uncertainty.intervals import finite
+from analysis.uncertainty.intervals import json_safe
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.open_sweep import provenance
@@ -37,7 +37,7 @@ from pipeline.store.files import write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, summed, unfinished
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.cost import estimate
+from pipeline.training.cost import estimate_cost
 from sweeps.command.display import clock
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.launching import run_launch
@@ -142,7 +142,7 @@ def make(part: Reproduction, measurement: Measurement, out: Console) -> None:
     started = time.monotonic()
     rows = [dict(row) for row in measurement.measure(store)]
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    write_file(path, json.dumps(finite(key | {"rows": rows}), allow_nan=False).encode())
+    write_file(path, json.dumps(json_safe(key | {"rows": rows}), allow_nan=False).encode())
     out.print(f"measured {measurement.name} in {clock(time.monotonic() - started)}: {len(rows)} rows, {path}")
 
 
@@ -210,7 +210,7 @@ def print_estimate(parts: Sequence[Reproduction], out: Console) -> None:
 
 def _seconds(plan: Plan) -> float:
     """Seconds that the whole plan would keep one worker busy."""
-    return estimate(plan, 1).time_s
+    return estimate_cost(plan, 1).time_s
 
 
 def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> float | None:

@@ -8,19 +8,19 @@ import numpy as np
 
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps, UndecidedError
-from analysis.dynamics.scaling import LEAST_SIZE, of_runs, scaling_exponent
-from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, share_of_runs
+from analysis.dynamics.scaling import LEAST_SIZE, median_feature_time, scaling_exponent
+from analysis.uncertainty.dependence import rows_on_common_seeds
+from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, proportion_of_runs
 from analysis.uncertainty.intervals import Estimate
 from pipeline.arrays import Floats
 from pipeline.store.history import RunInfo
 from sweeps.huang_2024.measures import (
     SMALL_ERROR,
-    Features,
-    features_of,
-    later,
-    median_feature,
-    on_same_seeds,
-    share_R,
+    FeatureCurves,
+    feature_curves,
+    median_feature_time_or_inf,
+    never_as_inf,
+    proportion_of_features_R,
     sizes_of,
     sizes_R,
 )
@@ -34,26 +34,30 @@ ALL_FEATURES, RARE_FEATURES = slice(None), slice(1, None)
 
 def speedup_of_dominant_under_adam(sweeps: Sweeps) -> Evidence:
     """The time of balanced features over that of the dominant one, on the same seeds."""
-    return _speedup_of_dominant(features_of(sweeps["balanced"].history), features_of(sweeps["imbalanced"].history))
+    return _speedup_of_dominant(
+        feature_curves(sweeps["balanced"].history), feature_curves(sweeps["imbalanced"].history)
+    )
 
 
 def speedup_of_dominant_under_gradient_descent(sweeps: Sweeps) -> Evidence:
     """As under Adam, with as many features as can be compared."""
     size = _largest_size(sweeps)
-    balanced = features_of(sweeps["sampled_balanced"].history, size)
-    return _speedup_of_dominant(balanced, features_of(sweeps["sampled_dominant"].history, size), f"{size} features. ")
+    balanced = feature_curves(sweeps["sampled_balanced"].history, size)
+    return _speedup_of_dominant(
+        balanced, feature_curves(sweeps["sampled_dominant"].history, size), f"{size} features. "
+    )
 
 
 def share_of_late_rare_under_adam(sweeps: Sweeps) -> Evidence:
     """The share of seeds in which rare features converge after balanced ones."""
-    return _share_of_late_rare(features_of(sweeps["balanced"].history), features_of(sweeps["imbalanced"].history))
+    return _share_of_late_rare(feature_curves(sweeps["balanced"].history), feature_curves(sweeps["imbalanced"].history))
 
 
 def share_of_late_rare_under_gradient_descent(sweeps: Sweeps) -> Evidence:
     """As under Adam, with as many features as can be compared."""
     size = _largest_size(sweeps)
-    balanced = features_of(sweeps["sampled_balanced"].history, size)
-    return _share_of_late_rare(balanced, features_of(sweeps["sampled"].history, size), f"{size} features. ")
+    balanced = feature_curves(sweeps["sampled_balanced"].history, size)
+    return _share_of_late_rare(balanced, feature_curves(sweeps["sampled"].history, size), f"{size} features. ")
 
 
 def growth_of_dominant_time(sweeps: Sweeps) -> Evidence:
@@ -61,7 +65,7 @@ def growth_of_dominant_time(sweeps: Sweeps) -> Evidence:
     history = sweeps["sampled_dominant"].history
     found = _exponent(sweeps, "sampled_dominant", lambda features: features.converged_RK[:, 0])
     num_runs = int(np.sum(sizes_R(history) >= LEAST_SIZE))
-    control = _exponent(sweeps, "sampled_balanced", lambda features: of_runs(features.converged_RK))
+    control = _exponent(sweeps, "sampled_balanced", lambda features: median_feature_time(features.converged_RK))
     if not control.low > FLAT:
         # Where the time of balanced features does not grow either, a time that stays says nothing.
         note = f"The control failed: the exponent of balanced features, which should grow, is {control.text()}."
@@ -87,8 +91,8 @@ def growth_of_ratio_of_times(sweeps: Sweeps) -> Evidence:
     history = sweeps["mean_field"].history
     found: dict[int, float] = {}
     for size in sizes_of(history):
-        time_RK = features_of(history, size, is_balanced=False).converged_RK
-        ratio_R = median_feature(time_RK[:, 1:]) / time_RK[:, 0]
+        time_RK = feature_curves(history, size, is_balanced=False).converged_RK
+        ratio_R = median_feature_time_or_inf(time_RK[:, 1:]) / time_RK[:, 0]
         if len(ratio_R) and np.isfinite(ratio_R[0]):
             found[size] = float(ratio_R[0]) / (size**2 * np.log(size))
     if len(found) < 2:
@@ -107,20 +111,20 @@ def share_with_four_phases(sweeps: Sweeps) -> Evidence:
 
 def share_with_four_phases_under_adam(sweeps: Sweeps) -> Evidence:
     """Of the rare features of the paper's experiment."""
-    return _share_with_four_phases([features_of(sweeps["imbalanced"].history)])
+    return _share_with_four_phases([feature_curves(sweeps["imbalanced"].history)])
 
 
 def share_without_fall(sweeps: Sweeps) -> Evidence:
     """Of balanced features under gradient descent, those without the first two of a rare feature's phases."""
     parts = _followed(sweeps, "sampled_balanced")
-    share = np.concatenate([share_R(np.isnan(part.rare_phases.swap_RK)) for part in parts])
+    share = np.concatenate([proportion_of_features_R(np.isnan(part.rare_phases.swap_RK)) for part in parts])
     runs = _runs_of(parts)
-    return Evidence.of(share_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
+    return Evidence.of(proportion_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
 
 
 def final_attention(sweeps: Sweeps, *, sweep: str, which: slice) -> Evidence:
     """Attention on the query's own feature at the end, mean over runs and over the features `which`."""
-    features = features_of(sweeps[sweep].history)
+    features = feature_curves(sweeps[sweep].history)
     attention_R = features.last(features.attention_RKT)[:, which].mean(axis=1)
     return Evidence.of(
         mean_of_runs(attention_R, features.runs), len(features.runs), f"{features.num_features} features."
@@ -129,18 +133,18 @@ def final_attention(sweeps: Sweeps, *, sweep: str, which: slice) -> Evidence:
 
 def share_of_small_errors(sweeps: Sweeps, *, sweep: str, which: slice) -> Evidence:
     """The share of the features `which` whose error is at most SMALL_ERROR for good."""
-    features = features_of(sweeps[sweep].history)
+    features = feature_curves(sweeps[sweep].history)
     is_small_RK = np.isfinite(features.converged_RK[:, which])
-    found = share_of_runs(share_R(is_small_RK), features.runs)
+    found = proportion_of_runs(proportion_of_features_R(is_small_RK), features.runs)
     worst = np.quantile(features.last(features.error_RKT)[:, which], 0.95)
     return Evidence.of(found, len(features.runs), f"95% of final errors are below {worst:.3f}.")
 
 
-def _speedup_of_dominant(balanced: Features, imbalanced: Features, note: str = "") -> Evidence:
+def _speedup_of_dominant(balanced: FeatureCurves, imbalanced: FeatureCurves, note: str = "") -> Evidence:
     """Median over seeds of the balanced features' time over the dominant one's."""
-    rows, others = on_same_seeds(balanced, imbalanced)
-    balanced_R = median_feature(balanced.converged_RK)[rows]
-    dominant_R = later(imbalanced.converged_RK[:, 0])[others]
+    rows, others = rows_on_common_seeds(balanced.runs, imbalanced.runs)
+    balanced_R = median_feature_time_or_inf(balanced.converged_RK)[rows]
+    dominant_R = never_as_inf(imbalanced.converged_RK[:, 0])[others]
     both = np.isfinite(balanced_R) | np.isfinite(dominant_R)
     ratio_R = np.full(len(rows), np.nan)
     ratio_R[both] = balanced_R[both] / dominant_R[both]
@@ -149,43 +153,43 @@ def _speedup_of_dominant(balanced: Features, imbalanced: Features, note: str = "
     return Evidence.of(found, len(rows), note)
 
 
-def _share_of_late_rare(balanced: Features, imbalanced: Features, note: str = "") -> Evidence:
+def _share_of_late_rare(balanced: FeatureCurves, imbalanced: FeatureCurves, note: str = "") -> Evidence:
     """Share of all seeds in which rare features converge later; a tie, or neither seen to, is not later."""
-    rows, others = on_same_seeds(balanced, imbalanced)
-    balanced_R = median_feature(balanced.converged_RK)[rows]
-    rare_R = median_feature(imbalanced.converged_RK[:, 1:])[others]
+    rows, others = rows_on_common_seeds(balanced.runs, imbalanced.runs)
+    balanced_R = median_feature_time_or_inf(balanced.converged_RK)[rows]
+    rare_R = median_feature_time_or_inf(imbalanced.converged_RK[:, 1:])[others]
     runs = [balanced.runs[r] for r in rows]
-    found = share_of_runs((rare_R > balanced_R).astype(float), runs)
+    found = proportion_of_runs((rare_R > balanced_R).astype(float), runs)
     medians = (median_of_runs(time_R, runs) for time_R in (balanced_R, rare_R))
     note += "Median times, balanced and rare: " + ", ".join(median.text(0) for median in medians) + "."
     return Evidence.of(found, len(rows), note)
 
 
-def _share_with_four_phases(parts: list[Features]) -> Evidence:
+def _share_with_four_phases(parts: list[FeatureCurves]) -> Evidence:
     runs = _runs_of(parts)
-    share = np.concatenate([share_R(part.rare_phases.has_all_RK) for part in parts])
-    return Evidence.of(share_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
+    share = np.concatenate([proportion_of_features_R(part.rare_phases.has_all_RK) for part in parts])
+    return Evidence.of(proportion_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
 
 
-def _swap_R(features: Features) -> Floats:
-    return of_runs(features.swap_RK)
+def _swap_R(features: FeatureCurves) -> Floats:
+    return median_feature_time(features.swap_RK)
 
 
-def _exponent(sweeps: Sweeps, name: str, time: Callable[[Features], Floats]) -> Estimate:
+def _exponent(sweeps: Sweeps, name: str, time: Callable[[FeatureCurves], Floats]) -> Estimate:
     """Growth of a run's time with its number of features; of the mean field, in runs with a dominant one."""
     parts = _parts(sweeps, name)
     size_R = np.concatenate([np.full(len(part.runs), part.num_features, dtype=np.float64) for part in parts])
     return scaling_exponent(size_R, np.concatenate([time(part) for part in parts]), _runs_of(parts))
 
 
-def _parts(sweeps: Sweeps, name: str) -> list[Features]:
+def _parts(sweeps: Sweeps, name: str) -> list[FeatureCurves]:
     """The runs of a sweep by their number of features."""
     history = sweeps[name].history
     is_balanced = False if name == "mean_field" else None
-    return [features_of(history, size, is_balanced=is_balanced) for size in sizes_of(history)]
+    return [feature_curves(history, size, is_balanced=is_balanced) for size in sizes_of(history)]
 
 
-def _followed(sweeps: Sweeps, name: str) -> list[Features]:
+def _followed(sweeps: Sweeps, name: str) -> list[FeatureCurves]:
     """Those of which all phases can be seen. Raises UndecidedError where there are none."""
     parts = [part for part in _parts(sweeps, name) if _LEAST_SIZE <= part.num_features <= _LARGEST_SIZE]
     if not parts:
@@ -202,11 +206,11 @@ def _largest_size(sweeps: Sweeps) -> int:
     return max(shared)
 
 
-def _runs_of(parts: list[Features]) -> list[RunInfo]:
+def _runs_of(parts: list[FeatureCurves]) -> list[RunInfo]:
     return [run for part in parts for run in part.runs]
 
 
-def _sizes_text(parts: list[Features], least: int = 0) -> str:
+def _sizes_text(parts: list[FeatureCurves], least: int = 0) -> str:
     """`20, 40 features, 50 seeds each`."""
     parts = [part for part in parts if part.num_features >= least]
     seeds = sorted({len(part.runs) for part in parts})

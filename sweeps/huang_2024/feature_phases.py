@@ -1,4 +1,4 @@
-"""The four phases in which softmax attention learns a rare feature (Huang, Cheng and Liang 2024), found by themselves.
+"""The four phases in which softmax attention learns a rare feature (Huang, Cheng and Liang 2024).
 
 For a rare feature k beside a dominant feature 1, A_k = v_k' Q v_k and B_{k,1} = v_1' Q v_k, both 0 at the start. First
 B falls; then A takes over; A grows to about log K; attention and error converge.

@@ -13,23 +13,30 @@ from analysis.figures.claims import bands, curve_rows, sweeps_caption
 from analysis.figures.style import GREY, Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
 from pipeline.arrays import Floats
-from sweeps.huang_2024.measures import SMALL_ERROR, Features, features_of, later, median_feature, sizes_of
+from sweeps.huang_2024.measures import (
+    SMALL_ERROR,
+    FeatureCurves,
+    feature_curves,
+    median_feature_time_or_inf,
+    never_as_inf,
+    sizes_of,
+)
 
 DOMINANT, BALANCED, RARE, SWAP = "dominant", "balanced", "rare", "rare, end of phase 1"
-COLOURS = {DOMINANT: "#D55E00", BALANCED: "#009E73", RARE: "#0072B2", SWAP: "#8C5FBF"}
+FEATURE_COLOURS = {DOMINANT: "#D55E00", BALANCED: "#009E73", RARE: "#0072B2", SWAP: "#8C5FBF"}
 WEIGHT_COLOURS = {"A_k, own": "#0072B2", "B_k1, on the dominant": "#D55E00", "their sum": "#000000"}
 PHASE_NAMES = ("swap", "taken over", "grown", "converged")
 _LEGEND = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3)
 # The size whose phases are drawn, where it is there: all are seen, and apart.
 SHOWN_SIZE = 20
 PER_FEATURE = "A line per feature: mean over seeds, with its 95% interval over seeds."
-# Part of a figure -> the sweep, and the times of its runs' features.
-Part = tuple[str, Callable[[Features], Floats]]
-TIMES: Mapping[str, Part] = {
-    DOMINANT: ("sampled_dominant", lambda features: later(features.converged_RK[:, 0])),
-    BALANCED: ("sampled_balanced", lambda features: median_feature(features.converged_RK)),
-    RARE: ("sampled", lambda features: median_feature(features.converged_RK[:, 1:])),
-    SWAP: ("sampled", lambda features: median_feature(features.swap_RK)),
+# The sweep, and the times of its runs' features.
+SweepTimes = tuple[str, Callable[[FeatureCurves], Floats]]
+TIMES: Mapping[str, SweepTimes] = {
+    DOMINANT: ("sampled_dominant", lambda features: never_as_inf(features.converged_RK[:, 0])),
+    BALANCED: ("sampled_balanced", lambda features: median_feature_time_or_inf(features.converged_RK)),
+    RARE: ("sampled", lambda features: median_feature_time_or_inf(features.converged_RK[:, 1:])),
+    SWAP: ("sampled", lambda features: median_feature_time_or_inf(features.swap_RK)),
 }
 
 
@@ -48,11 +55,11 @@ def attention_concentration(sweeps: Sweeps) -> Figure:
 def stage_times(sweeps: Sweeps) -> Figure:
     """When dominant, balanced and rare features converge in each run of the experiment with Adam."""
     name, title = "stage_times", "Order in which features converge, 300 prompts and Adam"
-    balanced, imbalanced = features_of(sweeps["balanced"].history), features_of(sweeps["imbalanced"].history)
+    balanced, imbalanced = feature_curves(sweeps["balanced"].history), feature_curves(sweeps["imbalanced"].history)
     times = {
-        DOMINANT: (imbalanced, later(imbalanced.converged_RK[:, 0])),
-        BALANCED: (balanced, median_feature(balanced.converged_RK)),
-        RARE: (imbalanced, median_feature(imbalanced.converged_RK[:, 1:])),
+        DOMINANT: (imbalanced, never_as_inf(imbalanced.converged_RK[:, 0])),
+        BALANCED: (balanced, median_feature_time_or_inf(balanced.converged_RK)),
+        RARE: (imbalanced, median_feature_time_or_inf(imbalanced.converged_RK[:, 1:])),
     }
     runs: Rows = []
     medians: Rows = []
@@ -90,7 +97,7 @@ def rare_feature_phases(sweeps: Sweeps) -> Figure:
     history = sweeps["sampled"].history
     sizes = sizes_of(history)
     size = SHOWN_SIZE if SHOWN_SIZE in sizes else sizes[-1]
-    descent, adam = features_of(history, size), features_of(sweeps["imbalanced"].history)
+    descent, adam = feature_curves(history, size), feature_curves(sweeps["imbalanced"].history)
     panels = [
         _phase_panel(descent, f"gradient descent, {size} features", "time"),
         _phase_panel(adam, f"Adam, 300 prompts, {adam.num_features} features", "epoch"),
@@ -135,10 +142,10 @@ def times_by_size(sweeps: Sweeps) -> Figure:
     return Figure(name, title, "Times of stages against the number of features.", finish(chart, title, caption))
 
 
-def _per_feature(sweeps: Sweeps, name: str, title: str, axis: str, values: Callable[[Features], Floats]) -> Figure:
+def _per_feature(sweeps: Sweeps, name: str, title: str, axis: str, values: Callable[[FeatureCurves], Floats]) -> Figure:
     rows: Rows = []
     for sweep in ("balanced", "imbalanced"):
-        part = features_of(sweeps[sweep].history)
+        part = feature_curves(sweeps[sweep].history)
         for k in range(part.num_features):
             kind = BALANCED if sweep == "balanced" else (DOMINANT if k == 0 else RARE)
             labels = {"sweep": sweep, "feature": k + 1, "kind": kind}
@@ -151,7 +158,7 @@ def _per_feature(sweeps: Sweeps, name: str, title: str, axis: str, values: Calla
     return Figure(name, title, f"{title}, a line per feature.", finish(chart, title, lines))
 
 
-def _phase_panel(part: Features, title: str, x_title: str) -> Any:
+def _phase_panel(part: FeatureCurves, title: str, x_title: str) -> Any:
     own_RT = part.own_weight_RKT[:, 1:].mean(axis=1)
     first_RT = part.first_weight_RKT[:, 1:].mean(axis=1)
     weights = dict(zip(WEIGHT_COLOURS, (own_RT, first_RT, own_RT + first_RT), strict=True))
@@ -169,11 +176,11 @@ def _phase_panel(part: Features, title: str, x_title: str) -> Any:
     return alt.layer(alt.layer(*lines.layer, data=data(rows)), rules).properties(width=340, height=240, title=text)
 
 
-def _points(sweeps: Sweeps, kind: str, sweep: str, time: Callable[[Features], Floats]) -> Rows:
+def _points(sweeps: Sweeps, kind: str, sweep: str, time: Callable[[FeatureCurves], Floats]) -> Rows:
     history = sweeps[sweep].history
     rows: Rows = []
     for size in sizes_of(history):
-        part = features_of(history, size)
+        part = feature_curves(history, size)
         found = median_of_runs(time(part), part.runs)
         if np.isfinite(found.value):
             place = {"kind": kind, "size": size, "time": number(found.value)}
@@ -186,13 +193,16 @@ def _mean_field_rows(sweeps: Sweeps) -> Rows:
     rows: Rows = []
     for kind, (_, time) in TIMES.items():
         for size in sizes_of(history):
-            part = features_of(history, size, is_balanced=kind == BALANCED)
+            part = feature_curves(history, size, is_balanced=kind == BALANCED)
             rows += [{"kind": kind, "size": size, "time": number(float(at))} for at in time(part) if np.isfinite(at)]
     return rows
 
 
 def _colour(kinds: Collection[str]) -> alt.Color:
-    domain = [kind for kind in COLOURS if kind in kinds]
+    domain = [kind for kind in FEATURE_COLOURS if kind in kinds]
     return alt.Color(
-        "kind:N", scale=alt.Scale(domain=domain, range=[COLOURS[k] for k in domain]), title="feature", legend=_LEGEND
+        "kind:N",
+        scale=alt.Scale(domain=domain, range=[FEATURE_COLOURS[k] for k in domain]),
+        title="feature",
+        legend=_LEGEND,
     )

@@ -19,7 +19,7 @@ _SMALL = Criterion(at_most=float(np.log(SMALL_ERROR)), evaluations=1)
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureCurves:
     """What the runs with K features recorded of each; arrays (R, K, T), the first feature first, NaN where nothing was.
 
     T are the steps at which some run was probed. `time_T` is step times learning rate, the time of gradient flow, where
@@ -87,7 +87,7 @@ class Features:
         return np.asarray(np.take_along_axis(values_RKT, at_RK1, axis=-1)[..., 0])
 
 
-def features_of(history: History, size: int | None = None, *, is_balanced: bool | None = None) -> Features:
+def feature_curves(history: History, size: int | None = None, *, is_balanced: bool | None = None) -> FeatureCurves:
     """The runs with `size` features; all runs where it is None, which must then have one size. May hold no run.
 
     `is_balanced` keeps those without, or with, a dominant feature alone.
@@ -108,7 +108,7 @@ def features_of(history: History, size: int | None = None, *, is_balanced: bool 
     names = [[f"{metric}.k{k + 1}" for k in range(size)] for metric in metrics]
     arrays = [np.stack([history.values.get(name, nothing)[rows] for name in of_metric], axis=1) for of_metric in names]
     is_probed_T = np.isfinite(arrays[1]).any(axis=(0, 1))
-    return Features(runs, time_T[is_probed_T], *(array[..., is_probed_T] for array in arrays))
+    return FeatureCurves(runs, time_T[is_probed_T], *(array[..., is_probed_T] for array in arrays))
 
 
 def _vertex(x_3: Floats, y_3: Floats) -> float:
@@ -133,27 +133,20 @@ def sizes_of(history: History) -> list[int]:
     return [int(size) for size in np.unique(sizes_R(history))]
 
 
-def later(time_R: Floats) -> Floats:
-    """NaN, a time never reached, as infinity."""
+def never_as_inf(time_R: Floats) -> Floats:
+    """The times with NaN (never reached) as infinity, so that they sort last."""
     return np.where(np.isnan(time_R), np.inf, time_R)
 
 
-def median_feature(time_RK: Floats) -> Floats:
+def median_feature_time_or_inf(time_RK: Floats) -> Floats:
     """(R,) the median over features, in which one that never converged counts as later than all; infinite where it is.
 
     NaN without features.
     """
-    return np.asarray(np.median(later(time_RK), axis=1)) if time_RK.shape[1] else np.full(len(time_RK), np.nan)
+    return np.asarray(np.median(never_as_inf(time_RK), axis=1)) if time_RK.shape[1] else np.full(len(time_RK), np.nan)
 
 
-def on_same_seeds(*parts: Features) -> list[Ints]:
-    """For each part, the rows of the pairs of seeds that all of them have, in one order."""
-    rows = [{(run.init_seed, run.data_seed): r for r, run in enumerate(part.runs)} for part in parts]
-    shared = [seeds for seeds in rows[0] if all(seeds in others for others in rows)]
-    return [np.array([of_part[seeds] for seeds in shared], dtype=np.int64) for of_part in rows]
-
-
-def share_R(is_so_RK: Bools) -> Floats:
+def proportion_of_features_R(is_so_RK: Bools) -> Floats:
     """(R,) share of each run's features; NaN without features."""
     num_features = is_so_RK.shape[1]
     return is_so_RK.mean(axis=1) if num_features else np.full(len(is_so_RK), np.nan)

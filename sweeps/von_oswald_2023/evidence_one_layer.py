@@ -6,15 +6,15 @@ import numpy as np
 
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps
-from analysis.uncertainty.estimates import mean_of_runs, share_of_runs
+from analysis.uncertainty.estimates import mean_of_runs, proportion_of_runs
 from sweeps.von_oswald_2023.evidence import median
 from sweeps.von_oswald_2023.measures import (
     at_end,
-    best_step_size,
+    closed_form_R,
     numbered,
-    of_runs,
     one_step_loss,
-    part,
+    population_step_size,
+    runs_with,
     worst_ratio,
 )
 
@@ -23,16 +23,16 @@ def final_loss(sweeps: Sweeps) -> Evidence:
     """The closed form plus the difference between model and explicit step on the same contexts."""
     history = sweeps["one_layer"].history
     difference_R = at_end(history, "label_loss", np.inf) - at_end(history, "label_reference_loss", 0.0)
-    found_R = of_runs(one_step_loss, history.runs) + difference_R
+    found_R = closed_form_R(one_step_loss, history.runs) + difference_R
     return median(history, found_R, "Median over seeds; within 2% of the closed form.")
 
 
 def share_at_one_step(sweeps: Sweeps) -> Evidence:
     """The share at the end of training, in the sweep of the same setting that has most seeds."""
-    history = part(sweeps["heads"].history, "model.num_heads", 1)
+    history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_there_R = at_end(history, "label_excess", np.inf) <= 0.02
     note = f"{int(is_there_R.sum())} of {len(history.runs)} runs."
-    return Evidence.of(share_of_runs(is_there_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(is_there_R, history.runs), len(history.runs), note)
 
 
 def construction_difference(sweeps: Sweeps) -> Evidence:
@@ -48,14 +48,16 @@ def construction_difference(sweeps: Sweeps) -> Evidence:
 def line_search_step_size(sweeps: Sweeps) -> Evidence:
     """On each run's own contexts, over the closed form."""
     history = sweeps["one_layer"].history
-    ratio_R = at_end(history, "line_search_step_size") / of_runs(best_step_size, history.runs)
+    ratio_R = at_end(history, "line_search_step_size") / closed_form_R(population_step_size, history.runs)
     return Evidence.of(mean_of_runs(ratio_R, history.runs), len(history.runs), "Mean over runs.")
 
 
 def trained_step_size(sweeps: Sweeps) -> Evidence:
     """-N beta times the last entry of W_PV, beta the mean diagonal entry of W_KQ, over the closed form."""
     history = sweeps["one_layer"].history
-    return median(history, at_end(history, "trained_step_size", np.inf) / of_runs(best_step_size, history.runs))
+    return median(
+        history, at_end(history, "trained_step_size", np.inf) / closed_form_R(population_step_size, history.runs)
+    )
 
 
 def interpolated_loss(sweeps: Sweeps) -> Evidence:
@@ -68,7 +70,7 @@ def loss_by_context_length(sweeps: Sweeps) -> Evidence:
     """The absolute difference on the same contexts over the closed form, median over all runs."""
     history = sweeps["context_lengths"].history
     difference_R = at_end(history, "label_loss", np.inf) - at_end(history, "label_reference_loss", 0.0)
-    found_R = np.abs(difference_R) / of_runs(one_step_loss, history.runs)
+    found_R = np.abs(difference_R) / closed_form_R(one_step_loss, history.runs)
     by_length = []
     for num_pairs in sorted({run.hyperparameters["task.num_pairs"] for run in history.runs}):
         mine_R = [run.hyperparameters["task.num_pairs"] == num_pairs for run in history.runs]

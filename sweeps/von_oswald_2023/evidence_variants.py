@@ -9,41 +9,41 @@ from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.dynamics.phases import find_phase_changes
 from analysis.dynamics.stages import crossed_for_good, crossing_steps, stage_order
 from analysis.outcomes.subsets import some_runs
-from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, share_of_runs
+from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, proportion_of_runs
 from pipeline.arrays import Bools, Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
 from sweeps.von_oswald_2023.evidence import median
 from sweeps.von_oswald_2023.measures import (
-    LEFT,
+    LEFT_PLATEAU,
     at_end,
-    of_runs,
-    on_same_seeds,
+    closed_form_R,
+    matched_by_seed,
     one_step_loss,
-    part,
     recorded,
+    runs_with,
     smoothed,
     spread,
     steps_until,
     zero_loss,
 )
 
-_NINE_TENTHS, _TENTH = (Criterion(LEFT.metric, at_most=level) for level in (0.9, 0.1))
+_NINE_TENTHS, _TENTH = (Criterion(LEFT_PLATEAU.metric, at_most=level) for level in (0.9, 0.1))
 
 
 def share_of_long_plateaus(sweeps: Sweeps) -> Evidence:
     """The plateau is left when the excess stays at half of the zero prediction's or below."""
-    history = part(sweeps["heads"].history, "model.num_heads", 1)
+    history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_long_R, step = _long_plateaus(history)
     note = f"{int(is_long_R.sum())} of {len(history.runs)} seeds; the median leaves it at step {step:g}."
-    return Evidence.of(share_of_runs(is_long_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(is_long_R, history.runs), len(history.runs), note)
 
 
 def plateaus_spared_by_two_heads(sweeps: Sweeps) -> Evidence:
     """Long is what it is with one head; the same seeds, of which the first heads start alike."""
     one, two = _one_and_two_heads(sweeps, "heads")
     is_long_R, step = _long_plateaus(one)
-    is_long_with_two_R = steps_until(two, LEFT) >= 2 * step
+    is_long_with_two_R = steps_until(two, LEFT_PLATEAU) >= 2 * step
     gain_R = is_long_R.astype(float) - is_long_with_two_R.astype(float)
     note = f"{int(is_long_R.sum())} and {int(is_long_with_two_R.sum())} of {len(one.runs)} seeds."
     return Evidence.of(mean_of_runs(gain_R, one.runs), len(one.runs), note)
@@ -52,13 +52,13 @@ def plateaus_spared_by_two_heads(sweeps: Sweeps) -> Evidence:
 def time_with_two_heads(sweeps: Sweeps) -> Evidence:
     """Of the step at which the plateau is left; a run that does not leave it counts with the budget."""
     one, two = _one_and_two_heads(sweeps, "heads")
-    times = [np.minimum(steps_until(history, LEFT), history.budget) for history in (one, two)]
+    times = [np.minimum(steps_until(history, LEFT_PLATEAU), history.budget) for history in (one, two)]
     return median(one, times[1] / times[0])
 
 
 def share_of_sudden_ends(sweeps: Sweeps) -> Evidence:
     """Of the seeds with a long plateau of one head that they leave, by the method for other tasks' phase changes."""
-    history = part(sweeps["heads"].history, "model.num_heads", 1)
+    history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_long_R, _ = _long_plateaus(history)
     drop_R = steps_until(history, _TENTH) - steps_until(history, _NINE_TENTHS)
     left = some_runs(history, is_long_R & np.isfinite(drop_R))
@@ -74,7 +74,7 @@ def excess_of_fixed_tasks(sweeps: Sweeps, *, num_tasks: int) -> Evidence:
     """At the end, of the runs that were trained on so many fixed tasks; the zero prediction has 1."""
     history = sweeps["fixed_tasks"].history
     batch_size = history.runs[0].hyperparameters["batch_size"]
-    chosen = part(history, "task.num_batches", num_tasks // batch_size)
+    chosen = runs_with(history, "task.num_batches", num_tasks // batch_size)
     return median(chosen, at_end(chosen, "label_excess", np.inf))
 
 
@@ -84,7 +84,7 @@ def delay_of_generalisation(sweeps: Sweeps) -> Evidence:
     Of the training tasks, the loss is that of the batch of each step, and the median of five of them, 25 steps apart.
     """
     history = sweeps["mlp_block"].history
-    middle_R1 = (of_runs(zero_loss, history.runs) + of_runs(one_step_loss, history.runs))[:, None] / 2
+    middle_R1 = (closed_form_R(zero_loss, history.runs) + closed_form_R(one_step_loss, history.runs))[:, None] / 2
     below = Criterion(at_most=0.0, evaluations=1)
     trained_R, new_R = (
         crossing_steps(values_RT - middle_R1, history.steps_T, below)
@@ -101,7 +101,7 @@ def delay_of_generalisation(sweeps: Sweeps) -> Evidence:
 
 def excess_of_two_softmax_heads(sweeps: Sweeps) -> Evidence:
     """At the end."""
-    history = part(sweeps["softmax"].history, "model.num_heads", 2)
+    history = runs_with(sweeps["softmax"].history, "model.num_heads", 2)
     excess_R = at_end(history, "label_excess", np.inf)
     note = f"Median over seeds; {int(np.sum(excess_R <= 0.1))} of {len(excess_R)} come within .1."
     return median(history, excess_R, note)
@@ -109,7 +109,7 @@ def excess_of_two_softmax_heads(sweeps: Sweeps) -> Evidence:
 
 def cosine_of_two_softmax_heads(sweeps: Sweeps) -> Evidence:
     """At the end."""
-    history = part(sweeps["softmax"].history, "model.num_heads", 2)
+    history = runs_with(sweeps["softmax"].history, "model.num_heads", 2)
     return median(history, at_end(history, "gd_alignment", -1.0))
 
 
@@ -146,14 +146,14 @@ def share_with_next_token_first(sweeps: Sweeps) -> Evidence:
     copied = crossed_for_good(relative_RT, left.steps_T, Criterion(at_least=0.25, evaluations=1))
     # What is there from the first recorded step on has not come at all.
     copies_R = np.where(copied.upper_R > copied.lower_R, copied.upper_R, np.nan)
-    order = stage_order(copies_R, steps_until(left, LEFT), left.runs)
+    order = stage_order(copies_R, steps_until(left, LEFT_PLATEAU), left.runs)
     return Evidence.of(order.first, order.num_runs, f"Ties {order.tied.text()}, the jump first {order.second.text()}.")
 
 
 def spread_of_times_on_separate_tokens(sweeps: Sweeps) -> Evidence:
     """A run that does not leave the plateau counts with the budget, so this is a lower bound."""
     history = sweeps["separate_tokens"].history
-    time_R = steps_until(history, LEFT)
+    time_R = steps_until(history, LEFT_PLATEAU)
     note = f"{int(np.sum(np.isfinite(time_R)))} of {len(history.runs)} runs left it within {history.budget} steps."
     return Evidence.of(spread(time_R, history.runs, history.budget), len(history.runs), note)
 
@@ -176,7 +176,7 @@ def _long_plateaus(history: History) -> tuple[Bools, float]:
 
     Raises UndecidedError where twice the median is beyond the budget: who is late is then not seen.
     """
-    left_R = steps_until(history, LEFT)
+    left_R = steps_until(history, LEFT_PLATEAU)
     step = float(np.median(left_R))
     if 2 * step > history.budget:
         raise UndecidedError(f"the median run of {history.name!r} does not leave the plateau in half of the budget")
@@ -184,22 +184,24 @@ def _long_plateaus(history: History) -> tuple[Bools, float]:
 
 
 def _one_and_two_heads(sweeps: Sweeps, name: str) -> tuple[History, History]:
-    one, two = (part(sweeps[name].history, "model.num_heads", heads) for heads in (1, 2))
-    return on_same_seeds(one, two)
+    one, two = (runs_with(sweeps[name].history, "model.num_heads", heads) for heads in (1, 2))
+    return matched_by_seed(one, two)
 
 
 def _stepped_and_trained(sweeps: Sweeps) -> tuple[History, History]:
-    stepped, trained = (part(sweeps["sine"].history, "model.attention", kind) for kind in ("gradient_step", "trained"))
-    return on_same_seeds(stepped, trained)
+    stepped, trained = (
+        runs_with(sweeps["sine"].history, "model.attention", kind) for kind in ("gradient_step", "trained")
+    )
+    return matched_by_seed(stepped, trained)
 
 
 def _left_plateau(history: History) -> History:
-    return some_runs(history, np.isfinite(steps_until(history, LEFT)))
+    return some_runs(history, np.isfinite(steps_until(history, LEFT_PLATEAU)))
 
 
 def _share_of_jumps(history: History, note: str) -> Evidence:
     found = find_phase_changes(recorded(history, "label_excess"), history.steps_T, chance=1.0, floor=0.0)
-    return Evidence.of(share_of_runs(found.is_abrupt_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(found.is_abrupt_R, history.runs), len(history.runs), note)
 
 
 def _middle(value_R: Floats) -> str:

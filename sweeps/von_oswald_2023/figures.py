@@ -8,12 +8,12 @@ from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.figures.claims import sweeps_caption
 from analysis.figures.style import Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
-from sweeps.von_oswald_2023.measures import at_end, numbered, of_runs, one_step_loss, part, shifts_of
+from sweeps.von_oswald_2023.measures import at_end, closed_form_R, numbered, one_step_loss, runs_with, shifts_of
 from sweeps.von_oswald_2023.panels import (
     BETWEEN,
-    COLOURS,
     GD,
     MEDIAN,
+    MODEL_COLOURS,
     PLUS,
     TRAINED,
     figure_of,
@@ -23,9 +23,9 @@ from sweeps.von_oswald_2023.panels import (
     points_of,
 )
 
-WHO = {"trained_loss": TRAINED, "gd_loss": GD, "plus_loss": PLUS, "interpolated_loss": BETWEEN}
-LAYERS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
-KINDS = {
+LOSS_LABELS = {"trained_loss": TRAINED, "gd_loss": GD, "plus_loss": PLUS, "interpolated_loss": BETWEEN}
+MULTI_LAYER_SWEEPS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
+SHIFT_LABELS = {
     "inputs": "inputs times this",
     "teachers": "teacher's weights times this",
     "normal": "normal inputs, norm of a context",
@@ -43,7 +43,7 @@ def training(sweeps: Sweeps) -> Figure:
     differences = {"of models": "gd_model_difference", "of predictions": "gd_prediction_difference"}
     scale = alt.Scale(domain=[0.19, 0.45], clamp=True)
     panels = [
-        panel_of(rows, "loss", COLOURS, y_scale=scale),
+        panel_of(rows, "loss", MODEL_COLOURS, y_scale=scale),
         panel_of(middle_rows(history, {"of models": "gd_alignment"}), "cosine", {"of models": "#0072B2"}),
         panel_of(
             middle_rows(history, differences), "difference", {"of models": "#0072B2", "of predictions": "#E69F00"}
@@ -71,9 +71,9 @@ def context_lengths(sweeps: Sweeps) -> Figure:
             continue
         history = sweeps[sweep].history
         for num_pairs in sorted({run.hyperparameters["task.num_pairs"] for run in history.runs}):
-            runs = part(history, "task.num_pairs", num_pairs)
+            runs = runs_with(history, "task.num_pairs", num_pairs)
             surplus_R = at_end(runs, "label_loss") - at_end(runs, "label_reference_loss")
-            floor = float(of_runs(one_step_loss, runs.runs)[0])
+            floor = float(closed_form_R(one_step_loss, runs.runs)[0])
             found = median_of_runs(surplus_R + floor, runs.runs)
             place = {"pairs": num_pairs, "value": number(found.value)}
             rows.append(place | {"low": number(found.low), "high": number(found.high)})
@@ -85,11 +85,11 @@ def context_lengths(sweeps: Sweeps) -> Figure:
         "pairs:Q", title="pairs in the context (log)", scale=scale, axis=alt.Axis(values=[r["pairs"] for r in rows])
     )
     y = alt.Y("value:Q", title="loss", scale=alt.Scale(domainMin=0))
-    bars = alt.Chart(data(rows)).mark_rule(strokeWidth=3, color=COLOURS[TRAINED])
+    bars = alt.Chart(data(rows)).mark_rule(strokeWidth=3, color=MODEL_COLOURS[TRAINED])
     chart = alt.layer(
-        alt.Chart(data(closed)).mark_line(color=COLOURS[GD]).encode(x=x, y=y),
+        alt.Chart(data(closed)).mark_line(color=MODEL_COLOURS[GD]).encode(x=x, y=y),
         bars.encode(x=x, y="low:Q", y2="high:Q"),
-        alt.Chart(data(rows)).mark_circle(size=80, opacity=1, color=COLOURS[TRAINED]).encode(x=x, y=y),
+        alt.Chart(data(rows)).mark_circle(size=80, opacity=1, color=MODEL_COLOURS[TRAINED]).encode(x=x, y=y),
     ).properties(width=380, height=260)
     parts = [
         "Line: closed form of one gradient step of the best size. Circle: the closed form plus the median over runs "
@@ -126,7 +126,7 @@ def roll_out(sweeps: Sweeps) -> Figure:
 
 def layers(sweeps: Sweeps) -> Figure:
     """Loss, and cosine with GD and GD++, over training of two and five layers, tied and not (their fig. 3)."""
-    names = [sweep for sweep in LAYERS if sweeps.has(sweep)]
+    names = [sweep for sweep in MULTI_LAYER_SWEEPS if sweeps.has(sweep)]
     if not names:
         raise UndecidedError("no sweep of several layers is there")
     columns = []
@@ -136,8 +136,8 @@ def layers(sweeps: Sweeps) -> Figure:
         cosines = middle_rows(history, {GD: "steps_cosine", PLUS: "plus_cosine"})
         columns.append(
             alt.vconcat(
-                panel_of(losses, "loss", COLOURS, title=sweep.replace("_", " "), width=230, height=170),
-                panel_of(cosines, "cosine of the models", COLOURS, width=230, height=170),
+                panel_of(losses, "loss", MODEL_COLOURS, title=sweep.replace("_", " "), width=230, height=170),
+                panel_of(cosines, "cosine of the models", MODEL_COLOURS, width=230, height=170),
             )
         )
     parts = [
@@ -153,9 +153,9 @@ def layers(sweeps: Sweeps) -> Figure:
 
 def _shifted(sweeps: Sweeps, sweep: str, name: str, title: str) -> Figure:
     history = sweeps[sweep].history
-    who = {metric: kind for metric, kind in WHO.items() if f"{metric}/inputs/1" in history.values}
+    who = {metric: kind for metric, kind in LOSS_LABELS.items() if f"{metric}/inputs/1" in history.values}
     panels = []
-    for kind, x_title in KINDS.items():
+    for kind, x_title in SHIFT_LABELS.items():
         rows = [
             point_of(history, f"{metric}/{shift}", kind=person, step=size)
             for size, shift in shifts_of(history, kind).items()

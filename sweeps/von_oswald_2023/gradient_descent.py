@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.models.linear_self_attention import LinearSelfAttention
 
-Predictor = Callable[[Tensor], Tensor]
+ContextPredictor = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def interpolated(one: Merged, other: Merged) -> Merged:
     )
 
 
-def predictor(model: LinearSelfAttention, parameters: Mapping[str, Tensor]) -> Predictor:
+def predictor(model: LinearSelfAttention, parameters: Mapping[str, Tensor]) -> ContextPredictor:
     """(B,) predictions of one run's parameters, (rows, columns) each, on contexts (B, L, D)."""
     together = {name: value.unsqueeze(0) for name, value in parameters.items()}
     return lambda inputs: model.predict(together, inputs.unsqueeze(0))[0, :, 0]
@@ -173,7 +173,7 @@ class Comparison:
     model_difference: float
 
 
-def compared(one: Predictor, other: Predictor, inputs: Tensor) -> Comparison:
+def compared(one: ContextPredictor, other: ContextPredictor, inputs: Tensor) -> Comparison:
     """How alike two predictors are on contexts (B, L, D)."""
     (one_B, one_BD), (other_B, other_BD) = (_sensitivity(found, inputs) for found in (one, other))
     return Comparison(
@@ -183,7 +183,7 @@ def compared(one: Predictor, other: Predictor, inputs: Tensor) -> Comparison:
     )
 
 
-def _sensitivity(predict: Predictor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _sensitivity(predict: ContextPredictor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Predictions (B,), and their gradients (B, D - 1) by the query's x."""
     with torch.enable_grad():
         leaf = inputs.detach().requires_grad_(True)
@@ -197,7 +197,7 @@ def half_squared_error(predictions_B: Tensor, targets_B: Tensor) -> Tensor:
     return 0.5 * (predictions_B - targets_B).square().mean()
 
 
-def best_step_size(inputs: Tensor, targets_B: Tensor) -> float:
+def optimal_step_size(inputs: Tensor, targets_B: Tensor) -> float:
     """The step size at which one step of gradient descent has the least loss on these contexts.
 
     The loss is quadratic in it, so that a line search would end at the quotient that is computed.

@@ -24,15 +24,15 @@ from pipeline.spec.run_config import RunConfig
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.linear_regression import LinearRegression
 from sweeps.von_oswald_2023.gradient_descent import (
+    ContextPredictor,
     Descent,
     Merged,
-    Predictor,
-    best_step_size,
     compared,
     construction,
     fitted,
     half_squared_error,
     interpolated,
+    optimal_step_size,
     predictor,
 )
 
@@ -44,12 +44,12 @@ INPUT_SCALES = (0.5, 1.0, 1.5, 2.0)
 TEACHER_SCALES = (0.5, 1.0, 2.0, 5.0)
 # Norms of all inputs of a context together; those of training have about 2.9.
 FAMILY_NORMS = (1.0, 3.0)
-FAMILIES = ("exponential", "normal", "laplace")
+INPUT_FAMILIES = ("exponential", "normal", "laplace")
 NUM_NOISY = (2, 4, 6, 8)
 ROLLED = (1, 2, 5, 10, 20, 50)
 DAMPING = 0.75
 
-Row = dict[str, float | int | str | None]
+ModelMetrics = dict[str, float | int | str | None]
 Contexts = tuple[Tensor, Tensor]
 
 
@@ -71,13 +71,13 @@ class Trained:
         """The run's model, without its parameters."""
         return cast(LinearSelfAttention, self.config.model)
 
-    def predictor(self) -> Predictor:
+    def predictor(self) -> ContextPredictor:
         """Predictions of the model with these parameters."""
         return predictor(self.model, self.parameters)
 
-    def row(self, found: Mapping[str, float]) -> Row:
+    def row(self, found: Mapping[str, float]) -> ModelMetrics:
         """As a measurement gives it: None for what is not finite."""
-        place: Row = {"run_id": self.config.run_id, "step": self.step}
+        place: ModelMetrics = {"run_id": self.config.run_id, "step": self.step}
         return place | {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
@@ -85,7 +85,7 @@ def trained(store: SweepStore) -> Iterator[Trained]:
     """Every run at every step at which its weights were kept."""
     snapshots = store.snapshots()
     for config in expand(stored_spec(store)):
-        layout = Layout(config.model.parameter_specs(config.task.interface()), torch.float64)
+        layout = Layout(config.model.parameter_specs(config.task.shape()), torch.float64)
         for step in sorted(snapshots.of(config.run_id)):
             weights = torch.from_numpy(np.array(snapshots.read(config.run_id, step)["weights"])).double()
             views = layout.views(layout.expand(weights).unsqueeze(0))
@@ -121,7 +121,7 @@ def shifted(task: LinearRegression, seed: int, num: int = NUM_SHIFTED) -> dict[s
         found[f"teachers/{scale:g}"] = (stretched, scale * targets)
     weights_BD = _weights(inputs, targets)
     unit_BLD = (inputs[..., :-1] / task.input_range + 1) / 2
-    for family in FAMILIES:
+    for family in INPUT_FAMILIES:
         x_BLD = _QUANTILES[family](unit_BLD)
         x_BLD = x_BLD / x_BLD[:, :-1].flatten(1).norm(dim=1).view(-1, 1, 1)
         for norm in FAMILY_NORMS:
@@ -162,7 +162,7 @@ def _laplace(unit: Tensor) -> Tensor:
 _QUANTILES = {"exponential": _exponential, "normal": torch.special.ndtri, "laplace": _laplace}
 
 
-def one_layer(store: SweepStore) -> Iterator[Row]:
+def one_layer(store: SweepStore) -> Iterator[ModelMetrics]:
     """A layer of one head against the gradient step whose size a line search finds on the same contexts.
 
     trained_, gd_ and interpolated_loss, and the same under every shift, "trained_loss/inputs/2"; the step sizes that
@@ -171,11 +171,11 @@ def one_layer(store: SweepStore) -> Iterator[Row]:
     """
     for one in trained(store):
         inputs, targets = contexts(one.task, one.config.data_seed, NUM_CONTEXTS)
-        step_size = best_step_size(inputs, targets)
+        step_size = optimal_step_size(inputs, targets)
         gd, layer = Descent.plain(step_size), Merged.of(one.parameters)
         built = construction(one.task.dim + 1, one.task.num_pairs, gd)
         between = interpolated(layer, Merged.of(built))
-        predictors: dict[str, Predictor] = {
+        predictors: dict[str, ContextPredictor] = {
             "trained": one.predictor(),
             "gd": gd,
             "interpolated": predictor(one.model, between.parameters()),
@@ -188,7 +188,7 @@ def one_layer(store: SweepStore) -> Iterator[Row]:
         yield one.row(found | _rolled(layer, gd, one))
 
 
-def _loss(predict: Predictor, on: Contexts) -> float:
+def _loss(predict: ContextPredictor, on: Contexts) -> float:
     with torch.no_grad():
         return float(half_squared_error(predict(on[0]), on[1]))
 
@@ -199,7 +199,7 @@ def _construction_difference(one: Trained, built: Mapping[str, Tensor], gd: Desc
     return float((found.double() - gd(inputs)).abs().max())
 
 
-def _shifted_losses(one: Trained, predictors: Mapping[str, Predictor]) -> dict[str, float]:
+def _shifted_losses(one: Trained, predictors: Mapping[str, ContextPredictor]) -> dict[str, float]:
     return {
         f"{name}_loss/{shift}": _loss(predict, on)
         for shift, on in shifted(one.task, one.config.data_seed).items()
@@ -220,7 +220,7 @@ def _rolled(layer: Merged, gd: Descent, one: Trained) -> dict[str, float]:
     }
 
 
-def several_layers(store: SweepStore) -> Iterator[Row]:
+def several_layers(store: SweepStore) -> Iterator[ModelMetrics]:
     """Several layers against as many steps of gradient descent of the best equal size, and of the best GD++.
 
     Both are fitted on other contexts, GD++ with steps of its own where layers have weights of their own. Found are the
@@ -230,7 +230,7 @@ def several_layers(store: SweepStore) -> Iterator[Row]:
     for one in trained(store):
         gd, plus = _descents(one.task, one.model.num_layers, one.model.is_tied)
         inputs, targets = contexts(one.task, one.config.data_seed, NUM_CONTEXTS)
-        predictors: dict[str, Predictor] = {"trained": one.predictor(), "gd": gd, "plus": plus}
+        predictors: dict[str, ContextPredictor] = {"trained": one.predictor(), "gd": gd, "plus": plus}
         found = {f"{name}_loss": _loss(predict, (inputs, targets)) for name, predict in predictors.items()}
         for name, descent in (("steps", gd), ("plus", plus)):
             alike = compared(predictors["trained"], descent, inputs)

@@ -1,4 +1,4 @@
-"""How the claims and figures on von Oswald et al. (2023) look at their sweeps: closed forms, ends, plateaus, shifts."""
+"""Measures on von Oswald et al. (2023): closed-form losses, final values, plateau times, distribution shifts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from analysis.claims.sweeps import UndecidedError
 from analysis.dynamics.stages import crossing_steps
 from analysis.outcomes.subsets import chosen_runs, some_runs
-from analysis.uncertainty.estimates import BOOTSTRAP
+from analysis.uncertainty.dependence import rows_on_common_seeds
+from analysis.uncertainty.estimates import NUM_RESAMPLES
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats
@@ -18,7 +19,7 @@ from pipeline.store.history import History, RunInfo
 from pipeline.tasks.linear_regression import LinearRegression
 
 # Half of the way from the zero prediction to one gradient step: a run that is past it has left the plateau.
-LEFT = Criterion(metric="label_excess", at_most=0.5, evaluations=2)
+LEFT_PLATEAU = Criterion(metric="label_excess", at_most=0.5, evaluations=2)
 
 
 def zero_loss(run: RunInfo) -> float:
@@ -31,7 +32,7 @@ def one_step_loss(run: RunInfo) -> float:
     return _task(run).floor_loss()
 
 
-def best_step_size(run: RunInfo) -> float:
+def population_step_size(run: RunInfo) -> float:
     """eta*, the size of that step."""
     return _task(run).step_size()
 
@@ -42,19 +43,19 @@ def _task(run: RunInfo) -> LinearRegression:
     return LinearRegression(**{name: run.hyperparameters[f"task.{name}"] for name in names})
 
 
-def of_runs(function: Callable[[RunInfo], float], runs: Sequence[RunInfo]) -> Floats:
+def closed_form_R(function: Callable[[RunInfo], float], runs: Sequence[RunInfo]) -> Floats:
     """(R,) a closed form of each run's setting."""
     return np.array([function(run) for run in runs])
 
 
-def has(history: History, path: str, value: object) -> Bools:
+def has_hyperparameter_R(history: History, path: str, value: object) -> Bools:
     """(R,) True for runs with this hyperparameter."""
     return np.array([run.hyperparameters.get(path) == value for run in history.runs], dtype=bool)
 
 
-def part(history: History, path: str, value: object) -> History:
+def runs_with(history: History, path: str, value: object) -> History:
     """The runs with this hyperparameter. Raises UndecidedError where there is none."""
-    keep_R = has(history, path, value)
+    keep_R = has_hyperparameter_R(history, path, value)
     if not keep_R.any():
         raise UndecidedError(f"sweep {history.name!r} has no run with {path}: {value}")
     return some_runs(history, keep_R)
@@ -120,18 +121,14 @@ def smoothed(values_RT: Floats, num_values: int = 5) -> Floats:
 def spread(time_R: Floats, runs: Sequence[RunInfo], budget: int) -> Estimate:
     """The 90th percentile of times over the 10th, with its 95% interval over seeds; beyond the budget counts as it."""
     bounded_R = np.minimum(time_R, budget)
-    weight_BR = resample(runs, BOOTSTRAP, 0).with_estimate().astype(np.int64)
+    weight_BR = resample(runs, NUM_RESAMPLES, 0).with_estimate().astype(np.int64)
     ratio_B = [np.divide(*np.quantile(np.repeat(bounded_R, weight_R), [0.9, 0.1])) for weight_R in weight_BR]
     return from_bootstrap(np.array(ratio_B))
 
 
-def on_same_seeds(one: History, other: History) -> tuple[History, History]:
+def matched_by_seed(one: History, other: History) -> tuple[History, History]:
     """The runs whose pair of seeds both have, in one order. Raises UndecidedError where there is none."""
-    rows_one, rows_other = ({(run.init_seed, run.data_seed): r for r, run in enumerate(h.runs)} for h in (one, other))
-    shared = [seeds for seeds in rows_one if seeds in rows_other]
-    if not shared:
+    rows_one, rows_other = rows_on_common_seeds(one.runs, other.runs)
+    if not len(rows_one):
         raise UndecidedError(f"sweeps {one.name!r} and {other.name!r} have no seeds in common")
-    return (
-        chosen_runs(one, [rows_one[seeds] for seeds in shared]),
-        chosen_runs(other, [rows_other[seeds] for seeds in shared]),
-    )
+    return chosen_runs(one, rows_one), chosen_runs(other, rows_other)

@@ -1,4 +1,4 @@
-"""What the figures of von Oswald et al. (2023) share: colours, curves, points, captions."""
+"""Shared style and panels of the figures on von Oswald et al. (2023)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.store.history import History
 from sweeps.von_oswald_2023.measures import at_end, one_step_loss, recorded, zero_loss
 
 TRAINED, GD, PLUS, BETWEEN = "trained", "gradient descent", "GD++", "interpolated"
-COLOURS = {TRAINED: "#0072B2", GD: "#D55E00", PLUS: "#009E73", BETWEEN: "#8C5FBF"}
+MODEL_COLOURS = {TRAINED: "#0072B2", GD: "#D55E00", PLUS: "#009E73", BETWEEN: "#8C5FBF"}
 # Curves lie upon each other where predictors agree, so explicit algorithms are dashed.
 DASHES = {TRAINED: [1, 0], GD: [7, 5], PLUS: [2, 4]}
 # So do points: each has a mark of its own, larger ones open.
@@ -72,7 +72,7 @@ def panel_of(
 
 def points_of(rows: Rows, x: alt.X, y_title: str, y_scale: alt.Scale, kinds: Sequence[str]) -> Any:
     """Points of predictors with the bars of their intervals, joined by lines."""
-    base = alt.Chart(data(rows)).encode(x=x, color=colours_of({kind: COLOURS[kind] for kind in kinds}))
+    base = alt.Chart(data(rows)).encode(x=x, color=colours_of({kind: MODEL_COLOURS[kind] for kind in kinds}))
     y = alt.Y("value:Q", title=y_title, scale=y_scale)
     bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=y_title, scale=y_scale), y2="high:Q")
     layers = [base.mark_line(strokeWidth=1.0).encode(y=y), bars.transform_filter("isValid(datum.low)")]

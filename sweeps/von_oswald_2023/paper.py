@@ -5,9 +5,9 @@ from __future__ import annotations
 from sweeps.papers import Measurement, Paper, PaperSweep
 from sweeps.von_oswald_2023.measurements import one_layer, several_layers
 
-LAYERS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
+LAYER_SWEEPS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
 IN_BOTH = ("context_lengths", "two_layers_tied", "fixed_tasks", "mlp_block", "softmax")
-FULL_ALONE = (*(name for name in LAYERS if name not in IN_BOTH), "separate_tokens", "sine")
+FULL_ALONE = (*(name for name in LAYER_SWEEPS if name not in IN_BOTH), "separate_tokens", "sine")
 
 
 def _file(name: str) -> str:
@@ -25,7 +25,7 @@ PAPER = Paper(
     ),
     measurements=(
         Measurement("one_layer", "one_layer", one_layer),
-        *(Measurement(name, name, several_layers) for name in LAYERS),
+        *(Measurement(name, name, several_layers) for name in LAYER_SWEEPS),
     ),
     order=1,
     page_figures=("layers",),

@@ -9,13 +9,13 @@ from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import curve_rows, median_rows
 from analysis.figures.style import Figure, Rows, data, evenly, number
 from analysis.outcomes.incidence import Incidence, incidence
-from analysis.outcomes.outcomes import decide
-from sweeps.von_oswald_2023.measures import LEFT, part, recorded
+from analysis.outcomes.outcomes import decide_outcomes
+from sweeps.von_oswald_2023.measures import LEFT_PLATEAU, recorded, runs_with
 from sweeps.von_oswald_2023.panels import (
-    COLOURS,
     GD,
     MEAN,
     MEDIAN,
+    MODEL_COLOURS,
     TRAINED,
     colours_of,
     figure_of,
@@ -25,7 +25,7 @@ from sweeps.von_oswald_2023.panels import (
 )
 
 SHADES = ("#56B4E9", "#0072B2", "#009E73", "#D55E00")
-MOST_LINES = 40
+MAX_CURVES = 40
 
 
 def plateaus(sweeps: Sweeps) -> Figure:
@@ -35,17 +35,17 @@ def plateaus(sweeps: Sweeps) -> Figure:
     shares: Rows = []
     colours = {"1 head": "#D55E00", "2 heads": "#0072B2"}
     for heads, kind in ((1, "1 head"), (2, "2 heads")):
-        runs = part(history, "model.num_heads", heads)
+        runs = runs_with(history, "model.num_heads", heads)
         excess_RT, recorded_T = (
             recorded(runs, "label_excess"),
             ~np.all(np.isnan(recorded(runs, "label_excess")), axis=0),
         )
         columns = np.flatnonzero(recorded_T)[evenly(int(recorded_T.sum()), 60)]
-        for r in evenly(len(runs.runs), MOST_LINES):
+        for r in evenly(len(runs.runs), MAX_CURVES):
             for t in columns:
                 place = {"kind": kind, "run": r, "step": int(runs.steps_T[t])}
                 lines.append(place | {"value": number(float(excess_RT[r, t]))})
-        found = incidence(decide(runs, LEFT), runs.runs)
+        found = incidence(decide_outcomes(runs, LEFT_PLATEAU), runs.runs)
         shares += _stairs(found, runs.budget, kind)
     x = alt.X("step:Q", title="step")
     scale = alt.Scale(domain=[-0.05, 1.1], clamp=True)
@@ -59,7 +59,7 @@ def plateaus(sweeps: Sweeps) -> Figure:
         panel_of(shares, "share of runs that left the plateau", colours, width=300, height=260),
     ]
     parts = [
-        f"Left: of each kind {MOST_LINES} runs at most; excess 1 is the zero prediction, 0 one gradient step. Right: "
+        f"Left: of each kind {MAX_CURVES} runs at most; excess 1 is the zero prediction, 0 one gradient step. Right: "
         "share of runs by the step from which the excess is at most .5 at two evaluations, 95% band over seeds.",
     ]
     return figure_of(sweeps, ["heads"], "plateaus", "Plateaus with one head and with two", panels, parts)
@@ -85,7 +85,7 @@ def fixed_tasks(sweeps: Sweeps) -> Figure:
     for shade, batches in zip(
         SHADES, sorted({run.hyperparameters["task.num_batches"] for run in history.runs}), strict=False
     ):
-        runs = part(history, "task.num_batches", batches)
+        runs = runs_with(history, "task.num_batches", batches)
         kind = f"{batches * runs.runs[0].hyperparameters['batch_size']} tasks"
         colours[kind] = shade
         rows += curve_rows(recorded(runs, "label_loss"), runs.steps_T, runs.runs, kind=kind)
@@ -111,7 +111,7 @@ def softmax(sweeps: Sweeps) -> Figure:
     colours = {"1 head": "#D55E00", "2 heads": "#0072B2"}
     rows: dict[str, Rows] = {"label_loss": [], "gd_alignment": []}
     for heads, kind in ((1, "1 head"), (2, "2 heads")):
-        runs = part(history, "model.num_heads", heads)
+        runs = runs_with(history, "model.num_heads", heads)
         for metric, found in rows.items():
             found += median_rows(recorded(runs, metric), runs.steps_T, runs.runs, kind=kind)
     panels = [
@@ -130,12 +130,12 @@ def copying(sweeps: Sweeps) -> Figure:
     losses_RT = recorded(history, "label_loss")
     lines = [
         {"run": r, "step": int(history.steps_T[t]), "value": number(float(losses_RT[r, t]))}
-        for r in evenly(len(history.runs), MOST_LINES)
+        for r in evenly(len(history.runs), MAX_CURVES)
         for t in np.flatnonzero(np.isfinite(losses_RT[r]))
     ]
     curves = (
         alt.Chart(data(lines))
-        .mark_line(strokeWidth=1, opacity=0.6, color=COLOURS[TRAINED])
+        .mark_line(strokeWidth=1, opacity=0.6, color=MODEL_COLOURS[TRAINED])
         .encode(
             x=alt.X("step:Q", title="step"),
             y=alt.Y("value:Q", title="loss", scale=alt.Scale(domainMin=0)),
@@ -154,8 +154,10 @@ def sine(sweeps: Sweeps) -> Figure:
     history = sweeps["sine"].history
     rows: Rows = []
     for attention, kind in (("trained", TRAINED), ("gradient_step", GD)):
-        runs = part(history, "model.attention", attention)
+        runs = runs_with(history, "model.attention", attention)
         rows += curve_rows(recorded(runs, "label_loss"), runs.steps_T, runs.runs, kind=kind)
-    panel = panel_of(rows, "loss (log)", {kind: COLOURS[kind] for kind in (TRAINED, GD)}, y_scale=alt.Scale(type="log"))
+    panel = panel_of(
+        rows, "loss (log)", {kind: MODEL_COLOURS[kind] for kind in (TRAINED, GD)}, y_scale=alt.Scale(type="log")
+    )
     parts = [MEAN, "Both embeddings are trained; the gradient step's own weights are fixed."]
     return figure_of(sweeps, ["sine"], "sine", "Sine waves: a trained layer and a gradient step", [panel], parts)

@@ -1,4 +1,4 @@
-"""How alike the runs of a sweep attend, for the claims and figures on Zhao (2023)."""
+"""Similarity of attention maps between runs, for the claims and figures on Zhao (2023)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLATEAU, NEAR_PLATEAU = 0.9, 0.15
 
 
 @dataclass(frozen=True)
-class Maps:
+class AttentionMaps:
     """What is compared of the runs of a sweep, in the cuts that are trained, both of the same items.
 
     `layer1`: all queries. `layer2`: the last query, the only one of the last layer on which the loss depends; what its
@@ -31,7 +31,7 @@ class Maps:
     layer2: Floats
 
     @classmethod
-    def at(cls, sweep: Sweep, step_R: Floats) -> Maps:
+    def at(cls, sweep: Sweep, step_R: Floats) -> AttentionMaps:
         """Each run at its own step; NaN where there are no maps. Raises UndecidedError where there are none at all."""
         if sweep.snapshots is None:
             raise UndecidedError("no attention map was kept")
@@ -46,11 +46,11 @@ class Maps:
         """Both cuts, the first layer first."""
         return self.layer1, self.layer2
 
-    def permuted(self, seed: int = 0) -> Maps:
+    def permuted(self, seed: int = 0) -> AttentionMaps:
         """With positions renamed, in each run its own way."""
-        return Maps(*(permuted_positions(cut, seed, visible_keys(cut)) for cut in self.cuts))
+        return AttentionMaps(*(permuted_positions(cut, seed, visible_keys(cut)) for cut in self.cuts))
 
-    def alike(self, other: Maps | None = None) -> list[Floats]:
+    def alike(self, other: AttentionMaps | None = None) -> list[Floats]:
         """Per cut, (R, R) similarity of every run with every run of `other` (default: with one another)."""
         others = (None, None) if other is None else other.cuts
         return [similarity(cut, against) for cut, against in zip(self.cuts, others, strict=True)]
@@ -86,7 +86,7 @@ class AttentionContrasts:
         self.sweep, self.history = sweep, sweep.history
         self.outcomes = outcomes_of(sweep.history)
         self.converged_R = self.outcomes.is_kind_R(CONVERGED)
-        self.last = Maps.at(sweep, np.full(len(self.history.runs), float(self.history.budget)))
+        self.last = AttentionMaps.at(sweep, np.full(len(self.history.runs), float(self.history.budget)))
 
     def of_permuted(self) -> MapContrast:
         """The same runs with positions renamed: what runs that agree on no position have in common."""
@@ -100,13 +100,13 @@ class AttentionContrasts:
 
     def of_init(self) -> MapContrast:
         """The same runs before the first step."""
-        init = Maps.at(self.sweep, np.zeros(len(self.history.runs)))
+        init = AttentionMaps.at(self.sweep, np.zeros(len(self.history.runs)))
         return MapContrast.of(self.history.runs, self.last.alike(), init.alike(), self.converged_R, self.converged_R)
 
     def of_matched_loss(self) -> MapContrast:
         """The same runs at one loss, that of the plateau, before their jump."""
         step_R = self.step_at_plateau_R()
-        before = Maps.at(self.sweep, step_R)
+        before = AttentionMaps.at(self.sweep, step_R)
         use_R = self.converged_R & np.isfinite(step_R)
         return MapContrast.of(self.history.runs, self.last.alike(), before.alike(), use_R, use_R)
 

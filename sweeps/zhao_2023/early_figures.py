@@ -1,4 +1,4 @@
-"""Figures on Zhao (2023): how early it is settled which runs converge, and when."""
+"""Figures on Zhao (2023): early statistics, forecasts, head widths, seed variance, forks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from analysis.claims.sweeps import Sweeps
-from analysis.dynamics.early_signs import share_by_statistic, time_correlation
+from analysis.dynamics.early_signs import proportion_by_statistic, time_correlation
 from analysis.dynamics.fork_fates import fates_by_step, fixed_step
 from analysis.dynamics.seed_variance import seed_variance
 from analysis.figures.claims import sweeps_caption
@@ -36,7 +36,7 @@ from sweeps.zhao_2023.measures import (
 
 BIN_STEPS = (0, 100, 200, 400, 600)
 CORRELATION_STEPS = (0, 50, 100, 150, 200, 300, 400, 500, 600)
-STATISTICS = {PREVIOUS_TOKEN: "previous-token score", INDUCTION: "induction score", "probe_loss": "loss"}
+EARLY_STATISTICS = {PREVIOUS_TOKEN: "previous-token score", INDUCTION: "induction score", "probe_loss": "loss"}
 
 
 def early_statistics(sweeps: Sweeps) -> Figure:
@@ -46,12 +46,12 @@ def early_statistics(sweeps: Sweeps) -> Figure:
     history, by_mixed = sweep.history, outcomes_of(sweep.history, MIXED_BUDGET)
     outcomes = outcomes_of(history)
     bins = [
-        interval_row(found.share, step=step, statistic=number(found.value), runs=found.num_runs)
+        interval_row(found.proportion, step=step, statistic=number(found.value), runs=found.num_runs)
         for step in BIN_STEPS
-        for found in share_by_statistic(value_at(history, PREVIOUS_TOKEN, step), by_mixed, step)
+        for found in proportion_by_statistic(value_at(history, PREVIOUS_TOKEN, step), by_mixed, step)
     ]
     rows: Rows = []
-    for metric, name in STATISTICS.items():
+    for metric, name in EARLY_STATISTICS.items():
         for step in CORRELATION_STEPS:
             found = time_correlation(value_at(history, metric, step), outcomes, history.runs, step)
             rows.append(interval_row(found.rho, step=step, statistic=name))
@@ -171,7 +171,7 @@ def fates(sweeps: Sweeps) -> Figure:
     found = fates_of(sweeps, MIXED_BUDGET)
     groups = {"all": found} | {kind: fates_of(sweeps, MIXED_BUDGET, kind) for kind in (CONVERGED, UNCONVERGED)}
     rows = [
-        interval_row(at.share, step=at.step, parents=f"{name} ({len({run.parent for run in of_group.forks})})")
+        interval_row(at.agreement, step=at.step, parents=f"{name} ({len({run.parent for run in of_group.forks})})")
         for name, of_group in groups.items()
         for at in fates_by_step(of_group)
     ]

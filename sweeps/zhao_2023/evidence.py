@@ -12,9 +12,9 @@ from analysis.dynamics.phases import PhaseChanges
 from analysis.dynamics.seed_variance import SeedVariance, seed_variance
 from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED
-from analysis.outcomes.settings import members, setting_labels
+from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.outcomes.subsets import some_runs
-from analysis.uncertainty.estimates import median_of_runs, share_of_runs
+from analysis.uncertainty.estimates import median_of_runs, proportion_of_runs
 from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
 from sweeps.zhao_2023.attention import AttentionContrasts, MapContrast
@@ -48,7 +48,7 @@ def share_without_error(sweeps: Sweeps, *, sweep: str) -> Evidence:
     history = sweeps[sweep].history
     accuracy_RE = last_accuracies(history)
     is_perfect_R = np.all(accuracy_RE == 1, axis=1)
-    estimate = share_of_runs(is_perfect_R, history.runs)
+    estimate = proportion_of_runs(is_perfect_R, history.runs)
     judged = outcomes_of(history)
     wrong = 1 - float(np.mean(accuracy_RE[judged.is_kind_R(CONVERGED)])) if judged.count(CONVERGED) else np.nan
     note = (
@@ -57,7 +57,9 @@ def share_without_error(sweeps: Sweeps, *, sweep: str) -> Evidence:
     )
     labels = setting_labels(history)
     if len(labels) > 1:
-        shares = (f"{labels[s]} {short(np.mean(is_perfect_R[is_s_R]))}" for s, is_s_R in members(history).items())
+        shares = (
+            f"{labels[s]} {short(np.mean(is_perfect_R[is_s_R]))}" for s, is_s_R in runs_by_setting(history).items()
+        )
         note += f" Without an error: {', '.join(shares)}."
     return Evidence.of(estimate, len(history.runs), note)
 
@@ -68,7 +70,7 @@ def share_converged(sweeps: Sweeps, *, sweep: str) -> Evidence:
     outcomes = outcomes_of(history)
     slowest = float(np.max(outcomes.upper_R))
     note = f"{outcomes.count(CONVERGED)} of {len(history.runs)} runs, the last of them by step {slowest:g}."
-    return Evidence.of(share_of_runs(outcomes.is_kind_R(CONVERGED), history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(outcomes.is_kind_R(CONVERGED), history.runs), len(history.runs), note)
 
 
 def share_of_abrupt_runs(sweeps: Sweeps, *, sweep: str) -> Evidence:
@@ -95,7 +97,7 @@ def share_of_abrupt_unconverged_runs(sweeps: Sweeps) -> Evidence:
         f"{is_abrupt_R.sum()}, and in {is_abrupt_R[is_low_R].sum()} of the {is_low_R.sum()} that end below an accuracy "
         f"of {STILL_LOW:g}."
     )
-    return Evidence.of(share_of_runs(is_abrupt_R, runs), len(runs), note)
+    return Evidence.of(proportion_of_runs(is_abrupt_R, runs), len(runs), note)
 
 
 def share_with_previous_token_first(sweeps: Sweeps) -> Evidence:
@@ -187,7 +189,7 @@ def auroc_of_siblings(sweeps: Sweeps) -> Evidence:
 def step_of_fixed_fate(sweeps: Sweeps) -> Evidence:
     """The fork step from which 95% of forks end as their parent, for convergence of setting A by the mixed budget."""
     found = fates_of(sweeps, MIXED_BUDGET)
-    shares = "; ".join(f"{at.step}: {at.share.text()}" for at in fates_by_step(found))
+    shares = "; ".join(f"{at.step}: {at.agreement.text()}" for at in fates_by_step(found))
     note = f"Share of forks that end as their parent, by fork step: {shares}."
     return Evidence.of(fixed_step(found, MIXED_BUDGET), len({run.parent for run in found.forks}), note)
 
@@ -210,7 +212,7 @@ def _abrupt(history: History, changes: PhaseChanges) -> Evidence:
         f"Median step of the largest change {location}, from 10% to 90% within {width} steps. It is over half of the "
         f"way in {np.isfinite(changes.location_R).sum()} of {len(history.runs)} runs."
     )
-    return Evidence.of(share_of_runs(changes.is_abrupt_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(changes.is_abrupt_R, history.runs), len(history.runs), note)
 
 
 def _alike(found: MapContrast, what: str, more: str = "") -> Evidence:
@@ -237,6 +239,6 @@ def _later(history: History, budget: int) -> Evidence:
     """Of the runs that missed `budget`, the share that converged by the end of the sweep."""
     missed_R = outcomes_of(history, budget).is_kind_R(UNCONVERGED)
     late = some_runs(history, missed_R)
-    estimate = share_of_runs(outcomes_of(late).is_kind_R(CONVERGED), late.runs)
+    estimate = proportion_of_runs(outcomes_of(late).is_kind_R(CONVERGED), late.runs)
     note = f"{len(late.runs)} of {len(history.runs)} runs missed {budget} steps; followed to {history.budget}."
     return Evidence.of(estimate, len(late.runs), note)

@@ -1,4 +1,4 @@
-"""Figures on Zhao (2023): how runs learn, the phase change, the order of the heads, and attention."""
+"""Figures on Zhao (2023): learning curves, phase changes, order of head formation, attention similarity."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from analysis.figures.style import (
     number,
     outcome_colour,
 )
-from analysis.outcomes.outcomes import CONVERGED, KINDS
-from analysis.uncertainty.estimates import share_of_runs
+from analysis.outcomes.outcomes import CONVERGED, OUTCOME_KINDS
+from analysis.uncertainty.estimates import proportion_of_runs
 from analysis.uncertainty.intervals import Estimate
 from pipeline.store.history import History
 from sweeps.zhao_2023.attention import AttentionContrasts
@@ -43,7 +43,7 @@ from sweeps.zhao_2023.measures import (
 )
 
 SETTINGS = ("setting_a", "setting_b", "setting_c", "full_width", "pair_tokens")
-MOST_LINES, MOST_POINTS = 60, 110
+MAX_RUNS_PER_PANEL, MAX_POINTS_PER_CURVE = 60, 110
 
 
 def interval_row(estimate: Estimate, **fields: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def intervals(rows: Rows, y: str, title: str, order: Sequence[str], colour: str 
 def point_colour(kinds: Iterable[str]) -> alt.Color:
     """Colour of points by outcome, with a legend of the kinds that occur."""
     found = set(kinds)
-    present = [kind for kind in KINDS if kind in found]
+    present = [kind for kind in OUTCOME_KINDS if kind in found]
     scale = alt.Scale(domain=present, range=[OUTCOME_COLOURS[kind] for kind in present])
     return alt.Color("outcome:N", scale=scale, title="outcome")
 
@@ -105,14 +105,16 @@ def learning_curves(sweeps: Sweeps) -> Figure:
     chart = lines.facet(alt.Facet("setting:N", sort=order, title=None, header=header), columns=3).resolve_scale(
         x="independent"
     )
-    parts = f"At most {MOST_LINES} runs of each are drawn, evenly sampled; shares with 95% intervals are of all."
+    parts = (
+        f"At most {MAX_RUNS_PER_PANEL} runs of each are drawn, evenly sampled; shares with 95% intervals are of all."
+    )
     finished = finish(chart, title, sweeps_caption(sweeps, present, parts))
     return Figure("learning_curves", title, "Accuracy of runs over steps, one panel per setting, by outcome.", finished)
 
 
 def _curve_rows(name: str, history: History) -> Rows:
     outcomes = outcomes_of(history)
-    found = share_of_runs(outcomes.is_kind_R(CONVERGED), history.runs)
+    found = proportion_of_runs(outcomes.is_kind_R(CONVERGED), history.runs)
     label = f"{name}{LINE_END}{outcomes.count(CONVERGED)} of {len(history.runs)} converged, {found.text()}"
     values_RT = history.values["label_accuracy"]
     recorded = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
@@ -124,8 +126,8 @@ def _curve_rows(name: str, history: History) -> Rows:
             "step": int(history.steps_T[t]),
             "accuracy": number(values_RT[r, t]),
         }
-        for r in evenly(len(history.runs), MOST_LINES)
-        for t in recorded[evenly(len(recorded), MOST_POINTS)]
+        for r in evenly(len(history.runs), MAX_RUNS_PER_PANEL)
+        for t in recorded[evenly(len(recorded), MAX_POINTS_PER_CURVE)]
         if np.isfinite(values_RT[r, t])
     ]
 
@@ -151,7 +153,7 @@ def phase_change(sweeps: Sweeps) -> Figure:
         for kind, changes in found.items():
             runs = groups.get(kind, groups["converged"]).runs
             label = f"{name}, {kind} (n={len(runs)})"
-            shares.append(interval_row(share_of_runs(changes.is_abrupt_R, runs), group=label))
+            shares.append(interval_row(proportion_of_runs(changes.is_abrupt_R, runs), group=label))
     scatter = (
         alt.Chart(data(points))
         .mark_circle(opacity=0.5, size=26)

@@ -1,4 +1,4 @@
-"""How the claims and figures on Zhao (2023) look at their sweeps: criterion, budgets, curves, maps, shares."""
+"""Measures on Zhao (2023): criterion, budgets, accuracies, phase changes, head formation, fork agreement."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from analysis.dynamics.fork_fates import ForkFates, fork_fates
 from analysis.dynamics.phases import PhaseChanges, find_phase_changes, smooth_twins
 from analysis.dynamics.stages import StageOrder, crossed_for_good, stage_order
 from analysis.forecasting.evaluation import PRIMARY, evaluate
-from analysis.forecasting.score_table import LOSS_BASELINE, Scores
-from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED, Outcomes, at_risk, decide
+from analysis.forecasting.score_table import LOSS_BASELINE, ForecastScores
+from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED, Outcomes, at_risk, decide_outcomes
 from analysis.outcomes.subsets import evaluated_every, some_runs, within
 from analysis.predictors.base import PREDICTORS
 from pipeline.arrays import Floats
@@ -36,7 +36,9 @@ EARLY_WINDOW, EARLY_STEP = 0.25, 400
 
 def outcomes_of(history: History, budget: int | None = None, criterion: Criterion = CRITERION) -> Outcomes:
     """What became of the runs by `budget` (default: the sweep's own), by evaluations 100 steps apart."""
-    return decide(evaluated_every(history if budget is None else within(history, budget), EVALUATED_EVERY), criterion)
+    return decide_outcomes(
+        evaluated_every(history if budget is None else within(history, budget), EVALUATED_EVERY), criterion
+    )
 
 
 def last_accuracies(history: History) -> Floats:
@@ -88,7 +90,7 @@ def value_at(history: History, metric: str, step: int) -> Floats:
     return np.asarray(history.values[metric][:, at_T][:, 0])
 
 
-def early_scores(history: History) -> tuple[Mapping[str, Scores], int, str]:
+def early_scores(history: History) -> tuple[Mapping[str, ForecastScores], int, str]:
     """Scores of forecasts of convergence by the mixed budget, from its first quarter; runs scored; a note on them."""
     cut = within(history, MIXED_BUDGET)
     predictors = {name: PREDICTORS[name]() for name in (PRIMARY, LOSS_BASELINE, "setting_rate")}
@@ -122,7 +124,7 @@ def fates_of(sweeps: Sweeps, budget: int, kind: str | None = None) -> ForkFates:
     return ForkFates(
         tuple(run for run, keep in zip((run for each in found for run in each.forks), keep_N, strict=True) if keep),
         np.concatenate([each.step_N for each in found])[keep_N],
-        np.concatenate([each.is_shared_N for each in found])[keep_N],
+        np.concatenate([each.agrees_N for each in found])[keep_N],
         np.concatenate([each.by_chance_N for each in found])[keep_N],
         sum(each.num_unknown for each in found),
     )
@@ -146,13 +148,13 @@ def head_steps(history: History, level: float = STAGE) -> HeadSteps:
     return HeadSteps(level, *steps)
 
 
-def order_by_own_rise(history: History, share: float = STAGE) -> StageOrder:
-    """Which head has first come this share of its own way, from its first score to its last, among converged runs.
+def order_by_own_rise(history: History, fraction: float = STAGE) -> StageOrder:
+    """Which head first completes this fraction of its own rise, from its first score to its last, among converged runs.
 
     An order at one level for both scores depends on where each begins and ends; this one does not.
     """
     history = converged(history)
-    criterion = Criterion(at_least=share, evaluations=2)
+    criterion = Criterion(at_least=fraction, evaluations=2)
 
     def came(metric: str) -> Floats:
         score_RT = history.values[metric]

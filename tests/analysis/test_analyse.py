@@ -68,7 +68,7 @@ def test_with_censored_runs_the_share_is_the_incidence():
     assert setting.is_estimated
     np.testing.assert_allclose(setting.converged.value, 1 / 4 + 3 / 4 * 1 / 2)
     assert "Aalen-Johansen" in analyse(tiny_history(rows, ends)).summary()
-    assert setting.share_text().endswith("by step 200")
+    assert setting.converged_text().endswith("by step 200")
 
 
 def test_under_censoring_the_share_names_the_last_step_at_risk_and_has_an_interval_with_width():

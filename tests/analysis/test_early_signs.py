@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.dynamics.early_signs import share_by_statistic, sibling_auroc, time_correlation
+from analysis.dynamics.early_signs import proportion_by_statistic, sibling_auroc, time_correlation
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes
 from analysis.uncertainty.intervals import wilson
 from pipeline.store.history import RunInfo
@@ -79,9 +79,9 @@ def test_a_run_is_no_sibling_of_itself_and_lone_runs_say_nothing():
 def test_shares_by_statistic_are_those_of_each_bin():
     time = np.array([500.0] * 5 + [1500.0] * 5 + [50.0])
     values = np.arange(11.0)
-    low, high = share_by_statistic(values, outcomes_of(time), 100, bins=2)
-    assert (low.value, low.share, low.num_runs) == (2, wilson(5, 5), 5)
-    assert (high.value, high.share, high.num_runs) == (7, wilson(0, 5), 5)
-    assert share_by_statistic(values * NAN, outcomes_of(time), 100) == []
-    (one,) = share_by_statistic(np.ones(11), outcomes_of(time), 100)
+    low, high = proportion_by_statistic(values, outcomes_of(time), 100, bins=2)
+    assert (low.value, low.proportion, low.num_runs) == (2, wilson(5, 5), 5)
+    assert (high.value, high.proportion, high.num_runs) == (7, wilson(0, 5), 5)
+    assert proportion_by_statistic(values * NAN, outcomes_of(time), 100) == []
+    (one,) = proportion_by_statistic(np.ones(11), outcomes_of(time), 100)
     assert one.num_runs == 10

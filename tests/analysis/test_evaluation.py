@@ -10,8 +10,8 @@ import pytest
 
 from analysis.forecasting.evaluation import cases_of, evaluate
 from analysis.forecasting.folds import held_out_seeds
-from analysis.forecasting.score_table import score_all
-from analysis.outcomes.outcomes import Outcomes, decide
+from analysis.forecasting.score_table import score_forecasts
+from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.predictors.base import PREDICTORS, Forecast, Predictor
 from analysis.predictors.features import statistics_RF
 from analysis.statistics.base import Statistic
@@ -19,7 +19,7 @@ from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import overwrite_after, same_bytes, synthetic_history
 
 HISTORY = synthetic_history(4, 25, seed=1)
-OUTCOMES = decide(HISTORY)
+OUTCOMES = decide_outcomes(HISTORY)
 
 
 class Spy(Predictor):
@@ -75,7 +75,7 @@ def test_gate_a_forecasts_do_not_move_by_a_bit_when_all_after_the_window_changes
 
 def test_gate_b_on_permuted_outcomes_no_predictor_finds_anything():
     history = synthetic_history(6, 250, seed=3, diverge_share=0.0)
-    outcomes = decide(history)
+    outcomes = decide_outcomes(history)
     order = np.random.default_rng(5).permutation(len(history.runs))
     permuted = Outcomes(outcomes.criterion, outcomes.kind_R[order], outcomes.lower_R[order], outcomes.upper_R[order])
     window = evaluate(history, permuted, (0.1,), bootstrap=0).windows[0]
@@ -116,7 +116,7 @@ def test_gate_d_a_planted_whole_run_z_score_is_caught():
 )
 def test_gate_e_no_seed_data_stream_or_run_is_shared_by_train_and_test(data_seed_of):
     history, spy = synthetic_history(3, 20, data_seed_of=data_seed_of), Spy()
-    evaluate(history, decide(history), (0.1,), {"spy": spy})
+    evaluate(history, decide_outcomes(history), (0.1,), {"spy": spy})
     assert len(spy.fitted) >= 2
     for (train, _), test in zip(spy.fitted, spy.asked, strict=True):
         assert not set(train.init_seed_R) & set(test.init_seed_R)
@@ -130,7 +130,7 @@ def test_gate_f_stopped_runs_never_enter_as_did_not_converge():
     for array in values.values():
         array[late_R[:, None], HISTORY.steps_T > 700] = np.nan
     history, spy = replace(HISTORY, ends=tuple(ends), values=values), Spy()
-    outcomes = decide(history)
+    outcomes = decide_outcomes(history)
     window, late = evaluate(history, outcomes, (0.1, 0.4), {"spy": spy}).windows
     assert (window.num_at_risk, window.num_censored) == (np.sum(outcomes.upper_R > 200), 20)
     for _, kind_R in spy.fitted:
@@ -172,7 +172,7 @@ def test_gate_h_statistics_do_not_see_the_data_that_outcomes_are_judged_on():
 
 def test_a_planted_effect_is_found_and_the_baselines_do_not_find_it():
     history = synthetic_history(4, 50, seed=7)
-    window = evaluate(history, decide(history), (0.1,)).windows[0]
+    window = evaluate(history, decide_outcomes(history), (0.1,)).windows[0]
     logistic, loss = window.scores["logistic"], window.scores["last_loss"]
     assert logistic.auroc_within.low > 0.85
     assert logistic.auroc_gain.low > 0.2
@@ -183,7 +183,7 @@ def test_a_planted_effect_is_found_and_the_baselines_do_not_find_it():
 
 def test_without_a_planted_effect_nothing_is_found_inside_a_setting():
     history = synthetic_history(4, 60, seed=8, signal=0.0)
-    scores = evaluate(history, decide(history), (0.05,)).windows[0].scores["logistic"]
+    scores = evaluate(history, decide_outcomes(history), (0.05,)).windows[0].scores["logistic"]
     assert scores.auroc_within.low < 0.5 < scores.auroc_within.high
 
 
@@ -202,7 +202,7 @@ def evaluate_within(history, bootstrap):
             column = cases.statistics.names_F.index("strongest_head(induction_score.l0 max)")
             return Forecast(1 / (1 + np.exp(-cases.statistics.values_RF[:, column])), np.zeros(len(cases)))
 
-    windows = evaluate(history, decide(history), (0.1,), {"planted": Planted()}, bootstrap=bootstrap).windows
+    windows = evaluate(history, decide_outcomes(history), (0.1,), {"planted": Planted()}, bootstrap=bootstrap).windows
     return windows[0].scores["planted"].auroc_within
 
 
@@ -223,7 +223,7 @@ def test_each_held_out_run_is_forecast_once():
 def test_the_sign_of_the_loss_baseline_is_that_inside_a_setting():
     # Between settings a lower loss goes with failure, inside a setting with success.
     history = synthetic_history(4, 30, seed=4, signal=0.0, diverge_share=0.0)
-    converged_R = decide(history).kind_R == "converged"
+    converged_R = decide_outcomes(history).kind_R == "converged"
     setting_R = np.array([int(run.setting_id[-1]) for run in history.runs])
     rank_R = np.random.default_rng(0).normal(size=len(history.runs)) * 0.05
     excess = history.values["label_excess"].copy()
@@ -235,7 +235,11 @@ def test_the_sign_of_the_loss_baseline_is_that_inside_a_setting():
         values = dict(history.values) | {metric: np.where(np.isnan(array), np.nan, loss_R[:, None])}
         history = replace(history, values=values)
     history = replace(history, values=dict(history.values) | {"label_excess": excess})
-    scores = evaluate(history, decide(history), (0.05,), only("last_loss"), bootstrap=0).windows[0].scores["last_loss"]
+    scores = (
+        evaluate(history, decide_outcomes(history), (0.05,), only("last_loss"), bootstrap=0)
+        .windows[0]
+        .scores["last_loss"]
+    )
     assert scores.auroc_within.value > 0.9
 
 
@@ -249,7 +253,7 @@ def test_the_skill_is_against_the_setting_rate_for_new_seeds_and_hyperparameters
 
 def test_under_twenty_pairs_in_settings_there_is_no_interval():
     history = synthetic_history(1, 8, seed=2, diverge_share=0.0)
-    window = evaluate(history, decide(history), (0.1,), only("logistic", "last_loss")).windows[0]
+    window = evaluate(history, decide_outcomes(history), (0.1,), only("logistic", "last_loss")).windows[0]
     assert 0 < window.pairs_within < 20
     scores = window.scores["logistic"]
     assert np.isfinite(scores.auroc_within.value)
@@ -260,7 +264,7 @@ def test_under_twenty_pairs_in_settings_there_is_no_interval():
 def test_with_one_class_there_is_no_skill():
     forecasts = {"bold": np.full(10, 0.1), "setting_rate": np.full(10, 0.2)}
     one, group, weight = np.zeros(10, dtype=bool), np.zeros(10, dtype=np.int64), np.ones((3, 10))
-    scores = score_all(forecasts, one, group, group, weight, "setting_rate")["bold"]
+    scores = score_forecasts(forecasts, one, group, group, weight, "setting_rate")["bold"]
     assert np.isfinite(scores.brier.value)
     assert np.isnan(scores.brier_skill.value)
 

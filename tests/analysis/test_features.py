@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.outcomes.settings import members, setting_labels
+from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.predictors.features import hyperparameters_RF, statistics_RF
 from analysis.statistics.last_value import LastValue
 from analysis.statistics.level import Level
@@ -87,7 +87,7 @@ def test_settings_are_named_by_what_varies_and_never_twice_alike():
         "s2": "lr=0.001, width=4 [s2]",
         "s3": "lr=0.01, width=8",
     }
-    assert [int(member_R.sum()) for member_R in members(history).values()] == [1, 1, 1]
+    assert [int(member_R.sum()) for member_R in runs_by_setting(history).values()] == [1, 1, 1]
     assert setting_labels(replace(history, runs=runs[:1], ends=history.ends[:1], varied=())) == {"s1": "all runs"}
 
 

@@ -43,8 +43,8 @@ def test_the_planted_step_from_which_the_outcome_is_fixed_is_found():
     forks, fork_outcomes = forked(parents, kinds, (100, 200, 300, 400), 4, (0.5, 0.85, 1.0, 1.0))
     found = fates_by_step(fork_fates(forks, fork_outcomes, parents, outcomes))
     assert [at.step for at in found] == [100, 200, 300, 400]
-    assert [at.share.value for at in found] == pytest.approx([0.5, 0.85, 1, 1], abs=0.06)
-    assert all(at.share.low <= truth <= at.share.high for at, truth in zip(found[:2], (0.5, 0.85), strict=True))
+    assert [at.agreement.value for at in found] == pytest.approx([0.5, 0.85, 1, 1], abs=0.06)
+    assert all(at.agreement.low <= truth <= at.agreement.high for at, truth in zip(found[:2], (0.5, 0.85), strict=True))
     assert all(at.by_chance == pytest.approx(39 / 79) for at in found)
     assert {(at.num_forks, at.num_parents) for at in found} == {(320, 80)}
 
@@ -54,7 +54,7 @@ def test_parents_are_the_sample_not_forks():
     parents, outcomes = parents_of(kinds)
     forks, fork_outcomes = forked(parents, kinds, (100,), 50, (1.0,))
     (found,) = fates_by_step(fork_fates(forks, fork_outcomes, parents, outcomes))
-    assert found.share == wilson(10, 10)
+    assert found.agreement == wilson(10, 10)
 
 
 def test_forks_that_share_their_data_seeds_across_parents_are_a_crossed_design():
@@ -65,8 +65,8 @@ def test_forks_that_share_their_data_seeds_across_parents_are_a_crossed_design()
     kinds = ["converged" if j else "unconverged" for _ in range(6) for j in range(4)]
     (found,) = fates_by_step(fork_fates(forks, outcomes_of(kinds), parents, outcomes))
     assert found.unit == "init seeds times data seeds"
-    assert found.share.value == 0.75
-    assert found.share.high - found.share.low > 0.5
+    assert found.agreement.value == 0.75
+    assert found.agreement.high - found.agreement.low > 0.5
 
 
 def test_agreement_by_chance_is_high_where_almost_all_runs_converge():
@@ -85,7 +85,7 @@ def test_unknown_fates_are_counted_and_left_out_and_whole_runs_passed_over():
     assert (len(found.forks), found.num_unknown) == (1, 3)
     assert np.isnan(found.by_chance_N[0])
     (at,) = fates_by_step(found)
-    assert at.share.value == 1
+    assert at.agreement.value == 1
     assert np.isnan(at.by_chance)
     nothing = fork_fates(parents, outcomes, parents, outcomes)
     assert (nothing.num_unknown, fates_by_step(nothing)) == (0, ())

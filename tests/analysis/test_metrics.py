@@ -8,11 +8,11 @@ from sklearn.metrics import roc_auc_score
 from analysis.forecasting.metrics import (
     auroc,
     brier,
-    calibration_error,
+    brier_skill,
     calibration_line,
     equal_mass_bins,
+    expected_calibration_error,
     num_pairs,
-    skill,
 )
 
 RNG = np.random.default_rng(0)
@@ -47,11 +47,11 @@ def test_figures_of_nothing_or_of_one_class_are_undefined():
     for score in (
         auroc(none, none.astype(bool), none.astype(int), np.ones((1, 0))),
         brier(none, none.astype(bool), np.ones((1, 0))),
-        calibration_error(none, none.astype(bool), np.ones((1, 0))),
+        expected_calibration_error(none, none.astype(bool), np.ones((1, 0))),
         auroc(P, np.ones(300, bool), ONE_GROUP, ONES),
         calibration_line(P, np.ones(300, bool), ONE_GROUP, ONES)[0],
         calibration_line(np.full(300, 0.4), Y, ONE_GROUP, ONES)[0],
-        skill(np.array([0.1]), np.array([0.0])),
+        brier_skill(np.array([0.1]), np.array([0.0])),
     ):
         assert np.all(np.isnan(score))
 
@@ -62,7 +62,7 @@ def test_a_perfect_forecaster_has_slope_one_intercept_zero_and_little_error():
     slope, intercept = calibration_line(p, y, np.zeros(20_000, int), np.ones((1, 20_000)))
     assert abs(slope[0] - 1) < 0.06
     assert abs(intercept[0]) < 0.06
-    assert calibration_error(p, y, np.ones((1, 20_000)))[0] < 0.015
+    assert expected_calibration_error(p, y, np.ones((1, 20_000)))[0] < 0.015
 
 
 def test_overconfidence_is_a_slope_below_one():
@@ -84,4 +84,4 @@ def test_bins_have_equal_mass_and_equal_forecasts_share_one():
 
 def test_calibration_error_follows_the_hand_calculation():
     p, y = np.array([0.1, 0.1, 0.8, 0.8]), np.array([0, 1, 1, 1], bool)
-    np.testing.assert_allclose(calibration_error(p, y, np.ones((1, 4)), bins=2), [(0.8 + 0.4) / 4])
+    np.testing.assert_allclose(expected_calibration_error(p, y, np.ones((1, 4)), bins=2), [(0.8 + 0.4) / 4])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.outcomes.outcomes import at_risk, decide, has_started
+from analysis.outcomes.outcomes import at_risk, decide_outcomes, has_started
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import RunInfo
 from tests.analysis.synthetic import tiny_history
@@ -40,14 +40,14 @@ TABLE = [
 @pytest.mark.parametrize(("why", "row", "end", "kind", "lower", "upper"), TABLE, ids=[row[0] for row in TABLE])
 def test_a_series_has_the_outcome_of_the_table(why, row, end, kind, lower, upper):
     # The second run keeps every evaluation step in the grid, as the other runs of a sweep do.
-    outcomes = decide(tiny_history([row, [1, 1, 1, 1, 1]], [end, ("budget", 200)]), LOW)
+    outcomes = decide_outcomes(tiny_history([row, [1, 1, 1, 1, 1]], [end, ("budget", 200)]), LOW)
     assert (outcomes.kind_R[0], outcomes.lower_R[0], outcomes.upper_R[0]) == (kind, lower, upper)
     assert outcomes.kind_R[1] == "unconverged"
 
 
 def test_steps_without_evaluation_do_not_break_a_streak():
     history = tiny_history([[1, N, 0.01, N, 0.01]], [("budget", 200)])
-    outcomes = decide(history, LOW)
+    outcomes = decide_outcomes(history, LOW)
     assert (outcomes.kind_R[0], outcomes.lower_R[0], outcomes.upper_R[0]) == ("converged", 0, 100)
 
 
@@ -55,29 +55,30 @@ def test_an_outcome_is_redefined_without_training():
     history = tiny_history(
         [[1, 0.04, 0.04, 0.01, 0.01]], [("budget", 200)], label_accuracy=[[0.1, 0.2, 0.99, 0.5, 0.99]]
     )
-    assert decide(history, Criterion(at_most=0.05)).upper_R[0] == 50
-    assert decide(history, LOW).upper_R[0] == 150
-    assert decide(history, Criterion("label_accuracy", at_least=0.99, evaluations=1)).upper_R[0] == 100
-    assert decide(history, Criterion("label_accuracy", at_least=0.99)).kind_R[0] == "unconverged"
+    assert decide_outcomes(history, Criterion(at_most=0.05)).upper_R[0] == 50
+    assert decide_outcomes(history, LOW).upper_R[0] == 150
+    assert decide_outcomes(history, Criterion("label_accuracy", at_least=0.99, evaluations=1)).upper_R[0] == 100
+    assert decide_outcomes(history, Criterion("label_accuracy", at_least=0.99)).kind_R[0] == "unconverged"
 
 
 def test_more_evaluations_than_recorded_are_never_satisfied():
-    assert decide(tiny_history([[0.0, 0.0]], [("budget", 50)]), Criterion(at_most=1, evaluations=3)).kind_R[0] == (
-        "unconverged"
-    )
+    outcomes = decide_outcomes(tiny_history([[0.0, 0.0]], [("budget", 50)]), Criterion(at_most=1, evaluations=3))
+    assert outcomes.kind_R[0] == "unconverged"
 
 
 def test_an_outcome_depends_on_its_own_run():
     rows = [row[1] for row in TABLE] + [[1] * 5]
     ends = [row[2] for row in TABLE] + [("budget", 200)]
-    together = decide(tiny_history(rows, ends), LOW)
+    together = decide_outcomes(tiny_history(rows, ends), LOW)
     for r, row in enumerate(TABLE):
         assert (together.kind_R[r], together.lower_R[r], together.upper_R[r]) == row[3:]
 
 
 def test_runs_with_an_event_or_no_view_past_the_step_are_not_at_risk():
     rows = [[1, 1, 0.01, 0.01, 1], [1, 1, N, N, N], [1, 1, 1, N, N], [1, 1, 1, 1, 1]]
-    outcomes = decide(tiny_history(rows, [("budget", 200), ("diverged", 70), ("stopped", 100), ("budget", 200)]), LOW)
+    outcomes = decide_outcomes(
+        tiny_history(rows, [("budget", 200), ("diverged", 70), ("stopped", 100), ("budget", 200)]), LOW
+    )
     assert at_risk(outcomes, 50).tolist() == [True, True, True, True]
     assert at_risk(outcomes, 99).tolist() == [True, False, True, True]
     assert at_risk(outcomes, 100).tolist() == [False, False, False, True]
@@ -91,7 +92,7 @@ def test_the_convergence_of_a_fork_lies_after_the_fork():
     values = {"label_excess": np.vstack([history.values["label_excess"], [[1, 1, 1, 1, 1]]])}
     third = replace(runs[1], run_id="r2", parent=None)
     ends = (*history.ends, history.ends[0])
-    outcomes = decide(replace(history, runs=(*runs, third), ends=ends, values=values), LOW)
+    outcomes = decide_outcomes(replace(history, runs=(*runs, third), ends=ends, values=values), LOW)
     assert (outcomes.lower_R[0], outcomes.upper_R[0]) == (120, 150)
     assert (outcomes.lower_R[1], outcomes.upper_R[1]) == (100, 150)
 
@@ -109,8 +110,8 @@ def test_a_criterion_says_what_is_wrong_with_it():
     with pytest.raises(ValueError, match="evaluations must be 1 or more"):
         Criterion(at_most=1, evaluations=0)
     with pytest.raises(ValueError, match="recorded: label_excess"):
-        decide(tiny_history([[1, 1]], [("budget", 50)]), Criterion("label_los", at_most=1))
+        decide_outcomes(tiny_history([[1, 1]], [("budget", 50)]), Criterion("label_los", at_most=1))
 
 
 def test_a_threshold_of_zero_is_a_threshold():
-    assert decide(tiny_history([[1, 0, 0]], [("budget", 100)]), Criterion(at_most=0.0)).upper_R[0] == 50
+    assert decide_outcomes(tiny_history([[1, 0, 0]], [("budget", 100)]), Criterion(at_most=0.0)).upper_R[0] == 50

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.uncertainty.intervals import share_from_bootstrap
+from analysis.uncertainty.intervals import proportion_from_bootstrap
 from analysis.uncertainty.resampling import resample
 from pipeline.store.history import RunInfo
 
@@ -70,7 +70,7 @@ def test_the_interval_of_a_share_covers_it_where_runs_share_seeds(crossed):
         converged_R = (fate_IJ > 0).ravel()
         for runs in (runs_of(pairs), alone):
             weight_BR = resample(runs, 200, trial).with_estimate()
-            share = share_from_bootstrap(weight_BR @ converged_R / np.maximum(weight_BR.sum(axis=1), 1), 20)
+            share = proportion_from_bootstrap(weight_BR @ converged_R / np.maximum(weight_BR.sum(axis=1), 1), 20)
             covered += runs is not alone and share.low <= 0.5 <= share.high
             covered_by_runs += runs is alone and share.low <= 0.5 <= share.high
     assert covered >= 85

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.outcomes.outcomes import CENSORED, CONVERGED, UNCONVERGED, decide
+from analysis.outcomes.outcomes import CENSORED, CONVERGED, UNCONVERGED, decide_outcomes
 from analysis.outcomes.subsets import evaluated_every, some_runs, within
 from pipeline.spec.criterion import Criterion
 from tests.analysis.synthetic import drop_runs, synthetic_history, tiny_history
@@ -35,18 +35,18 @@ def test_a_smaller_budget_judges_as_if_nothing_had_come_after():
     ]
     ends = [("budget", 250)] * 3 + [("converged", 100), ("diverged", 60), ("diverged", 170), ("running", 50)]
     history = tiny_history(rows, ends)
-    kinds = decide(within(history, 150)).kind_R.tolist()
+    kinds = decide_outcomes(within(history, 150)).kind_R.tolist()
     assert kinds == [CONVERGED, UNCONVERGED, UNCONVERGED, CONVERGED, "diverged", UNCONVERGED, CENSORED]
     assert within(history, 150).budget == 150
     assert within(history, 150).steps_T.tolist() == [0, 50, 100, 150]
-    assert decide(within(history, 250)).kind_R.tolist() == decide(history).kind_R.tolist()
+    assert decide_outcomes(within(history, 250)).kind_R.tolist() == decide_outcomes(history).kind_R.tolist()
     with pytest.raises(ValueError, match="budget of 250 steps, asked for 300"):
         within(history, 300)
 
 
 def test_a_fork_that_begins_after_the_smaller_budget_is_unknown():
     history = tiny_history([[NAN, NAN, NAN, 1, 0, 0]], [("budget", 250)])
-    assert decide(within(history, 100), Criterion(at_most=0.02)).kind_R.tolist() == [CENSORED]
+    assert decide_outcomes(within(history, 100), Criterion(at_most=0.02)).kind_R.tolist() == [CENSORED]
 
 
 def test_sparser_evaluations_leave_everything_else():
@@ -54,5 +54,5 @@ def test_sparser_evaluations_leave_everything_else():
     sparse = evaluated_every(history, 100)
     np.testing.assert_array_equal(sparse.values["label_excess"], [[1, NAN, 0, NAN, 0, NAN, 0]])
     np.testing.assert_array_equal(sparse.values["probe_loss"], history.values["probe_loss"])
-    assert decide(history).upper_R.tolist() == [50]
-    assert decide(sparse).upper_R.tolist() == [100]
+    assert decide_outcomes(history).upper_R.tolist() == [50]
+    assert decide_outcomes(sparse).upper_R.tolist() == [100]

@@ -27,9 +27,9 @@ def reference(workload):
     spec = spec_of(workload, 1, dtype="float64")
     block = Block(spec.runs()[0], 1, torch.device("cpu"))
     batch = block.sample(block.keys, block.steps_S, ITEMS)
-    num_targets = spec.task.interface().num_targets
+    num_query_positions = spec.task.shape().num_query_positions
     leaves = {name: value.detach().clone().requires_grad_(True) for name, value in block.parameters.items()}
-    predictions = block.model.forward(leaves, batch.inputs, num_targets=num_targets).predictions
+    predictions = block.model.forward(leaves, batch.inputs, num_query_positions=num_query_positions).predictions
     loss = block.task.losses(predictions, batch.targets).mean()
     gradients = torch.autograd.grad(loss, list(leaves.values()))
     weights = {name: value.detach()[0] for name, value in leaves.items()}
@@ -45,9 +45,9 @@ def close(ours, theirs):
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_have_seedbeds_names_shapes_and_scale(name):
     spec = spec_of(WORKLOADS[name], 1)
-    specs = spec.model.parameter_specs(spec.task.interface())
+    specs = spec.model.parameter_specs(spec.task.shape())
     ours = {name: (m.rows, m.columns, m.std, m.is_truncated) for name, m in WORKLOADS[name].matrices().items()}
-    assert ours == {one.name: (one.rows, one.columns, one.std, one.law == "truncated_normal") for one in specs}
+    assert ours == {one.name: (one.rows, one.columns, one.std, one.distribution == "truncated_normal") for one in specs}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from pipeline.models.base import MODELS
 from pipeline.tasks.base import TASKS
 from tests.contracts.test_tasks import sample
 
-PAIRS = [(model, task) for model in MODELS for task in TASKS if MODELS[model].misfit(TASKS[task]()) is None]
+PAIRS = [(model, task) for model in MODELS for task in TASKS if MODELS[model].incompatibility(TASKS[task]()) is None]
 
 
 # Sizes that take every path of a model.
@@ -41,10 +41,10 @@ VARIANTS = {
 def built(model_name, task_name, num_slots=3, **changes):
     """(model, task, parameters by name, inputs) with another seed in every slot."""
     model, task = MODELS[model_name](**changes), TASKS[task_name]()
-    layout = Layout(model.parameter_specs(task.interface()), torch.float32)
+    layout = Layout(model.parameter_specs(task.shape()), torch.float32)
     rows = [layout.initial_weights(dict.fromkeys(stream_names(layout.specs), seed), 1.0) for seed in range(num_slots)]
     batch = sample(task, tuple(range(num_slots)), num_rows=6)
-    return model.bound(task.interface()), task, layout.views(torch.stack(rows)), batch.inputs
+    return model.bind(task.shape()), task, layout.views(torch.stack(rows)), batch.inputs
 
 
 def test_every_model_fits_some_task():
@@ -54,27 +54,27 @@ def test_every_model_fits_some_task():
 def check_1_accepts_names_the_kinds_that_fit(model_name, task_name):
     model = MODELS[model_name]
     assert model.accepts
-    assert TASKS[task_name]().interface().kind in model.accepts
+    assert TASKS[task_name]().shape().kind in model.accepts
     for task in TASKS.values():
-        kind = task().interface().kind
-        assert kind in model.accepts or kind in (model.misfit(task()) or "")
+        kind = task().shape().kind
+        assert kind in model.accepts or kind in (model.incompatibility(task()) or "")
 
 
 def check_2_parameters_are_named_once_and_have_a_shape(model_name, task_name):
-    specs = MODELS[model_name]().parameter_specs(TASKS[task_name]().interface())
+    specs = MODELS[model_name]().parameter_specs(TASKS[task_name]().shape())
     assert len({spec.name for spec in specs}) == len(specs) > 0
     assert all(spec.rows > 0 and spec.columns > 0 and spec.std >= 0 for spec in specs)
 
 
 def check_3_a_slot_reads_its_own_parameters_and_inputs_alone(model_name, task_name):
     model, task, parameters, inputs = built(model_name, task_name)
-    num_targets = task.interface().num_targets
-    together = model.forward(parameters, inputs, num_targets=num_targets).predictions
-    assert together.shape == (3, 6 * num_targets, task.interface().num_outputs)
+    num_query_positions = task.shape().num_query_positions
+    together = model.forward(parameters, inputs, num_query_positions=num_query_positions).predictions
+    assert together.shape == (3, 6 * num_query_positions, task.shape().num_outputs)
     other = {name: value.clone() for name, value in parameters.items()}
     for value in other.values():
         value[1] += 1
-    changed = model.forward(other, inputs, num_targets=num_targets).predictions
+    changed = model.forward(other, inputs, num_query_positions=num_query_positions).predictions
     assert torch.equal(together[[0, 2]], changed[[0, 2]])
     assert not torch.equal(together[1], changed[1])
 
@@ -90,7 +90,7 @@ def check_4_attention_rows_are_distributions_over_the_past(model_name, task_name
         if model.has_softmax:
             torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:-1]))
             # Features stand in no order.
-            assert task.interface().kind == "features" or not attention.triu(1).any()
+            assert task.shape().kind == "features" or not attention.triu(1).any()
 
 
 def check_5_the_gradient_reaches_every_parameter_and_is_that_of_the_loss(model_name, task_name):
@@ -101,11 +101,11 @@ def check_5_the_gradient_reaches_every_parameter_and_is_that_of_the_loss(model_n
 
     def loss():
         wanted = targets if targets.dtype == torch.int64 else targets.double()
-        predictions = model.forward(leaves, inputs, num_targets=task.interface().num_targets).predictions
+        predictions = model.forward(leaves, inputs, num_query_positions=task.shape().num_query_positions).predictions
         return task.losses(predictions, wanted).mean(1).sum()
 
     gradients = dict(zip(leaves, torch.autograd.grad(loss(), list(leaves.values())), strict=True))
-    trained = {spec.name for spec in model.parameter_specs(task.interface()) if spec.is_trained}
+    trained = {spec.name for spec in model.parameter_specs(task.shape()) if spec.trainable}
     for name, leaf in leaves.items():
         assert name not in trained or gradients[name].abs().max() > 0, name
         with torch.no_grad():
@@ -126,8 +126,8 @@ def check_6_predict_is_forward_without_what_the_loss_does_not_read(model_name, t
         inputs = inputs if inputs.dtype == torch.int64 else inputs.double()
         targets = sample(task, (0, 1, 2), num_rows=6).targets
         found = []
-        asked = task.interface().num_targets
-        whole = model.forward(leaves, inputs, num_targets=asked).predictions
+        asked = task.shape().num_query_positions
+        whole = model.forward(leaves, inputs, num_query_positions=asked).predictions
         for predictions in (whole, model.predict(leaves, inputs, asked)):
             loss = task.losses(predictions, targets).sum()
             found.append((predictions, *torch.autograd.grad(loss, list(leaves.values()))))
@@ -136,18 +136,18 @@ def check_6_predict_is_forward_without_what_the_loss_does_not_read(model_name, t
 
 
 def check_7_what_is_answered_at_a_position_does_not_depend_on_how_many_are_asked(model_name, task_name):
-    if not MODELS[model_name].answers_everywhere:
+    if not MODELS[model_name].predicts_all_positions:
         return
     for changes in VARIANTS.get(model_name, [{}]):
         model, _, parameters, inputs = built(model_name, task_name, **changes)
         leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
         length = inputs.shape[2]
-        everywhere = model.forward(leaves, inputs, num_targets=length).predictions.unflatten(1, (6, length))
+        everywhere = model.forward(leaves, inputs, num_query_positions=length).predictions.unflatten(1, (6, length))
         for asked in (1, 2, length):
             wanted = everywhere[:, :, -asked:].flatten(1, 2)
             slopes = torch.autograd.grad(wanted.square().sum(), list(leaves.values()), retain_graph=True)
             for ours in (
-                model.forward(leaves, inputs, num_targets=asked).predictions,
+                model.forward(leaves, inputs, num_query_positions=asked).predictions,
                 model.predict(leaves, inputs, asked),
             ):
                 torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from analysis.forecasting.evaluation import cases_of
-from analysis.outcomes.outcomes import decide
+from analysis.outcomes.outcomes import decide_outcomes
 from analysis.predictors.base import PREDICTORS
 from analysis.predictors.features import Features
 from tests.analysis.synthetic import synthetic_history
 
 HISTORY = synthetic_history(4, 12, seed=2)
 CASES = cases_of(HISTORY.window(0.1))
-KIND_R = decide(HISTORY).kind_R
+KIND_R = decide_outcomes(HISTORY).kind_R
 TRAIN_R = CASES.init_seed_R < 8
 TRAIN, TEST = CASES.rows(TRAIN_R), CASES.rows(~TRAIN_R)
 

@@ -67,7 +67,7 @@ def check_2_training_in_pieces_with_looks_between_moves_no_bit(parts):
         block.evaluate(20)
         block.probe(20)
         block.train(piece)
-    assert all(same(block.take(slot), state) for slot, state in enumerate(states_of(runs, 6, steps=12)))
+    assert all(same(block.run_state(slot), state) for slot, state in enumerate(states_of(runs, 6, steps=12)))
 
 
 def check_3_resumed_and_replayed_runs_have_the_bits_of_uninterrupted_ones(parts, folder):

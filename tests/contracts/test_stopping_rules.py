@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from pipeline.stopping.base import STOPPING_RULES, Seen, StoppingRule
+from pipeline.stopping.base import STOPPING_RULES, RunPrefix, StoppingRule
 
 
 def shown(losses, converged_index=None):
     steps = np.arange(1, len(losses) + 1) * 50
-    return Seen("a" * 16, 1000, steps, {"label_loss": np.array(losses, float)}, steps, converged_index, 2)
+    return RunPrefix("a" * 16, 1000, steps, {"label_loss": np.array(losses, float)}, steps, converged_index, 2)
 
 
 PREFIXES = [([1.0] * length, index) for length in range(6) for index in (None, *range(length))]
@@ -32,11 +32,11 @@ def check_2_a_run_without_records_goes_on(cls):
 
 def check_3_what_was_recorded_is_untouched(cls):
     for losses, index in PREFIXES:
-        seen = shown(losses, index)
-        for array in (seen.steps_T, seen.eval_steps_E, *seen.values.values()):
+        prefix = shown(losses, index)
+        for array in (prefix.steps_T, prefix.eval_steps_E, *prefix.values.values()):
             # Writing to it raises.
             array.setflags(write=False)
-        cls().should_stop(seen)
+        cls().should_stop(prefix)
 
 
 def check_4_a_run_is_called_converged_only_where_it_is(cls):
@@ -67,9 +67,9 @@ class Broken(StoppingRule):
     reason = "converged"
     times: ClassVar[Iterator[int]] = count()
 
-    def should_stop(self, seen):
+    def should_stop(self, prefix):
         """Alternates, after the first steps were overwritten."""
-        seen.steps_T[:1] = 0
+        prefix.steps_T[:1] = 0
         return next(self.times) % 2 == 0
 
 

@@ -31,16 +31,16 @@ def sample(task, seeds=(0,), steps=None, num_rows=8):
 
 
 def check_1_shapes(task):
-    interface, batch = task.interface(), sample(task, (0, 1))
-    rows = (2, 8, interface.length)
-    kinds = {"tokens": rows, "vectors": (*rows, interface.size), "features": (*rows, interface.size)}
-    assert batch.inputs.shape == kinds[interface.kind]
-    assert 1 <= interface.num_targets <= interface.length
-    assert batch.targets.shape == (2, 8 * interface.num_targets)
-    if interface.kind == "tokens":
+    task_shape, batch = task.shape(), sample(task, (0, 1))
+    rows = (2, 8, task_shape.length)
+    kinds = {"tokens": rows, "vectors": (*rows, task_shape.size), "features": (*rows, task_shape.size)}
+    assert batch.inputs.shape == kinds[task_shape.kind]
+    assert 1 <= task_shape.num_query_positions <= task_shape.length
+    assert batch.targets.shape == (2, 8 * task_shape.num_query_positions)
+    if task_shape.kind == "tokens":
         assert int(batch.inputs.min()) >= 0
-        assert int(batch.inputs.max()) < interface.size
-        assert int(batch.targets.max()) < interface.num_outputs
+        assert int(batch.inputs.max()) < task_shape.size
+        assert int(batch.targets.max()) < task_shape.num_outputs
 
 
 def check_2_pure(task):
@@ -50,7 +50,7 @@ def check_2_pure(task):
         own = {name: found[slot : slot + 1] for name, found in values.items()}
         alone = task.sample(streams_of(task, (seed,), [step], num_rows=5), vectors_of(task, 1, **own), "float32")
         assert torch.equal(both.inputs[slot, :5], alone.inputs[0])
-        assert torch.equal(both.targets[slot, : 5 * task.interface().num_targets], alone.targets[0])
+        assert torch.equal(both.targets[slot, : 5 * task.shape().num_query_positions], alone.targets[0])
 
 
 def check_3_seeds_matter(task):
@@ -61,8 +61,8 @@ def check_3_seeds_matter(task):
 
 
 def check_4_losses(task):
-    interface, batch = task.interface(), sample(task, (0, 1))
-    shape = (*batch.targets.shape, interface.num_outputs)
+    task_shape, batch = task.shape(), sample(task, (0, 1))
+    shape = (*batch.targets.shape, task_shape.num_outputs)
     predictions = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     losses = task.losses(predictions, batch.targets)
     assert losses.shape == batch.targets.shape
@@ -91,20 +91,20 @@ def check_7_attention_targets(task):
     batch = sample(task, (0, 1))
     for mask in task.attention_targets(batch).values():
         assert mask.dtype == torch.bool
-        assert mask.shape == (2, 8, task.interface().length, task.interface().length)
+        assert mask.shape == (2, 8, task.shape().length, task.shape().length)
         assert mask.any()
         assert not mask.triu(1).any(), "a causal model cannot attend to what follows"
 
 
 def check_8_probes(task):
     """With a made-up function of the inputs for a model, whose answers are `factor` times as large in each slot."""
-    interface, batch = task.interface(), sample(task, (0, 1, 2))
+    task_shape, batch = task.shape(), sample(task, (0, 1, 2))
 
     def probed(factors):
         def apply(inputs):
             seen_SB11 = torch.tanh(inputs.float().flatten(2).sum(-1))[..., None, None]
-            answers = torch.linspace(0.5, 1.5, interface.num_targets * interface.num_outputs)
-            shaped = answers.view(interface.num_targets, interface.num_outputs)
+            answers = torch.linspace(0.5, 1.5, task_shape.num_query_positions * task_shape.num_outputs)
+            shaped = answers.view(task_shape.num_query_positions, task_shape.num_outputs)
             return (torch.tensor(factors).view(-1, 1, 1, 1) * seen_SB11 * shaped).flatten(1, 2)
 
         return task.probes(apply, batch)

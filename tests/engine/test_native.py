@@ -1,4 +1,4 @@
-"""Compiled programs: the numbers of the eager path, and bits that depend on the run alone."""
+"""Compiled programs: the numbers of the torch engine, and bits that depend on the run alone."""
 
 from __future__ import annotations
 
@@ -68,20 +68,22 @@ def runs_of(**changes):
 
 
 def bits(block, slots):
-    return [{name: array.tobytes() for name, array in block.take(slot).arrays.items()} for slot in slots]
+    return [{name: array.tobytes() for name, array in block.run_state(slot).arrays.items()} for slot in slots]
 
 
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES.keys())
-def test_a_compiled_program_gives_the_numbers_of_the_eager_path(changes):
+def test_a_compiled_program_gives_the_numbers_of_the_torch_engine(changes):
     assert_compiled_equals_torch(runs_of(dtype="float64", **changes))
 
 
 @pytest.mark.parametrize("task", ["dictionary_lookup", "linear_regression"])
 def test_in_single_precision_too_within_its_rounding(task):
     runs = runs_of(**pair(task), seeds={"together": [0]}, vary=[])
-    eager, native = (block_of(runs, 1, mode=mode, steps=50).take(0) for mode in ("eager", native_mode(runs[0])))
-    scale = np.linalg.norm(eager.arrays["weights"])
-    assert np.linalg.norm(native.arrays["weights"] - eager.arrays["weights"]) / scale < 1e-4
+    by_torch, compiled = (
+        block_of(runs, 1, mode=mode, steps=50).run_state(0) for mode in ("eager", native_mode(runs[0]))
+    )
+    scale = np.linalg.norm(by_torch.arrays["weights"])
+    assert np.linalg.norm(compiled.arrays["weights"] - by_torch.arrays["weights"]) / scale < 1e-4
 
 
 @pytest.mark.parametrize("task", ["dictionary_lookup", "linear_regression"])
@@ -123,7 +125,7 @@ def test_a_run_that_leaves_the_finite_numbers_leaves_its_neighbours():
     for slot, run in enumerate(runs):
         state = block.start(run)
         sick = {**state.arrays, "weights": np.full_like(state.arrays["weights"], np.nan)}
-        block.place(slot, run, type(state)(0, sick) if slot == 2 else state)
+        block.load_run(slot, run, type(state)(0, sick) if slot == 2 else state)
     block.train(12)
     assert block.is_finite().tolist() == [True, True, False, True, True, True]
     assert [one for slot, one in enumerate(bits(block, range(6))) if slot != 2] == healthy[:2] + healthy[3:]
@@ -143,8 +145,8 @@ def test_the_plan_says_how_runs_are_computed_and_why():
     compiled = plan_on(tiny(resources={"mode": "auto"}), Machine.cpu(1)).packs[0]
     assert compiled.numerics.mode == f"native-{toolchain()}"
     assert "compiled" in compiled.reason
-    eager = plan_on(tiny(resources={"mode": "eager", "width": 2}), Machine.cpu(1)).packs[0]
-    assert (eager.numerics.mode, eager.numerics.width) == ("eager", 2)
+    by_torch = plan_on(tiny(resources={"mode": "eager", "width": 2}), Machine.cpu(1)).packs[0]
+    assert (by_torch.numerics.mode, by_torch.numerics.width) == ("eager", 2)
 
 
 def test_widths_are_measured_once_and_remembered(tmp_path, monkeypatch):
@@ -168,7 +170,7 @@ print(plan_on(spec, Machine.cpu(1)).packs[0].numerics.mode)
 
 
 @pytest.mark.parametrize("environment", [{"SEEDBED_NATIVE": "0"}, {"CXX": "no-such-compiler"}, {"CXX": "false"}])
-def test_without_a_compiler_that_works_everything_is_eager(environment, tmp_path):
+def test_without_a_compiler_that_works_torch_computes(environment, tmp_path):
     surroundings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), **environment}
     command = [sys.executable, "-c", PLAN, json.dumps(tiny().identity())]
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.engine.block import Block
-from pipeline.engine.compiled_engine import NativeEngine
+from pipeline.engine.compiled_engine import CompiledEngine
 from pipeline.engine.program import preamble_of, program_for
 from pipeline.engine.program_arguments import Maps, ProgramArguments, ProgramMismatchError
 from pipeline.numerics.compiler import compiled, toolchain
@@ -29,7 +29,7 @@ def block_of(turned):
     if turned:
         for name in ("columns", "schedule_columns", "task_vectors", "keys", "last"):
             setattr(block, name, dict(reversed(getattr(block, name).items())))
-    engine = NativeEngine(block, program_for(RUN))
+    engine = CompiledEngine(block, program_for(RUN))
     engine.train(3, [0, 1])
     keys = block.held_out_keys("label")
     return block, engine.evaluate(dict(reversed(keys.items())) if turned else keys, 9, [0, 1])

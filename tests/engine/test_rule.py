@@ -94,7 +94,7 @@ def test_a_run_has_the_same_bits_in_every_slot_at_odd_shapes_too(task, model, ba
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_on_the_eager_path_bits_do_not_depend_on_the_width_either(task):
+def test_with_the_torch_engine_bits_do_not_depend_on_the_width_either(task):
     runs = mixed(task)
     for width in (2, 6, 16):
         narrow = states_of(runs[:2], width)
@@ -112,11 +112,11 @@ def test_a_run_that_leaves_the_finite_numbers_leaves_its_neighbours_bit_for_bit(
             state = block.start(run)
             if slot == sick:
                 state = type(state)(0, {**state.arrays, where: np.full_like(state.arrays[where], value)})
-            block.place(slot, run, state)
+            block.load_run(slot, run, state)
         block.train(25)
         assert not block.is_finite()[sick]
         for slot in set(range(6)) - {sick}:
-            assert same(block.take(slot), healthy[slot])
+            assert same(block.run_state(slot), healthy[slot])
 
 
 def test_training_in_one_go_or_in_pieces_gives_the_same_bits():
@@ -124,11 +124,11 @@ def test_training_in_one_go_or_in_pieces_gives_the_same_bits():
     whole = states_of(runs, 6, steps=25)
     block = Block(runs[0], 6, CPU)
     for slot, run in enumerate(runs):
-        block.place(slot, run, block.start(run))
+        block.load_run(slot, run, block.start(run))
     for piece in (1, 4, 5, 15):
         block.train(piece)
         block.evaluate(16)
-    pieces = [block.take(slot) for slot in range(6)]
+    pieces = [block.run_state(slot) for slot in range(6)]
     assert all(same(a, b) for a, b in zip(whole, pieces, strict=True))
 
 
@@ -136,11 +136,11 @@ def test_slots_at_different_steps_do_not_mix():
     runs = mixed("dictionary_lookup")
     early, late = states_of(runs[:1], 4, steps=10)[0], states_of(runs[1:2], 4, steps=20)[0]
     block = Block(runs[0], 4, CPU)
-    block.place(3, runs[0], early)
-    block.place(0, runs[1], late)
+    block.load_run(3, runs[0], early)
+    block.load_run(0, runs[1], late)
     block.train(7)
-    assert same(block.take(3), states_of(runs[:1], 4, steps=17)[0])
-    assert same(block.take(0), states_of(runs[1:2], 4, steps=27)[0])
+    assert same(block.run_state(3), states_of(runs[:1], 4, steps=17)[0])
+    assert same(block.run_state(0), states_of(runs[1:2], 4, steps=27)[0])
 
 
 def test_a_narrow_heads_init_is_a_corner_of_a_wide_ones():
@@ -156,7 +156,7 @@ def test_a_narrow_heads_init_is_a_corner_of_a_wide_ones():
 
 def test_init_seed_moves_the_weights_and_data_seed_the_batches():
     crossed = configs(tiny(seeds={"crossed": {"init_seed": [0, 1], "data_seed": [0, 1]}}))
-    starts = {(run.init_seed, run.data_seed): Block(run, 1, CPU).take(0).arrays["weights"] for run in crossed}
+    starts = {(run.init_seed, run.data_seed): Block(run, 1, CPU).run_state(0).arrays["weights"] for run in crossed}
     assert np.array_equal(starts[0, 0], starts[0, 1])
     assert not np.array_equal(starts[0, 0], starts[1, 0])
     ends = dict(zip(starts, states_of(crossed, 4), strict=True))

@@ -53,10 +53,10 @@ def bits_of(changes):
     runs = SweepSpec.model_validate(tiny(seeds={"together": [0, 1]}).identity() | changes).runs()
     block = Block(runs[0], 2, torch.device("cpu"), native_mode(runs[0]))
     for slot, run in enumerate(runs):
-        block.place(slot, run, block.start(run))
+        block.load_run(slot, run, block.start(run))
     block.train(12)
     digest = hashlib.sha256()
-    found = [block.take(slot).arrays for slot in range(2)] + to_host(block.evaluate(37), block.probe(37))
+    found = [block.run_state(slot).arrays for slot in range(2)] + to_host(block.evaluate(37), block.probe(37))
     for arrays in found:
         for name in sorted(arrays):
             digest.update(name.encode() + arrays[name].tobytes())

@@ -32,7 +32,7 @@ def block_of(task, model, num_seeds=1, batch_size=1, **changes):
     spec = SweepSpec.model_validate(tiny("feature_regression").identity() | data | changes)
     block = Block(configs(spec)[0], num_seeds, torch.device("cpu"))
     for slot, run in enumerate(configs(spec)):
-        block.place(slot, run, block.start(run))
+        block.load_run(slot, run, block.start(run))
     return block
 
 
@@ -225,7 +225,7 @@ def test_orthonormal_rows_are_those_of_gram_and_schmidt_and_init_scale_leaves_wh
         layout = Layout(specs, torch.float64)
         return layout.views(layout.initial_weights({"init/basis": 5, "init/free": 5}, scale)[None])
 
-    kept = ParameterSpec("basis", 3, 7, 1.0, "orthonormal", is_trained=False)
+    kept = ParameterSpec("basis", 3, 7, 1.0, "orthonormal", trainable=False)
     free = ParameterSpec("free", 3, 7, 0.5)
     once, twice = initial(kept, free), initial(kept, free, scale=2.0)
     assert torch.equal(once["basis"], twice["basis"])

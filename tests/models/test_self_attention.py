@@ -18,12 +18,12 @@ LAYERS, EMBEDDED = MODELS["linear_self_attention"], MODELS["embedded_self_attent
 REGRESSION, SEPARATE, SINE = (TASKS[f"{kind}_regression"] for kind in ("linear", "separate", "sine"))
 
 
-def drawn(model, interface, seed=0, scale=0.5):
+def drawn(model, task_shape, seed=0, scale=0.5):
     """Parameters (1, rows, columns), large enough that every path matters."""
     generator = torch.Generator().manual_seed(seed)
     return {
         spec.name: scale * torch.randn(1, spec.rows, spec.columns, generator=generator, dtype=torch.float64)
-        for spec in model.parameter_specs(interface)
+        for spec in model.parameter_specs(task_shape)
     }
 
 
@@ -77,7 +77,7 @@ def plain_layers(model, parameters, tokens_LD):
 )
 def test_layers_are_their_equation_token_by_token(options):
     model, task = LAYERS(**options), REGRESSION(dim=3, num_pairs=4)
-    parameters = drawn(model, task.interface())
+    parameters = drawn(model, task.shape())
     inputs = sample(task, (0,), num_rows=3).inputs.double()
     found = model.forward(parameters, inputs)
     expected = [-plain_layers(model, parameters, example)[-1][-1, -1] for example in inputs[0]]
@@ -86,9 +86,9 @@ def test_layers_are_their_equation_token_by_token(options):
 
 def test_heads_start_with_the_single_head_and_as_the_public_code_does():
     task = REGRESSION()
-    specs = LAYERS(init_variance=0.002585, num_heads=2).parameter_specs(task.interface())
+    specs = LAYERS(init_variance=0.002585, num_heads=2).parameter_specs(task.shape())
     assert [(spec.rows, spec.columns) for spec in specs] == [(22, 11)] * 3 + [(11, 22)]
-    one, two = (Layout(LAYERS(num_heads=heads).parameter_specs(task.interface()), torch.float64) for heads in (1, 2))
+    one, two = (Layout(LAYERS(num_heads=heads).parameter_specs(task.shape()), torch.float64) for heads in (1, 2))
     seeds = {f"init/layer0.{name}": 3 for name in ("query", "key", "value", "projection")}
     single, double = (layout.views(layout.initial_weights(seeds, 1.0)[None]) for layout in (one, two))
     assert torch.equal(single["layer0.key"], double["layer0.key"][:, :11])
@@ -100,7 +100,7 @@ def test_heads_start_with_the_single_head_and_as_the_public_code_does():
 def test_sensitivities_tell_a_layer_that_copies_from_one_that_does_nothing():
     model, task = LAYERS(num_layers=2, softmax="first", position_width=10), SEPARATE()
     inputs = sample(task, (0,), num_rows=16).inputs.double()
-    parameters = {name: torch.zeros_like(value) for name, value in drawn(model, task.interface()).items()}
+    parameters = {name: torch.zeros_like(value) for name, value in drawn(model, task.shape()).items()}
     idle = model.probes(parameters, inputs)
     assert float(idle["own_token_sensitivity"]) == pytest.approx(math.sqrt(10))
     assert float(idle["next_token_sensitivity"]) == float(idle["other_token_sensitivity"]) == 0
@@ -161,7 +161,7 @@ def test_attention_that_is_a_gradient_step_does_what_a_layer_with_the_constructi
 
     task = SINE(num_pairs=5)
     stepping, trained = EMBEDDED(width=6, attention="gradient_step", step_size=0.7), EMBEDDED(width=6)
-    parameters = drawn(stepping, task.interface())
+    parameters = drawn(stepping, task.shape())
     built = construction(6, 5, Descent.plain(0.7))
     layer = {name.removeprefix("layer0."): value.unsqueeze(0) for name, value in built.items()}
     inputs = sample(task, (0,), num_rows=9).inputs.double()

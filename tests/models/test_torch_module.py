@@ -28,23 +28,23 @@ from pipeline.models.torch_module import TorchModule
 class {name}(TorchModule):
     name = "{name}"
     accepts = ("tokens", "vectors")
-    answers_everywhere = {everywhere}
+    predicts_all_positions = {everywhere}
     is_vmapped = {is_vmapped}
 
     width: int = static(7, ge=1)
 
-    def module(self, interface):
-        return Net(interface, self.width)
+    def module(self, task_shape):
+        return Net(task_shape, self.width)
 
 
 class Net(nn.Module):
-    def __init__(self, interface, width):
+    def __init__(self, task_shape, width):
         super().__init__()
-        tokens = interface.kind == "tokens"
-        self.enter = nn.Embedding(interface.size, width) if tokens else nn.Linear(interface.size, width)
+        tokens = task_shape.kind == "tokens"
+        self.enter = nn.Embedding(task_shape.size, width) if tokens else nn.Linear(task_shape.size, width)
         self.scale = nn.Parameter(torch.tensor(1.5))
-        self.register_buffer("angle", torch.linspace(0, 1, interface.length).view(-1, 1))
-        self.leave = nn.Linear(width, interface.num_outputs)
+        self.register_buffer("angle", torch.linspace(0, 1, task_shape.length).view(-1, 1))
+        self.leave = nn.Linear(width, task_shape.num_outputs)
         {parts}
 
     def forward(self, inputs):
@@ -68,7 +68,7 @@ CONVOLUTION = {
 PLAIN = {"parts": "", "body": "return self.leave(torch.tanh(x).mean(1))"}
 # What begins the gradient is a product with a transposed matrix.
 PRODUCT = {
-    "parts": "del self.leave; self.leave = nn.Parameter(torch.randn(width, interface.num_outputs))",
+    "parts": "del self.leave; self.leave = nn.Parameter(torch.randn(width, task_shape.num_outputs))",
     "body": "return torch.tanh(x).mean(1) @ self.leave",
 }
 KINDS = {"decoder": DECODER, "gru": GRU, "convolution": CONVOLUTION, "product": PRODUCT}
@@ -116,7 +116,7 @@ def test_a_run_trains_as_the_module_does_by_itself(register):
     model = register("gru", **GRU)
     (run,) = configs(spec_of(model, seeds={"together": [5]}, optimiser={"name": "adamw", "lr": 1e-2, "clip": 0.5}))
     torch.manual_seed(5)
-    module = run.model.module(run.task.interface())
+    module = run.model.module(run.task.shape())
     optimiser = torch.optim.AdamW(module.parameters(), 1e-2, (0.9, 0.999), 1e-8, run.optimiser.weight_decay)
     block = Block(run, 3, torch.device("cpu"))
     for step in range(5):
@@ -133,9 +133,9 @@ def test_a_run_trains_as_the_module_does_by_itself(register):
 
 def test_initial_weights_are_the_modules_own_under_the_seeds_of_its_streams(register):
     model = register("plain", **PLAIN)
-    interface = TASKS["dictionary_lookup"]().interface()
+    task_shape = TASKS["dictionary_lookup"]().shape()
     start = torch.random.get_rng_state()
-    layout = Layout(model().parameter_specs(interface), torch.float32)
+    layout = Layout(model().parameter_specs(task_shape), torch.float32)
     weights = layout.initial_weights(
         {"init/enter.weight": 3, "init/scale": 3, "init/leave.weight": 8, "init/leave.bias": 3}, 1.0
     )
@@ -143,7 +143,7 @@ def test_initial_weights_are_the_modules_own_under_the_seeds_of_its_streams(regi
     found = layout.views(weights[None])
     for seed, names in ((3, ("enter.weight", "scale", "leave.bias")), (8, ("leave.weight",))):
         torch.manual_seed(seed)
-        module = model().module(interface)
+        module = model().module(task_shape)
         for name in names:
             value = module.get_parameter(name).detach()
             assert torch.equal(found[name][0], value.view(found[name].shape[1:])), name
@@ -210,7 +210,7 @@ def test_what_would_break_the_rule_is_refused_when_the_spec_is_read(register, pa
 def test_a_model_that_answers_one_position_is_refused_for_a_task_that_asks_more(register):
     model = register("plain", **PLAIN)
     with pytest.raises(
-        ValueError, match="answers the last position alone, but task repeated_sequence asks for the last 6"
+        ValueError, match="predicts the last position alone, but task repeated_sequence asks for the last 6"
     ) as caught:
         spec_of(model, task=REPEATED)
     fitting = str(caught.value).partition("models that fit: ")[2].partition(")")[0]
@@ -222,8 +222,8 @@ def test_all_slots_at_once_give_the_numbers_of_one_by_one(register, kind):
     model = register(kind, **{"plain": PLAIN, **KINDS}[kind], is_vmapped=True)
     run = configs(spec_of(model, dtype="float64"))[0]
     block = Block(run, 3, torch.device("cpu"))
-    interface = run.task.interface()
-    module = template(run.model, interface, torch.float64, torch.device("cpu"))
+    task_shape = run.task.shape()
+    module = template(run.model, task_shape, torch.float64, torch.device("cpu"))
     inputs = block.sample(block.keys, block.steps_S, 5).inputs
     found = []
     for compute in (by_slot, vmapped):

@@ -87,7 +87,7 @@ def weights_of(*precisions):
     for _ in range(12):
         for block in blocks:
             block.train(1)
-    return [block.take(0).arrays["weights"] for block in blocks]
+    return [block.run_state(0).arrays["weights"] for block in blocks]
 
 
 def test_blocks_of_different_precision_do_not_disturb_each_other():

@@ -14,7 +14,7 @@ from analysis.dynamics.attention import MapReader, permuted_positions
 from pipeline.arrays import Floats, Ints
 from pipeline.store.history import History
 
-HOW = ("runs", "metrics", "steps", "positions")
+SHUFFLES = ("runs", "metrics", "steps", "positions")
 
 
 def shuffled(sweeps: Sweeps, how: str, seed: int = 0) -> Sweeps:
@@ -27,8 +27,8 @@ def shuffled(sweeps: Sweeps, how: str, seed: int = 0) -> Sweeps:
     Runs change places with runs made at the same fork step (or with no fork) alone. Deterministic in `seed`.
     Raises ValueError for another word.
     """
-    if how not in HOW:
-        raise ValueError(f"unknown way to shuffle {how!r} (known: {', '.join(HOW)})")
+    if how not in SHUFFLES:
+        raise ValueError(f"unknown way to shuffle {how!r} (known: {', '.join(SHUFFLES)})")
     found: dict[str, Sweep] = {}
     for name in sweeps:
         if sweeps.has(name):

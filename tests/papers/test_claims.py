@@ -20,7 +20,7 @@ from analysis.dynamics.phases import find_phase_changes
 from analysis.dynamics.seed_variance import seed_variance
 from analysis.dynamics.similarity_contrasts import contrast
 from analysis.dynamics.stages import crossed_for_good, stage_order
-from analysis.outcomes.outcomes import CONVERGED, decide
+from analysis.outcomes.outcomes import CONVERGED, decide_outcomes
 from analysis.uncertainty.intervals import Estimate, wilson
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunEnd, RunInfo
@@ -111,7 +111,7 @@ def score_comes_first(sweeps):
 
 def init_decides(sweeps):
     history = sweeps["planted"].history
-    found = seed_variance(decide(history), history.runs, history.budget)
+    found = seed_variance(decide_outcomes(history), history.runs, history.budget)
     return Evidence.of(found.init, found.num_init * found.num_data)
 
 
@@ -119,7 +119,7 @@ def maps_are_alike(sweeps):
     sweep = sweeps["planted"]
     runs = sweep.history.runs
     maps = read_maps(sweep.snapshots, [run.run_id for run in runs], np.full(len(runs), 2000))
-    converged = decide(sweep.history).is_kind_R(CONVERGED)
+    converged = decide_outcomes(sweep.history).is_kind_R(CONVERGED)
     found = contrast(
         runs, similarity(maps), similarity(maps, permuted_positions(maps, 7)), converged, converged, bootstrap=200
     )

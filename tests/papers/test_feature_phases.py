@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from analysis.dynamics.scaling import of_runs, scaling_exponent
+from analysis.dynamics.scaling import median_feature_time, scaling_exponent
 from pipeline.store.history import RunInfo
 from sweeps.huang_2024.feature_phases import find_feature_phases
 
@@ -127,7 +127,7 @@ def runs_of(sizes):
 
 def test_the_swap_time_grows_with_about_the_square_of_the_number_of_features():
     sizes = np.array([10, 20, 40, 80])
-    time = np.array([of_runs(phases_of(size).swap_RK)[0] for size in sizes])
+    time = np.array([median_feature_time(phases_of(size).swap_RK)[0] for size in sizes])
     assert scaling_exponent(sizes, time, runs_of(sizes)).value == pytest.approx(1.93, abs=0.03)
     assert scaling_exponent(sizes, time, runs_of(sizes), least_size=10).value > 2.0
 
@@ -150,7 +150,7 @@ def test_runs_that_never_got_there_count_as_slow_and_are_not_left_out():
     assert pairs.value == pytest.approx(2)
     most = np.where(np.tile(np.arange(9) >= 3, 3) & (sizes == 80), NAN, time)
     assert np.isnan(scaling_exponent(sizes, most, runs_of(sizes)).value)
-    np.testing.assert_array_equal(of_runs(np.array([[1.0, 3, NAN], [1, NAN, NAN]])), [3, NAN])
+    np.testing.assert_array_equal(median_feature_time(np.array([[1.0, 3, NAN], [1, NAN, NAN]])), [3, NAN])
 
 
 def test_one_size_or_one_seed_gives_no_exponent_or_no_interval():

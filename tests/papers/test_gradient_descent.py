@@ -14,12 +14,12 @@ from pipeline.training.replay import TrainedModel
 from sweeps.von_oswald_2023.gradient_descent import (
     Descent,
     Merged,
-    best_step_size,
     compared,
     construction,
     fitted,
     half_squared_error,
     interpolated,
+    optimal_step_size,
     predictor,
 )
 from tests.contracts.test_tasks import streams_of, vectors_of
@@ -64,7 +64,7 @@ def test_the_construction_is_one_gradient_step_from_any_start():
 
 def test_the_construction_loads_into_a_model_of_a_run_in_single_precision_too():
     run = run_of({"name": "linear_regression"})
-    module = TrainedModel(run, Block(run, 1, torch.device("cpu")).take(0))
+    module = TrainedModel(run, Block(run, 1, torch.device("cpu")).run_state(0))
     gd = Descent.plain(TASK.step_size())
     weights = {name.replace(".", "__"): value for name, value in construction(11, 10, gd).items()}
     module.load_state_dict(weights)
@@ -112,7 +112,7 @@ def test_steps_of_their_own_are_at_least_as_good_as_equal_ones():
 
 def test_the_best_step_size_is_where_a_line_search_ends_and_near_the_closed_form():
     inputs, targets = contexts(10_000)
-    found = best_step_size(inputs, targets)
+    found = optimal_step_size(inputs, targets)
     grid = torch.arange(found - 1, found + 1, 0.05).tolist()
     losses = [float(half_squared_error(Descent.plain(size)(inputs), targets)) for size in grid]
     assert abs(grid[losses.index(min(losses))] - found) < 0.05

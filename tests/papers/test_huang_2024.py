@@ -14,7 +14,7 @@ from analysis.claims.sweeps import Sweep, Sweeps
 from analysis.figures.figures import specification
 from pipeline.store.history import History, RunEnd, RunInfo
 from sweeps.huang_2024.claims import CLAIMS, FIGURES
-from sweeps.huang_2024.measures import SMALL_ERROR, features_of
+from sweeps.huang_2024.measures import SMALL_ERROR, feature_curves
 from tests.papers.shuffled import assert_holds_only_unshuffled
 
 NUM_SEEDS = 36
@@ -117,7 +117,7 @@ def test_the_figures_of_gradient_flow_come_out():
 
 @pytest.mark.parametrize(("size", "converged"), [(10, 949), (20, 2671), (40, 7560)])
 def test_times_are_those_of_gradient_flow_though_steps_lie_between_them(size, converged):
-    features = features_of(planted()["mean_field"].history, size, is_balanced=False)
+    features = feature_curves(planted()["mean_field"].history, size, is_balanced=False)
     rare = 0.5 / (size - 1)
     times, _, error, a, b = flow(rare, 0.5, rare, size - 2)
     assert features.swap_RK[0, 3] == pytest.approx(times[np.argmin(a + b)], rel=0.01)
@@ -173,13 +173,13 @@ def test_features_that_never_converge_count_as_late_and_are_no_error():
 
 def test_features_are_those_of_one_size_with_what_was_not_recorded_missing():
     history = planted()["sampled"].history
-    features = features_of(history, 20)
+    features = feature_curves(history, 20)
     assert features.error_RKT.shape == (NUM_SEEDS, 20, len(SAMPLED_STEPS))
     assert features.time_T[-1] == 4 * 2600
     assert np.isnan(features.first_weight_RKT[:, 0]).all()
     assert np.isfinite(features.first_weight_RKT[:, 1:]).all()
-    assert features_of(history, 10).runs == ()
-    assert features_of(planted()["imbalanced"].history).time_T[-1] == 400
+    assert feature_curves(history, 10).runs == ()
+    assert feature_curves(planted()["imbalanced"].history).time_T[-1] == 400
 
 
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)

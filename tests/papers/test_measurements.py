@@ -9,8 +9,8 @@ import pytest
 
 from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import curve_rows
-from analysis.outcomes.measurements import joined, read_rows
-from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, share_of_runs
+from analysis.outcomes.measurements import join_measurements, read_measurements
+from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, proportion_of_runs
 from pipeline.store.history import History, RunEnd, RunInfo
 from tests.support import tiny, trained
 
@@ -31,27 +31,27 @@ def test_rows_become_metrics_at_their_steps_and_nothing_else_moves():
         {"run_id": "r2", "step": 20, "cosine": 0.5, "loss/0.5": None},
         {"run_id": "r0", "step": 10, "cosine": 0.25},
     ]
-    found = joined(small(), rows)
+    found = join_measurements(small(), rows)
     assert found.steps_T.tolist() == [0, 10, 20]
     np.testing.assert_array_equal(found.values["loss"], [[0, NAN, 1], [2, NAN, 3], [4, NAN, 5]])
     np.testing.assert_array_equal(found.values["cosine"], [[NAN, 0.25, NAN], [NAN] * 3, [NAN, NAN, 0.5]])
     assert np.isnan(found.values["loss/0.5"]).all()
     assert (found.runs, found.ends) == (small().runs, small().ends)
-    assert joined(small(), []).steps_T.tolist() == [0, 20]
+    assert join_measurements(small(), []).steps_T.tolist() == [0, 20]
 
 
 def test_rows_of_other_runs_and_of_recorded_metrics_are_refused():
     with pytest.raises(ValueError, match="no run r7"):
-        joined(small(), [{"run_id": "r7", "step": 0, "cosine": 1.0}])
+        join_measurements(small(), [{"run_id": "r7", "step": 0, "cosine": 1.0}])
     with pytest.raises(ValueError, match="records loss already"):
-        joined(small(), [{"run_id": "r0", "step": 0, "loss": 1.0}])
+        join_measurements(small(), [{"run_id": "r0", "step": 0, "loss": 1.0}])
 
 
 def test_sweeps_join_the_files_that_belong_to_them(tmp_path):
     store = trained(tiny(), tmp_path / "tiny")
     rows = [{"run_id": run.run_id, "step": 30, "seed": run.init_seed} for run in store.history().runs]
     (tmp_path / "seed.json").write_text(json.dumps({"rows": rows}))
-    assert read_rows(tmp_path / "seed.json") == rows
+    assert read_measurements(tmp_path / "seed.json") == rows
     sweeps = Sweeps({"tiny": tmp_path / "tiny", "gone": tmp_path / "gone"}, {"tiny": [tmp_path / "seed.json"]})
     assert sweeps["tiny"].history.values["seed"][:, -1].tolist() == [0, 1, 2, 3]
     assert "seed" not in Sweeps({"tiny": tmp_path / "tiny"})["tiny"].history.values
@@ -63,7 +63,7 @@ def test_means_and_medians_leave_out_what_was_not_measured_and_count_infinity_as
     assert median_of_runs(value, runs_of(4)).value == pytest.approx(2)
     assert median_of_runs(np.array([1.0, 2, np.inf, np.inf, 3]), runs_of(5)).value == pytest.approx(3)
     assert np.isnan(median_of_runs(np.array([1.0, np.inf, np.inf]), runs_of(3)).value)
-    for average in (mean_of_runs, median_of_runs, share_of_runs):
+    for average in (mean_of_runs, median_of_runs, proportion_of_runs):
         assert np.isnan(average(np.full(2, NAN), runs_of(2)).value)
         assert np.isnan(average(np.empty(0), []).value)
     alone = median_of_runs(np.ones(1), runs_of(1))
@@ -76,7 +76,7 @@ def test_intervals_of_means_cover_as_often_as_stated_and_a_unanimous_share_has_o
         found = mean_of_runs(np.random.default_rng(trial).normal(size=40), runs_of(40), bootstrap=300, seed=trial)
         covered += found.low <= 0 <= found.high
     assert 176 <= covered <= 199
-    everyone = share_of_runs(np.ones(40), runs_of(40))
+    everyone = proportion_of_runs(np.ones(40), runs_of(40))
     assert (everyone.value, everyone.high) == (1, 1)
     assert 0.9 < everyone.low < 0.93
 

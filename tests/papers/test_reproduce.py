@@ -15,7 +15,7 @@ from analysis.claims.claims import HOLDS, UNDECIDED, Claim, ClaimBook, Evidence,
 from analysis.claims.sweeps import UndecidedError
 from analysis.figures.claims import sweeps_caption
 from analysis.figures.style import Figure, data, finish
-from analysis.uncertainty.estimates import mean_of_runs, share_of_runs
+from analysis.uncertainty.estimates import mean_of_runs, proportion_of_runs
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
@@ -32,7 +32,7 @@ from tests.sweeps.test_cli import run
 def losses_are_small(sweeps):
     history = sweeps["small"].history
     is_small = (history.values["label_loss"][:, -1] < 3).astype(float)
-    return Evidence.of(share_of_runs(is_small, history.runs), len(history.runs))
+    return Evidence.of(proportion_of_runs(is_small, history.runs), len(history.runs))
 
 
 def measured_is_twice_the_step(sweeps):

@@ -1,4 +1,4 @@
-"""Claims on von Oswald et al. (2023): each holds where it is planted, and not where what it rests on is taken out."""
+"""Claims on von Oswald et al. (2023): each holds where its effect is planted, and not on negative controls."""
 
 from __future__ import annotations
 
@@ -267,7 +267,9 @@ def test_a_claim_without_a_metric_that_it_needs_is_undecided_and_without_a_value
 
 def test_a_claim_without_the_runs_that_it_contrasts_is_undecided():
     heads = planted.heads()
-    one = replace(heads, history=some_runs(heads.history, measures.has(heads.history, "model.num_heads", 1)))
+    one = replace(
+        heads, history=some_runs(heads.history, measures.has_hyperparameter_R(heads.history, "model.num_heads", 1))
+    )
     found = judge("two_heads_leave_earlier", heads=one)
     assert (found.verdict, found.reason) == (
         UNDECIDED,
@@ -279,7 +281,7 @@ def test_a_claim_without_the_runs_that_it_contrasts_is_undecided():
     )
     apart = replace(heads, history=replace(heads.history, runs=runs))
     assert judge("two_heads_leave_earlier", heads=apart).reason.endswith("have no seeds in common")
-    num_two = np.cumsum(measures.has(heads.history, "model.num_heads", 2))
+    num_two = np.cumsum(measures.has_hyperparameter_R(heads.history, "model.num_heads", 2))
     fewer = replace(heads, history=some_runs(heads.history, num_two <= 50))
     for name in ("two_heads_mitigate_plateaus", "two_heads_leave_earlier"):
         assert (judge(name, heads=fewer).verdict, judge(name, heads=fewer).num_runs) == (HOLDS, 50)
@@ -302,12 +304,12 @@ def test_runs_that_diverged_count_as_lost():
 
 def test_the_same_seeds_are_paired_whatever_their_order():
     heads = planted.heads().history
-    one, two = (measures.part(heads, "model.num_heads", count) for count in (1, 2))
+    one, two = (measures.runs_with(heads, "model.num_heads", count) for count in (1, 2))
     backwards = replace(two, runs=two.runs[::-1], values={name: v[::-1] for name, v in two.values.items()})
     for mine, theirs in ((one, two), (backwards, one)):
-        left, right = measures.on_same_seeds(mine, theirs)
+        left, right = measures.matched_by_seed(mine, theirs)
         assert [run.init_seed for run in left.runs] == [run.init_seed for run in right.runs]
-    found = measures.on_same_seeds(one, backwards)[1]
+    found = measures.matched_by_seed(one, backwards)[1]
     np.testing.assert_array_equal(found.values["label_loss"], two.values["label_loss"])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.outcomes.measurements import joined
+from analysis.outcomes.measurements import join_measurements
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.spec.sweep import load_spec
 from pipeline.store.history import RunInfo
@@ -16,7 +16,7 @@ from pipeline.tasks.base import TASKS
 from pipeline.training.replay import model
 from sweeps.papers import PROFILES
 from sweeps.von_oswald_2023 import measurements, measures
-from sweeps.von_oswald_2023.gradient_descent import Descent, best_step_size, construction
+from sweeps.von_oswald_2023.gradient_descent import Descent, construction, optimal_step_size
 from sweeps.von_oswald_2023.measurements import Trained, contexts, one_layer, several_layers, shifted
 from sweeps.von_oswald_2023.paper import PAPER
 from tests.papers import planted_von_oswald as planted
@@ -80,15 +80,15 @@ def assert_mean(values_B, expected):
 def test_closed_forms_are_what_explicit_steps_have(num_pairs, input_range, loss, step_size):
     run = of(num_pairs, input_range=input_range)
     assert measures.one_step_loss(run) == pytest.approx(loss, abs=6e-5)
-    assert measures.best_step_size(run) == pytest.approx(step_size, abs=6e-4)
+    assert measures.population_step_size(run) == pytest.approx(step_size, abs=6e-4)
     task = TASKS["linear_regression"](num_pairs=num_pairs, input_range=input_range)
     # Not kept: a hundred pairs of 4000 contexts are large.
     inputs, targets = contexts.__wrapped__(task, 3, 10_000 if num_pairs == 10 else 4000)
-    assert_mean(0.5 * (Descent.plain(measures.best_step_size(run))(inputs) - targets).square(), loss)
+    assert_mean(0.5 * (Descent.plain(measures.population_step_size(run))(inputs) - targets).square(), loss)
     assert_mean(0.5 * targets.square(), measures.zero_loss(run))
-    found, slope = best_step_size(inputs, targets), Descent.plain(1.0)(inputs)
+    found, slope = optimal_step_size(inputs, targets), Descent.plain(1.0)(inputs)
     error = float((slope * (targets - found * slope)).square().sum().sqrt() / slope.square().sum())
-    assert found == pytest.approx(measures.best_step_size(run), abs=4 * error)
+    assert found == pytest.approx(measures.population_step_size(run), abs=4 * error)
     assert error < 0.03 * found
 
 
@@ -140,7 +140,7 @@ def test_shifted_contexts_are_what_their_names_say():
 def test_inputs_of_a_family_are_of_that_family_and_made_of_the_same_draws():
     inputs, _ = contexts(TASK, 0, 500)
     found = shifted(TASK, 0, 500)
-    x = {family: found[f"{family}/1"][0][..., :-1] for family in measurements.FAMILIES}
+    x = {family: found[f"{family}/1"][0][..., :-1] for family in measurements.INPUT_FAMILIES}
     # E|x| over the root of E x^2; the norm of a context is fixed, so it is nearly that of the family.
     shares = {
         family: float((x[family].abs().mean((1, 2)) / x[family].square().mean((1, 2)).sqrt()).mean()) for family in x
@@ -208,7 +208,7 @@ def checked(store, measure, expected):
     for row, again in zip(rows, measure(store), strict=True):
         assert again.keys() == row.keys()
         assert [again[name] for name in expected] == pytest.approx([row[name] for name in expected], rel=1e-9)
-    found = joined(history, rows)
+    found = join_measurements(history, rows)
     assert np.isfinite(measures.at_end(found, "trained_loss")).all()
     return rows, set(found.values)
 
@@ -251,7 +251,7 @@ def test_a_layer_that_is_the_construction_is_the_step_under_every_shift(few, mon
     constructed(
         monkeypatch,
         lambda config: Descent.plain(
-            best_step_size(*contexts(config.task, config.data_seed, measurements.NUM_CONTEXTS))
+            optimal_step_size(*contexts(config.task, config.data_seed, measurements.NUM_CONTEXTS))
         ),
     )
     (row,) = one_layer(None)

@@ -1,4 +1,4 @@
-"""Claims on Zhao (2023): each holds where it is planted, and not where what it rests on is taken out."""
+"""Claims on Zhao (2023): each holds where its effect is planted, and not on negative controls."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_only_parents_that_had_not_converged_at_the_fork_say_what_is_fixed():
     assert np.all(found.by_chance_N[found.step_N == 800] == 1)
     late = fates_of(sweeps, 1200, "unconverged")
     assert {run.parent for run in late.forks} == parents[800]
-    assert len(late.step_N) == len(late.is_shared_N) == len(late.by_chance_N) == 12 * 6 * 5
+    assert len(late.step_N) == len(late.agrees_N) == len(late.by_chance_N) == 12 * 6 * 5
 
 
 def test_one_wrong_answer_in_the_last_evaluations_is_not_100_percent():

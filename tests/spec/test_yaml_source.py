@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.spec import yaml_source
 from pipeline.spec.errors import SpecError
-from pipeline.spec.yaml_source import read_file, read_scalar, read_text, to_yaml
+from pipeline.spec.yaml_source import read_scalar, read_spec_file, read_text, to_yaml
 
 SCALARS = [
     ("1e-3", 1e-3),
@@ -136,14 +136,14 @@ def test_files_that_are_no_spec_are_refused(tmp_path, case):
     path = tmp_path / "s.yaml"
     path.write_bytes(content)
     with pytest.raises(SpecError) as refused:
-        read_file(path)
+        read_spec_file(path)
     assert str(refused.value).startswith(f"{path}{expected}")
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", ".", "nul\0byte"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     with pytest.raises(SpecError, match="cannot be read") as refused:
-        read_file(f"{tmp_path}/{name}")
+        read_spec_file(f"{tmp_path}/{name}")
     assert str(tmp_path) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_bytes("\ufeffa: 1\r\nb: 2\r\n".encode())
-    source = read_file(path)
+    source = read_spec_file(path)
     assert source.data == {"a": 1, "b": 2}
     assert source.where[("b",)] == f"{path}:2"
 

@@ -14,14 +14,14 @@ import pytest
 
 from pipeline.store.pack_store import Active, Ended, Record
 from pipeline.tracking.rows import (
-    Extent,
-    Judge,
+    CommittedProgress,
+    ConvergenceCheck,
     Recorded,
-    Tracked,
+    TrackedRun,
     aggregate_rows,
-    extent_of,
+    progress_of,
+    progress_of_runs,
     representatives,
-    run_extents,
     tracked_runs,
 )
 from tests.tracking.tracked import (
@@ -272,22 +272,28 @@ def test_an_aggregate_of_the_first_steps_is_a_prefix_of_the_whole() -> None:
     ]
     plan = {"grid": {"eval_steps": STEPS}}
     sweep = {"spec": {"converged": {"metric": "label_excess", "at_most": 0.02, "evaluations": 2}}}
-    whole = list(aggregate_rows(recorded, Judge.of(sweep, plan), BUDGET))
+    whole = list(aggregate_rows(recorded, ConvergenceCheck.of(sweep, plan), BUDGET))
     assert {row["converged_fraction"] for _, row in whole} > {0.0}
     for last in STEPS:
         cut = [Recorded(r.steps_T[r.steps_T <= last], r.metrics, r.values_TM[r.steps_T <= last]) for r in recorded]
-        assert list(aggregate_rows(recorded, Judge.of(sweep, plan), last)) == [row for row in whole if row[0] <= last]
-        assert list(aggregate_rows(cut, Judge.of(sweep, plan), last)) == [row for row in whole if row[0] <= last]
+        assert list(aggregate_rows(recorded, ConvergenceCheck.of(sweep, plan), last)) == [
+            row for row in whole if row[0] <= last
+        ]
+        assert list(aggregate_rows(cut, ConvergenceCheck.of(sweep, plan), last)) == [
+            row for row in whole if row[0] <= last
+        ]
 
 
 def test_an_aggregate_waits_for_a_run_that_a_larger_budget_has_yet_to_continue() -> None:
     ends = {"a": Ended("budget", 200, "", False), "b": Ended("diverged", 150, "", False)}
     record = Record("sweep", "pack", 1, 1, ends=ends, active={"c": Active(0, 300)})
-    tracked = Tracked("id", "name", "group", "aggregate", {}, ("a", "b", "c"))
-    assert extent_of(tracked, run_extents([record], 400)) == Extent(200, "running")
-    assert extent_of(tracked, run_extents([record], 200)) == Extent(300, "running")
-    assert extent_of(replace(tracked, run_ids=("a", "b")), run_extents([record], 200)) == Extent(200, "over")
-    assert extent_of(replace(tracked, run_ids=("a", "waiting")), run_extents([record], 400)) is None
+    tracked = TrackedRun("id", "name", "group", "aggregate", {}, ("a", "b", "c"))
+    assert progress_of(tracked, progress_of_runs([record], 400)) == CommittedProgress(200, "running")
+    assert progress_of(tracked, progress_of_runs([record], 200)) == CommittedProgress(300, "running")
+    assert progress_of(replace(tracked, run_ids=("a", "b")), progress_of_runs([record], 200)) == CommittedProgress(
+        200, "over"
+    )
+    assert progress_of(replace(tracked, run_ids=("a", "waiting")), progress_of_runs([record], 400)) is None
 
 
 def test_the_environment_neither_steers_the_mirror_nor_reaches_its_files(tmp_path: Path) -> None:

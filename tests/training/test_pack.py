@@ -1,4 +1,4 @@
-"""Packs under Lightning: slots, refill, looks, ends, commits and resuming."""
+"""Packs under Lightning: slots, refill, evaluations, ends, commits and resuming."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_label_items_are_fresh_at_every_evaluation_and_the_same_for_all_runs(tmp
 
     first, second = configs(tiny(seeds={"together": [0, 1]}))
     block = Block(first, 2, __import__("torch").device("cpu"))
-    block.place(1, second, block.start(second))
+    block.load_run(1, second, block.start(second))
     keys = block.held_out_keys("label")
     at_10 = block.sample(keys, block.steps_S + 10, 8).inputs
     at_20 = block.sample(keys, block.steps_S + 20, 8).inputs

@@ -50,7 +50,7 @@ def test_pairs_in_one_token_are_the_sequences_of_the_lookup_under_the_same_seeds
     pairs = batch.inputs[:, :, :-1] - 5
     assert torch.equal(pairs // 3, other.inputs[:, :, 0:-1:2])
     assert torch.equal(pairs % 3 + 5, other.inputs[:, :, 1::2])
-    assert int(batch.inputs.max()) < task.interface().size == 20
+    assert int(batch.inputs.max()) < task.shape().size == 20
     assert task.chance_loss() == apart.chance_loss()
     mask = task.attention_targets(batch)["lookup_score"]
     answers = torch.where(mask[:, :, -1, :-1], pairs % 3, batch.targets.unsqueeze(-1))
@@ -132,11 +132,11 @@ def test_entropy_and_mass_of_known_attention():
 def test_probes_of_training_are_what_their_names_say(tmp_path):
     (run,) = configs(tiny(seeds={"together": [0]}))
     block = Block(run, 1, torch.device("cpu"))
-    before = block.take(0).arrays["weights"]
+    before = block.run_state(0).arrays["weights"]
     block.train(4)
-    almost = block.take(0).arrays["weights"]
+    almost = block.run_state(0).arrays["weights"]
     block.train(1)
-    after, found = block.take(0).arrays["weights"], to_host(block.probe(16))[0]
+    after, found = block.run_state(0).arrays["weights"], to_host(block.probe(16))[0]
     assert found["weight_norm"][0] == pytest.approx(np.linalg.norm(after), rel=1e-5)
     assert found["init_distance"][0] == pytest.approx(np.linalg.norm(after - before), rel=1e-5)
     assert found["update_norm"][0] == pytest.approx(np.linalg.norm(after - almost), rel=1e-4)
