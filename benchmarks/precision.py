@@ -35,7 +35,7 @@ def main() -> None:
     (FOLDER / "precision.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
-def converged_steps(products: str) -> list[float]:
+def converged_steps(precision: str) -> list[float]:
     """The step at which each seed converged; NaN where it did not within the budget."""
     from analysis.outcomes.outcomes import CONVERGED, decide_outcomes
     from pipeline.launch.inline import launch_inline
@@ -44,7 +44,7 @@ def converged_steps(products: str) -> list[float]:
     from pipeline.planning.packs import Machine
     from pipeline.store.progress import unfinished
 
-    resources = {"mode": "eager", "products": products, "width": 16}
+    resources = {"engine": "torch", "matmul_precision": precision, "slots": 16}
     spec = spec_of(WORKLOADS["lookup_a"], _NUM_SEEDS, budget=_BUDGET, resources=resources)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "results"

@@ -1,4 +1,4 @@
-"""Seedbed as a side of a comparison: the block that a worker trains, with the width and mode that it would be given."""
+"""Seedbed as a side of a comparison: the block that a worker trains, with the slots and the engine of a real plan."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _WARM_UP_STEPS = 20
 
 @dataclass(frozen=True)
 class SeedbedSide:
-    """`width` runs at a time on `device`. `mode` is that of the numerics: "eager", or the name of a toolchain."""
+    """`width` runs at a time on `device`. `engine` is that of the numerics: "torch", or the name of a toolchain."""
 
     workload: Workload
     width: int
-    mode: str = "eager"
+    engine: str = "torch"
     device: str = "cpu"
 
     @property
@@ -47,7 +47,7 @@ class SeedbedSide:
         machine = Machine(self.device, workers, torch.__version__.partition("+")[0])
         plan = plan_on(spec_of(self.workload, num_runs), machine)
         numerics = plan.packs[0].numerics
-        return replace(self, width=numerics.width, mode=numerics.mode)
+        return replace(self, width=numerics.slots, engine=numerics.engine)
 
 
 class SeedbedRuns:
@@ -58,7 +58,7 @@ class SeedbedRuns:
     def __init__(self, side: SeedbedSide) -> None:
         self.width = side.width
         configs = configs_of(side.workload, side.width)
-        self.block = Block(configs[0], side.width, torch.device(side.device), side.mode)
+        self.block = Block(configs[0], side.width, torch.device(side.device), side.engine)
         for slot, config in enumerate(configs):
             self.block.load_run(slot, config, self.block.start(config))
 

@@ -180,12 +180,12 @@ def _cost(num_runs: int) -> tuple[float, float]:
 
 def s9() -> Iterator[Row]:
     """How well slots stay filled when runs end at different steps."""
-    for mode in ("auto", "eager"):
-        shares = [alone(partial(_slots, mode), _CORE, ENVIRONMENT) for _ in range(3)]
+    for engine in ("auto", "torch"):
+        shares = [alone(partial(_slots, engine), _CORE, ENVIRONMENT) for _ in range(3)]
         ratios = [share["ratio"] for share in shares]
         yield Row(
             "S9",
-            f"slots ({'compiled' if mode == 'auto' else mode}): wall over max(longest run, total steps / width)",
+            f"slots ({'compiled' if engine == 'auto' else engine}): wall over max(longest run, total steps / width)",
             1.1,
             statistics.median(ratios),
             min(ratios),
@@ -196,11 +196,11 @@ def s9() -> Iterator[Row]:
         )
 
 
-def _slots(mode: str) -> Mapping[str, float]:
+def _slots(engine: str) -> Mapping[str, float]:
     """A list 8 to 16 times as long as the block is wide, whose runs end when they converge."""
-    width, num_runs = (16, 256) if mode == "auto" else (8, 64)
-    budget = 6000 if mode == "auto" else 2000
-    resources = {"width": width, "mode": mode}
+    width, num_runs = (16, 256) if engine == "auto" else (8, 64)
+    budget = 6000 if engine == "auto" else 2000
+    resources = {"slots": width, "engine": engine}
     # Few looks, so that what is timed is slots.
     grid = {"chunk": 50, "eval_every": 50, "eval_items": 64, "probe_items": 16, "probe_steps": [0]}
     # Easily met, at steps that differ widely between seeds.

@@ -36,7 +36,9 @@ def eager(name: str) -> EagerSide:
 def against_eager(row: str, name: str, target: float) -> Row:
     """Throughput against one eager run per core."""
     pairs = compared(ours(name), eager(name))
-    return paired(row, f"{name}, against the eager loop", target, pairs, mode=ours(name).mode, peer=str(eager(name)))
+    return paired(
+        row, f"{name}, against the eager loop", target, pairs, engine=ours(name).engine, peer=str(eager(name))
+    )
 
 
 def against_jax(row: str, name: str, target: float) -> Row:
@@ -48,7 +50,7 @@ def against_jax(row: str, name: str, target: float) -> Row:
         return Row(row, what, target, float("nan"), note=_NO_JAX)
     side = JaxSide(WORKLOADS[name])
     tuned = alone(side.tuned, _CORE, side.environment)
-    return paired(row, what, target, compared(ours(name), tuned), mode=ours(name).mode, peer=str(tuned.choice))
+    return paired(row, what, target, compared(ours(name), tuned), engine=ours(name).engine, peer=str(tuned.choice))
 
 
 def s1() -> Iterator[Row]:

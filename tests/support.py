@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline.engine.block import Block, to_host
-from pipeline.engine.program import native_mode
+from pipeline.engine.program import compiled_engine_of
 from pipeline.engine.slots import RunState
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.planned import plan_for
@@ -82,7 +82,7 @@ def tiny(task: str = "dictionary_lookup", **changes: Any) -> SweepSpec:
         "tracking": {"mode": "disabled"},
     }
     # Compiling takes seconds: only tests that are about compiled programs ask for them.
-    resources = {"mode": "eager", **changes.pop("resources", {"width": 4})}
+    resources = {"engine": "torch", **changes.pop("resources", {"slots": 4})}
     return SweepSpec.model_validate(data | changes | {"resources": resources})
 
 
@@ -150,14 +150,14 @@ def interrupted(spec: SweepSpec, folder: Path, every_chunks: int, monkeypatch: A
 
 def block_of(
     runs: Sequence[RunConfig],
-    width: int,
+    num_slots: int,
     slots: Sequence[int] | None = None,
     steps: int = 25,
-    mode: str = "eager",
+    engine: str = "torch",
     threads: int = 1,
 ) -> Block:
-    """A block of `width` in which `runs` were trained in these slots (None: the first)."""
-    block = Block(runs[0], width, torch.device("cpu"), mode, threads=threads)
+    """A block of `num_slots` in which `runs` were trained in these slots (None: the first)."""
+    block = Block(runs[0], num_slots, torch.device("cpu"), engine, threads=threads)
     slots = range(len(runs)) if slots is None else slots
     for slot, run in zip(slots, runs, strict=True):
         block.load_run(slot, run, block.start(run))
@@ -165,9 +165,11 @@ def block_of(
     return block
 
 
-def states_of(runs: Sequence[RunConfig], width: int, slots: Sequence[int] | None = None, **how: Any) -> list[RunState]:
+def states_of(
+    runs: Sequence[RunConfig], num_slots: int, slots: Sequence[int] | None = None, **how: Any
+) -> list[RunState]:
     """The states of `runs` after training them so, in their order."""
-    block = block_of(runs, width, slots, **how)
+    block = block_of(runs, num_slots, slots, **how)
     return [block.run_state(slot) for slot in (range(len(runs)) if slots is None else slots)]
 
 
@@ -180,9 +182,9 @@ def same(one: RunState, other: RunState) -> bool:
 
 def assert_compiled_equals_torch(runs: Sequence[RunConfig]) -> None:
     """Trains six runs in float64 both ways: states, evaluations, probes and attention maps agree to 1e-9."""
-    mode = native_mode(runs[0])
-    assert mode is not None
-    by_torch, compiled = (block_of(runs, 6, steps=12, mode=kind) for kind in ("eager", mode))
+    engine = compiled_engine_of(runs[0])
+    assert engine is not None
+    by_torch, compiled = (block_of(runs, 6, steps=12, engine=kind) for kind in ("torch", engine))
     close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
     for slot in range(6):
         one, other = by_torch.run_state(slot), compiled.run_state(slot)

@@ -1,4 +1,4 @@
-"""A block: `width` slots of equal static hyperparameters, trained together on one device."""
+"""A block: slots of equal static hyperparameters, trained together on one device."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
 class Block(Slots):
     """Slots that are trained, evaluated and probed.
 
-    `mode` is that of the numerics: "eager", or the name of a toolchain, whose compiled program does the arithmetic.
+    `engine` is that of the numerics: "torch", or the name of a toolchain, whose compiled program does the arithmetic.
     Every method computes with the block's own threads and matmul precision, whatever the process is set to, and
     leaves the process as it was.
     """
@@ -52,16 +52,16 @@ class Block(Slots):
     def __init__(
         self,
         template: RunConfig,
-        width: int,
+        num_slots: int,
         device: torch.device,
-        mode: str = "eager",
+        engine: str = "torch",
         *,
         threads: int = 1,
         matmul_precision: str = "float32",
     ) -> None:
-        super().__init__(template, width, device, threads, matmul_precision)
+        super().__init__(template, num_slots, device, threads, matmul_precision)
         self._held_out: dict[str, dict[str, Tensor]] = {}
-        self.engine: Engine = TorchEngine(self) if mode == "eager" else self._compiled_engine()
+        self.engine: Engine = TorchEngine(self) if engine == "torch" else self._compiled_engine()
 
     def _compiled_engine(self) -> CompiledEngine:
         program = program_for(self.template)
@@ -78,7 +78,7 @@ class Block(Slots):
         if purpose not in self._held_out:
             pairs = {name: stream_key(f"{purpose}/{name}", 0) for name in self.task.streams}
             self._held_out[purpose] = {
-                name: torch.tensor([pair] * self.width, device=self.device) for name, pair in pairs.items()
+                name: torch.tensor([pair] * self.num_slots, device=self.device) for name, pair in pairs.items()
             }
         return self._held_out[purpose]
 
@@ -118,7 +118,7 @@ class Block(Slots):
             return self.engine.attention_maps(self.held_out_keys("probe"), num_items, self._slots(slots))
 
     def _slots(self, slots: Sequence[int] | None) -> list[int]:
-        return list(range(self.width)) if slots is None else [int(slot) for slot in slots]
+        return list(range(self.num_slots)) if slots is None else [int(slot) for slot in slots]
 
 
 def to_host(*measured: Mapping[str, Tensor]) -> list[dict[str, NDArray[np.float64]]]:

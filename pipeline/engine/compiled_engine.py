@@ -1,4 +1,4 @@
-"""A block's arithmetic as a compiled program, run by run: bits depend neither on slots nor on the width."""
+"""A block's arithmetic as a compiled program, run by run: bits depend neither on the slot nor on how many there are."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ class CompiledEngine:
         self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int], targets: _Targets, maps: Arguments
     ) -> Tensor:
         num_masks = len(targets.num_asked)
-        width = len(_SCORES) + self._num_layers * self._num_heads * (1 + num_masks)
-        found = torch.empty(len(slots), width, dtype=torch.float64)
+        num_columns = len(_SCORES) + self._num_layers * self._num_heads * (1 + num_masks)
+        found = torch.empty(len(slots), num_columns, dtype=torch.float64)
         masks = Masks(count=num_masks, starts=targets.starts, places=targets.places, cells=targets.cells)
         held_out = self._held_out(keys, num_items)
         self.program.probe(self._arrays, self._selection(slots), held_out, masks, maps, found.data_ptr())

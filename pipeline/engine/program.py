@@ -46,14 +46,14 @@ def _function(function: Any, *argument_types: Any) -> Callable[..., None]:
     return found
 
 
-def native_mode(config: RunConfig) -> str | None:
-    """The `mode` of numerics under which this machine trains such runs as a compiled program; None if it cannot.
+def compiled_engine_of(config: RunConfig) -> str | None:
+    """The `engine` of numerics under which this machine trains such runs as a compiled program; None if it cannot.
 
     Compiles it where that has not been done.
     """
     if toolchain() is None or program_for(config) is None:
         return None
-    return f"native-{toolchain()}"
+    return f"compiled-{toolchain()}"
 
 
 def program_for(config: RunConfig) -> Program | None:

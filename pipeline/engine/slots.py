@@ -33,7 +33,7 @@ class RunState:
 
 
 class Slots:
-    """Slots 0..width-1, each holding a run at its own step, with its own streams and vector hyperparameters.
+    """Slots 0 to num_slots - 1, each holding a run at its own step, with its own streams and vector hyperparameters.
 
     All arrays are (S, ...), slot axis first. At first every slot holds `template`. `threads` and `matmul_precision`
     are those of the numerics; whatever computes does so under `numerics()`.
@@ -44,12 +44,12 @@ class Slots:
     def __init__(
         self,
         template: RunConfig,
-        width: int,
+        num_slots: int,
         device: torch.device,
         threads: int = 1,
         matmul_precision: str = "float32",
     ) -> None:
-        self.template, self.width, self.device = template, width, device
+        self.template, self.num_slots, self.device = template, num_slots, device
         self.threads, self.matmul_precision = threads, matmul_precision
         if device.type == "cuda":
             fix_cublas_workspace()
@@ -57,20 +57,20 @@ class Slots:
         self.dtype: torch.dtype = getattr(torch, template.dtype)
         self.layout = Layout(self.model.parameter_specs(self.task.shape()), self.dtype)
         self.optimiser, self.schedule = template.optimiser, template.schedule
-        self.steps_S = torch.zeros(width, dtype=torch.int64, device=device)
+        self.steps_S = torch.zeros(num_slots, dtype=torch.int64, device=device)
         self.weights_SP = self._rows()
         self.initial_SP = self._rows()
         self.grad_SP = self._rows()
         self.state = {name: self._rows() for name in self.optimiser.moments}
         self.state |= {name: self._numbers(start) for name, start in self.optimiser.scalars.items()}
         self.last = {name: self._numbers(float("nan")) for name in self.LAST}
-        self.keys = {name: self.steps_S.new_zeros(width, 2) for name in self.task.streams}
+        self.keys = {name: self.steps_S.new_zeros(num_slots, 2) for name in self.task.streams}
         self.columns = self._columns(template.optimiser)
         self.schedule_columns = self._columns(template.schedule)
         self.task_vectors = {name: self._numbers(0.0) for name in template.task.vector_fields()}
         self.parameters = self.layout.views(self.weights_SP)
         first = self.start(template)
-        for slot in range(width):
+        for slot in range(num_slots):
             self.load_run(slot, template, first)
 
     def numerics(self) -> AbstractContextManager[None]:
@@ -78,10 +78,10 @@ class Slots:
         return numerics_context(self.threads, self.matmul_precision, self.device.type)
 
     def _rows(self) -> Tensor:
-        return torch.zeros(self.width, self.layout.row_width, dtype=self.dtype, device=self.device)
+        return torch.zeros(self.num_slots, self.layout.row_width, dtype=self.dtype, device=self.device)
 
     def _numbers(self, value: float) -> Tensor:
-        return torch.full((self.width,), value, dtype=self.dtype, device=self.device)
+        return torch.full((self.num_slots,), value, dtype=self.dtype, device=self.device)
 
     def _columns(self, parameters: Registered) -> dict[str, Tensor]:
         return {name: self._numbers(0.0).unsqueeze(1) for name in parameters.vector_fields()}

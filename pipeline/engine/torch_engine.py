@@ -12,10 +12,10 @@ from pipeline.engine.probes import attention_entropy, attention_mass, per_head
 from pipeline.engine.slots import Slots
 from pipeline.tasks.base import Batch
 
-# Items of an evaluation are computed in pieces of at most this many, the same at every width.
+# Items of an evaluation are computed in pieces of at most this many, the same for every number of slots.
 _EVALUATION_PIECE = 512
-# Slots to evaluate or probe are gathered into blocks of at most this width: the others cost nothing.
-_MEASURING_WIDTH = {"cpu": 8, "cuda": 64}
+# Slots to evaluate or probe are gathered into blocks of at most this many: the others cost nothing.
+_MEASURING_SLOTS = {"cpu": 8, "cuda": 64}
 
 NamedTensors = Mapping[str, Tensor]
 
@@ -138,12 +138,12 @@ class TorchEngine:
     def _gathered(
         self, slots: Sequence[int], measure: Callable[[NamedTensors, list[int]], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """`measure` at copies of these slots, in groups of one width, the last filled up; (n, ...) each."""
-        width = min(_MEASURING_WIDTH[self.block.device.type], self.block.width)
+        """`measure` at copies of these slots, in groups of one size, the last filled up; (n, ...) each."""
+        size = min(_MEASURING_SLOTS[self.block.device.type], self.block.num_slots)
         found = []
-        for first in range(0, len(slots), width):
-            group = list(slots[first : first + width])
-            padded = group + group[-1:] * (width - len(group))
+        for first in range(0, len(slots), size):
+            group = list(slots[first : first + size])
+            padded = group + group[-1:] * (size - len(group))
             rows_SP = self.block.weights_SP[padded]
             metrics = measure(self.block.layout.views(rows_SP), padded)
             found.append({name: value[: len(group)].detach() for name, value in metrics.items()})

@@ -22,8 +22,8 @@ from pipeline.store.sweep_store import SweepStore
 
 # Names the arithmetic of block, models and optimisers: to be raised with any change of code that changes rounding.
 PROGRAM = "query-only.3"
-# Upper bound on the runs of a pack, in multiples of its width.
-_WIDTHS_PER_PACK = 8
+# Upper bound on the runs of a pack, in multiples of its slots.
+_RUNS_PER_SLOT = 8
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ class Machine:
 class Numerics:
     """What fixes rounding. Under equal numerics a run's weights and history are equal to the bit.
 
-    `mode` is "eager" (torch), or names the toolchain of a compiled program, under which the width moves no bit.
-    `products` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
+    `engine` is "torch", or names the toolchain of a compiled program, under which the number of slots moves no bit.
+    `matmul_precision` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
     """
 
-    width: int
+    slots: int
     dtype: str
     device: str
     threads: int
     torch: str
     program: str = PROGRAM
-    mode: str = "eager"
-    products: str = "float32"
+    engine: str = "torch"
+    matmul_precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -172,19 +172,19 @@ def make_plan(
 
 
 def _split(group: Group, spec: SweepSpec, machine: Machine, calibration: Calibration) -> list[Pack]:
-    """Packs of one static setting: enough for every worker, each at most some widths long."""
+    """Packs of one static setting: enough for every worker, each of at most a few runs per slot."""
     choice = choose(group.config, group.most_runs, spec.grid.chunk, spec.resources, machine.device, calibration)
-    num_runs, width = len(group.run_ids), choice.width
-    num_packs = min(group.num_packs_wanted, math.ceil(num_runs / width))
-    num_packs = max(num_packs, math.ceil(num_runs / (width * _WIDTHS_PER_PACK)))
+    num_runs, slots = len(group.run_ids), choice.slots
+    num_packs = min(group.num_packs_wanted, math.ceil(num_runs / slots))
+    num_packs = max(num_packs, math.ceil(num_runs / (slots * _RUNS_PER_SLOT)))
     numerics = Numerics(
-        width,
+        slots,
         group.config.dtype,
         machine.device,
         spec.resources.threads,
         machine.torch,
-        mode=choice.mode,
-        products=spec.resources.products,
+        engine=choice.engine,
+        matmul_precision=spec.resources.matmul_precision,
     )
     # Dealt like cards, so that settings and seeds that take long are spread evenly.
     return [Pack(group.run_ids[index::num_packs], numerics, choice.reason) for index in range(num_packs)]

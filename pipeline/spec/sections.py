@@ -119,15 +119,16 @@ class Snapshots(Parameters):
 
 
 class Resources(Parameters):
-    """What a pack may use. `width` None: chosen at planning.
+    """What a pack may use. `slots` None: chosen at planning.
 
-    `mode` auto: a compiled program on CPUs where task and model have one and there is g++, else eager torch. `products`
-    other than float32 trades bits of matrix products for speed on GPUs; on CPUs bf16 shows what they do to outcomes.
+    `slots` is the number of runs computed together. `engine` auto: a compiled program on CPUs where everything that a
+    run names has one and there is g++, else torch. `matmul_precision`: bf16 and tf32 are faster on GPUs and less
+    exact; on CPUs bf16 shows what that does to outcomes.
     """
 
-    mode: Literal["auto", "eager", "native"] = "auto"
-    products: Literal["float32", "tf32", "bf16"] = "float32"
-    width: int | None = Field(None, gt=0, le=2**20)
+    engine: Literal["auto", "torch", "compiled"] = "auto"
+    matmul_precision: Literal["float32", "tf32", "bf16"] = "float32"
+    slots: int | None = Field(None, gt=0, le=2**20)
     cpus_per_pack: float = Field(1.0, ge=0)
     gpus_per_pack: float = Field(0.0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from pipeline.engine.block import Block
-from pipeline.engine.program import native_mode, why_torch
+from pipeline.engine.program import compiled_engine_of, why_torch
 from pipeline.numerics.compiler import toolchain
-from pipeline.planning.engine_choice import CANDIDATE_WIDTHS, Calibration, may_be_compiled, needs_timing
+from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
 from pipeline.planning.packs import PROGRAM, Group, Machine
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
@@ -38,9 +38,9 @@ def calibrate(groups: Mapping[str, Group], resources: Resources, machine: Machin
 
 def _calibrated(group: Group, resources: Resources, machine: Machine) -> Calibration:
     is_tried = may_be_compiled(resources, machine.device)
-    mode = native_mode(group.config) if is_tried else None
-    if mode is not None:
-        return Calibration(mode)
+    engine = compiled_engine_of(group.config) if is_tried else None
+    if engine is not None:
+        return Calibration(engine)
     why = _why_torch(group.config, resources, machine.device)
     if not needs_timing(group.most_runs, resources, machine.device):
         return Calibration(None, why)
@@ -51,10 +51,10 @@ def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
     """Why runs that were not compiled were not, in words."""
     if device != "cpu":
         return "compiled programs are for CPUs"
-    if resources.mode == "eager":
+    if resources.engine == "torch":
         return "the sweep file asks for it"
-    if resources.products != "float32":
-        return f"no compiled program multiplies in {resources.products}"
+    if resources.matmul_precision != "float32":
+        return f"no compiled program multiplies in {resources.matmul_precision}"
     if (why := why_torch(config)) is not None:
         return why
     if toolchain() is None:
@@ -63,12 +63,12 @@ def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
 
 
 def _remembered(config: RunConfig, threads: int, machine: Machine) -> dict[int, float]:
-    """Width -> runs x steps per second, from the user's cache folder or measured now; empty where it cannot be."""
+    """Slots -> runs x steps per second, from the user's cache folder or measured now; empty where it cannot be."""
     setting = json.dumps([config.static_key(), threads, machine.device, machine.torch, PROGRAM, _processor()])
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
-    path = folder / f"widths-{hashlib.sha256(setting.encode()).hexdigest()[:20]}.json"
+    path = folder / f"slots-{hashlib.sha256(setting.encode()).hexdigest()[:20]}.json"
     try:
-        known = {int(width): float(speed) for width, speed in json.loads(path.read_text()).items()}
+        known = {int(num_slots): float(speed) for num_slots, speed in json.loads(path.read_text()).items()}
         return dict(sorted(known.items()))
     except (OSError, ValueError):
         pass
@@ -76,7 +76,7 @@ def _remembered(config: RunConfig, threads: int, machine: Machine) -> dict[int, 
     if speeds:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}")
-        scratch.write_text(canonical_json({str(width): speed for width, speed in speeds.items()}))
+        scratch.write_text(canonical_json({str(num_slots): speed for num_slots, speed in speeds.items()}))
         scratch.rename(path)
     return speeds
 
@@ -89,10 +89,10 @@ def _measured(config: RunConfig, threads: int, device: str) -> dict[int, float]:
 
 def _speeds(config: RunConfig, device: torch.device, threads: int) -> dict[int, float]:
     speeds: dict[int, float] = {}
-    for width in CANDIDATE_WIDTHS[device.type]:
-        if device.type == "cuda" and speeds and _would_not_fit(width, list(speeds)[-1]):
+    for num_slots in CANDIDATE_SLOTS[device.type]:
+        if device.type == "cuda" and speeds and _would_not_fit(num_slots, list(speeds)[-1]):
             break
-        block = Block(config, width, device, threads=threads)
+        block = Block(config, num_slots, device, threads=threads)
         block.train(2)
         _wait(device)
         started, num_steps = time.perf_counter(), 0
@@ -100,16 +100,16 @@ def _speeds(config: RunConfig, device: torch.device, threads: int) -> dict[int, 
             block.train(1)
             num_steps += 1
             _wait(device)
-        speeds[width] = width * num_steps / (time.perf_counter() - started)
+        speeds[num_slots] = num_slots * num_steps / (time.perf_counter() - started)
         del block
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return speeds
 
 
-def _would_not_fit(width: int, measured_width: int) -> bool:
+def _would_not_fit(num_slots: int, measured_slots: int) -> bool:
     free, _ = torch.cuda.mem_get_info()
-    return torch.cuda.max_memory_allocated() / measured_width * width > _MEMORY_SHARE * free
+    return torch.cuda.max_memory_allocated() / measured_slots * num_slots > _MEMORY_SHARE * free
 
 
 def _wait(device: torch.device) -> None:

@@ -33,7 +33,7 @@ def estimate_cost(plan: Plan, num_workers: int) -> CostEstimate:
     evaluation_plan = evaluation_plan_of(plan.spec)
     groups: dict[tuple[str, int], list[int]] = {}
     for index, pack in enumerate(plan.packs):
-        key = (plan.runs[pack.run_ids[0]].static_key(), pack.numerics.width)
+        key = (plan.runs[pack.run_ids[0]].static_key(), pack.numerics.slots)
         groups.setdefault(key, []).append(index)
     seconds, disk, memory = 0.0, 0.0, 0.0
     for indices in groups.values():
@@ -55,7 +55,7 @@ def _run_seconds(block: Block, evaluation_plan: EvaluationPlan) -> float:
     evaluation = _timed(lambda: block.evaluate(evaluation_plan.eval_items), block.device)
     probe = _timed(lambda: block.probe(evaluation_plan.probe_items), block.device)
     total = evaluation_plan.budget * step + len(grid.eval_steps_T) * evaluation + len(grid.probe_steps_T) * probe
-    return total / block.width
+    return total / block.num_slots
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from pipeline.engine.block import Block
-from pipeline.engine.program import native_mode
+from pipeline.engine.program import compiled_engine_of
 from pipeline.engine.slots import RunState
 from pipeline.planning.packs import PROGRAM, Numerics, Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
@@ -40,11 +40,11 @@ def block_of(pack: Pack, config: RunConfig) -> Block:
     _check(pack.pack_id, numerics, config)
     return Block(
         config,
-        numerics.width,
+        numerics.slots,
         torch.device(numerics.device),
-        numerics.mode,
+        numerics.engine,
         threads=numerics.threads,
-        matmul_precision=numerics.products,
+        matmul_precision=numerics.matmul_precision,
     )
 
 
@@ -62,11 +62,11 @@ def _check(pack_id: str, wanted: Numerics, config: RunConfig) -> None:
         )
     if wanted.device == "cuda" and not torch.cuda.is_available():
         raise StoreError(f"pack {pack_id} was planned for a GPU, and this process sees none")
-    if wanted.mode != "eager" and (here := native_mode(config)) != wanted.mode:
+    if wanted.engine != "torch" and (here := compiled_engine_of(config)) != wanted.engine:
         raise StoreError(
-            f"pack {pack_id} was planned for programs of {wanted.mode}, and this machine has {here or 'none'}: "
+            f"pack {pack_id} was planned for programs of {wanted.engine}, and this machine has {here or 'none'}: "
             "bits may differ; use that compiler and kind of processor, or start the sweep in another folder "
-            "(resources.mode=eager asks for none)"
+            "(resources.engine=torch asks for none)"
         )
 
 

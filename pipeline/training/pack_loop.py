@@ -54,7 +54,7 @@ class PackLoop:
         self.recorder, self.first_state = recorder, first_state
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
-        self.occupants: list[str | None] = [None] * block.width
+        self.occupants: list[str | None] = [None] * block.num_slots
         for run_id, (slot, state) in recorder.checkpoint().items():
             block.load_run(slot, self.configs[run_id], state)
             self.occupants[slot] = run_id
@@ -128,7 +128,7 @@ class PackLoop:
         self._record(eval_S, probe_S)
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
         ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
-        self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.width)]))
+        self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.num_slots)]))
         for slot, reason in ends.items():
             run_id = self.occupants[slot]
             if reason is not None and run_id is not None:

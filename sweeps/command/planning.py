@@ -37,10 +37,10 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
         shown = ", ".join(list(values)[:8]) + (f", ... {len(values)} values" if len(values) > 8 else "")
         out.print(f"  varies: {path}: {shown}")
     sizes = sorted({len(pack.run_ids) for pack in packs})
-    widths = sorted({pack.numerics.width for pack in packs})
+    slots = sorted({pack.numerics.slots for pack in packs})
     out.print(
-        f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(widths)} slots wide, "
-        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {packs[0].numerics.mode}"
+        f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(slots)} slots, "
+        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {packs[0].numerics.engine}"
     )
     for reason in dict.fromkeys(pack.reason for pack in packs):
         out.print(f"  {reason}")

@@ -53,11 +53,11 @@ class InverseSqrt(Schedule):
 
 
 def losses(folder, optimiser, schedule):
-    """(R,) label losses at the budget of a tiny sweep under `mode: auto`, and how its packs were planned."""
-    sections = {"optimiser": optimiser, "schedule": schedule, "resources": {"width": 4}}
+    """(R,) label losses at the budget of a tiny sweep under `engine: auto`, and how its packs were planned."""
+    sections = {"optimiser": optimiser, "schedule": schedule, "resources": {"slots": 4}}
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | sections)
     store = trained(spec, folder)
-    return store.history().values["label_loss"][:, -1], {pack["numerics"]["mode"] for pack in store.plan["packs"]}
+    return store.history().values["label_loss"][:, -1], {pack["numerics"]["engine"] for pack in store.plan["packs"]}
 
 
 def test_an_optimiser_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, monkeypatch):
@@ -65,9 +65,9 @@ def test_an_optimiser_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, m
     for check in test_optimisers.CHECKS:
         check(lion)
     test_runs.check_all({"optimiser": "lion"}, tmp_path)
-    found, modes = losses(tmp_path / "lion", {"name": "lion", "lr": 1e-2}, {"name": "constant"})
+    found, engines = losses(tmp_path / "lion", {"name": "lion", "lr": 1e-2}, {"name": "constant"})
     known, _ = losses(tmp_path / "adamw", {"name": "adamw", "lr": 1e-2}, {"name": "constant"})
-    assert modes == {"eager"}
+    assert engines == {"torch"}
     assert np.isfinite(found).all()
     assert (found != known).all()
 
@@ -78,10 +78,10 @@ def test_a_schedule_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, mon
         check(schedule)
     test_runs.check_all({"schedule": "inverse_sqrt"}, tmp_path)
     adamw = {"name": "adamw", "lr": 1e-2}
-    found, modes = losses(tmp_path / "own", adamw, {"name": "inverse_sqrt", "warmup_steps": 2})
+    found, engines = losses(tmp_path / "own", adamw, {"name": "inverse_sqrt", "warmup_steps": 2})
     cosine = {"name": "cosine", "warmup_steps": 2, "horizon": 30}
     known, _ = losses(tmp_path / "cosine", adamw, cosine)
-    assert modes == {"eager"}
+    assert engines == {"torch"}
     assert np.isfinite(found).all()
     assert (found != known).all()
 
@@ -136,7 +136,7 @@ def test_a_subclass_that_keeps_the_arithmetic_says_so():
 
 def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs():
     model = {"name": "linear_self_attention", "mlp_width": 4}
-    sections = {"model": model, "resources": {"width": 2}}
+    sections = {"model": model, "resources": {"slots": 2}}
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | sections)
     (pack, *_) = plan_on(spec, Machine.cpu(1)).packs
     assert pack.reason.count("\n") == 0

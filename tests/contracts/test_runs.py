@@ -13,7 +13,7 @@ from functools import cache
 
 import pytest
 
-from pipeline.engine.program import native_mode, without_twin
+from pipeline.engine.program import compiled_engine_of, without_twin
 from pipeline.models.base import MODELS
 from pipeline.numerics.compiler import toolchain
 from pipeline.optimisers.base import OPTIMISERS
@@ -71,7 +71,7 @@ def check_2_training_in_pieces_with_looks_between_moves_no_bit(parts):
 
 
 def check_3_resumed_and_replayed_runs_have_the_bits_of_uninterrupted_ones(parts, folder):
-    spec = spec_of(**parts, snapshots={"weights": [0, 10]}, resources={"width": 4, "mode": "eager"})
+    spec = spec_of(**parts, snapshots={"weights": [0, 10]}, resources={"slots": 4, "engine": "torch"})
     store = trained(spec, folder / "whole")
     with pytest.MonkeyPatch.context() as patch:
         again, attempts = interrupted(spec, folder / "interrupted", 1, patch)
@@ -86,7 +86,7 @@ def check_3_resumed_and_replayed_runs_have_the_bits_of_uninterrupted_ones(parts,
 def check_4_a_compiled_program_gives_the_numbers_of_the_torch_engine(parts):
     runs = spec_of(**parts, dtype="float64").runs()
     if without_twin(runs[0]):
-        assert native_mode(runs[0]) is None
+        assert compiled_engine_of(runs[0]) is None
     elif toolchain() is not None:
         assert_compiled_equals_torch(runs)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline.engine.block import Block
-from pipeline.engine.program import native_mode
+from pipeline.engine.program import compiled_engine_of
 from pipeline.launch.planned import plan_on
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.packs import Machine
@@ -80,26 +80,26 @@ def test_a_compiled_program_gives_the_numbers_of_the_torch_engine(changes):
 def test_in_single_precision_too_within_its_rounding(task):
     runs = runs_of(**pair(task), seeds={"together": [0]}, vary=[])
     by_torch, compiled = (
-        block_of(runs, 1, mode=mode, steps=50).run_state(0) for mode in ("eager", native_mode(runs[0]))
+        block_of(runs, 1, engine=engine, steps=50).run_state(0) for engine in ("torch", compiled_engine_of(runs[0]))
     )
     scale = np.linalg.norm(by_torch.arrays["weights"])
     assert np.linalg.norm(compiled.arrays["weights"] - by_torch.arrays["weights"]) / scale < 1e-4
 
 
 @pytest.mark.parametrize("task", ["dictionary_lookup", "linear_regression"])
-def test_bits_depend_on_no_slot_no_neighbour_no_width_and_no_thread(task):
+def test_bits_depend_on_no_slot_no_neighbour_no_number_of_slots_and_no_thread(task):
     runs = runs_of(**pair(task))
-    mode = native_mode(runs[0])
-    together = bits(block_of(runs, 6, mode=mode), range(6))
-    assert bits(block_of(runs[::-1], 6, mode=mode), range(6))[::-1] == together
-    assert bits(block_of(runs[:3], 8, mode=mode, slots=[7, 2, 5]), [7, 2, 5]) == together[:3]
-    assert bits(block_of(runs[3:4], 1, mode=mode), [0]) == together[3:4]
-    assert bits(block_of(runs, 6, mode=mode, threads=3), range(6)) == together
+    engine = compiled_engine_of(runs[0])
+    together = bits(block_of(runs, 6, engine=engine), range(6))
+    assert bits(block_of(runs[::-1], 6, engine=engine), range(6))[::-1] == together
+    assert bits(block_of(runs[:3], 8, engine=engine, slots=[7, 2, 5]), [7, 2, 5]) == together[:3]
+    assert bits(block_of(runs[3:4], 1, engine=engine), [0]) == together[3:4]
+    assert bits(block_of(runs, 6, engine=engine, threads=3), range(6)) == together
 
 
 def test_slots_that_are_not_asked_for_stand_still():
     runs = runs_of()
-    block = block_of(runs, 6, steps=2, mode=native_mode(runs[0]))
+    block = block_of(runs, 6, steps=2, engine=compiled_engine_of(runs[0]))
     before = bits(block, range(6))
     block.train(3, [4])
     after = bits(block, range(6))
@@ -108,20 +108,20 @@ def test_slots_that_are_not_asked_for_stand_still():
 
 def test_training_in_pieces_and_looking_between_moves_no_bit():
     runs = runs_of()
-    mode = native_mode(runs[0])
-    block = block_of(runs, 6, mode=mode, steps=1)
+    engine = compiled_engine_of(runs[0])
+    block = block_of(runs, 6, engine=engine, steps=1)
     for piece in (4, 5, 2):
         block.evaluate(20)
         block.probe(20)
         block.train(piece)
-    assert bits(block, range(6)) == bits(block_of(runs, 6, mode=mode, steps=12), range(6))
+    assert bits(block, range(6)) == bits(block_of(runs, 6, engine=engine, steps=12), range(6))
 
 
 def test_a_run_that_leaves_the_finite_numbers_leaves_its_neighbours():
     runs = runs_of()
-    mode = native_mode(runs[0])
-    healthy = bits(block_of(runs, 6, steps=12, mode=mode), range(6))
-    block = Block(runs[0], 6, CPU, mode)
+    engine = compiled_engine_of(runs[0])
+    healthy = bits(block_of(runs, 6, steps=12, engine=engine), range(6))
+    block = Block(runs[0], 6, CPU, engine)
     for slot, run in enumerate(runs):
         state = block.start(run)
         sick = {**state.arrays, "weights": np.full_like(state.arrays["weights"], np.nan)}
@@ -131,30 +131,30 @@ def test_a_run_that_leaves_the_finite_numbers_leaves_its_neighbours():
     assert [one for slot, one in enumerate(bits(block, range(6))) if slot != 2] == healthy[:2] + healthy[3:]
 
 
-def test_a_whole_sweep_has_the_same_bits_at_every_width(tmp_path):
-    def sweep(width, name):
-        spec = tiny(resources={"width": width, "mode": "auto"}, budget=30)
-        store = trained(spec, tmp_path / name, num_workers=width)
-        assert all(pack["numerics"]["mode"].startswith("native-g++") for pack in store.plan["packs"])
+def test_a_whole_sweep_has_the_same_bits_at_every_number_of_slots(tmp_path):
+    def sweep(slots, name):
+        spec = tiny(resources={"slots": slots, "engine": "auto"}, budget=30)
+        store = trained(spec, tmp_path / name, num_workers=slots)
+        assert all(pack["numerics"]["engine"].startswith("compiled-g++") for pack in store.plan["packs"])
         return rows(store), weights(store)
 
     assert sweep(1, "one") == sweep(3, "three")
 
 
 def test_the_plan_says_how_runs_are_computed_and_why():
-    compiled = plan_on(tiny(resources={"mode": "auto"}), Machine.cpu(1)).packs[0]
-    assert compiled.numerics.mode == f"native-{toolchain()}"
+    compiled = plan_on(tiny(resources={"engine": "auto"}), Machine.cpu(1)).packs[0]
+    assert compiled.numerics.engine == f"compiled-{toolchain()}"
     assert "compiled" in compiled.reason
-    by_torch = plan_on(tiny(resources={"mode": "eager", "width": 2}), Machine.cpu(1)).packs[0]
-    assert (by_torch.numerics.mode, by_torch.numerics.width) == ("eager", 2)
+    by_torch = plan_on(tiny(resources={"engine": "torch", "slots": 2}), Machine.cpu(1)).packs[0]
+    assert (by_torch.numerics.engine, by_torch.numerics.slots) == ("torch", 2)
 
 
-def test_widths_are_measured_once_and_remembered(tmp_path, monkeypatch):
+def test_speeds_are_measured_once_and_remembered(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    spec = tiny(resources={"mode": "eager"}, seeds={"together": {"range": [0, 20]}})
+    spec = tiny(resources={"engine": "torch"}, seeds={"together": {"range": [0, 20]}})
     first = plan_on(spec, Machine.cpu(1)).packs[0]
-    assert "fastest of these widths" in first.reason
-    assert len(list(tmp_path.glob("seedbed/widths-*.json"))) == 1
+    assert "slots by the fastest" in first.reason
+    assert len(list(tmp_path.glob("seedbed/slots-*.json"))) == 1
     monkeypatch.setattr("pipeline.training.calibration._speeds", lambda *_: pytest.fail("measured again"))
     assert plan_on(spec, Machine.cpu(1)).packs[0] == first
 
@@ -164,8 +164,8 @@ import json, sys
 from pipeline.launch.planned import plan_on
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
-spec = SweepSpec.model_validate(json.loads(sys.argv[1]) | {"resources": {"width": 4}})
-print(plan_on(spec, Machine.cpu(1)).packs[0].numerics.mode)
+spec = SweepSpec.model_validate(json.loads(sys.argv[1]) | {"resources": {"slots": 4}})
+print(plan_on(spec, Machine.cpu(1)).packs[0].numerics.engine)
 """
 
 
@@ -174,11 +174,13 @@ def test_without_a_compiler_that_works_torch_computes(environment, tmp_path):
     surroundings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), **environment}
     command = [sys.executable, "-c", PLAN, json.dumps(tiny().identity())]
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "eager"
+    assert done.stdout.strip() == "torch"
 
 
 def test_asking_for_a_program_that_cannot_be_is_refused():
     mlp = {"name": "linear_self_attention", "mlp_width": 4}
-    spec = SweepSpec.model_validate(tiny("linear_regression", model=mlp).identity() | {"resources": {"mode": "native"}})
-    with pytest.raises(StoreError, match=r"resources\.mode is native"):
+    spec = SweepSpec.model_validate(
+        tiny("linear_regression", model=mlp).identity() | {"resources": {"engine": "compiled"}}
+    )
+    with pytest.raises(StoreError, match=r"resources\.engine is compiled"):
         plan_on(spec, Machine.cpu(1))

@@ -94,11 +94,11 @@ def test_a_run_has_the_same_bits_in_every_slot_at_odd_shapes_too(task, model, ba
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_with_the_torch_engine_bits_do_not_depend_on_the_width_either(task):
+def test_with_the_torch_engine_bits_do_not_depend_on_the_number_of_slots_either(task):
     runs = mixed(task)
-    for width in (2, 6, 16):
-        narrow = states_of(runs[:2], width)
-        assert all(same(a, b) for a, b in zip(narrow, states_of(runs, 8), strict=False)), width
+    for num_slots in (2, 6, 16):
+        narrow = states_of(runs[:2], num_slots)
+        assert all(same(a, b) for a, b in zip(narrow, states_of(runs, 8), strict=False)), num_slots
 
 
 @pytest.mark.parametrize("where", ["weights", "exp_avg", "exp_avg_sq"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipeline.engine.block import Block, to_host
-from pipeline.engine.program import native_mode
+from pipeline.engine.program import compiled_engine_of
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.packs import PROGRAM
 from pipeline.spec.sweep import SweepSpec
@@ -51,7 +51,7 @@ KNOWN = {
 def bits_of(changes):
     """Hash of the states of two runs after twelve steps, and of what an evaluation and a probe find."""
     runs = SweepSpec.model_validate(tiny(seeds={"together": [0, 1]}).identity() | changes).runs()
-    block = Block(runs[0], 2, torch.device("cpu"), native_mode(runs[0]))
+    block = Block(runs[0], 2, torch.device("cpu"), compiled_engine_of(runs[0]))
     for slot, run in enumerate(runs):
         block.load_run(slot, run, block.start(run))
     block.train(12)

@@ -21,7 +21,7 @@ from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import SweepStore
 from tests.support import opened, rows, tiny, trained, weights
 
-SPEC = {"seeds": {"together": {"range": [0, 12]}}, "resources": {"width": 3}, "budget": 600}
+SPEC = {"seeds": {"together": {"range": [0, 12]}}, "resources": {"slots": 3}, "budget": 600}
 
 
 def ours(pid):

@@ -76,7 +76,10 @@ def test_contexts_nest(before):
 
 
 def test_training_inline_leaves_the_process_as_it_was(before, tmp_path):
-    trained(tiny(resources={"width": 4, "threads": 2, "products": "bf16"}, seeds={"together": [0, 1]}), tmp_path / "r")
+    trained(
+        tiny(resources={"slots": 4, "threads": 2, "matmul_precision": "bf16"}, seeds={"together": [0, 1]}),
+        tmp_path / "r",
+    )
     assert settings() == before
 
 

@@ -38,10 +38,10 @@ def test_double_precision_is_left_alone():
 
 def test_the_rule_holds_under_bfloat16_too_and_the_numerics_say_so(tmp_path):
     coarse = {"products": "bf16", "mode": "auto"}
-    pack = plan_on(tiny(resources={**coarse, "width": 4}), Machine.cpu(1)).packs[0]
-    assert (pack.numerics.products, pack.numerics.mode) == ("bf16", "eager")
-    wide = trained(tiny(resources={**coarse, "width": 4}), tmp_path / "a")
-    narrow = trained(tiny(resources={**coarse, "width": 2}), tmp_path / "b")
+    pack = plan_on(tiny(resources={**coarse, "slots": 4}), Machine.cpu(1)).packs[0]
+    assert (pack.numerics.matmul_precision, pack.numerics.engine) == ("bf16", "torch")
+    wide = trained(tiny(resources={**coarse, "slots": 4}), tmp_path / "a")
+    narrow = trained(tiny(resources={**coarse, "slots": 2}), tmp_path / "b")
     exact = trained(tiny(), tmp_path / "c")
     assert weights(wide) == weights(narrow)
     assert all(weights(wide)[run] != weights(exact)[run] for run in weights(exact))

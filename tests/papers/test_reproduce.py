@@ -73,7 +73,7 @@ def fake(tmp_path, monkeypatch):
     (tmp_path / "tiny.yaml").write_text(tiny(snapshots={"weights": [10]}).to_yaml())
     (tmp_path / "forks.yaml").write_text(
         "name: forks\nbudget: 30\nfork: {sweep: results/tiny, steps: [10], data_seed: [7, 8]}\n"
-        "grid: {chunk: 10, eval_items: 32, probe_items: 16}\nresources: {mode: eager}\n"
+        "grid: {chunk: 10, eval_items: 32, probe_items: 16}\nresources: {engine: torch}\n"
     )
     measured = []
 
@@ -139,7 +139,7 @@ def test_a_paper_goes_from_its_sweeps_to_the_table_and_what_is_there_is_not_done
 
 def test_an_unfinished_sweep_is_continued(fake, monkeypatch, capsys):
     request = Reproduction(fake.paper(), "fast", fake.folder / "fast/fake", True).request(fake.paper().sweeps[0])
-    spec = load_spec(request.path, (*request.overrides, "resources.width=2"))
+    spec = load_spec(request.path, (*request.overrides, "resources.slots=2"))
     folder = fake.folder / "fast/fake/small"
     plan = plan_for(spec, folder, machine_of(spec.resources, None, False))
     store = open_results(plan, folder, request.path.read_text())

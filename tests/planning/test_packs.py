@@ -12,7 +12,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from tests.support import opened, tiny
 
-COMPILED = Calibration("native-some-compiler")
+COMPILED = Calibration("compiled-some-compiler")
 TIMED = Calibration(None, "model flat has no compiled form", {1: 10.0, 4: 50.0, 16: 40.0, 64: 90.0})
 
 
@@ -24,39 +24,39 @@ def planned(spec, calibration, num_workers=1, kept=()):
 
 
 def sweep(num_runs, **resources):
-    return tiny(seeds={"together": {"range": [0, num_runs]}}, resources={"mode": "auto", **resources})
+    return tiny(seeds={"together": {"range": [0, num_runs]}}, resources={"engine": "auto", **resources})
 
 
 def test_a_compiled_program_is_used_where_there_is_one():
     pack = planned(sweep(20), COMPILED).packs[0]
-    assert (pack.numerics.mode, pack.numerics.width) == ("native-some-compiler", 20)
+    assert (pack.numerics.engine, pack.numerics.slots) == ("compiled-some-compiler", 20)
     assert pack.reason.startswith("compiled")
 
 
-def test_the_torch_engine_has_the_fastest_width_that_the_runs_fill_and_says_why_it_is_used():
+def test_the_torch_engine_has_the_fastest_slots_that_the_runs_fill_and_says_why_it_is_used():
     pack = planned(sweep(20), TIMED).packs[0]
-    assert (pack.numerics.mode, pack.numerics.width) == ("eager", 4)
+    assert (pack.numerics.engine, pack.numerics.slots) == ("torch", 4)
     assert "torch engine: model flat has no compiled form" in pack.reason
-    assert planned(sweep(100), TIMED).packs[0].numerics.width == 64
-    assert planned(sweep(20), Calibration(None, "no g++ here")).packs[0].numerics.width == 16
+    assert planned(sweep(100), TIMED).packs[0].numerics.slots == 64
+    assert planned(sweep(20), Calibration(None, "no g++ here")).packs[0].numerics.slots == 16
 
 
 @pytest.mark.parametrize("calibration", [COMPILED, TIMED])
-def test_a_width_that_the_sweep_file_gives_is_kept(calibration):
-    assert {pack.numerics.width for pack in planned(sweep(20, width=3), calibration).packs} == {3}
+def test_a_number_of_slots_that_the_sweep_file_gives_is_kept(calibration):
+    assert {pack.numerics.slots for pack in planned(sweep(20, slots=3), calibration).packs} == {3}
 
 
 def test_asking_for_a_compiled_program_that_cannot_be_is_refused_with_the_reason():
-    with pytest.raises(StoreError, match=r"resources\.mode is native, but model flat has no compiled form"):
-        planned(sweep(20, mode="native"), TIMED)
+    with pytest.raises(StoreError, match=r"resources\.engine is compiled, but model flat has no compiled form"):
+        planned(sweep(20, engine="compiled"), TIMED)
 
 
-def test_every_worker_has_a_pack_every_run_is_in_one_and_none_is_longer_than_eight_widths():
-    plan = planned(sweep(100, width=3), TIMED, num_workers=2)
+def test_every_worker_has_a_pack_every_run_is_in_one_and_none_is_longer_than_eight_times_its_slots():
+    plan = planned(sweep(100, slots=3), TIMED, num_workers=2)
     assert len(plan.packs) == 5
     assert max(len(pack.run_ids) for pack in plan.packs) <= 24
     assert sorted(run for pack in plan.packs for run in pack.run_ids) == sorted(plan.runs)
-    assert len(planned(sweep(6, width=3), TIMED, num_workers=6).packs) == 2
+    assert len(planned(sweep(6, slots=3), TIMED, num_workers=6).packs) == 2
 
 
 def test_packs_that_are_there_stay_and_new_runs_come_in_new_ones():
@@ -68,7 +68,7 @@ def test_packs_that_are_there_stay_and_new_runs_come_in_new_ones():
 
 def test_what_cannot_be_compiled_is_named(monkeypatch):
     mlp = {"name": "linear_self_attention", "mlp_width": 4}
-    spec = tiny("linear_regression", model=mlp, resources={"mode": "auto", "width": 2})
+    spec = tiny("linear_regression", model=mlp, resources={"engine": "auto", "slots": 2})
     assert (
         "torch engine: model linear_self_attention under these parameters has no compiled form"
         in plan_on(spec, Machine.cpu(1)).packs[0].reason
@@ -77,8 +77,8 @@ def test_what_cannot_be_compiled_is_named(monkeypatch):
 
 
 def test_a_plan_that_another_launch_has_overtaken_is_refused_and_nothing_is_written(tmp_path):
-    wide = planned(sweep(8, width=4), TIMED)
-    store = opened(sweep(8, mode="eager", width=2), tmp_path / "r")
+    wide = planned(sweep(8, slots=4), TIMED)
+    store = opened(sweep(8, engine="torch", slots=2), tmp_path / "r")
     before = store.sweep, store.plan
     with pytest.raises(StoreError, match="another launch has changed it"):
         open_results(wide, store.folder, "")
@@ -86,8 +86,8 @@ def test_a_plan_that_another_launch_has_overtaken_is_refused_and_nothing_is_writ
 
 
 def test_a_spec_without_runs_that_are_there_is_refused(tmp_path):
-    store = opened(sweep(8, mode="eager", width=2), tmp_path / "r")
-    fewer = sweep(4, mode="eager", width=2)
+    store = opened(sweep(8, engine="torch", slots=2), tmp_path / "r")
+    fewer = sweep(4, engine="torch", slots=2)
     with pytest.raises(StoreError, match="4 runs that are done or under way are not in the spec any more"):
         kept_packs(fewer, {config.run_id: config for config in fewer.runs()}, store.folder)
     assert len(SweepStore(store.folder).plan["runs"]) == 8

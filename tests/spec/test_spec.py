@@ -142,7 +142,7 @@ def test_differences_are_told_field_by_field(load):
 
 def test_the_sweep_id_leaves_out_what_changes_no_data(load):
     spec = load(GOOD)
-    for override in ("description=x", "tracking.mode=online", "resources.width=2"):
+    for override in ("description=x", "tracking.mode=online", "resources.slots=2"):
         assert load(GOOD, override).sweep_id == spec.sweep_id
     for override in (
         "name=x",

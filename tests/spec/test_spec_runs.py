@@ -137,7 +137,7 @@ def test_seeds_and_lineage_move_the_run_but_not_the_setting():
         {"converged": {"at_most": 0.5}},
         {"stopping": {"name": "run_to_budget"}},
         {"snapshots": {"weights": [0]}},
-        {"resources": {"width": 3, "threads": 2, "device": "cpu"}},
+        {"resources": {"slots": 3, "threads": 2, "device": "cpu"}},
         {"tracking": {"mode": "disabled"}},
         {"name": "t", "description": "u"},
         {"vary": [{"optimiser.lr": [3e-3]}]},

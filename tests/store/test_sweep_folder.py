@@ -35,7 +35,7 @@ def test_a_second_driver_is_refused_at_once_and_the_first_ones_death_frees_the_l
 
 def test_files_are_private_unless_the_sweep_is_shared(tmp_path):
     private = trained(tiny(seeds={"together": [0]}), tmp_path / "a")
-    shared = trained(tiny(seeds={"together": [0]}, resources={"width": 1, "share_with_group": True}), tmp_path / "b")
+    shared = trained(tiny(seeds={"together": [0]}, resources={"slots": 1, "share_with_group": True}), tmp_path / "b")
     for store, forbidden in ((private, 0o077), (shared, 0o007)):
         for path in (store.folder, *store.folder.rglob("*")):
             assert not path.stat().st_mode & forbidden, path

@@ -39,7 +39,7 @@ class Sweep:
             "budget": budget,
             "vary": [{"model.head_width": [4, 3]}],
             # Nothing is trained: planning must not compile or time anything.
-            "resources": {"mode": "eager", "width": 4},
+            "resources": {"engine": "torch", "slots": 4},
             "seeds": {"together": {"range": [0, num_seeds]}},
             "grid": {"chunk": CHUNK},
             "tracking": tracking,

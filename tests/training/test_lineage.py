@@ -24,7 +24,7 @@ def fork_spec(store, **fork):
             "name": "forked",
             "budget": 30,
             "grid": {"chunk": 10, "eval_items": 32, "probe_items": 16},
-            "resources": {"width": 4, "mode": "eager"},
+            "resources": {"slots": 4, "engine": "torch"},
             "tracking": {"mode": "disabled"},
             "fork": {"sweep": str(store.folder), "steps": [10], **fork},
         }

@@ -25,7 +25,7 @@ def leave_after(store, num_reports):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_run_is_done_once_and_every_row_is_on_the_grid(task, tmp_path):
-    spec = tiny(task, seeds={"together": {"range": [0, 7]}}, resources={"width": 3})
+    spec = tiny(task, seeds={"together": {"range": [0, 7]}}, resources={"slots": 3})
     store = trained(spec, tmp_path / "r")
     history = store.history()
     assert not unfinished(store)
@@ -37,11 +37,11 @@ def test_every_run_is_done_once_and_every_row_is_on_the_grid(task, tmp_path):
     assert np.isnan(history.values["train_loss"][:, 0]).all()
 
 
-def test_width_packs_and_order_do_not_move_a_bit(tmp_path):
+def test_slots_packs_and_order_do_not_move_a_bit(tmp_path):
     seeds = {"together": {"range": [0, 5]}}
-    reference = trained(tiny(seeds=seeds, resources={"width": 5}), tmp_path / "a")
-    for index, (width, workers) in enumerate([(1, 1), (2, 1), (3, 2), (16, 1)]):
-        other = trained(tiny(seeds=seeds, resources={"width": width}), tmp_path / f"b{index}", num_workers=workers)
+    reference = trained(tiny(seeds=seeds, resources={"slots": 5}), tmp_path / "a")
+    for index, (slots, workers) in enumerate([(1, 1), (2, 1), (3, 2), (16, 1)]):
+        other = trained(tiny(seeds=seeds, resources={"slots": slots}), tmp_path / f"b{index}", num_workers=workers)
         assert weights(other) == weights(reference)
         assert rows(other) == rows(reference)
 
@@ -54,7 +54,7 @@ def test_chunk_and_grid_move_no_weight(tmp_path):
 
 @pytest.mark.parametrize("every_chunks", [1, 2])
 def test_resuming_gives_the_same_bits_as_never_stopping(every_chunks, tmp_path, monkeypatch):
-    spec = tiny(seeds={"together": {"range": [0, 5]}}, resources={"width": 2}, snapshots={"weights": [0, 20]})
+    spec = tiny(seeds={"together": {"range": [0, 5]}}, resources={"slots": 2}, snapshots={"weights": [0, 20]})
     reference = trained(spec, tmp_path / "a")
     store, attempts = interrupted(spec, tmp_path / "b", every_chunks, monkeypatch)
     assert attempts >= 3
@@ -82,7 +82,7 @@ def test_a_stopped_history_is_a_bitwise_prefix_of_the_unstopped_one(tmp_path):
 def test_a_freed_slot_goes_to_the_next_run_of_the_list(tmp_path):
     easy = {"metric": "label_loss", "at_most": 9.0, "evaluations": 1}
     stopping = {"name": "after_convergence", "evaluations": 0}
-    spec = tiny(seeds={"together": {"range": [0, 9]}}, resources={"width": 2}, converged=easy, stopping=stopping)
+    spec = tiny(seeds={"together": {"range": [0, 9]}}, resources={"slots": 2}, converged=easy, stopping=stopping)
     store = trained(spec, tmp_path / "r")
     assert [end.step for end in store.history().ends] == [10] * 9
     (record,) = store.newest_records().values()
@@ -93,7 +93,7 @@ def test_a_diverged_run_is_marked_with_the_step_and_its_neighbours_go_on(tmp_pat
     settings = [{"optimiser.lr": [3e-3, 1e30]}]
     optimiser = {"name": "sgd", "lr": 3e-3}
     task = "linear_regression"
-    spec = tiny(task, vary=settings, optimiser=optimiser, seeds={"together": [0, 1]}, resources={"width": 4})
+    spec = tiny(task, vary=settings, optimiser=optimiser, seeds={"together": [0, 1]}, resources={"slots": 4})
     store = trained(spec, tmp_path / "a")
     healthy = trained(tiny(task, optimiser=optimiser, seeds={"together": [0, 1]}), tmp_path / "b")
     ends = {run.run_id: end for run, end in zip(store.history().runs, store.history().ends, strict=True)}
@@ -160,7 +160,7 @@ EASY = {"metric": "label_loss", "at_most": 9.0, "evaluations": 1}
 def test_a_raised_budget_interrupted_or_not_gives_rows_and_ends_of_one_go(wait, is_interrupted, tmp_path, monkeypatch):
     grid = {"chunk": 10, "eval_items": 32, "probe_items": 16, "probe_steps": [0, 10, 20]}
     stopping = {"name": "after_convergence", "evaluations": wait}
-    common = {"grid": grid, "converged": EASY, "stopping": stopping, "resources": {"width": 2}}
+    common = {"grid": grid, "converged": EASY, "stopping": stopping, "resources": {"slots": 2}}
     reference = trained(tiny(budget=50, **common), tmp_path / "a")
     trained(tiny(budget=20, **common), tmp_path / "b")
     if is_interrupted:

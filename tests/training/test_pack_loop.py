@@ -10,7 +10,7 @@ from pipeline.store.progress import Progress
 from pipeline.training.open_pack import open_pack
 from tests.support import opened, rows, tiny, trained, weights
 
-SPEC = tiny(seeds={"together": {"range": [0, 5]}}, resources={"width": 2})
+SPEC = tiny(seeds={"together": {"range": [0, 5]}}, resources={"slots": 2})
 
 TRAIN = """
 import json, sys
