@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,6 +32,15 @@ from pipeline.store.progress import Progress, unfinished
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.base import TASKS, Task
 from pipeline.training.worker import run_pack
+
+# File name -> the example that docs/extending.md gives for it.
+SOURCES = dict(
+    re.findall(
+        r"`([a-z_/]+\.py)`: .*?```python\n(.*?)```",
+        (Path(__file__).resolve().parent.parent / "docs" / "extending.md").read_text(encoding="utf-8"),
+        re.S,
+    )
+)
 
 
 def fitting(task: Task) -> list[str]:

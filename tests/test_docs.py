@@ -19,12 +19,11 @@ from pipeline.registry import Registry
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.replay import model
 from tests.contracts import test_models, test_predictors, test_runs, test_statistics, test_tasks
-from tests.support import drop_in, tiny, trained
+from tests.support import SOURCES, drop_in, tiny, trained
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
-SOURCES = dict(re.findall(r"`([a-z_/]+\.py)`: .*?```python\n(.*?)```", PAGE, re.S))
 
 
 def registered(monkeypatch, folder, path, registry):
@@ -63,11 +62,14 @@ def test_the_page_has_an_example_of_every_kind():
     assert {path.rpartition("/")[0] for path in SOURCES} == {
         "pipeline/tasks",
         "pipeline/models",
+        "pipeline/optimisers",
+        "pipeline/schedules",
         "pipeline/stopping",
         "analysis/statistics",
         "analysis/predictors",
     }
-    # The last block reads results: tests/test_readme.py runs it on what the commands of the README leave.
+    # tests/contracts/test_drop_in.py tries the optimiser and the schedule. The last block reads results:
+    # tests/test_readme.py runs it on what the commands of the README leave.
     assert len(SOURCES) + 1 == PAGE.count("```python")
 
 

@@ -14,42 +14,9 @@ from pipeline.numerics.native_source import twin_of
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from tests.contracts import test_optimisers, test_runs, test_schedules
-from tests.support import drop_in, tiny, trained
+from tests.support import SOURCES, drop_in, tiny, trained
 
-LION = '''
-from pipeline.optimisers.base import Optimiser
-from pipeline.spec.parameters import vector
-
-
-class Lion(Optimiser):
-    """Steps of one size, in the sign of a momentum: Chen et al. (2023, arXiv 2302.06675), algorithm 2."""
-
-    name = "lion"
-    moments = ("exp_avg",)
-
-    beta1: float = vector(0.9, ge=0, lt=1)
-    beta2: float = vector(0.99, ge=0, lt=1)
-    weight_decay: float = vector(0.0, ge=0)
-
-    def update(self, weights_SP, grad_SP, state, columns):
-        mean, beta1, beta2 = state["exp_avg"], columns["beta1"], columns["beta2"]
-        direction = (mean * beta1 + grad_SP * (1 - beta1)).sign_()
-        weights_SP.mul_(1 - columns["lr"] * columns["weight_decay"]).sub_(direction * columns["lr"])
-        mean.mul_(beta2).add_(grad_SP * (1 - beta2))
-'''
-INVERSE_SQRT = '''
-from pipeline.schedules.base import Schedule
-
-
-class InverseSqrt(Schedule):
-    """Falls with the square root of the number of updates after warm-up: Vaswani et al. (2017), section 5.3."""
-
-    name = "inverse_sqrt"
-
-    def after_warmup(self, step_S1, columns):
-        end = columns["warmup_steps"] + 1
-        return (end / (step_S1 + 1).maximum(end)).sqrt()
-'''
+LION, INVERSE_SQRT = SOURCES["pipeline/optimisers/lion.py"], SOURCES["pipeline/schedules/inverse_sqrt.py"]
 
 
 def losses(folder, optimiser, schedule):
