@@ -10,7 +10,7 @@ PROFILE ?= fast
 # Worker processes of the tests. Files stay whole, and whatever starts Ray or measures time runs in one of them.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .PHONY: sweep reproduce check test lint docs readme-test fuzz bench setup clean
 

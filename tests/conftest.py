@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Before torch or Ray are imported anywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -29,7 +30,12 @@ _MARKERS = {
 _RAY_PROCESSES = ("raylet", "gcs_server", "ray")
 _COMMANDS_THAT_LAUNCH = ("launch", "resume", "reproduce")
 # One worker runs these files, one after another: they start Ray, whose processes fill both cores, or measure time.
-_ALONE = ("tests/test_readme.py", "tests/launch/test_launch.py", "tests/benchmarks/test_measure.py")
+_ALONE = (
+    "tests/test_readme.py",
+    "tests/launch/test_launch.py",
+    "tests/launch/test_shadowed_names.py",
+    "tests/benchmarks/test_measure.py",
+)
 
 _started: set[str] = set()
 
@@ -79,13 +85,23 @@ def pytest_runtest_call(item: pytest.Item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whole files. Under pytest-xdist, one worker runs a file, and what must run alone comes first, in one."""
+    """Mark whole files; what must run alone comes first, so that it does not start last."""
     for item in items:
         file = item.nodeid.partition("::")[0]
         if file in _MARKERS:
             item.add_marker(_MARKERS[file])
-        item.add_marker(pytest.mark.xdist_group("alone" if file in _ALONE else file))
     items.sort(key=lambda item: item.nodeid.partition("::")[0] not in _ALONE)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Under pytest-xdist, one worker runs a whole file, and one worker all that must not run at the same time."""
+    return _ByFile(config, log)
+
+
+class _ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "alone" if file in _ALONE else file
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.schedules.base import Columns
+    from pipeline.schedules.base import ScheduleColumns
 
 
 class Decay(Schedule):
@@ -37,7 +37,7 @@ class Decay(Schedule):
         """Warm-up, decay and the flat end within 20 updates."""
         return cls(warmup_steps=3, horizon=15, final_fraction=0.1)
 
-    def after_warmup(self, step_S1: Tensor, columns: Columns) -> Tensor:
+    def after_warmup(self, step_S1: Tensor, columns: ScheduleColumns) -> Tensor:
         """From 1 to `final_fraction` along `shape`, flat before and after."""
         warmup, final = columns["warmup_steps"], columns["final_fraction"]
         progress_S1 = ((step_S1 - warmup) / (columns["horizon"] - warmup).clamp(min=1)).clamp_(0.0, 1.0)

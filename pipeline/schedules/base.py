@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    Columns = Mapping[str, Tensor]
+    ScheduleColumns = Mapping[str, Tensor]
 
 
 class Schedule(Registered):
@@ -44,13 +44,13 @@ class Schedule(Registered):
         """The C++ twin of this very class (subclasses do not inherit it); `after_warmup` is the reference."""
         return None
 
-    def fraction(self, steps_S: Tensor, columns: Columns) -> Tensor:
+    def fraction(self, steps_S: Tensor, columns: ScheduleColumns) -> Tensor:
         """The factor (S, 1) on lr for update number `steps_S` (0 is the first), in the dtype of the columns (S, 1)."""
         step_S1 = steps_S.unsqueeze(1).to(columns["warmup_steps"].dtype)
         rising_S1 = ((step_S1 + 1) / (columns["warmup_steps"] + 1)).clamp_(max=1.0)
         return rising_S1 * self.after_warmup(step_S1, columns)
 
-    def after_warmup(self, step_S1: Tensor, columns: Columns) -> Tensor:
+    def after_warmup(self, step_S1: Tensor, columns: ScheduleColumns) -> Tensor:
         """(S, 1): 1 up to the end of warm-up, then the schedule's own shape.
 
         Only operations that IEEE 754 rounds exactly are safe on (S, 1) columns; see Cosine for one that is not.

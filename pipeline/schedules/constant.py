@@ -10,7 +10,7 @@ from pipeline.schedules.base import Schedule
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.schedules.base import Columns
+    from pipeline.schedules.base import ScheduleColumns
 
 
 class Constant(Schedule):
@@ -22,7 +22,7 @@ class Constant(Schedule):
         """The C++ twin."""
         return Native("constant.h")
 
-    def after_warmup(self, step_S1: Tensor, columns: Columns) -> Tensor:
+    def after_warmup(self, step_S1: Tensor, columns: ScheduleColumns) -> Tensor:
         """1 everywhere."""
         import torch
 

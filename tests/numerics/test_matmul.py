@@ -37,7 +37,7 @@ def test_double_precision_is_left_alone():
 
 
 def test_the_rule_holds_under_bfloat16_too_and_the_numerics_say_so(tmp_path):
-    coarse = {"products": "bf16", "mode": "auto"}
+    coarse = {"matmul_precision": "bf16", "engine": "auto"}
     pack = plan_on(tiny(resources={**coarse, "slots": 4}), Machine.cpu(1)).packs[0]
     assert (pack.numerics.matmul_precision, pack.numerics.engine) == ("bf16", "torch")
     wide = trained(tiny(resources={**coarse, "slots": 4}), tmp_path / "a")

@@ -25,7 +25,7 @@ from analysis.uncertainty.intervals import Estimate, wilson
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunEnd, RunInfo
 from tests.analysis.synthetic import synthetic_history
-from tests.papers.negative_controls import HOW, shuffled, shuffled_history
+from tests.papers.negative_controls import SHUFFLES, shuffled, shuffled_history
 from tests.papers.shuffled import assert_holds_only_unshuffled, judged_on_shuffled
 
 STEPS = np.arange(0, 2001, 50)
@@ -292,7 +292,7 @@ def test_the_file_is_strict_json_with_null_where_undefined(tmp_path):
     assert by_name["excess_jumps"]["verdict"] == HOLDS
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", SHUFFLES)
 def test_shuffling_keeps_every_value_and_is_reproducible(how):
     history = synthetic_history(2, 6)
     found, again = shuffled_history(history, how, 3), shuffled_history(history, how, 3)
