@@ -1,4 +1,4 @@
 """Analysis of recorded sweeps: outcomes, forecasts, training dynamics and claims.
 
-Comes in: a store's history. Goes out: estimates with intervals, figures, and a report. Needs no torch.
+Input: a store's history. Output: estimates with intervals, figures, and a report. Needs no torch.
 """

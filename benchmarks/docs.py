@@ -1,4 +1,4 @@
-"""`make docs`: what the README and docs/speed.md show of results, made again from results.
+"""`make docs`: regenerates the parts of the README and docs/speed.md that show results.
 
     python -m benchmarks.docs results/quickstart
 
@@ -70,7 +70,7 @@ def curves_and_forecast(analysis: Analysis) -> Figure:
 
 
 def bare(chart: Any) -> Any:
-    """A chart as a part of another: without title, configuration and margins of its own."""
+    """A chart as a part of another: without its own title, configuration and margins."""
     part = chart.copy()
     for attribute in ("title", "config", "background", "padding"):
         if attribute in part._kwds:
@@ -79,7 +79,7 @@ def bare(chart: Any) -> Any:
 
 
 def forecasts(analysis: Analysis) -> dict[str, Any]:
-    """What the README says of the quickstart: outcomes, and AUROC within a setting by window and predictor."""
+    """Figures of the quickstart for the README: outcomes, and AUROC within a setting by window and predictor."""
     evaluation = analysis.evaluation
     assert evaluation is not None
     kinds = Counter(analysis.outcomes.kind_R.tolist())

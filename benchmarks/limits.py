@@ -1,4 +1,4 @@
-"""The limit study: where a compiled step's time goes, beside the arithmetic and the draws that it cannot do without."""
+"""Profile of a compiled training step by stage, with the arithmetic and random draws that it needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def main() -> None:
-    """Take the steps of all workloads apart, and write JSON and the table of docs/speed.md."""
+    """Profile the steps of all workloads, and write JSON and the table of docs/speed.md."""
     core = min(os.sched_getaffinity(0))
     found = {name: alone(partial(study, name), core, ENVIRONMENT) for name in WORKLOADS}
     rates = alone(_rates, core, ENVIRONMENT)
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def read() -> dict[str, Any]:
-    """What was measured before."""
+    """The stored measurements."""
     found: dict[str, Any] = json.loads((FOLDER / "limits.json").read_text())
     return found
 
@@ -78,7 +78,7 @@ def study(name: str) -> dict[str, Any]:
 
 
 def needs(workload: Workload) -> dict[str, float]:
-    """Of one step: multiply-adds of matrix products (three times the forward pass's), 32-bit words drawn."""
+    """Multiply-adds of matrix products (three times the forward pass's) and 32-bit words drawn in one step."""
     batch = workload.batch_size
     if isinstance(workload, RegressionWorkload):
         dim, pairs = workload.task.dim, workload.task.num_pairs
@@ -100,7 +100,7 @@ def needs(workload: Workload) -> dict[str, float]:
 
 
 def _rates() -> dict[str, float]:
-    """What this core can do: multiply-adds per second on registers, torch's in a large product."""
+    """Peak rates of this core: multiply-adds per second on registers, torch's in a large product."""
     torch.set_num_threads(1)
     block = SeedbedSide(WORKLOADS["lookup_a"], 1).planned(1).start().block
     library = compiled(_SOURCE, preamble_of(block.template) or "")

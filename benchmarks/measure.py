@@ -1,6 +1,6 @@
-"""Fair timings: two sides in turns, with the median of their ratios, on one core or with all cores busy on both sides.
+"""Interleaved timings of two implementations, with the median of their ratios, on one core or on all cores.
 
-A side is a picklable description of how a workload is trained; what it starts runs in processes of its own, spawned
+A side is a picklable description of how a workload is trained; what it starts runs in separate processes, spawned
 with the side's environment and pinned to a core before anything is imported.
 """
 
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 _SPAWN = multiprocessing.get_context("spawn")
 _START_TIMEOUT_S = 600.0
 _CALIBRATION_S = 0.2
-# Between two looks at the clock a side runs for about this long, so that looking costs nothing.
+# A side runs for about this long between two reads of the clock, so that reading it costs nothing.
 _STRETCH_S = 0.05
 
 
@@ -46,7 +46,7 @@ class Trainer(Protocol):
 
 
 class Side(Protocol):
-    """What is compared; `environment` is set before its processes start, so that it holds for what they import."""
+    """One of the compared implementations; `environment` is set before its processes start, so before their imports."""
 
     @property
     def environment(self) -> Mapping[str, str]: ...
@@ -169,7 +169,7 @@ def compared(
 
 
 def alone(function: Callable[[], Result], core: int | None = None, given: Mapping[str, str] | None = None) -> Result:
-    """What a picklable function gives in a fresh process, pinned to `core`, with these environment variables.
+    """Result of a picklable function in a fresh process, pinned to `core`, with these environment variables.
 
     Raises RuntimeError when it fails there.
     """
@@ -181,14 +181,14 @@ def alone(function: Callable[[], Result], core: int | None = None, given: Mappin
     try:
         result: Result = ours.recv()
     except EOFError:
-        raise RuntimeError(f"{function} failed in a process of its own; its error is above") from None
+        raise RuntimeError(f"{function} failed in a separate process; its error is above") from None
     finally:
         process.join()
     return result
 
 
 def at_once(tasks: Sequence[tuple[Callable[[], Result], int]], given: Mapping[str, str] | None = None) -> list[Result]:
-    """What picklable functions give, each in a fresh process pinned to its core, side by side."""
+    """Results of picklable functions, each in a fresh process pinned to its core, in parallel."""
     with ThreadPoolExecutor(len(tasks)) as pool:
         futures = [pool.submit(alone, function, core, given) for function, core in tasks]
         return [future.result() for future in futures]
@@ -196,7 +196,7 @@ def at_once(tasks: Sequence[tuple[Callable[[], Result], int]], given: Mapping[st
 
 @contextmanager
 def environment(given: Mapping[str, str]) -> Iterator[None]:
-    """While it lasts, processes start with these variables: allocators and XLA read them but once."""
+    """Start processes with these environment variables, which allocators and XLA read only once."""
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:
@@ -232,7 +232,7 @@ def _work(side: Side, core: int, barrier: Barrier, pipe: Connection[float, float
 
 
 def _stretch(trainer: Trainer) -> int:
-    """Steps, in whole calls, that take about as long as one look at the clock is worth."""
+    """Steps, in whole calls, between two reads of the clock."""
     calls, begin = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - begin) < _CALIBRATION_S:
         trainer.run(trainer.steps_per_call)

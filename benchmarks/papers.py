@@ -1,4 +1,4 @@
-"""What a reproduction found, kept and shown.
+"""Stores the judged claims of a reproduction and renders them into the documents.
 
     python -m benchmarks.papers results/reproduce/full    keep what `seedbed reproduce` found there, then refresh
     python -m benchmarks.papers --refresh                 rewrite the pages from what is kept, without training
@@ -59,7 +59,7 @@ def refresh() -> None:
 
 
 def kept_claims(document: dict[str, Any]) -> list[JudgedClaim]:
-    """Every claim of every paper, with the verdict that is kept of it."""
+    """Every claim of every paper, with its stored verdict."""
     books = [paper.claims_module().CLAIMS for paper in papers_of()]
     return [claim for book in books for claim in restored(book, document["claims"])]
 
@@ -80,7 +80,7 @@ def readme_part(claims: Sequence[JudgedClaim]) -> str:
 
 
 def with_part(text: str, part: str) -> str:
-    """A page with this part in the place that it has for it."""
+    """A page with this part between its markers."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n\n{part}\n{END}{rest.partition(END)[2]}"
 
@@ -95,7 +95,7 @@ def made_by(provenance: dict[str, Any]) -> str:
 
 
 def summary(claims: Sequence[JudgedClaim]) -> list[str]:
-    """A line that counts verdicts over all papers, for what the papers state and for questions of our own apart."""
+    """A line that counts verdicts over all papers, separately for claims of the papers and for our own questions."""
     papers = len({claim.paper for claim in claims})
     stated, own = (counted([c for c in claims if c.claim.stated_by == by]) for by in ("paper", "us"))
     return [
@@ -105,7 +105,7 @@ def summary(claims: Sequence[JudgedClaim]) -> list[str]:
 
 
 def counted(claims: Sequence[JudgedClaim]) -> str:
-    """How many claims have which verdict, such as "3 hold, 1 do not"; verdicts that none has are left out."""
+    """Number of claims by verdict, such as "3 hold, 1 do not"; absent verdicts are left out."""
     found = Counter(claim.verdict for claim in claims)
     return ", ".join(f"{found[verdict]} {words}" for verdict, words in _WORDS.items() if found[verdict])
 

@@ -1,4 +1,4 @@
-"""Whether coarser products change outcomes: the same seeds in float32 and in bf16, converged shares and times.
+"""Effect of reduced matmul precision on outcomes: the same seeds in float32 and in bf16, converged shares and times.
 
 Run by `python -m benchmarks.precision`; some minutes. The runs are paired by seed, and so is the bootstrap.
 """

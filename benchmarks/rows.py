@@ -1,4 +1,4 @@
-"""What a benchmark finds: rows of a table, each a figure beside its target."""
+"""Rows of the benchmark table: a measured value and its target."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from benchmarks.measure import Pairs
 class Row:
     """`value` is judged against `target`: at least it, or at most where `is_limit`. NaN means not measured.
 
-    `low` and `high` are a 95% interval of `value` over repetitions, where there are any. `details` are figures that
-    stand behind it, `note` says what they leave open.
+    `low` and `high` are a 95% interval of `value` over repetitions, if any. `details` are the underlying
+    figures, `note` states what they do not cover.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whole sweeps: S6 against Ray Tune with a trial per seed, S7 what is spent around the step, S8 and S9 scaling."""
+"""Whole sweeps: S6 against Ray Tune with a trial per seed, S7 the overhead around the step, S8 and S9 scaling."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _around_the_step(num_runs: int) -> Mapping[str, float]:
     for name in spent:
         setattr(CompiledEngine, name, _timed(getattr(CompiledEngine, name), spent, name))
     grid = {"chunk": 50, "eval_every": 100, "eval_items": 512, "probe_items": 128, "probe_steps": _PROBE_STEPS}
-    # Once in small, so that imports are over.
+    # A small warm-up run, so that imports are done.
     _train(_spec(2, budget=100, grid=grid | {"eval_every": 50, "probe_steps": [0, 50]}))
     spent.update(dict.fromkeys(spent, 0.0))
     seconds, run_steps, _ = _train(_spec(num_runs, grid=grid, stopping={"name": "run_to_budget"}))
@@ -201,14 +201,14 @@ def _slots(engine: str) -> Mapping[str, float]:
     width, num_runs = (16, 256) if engine == "auto" else (8, 64)
     budget = 6000 if engine == "auto" else 2000
     resources = {"slots": width, "engine": engine}
-    # Few looks, so that what is timed is slots.
+    # Few evaluations, so that the timing is that of slots.
     grid = {"chunk": 50, "eval_every": 50, "eval_items": 64, "probe_items": 16, "probe_steps": [0]}
     # Easily met, at steps that differ widely between seeds.
     converged = {"metric": "label_excess", "at_most": 0.7, "evaluations": 1}
     stopping = {"name": "after_convergence", "evaluations": 0}
     common = {"grid": grid, "converged": converged, "resources": resources}
     _train(_spec(2, **common, budget=50))
-    # A full block without any end: what a block-step costs, looks included.
+    # A full block without any end: the cost of a block-step, evaluations included.
     even_s, even_steps, _ = _train(_spec(2 * width, **common, budget=500, stopping={"name": "run_to_budget"}))
     seconds, run_steps, ends = _train(_spec(num_runs, **common, budget=budget, stopping=stopping))
     step_s = even_s / even_steps * width

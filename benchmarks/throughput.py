@@ -28,7 +28,7 @@ def ours(name: str) -> SeedbedSide:
 
 @cache
 def eager(name: str) -> EagerSide:
-    """The peer, tuned by itself on one core."""
+    """The eager loop, tuned on one core."""
     side = EagerSide(WORKLOADS[name])
     return alone(side.tuned, _CORE, side.environment)
 
@@ -136,7 +136,7 @@ def product_rate(size: int = 1024, seconds: float = 1.0) -> float:
 
 
 def best_time(work: Callable[[], object], seconds: float) -> float:
-    """Of at least three calls, the median."""
+    """Median time of at least three calls."""
     work()
     times: list[float] = []
     end = time.perf_counter() + seconds

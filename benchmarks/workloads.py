@@ -24,7 +24,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Regression:
-    """In-context linear regression: `num_pairs` tokens (x, w x), then a query; asked: a real value."""
+    """In-context linear regression: `num_pairs` tokens (x, w x), then a query; target: a real value."""
 
     dim: int = 10
     num_pairs: int = 10
@@ -46,7 +46,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class Lookup:
-    """In-context dictionary lookup: `num_pairs` keys with their values, then one of the keys; asked: its value."""
+    """In-context dictionary lookup: `num_pairs` keys with their values, then one of the keys; target: its value."""
 
     num_keys: int
     num_values: int
@@ -81,7 +81,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Repeated:
-    """`period` random tokens, then the same once more; asked at every position: the next, the first after the last."""
+    """`period` random tokens, then the same once more; target at every position: the next, the first after the last."""
 
     num_tokens: int = 32
     period: int = 16
@@ -230,7 +230,7 @@ Workload = RegressionWorkload | TokenWorkload
 
 
 def spec_of(workload: Workload, num_runs: int, **changes: Any) -> SweepSpec:
-    """The sweep of seeds 0..num_runs-1 of a workload, looked at every 100 steps; `changes` replace whole sections."""
+    """The sweep of seeds 0..num_runs-1 of a workload, evaluated every 100 steps; `changes` replace whole sections."""
     from pipeline.spec.sweep import SweepSpec
 
     data: dict[str, Any] = {

@@ -1,4 +1,4 @@
 """Training: from a sweep file to a folder of recorded runs.
 
-Comes in: a sweep file. Goes out: a store, which `analysis` reads.
+Input: a sweep file. Output: a store, which `analysis` reads.
 """

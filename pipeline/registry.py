@@ -1,4 +1,4 @@
-"""Registries that fill themselves: a file dropped into a package registers the one class that it defines."""
+"""Self-populating registries: a new file in a package registers the one class that it defines."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         return len(self._classes)
 
     def unknown(self, name: str) -> str:
-        """The sentence that tells a user which names exist, nearest first."""
+        """Error message for an unknown name: the valid names, nearest first."""
         near = difflib.get_close_matches(name, self._classes, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"unknown name {name!r}{hint} (known: {', '.join(self)})"

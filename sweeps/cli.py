@@ -1,6 +1,6 @@
 """The `seedbed` command: its subcommands and their options.
 
-What a subcommand does is a file of `sweeps/command/`, imported when it is asked for: reading results loads no torch.
+Each is implemented in a file of `sweeps/command/`, imported on demand, so reading results loads no torch.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ Results = Annotated[
 ]
 Folder = Annotated[Path, typer.Argument(help="A results folder.", show_default=False)]
 Address = Annotated[
-    str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; results on a path that it shares.")
+    str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; its nodes share the results folder.")
 ]
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, without Ray.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="A few seeds and chunks only: does it run at all?")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A short test run: a few seeds and chunks only.")]
 
 
 def _print_version(is_asked: bool) -> None:
@@ -61,7 +61,7 @@ def seedbed(
 
 @app.command("list")
 def list_() -> None:
-    """Sweeps that come with seedbed, and the names that a sweep file may use.
+    """List the sweeps that come with seedbed, and the names that a sweep file may use.
 
     Example: `seedbed list`
     """
@@ -79,7 +79,7 @@ def plan(
     inline: Inline = False,
     smoke: Smoke = False,
 ) -> None:
-    """Say what a launch would do: runs, packs, what varies, memory, time, disk. Writes nothing.
+    """Show what a launch would do: runs, packs, what varies, memory, time, disk. Writes nothing.
 
     Example: `seedbed plan sweeps/quickstart.yaml budget=2000`
     """
@@ -98,9 +98,9 @@ def launch(
     inline: Inline = False,
     smoke: Smoke = False,
 ) -> None:
-    """Train every run of a sweep that is not done yet, through Ray Tune.
+    """Train every unfinished run of a sweep, through Ray Tune.
 
-    Ctrl-C commits and says how to resume; the same command again continues. Exit code: 0 complete, 3 incomplete,
+    Ctrl-C commits and prints how to resume; the same command continues. Exit code: 0 complete, 3 incomplete,
     1 failed, 2 bad input.
 
     Example: `seedbed launch sweeps/quickstart.yaml`
@@ -125,10 +125,10 @@ def resume(folder: Folder, address: Address = None, inline: Inline = False) -> N
 @app.command()
 def status(
     folder: Folder,
-    runs: Annotated[bool, typer.Option("--runs", help="A line for every run, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
+    runs: Annotated[bool, typer.Option("--runs", help="Also print a line for every run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What a results folder holds: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3.
+    """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3.
 
     Example: `seedbed status results/quickstart`
     """
@@ -140,7 +140,7 @@ def status(
 @app.command("analyze", hidden=True)
 @app.command("analyse")
 def analyse_command(folder: Folder) -> None:
-    """Outcomes, times to convergence and forecasts, printed and written to FOLDER/analysis.json.
+    """Analyse outcomes, times to convergence and forecasts; print them and write FOLDER/analysis.json.
 
     Example: `seedbed analyse results/quickstart`
     """
@@ -162,12 +162,12 @@ def report(folder: Folder) -> None:
 
 @app.command("replay")
 def replay_command(
-    run: Annotated[str, typer.Argument(help="A run id, or its first letters.", show_default=False)],
+    run: Annotated[str, typer.Argument(help="A run id, or a unique prefix of one.", show_default=False)],
     first: Annotated[int, typer.Option("--from", help="First step to measure.")],
     last: Annotated[int, typer.Option("--to", help="Last step to measure.")],
     every: Annotated[int, typer.Option(help="Steps between two measurements.")] = 5,
     probe: Annotated[list[str] | None, typer.Option(help="Keep metrics that begin with this (repeatable).")] = None,
-    weights: Annotated[bool, typer.Option("--weights", help="Keep the weights at each step, too.")] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="Also keep the weights at each step.")] = False,
     results: Results = None,
 ) -> None:
     """Train one run again from its nearest snapshot and measure it more densely; checked by hash on the way.
@@ -183,9 +183,7 @@ def replay_command(
 def reproduce(
     papers: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="A folder of sweeps/ with a paper, as huang_2024; all where none is named.", show_default=False
-        ),
+        typer.Argument(help="Papers, as folders of sweeps/ such as huang_2024 (default: all).", show_default=False),
     ] = None,
     profile: Annotated[str, typer.Option(help="`fast` (minutes) or `full` (every sweep at its full size).")] = "fast",
     results: Annotated[
@@ -196,7 +194,7 @@ def reproduce(
 ) -> None:
     """Train the sweeps of papers, judge what the papers claim, and write a table and figures.
 
-    The same command again continues: finished sweeps are used as they are. Exit code: 0 all judged, 3 incomplete, else
+    The same command continues: finished sweeps are used as they are. Exit code: 0 all judged, 3 incomplete, else
     as for launch.
 
     Example: `seedbed reproduce huang_2024`
@@ -214,7 +212,7 @@ def main() -> None:
         err.print(str(error), style="red", markup=False)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        # What the disk refuses is said in a line; what was committed before stands.
+        # Disk errors are reported in one line; earlier commits stay valid.
         err.print(f"{error.filename or 'disk'}: {error.strerror or error}", style="red", markup=False)
         sys.exit(FAILED)
 

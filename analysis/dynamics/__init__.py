@@ -1,4 +1,4 @@
 """Training dynamics: phase changes, stages, attention similarity, shares of variance by seed, fates of forks.
 
-Comes in: curves and maps by run. Goes out: estimates with intervals.
+Input: curves and maps by run. Output: estimates with intervals.
 """

@@ -1,1 +1,1 @@
-"""Figures as Vega-Lite charts, SVG and PNG. Comes in: an analysis, or sweeps by name."""
+"""Figures as Vega-Lite charts, SVG and PNG. Input: an analysis, or sweeps by name."""

@@ -1,4 +1,4 @@
 """Predictors, one file each.
 
-Comes in: statistics, hyperparameters and outcomes of training runs. Goes out: forecasts for others.
+Input: statistics, hyperparameters and outcomes of training runs. Output: forecasts for others.
 """

@@ -1,1 +1,1 @@
-"""The report of a sweep: one HTML file that loads nothing else. Comes in: an analysis."""
+"""The report of a sweep: one HTML file that loads nothing else. Input: an analysis."""

@@ -1,4 +1,4 @@
 """Early-training statistics, one file each.
 
-Comes in: the window of a history. Goes out: named columns, one number per run.
+Input: the window of a history. Output: named columns, one number per run.
 """

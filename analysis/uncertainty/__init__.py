@@ -1,5 +1,5 @@
 """Estimates with 95% intervals.
 
-Comes in: one value per run, and which runs share seeds. Goes out: means, shares and medians, resampled by groups of
+Input: one value per run, and which runs share seeds. Output: means, shares and medians, resampled by groups of
 runs that depend on one another.
 """

@@ -1,4 +1,4 @@
-"""Ordinary PyTorch, one run per process and one thread: what most people run, one seed after another."""
+"""Baseline in ordinary PyTorch: one run per process and one thread, one seed after another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.peers.eager_models import Written, draw, loss_of, model_of
 from benchmarks.workloads import RegressionWorkload, Workload
 
-# Large buffers stay with the process, as seedbed's workers have it too.
+# glibc keeps large buffers in the process, as in seedbed's workers.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -26,7 +26,7 @@ _TRIAL_S = 0.5
 
 @dataclass(frozen=True)
 class EagerChoice:
-    """How it is written, and torch's form of AdamW. `is_compiled`: through torch.compile, which costs seconds a run."""
+    """Variant of the model and of torch's AdamW. `is_compiled`: through torch.compile, which costs seconds a run."""
 
     written: Written = field(default_factory=Written)
     optimiser: Literal["fused", "foreach", "forloop"] = "fused"
@@ -52,7 +52,7 @@ class EagerSide:
         return EagerRun(self.workload, self.choice, device=self.device)
 
     def tuned(self) -> EagerSide:
-        """The fastest way of writing it, its algebra and compilation being given; tried here and now."""
+        """The fastest variant with this algebra and compilation, measured when called."""
         sides = [replace(self, choice=choice) for choice in _choices(self.workload, self.choice)]
         return max(sides, key=lambda side: side.start().steps_per_second(_TRIAL_S))
 
@@ -92,7 +92,7 @@ class EagerRun:
         self.optimiser.step()
 
     def steps_per_second(self, seconds: float) -> float:
-        """Of at least `seconds` of whole steps, after a warm-up."""
+        """Steps per second over at least `seconds` of whole steps, after a warm-up."""
         self.warm_up()
         steps, begin = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - begin) < seconds:

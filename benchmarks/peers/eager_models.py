@@ -20,7 +20,7 @@ Entry = tuple[str, Tensor, Callable[[Tensor], Tensor]]
 
 @dataclass(frozen=True)
 class Written:
-    """How the module is written.
+    """Variant of the module.
 
     `algebra` "ordinary" is what people write; "reduced" computes only what the loss reads, as seedbed does.
     `projections`: queries, keys and values of a layer by one product or by three. `attention`: torch's function, or
@@ -33,7 +33,7 @@ class Written:
 
 
 class LinearAttentionModel(nn.Module):
-    """One layer of linear self-attention; the answer is minus the last entry of the last token."""
+    """One layer of linear self-attention; the prediction is minus the last entry of the last token."""
 
     def __init__(self, workload: RegressionWorkload, written: Written) -> None:
         super().__init__()

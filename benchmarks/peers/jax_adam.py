@@ -19,7 +19,7 @@ Update = Callable[[Weights, Any, Weights, jax.Array], tuple[Weights, Any]]
 
 
 def by_optax(wanted: Adam) -> tuple[Start, Update]:
-    """What optax.adamw is made of, without the learning rate that it fixes."""
+    """The components of optax.adamw, without its fixed learning rate."""
     adam = optax.chain(
         optax.scale_by_adam(wanted.beta1, wanted.beta2, wanted.eps), optax.add_decayed_weights(wanted.weight_decay)
     )

@@ -23,7 +23,7 @@ def key_of(seed: jax.Array | int, generator: Generator) -> jax.Array:
 
 @contextmanager
 def drawing_by(generator: Generator) -> Iterator[None]:
-    """While it lasts, programs are traced with this generator's settings; JAX's default is partitionable."""
+    """Trace programs with this generator's settings; JAX's default is partitionable."""
     with jax.threefry_partitionable(generator == "threefry_partitionable"):
         yield
 

@@ -1,4 +1,4 @@
-"""The models in JAX, one run each and to be vmapped over runs, with the algebra that seedbed trains by.
+"""The models in JAX, one run each and to be vmapped over runs, with the same algebra as seedbed's.
 
 Parameters are dicts by seedbed's names of matrices (rows, columns). Nothing is computed that the loss does not read:
 linear attention is two weighted sums, and a last layer that is asked for the last position alone is computed there.

@@ -61,13 +61,13 @@ class JaxSide:
         return JaxRuns(self.workload, self.choice)
 
     def compile_s(self) -> float:
-        """Seconds that tracing and compiling its program take here and now."""
+        """Seconds that tracing and compiling its program take, measured when called."""
         runs = self.start()
         runs.warm_up()
         return runs.compile_s
 
     def tuned(self, widths: Sequence[int] = WIDTHS) -> JaxSide:
-        """The fastest choice, one part after another, the width last; tried here and now, two to five seconds each."""
+        """The fastest choice, tuned one part after another, the width last; measured now, two to five seconds each."""
         best = self._best("generator", GENERATORS)
         if not isinstance(self.workload, RegressionWorkload):
             best = best._best("attention", ("by_hand", "plain"))
@@ -141,7 +141,7 @@ class JaxRuns:
         self._state.loss.block_until_ready()
 
     def run_steps_per_second(self, seconds: float) -> float:
-        """Of the fastest call within `seconds`, after a warm-up."""
+        """Runs x steps per second of the fastest call within `seconds`, after a warm-up."""
         self.warm_up()
         best, calls, end = float("inf"), 0, time.perf_counter() + seconds
         while calls < _MIN_CALLS or time.perf_counter() < end:

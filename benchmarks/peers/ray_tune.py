@@ -1,7 +1,7 @@
 """Ray Tune with one Lightning trial per seed: how a sweep over seeds is run with the usual tools.
 
 Tuned as far as their documentation says how: one thread a trial, and everything of Lightning and Tune that costs per
-step or per trial left out. `run_sweep` is for a process of its own, since Ray reads its environment when it starts.
+step or per trial left out. `run_sweep` needs a separate process, since Ray reads its environment when it starts.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 def run_sweep(sweep: TuneSweep) -> TuneTimes:
-    """Train all seeds on a Ray of our own, which ends with this call."""
+    """Train all seeds on a local Ray, which ends with this call."""
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

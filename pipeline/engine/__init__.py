@@ -1,4 +1,4 @@
 """One block: runs of equal shape, trained and evaluated side by side on one device.
 
-Comes in: run states. Goes out: run states and metrics. The arithmetic is torch's, or a compiled program's.
+Input: run states. Output: run states and metrics. The arithmetic is torch's, or a compiled program's.
 """

@@ -20,12 +20,12 @@ from pipeline.spec.run_config import RunConfig
 
 
 class Engine(Protocol):
-    """The arithmetic of a block. `keys` are those of held-out streams; results are (n, ...) for n `slots`, float64 or
+    """Interface of the engines. `keys` are stream keys of held-out data; results are (n, ...) for n `slots`, float64 or
     the block's dtype, on the block's device.
     """
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
-        """`num_steps` optimiser steps of at least these slots."""
+        """Run `num_steps` optimiser steps on these slots; others may advance too."""
         ...
 
     def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
@@ -42,11 +42,11 @@ class Engine(Protocol):
 
 
 class Block(Slots):
-    """Slots that are trained, evaluated and probed.
+    """Trains, evaluates and probes the runs in its slots.
 
     `engine` is that of the numerics: "torch", or the name of a toolchain, whose compiled program does the arithmetic.
-    Every method computes with the block's own threads and matmul precision, whatever the process is set to, and
-    leaves the process as it was.
+    Every method computes with the block's own threads and matmul precision, and restores the process's settings
+    afterwards.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class Block(Slots):
 
     def _compiled_engine(self) -> CompiledEngine:
         program = program_for(self.template)
-        assert program is not None, "a compiled program was planned for, and there is none"
+        assert program is not None, "a compiled program was planned, and none is available"
         return CompiledEngine(self, program)
 
     def train(self, num_steps: int, slots: Sequence[int] | None = None) -> None:
-        """`num_steps` optimiser steps of at least these slots (None: of all); other slots may move too."""
+        """Run `num_steps` optimiser steps on these slots (None: all); others may advance too."""
         with self.numerics():
             self.engine.train(num_steps, self._slots(slots))
 
@@ -113,7 +113,7 @@ class Block(Slots):
         return found
 
     def attention_maps(self, num_items: int, slots: Sequence[int] | None = None) -> list[Tensor]:
-        """Per layer (n, num_items, H, L, L), on the first items that probes see."""
+        """Attention maps per layer, (n, num_items, H, L, L), on the first items of the statistics set."""
         with self.numerics():
             return self.engine.attention_maps(self.held_out_keys("probe"), num_items, self._slots(slots))
 
@@ -122,7 +122,7 @@ class Block(Slots):
 
 
 def to_host(*measured: Mapping[str, Tensor]) -> list[dict[str, NDArray[np.float64]]]:
-    """The metrics of each as float64 arrays (n,), n its own; all of them in one transfer from the device."""
+    """Copy metrics to the host as float64 arrays (n,), in one transfer; n may differ between the mappings."""
     values = [value.detach().double() for metrics in measured for value in metrics.values()]
     if not values:
         return [{} for _ in measured]

@@ -1,4 +1,4 @@
-"""A block's arithmetic as a compiled program, run by run: bits depend neither on the slot nor on how many there are."""
+"""Engine that calls a compiled program run by run: bits depend on neither the slot nor the number of slots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SCORES = ("loss", "accuracy", "reference_loss")
 
 @dataclass(frozen=True)
 class _Targets:
-    """Attention targets as the arrays of `Masks`; `num_asked[name]` counts the queries that have one."""
+    """Attention targets as the arrays of `Masks`; `num_asked[name]` counts the queries with a target."""
 
     num_asked: Mapping[str, float]
     starts: Tensor
@@ -30,7 +30,7 @@ class _Targets:
 
     @staticmethod
     def of(targets: Mapping[str, Tensor], dtype: torch.dtype, num_lanes: int) -> _Targets:
-        """`targets[name]`: (B, L, L)."""
+        """Convert `targets`, name -> (B, L, L)."""
         if not targets:
             return _Targets.none()
         places, cells = [], []
@@ -53,7 +53,7 @@ class _Targets:
 
 
 class CompiledEngine:
-    """Computes on the arrays of `block`, which must not move; what the program does not know of is left to torch."""
+    """Runs the program on the arrays of `block`, which must not move; torch measures what the program cannot."""
 
     def __init__(self, block: Slots, program: Program) -> None:
         self.block, self.program, self._arguments = block, program, program.arguments
@@ -75,7 +75,7 @@ class CompiledEngine:
         return TorchEngine(self.block)
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
-        """`num_steps` optimiser steps of these slots; others stand still."""
+        """Run `num_steps` optimiser steps on these slots; others are unchanged."""
         self.program.train(self._arrays, self._selection(slots), num_steps)
 
     def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
@@ -133,7 +133,7 @@ class CompiledEngine:
         return {name: found[:, index] for index, name in enumerate(_SCORES) if self._has[name]}
 
     def _attention_targets(self, keys: Mapping[str, Tensor], num_items: int) -> _Targets:
-        """The task's attention targets on the statistics set; fixed, as its items are."""
+        """The task's attention targets on the statistics set, whose items are fixed."""
         if num_items not in self._targets:
             steps_S = torch.zeros(1, dtype=torch.int64)
             batch = self.block.sample({name: key[:1] for name, key in keys.items()}, steps_S, num_items, slots=[0])
@@ -145,7 +145,7 @@ class CompiledEngine:
 
 
 def arrays_of(block: Slots, arguments: ProgramArguments) -> Arguments:
-    """The arrays of a block as a program takes them."""
+    """The arrays of a block as a program's argument structure."""
     return arguments.Arrays(
         weights=block.weights_SP,
         moments=[block.state[name] for name in arguments.moments],

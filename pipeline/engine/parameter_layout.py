@@ -1,4 +1,4 @@
-"""Where each parameter of a run stands in one flat row of numbers, every one on a 64-byte boundary."""
+"""Layout of a run's parameters in one flat row of numbers, each on a 64-byte boundary."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def _draws(spec: ParameterSpec, seed: int) -> Draws:
 
 
 def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[int]) -> dict[str, Tensor]:
-    """The standard draws of all parameters that start normal: name -> (rows, columns), float64.
+    """Standard normal draws of all normally initialised parameters: name -> (rows, columns), float64.
 
-    As `Draws.normal` has them, but transformed together: models have many small parameters.
+    Equal to `Draws.normal`, but transformed in one call, since models have many small parameters.
     """
     wanted = [(spec, seed) for spec, seed in zip(specs, seeds, strict=True) if spec.distribution == "normal"]
     if not wanted:
@@ -107,7 +107,7 @@ def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[int]) -> dict[str, 
 
 
 def _initial(spec: ParameterSpec, seed: int) -> Tensor:
-    """(rows, columns) from any other distribution, before `std`."""
+    """Draws (rows, columns) from any other distribution, before scaling by `std`."""
     if not isinstance(spec.distribution, str):
         return spec.distribution(seed)
     if spec.distribution == "orthonormal":
@@ -116,7 +116,7 @@ def _initial(spec: ParameterSpec, seed: int) -> Tensor:
 
 
 def _orthonormal_rows(normal: Tensor) -> Tensor:
-    """Rows by Gram and Schmidt, which makes them uniform, and those of fewer rows the first of more."""
+    """Orthonormal rows by Gram-Schmidt: uniformly distributed, and fewer rows are the first of more."""
     basis, triangle = torch.linalg.qr(normal.T)
     rows: Tensor = (basis * triangle.diagonal().sign()).T
     return rows

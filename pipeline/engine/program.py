@@ -1,4 +1,4 @@
-"""The training of one static setting as a compiled program. No torch."""
+"""Compiles and calls the training program of one static setting. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ITEMSIZE = {"float32": 4, "float64": 8}
 _REAL = {"float32": "float", "float64": "double"}
-# Rows S1, S3 and S4 of the README's table of speeds: the least and the most that a compiled program gained.
+# Smallest and largest ratio to the eager loop in rows S1, S3 and S4 of docs/speed.md.
 COST_OF_TORCH = (
     "compiled programs are 2.6 to 78 times as fast as torch, one run at a time, on the shapes of docs/speed.md"
 )
@@ -36,7 +36,7 @@ class Program:
         self.train = _function(library.seedbed_train, arrays, selection, ctypes.c_int64)
         self.evaluate = _function(library.seedbed_evaluate, arrays, selection, held_out, ctypes.c_void_p)
         self.probe = _function(library.seedbed_probe, arrays, selection, held_out, masks, maps, ctypes.c_void_p)
-        # Examples that lie side by side in a vector.
+        # Examples per vector.
         self.num_lanes: int = library.seedbed_lanes()
 
 
@@ -49,7 +49,7 @@ def _function(function: Any, *argument_types: Any) -> Callable[..., None]:
 def compiled_engine_of(config: RunConfig) -> str | None:
     """The `engine` of numerics under which this machine trains such runs as a compiled program; None if it cannot.
 
-    Compiles it where that has not been done.
+    Compiles the program unless it is cached.
     """
     if toolchain() is None or program_for(config) is None:
         return None
@@ -110,7 +110,7 @@ def _parts(config: RunConfig) -> dict[str, HasNative]:
 
 
 def _places(part: str, names: tuple[str, ...], first: int = 0) -> list[str]:
-    """Where each name stands in the array of its kind, in a namespace of its own: parts may use the same names."""
+    """C++ constants with each name's index in its array, in one namespace per part, since parts may share names."""
     places = (f"constexpr int {name} = {first + index};" for index, name in enumerate(names))
     return [f"namespace {part} {{", *places, "}"]
 
@@ -118,7 +118,7 @@ def _places(part: str, names: tuple[str, ...], first: int = 0) -> list[str]:
 def without_twin(config: RunConfig) -> list[str]:
     """Which of task, model, optimiser and schedule have no compiled form, such as "model flat".
 
-    Empty where a program can be compiled. One that has a compiled form under other parameters alone is given as
+    Empty where a program can be compiled. One that has a compiled form only under other parameters is given as
     "model linear_self_attention under these parameters".
     """
     return [
@@ -129,7 +129,7 @@ def without_twin(config: RunConfig) -> list[str]:
 
 
 def why_torch(config: RunConfig) -> str | None:
-    """In a sentence, what keeps a run from being compiled and what that costs; None where nothing does."""
+    """A sentence on why a run cannot be compiled and what that costs; None if it can be."""
     missing = without_twin(config)
     if not missing:
         return None

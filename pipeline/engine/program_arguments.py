@@ -55,7 +55,7 @@ class Member:
 
 
 class Arguments(ctypes.Structure):
-    """Base of the structures; made from exactly the members by name. Keeps the memory that it points to alive."""
+    """Base of the structures, constructed from exactly its members by name. Keeps the memory it points to alive."""
 
     members: ClassVar[tuple[Member, ...]]
 
@@ -90,7 +90,7 @@ Masks = _declared(
     Member("places", _INTEGERS),
     Member("cells", "const REAL*"),
 )
-# Where to put the attention of the first items, which may be none.
+# Output arrays for the attention of the first items; there may be none.
 Maps = _declared("Maps", Member("num_items", _INTEGER), Member("values", "REAL*"))
 
 
@@ -107,7 +107,7 @@ class ProgramArguments:
 
     @staticmethod
     def of(config: RunConfig) -> ProgramArguments:
-        """Those of all runs with `config`'s static hyperparameters."""
+        """The structures for all runs with `config`'s static hyperparameters."""
         return ProgramArguments(
             moments=config.optimiser.moments,
             scalars=tuple(config.optimiser.scalars),
@@ -139,7 +139,7 @@ class ProgramArguments:
 
     @property
     def structures(self) -> tuple[type[Arguments], ...]:
-        """All of them, in the order of the preamble."""
+        """All structures, in the order of the preamble."""
         return self.Arrays, Selection, self.HeldOut, Masks, Maps
 
     @cached_property
@@ -149,7 +149,7 @@ class ProgramArguments:
         return hashlib.sha256(repr([self, declarations]).encode()).hexdigest()[:16]
 
     def preamble(self) -> list[str]:
-        """Lines of C++: the structures, and what a program answers when it is asked whether it has the same ones."""
+        """Lines of C++: the structures, and the fingerprint and sizes that a program reports to `check`."""
         sizes = ", ".join(f"sizeof({structure.__name__})" for structure in self.structures)
         return [
             "#include <cstdint>",

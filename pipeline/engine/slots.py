@@ -36,7 +36,7 @@ class Slots:
     """Slots 0 to num_slots - 1, each holding a run at its own step, with its own streams and vector hyperparameters.
 
     All arrays are (S, ...), slot axis first. At first every slot holds `template`. `threads` and `matmul_precision`
-    are those of the numerics; whatever computes does so under `numerics()`.
+    are those of the numerics; all arithmetic runs under `numerics()`.
     """
 
     LAST = ("train_loss", "grad_norm", "update_norm")
@@ -74,7 +74,7 @@ class Slots:
             self.load_run(slot, template, first)
 
     def numerics(self) -> AbstractContextManager[None]:
-        """The context that this block's arithmetic is computed in; the process is as before afterwards."""
+        """Context manager with this block's threads and matmul precision; restores the process's settings on exit."""
         return numerics_context(self.threads, self.matmul_precision, self.device.type)
 
     def _rows(self) -> Tensor:
@@ -149,5 +149,5 @@ class Slots:
 
 
 def _number(value: float | None) -> float:
-    """A vector hyperparameter as arithmetic reads it: a limit of None is infinite."""
+    """A vector hyperparameter as a number; None (no limit) becomes infinity."""
     return float("inf") if value is None else float(value)

@@ -1,4 +1,4 @@
-"""A block's arithmetic in torch, slots side by side: the reference, and what runs on GPUs and without a compiler."""
+"""Engine in torch, batched over slots: the reference implementation, used on GPUs and without a compiler."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pipeline.tasks.base import Batch
 
 # Items of an evaluation are computed in pieces of at most this many, the same for every number of slots.
 _EVALUATION_PIECE = 512
-# Slots to evaluate or probe are gathered into blocks of at most this many: the others cost nothing.
+# Only the requested slots are evaluated or probed, gathered into blocks of at most this many.
 _MEASURING_SLOTS = {"cpu": 8, "cuda": 64}
 
 NamedTensors = Mapping[str, Tensor]
 
 
 class TorchEngine:
-    """The arithmetic of a block in torch: trains all slots side by side, measures those that are asked for."""
+    """Trains all slots of a block in one batch; evaluates and probes the requested slots only."""
 
     def __init__(self, block: Slots) -> None:
         self.block = block
@@ -33,7 +33,7 @@ class TorchEngine:
         self._kept = [(block.parameters[name], initial[name]) for name in block.parameters if name not in trained]
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
-        """`num_steps` optimiser steps of all slots, whichever are asked for."""
+        """Run `num_steps` optimiser steps on all slots, whichever are requested."""
         for index in range(num_steps):
             self._step(with_update_norm=index == num_steps - 1)
 
@@ -42,7 +42,7 @@ class TorchEngine:
         batch = block.sample(block.keys, block.steps_S, block.template.batch_size)
         predictions = block.model.predict(block.parameters, batch.inputs, self.num_query_positions)
         loss_S = block.task.losses(predictions, batch.targets).mean(1)
-        # Summed, never averaged: a run's gradient does not know how many others there are.
+        # Summed, never averaged: a run's gradient must not depend on the number of slots.
         gradients = torch.autograd.grad(loss_S.sum(), self._leaves)
         with torch.no_grad():
             for target, gradient in zip(self._gradients, gradients, strict=True):
@@ -131,14 +131,14 @@ class TorchEngine:
         return list(self._gathered(slots, measure).values())
 
     def _probe_batch(self, keys: Mapping[str, Tensor], num_items: int, group: list[int]) -> Batch:
-        # Drawn again each time: slots may differ in vector parameters of the task, label noise for one.
+        # Drawn again each time: slots may differ in vector parameters of the task, such as label noise.
         steps_S = torch.zeros_like(self.block.steps_S[group])
         return self.block.sample(_heads(keys, group), steps_S, num_items, slots=group)
 
     def _gathered(
         self, slots: Sequence[int], measure: Callable[[NamedTensors, list[int]], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """`measure` at copies of these slots, in groups of one size, the last filled up; (n, ...) each."""
+        """`measure` on copies of these slots, in groups of equal size, the last one padded; (n, ...) each."""
         size = min(_MEASURING_SLOTS[self.block.device.type], self.block.num_slots)
         found = []
         for first in range(0, len(slots), size):

@@ -1,5 +1,5 @@
-"""All packs of a plan: as Ray Tune trials on the devices there are, or one after another in this process.
+"""Trains all packs of a plan, as Ray Tune trials on the available devices or one after another in this process.
 
-Comes in: a spec, for what this machine can do (`planned`), then a results folder. Goes out: commits of every pack, and
+Input: a spec, for what this machine can do (`planned`), then a results folder. Output: commits of every pack, and
 which packs failed.
 """

@@ -1,7 +1,7 @@
-"""What every way to launch is given and gives back.
+"""Types shared by the launchers: the progress callback and the result of a launch.
 
-Launching only schedules. What is done is what the packs have committed, so a launch asks the store which packs are
-left, and again afterwards whether any is.
+A launcher only schedules. Progress is what the packs have committed, so the unfinished packs are read from the store
+before a launch and again after it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from pipeline.store.progress import Progress
 
-# Told a pack's id and its newest progress.
+# Called with a pack's id and its newest progress.
 OnProgress = Callable[[str, Progress], None]
 
 
 @dataclass(frozen=True)
 class Launched:
-    """`failures` maps pack_id to why it failed after all retries."""
+    """Result of a launch. `failures` maps pack_id to the reason of its failure after all retries."""
 
     failures: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What packs would run on: the device kind, and how many of them at a time."""
+"""Hardware available to a launch: device kind, and number of packs trained at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.store.pack_store import StoreError
 
 
 def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:
-    """What packs would run on here: the cluster's resources, or this machine's."""
+    """Hardware available to a launch: that of the cluster, or of this machine."""
     if address is not None and not is_inline:
         ray, _ = connect(address)
         found = ray.cluster_resources()

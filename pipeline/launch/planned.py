@@ -1,4 +1,4 @@
-"""The plan of a sweep as this machine would carry it out: runs, what can be compiled, what was timed, packs."""
+"""Makes the plan of a sweep for this machine: expands runs, compiles programs, times blocks, forms packs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipeline.training.calibration import calibrate
 
 
 def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
-    """The plan for `spec` in `folder`, with the packs that are there already. Touches nothing of the folder.
+    """The plan for `spec` in `folder`, with the packs that it already has. Writes nothing to the folder.
 
-    Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue, and what
-    `plan_on` raises.
+    Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue, and in the
+    cases of `plan_on`.
     """
     runs = _by_id(spec)
     return _planned(spec, runs, machine, kept_packs(spec, runs, folder))
 
 
 def plan_on(spec: SweepSpec, machine: Machine) -> Plan:
-    """The plan for `spec` in a new folder. Compiles programs and times blocks on this computer where it must.
+    """The plan for `spec` in a new folder. Compiles programs and times blocks on this computer where needed.
 
     Raises StoreError if the spec asks for a compiled program where there can be none, or a fork's parents are missing.
     """

@@ -1,4 +1,4 @@
-"""Packs as Ray Tune trials, on a local Ray that ends with the launch or on a cluster that is there."""
+"""Runs packs as Ray Tune trials, on a local Ray that ends with the launch or on an existing cluster."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def launch_ray(
 
 
 def connect(address: str | None) -> tuple[Any, Any]:
-    """(ray, ray.tune), connected. A Ray of our own has no dashboard and refuses whoever lacks its random token."""
+    """Connect; returns (ray, ray.tune). A local Ray has no dashboard and requires a random token of its clients."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # Ctrl-C is ours: packs commit and leave, then the driver says how to resume.
+    # The driver handles Ctrl-C: packs commit and stop, then it prints how to resume.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     if address is None and "RAY_AUTH_MODE" not in os.environ:
@@ -90,7 +90,7 @@ def connect(address: str | None) -> tuple[Any, Any]:
     if not ray.is_initialized():
         _init(
             ray,
-            # "local": without it Ray would join whatever cluster this machine knows of.
+            # "local": otherwise Ray joins any cluster that it finds from this machine.
             address=address or "local",
             include_dashboard=None if address else False,
             log_to_driver=False,
@@ -103,7 +103,7 @@ def connect(address: str | None) -> tuple[Any, Any]:
 
 
 def _init(ray: Any, **options: Any) -> None:
-    """`ray.init`, after which this process handles signals as before, and workers import this very package."""
+    """`ray.init` that keeps this process's signal handlers and makes workers import this copy of the package."""
     try:
         # Ray puts the driver's current folder first on its workers' path: a folder there that is named as one of our
         # packages would be imported in its place.
@@ -115,10 +115,10 @@ def _init(ray: Any, **options: Any) -> None:
 
 @contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Inside, SIGHUP is ignored, as the processes that are started then go on to do; afterwards all is as before.
+    """Ignore SIGHUP inside the block, which processes started there inherit; restore all signal handlers afterwards.
 
-    Ray handles SIGTERM by ending the driver, and its workers with it, before they have committed. A terminal that
-    closes signals Ray's processes, too: they must outlive the driver's asking them to leave.
+    Ray handles SIGTERM by ending the driver, and its workers with it, before they have committed. A closing terminal
+    signals Ray's processes, too: they must stay alive until the driver has asked packs to commit and stop.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -146,9 +146,9 @@ def _require_answer(address: str) -> None:
 
 
 def _trial(config: dict[str, Any]) -> None:
-    """One Ray Tune trial: one pack, tried three times; why it failed is reported, like any other result.
+    """One Ray Tune trial: one pack, tried three times; the reason of a failure is reported as a result.
 
-    Were the exception raised, Tune would retry on a reused actor, which it then finds in a state that it refuses.
+    If the exception were raised, Tune would retry on a reused actor and reject its state.
     """
     from ray import tune
 
@@ -158,7 +158,7 @@ def _trial(config: dict[str, Any]) -> None:
             run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report(asdict(progress)))
             return
         except StoreError as error:
-            # Trying again does not help.
+            # A retry would fail in the same way.
             failure = str(error)
             break
         except Exception as error:
@@ -168,7 +168,7 @@ def _trial(config: dict[str, Any]) -> None:
 
 def _reporter(tune: Any, on_progress: OnProgress) -> Any:
     class Reporter(tune.Callback):  # type: ignore[misc]
-        """Hands what trials report to the driver's display, which Tune's copy of the experiment leaves out."""
+        """Passes trial reports to the driver's display, which is left out when Tune pickles the callback."""
 
         def __init__(self, on_progress: OnProgress) -> None:
             self.on_progress = on_progress
@@ -189,7 +189,7 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
 
 
 def _cause(error: BaseException) -> str:
-    """The line of Ray's account of a failed trial that names the exception."""
+    """The line of Ray's error message that names the exception of a failed trial."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)(\(\w+\))?: ", line)]
     return (named or lines or [type(error).__name__])[-1]

@@ -1,4 +1,4 @@
-"""Models, one file each: a file dropped in here registers the `Model` that it defines, or the torch module it wraps.
+"""Models, one file each: a new file here registers the `Model` that it defines, or the torch module it wraps.
 
-Comes in: parameters and inputs of all slots. Goes out: predictions and attention.
+Input: parameters and inputs of all slots. Output: predictions and attention.
 """

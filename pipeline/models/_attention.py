@@ -23,7 +23,7 @@ def attention_specs(prefix: str, width: int, num_heads: int, head_width: int) ->
 def attend(
     parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_heads: int, num_queries: int
 ) -> tuple[Tensor, Tensor]:
-    """A layer's addition (S, B, Q, D) to x (S, B, L, D) at the last Q positions, and its attention (S, B, H, Q, L)."""
+    """Residual update (S, B, Q, D) of x (S, B, L, D) at the last Q positions, and the attention (S, B, H, Q, L)."""
     import torch
 
     from pipeline.numerics.matmul import matmul
@@ -45,12 +45,12 @@ def attend(
 
 
 def last(x: Tensor, num_positions: int) -> Tensor:
-    """(S, B, Q, D) of (S, B, L, D); all of it as it is, since the gradient of a slice is a copy."""
+    """The last Q positions (S, B, Q, D) of (S, B, L, D); unsliced if Q = L, since the gradient of a slice is a copy."""
     return x if num_positions == x.shape[2] else x[:, :, -num_positions:]
 
 
 def attend_last(parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_heads: int) -> Tensor:
-    """The layer's addition (S, B, 1, D) at the last position, which may look everywhere.
+    """The layer's residual update (S, B, 1, D) at the last position, which may attend to every position.
 
     Keys and values are never formed: q (W_K^T x) = (W_K q) x, and a weighted mean of W_V^T x is W_V^T of the mean.
     """

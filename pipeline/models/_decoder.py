@@ -1,4 +1,4 @@
-"""A causal decoder over tokens: embeddings, pre-norm layers of attention and maybe an MLP, and an unembedding."""
+"""Causal decoder over tokens: embeddings, pre-norm layers of attention and an optional MLP, unembedding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Layers x + attention(norm(x)), then x + MLP(norm(x)) where there is one; a last norm before the unembedding.
+    """Layers x + attention(norm(x)), then x + MLP(norm(x)); a final norm before the unembedding.
 
     No biases, no affine norms; learned positions. Embeddings and positions start as N(0, 0.25), matrices as
     N(0, 1 / fan_in). `mlp_width` 0 leaves out the MLP.
@@ -49,7 +49,7 @@ class Decoder:
     def forward(
         self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool, num_query_positions: int
     ) -> Output:
-        """As `Model.forward`: predictions at the last positions, and attention maps where asked for."""
+        """As `Model.forward`: predictions at the last positions, and attention maps if requested."""
         x = self._embed(parameters, inputs)
         maps = []
         for layer in range(self.num_layers):

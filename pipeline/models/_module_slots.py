@@ -1,4 +1,4 @@
-"""One nn.Module, written for one run, as the model of all slots: its parameters, initial values and answers."""
+"""Adapts an nn.Module written for one run to all slots: parameters, initialisation, forward pass, checks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUM_EXAMPLES = 4
 
 
 class Builder(Protocol):
-    """What gives a run's module for the shape of a task; it can be hashed, and its fields determine what it gives."""
+    """Factory of a run's module for the shape of a task; hashable, and its fields determine the module."""
 
     is_vmapped: ClassVar[bool]
     predicts_all_positions: ClassVar[bool]
@@ -33,7 +33,7 @@ class Builder(Protocol):
 
 
 def specs_of(model: Builder, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
-    """One matrix per parameter of the module, drawn by the module's own initialisation."""
+    """One matrix per parameter, initialised by the module itself."""
     parameters = dict(_built(model, task_shape, 0).named_parameters())
     return tuple(
         ParameterSpec(name, *_matrix(value), 1.0, ModuleInitialiser(model, task_shape, name), value.requires_grad)
@@ -48,7 +48,7 @@ def _matrix(value: Tensor) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ModuleInitialiser:
-    """Initial values as the module itself gives them to one of its parameters, by seed."""
+    """The module's own initialisation of one of its parameters, as a function of the seed."""
 
     model: Builder
     task_shape: TaskShape
@@ -60,23 +60,23 @@ class ModuleInitialiser:
         return value.reshape(_matrix(value))
 
 
-# All parameters of a run are usually taken from one module; a stream with a seed of its own needs another.
+# All parameters of a run usually come from one module; a stream with its own seed needs another.
 @lru_cache(maxsize=8)
 def _built(model: Builder, task_shape: TaskShape, seed: int) -> nn.Module:
-    """The module under a seed, on the CPU. For reading only."""
+    """The module initialised under a seed, on the CPU. Must not be modified."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(_torch_seed(seed))
         return model.module(task_shape).train()
 
 
 def _torch_seed(seed: int) -> int:
-    # Torch's generator reads 32 bits of its seed: larger seeds are hashed, lest s and s + 2^32 start alike.
+    # Torch's generator reads 32 bits of its seed: larger seeds are hashed, so that s and s + 2^32 differ.
     return seed if seed < 2**32 else stream_key("init", seed)[0]
 
 
 @lru_cache(maxsize=32)
 def template(model: Builder, task_shape: TaskShape, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """The module whose code and buffers are used, with real buffers in `dtype`; its own parameters are not."""
+    """The module whose code and buffers are used, with real buffers in `dtype`; its parameters are not used."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         module = model.module(task_shape).train().to(device, dtype)
@@ -84,10 +84,10 @@ def template(model: Builder, task_shape: TaskShape, dtype: torch.dtype, device: 
 
 
 def by_slot(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """(S, B, ...): the module's answers in every slot, by itself.
+    """The module's outputs (S, B, ...), computed slot by slot.
 
-    What enters a slot's arithmetic from outside begins on a 64-byte boundary, since kernels round by alignment:
-    parameters do in a block, inputs and gradients are copied.
+    All inputs of a slot's arithmetic begin on a 64-byte boundary, since the rounding of kernels depends on alignment:
+    parameters are laid out so in a block, inputs and gradients are copied.
     """
     slots = _slots(module, parameters)
     answers = [functional_call(module, own, (one.clone(),)) for own, one in zip(slots, inputs.unbind(), strict=True)]
@@ -96,7 +96,7 @@ def by_slot(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor)
 
 
 def vmapped(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """The same, for all slots at once."""
+    """The module's outputs (S, B, ...), computed for all slots at once by vmap."""
     shapes = {name: value.shape for name, value in module.named_parameters()}
     batched = {name: parameters[name].reshape(-1, *shape) for name, shape in shapes.items()}
     answers: Tensor = torch.func.vmap(lambda own, one: functional_call(module, own, (one,)))(batched, inputs)
@@ -105,7 +105,7 @@ def vmapped(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor)
 
 def _slots(module: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     """The module's parameters in each slot, in their own shapes."""
-    # unbind, not indexing, whose gradient would be as large as all slots for each of them.
+    # unbind, not indexing: the gradient of an index is as large as all slots together.
     columns = [
         [matrix.reshape(value.shape) for matrix in parameters[name].unbind()]
         for name, value in module.named_parameters()
@@ -115,7 +115,7 @@ def _slots(module: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[dict
 
 
 class _Stacked(torch.autograd.Function):
-    """torch.stack, with gradients that stand apart."""
+    """torch.stack whose gradients are contiguous copies, one per slot."""
 
     @staticmethod
     def forward(ctx: Any, *parts: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class _Stacked(torch.autograd.Function):
 
 @lru_cache(maxsize=256)
 def module_problems(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:
-    """Why the module cannot be trained in a pack, one sentence each: by its parts, or else by a trial."""
+    """Why the module cannot be trained in a pack, one sentence each: from its submodules, else from a trial run."""
     module = _built(model, task_shape, 0)
     with torch.random.fork_rng(devices=[]):
         wrong = [*_wrong_parts(module), *_wrong_parameters(module)]
@@ -140,10 +140,10 @@ def _wrong_parts(module: nn.Module) -> Iterator[str]:
     for name, part in module.named_modules():
         what = f"{name or 'the module'} is {type(part).__name__}"
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            yield f"{what}, in which an answer depends on the other examples of its batch; use LayerNorm or GroupNorm"
+            yield f"{what}, in which an output depends on the other examples of its batch; use LayerNorm or GroupNorm"
         share = part.p if isinstance(part, nn.modules.dropout._DropoutNd) else getattr(part, "dropout", 0.0)
         if isinstance(share, float) and share > 0:
-            yield f"{what} with dropout {share}, random numbers that no stream gives; set it to 0"
+            yield f"{what} with dropout {share}, which draws random numbers outside the streams; set it to 0"
 
 
 def _wrong_parameters(module: nn.Module) -> Iterator[str]:
@@ -158,12 +158,12 @@ def _wrong_parameters(module: nn.Module) -> Iterator[str]:
 
 
 def _wrong_starts(model: Builder, task_shape: TaskShape) -> Iterator[str]:
-    """What does not follow from the seed alone, or should not follow from it."""
+    """Parameters whose initial values depend on more than the seed, and buffers that depend on the seed."""
     first, other = (_built(model, task_shape, seed) for seed in (0, 1))
     again = _built.__wrapped__(model, task_shape, 0)
     for name, value in first.named_parameters():
         if not torch.equal(value, again.get_parameter(name)):
-            yield f"parameter {name} starts otherwise under the same seed; draw from torch's own generator alone"
+            yield f"parameter {name} is initialised differently under the same seed; draw from torch's generator alone"
     for name, buffer in first.named_buffers():
         if not torch.equal(buffer, other.get_buffer(name)):
             yield f"buffer {name} differs between seeds; make it a parameter with requires_grad=False"
@@ -176,7 +176,7 @@ def _wrong_answers(model: Builder, task_shape: TaskShape) -> Iterator[str]:
     before = torch.default_generator.get_state()
     answers = module(inputs)
     if not torch.equal(before, torch.default_generator.get_state()):
-        yield "forward draws random numbers, which no stream gives; leave out dropout"
+        yield "forward draws random numbers outside the streams; leave out dropout"
     for name, buffer in module.named_buffers():
         if not torch.equal(buffer, buffers[name]):
             yield f"forward changes buffer {name}; buffers must be constant"
@@ -185,7 +185,7 @@ def _wrong_answers(model: Builder, task_shape: TaskShape) -> Iterator[str]:
     if tuple(answers.shape[1:]) not in {shape, everywhere} or len(answers) != len(inputs):
         yield f"forward gives {tuple(answers.shape)} for {len(inputs)} examples, not {(len(inputs), *shape)}"
     if not _agree(module(inputs[:1]), answers[:1]):
-        yield "the answer to an example depends on the others of its batch"
+        yield "the output for an example depends on the others of its batch"
     trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(answers.sum(), list(trained.values()), allow_unused=True)
     for name, gradient in zip(trained, gradients, strict=True):
@@ -194,7 +194,7 @@ def _wrong_answers(model: Builder, task_shape: TaskShape) -> Iterator[str]:
 
 
 def _wrong_slots(model: Builder, task_shape: TaskShape) -> Iterator[str]:
-    """Whether slots give what modules of these seeds give by themselves."""
+    """Problems where the outputs in slots differ from those of single modules with the same seeds."""
     inputs = torch.stack([_example(task_shape), _example(task_shape).flip(0)])
     modules = [_built(model, task_shape, seed) for seed in (0, 1)]
     alone = torch.stack([module(one) for module, one in zip(modules, inputs, strict=True)])
@@ -204,9 +204,9 @@ def _wrong_slots(model: Builder, task_shape: TaskShape) -> Iterator[str]:
     }
     common = template(model, task_shape, torch.float32, torch.device("cpu"))
     if not _agree(by_slot(common, parameters, inputs), alone):
-        yield "forward must read its parameters as attributes of their modules, not through copies of its own"
+        yield "forward must read its parameters as attributes of their modules, not through copies"
     elif model.is_vmapped and not _agree(vmapped(common, parameters, inputs), alone):
-        yield "under vmap it gives other numbers; leave out is_vmapped"
+        yield "the outputs under vmap differ; leave out is_vmapped"
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
@@ -214,7 +214,7 @@ def _agree(one: Tensor, other: Tensor) -> bool:
 
 
 def _example(task_shape: TaskShape) -> Tensor:
-    """Inputs (B, L) or (B, L, D) of which no two examples are alike."""
+    """Inputs (B, L) or (B, L, D) in which no two examples are equal."""
     if task_shape.kind == "tokens":
         count = torch.arange(_NUM_EXAMPLES * task_shape.length).view(_NUM_EXAMPLES, -1)
         return (count * count // 3 + count) % task_shape.size

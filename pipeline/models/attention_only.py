@@ -57,7 +57,7 @@ class AttentionOnly(Model):
         with_attention: bool = False,
         num_query_positions: int = 1,
     ) -> Output:
-        """Logits at the last positions, and attention maps if asked for."""
+        """Logits at the last positions, and attention maps if requested."""
         return self.decoder().forward(parameters, inputs, with_attention, num_query_positions)
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a model is: named parameters with initial distributions, and a forward pass written for all slots at once."""
+"""Base class of models: named parameters with initial distributions, and a forward pass batched over slots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ParameterSpec:
 
     Entry (i, j) starts as `std` times a draw of stream init/<name> at (i, j): "normal", or "truncated_normal" (within
     two standard deviations, not rescaled). Under "orthonormal" the rows, at most as many as columns, are uniform among
-    orthonormal ones, times `std`. What is not trained keeps its draw, whatever `init_scale` and the optimiser say.
+    orthonormal ones, times `std`. Untrained parameters keep their draw, regardless of `init_scale` and the optimiser.
     `distribution` may also be a function from the stream's seed to the (rows, columns) draws.
     """
 
@@ -38,7 +38,7 @@ class ParameterSpec:
 class Output(NamedTuple):
     """`predictions`: (S, B * Q, num_outputs) at the last Q positions, examples first.
 
-    `attention`: per layer (S, B, H, L, L), if asked for and if the model has any.
+    `attention`: per layer (S, B, H, L, L), if requested and if the model has any.
     """
 
     predictions: Tensor
@@ -75,7 +75,7 @@ class Model(Registered):
         return cls()
 
     def native(self) -> Native | None:
-        """The C++ twin of this very class (subclasses do not inherit it), None if there is none for these parameters.
+        """The C++ twin of exactly this class (not inherited by subclasses), None if there is none for these parameters.
 
         `forward` is the reference.
         """
@@ -93,11 +93,11 @@ class Model(Registered):
         return None
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
-        """Raises ValueError where the model's own sizes do not go with the task's."""
+        """The model's parameters. Raises ValueError if the model's sizes do not fit the task's."""
         raise NotImplementedError
 
     def bind(self, task_shape: TaskShape) -> Self:
-        """The model as `forward` is called: told the task's shape, where parameters and inputs do not say enough."""
+        """The model on which `forward` is called; override it to store the task's shape if `forward` needs it."""
         return self
 
     def forward(
@@ -107,11 +107,11 @@ class Model(Registered):
         with_attention: bool = False,
         num_query_positions: int = 1,
     ) -> Output:
-        """`parameters[name]` is (S, rows, columns)."""
+        """Predictions, and attention if requested; `parameters[name]` is (S, rows, columns)."""
         raise NotImplementedError
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
-        """(S, B * Q, num_outputs): what training and evaluation run. `forward` is the reference."""
+        """Predictions (S, B * Q, num_outputs), as used in training and evaluation. `forward` is the reference."""
         return self.forward(parameters, inputs, num_query_positions=num_query_positions).predictions
 
     def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:

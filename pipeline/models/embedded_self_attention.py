@@ -77,7 +77,7 @@ class EmbeddedSelfAttention(Model):
         with_attention: bool = False,
         num_query_positions: int = 1,
     ) -> Output:
-        """The prediction alone: there are no maps of attention."""
+        """The prediction; this model has no attention maps."""
         return Output(self.predict(parameters, inputs))
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
@@ -112,7 +112,7 @@ class EmbeddedSelfAttention(Model):
 
 
 def _without_last(tokens: Tensor) -> Tensor:
-    """With a zero for the last entry."""
+    """Tokens with the last entry set to zero."""
     import torch
 
     return torch.cat([tokens[..., :-1], torch.zeros_like(tokens[..., -1:])], dim=-1)

@@ -1,4 +1,4 @@
-"""The linear self-attention layers of von Oswald et al. (2023, arXiv 2212.07677), and what they vary about them."""
+"""The linear self-attention layers of von Oswald et al. (2023, arXiv 2212.07677), and their variants."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class LinearSelfAttention(Model):
     share one set of matrices.
 
     `softmax`: scores of the first layer, or of every one, are divided by sqrt(D) and go through a softmax over keys.
-    `position_width`: so many sinusoids of a token's position are appended to it (Vaswani et al. 2017, section 3.5).
-    `mlp_width`: after each attention e_j <- e_j + W_down gelu(W_up e_j), gelu in its tanh form.
+    `position_width`: the number of sinusoids of a token's position that are appended to it (Vaswani et al. 2017,
+    section 3.5). `mlp_width`: after each attention e_j <- e_j + W_down gelu(W_up e_j), gelu in its tanh form.
     `token_limit`: after each attention and each MLP, entries of tokens are cut to +-this, 10 in the code for more than
     three layers.
     """
@@ -55,7 +55,7 @@ class LinearSelfAttention(Model):
         return self
 
     def native(self) -> Native | None:
-        """The C++ twin: a program of its own for one plain layer, a general one else, and none with an MLP."""
+        """The C++ twin: a specialised header for one plain layer, else a general one; None with an MLP."""
         if self.mlp_width:
             return None
         is_plain = self.softmax == "none" and self.position_width == 0 and self.token_limit is None
@@ -92,7 +92,7 @@ class LinearSelfAttention(Model):
         with_attention: bool = False,
         num_query_positions: int = 1,
     ) -> Output:
-        """The prediction, and each layer's weights of keys as (S, B, H, L, L) if asked for."""
+        """The prediction, and each layer's attention weights (S, B, H, L, L) if requested."""
         tokens, maps = self._positioned(inputs), []
         for layer in range(self.num_layers):
             tokens, weights_SBHLN = self._layer(parameters, layer, tokens)
@@ -100,7 +100,7 @@ class LinearSelfAttention(Model):
         return Output(-tokens[:, :, -1, -1:], tuple(map(_square, maps)) if with_attention else ())
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
-        """Of the last layer the query alone, and where no MLP follows, its last entry alone."""
+        """The prediction; the last layer is computed for the query only, and without an MLP for its last entry only."""
         tokens = self._positioned(inputs)
         for layer in range(self.num_layers - 1):
             tokens, _ = self._layer(parameters, layer, tokens)
@@ -154,7 +154,7 @@ class LinearSelfAttention(Model):
         return self._limited(after)
 
     def _answer(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> Tensor:
-        """The last token's last entry (S, B, 1) after a layer, for which no D x D product of an example is formed.
+        """The last token's last entry (S, B, 1) after a layer, without forming a D x D product per example.
 
         It is e_q[D] + sum_j (p W_V e_j) a_j, with a_j = e_j W_K^T W_Q e_q, or its softmax over j.
         """
@@ -175,7 +175,7 @@ class LinearSelfAttention(Model):
         return tokens if self.token_limit is None else tokens.clamp(-self.token_limit, self.token_limit)
 
     def _weights(self, scores: Tensor, layer: int, size: int) -> Tensor:
-        """What the values are weighted with, keys last."""
+        """Attention weights, keys last."""
         is_softmax = self.softmax == "every" or (self.softmax == "first" and layer == 0)
         return (scores * (1 / math.sqrt(size))).softmax(-1) if is_softmax else scores
 
@@ -190,11 +190,12 @@ class LinearSelfAttention(Model):
             yield query[:, rows], key[:, rows], value[:, rows], projection[:, :, rows]
 
     def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
-        """Of models with positions: what the first layer's output at a context token depends on (their fig. 5).
+        """With positions: sensitivity of the first layer's output at a context token to the inputs (their fig. 5).
 
-        own, next and other_token_sensitivity: the norm of the gradient, by that token's own input, the next token's
-        and all others', of the sum of the output's entries; the gradient is averaged over examples before its norm is
-        taken, and norms over tokens, as in the public code. There "other" includes the next token; here it does not.
+        own, next and other_token_sensitivity: the norm of the gradient of the sum of the output's entries with respect
+        to that token's own input, the next token's and all others'; the gradient is averaged over examples before its
+        norm is taken, and norms over tokens, as in the public code. There "other" includes the next token; here it does
+        not.
         """
         import torch
 
@@ -235,7 +236,7 @@ def _sinusoids(length: int, width: int, like: Tensor) -> Tensor:
 
 
 def _square(weights: list[Tensor]) -> Tensor:
-    """(S, B, H, L, L) from each head's (S, B, L, N): the query is no key."""
+    """(S, B, H, L, L) from each head's (S, B, L, N), with zeros for the query, which is not a key."""
     import torch
 
     return torch.nn.functional.pad(torch.stack(weights, dim=2), (0, 1))

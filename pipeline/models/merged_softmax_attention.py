@@ -45,7 +45,7 @@ class MergedSoftmaxAttention(Model):
 
     @classmethod
     def incompatibility(cls, task: Task) -> str | None:
-        """A context may be asked about one feature or about each: there are no positions."""
+        """As in `Model`, but any number of queries is accepted, since contexts have no positions."""
         kind = task.shape().kind
         return None if kind in cls.accepts else f"takes {' or '.join(cls.accepts)}, but task {task.name} gives {kind}"
 
@@ -70,7 +70,7 @@ class MergedSoftmaxAttention(Model):
         with_attention: bool = False,
         num_query_positions: int = 1,
     ) -> Output:
-        """Predictions, and attention from query features to features if asked for."""
+        """Predictions, and attention from query features to features if requested."""
         from pipeline.numerics.matmul import matmul
 
         weights_SKK, counts_SBK = self._weights(parameters, inputs.shape[2]), inputs[..., 0]

@@ -1,4 +1,4 @@
-"""Models that are an ordinary torch module, written for one run: a file in `pipeline/models` derives its class."""
+"""Base class of models that wrap an ordinary torch module written for one run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TorchModule(Model):
     It predicts (B, num_outputs), or (B, L, num_outputs) at every position; a class whose modules do the latter
     says `predicts_all_positions = True`. What follows is checked when a spec is read:
     - Initial values are the module's own: those that it has after `torch.manual_seed(seed)`, with the run's init_seed
-      or the seed of stream init/<parameter>. They follow from nothing else.
+      or the seed of stream init/<parameter>. They depend on nothing else.
     - Forward draws no random numbers (dropout), mixes no examples (batch norm) and changes no buffer. Buffers are
       constants, the same under every seed. It reads every parameter that is trained.
 
@@ -49,7 +49,7 @@ class TorchModule(Model):
         return specs_of(self, task_shape)
 
     def bind(self, task_shape: TaskShape) -> Self:
-        """A copy that knows the task_shape, from which `forward` builds its module."""
+        """A copy that stores `task_shape`, from which `forward` builds its module."""
         copy = self.model_copy()
         copy._task_shape = task_shape
         return copy
@@ -61,7 +61,7 @@ class TorchModule(Model):
         with_attention: bool = False,
         num_query_positions: int = 1,
     ) -> Output:
-        """The module's answers in every slot; no maps of attention."""
+        """The module's outputs in every slot; no attention maps."""
         from pipeline.models._module_slots import by_slot, template, vmapped
 
         assert self._task_shape is not None, "forward needs model.bind(task_shape)"

@@ -1,4 +1,4 @@
-// pipeline/tasks/dictionary_lookup.py, drawn a block of examples at a time.
+// pipeline/tasks/dictionary_lookup.py, sampled in blocks of examples.
 #pragma once
 
 #include "tokens.h"

@@ -1,4 +1,4 @@
-// What an optimiser and a schedule are handed of one run.
+// Hyperparameters and state of one run, as read by an optimiser and a schedule.
 #pragma once
 
 #include "lanes.h"

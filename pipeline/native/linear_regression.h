@@ -1,4 +1,4 @@
-// pipeline/tasks/linear_regression.py, drawn a block of examples at a time.
+// pipeline/tasks/linear_regression.py, sampled in blocks of examples.
 #pragma once
 
 #include "philox.h"

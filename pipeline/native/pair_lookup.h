@@ -1,4 +1,4 @@
-// pipeline/tasks/pair_lookup.py, drawn a block of examples at a time.
+// pipeline/tasks/pair_lookup.py, sampled in blocks of examples.
 #pragma once
 
 #include "tokens.h"

@@ -1,4 +1,4 @@
-// pipeline/tasks/repeated_sequence.py, drawn a block of examples at a time.
+// pipeline/tasks/repeated_sequence.py, sampled in blocks of examples.
 #pragma once
 
 #include "tokens.h"

@@ -1,4 +1,4 @@
-// What tasks of tokens share: a block of examples, and cross entropy.
+// Shared by token tasks: a block of examples, and cross entropy.
 #pragma once
 
 #include "philox.h"

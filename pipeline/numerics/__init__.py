@@ -1,4 +1,4 @@
-"""Arithmetic that rounds the same in every slot.
+"""Arithmetic whose rounding is the same in every slot.
 
 Counter-based random streams, batched matrix products, activations, aligned rows, and the compiler that turns the C++ of
 `pipeline/native` into libraries.

@@ -1,7 +1,7 @@
 """Activations that round alike in every slot.
 
-Torch's own gelu does not on CPUs: the vector part of its loop and the remainder differ in the last bit, so that the
-result depends on where a number stands. That of its tanh does not; products and sums are rounded exactly anyway.
+Torch's gelu does not on CPUs: the vector part of its loop and the remainder differ in the last bit, so that the result
+depends on a number's position in the array. Torch's tanh does; products and sums are rounded exactly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 class _Gelu(torch.autograd.Function):
-    """The gradient is written out, so that no fused formula of the library is in it."""
+    """GELU with an explicit gradient, so that no fused formula of the library enters it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where parameters stand in one flat row of numbers: every one on a 64-byte boundary. No torch."""
+"""Offsets of parameters in one flat row of numbers, each on a 64-byte boundary. Imports no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RowPlan:
 
 
 def plan_row(sizes: Sequence[int], itemsize: int) -> RowPlan:
-    """For parameters of `sizes` numbers of `itemsize` bytes."""
+    """The layout of parameters of `sizes` numbers of `itemsize` bytes each."""
     unit = ALIGNMENT_BYTES // itemsize
     padded = [math.ceil(size / unit) * unit for size in sizes]
     offsets = tuple(sum(padded[:index]) for index in range(len(padded) + 1))

@@ -1,4 +1,4 @@
-"""C++ compiled on first use, where there is a compiler, and kept between launches."""
+"""Compiles C++ on first use, if a compiler is available, and caches the libraries between launches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent.parent / "native"
-# Rounding is part of what they say: no fast-math, and an instruction set by name.
+# These flags are part of the numerics: no -ffast-math, and a fixed instruction set (-march).
 _FLAGS = (
     "-O3",
     "-std=c++17",
@@ -36,9 +36,9 @@ _LEVELS = {
 
 @cache
 def toolchain() -> str | None:
-    """What fixes the rounding of compiled code: compiler, version and instruction set; None where there is none.
+    """Compiler, its version and instruction set, which fix the rounding of compiled code; None without a compiler.
 
-    SEEDBED_NATIVE=0 asks for none.
+    SEEDBED_NATIVE=0 disables compilation.
     """
     compiler = _compiler()
     if compiler is None:
@@ -51,7 +51,7 @@ def toolchain() -> str | None:
 
 
 def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
-    """The library made of `source`, a file of pipeline/native or a whole path, after `preamble`; why not is said once.
+    """Compile and load `source`, a file of pipeline/native or a path, after `preamble`; None and a warning on failure.
 
     Kept under the user's cache folder, named by a hash of all sources, flags, compiler and instruction set.
     """
@@ -77,7 +77,7 @@ def _built(source: str, preamble: str, tools: str) -> Path:
     path = folder / f"{Path(source).stem}-{hashlib.sha256(identity).hexdigest()[:20]}.so"
     if not path.is_file():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Compiled aside and renamed, since several workers may start at once.
+        # Compiled to a temporary file and renamed, since several workers may start at once.
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             built, constants = Path(scratch) / path.name, Path(scratch) / "constants.h"
             constants.write_text(preamble)

@@ -1,4 +1,4 @@
-"""Process-wide settings of torch that fix rounding: held while a block computes, and put back afterwards."""
+"""Process-wide settings of torch that fix rounding: set while a block computes, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fix_cublas_workspace() -> None:
 
 
 def _use_deterministic_algorithms(is_on: bool, warn_only: bool = False) -> None:
-    # The switch imports torch's compiler, which takes seconds: it is left alone where it already stands right.
+    # Setting the switch imports torch's compiler, which takes seconds, so it is not set to the value that it has.
     found = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if found != (is_on, warn_only):
         torch.use_deterministic_algorithms(is_on, warn_only=warn_only)

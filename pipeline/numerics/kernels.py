@@ -10,5 +10,5 @@ from pipeline.numerics.compiler import compiled
 
 @cache
 def compiled_kernels() -> ctypes.CDLL | None:
-    """None where there is no compiler."""
+    """The compiled kernels; None without a compiler."""
     return compiled("philox.cpp")

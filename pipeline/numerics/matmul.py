@@ -1,8 +1,9 @@
 """Matrix products over slots that round alike in every slot.
 
-A library picks its kernel by where a matrix stands in memory, and kernels round differently: an 11 x 704 by 704 x 11
-product gave four results by slot until every slot's result began on a 64-byte boundary. So a batched product is made
-only where all slots stand alike; elsewhere each slot's is made by itself, into memory that is aligned.
+A library chooses its kernel by the alignment of a matrix in memory, and kernels round differently: an 11 x 704 by
+704 x 11 product gave four results by slot until every slot's result began on a 64-byte boundary. So a batched product
+is used only if all slots have the same alignment; otherwise each slot's product is computed separately, into aligned
+memory.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def matmul_precision(name: str) -> Iterator[None]:
     try:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-        # Else a library may sum in bfloat16 too.
+        # Otherwise a library may sum in bfloat16 too.
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         yield
     finally:
@@ -42,7 +43,7 @@ def matmul_precision(name: str) -> Iterator[None]:
 
 
 class _TorchPrecision(NamedTuple):
-    """Torch's own switches: the old one for all backends, the new one of each, and whether sums may be bfloat16."""
+    """Torch's precision switches: the old one for all backends, the new one of each, and bfloat16 sums."""
 
     overall: str
     cuda: str
@@ -55,7 +56,7 @@ def _torch_precision() -> _TorchPrecision:
     try:
         overall = torch.get_float32_matmul_precision()
     except RuntimeError:
-        # Torch refuses to say where only the new switches were set; the old one is then what it is by default.
+        # Reading the old switch raises if only the new ones were set; it then has its default value.
         overall = "highest"
     return _TorchPrecision(
         overall, cuda.fp32_precision, mkldnn.fp32_precision, cuda.allow_bf16_reduced_precision_reduction
@@ -77,12 +78,12 @@ def matmul(left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """The gradients are products too, and rounded by the same care."""
+    """Differentiable product; its gradients are computed by the same aligned products."""
 
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
         ctx.save_for_backward(left, right)
-        # Autograd calls `backward` in threads of its own on GPUs, which do not see this one's context.
+        # On GPUs autograd calls `backward` in other threads, which do not see this thread's context.
         ctx.precision = _precision.get()
         return _multiply(left, right, ctx.precision)
 
@@ -128,13 +129,13 @@ def _stands_alike(operand: Tensor) -> bool:
 
 
 def _by_itself(operand: Tensor, slot: int) -> Tensor:
-    """One slot's part; copied to a place of its own, which torch aligns, unless all slots stand alike."""
+    """One slot's part; copied to newly allocated, aligned memory unless all slots have the same alignment."""
     part = operand[slot]
     return part if _stands_alike(operand) else part.clone()
 
 
 def _aligned(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Uninitialised, each slot on a boundary."""
+    """An uninitialised tensor in which each slot begins on a 64-byte boundary."""
     unit = ALIGNMENT_BYTES // like.element_size()
     size = math.prod(shape[1:])
     rows = like.new_empty(shape[0], math.ceil(size / unit) * unit)

@@ -1,4 +1,4 @@
-"""What a task, model, optimiser or schedule says about its C++ twin."""
+"""Declaration of the C++ twin of a task, model, optimiser or schedule."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Native:
 
 
 class HasNative(Protocol):
-    """What a registry holds, as `twin_of` asks it: `native()` names the C++ twin of this very class, or gives None."""
+    """Protocol of registered objects with `native()`, the C++ twin of exactly this class, or None."""
 
     name: ClassVar[str]
 
     def native(self) -> Native | None:
-        """The twin of this very class for these parameters."""
+        """The twin of exactly this class for these parameters, or None."""
         ...
 
 

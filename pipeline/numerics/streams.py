@@ -111,7 +111,7 @@ class Draws:
         return box_muller(unit)[:, :, :num_columns].to(dtype)
 
     def _kernels(self) -> ctypes.CDLL | None:
-        """The C++ kernels, which give the same bits, where the draws are made on a CPU and there are any."""
+        """The C++ kernels, which give the same bits; None on other devices and without a compiler."""
         return compiled_kernels() if self.keys_S2.device.type == "cpu" else None
 
     def _shape(self, num_columns: int) -> tuple[int, int, int]:
@@ -125,6 +125,6 @@ class Draws:
 
 def _pointer(tensor: Tensor) -> ctypes.c_void_p:
     pointer = ctypes.c_void_p(tensor.data_ptr())
-    # Keeps the memory alive for as long as somebody holds the pointer.
+    # Keeps the memory alive as long as the pointer exists.
     pointer.owner = tensor  # type: ignore[attr-defined]
     return pointer

@@ -1,4 +1,4 @@
 """Optimisers.
 
-Comes in: weights and clipped gradients of all slots, with one hyperparameter value per slot. Goes out: updated weights.
+Input: weights and clipped gradients of all slots, with one hyperparameter value per slot. Output: updated weights.
 """

@@ -34,10 +34,10 @@ class Optimiser(Registered):
        IEEE 754 rounds exactly (no power, no fused alpha): others round differently in the vector and the scalar part
        of a loop, hence by slot.
     5. A weight that is 0, and whose gradients all are, stays 0: rows are padded with such weights.
-    6. At a learning rate of 0 weights stand still.
+    6. At a learning rate of 0 weights do not change.
     7. It descends: with the hyperparameters of `tiny()`, steps on a convex quadratic lower it.
     8. `counterpart`, where torch.optim has one, moves one run to the same weights, to 1e-10 in float64.
-    9. `native`, where there is one, gives the same numbers, to 1e-9 in float64.
+    9. `native`, if defined, gives the same numbers, to 1e-9 in float64.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
@@ -52,7 +52,7 @@ class Optimiser(Registered):
         return cls(lr=0.01)
 
     def native(self) -> Native | None:
-        """The C++ twin of this very class (subclasses do not inherit it); `update` is the reference."""
+        """The C++ twin of exactly this class (not inherited by subclasses); `update` is the reference."""
         return None
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:
@@ -60,7 +60,7 @@ class Optimiser(Registered):
         raise NotImplementedError
 
     def counterpart(self, weights: Tensor) -> torch.optim.Optimizer | None:
-        """Torch's optimiser of `weights` under these hyperparameters, clipping apart; None if torch has none."""
+        """Torch's optimiser of `weights` under these hyperparameters, without clipping; None if torch has none."""
         return None
 
 

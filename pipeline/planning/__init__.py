@@ -1,5 +1,5 @@
-"""From a spec to packs with stated numerics, and a results folder opened for them. Computes only; no torch.
+"""From a spec to packs with stated numerics, and a results folder opened for them. Imports no torch.
 
-Comes in: a `SweepSpec`, and a `Machine` with what was measured on it. Goes out: a `Plan`, or what differs from the plan
+Input: a `SweepSpec`, and a `Machine` with what was measured on it. Output: a `Plan`, or what differs from the plan
 that the folder already has.
 """

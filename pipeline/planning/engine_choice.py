@@ -1,4 +1,4 @@
-"""Which engine computes a pack, and how many slots its block has: decided from measurements that are handed in."""
+"""Choice of a pack's engine and number of slots, from measurements passed in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
 
-# Numbers of slots that are timed on the torch engine, and the one that is taken where none was.
+# Numbers of slots that are timed on the torch engine, and the default without timings.
 CANDIDATE_SLOTS = {"cpu": (1, 4, 16, 64), "cuda": (64, 256, 1024, 4096)}
 _UNMEASURED = {"cpu": 16, "cuda": 512}
 # Results do not depend on the number of slots of a compiled program. Enough to amortise what a chunk costs besides its
@@ -21,10 +21,10 @@ _FLOPS = 5e10
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a machine can do with the runs of one static setting, as found out before planning.
+    """Engine and speeds of the runs of one static setting on a machine, determined before planning.
 
-    `engine` names its compiled program, as numerics do; None where it is computed by the torch engine, and then
-    `why_torch` says why in words. `speeds` maps a number of slots to runs x steps per second of the torch engine;
+    `engine` is the toolchain of the compiled program, as in the numerics; None means the torch engine, for the reason
+    in `why_torch`. `speeds` maps a number of slots to runs x steps per second of the torch engine;
     it is empty where nothing was timed.
     """
 
@@ -35,7 +35,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """`engine` and `slots` of a pack's numerics, and in words why."""
+    """`engine` and `slots` of a pack's numerics, and the reason in words."""
 
     engine: str
     slots: int
@@ -43,7 +43,7 @@ class EngineChoice:
 
 
 def may_be_compiled(resources: Resources, device: str) -> bool:
-    """Whether compiled programs come into question: on CPUs, in plain float arithmetic, unless torch is asked for."""
+    """Whether compiled programs are possible: on CPUs, in plain float arithmetic, unless the spec requires torch."""
     return device == "cpu" and resources.engine != "torch" and resources.matmul_precision == "float32"
 
 
@@ -55,7 +55,7 @@ def needs_timing(most_runs: int, resources: Resources, device: str) -> bool:
 def choose(
     config: RunConfig, most_runs: int, chunk: int, resources: Resources, device: str, calibration: Calibration
 ) -> EngineChoice:
-    """For runs of one static setting, such as `config`, of which a pack holds `most_runs` at most.
+    """Engine and slots for the runs of one static setting, such as `config`; a pack holds at most `most_runs`.
 
     Raises StoreError where resources ask for a compiled program and there can be none.
     """
@@ -88,7 +88,7 @@ def _why(calibration: Calibration) -> str:
 
 
 def _compiled_slots(config: RunConfig, chunk: int) -> int:
-    """From the parameters alone, so that it is the same everywhere: 6 operations for a parameter and token."""
+    """Slots from the number of parameters alone, so equal on every machine: 6 operations per parameter and token."""
     task_shape = config.task.shape()
     specs = config.model.parameter_specs(task_shape)
     num_parameters = sum(spec.rows * spec.columns for spec in specs)

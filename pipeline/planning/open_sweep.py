@@ -1,4 +1,4 @@
-"""Opening a results folder for a spec: made new, continued, extended, or refused with what differs."""
+"""Opens a results folder for a spec: creates, continues or extends it, or refuses and lists the differences."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pipeline.spec.sweep import SweepSpec, diff
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
-# What may change between launches without touching what is done: more runs, a larger budget, other machinery.
+# Fields that may change between launches while finished runs stay valid.
 _FREE = ("description", "resources", "tracking", "fork.sweep")
 _EXTENDABLE = ("vary", "seeds")
 _PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
 
 
 def kept_packs(spec: SweepSpec, runs: Mapping[str, RunConfig], folder: Path) -> tuple[Pack, ...]:
-    """The packs that `folder` already has, for a spec that declares `runs`; none if it is new. Touches nothing.
+    """The packs that `folder` already has, for a spec that declares `runs`; none if it is new. Writes nothing.
 
     Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue, or holds
-    something else than a sweep.
+    something other than a sweep.
     """
     store = SweepStore(folder)
     if not store.exists():
@@ -53,13 +53,13 @@ def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
         listed = "\n  ".join(lines)
         raise StoreError(
             f"{folder}: belongs to another spec; the differences:\n  {listed}\n"
-            "name another folder with --results, or take the changes back (a larger budget, more seeds and more "
-            "settings are continued)"
+            "name another folder with --results, or undo the changes (a larger budget, more seeds and more "
+            "settings are allowed)"
         )
 
 
 def open_results(plan: Plan, folder: Path, source: str) -> SweepStore:
-    """Write the sweep's documents, unless they are there and say the same. `source` is the spec as it was given.
+    """Write the sweep's documents unless equal ones exist. `source` is the spec as it was given.
 
     Needs the driver's lock. Raises StoreError if another launch changed the folder since `plan` was made for it.
     """
@@ -87,7 +87,7 @@ def open_results(plan: Plan, folder: Path, source: str) -> SweepStore:
 
 
 def provenance() -> Mapping[str, Any]:
-    """When, from which commit, with which versions and on what hardware; no environment, no user name."""
+    """Time, commit, versions and hardware; no environment variables, no user name."""
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "git_commit": _git_commit(),

@@ -1,6 +1,6 @@
-"""Runs into packs, with the numerics that fix their rounding.
+"""Groups runs into packs, with the numerics that fix their rounding.
 
-Computes only: what a machine can compile and how fast it computes is measured elsewhere and handed in.
+Pure functions: what a machine can compile and how fast it computes is measured elsewhere and passed in.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RUNS_PER_SLOT = 8
 
 @dataclass(frozen=True)
 class Machine:
-    """What packs will run on: device kind, how many packs run at once, and the library that rounds."""
+    """Hardware and library of a launch: device kind, number of packs trained at a time, torch version."""
 
     device: str
     num_workers: int
@@ -36,7 +36,7 @@ class Machine:
 
     @staticmethod
     def cpu(num_workers: int) -> Machine:
-        """CPUs, with the torch that is installed here."""
+        """CPUs, with the installed version of torch."""
         return Machine("cpu", num_workers, version("torch"))
 
 
@@ -44,8 +44,8 @@ class Machine:
 class Numerics:
     """What fixes rounding. Under equal numerics a run's weights and history are equal to the bit.
 
-    `engine` is "torch", or names the toolchain of a compiled program, under which the number of slots moves no bit.
-    `matmul_precision` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
+    `engine` is "torch", or names the toolchain of a compiled program, for which results do not depend on the number of
+    slots. `matmul_precision` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
     """
 
     slots: int
@@ -62,7 +62,7 @@ class Numerics:
 class Pack:
     """An ordered list of runs of equal static hyperparameters: one LightningModule, one Ray Tune trial.
 
-    `reason` says in words why its numerics are what they are.
+    `reason` states in words why its numerics were chosen.
     """
 
     run_ids: tuple[str, ...]
@@ -131,7 +131,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one static setting that are in no pack yet, and how many packs would give every worker one."""
+    """Runs of one static setting that are in no pack yet, and the number of packs that gives every worker one."""
 
     run_ids: tuple[str, ...]
     config: RunConfig
@@ -139,7 +139,7 @@ class Group:
 
     @property
     def most_runs(self) -> int:
-        """The most runs that a pack has if there are as many packs as wanted: no block need be wider."""
+        """The most runs in a pack if there are `num_packs_wanted`: an upper bound on useful slots."""
         return math.ceil(len(self.run_ids) / self.num_packs_wanted)
 
 
@@ -186,7 +186,7 @@ def _split(group: Group, spec: SweepSpec, machine: Machine, calibration: Calibra
         engine=choice.engine,
         matmul_precision=spec.resources.matmul_precision,
     )
-    # Dealt like cards, so that settings and seeds that take long are spread evenly.
+    # Round-robin, so that slow settings and seeds are spread evenly.
     return [Pack(group.run_ids[index::num_packs], numerics, choice.reason) for index in range(num_packs)]
 
 

@@ -1,5 +1,5 @@
 """Learning-rate schedules.
 
-Comes in: the update number of each slot, with one hyperparameter value per slot. Goes out: factors on the learning
+Input: the update number of each slot, with one hyperparameter value per slot. Output: factors on the learning
 rate.
 """

@@ -1,4 +1,4 @@
-"""What schedules that fall to a fraction of lr at a horizon have in common."""
+"""Base class of schedules that decay to a fraction of lr at a horizon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Decay(Schedule):
-    """Falls from 1 at the end of warm-up to `final_fraction` at update `horizon`, which is its own, not the budget.
+    """Falls from 1 at the end of warm-up to `final_fraction` at update `horizon`, which is independent of the budget.
 
     Raises ValueError unless warm-up ends before the horizon.
     """

@@ -1,4 +1,4 @@
-"""Base class of learning-rate schedules: the warm-up that all share, and what follows it."""
+"""Base class of learning-rate schedules: a linear warm-up, then a factor of the schedule's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Schedule(Registered):
     3. From there on the factor never rises, and stays within [0, 1].
     4. A schedule with a `horizon` is constant from that update on, at `final_fraction`.
     5. Each slot by itself, bit for bit, from its own update number and columns alone.
-    6. `native`, where there is one, gives the same numbers, to 1e-9 in float64.
+    6. `native`, if defined, gives the same numbers, to 1e-9 in float64.
     """
 
     warmup_steps: int = vector(0, ge=0, lt=2**53)
@@ -41,7 +41,7 @@ class Schedule(Registered):
         return cls()
 
     def native(self) -> Native | None:
-        """The C++ twin of this very class (subclasses do not inherit it); `after_warmup` is the reference."""
+        """The C++ twin of exactly this class (not inherited by subclasses); `after_warmup` is the reference."""
         return None
 
     def fraction(self, steps_S: Tensor, columns: ScheduleColumns) -> Tensor:

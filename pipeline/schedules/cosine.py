@@ -24,5 +24,5 @@ class Cosine(Decay):
         """(1 + cos(pi progress)) / 2."""
         import torch
 
-        # IEEE 754 does not fix cos: sixteen copies keep every slot in the vector part of the loop.
+        # IEEE 754 does not specify the rounding of cos: sixteen copies keep every slot in the vector part of the loop.
         return 0.5 * (1 + torch.cos(torch.pi * progress_S1.expand(-1, 16).contiguous())[:, :1])

@@ -1,5 +1,5 @@
-"""What a sweep file declares.
+"""Reads and validates sweep files.
 
-Comes in: YAML text and overrides. Goes out: a validated `SweepSpec`, its settings, seeds, grid and criterion, and the
+Input: YAML text and overrides. Output: a validated `SweepSpec`, its settings, seeds, grid and criterion, and the
 `RunConfig` of every run with its id, or every mistake of the file at its line. Needs no torch.
 """

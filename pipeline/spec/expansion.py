@@ -99,7 +99,7 @@ def _blamed(error: ValidationError, base: Setting, changes: list[_Change]) -> It
 
 
 def _culprit(place: Location, changes: list[_Change]) -> tuple[_Change, Location | None]:
-    """The change that set `place`, with what is left of the place; or the nearest change, with None."""
+    """The change that set `place`, with the rest of the place; or the nearest change, with None."""
     for change in reversed(changes):
         section, _, name = change.path.partition(".")
         parts: Location = (section, name) if name else (section,)

@@ -136,7 +136,7 @@ def read_distribution(value: Any) -> Distribution:
 
 
 def dump_axis(axis: Axis) -> Any:
-    """What a sweep file would say of an axis: the inverse of `read_axis`."""
+    """An axis as written in a sweep file: the inverse of `read_axis`."""
     return list(axis.listed) if isinstance(axis, Listed) else axis.model_dump()
 
 
@@ -146,7 +146,7 @@ DistributionField = Annotated[Distribution, PlainValidator(read_distribution)]
 
 @dataclass(frozen=True)
 class Zipped:
-    """Axes of equal length that move together; one axis alone is the ordinary case."""
+    """Zipped axes of equal length; usually one axis."""
 
     axes: Mapping[str, Axis]
 
@@ -182,7 +182,7 @@ class Random(Parameters):
         return self.num
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """As in Zipped."""
+        """Dotted path -> value, once for each drawn setting."""
         for index in range(self.num):
             yield {path: distribution.draw(_unit(self.seed, path, index)) for path, distribution in self.random.items()}
 
@@ -211,9 +211,9 @@ def read_factor(value: Any) -> Factor:
 
 
 def dump_factor(factor: Factor) -> dict[str, Any]:
-    """What a sweep file would say of a factor: the inverse of `read_factor`."""
+    """A factor as written in a sweep file: the inverse of `read_factor`."""
     if isinstance(factor, Random):
-        # Distributions are read by functions of our own, which pydantic's serialiser takes for a surprise.
+        # Distributions are read by custom functions, for which pydantic's serialiser would warn.
         return factor.model_dump(warnings=False)
     return {path: dump_axis(axis) for path, axis in factor.axes.items()}
 

@@ -7,15 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Part of every hash: raise it when the same declaration comes to mean other weights.
+# Part of every hash: raise it when the same declaration gives different weights.
 VERSION = "seedbed.1"
 _HEX_DIGITS = 16
 
 
 def canonical_json(value: Any) -> str:
-    """JSON that equal values share: sorted keys, no spaces, shortest round-trip decimals, -0.0 as 0.0, tuples as lists.
+    """Canonical JSON: sorted keys, no spaces, shortest round-trip decimals, -0.0 as 0.0, tuples as lists.
 
-    1 and 1.0 differ here; fields declared as float hold floats once validated. Raises ValueError for NaN.
+    Equal values give equal text, but 1 and 1.0 differ; fields declared as float hold floats once validated. Raises
+    ValueError for NaN.
     """
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -26,7 +26,7 @@ def spec_problems(error: ValidationError, model: type[BaseModel], data: Any) -> 
 
 
 def _place(location: Location) -> Location:
-    """Without the mark by which pydantic says that the key itself is wrong."""
+    """The location without pydantic's marker of an invalid key."""
     return location[:-1] if location and location[-1] == "[key]" else location
 
 
@@ -64,7 +64,7 @@ def _reads_as_number(text: str) -> bool:
 
 
 def valid_keys(place: Location, model: type[BaseModel], data: Any) -> tuple[str, ...]:
-    """The keys that a mapping at `place` may have; those of a registered thing follow from its name in `data`."""
+    """The keys that a mapping at `place` may have; those of a registered class depend on its name in `data`."""
     if not place:
         return tuple(model.model_fields)
     head = place[0]

@@ -10,9 +10,9 @@ from pipeline.spec.yaml_source import MAX_DEPTH, Source, read_value
 
 
 def apply_overrides(source: Source, overrides: Sequence[str]) -> None:
-    """Puts each value at its dotted path in `source`, located by the override; what is wrong joins the mistakes.
+    """Puts each value at its dotted path in `source`, located by the override; errors are added to the mistakes.
 
-    Whether a field of that name exists is seen when the whole is validated.
+    Whether a field of that name exists is checked when the whole spec is validated.
     """
     seen: set[Place] = set()
     for override in overrides:

@@ -28,7 +28,7 @@ class Parameters(BaseModel):
 
 
 class Registered(Parameters):
-    """Parameters of something that a registry holds; `name` is what a spec calls it by."""
+    """Parameters of a registered class; `name` identifies it in a spec."""
 
     name: ClassVar[str]
 

@@ -1,4 +1,4 @@
-"""Other words for fields of a spec: former names, refused with the present one, and American spelling, understood."""
+"""Alternative names of spec fields: former names are refused with the current one, American spelling is accepted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def respelled(key: str) -> str:
 
 
 def respell(source: Source) -> None:
-    """Respells the keys of a spec in place, with the places at which they stand; never over a key that is there."""
+    """Respells the keys of a spec in place, with their places; existing keys are never overwritten."""
     source.data = _respelled(source.data)
     source.where = {_respelled_place(place, source.data): text for place, text in source.where.items()}
 

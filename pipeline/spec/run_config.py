@@ -1,4 +1,4 @@
-"""Settings and runs: what moves the weights of one training run, and the ids that follow from it."""
+"""Settings and runs: everything that determines the weights of one training run, and the ids derived from it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SECTIONS = ("task", "model", "optimiser", "schedule")
 
 
 def _constant() -> Schedule:
-    """The schedule of a sweep file that names none."""
+    """The default schedule."""
     return cast("Schedule", reader("schedule")({"name": "constant"}))
 
 
@@ -93,7 +93,7 @@ class Setting(Parameters):
         return canonical_json(parts)
 
     def paths(self) -> tuple[str, ...]:
-        """What may be changed in it, as dotted paths; streams aside, whose names depend on the model's size."""
+        """Dotted paths that may be changed, except streams, whose names depend on the model's size."""
         inside = [f"{part}.{name}" for part in SECTIONS for name in type(getattr(self, part)).model_fields]
         return (*inside, *SECTIONS, "batch_size", "dtype")
 
@@ -115,7 +115,7 @@ class Setting(Parameters):
 
 
 def path_problem(path: str, setting: Setting) -> str | None:
-    """Why `path` is not something that a setting of this shape can change; None if it is."""
+    """Why `path` cannot be changed in a setting of this shape; None if it can."""
     section, _, name = path.partition(".")
     if section in SECTIONS and name == "name":
         return f"another {section} has other parameters: give whole mappings, {section}: [{{name: ...}}, ...]"
@@ -127,7 +127,7 @@ def path_problem(path: str, setting: Setting) -> str | None:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a fork comes from: run `parent`, whose setting is `parent_setting`, at its `step`, with stated changes."""
+    """Origin of a fork: run `parent`, whose setting is `parent_setting`, at its `step`, with stated changes."""
 
     parent: str
     step: int
@@ -139,8 +139,8 @@ class Lineage:
 class RunConfig:
     """One training run: a setting under one pair of seeds, and for a fork its lineage.
 
-    `run_id` is a hash of exactly what moves the weights. `setting_id` is shared by runs that differ by seeds alone,
-    those of single streams that a fork changes included. Raises ValueError for seeds outside [0, 2^63).
+    `run_id` is a hash of exactly what determines the weights. `setting_id` is shared by runs that differ by seeds
+    alone, those of single streams that a fork changes included. Raises ValueError for seeds outside [0, 2^63).
     """
 
     setting: Setting
@@ -190,7 +190,7 @@ class RunConfig:
 
     @cached_property
     def run_id(self) -> str:
-        """16 hex digits: a hash of everything that moves the weights of this run."""
+        """16 hex digits: a hash of everything that determines the weights of this run."""
         lineage = None
         if self.lineage is not None:
             lineage = {"parent": self.lineage.parent, "step": self.lineage.step, "changes": self.lineage.changes}
@@ -220,7 +220,7 @@ class RunConfig:
         return flat if self.lineage is None else {**flat, "fork.step": self.lineage.step}
 
     def stream_seed(self, stream: str) -> int:
-        """The seed of a stream: its own, if it has one, or else init_seed for init/..., data_seed for the others."""
+        """The seed of a stream: explicit in `streams`, else init_seed for init/... and data_seed for the others."""
         if stream in self.streams:
             return self.streams[stream]
         return self.init_seed if stream.startswith("init/") else self.data_seed
@@ -233,7 +233,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
-        """Raises ValueError for what `as_dict` could not have given."""
+        """The inverse of `as_dict`. Raises ValueError for anything that `as_dict` could not return."""
         unknown_keys = data.keys() - {*Setting.model_fields, "init_seed", "data_seed", "lineage"}
         if unknown_keys or not {"init_seed", "data_seed"} <= data.keys():
             raise ValueError(f"not a run: unknown keys {sorted(unknown_keys)}, or no seeds")
@@ -247,7 +247,7 @@ class RunConfig:
         """Runs that start from this one's state at each of `steps`, under each of `data_seeds`, with changed values.
 
         Steps move slowest. None keeps the data seed. Raises ValueError for a change that does not fit the state, or
-        that moves nothing.
+        that has no effect.
         """
         stated = changes or {}
         found = {path: fork_problem(path, self.setting) for path in stated}

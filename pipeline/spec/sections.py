@@ -76,7 +76,7 @@ class GridSpec(Parameters):
 
 
 class Converged(Parameters):
-    """A run has converged when `metric` keeps to its bound at `evaluations` successive eval_steps."""
+    """A run has converged when `metric` satisfies its bound at `evaluations` successive eval_steps."""
 
     metric: Literal["label_excess", "label_loss", "label_accuracy"] = "label_excess"
     at_most: float | None = None
@@ -119,11 +119,11 @@ class Snapshots(Parameters):
 
 
 class Resources(Parameters):
-    """What a pack may use. `slots` None: chosen at planning.
+    """Resources of a pack. `slots` None: chosen at planning.
 
-    `slots` is the number of runs computed together. `engine` auto: a compiled program on CPUs where everything that a
-    run names has one and there is g++, else torch. `matmul_precision`: bf16 and tf32 are faster on GPUs and less
-    exact; on CPUs bf16 shows what that does to outcomes.
+    `slots` is the number of runs computed together. `engine` auto: a compiled program on CPUs if all parts of a run
+    have one and g++ is available, else torch. `matmul_precision`: bf16 and tf32 are faster on GPUs and less exact; on
+    CPUs bf16 serves to measure its effect on outcomes.
     """
 
     engine: Literal["auto", "torch", "compiled"] = "auto"
@@ -177,7 +177,7 @@ class Fork(Parameters):
 
 
 def _chunk_ends(steps: tuple[int, ...], chunk: int, last: int) -> Iterator[Problem]:
-    """What keeps `steps` from being increasing multiples of `chunk` in [0, `last`]."""
+    """Problems that keep `steps` from being increasing multiples of `chunk` in [0, `last`]."""
     for index, step in enumerate(steps):
         if not 0 <= step <= last or step % chunk:
             yield (index,), f"should be a multiple of grid.chunk ({chunk}) from 0 to {last}, given {step}", step

@@ -86,7 +86,7 @@ class Seeds(Parameters):
 
 
 def check_distinct(values: Sequence[Any], what: str) -> None:
-    """Raises ValueError naming a value that stands twice, since it would give the same runs twice."""
+    """Raises ValueError naming a value that occurs twice, since it would give the same runs twice."""
     if len(set(values)) != len(values):
         again, times = Counter(values).most_common(1)[0]
-        raise ValueError(f"each {what} must stand once, given {again} {times} times")
+        raise ValueError(f"each {what} must occur once, given {again} {times} times")

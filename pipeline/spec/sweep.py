@@ -58,7 +58,7 @@ _NOT_IDENTITY = ("description", "resources", "tracking")
 
 
 class SweepSpec(Parameters):
-    """A sweep: the base setting, the factors that vary it, the seeds, and how runs are looked at and ended.
+    """A sweep: the base setting, the factors that vary it, the seeds, and how runs are evaluated and ended.
 
     The base must be valid by itself. With `fork`, the runs start from another sweep's: their settings and seeds are the
     parents', so that task, model, optimiser, schedule, batch_size, dtype, streams, vary and seeds must be left out.
@@ -90,7 +90,7 @@ class SweepSpec(Parameters):
     @model_validator(mode="wrap")
     @classmethod
     def _every_mistake(cls, data: Any, handler: ModelWrapValidatorHandler[SweepSpec]) -> SweepSpec:
-        """Mistakes of single fields and of fields together, all at once."""
+        """Report mistakes within fields and across fields together."""
         if not isinstance(data, Mapping):
             return handler(data)
         filled = _filled(data)
@@ -110,7 +110,7 @@ class SweepSpec(Parameters):
         return spec
 
     def _resolve(self, bad: set[str | int]) -> list[Problem]:
-        """Works out the settings; the problems between fields, leaving out those in `bad`."""
+        """Expand the settings; returns the problems across fields, without those in `bad`."""
         wrong: list[Problem] = []
 
         def attempt(check: Callable[[], None], *needs: str) -> None:
@@ -279,7 +279,7 @@ def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _misplaced(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """What a sweep lacks, or what has no effect in a fork."""
+    """Required fields that are missing, and fields that have no effect in a fork."""
     if data.get("fork") is None:
         needed = ("task", "model", "optimiser", "batch_size", "seeds")
         for name in needed:
@@ -294,7 +294,7 @@ def _misplaced(data: Mapping[str, Any]) -> Iterator[Problem]:
 def _rest_of(
     data: Mapping[str, Any], bad: set[str | int], handler: ModelWrapValidatorHandler[SweepSpec]
 ) -> SweepSpec | None:
-    """What is left without the fields that are wrong, so that the others can be held against each other."""
+    """The spec without its invalid fields, so that the others can be checked against each other."""
     stand_ins = {"name": "stand-in", "budget": 1}
     kept = {key: value for key, value in data.items() if key not in bad}
     try:

@@ -30,7 +30,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 class Source:
     """`data` as plain dicts, lists and scalars; `where` maps each path inside it to the text that locates it.
 
-    `mistakes` are what was refused on the way; where not `is_whole`, they kept the rest of the text from being read.
+    `mistakes` are the refused constructs; if not `is_whole`, reading stopped early because of them.
     """
 
     data: Any
@@ -39,7 +39,7 @@ class Source:
     is_whole: bool = True
 
     def locate(self, path: Place) -> str:
-        """Where `path` stands; of a path that is not there, the nearest thing around it."""
+        """The location of `path`; for a missing path, that of its nearest enclosing value."""
         return next(self.where[path[:length]] for length in range(len(path), -1, -1) if path[:length] in self.where)
 
     def in_order(self, mistakes: Iterable[Mistake]) -> list[Mistake]:
@@ -256,7 +256,7 @@ def _one_line(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text that would read as something else in quotes, and repeats values instead of naming them."""
+    """Quotes ambiguous text, and repeats values instead of writing anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

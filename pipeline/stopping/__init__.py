@@ -1,1 +1,1 @@
-"""Stopping rules, one file each. Comes in: what one run has recorded so far. Goes out: whether it ends here."""
+"""Stopping rules, one file each. Input: what one run has recorded so far. Output: whether it ends here."""

@@ -1,4 +1,4 @@
-"""Base class of stopping rules, which are asked at every evaluation whether a run ends there."""
+"""Base class of stopping rules, which decide at every evaluation whether a run ends."""
 
 from __future__ import annotations
 

@@ -11,5 +11,5 @@ class RunToBudget(StoppingRule):
     name = "run_to_budget"
 
     def should_stop(self, prefix: RunPrefix) -> bool:
-        """False."""
+        """Always False."""
         return False

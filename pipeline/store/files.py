@@ -39,9 +39,9 @@ class CorruptFileError(Exception):
 
 
 def write_file(path: Path, content: bytes) -> str:
-    """Write `content` so that after a crash `path` is either absent (or what it was) or whole; gives its SHA-256.
+    """Write `content` atomically: after a crash `path` is either complete or as before. Returns its SHA-256.
 
-    The mode follows the folder's. Raises OSError when the disk does, with `path` as it was and nothing left behind.
+    The mode follows the folder's. Raises OSError on disk errors, with `path` unchanged and no temporary file left.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shared = bool(path.parent.stat().st_mode & 0o020)
@@ -73,7 +73,7 @@ def make_folder(path: Path, is_shared: bool) -> None:
 
 
 def create_exclusively(path: Path) -> bool:
-    """Create an empty file if nobody has: True for exactly one of many callers."""
+    """Create an empty file unless it exists: True for exactly one of many concurrent callers."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
     except FileExistsError:
@@ -94,7 +94,7 @@ def sync_folder(path: Path) -> None:
 def read_file(path: Path, sha256: str | None = None) -> bytes:
     """The file's bytes, checked against `sha256` if given. Raises CorruptFileError if they differ or it is absent.
 
-    Other trouble with the disk is an OSError: it says nothing about the file, and nobody may act as if it did.
+    Other disk errors are an OSError, which must not be taken as evidence of a corrupt file.
     """
     try:
         content = path.read_bytes()
@@ -106,7 +106,7 @@ def read_file(path: Path, sha256: str | None = None) -> bytes:
 
 
 def _canonical_bytes(value: Any) -> bytes:
-    """The one way in which a value is written: sorted keys, no spaces, no NaN."""
+    """Canonical JSON of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 

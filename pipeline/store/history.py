@@ -1,4 +1,4 @@
-"""History: what a sweep recorded, metric x run x step, and the window through which statistics may look at it.
+"""History: what a sweep recorded, metric x run x step, and the window that statistics are given.
 
 Needs numpy alone. Metrics whose name begins with `label_` were measured on the label set and exist for outcomes only;
 a `Window` never carries them, so no statistic can read the data that outcomes are judged on.
@@ -40,7 +40,7 @@ class RunInfo:
 class RunEnd:
     """How a run ended. `reason`: budget, converged (stopped some evaluations after), diverged, stopped, or running.
 
-    `step` is the last step it reached. Whether a run converged is not read from here but decided from its history.
+    `step` is the last step it reached. Convergence is decided from the history, not from this.
     """
 
     reason: str
@@ -88,7 +88,7 @@ class History:
 
 @dataclass(frozen=True)
 class Window:
-    """The early part of a history, the only thing that a statistic is handed. Shapes as in `History`."""
+    """The early part of a history, the only input of a statistic. Shapes as in `History`."""
 
     fraction: float
     last_step: int

@@ -27,7 +27,7 @@ _READ_TRIES = 3
 
 
 class StoreError(Exception):
-    """Something about a results folder that the user must know; the message says what and what to do."""
+    """A problem with a results folder that the user must solve; the message states it and what to do."""
 
 
 class FencedError(StoreError):
@@ -38,7 +38,7 @@ class FencedError(StoreError):
 class Ended:
     """The end of a run as a record names it. `weights_sha256` is over the unpadded weights at `step`.
 
-    `is_converged` is what the sweep's own criterion said by then; analysis decides anew from the history.
+    `is_converged` is by the sweep's criterion at that step; analysis recomputes it from the history.
     """
 
     reason: str
@@ -79,7 +79,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Record:
-    """The commit record of a pack: all that is true of it at one moment."""
+    """The commit record of a pack: its complete state at one commit."""
 
     sweep_id: str
     pack_id: str
@@ -95,7 +95,7 @@ class Record:
 
     @property
     def order(self) -> tuple[int, int]:
-        """By which the newest record is the greatest; clocks play no part."""
+        """Sort key by which the newest record is the greatest; independent of clocks."""
         return self.attempt, self.sequence
 
     def files(self) -> Iterator[FileEntry]:
@@ -128,13 +128,13 @@ class Record:
 
 
 class PackStore:
-    """The folder of one pack, for its writer and its readers."""
+    """Reads and writes the folder of one pack."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def claim_attempt(self) -> int:
-        """The next attempt number, ours alone; every earlier attempt is fenced from now on."""
+        """Claim the next attempt number exclusively; every earlier attempt is fenced from now on."""
         make_folder(self.folder, is_shared=bool(self.folder.parent.stat().st_mode & 0o020))
         number = self.newest_attempt() + 1
         while not create_exclusively(self._attempt(number)):
@@ -149,7 +149,7 @@ class PackStore:
         return self.folder / f"attempt-{number:04d}"
 
     def records(self) -> list[Record]:
-        """Every record that is whole in itself, newest first; its files are not looked at."""
+        """Every intact record, newest first; the files that it names are not checked."""
         found = []
         for path in self.folder.glob("*.record.json"):
             try:
@@ -159,11 +159,11 @@ class PackStore:
         return sorted(found, key=lambda record: record.order, reverse=True)
 
     def newest(self) -> Record | None:
-        """The newest record all of whose files are whole; None if nothing was ever committed.
+        """The newest record whose files are all intact; None if nothing was ever committed.
 
-        Raises StoreError, naming what is damaged, if there are records and none is whole: then a person must decide.
+        Raises StoreError, naming what is damaged, if there are records but none is intact: the user must then decide.
         """
-        # A writer may remove an old generation while we read it: look again.
+        # A writer may remove an old generation while it is read: retry.
         for _ in range(_READ_TRIES):
             records = self.records()
             problems = []
@@ -186,17 +186,17 @@ class PackStore:
         return None
 
     def write(self, attempt: int, sequence: int, kind: str, content: bytes) -> FileEntry:
-        """Write one file of a commit, durably; nothing is true of it until a record names it. Raises FencedError."""
+        """Write one file of a commit, durably; it takes effect only when a record names it. Raises FencedError."""
         name = f"{attempt:04d}-{sequence:06d}.{kind}.parquet"
         try:
             return FileEntry(name, write_file(self.folder / name, content))
         except FileNotFoundError:
-            # A later attempt clears away what earlier ones left, this file among it.
+            # A later attempt removes what earlier ones left, including this file.
             self._refuse_if_fenced(attempt)
             raise
 
     def commit(self, record: Record) -> None:
-        """Make `record` true. Raises FencedError if a later attempt was claimed; then nothing has changed."""
+        """Write `record`, making it current. Raises FencedError, changing nothing, if a later attempt was claimed."""
         self._refuse_if_fenced(record.attempt)
         path = self.folder / f"{record.attempt:04d}-{record.sequence:06d}.record.json"
         write_file(path, seal(asdict(record)))

@@ -1,4 +1,4 @@
-"""How far a sweep is: what each of its packs had done at its newest commit, and which packs are left."""
+"""Progress of a sweep: that of each pack at its newest commit, and the unfinished packs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.store.sweep_store import SweepStore
 
 @dataclass(frozen=True)
 class Progress:
-    """What a pack has done so far, all attempts together; `run_steps` counts optimiser steps of single runs.
+    """Progress of a pack over all attempts; `run_steps` counts optimiser steps of single runs.
 
     `num_converged` includes runs still in progress where a worker reports it; a commit names ended runs alone.
     `steps_left` supposes that every run uses its whole budget.
@@ -27,7 +27,7 @@ class Progress:
 
 
 def progress_by_pack(store: SweepStore) -> dict[str, Progress]:
-    """pack_id -> what the pack had done at its newest commit, for every pack of the plan."""
+    """pack_id -> progress at its newest commit, for every pack of the plan."""
     plan, records = store.plan, store.newest_records()
     return {pack["pack_id"]: _progress(pack, records.get(pack["pack_id"]), plan["budget"]) for pack in plan["packs"]}
 
@@ -59,6 +59,6 @@ def unfinished(store: SweepStore) -> list[str]:
 
 
 def summed(packs: Iterable[Progress]) -> Progress:
-    """The progress of several packs together; all zeros where there is none."""
+    """The progress of several packs together; zeros for no packs."""
     rows = [asdict(entry) for entry in packs]
     return Progress(**{name: sum(row[name] for row in rows) for name in Progress.__dataclass_fields__})

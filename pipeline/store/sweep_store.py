@@ -5,15 +5,15 @@ Every file it writes:
     sweep.json                            the spec, its id, where and with what it was made, its plan's name; sealed
     plan-HASH.json                        runs, settings, packs with their numerics, the grid; sealed
     driver.lock                           held by the one driver; empty
-    stop                                  while it exists, packs commit and leave; empty
+    stop                                  while it exists, packs commit and stop; empty
     packs/PACK/attempt-A                  claimed by attempt A; empty
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
     packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
     packs/PACK/A-Q.history.parquet        rows recorded since the commit before
     packs/PACK/A-Q.snapshots.parquet      arrays recorded since the commit before
 
-A record names, with SHA-256, its checkpoint, all history and snapshot files so far, and the runs that ended; what no
-record names does not exist. Names are for people: identity and order are read from the records.
+A record names, with SHA-256, its checkpoint, all history and snapshot files so far, and the runs that ended; files that
+no record names are ignored. File names are for people: identity and order are read from the records.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from pipeline.store.files import (
 from pipeline.store.history import History, RunEnd, RunInfo
 from pipeline.store.pack_store import FileEntry, PackStore, Record, SnapshotEntry, StoreError
 
-# Of snapshot files read: runs of different packs are often asked for in turn.
+# Snapshot files cached in memory: callers often alternate between runs of different packs.
 _FILES_KEPT = 4
 
 
 class SweepStore:
-    """One sweep's folder. `sweep` and `plan` are the bodies of the two documents, read when first asked for."""
+    """One sweep's folder. `sweep` and `plan` are the bodies of the two documents, read on first access."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -58,7 +58,7 @@ class SweepStore:
 
     @property
     def sweep(self) -> dict[str, Any]:
-        """The sweep document: spec, id, launches. Raises StoreError where there is none or it is damaged."""
+        """The sweep document: spec, id, launches. Raises StoreError if it is missing or damaged."""
         return self._document("sweep.json")
 
     @property
@@ -76,7 +76,7 @@ class SweepStore:
             raise StoreError(f"{error}; restore it from a copy") from error
 
     def write_documents(self, sweep: Mapping[str, Any], plan: Mapping[str, Any], is_shared: bool) -> None:
-        """Make both true at once: sweep.json names its plan by content, so that replacing it switches both."""
+        """Write both documents atomically: sweep.json names its plan by hash, so that replacing it switches both."""
         make_folder(self.folder, is_shared)
         make_folder(self.folder / "packs", is_shared)
         content = seal(plan)
@@ -88,7 +88,7 @@ class SweepStore:
                 path.unlink()
 
     def is_free(self) -> bool:
-        """Whether the folder holds nothing but what a launch leaves that ended before it had written sweep.json."""
+        """Whether the folder is empty, except for files of a launch that ended before writing sweep.json."""
         if not self.folder.exists():
             return True
         patterns = ("driver.lock", "packs", "plan-*.json", ".*.tmp")
@@ -109,11 +109,11 @@ class SweepStore:
 
     @property
     def stop_file(self) -> Path:
-        """While this file exists, packs commit and leave."""
+        """While this file exists, packs commit and stop."""
         return self.folder / "stop"
 
     def history(self) -> History:
-        """All that the newest records name. Steps are the union over runs; NaN where a run recorded nothing."""
+        """All values up to the newest records. Steps are the union over runs; NaN where a run recorded nothing."""
         plan, records = self.plan, self.newest_records()
         tables = [self.pack(pack_id).table(entry) for pack_id, record in records.items() for entry in record.history]
         ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
@@ -134,7 +134,7 @@ class SweepStore:
 
 
 class SnapshotIndex:
-    """Every snapshot that a sweep's newest records named when this was made."""
+    """Index of the snapshots named by a sweep's newest records at construction."""
 
     def __init__(self, store: SweepStore) -> None:
         self.folder = store.folder
@@ -171,7 +171,7 @@ class SnapshotIndex:
 
 
 def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
-    """What a plan says of one of its runs."""
+    """`RunInfo` from a run's row in the plan."""
     return RunInfo(
         run_id=row["run_id"],
         setting_id=row["setting_id"],

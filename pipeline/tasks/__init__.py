@@ -1,4 +1,4 @@
-"""Tasks, one file each: a file dropped in here registers the `Task` that it defines.
+"""Tasks, one file each: a new file here registers the `Task` that it defines.
 
-Comes in: random streams. Goes out: batches, per-example losses, and the best reachable loss.
+Input: random streams. Output: batches, per-example losses, and the best reachable loss.
 """

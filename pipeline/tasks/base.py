@@ -1,4 +1,4 @@
-"""What a task is: where batches come from, what they cost, and what there is to see in them."""
+"""Base class of tasks: batch sampling, per-example losses, task-specific probes."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Batch(NamedTuple):
 class TaskShape:
     """Shapes that a model is built for: `kind` "tokens" or "vectors", `length` L, `size` V (tokens) or D (vectors).
 
-    `num_outputs` is the number of classes that a position is asked for, or 1 for a real value. `num_query_positions`
-    Q, at most L, is the number of last positions that are asked: 1 is the last alone.
+    `num_outputs` is the number of classes at a queried position, or 1 for a real value. `num_query_positions` Q, at
+    most L, is the number of last positions that are queried: 1 is the last alone.
 
     Kind "features" is for contexts whose tokens are L orthonormal features in any order, a value with each. An example
     has a row of `size` numbers for each feature. 3: how many tokens of the context have it, whether the query has it
-    (0 or 1), and its value; asked is the query's value, Q = 1. 1: how many tokens have it; asked is, for each feature
-    as the query, Q = L, how attention is shared among the L features.
+    (0 or 1), and its value; the target is the query's value, Q = 1. 1: how many tokens have it; predicted is, for each
+    feature as the query, Q = L, how attention is shared among the L features.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class TaskShape:
 
 
 class Task(Registered):
-    """A family of sequences with a question at the end, or at each of the last positions.
+    """A distribution of sequences with targets at the last position, or at each of the last Q positions.
 
     Torch is imported inside methods only.
 
@@ -79,11 +79,11 @@ class Task(Registered):
         return cls()
 
     def native(self) -> Native | None:
-        """The C++ twin of this very class (subclasses do not inherit it); `sample` and `losses` are the reference."""
+        """The C++ twin of exactly this class (not inherited by subclasses); `sample` and `losses` are the reference."""
         return None
 
     def shape(self) -> TaskShape:
-        """The shapes of inputs and answers."""
+        """The shapes of inputs and targets."""
         raise NotImplementedError
 
     def floor_loss(self) -> float:
@@ -112,11 +112,11 @@ class Task(Registered):
 
     @classmethod
     def has_accuracy(cls) -> bool:
-        """Whether predictions are right or wrong, which a task says by defining `correct`."""
+        """Whether predictions can be right or wrong, that is whether the task defines `correct`."""
         return cls.correct is not Task.correct
 
     def reference_losses(self, batch: Batch) -> Tensor | None:
-        """(S, B * Q): the losses of an explicit best predictor on this batch; None where there is none."""
+        """(S, B * Q): the losses of an explicit best predictor on this batch; None for tasks without one."""
         return None
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ class Task(Registered):
         return {}
 
     def probes(self, apply: Apply, batch: Batch) -> dict[str, Tensor]:
-        """`apply(inputs)` gives predictions at the slots' present weights and may be differentiated."""
+        """Metric name -> (S,). `apply(inputs)` gives differentiable predictions at the slots' current weights."""
         return {}
 
 

@@ -20,7 +20,7 @@ _KEYS, _VALUES, _QUERY = range(3)
 
 
 class DictionaryLookup(Task):
-    """Tokens x1 f(x1) ... xN f(xN) xq under a hidden random map f, drawn afresh for every sequence; asked: f(xq).
+    """Tokens x1 f(x1) ... xN f(xN) xq under a hidden random map f, drawn afresh for every sequence; target: f(xq).
 
     Keys are drawn uniformly with replacement from `num_keys`; f maps each to one of `num_values`, independently and
     uniformly; xq is the key of a uniformly drawn pair. Key tokens are 0..K-1, value tokens K..K+V-1.
@@ -38,7 +38,7 @@ class DictionaryLookup(Task):
         return cls(num_keys=4, num_values=4, num_pairs=4)
 
     def shape(self) -> TaskShape:
-        """Alternating keys and labels, then the queried key; asked: its label."""
+        """Alternating keys and labels, then the queried key; target: its label."""
         return TaskShape("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)
 
     def native(self) -> Native:
@@ -49,7 +49,7 @@ class DictionaryLookup(Task):
         )
 
     def floor_loss(self) -> float:
-        """0: the queried key always stands in the context."""
+        """0: the queried key always occurs in the context."""
         return 0.0
 
     def chance_loss(self) -> float:
@@ -89,7 +89,7 @@ class DictionaryLookup(Task):
         return (predictions.argmax(-1) == targets).to(predictions.dtype)
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
-        """previous_token: a label looks at its key. induction: the query looks at the labels that follow its key."""
+        """previous_token: each label to its key. induction: the query to the labels that follow its key."""
         import torch
 
         tokens_SBL = batch.inputs

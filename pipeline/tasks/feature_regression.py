@@ -23,13 +23,13 @@ _CONTEXT, _QUERY, _VALUES = range(3)
 
 
 class FeatureRegression(Task):
-    """N pairs (x_i, <w, x_i>) and a query x, each x one of K orthonormal features v_1..v_K; asked: <w, x>.
+    """N pairs (x_i, <w, x_i>) and a query x, each x one of K orthonormal features v_1..v_K; target: <w, x>.
 
     The x_i and the query are drawn i.i.d., v_k with probability p_k: 1/K each, or `dominant_probability` for v_1 and
     equal shares of the rest for the others. w ~ N(0, I), so that the values <w, v_k> are independent N(0, 1), whatever
-    the features are; which vectors they are is the model's business. Loss: half the squared error.
+    the features are; the vectors are defined by the model. Loss: half the squared error.
 
-    An example is given by what the loss depends on: of each feature, how often it stands in the context, whether it is
+    An example is given by what the loss depends on: of each feature, how often it occurs in the context, whether it is
     the query, and its value.
 
     `prompts`: "fresh" at every step; "fixed", a training set of `batch_size` prompts that is the same at every step,
@@ -37,7 +37,7 @@ class FeatureRegression(Task):
     "mean_field", the limit N -> infinity, in which the context holds p_k of each feature and nothing is random.
     `objective`: "sampled", the loss at the query and w of each prompt; or "exact", its mean over both given the
     context: sum_k p_k ((1 - a_k)^2 + sum_{n != k} a_n^2) / 2, where a is the attention of query v_k. An example is then
-    a context, which is asked about every feature, and a prediction is a.
+    a context, with every feature as a query, and a prediction is a.
     """
 
     name = "feature_regression"
@@ -68,7 +68,7 @@ class FeatureRegression(Task):
         return cls(num_features=3, num_pairs=7)
 
     def shape(self) -> TaskShape:
-        """Features with their counts; asked: the query's value, or under `exact` every feature as the query."""
+        """Features with their counts; target: the query's value, or under `exact` every feature as the query."""
         size = self.num_features
         if self.objective == "exact":
             return TaskShape("features", size, 1, size, num_query_positions=size)
@@ -77,21 +77,21 @@ class FeatureRegression(Task):
     def floor_loss(self) -> float:
         """Expected loss of the best predictor: sum_k p_k (1 - p_k)^N / 2.
 
-        It is right about a query that stands in the context, and 0, at a loss of E[<w, v_k>^2] / 2, about one that
-        does not. A softmax layer cannot answer 0: it pays (1 + sum_n a_n^2) / 2 there, which lies between 1/2 and 1, so
-        its own floor is at most twice this one. Choose N so that both are negligible.
+        It is exact for a query whose feature occurs in the context, and predicts 0, at a loss of E[<w, v_k>^2] / 2, for
+        any other. A softmax layer cannot predict 0: its loss there is (1 + sum_n a_n^2) / 2, between 1/2 and 1, so its
+        own floor is at most twice this one. Choose N so that both are negligible.
         """
         return 0.5 * sum(p * self._absence(p) for p in self.probabilities())
 
     def chance_loss(self) -> float:
-        """Expected loss of the best predictor that does not look at the query, sum_n p_n <w, v_n> over the context.
+        """Expected loss of the best predictor that ignores the query, sum_n p_n <w, v_n> over the context.
 
-        Of the variance 1 of the answer it explains the p_n^2 of every feature n that the context holds.
+        Of the target's variance 1 it explains the p_n^2 of every feature n that the context holds.
         """
         return 0.5 * (1 - sum(p**2 * (1 - self._absence(p)) for p in self.probabilities()))
 
     def _absence(self, probability: float) -> float:
-        """The probability that a feature does not stand in the context."""
+        """The probability that a feature does not occur in the context."""
         return 0.0 if self.prompts == "mean_field" else (1 - probability) ** self.num_pairs
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
@@ -112,7 +112,7 @@ class FeatureRegression(Task):
         return Batch(inputs, values_SBK.gather(2, query_SB).squeeze(-1))
 
     def _counts(self, draws: Draws, real: torch.dtype) -> Tensor:
-        """(S, B, K): how often each feature stands in the context."""
+        """(S, B, K): how often each feature occurs in the context."""
         import torch
 
         num_slots, num_rows = len(draws.steps_S), draws.num_rows
@@ -140,12 +140,12 @@ class FeatureRegression(Task):
         if self.objective == "sampled":
             return 0.5 * (predictions.squeeze(-1) - targets).square()
         right = torch.nn.functional.one_hot(targets, self.num_features).to(predictions.dtype)
-        # Every feature is asked for equally often, and counts p_k times.
+        # Every feature is queried equally often, and weighted by p_k.
         weights = predictions.new_tensor(self.probabilities()) * self.num_features
         return weights[targets] * (0.5 * (predictions - right).square().sum(-1))
 
     def reference_losses(self, batch: Batch) -> Tensor:
-        """Those of the best predictor of `floor_loss`."""
+        """Losses of the best predictor, that of `floor_loss`."""
         counts_SBK = batch.inputs[..., 0]
         if self.objective == "exact":
             weights = counts_SBK.new_tensor(self.probabilities()) * self.num_features

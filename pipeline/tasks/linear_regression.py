@@ -20,12 +20,12 @@ _INPUTS, _TEACHER = range(2)
 
 
 class LinearRegression(Task):
-    """Tokens (x_j, y_j) with y = w x for j = 1..N, then the query (x_q, 0); asked: w x_q.
+    """Tokens (x_j, y_j) with y = w x for j = 1..N, then the query (x_q, 0); target: w x_q.
 
     w ~ N(0, I) and each entry of x ~ U(-a, a), a = `input_range`; the public code of the paper draws from
     U(-0.5, 0.5) where its text says U(-1, 1), and the figures follow the code, so a = 0.5 is the default. Loss:
     half the squared error, the code's choice too. `label_noise` is the standard deviation added to the context y.
-    With `num_batches` the training set is that many batches, gone through in order again and again (the code's
+    With `num_batches` the training set is that many batches, repeated in order (the code's
     `cycle_data`), so batch_size times as many tasks; the label set then repeats, too, and is made of other tasks.
     """
 
@@ -44,7 +44,7 @@ class LinearRegression(Task):
         return cls(dim=3, num_pairs=4)
 
     def shape(self) -> TaskShape:
-        """Pairs (x, y) as vectors, then the query; asked: its y."""
+        """Pairs (x, y) as vectors, then the query; target: its y."""
         return TaskShape("vectors", self.num_pairs + 1, self.dim + 1, 1)
 
     def native(self) -> Native:
@@ -123,7 +123,7 @@ class LinearRegression(Task):
         return self.losses(prediction_SB.unsqueeze(-1), batch.targets)
 
     def probes(self, apply: Apply, batch: Batch) -> dict[str, Tensor]:
-        """How the model compares with the explicit gradient step, averaged over examples (their fig. 2).
+        """Agreement of the model with the explicit gradient step, averaged over examples (their fig. 2).
 
         Of d prediction / d x_query and the step's weights, gd_alignment is the cosine and gd_model_difference the norm
         of the difference; gd_prediction_difference is the absolute difference of the predictions.

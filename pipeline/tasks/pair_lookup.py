@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class PairLookup(Task):
-    """Tokens (x1, f(x1)) ... (xN, f(xN)) xq under a hidden random map f, drawn afresh for every sequence; asked: f(xq).
+    """Tokens (x1, f(x1)) ... (xN, f(xN)) xq under a hidden random map f, drawn for every sequence; target: f(xq).
 
     Sequences are those of `dictionary_lookup` under the same seeds, but a key and its value are one token, so that no
-    head for the previous token is needed. The query is one of the key tokens 0..K-1; the pair (x, v) is K + x V + v.
+    previous-token head is needed. The query is one of the key tokens 0..K-1; the pair (x, v) is K + x V + v.
     """
 
     name = "pair_lookup"
@@ -41,7 +41,7 @@ class PairLookup(Task):
         return cls(num_keys=4, num_values=3, num_pairs=5)
 
     def shape(self) -> TaskShape:
-        """A token for each pair, then the queried key; asked: its label."""
+        """A token for each pair, then the queried key; target: its label."""
         num_tokens = self.num_keys * (1 + self.num_values)
         return TaskShape("tokens", self.num_pairs + 1, num_tokens, self.num_values)
 
@@ -50,7 +50,7 @@ class PairLookup(Task):
         return Native("pair_lookup.h", self.apart.native().constants)
 
     def floor_loss(self) -> float:
-        """0, as of separate tokens."""
+        """0: the queried key always occurs in the context."""
         return self.apart.floor_loss()
 
     def chance_loss(self) -> float:
@@ -75,7 +75,7 @@ class PairLookup(Task):
         return self.apart.correct(predictions, targets)
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
-        """lookup: the query looks at the pairs that have its key."""
+        """lookup: the query attends to the pairs that have its key."""
         import torch
 
         tokens_SBL = batch.inputs

@@ -1,4 +1,4 @@
-"""A random sequence said twice: what induction heads are measured on (Olsson et al. 2022, arXiv 2209.11895)."""
+"""A repeated random sequence, used to measure induction heads (Olsson et al. 2022, arXiv 2209.11895)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ _TOKENS = 0
 class RepeatedSequence(Task):
     """`period` tokens drawn uniformly and independently from `num_tokens`, then the same again: L = 2 * period.
 
-    Asked at every position t: the token after it, x[(t + 1) mod period]. It is known from t = period - 1 on, since the
-    period is; before, nothing tells it. Accuracy is over all positions, so its best is near (period + 1) / L.
+    Target at every position t: the token after it, x[(t + 1) mod period]. It can be predicted from t = period - 1 on,
+    since the period is fixed; before, it is independent of the context. Accuracy is over all positions, so its best is
+    near (period + 1) / L.
 
-    The period being the same in every example, one layer can look period - 1 places back by position alone, without
-    a head for the previous token: a high induction score says where attention goes, not how it found the place.
+    The period being the same in every example, one layer can attend period - 1 positions back by position alone,
+    without a previous-token head: a high induction score shows where attention goes, not by which mechanism.
     """
 
     name = "repeated_sequence"
@@ -40,7 +41,7 @@ class RepeatedSequence(Task):
         return cls(num_tokens=5, period=3)
 
     def shape(self) -> TaskShape:
-        """Two periods of tokens; asked at every position: the next token."""
+        """Two periods of tokens; target at every position: the next token."""
         length = 2 * self.period
         return TaskShape("tokens", length, self.num_tokens, self.num_tokens, length)
 
@@ -72,9 +73,9 @@ class RepeatedSequence(Task):
         return (predictions.argmax(-1) == targets).to(predictions.dtype)
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
-        """previous_token: every position but the first looks one back.
+        """previous_token: every position but the first attends to the one before.
 
-        induction: every position of the second period looks at the token that followed its own the first time.
+        induction: every position of the second period attends to the token that followed its own in the first period.
         """
         import torch
 

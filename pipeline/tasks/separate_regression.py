@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class SeparateRegression(Task):
-    """Tokens x_1, (0, .., 0, y_1), x_2, .. and x_q last, all of `dim` entries: task linear_regression, laid out anew.
+    """Tokens x_1, (0, .., 0, y_1), x_2, .. and x_q last, all of `dim` entries: linear_regression in another layout.
 
-    Under the same seeds the contexts are those of linear_regression. What a model can reach depends on it: the floor is
-    that of one gradient step, which takes two layers, of which the first puts x_j and y_j into one token.
+    Under the same seeds the contexts are those of linear_regression. The reachable loss depends on the model: the floor
+    is that of one gradient step, which takes two layers, of which the first copies x_j and y_j into one token.
     """
 
     name = "separate_regression"
@@ -33,7 +33,7 @@ class SeparateRegression(Task):
     streams: ClassVar[tuple[str, ...]] = ("data",)
 
     def paired(self) -> LinearRegression:
-        """The same contexts with pairs for tokens."""
+        """The task with the same contexts and one token per pair."""
         return LinearRegression(dim=self.dim, num_pairs=self.num_pairs, input_range=self.input_range)
 
     @classmethod
@@ -42,7 +42,7 @@ class SeparateRegression(Task):
         return cls(dim=3, num_pairs=4)
 
     def shape(self) -> TaskShape:
-        """Inputs and targets in turn, then the query; asked: its target."""
+        """Inputs and targets in turn, then the query; target: its target."""
         return TaskShape("vectors", 2 * self.num_pairs + 1, self.dim, 1)
 
     def native(self) -> Native:
@@ -75,7 +75,7 @@ class SeparateRegression(Task):
         return self.paired().losses(predictions, targets)
 
     def reference_losses(self, batch: Batch) -> Tensor:
-        """Those of one gradient step at the best step size."""
+        """Losses of one gradient step at the best step size."""
         import torch
 
         x_SBLD, y_SBN = batch.inputs[:, :, 0::2], batch.inputs[:, :, 1::2, -1:]

@@ -21,7 +21,7 @@ _INPUTS, _WAVE = range(2)
 
 
 class SineRegression(Task):
-    """Tokens (x_j, y_j) with y = a sin(x + rho) for j = 1..N, then the query (x_q, 0); asked: y of x_q.
+    """Tokens (x_j, y_j) with y = a sin(x + rho) for j = 1..N, then the query (x_q, 0); target: y of x_q.
 
     x ~ U(-b, b), b = `input_range`, rho ~ U(0, pi), a ~ U(`least_amplitude`, `most_amplitude`): the public code has
     U(0.1, 0.5) where the text says U(0.1, 5), and is followed. Loss: half the squared error.
@@ -46,15 +46,15 @@ class SineRegression(Task):
         return cls(num_pairs=5)
 
     def shape(self) -> TaskShape:
-        """Pairs (x, y) as vectors, then the query; asked: its y."""
+        """Pairs (x, y) as vectors, then the query; target: its y."""
         return TaskShape("vectors", self.num_pairs + 1, 2, 1)
 
     def floor_loss(self) -> float:
-        """Two pairs or three tell amplitude and phase, without noise."""
+        """0: without noise, two or three pairs determine amplitude and phase."""
         return 0.0
 
     def chance_loss(self) -> float:
-        """Expected loss of E[y | x_q] = E[a] (2 / pi) cos x_q, the best predictor that does not look at the context."""
+        """Expected loss of E[y | x_q] = E[a] (2 / pi) cos x_q, the best predictor that ignores the context."""
         low, high, width = self.least_amplitude, self.most_amplitude, self.input_range
         mean, square = (low + high) / 2, (low**2 + low * high + high**2) / 3
         cos_square = 0.5 * (1 + math.sin(2 * width) / (2 * width))
@@ -65,7 +65,7 @@ class SineRegression(Task):
         import torch
 
         draws = streams["data"]
-        # In float64, in which sines of one angle are alike wherever they stand.
+        # In float64, in which the sine of an angle does not depend on its position in the array.
         x_SBL = (2 * draws.uniform(self.num_pairs + 1, _INPUTS, torch.float64) - 1) * self.input_range
         wave_SB2 = draws.uniform(2, _WAVE, torch.float64)
         amplitude_SB1 = self.least_amplitude + (self.most_amplitude - self.least_amplitude) * wave_SB2[..., :1]

@@ -30,7 +30,7 @@ from pipeline.tracking.rows import (
 
 @dataclass(frozen=True)
 class Entry:
-    """How far a tracked run is written: rows up to `step`, with the `reason` of its progress, in `folders`."""
+    """Progress of writing a tracked run: rows up to `step`, with the `reason` of its progress, in `folders`."""
 
     step: int
     reason: str
@@ -39,14 +39,14 @@ class Entry:
 
 @dataclass
 class Ledger:
-    """What the mirrors of a folder have written. Raises StoreError where the file is damaged."""
+    """The ledger of what the mirrors of a folder have written. Raises StoreError if the file is damaged."""
 
     path: Path
     entries: dict[str, Entry] = field(default_factory=dict)
 
     @staticmethod
     def read(path: Path) -> Ledger:
-        """The ledger at `path`; an empty one where there is none yet."""
+        """The ledger at `path`; an empty one if it does not exist yet."""
         if not path.exists():
             return Ledger(path)
         try:
@@ -57,7 +57,7 @@ class Ledger:
         return Ledger(path, {key: Entry(e["step"], e["reason"], tuple(e["folders"])) for key, e in items})
 
     def write(self) -> None:
-        """Replaces the file, sealed, at once."""
+        """Replace the file atomically, sealed."""
         write_file(self.path, seal({"entries": {key: asdict(entry) for key, entry in self.entries.items()}}))
 
     def remove_unnamed(self) -> None:
@@ -69,7 +69,7 @@ class Ledger:
 
 
 class CommitReader:
-    """What the newest commits hold of a sweep's tracked runs. The plan is read once: a launch has one plan."""
+    """Reads a sweep's tracked runs from its newest commits. The plan is read once, since a launch has one plan."""
 
     def __init__(self, store: SweepStore, max_runs: int) -> None:
         self.store = store
@@ -82,7 +82,7 @@ class CommitReader:
         self._recorded: dict[str, dict[str, Recorded]] = {}
 
     def refresh(self) -> None:
-        """Look for new commits. Only the packs that have one are read."""
+        """Read new commits; packs without one are not read again."""
         for pack in self._plan["packs"]:
             pack_id = pack["pack_id"]
             known = self._records.get(pack_id)
@@ -95,7 +95,7 @@ class CommitReader:
         self._recorded = {}
 
     def due(self, ledger: Ledger, is_last: bool) -> Iterator[tuple[TrackedRun, CommittedProgress]]:
-        """Those with something final to write that the ledger lacks; runs in progress at the last pass alone."""
+        """Tracked runs with final rows that the ledger lacks; runs in progress at the last pass only."""
         for tracked in self.tracked:
             progress = progress_of(tracked, self._progress_by_run)
             if progress is None or (progress.reason == RUNNING and not is_last):
@@ -105,7 +105,7 @@ class CommitReader:
                 yield tracked, progress
 
     def content(self, tracked: TrackedRun, progress: CommittedProgress) -> tuple[Iterable[TrackedRow], dict[str, Any]]:
-        """Its rows so far, and its summary."""
+        """Rows so far and summary of a tracked run."""
         recorded_R = [self._read(run_id) for run_id in tracked.run_ids]
         if tracked.job_type == "run":
             return recorded_R[0].rows(), run_summary(progress, recorded_R[0], self._check)

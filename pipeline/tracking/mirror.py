@@ -1,4 +1,4 @@
-"""The wandb mirror: a process of its own that reads a sweep's store and writes tracked runs; no training waits for it.
+"""The wandb mirror: a separate process that reads a sweep's store and writes tracked runs; no training waits for it.
 
     python -P -m pipeline.tracking.mirror FOLDER [--follow]
 
@@ -39,14 +39,14 @@ from pipeline.tracking.rows import MAX_TRACKED_RUNS, RUNNING, TrackedRow, Tracke
 
 _POLL_INTERVAL_S = 5.0
 _NICENESS = 10
-# So many tracked runs are written between two writes of the ledger, which are synced to disk.
+# Tracked runs written between two writes of the ledger, each of which is synced to disk.
 _LEDGER_INTERVAL = 16
-# Of the environment's WANDB_*, only who and where the user is: modes, names and ids come from the spec.
+# The WANDB_* variables that are kept: account and server. Modes, names and ids come from the spec.
 _KEPT_VARIABLES = ("API_KEY", "BASE_URL", "ENTITY", "IDENTITY_TOKEN_FILE", "CREDENTIALS_FILE", "CONFIG_DIR")
 
 
 class Mirror:
-    """The driver's hold on a mirror process; with no process, on the reason why there is none."""
+    """The driver's handle of a mirror process; without a process, the reason why it could not be started."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes] | None, problem: str = "") -> None:
         self._folder, self._process, self._problem = folder, process, problem
@@ -54,9 +54,9 @@ class Mirror:
         self._log_start = self._log.stat().st_size if process is not None else 0
 
     def close(self, timeout_s: float = 60.0) -> str | None:
-        """Let it do its last pass, for `timeout_s` at most, and then end it; a warning to show, None if all is well.
+        """Wait up to `timeout_s` for its last pass, then end it; returns a warning to show, or None.
 
-        Never raises for what the mirror did. What it has not written, another mirror of the folder will.
+        Never raises for errors of the mirror. A later mirror of the folder writes what is missing.
         """
         if self._process is None:
             return self._warning(self._problem)
@@ -90,8 +90,8 @@ def start_mirror(folder: Path) -> Mirror | None:
         path = _wandb_folder(folder) / "mirror.log"
         mode = SHARED_FILE if _is_shared(folder) else PRIVATE_FILE
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode), "ab") as log:
-            # -P: a folder named `pipeline` where the user stands is not ours.
-            # Out of the terminal's process group: Ctrl-C is for the driver, which then closes the mirror.
+            # -P: a folder named `pipeline` in the current directory must not be imported.
+            # Outside the terminal's process group: Ctrl-C must reach only the driver, which then closes the mirror.
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipeline.tracking.mirror", str(folder), "--follow"],
                 stdin=subprocess.PIPE,
@@ -105,7 +105,7 @@ def start_mirror(folder: Path) -> Mirror | None:
 
 
 def sync_hint(folder: Path) -> str | None:
-    """The command that uploads what is mirrored in `folder`; None where nothing waits for that."""
+    """The command that uploads what is mirrored in `folder`; None if there is nothing to upload."""
     found = sorted((folder / "wandb").glob("offline-run-*"))
     return f"wandb sync {shlex.quote(str(folder / 'wandb'))}/offline-run-*" if found else None
 
@@ -124,7 +124,7 @@ def _is_shared(folder: Path) -> bool:
 
 
 class Writer:
-    """Writes tracked runs through wandb, one at a time, with everything off that is not the sweep's own data."""
+    """Writes tracked runs through wandb, one at a time, with wandb's own data collection disabled."""
 
     def __init__(self, folder: Path, tracking: Tracking, tags: Sequence[str]) -> None:
         import wandb
@@ -149,7 +149,7 @@ class Writer:
         wandb.setup(settings=wandb.Settings(**self._settings))
 
     def write(self, tracked: TrackedRun, rows: Iterable[TrackedRow], summary: dict[str, Any]) -> str:
-        """Write `rows`, later than all before, and the summary; gives the name of the folder that they are in."""
+        """Write `rows`, which follow all earlier ones, and the summary; returns the name of their folder."""
         run = self._wandb.init(
             id=tracked.tracked_id,
             project=self._tracking.project,
@@ -166,7 +166,7 @@ class Writer:
         run.define_metric("step")
         run.define_metric("*", step_metric="step")
         for step, metrics in rows:
-            # wandb drops steps that its server has already, of a mirror that was killed before it wrote its ledger.
+            # wandb drops steps that its server already has from a mirror that was killed before it wrote its ledger.
             run.log({"step": step, **metrics}, step=step)
         run.summary.update(summary)
         folder = Path(run.dir).parent.name
@@ -216,7 +216,7 @@ def _write_due(reader: CommitReader, writer: Writer, ledger: Ledger, is_last: bo
 
 
 def _input_ended(timeout_s: float) -> bool:
-    """Whether standard input ends within `timeout_s`; what is written to it is thrown away."""
+    """Whether standard input ends within `timeout_s`; its content is discarded."""
     ready, _, _ = select.select([0], [], [], timeout_s)
     return bool(ready) and not os.read(0, 4096)
 
@@ -232,7 +232,7 @@ def _lock(path: Path, waits: bool) -> Iterator[None]:
 
 
 def _prepare_process(folder: Path) -> None:
-    """Be nice to training, private as the folder is, and deaf to a WANDB_* that would change what the spec says."""
+    """Lower the priority, match the umask to the folder, and drop WANDB_* variables that would override the spec."""
     os.nice(_NICENESS)
     os.umask(0o007 if _is_shared(folder) else 0o077)
     kept = {f"WANDB_{name}" for name in _KEPT_VARIABLES}
@@ -243,7 +243,7 @@ def _prepare_process(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of the mirror; exit code 1 with a line on standard error where it cannot do its work."""
+    """The command line of the mirror; exit code 1 with a line on standard error on failure."""
     parser = argparse.ArgumentParser(
         "python -P -m pipeline.tracking.mirror", description="Mirror a sweep's folder to wandb."
     )

@@ -1,4 +1,4 @@
-"""What the wandb mirror writes: which tracked runs a sweep has, how far each is, and their rows. Needs no wandb.
+"""Content of the wandb mirror: the tracked runs of a sweep, their progress and their rows. Needs no wandb.
 
 A tracked run is one run of wandb's: job type `run` mirrors a run, `aggregate` a setting. A row, once written, is final:
 an aggregate's row at a step is written only when none of the setting's runs can still add to that step.
@@ -44,7 +44,7 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class CommittedProgress:
-    """How far a run, or a setting, is: rows up to `step` are final. `reason` as in `RunEnd`; "over" for a setting."""
+    """Progress of a run or a setting: rows up to `step` are final. `reason` as in `RunEnd`; "over" for a setting."""
 
     step: int
     reason: str
@@ -61,7 +61,7 @@ class Recorded:
 
     @staticmethod
     def empty() -> Recorded:
-        """Of a run that has recorded nothing."""
+        """For a run that has recorded nothing."""
         return Recorded(np.empty(0, np.int64), (), np.empty((0, 0)))
 
     def column(self, metric: str) -> Floats:
@@ -78,14 +78,14 @@ class Recorded:
 
 @dataclass(frozen=True)
 class ConvergenceCheck:
-    """Says from a run's rows when it converged, by the sweep's own criterion, at the evaluations on its grid."""
+    """Determines from a run's rows when it converged, by the sweep's criterion, at the evaluations on its grid."""
 
     criterion: Criterion
     eval_steps_T: Ints
 
     @staticmethod
     def of(sweep: Mapping[str, Any], plan: Mapping[str, Any]) -> ConvergenceCheck:
-        """With the criterion and the grid that the two documents of a store declare."""
+        """With the criterion and grid declared in a store's two documents."""
         return ConvergenceCheck(Criterion(**sweep["spec"]["converged"]), np.array(plan["grid"]["eval_steps"], np.int64))
 
     def streak(self, recorded: Recorded) -> tuple[int, int] | None:
@@ -179,7 +179,7 @@ def _config(sweep: Mapping[str, Any], plan: Mapping[str, Any], setting_id: str) 
 
 
 def progress_of_runs(records: Iterable[Record], budget: int) -> dict[str, CommittedProgress]:
-    """run_id -> how far it is, for runs that have started. One that a larger budget will continue is running."""
+    """run_id -> progress, for runs that have started. One that a larger budget will continue is running."""
     found: dict[str, CommittedProgress] = {}
     for record in records:
         found |= {run_id: CommittedProgress(active.step, RUNNING) for run_id, active in record.active.items()}
@@ -190,7 +190,7 @@ def progress_of_runs(records: Iterable[Record], budget: int) -> dict[str, Commit
 
 
 def progress_of(tracked: TrackedRun, progress_by_run: Mapping[str, CommittedProgress]) -> CommittedProgress | None:
-    """How far a tracked run is; None before there is anything to write of it."""
+    """Progress of a tracked run; None before it has anything to write."""
     if tracked.job_type == "run":
         return progress_by_run.get(tracked.run_ids[0])
     if any(run_id not in progress_by_run for run_id in tracked.run_ids):
@@ -266,7 +266,7 @@ def _aligned(recorded_R: Sequence[Recorded], metric: str, steps_T: Ints) -> Floa
 
 
 def aggregate_summary(progress_R: Sequence[CommittedProgress], progress: CommittedProgress) -> dict[str, Any]:
-    """How far a setting is, and how its runs ended."""
+    """Progress of a setting, and how its runs ended."""
     reasons = [of_run.reason for of_run in progress_R]
     return {
         "reason": progress.reason,

@@ -1,5 +1,5 @@
-"""One pack, from its newest commit to its end.
+"""Trains one pack, from its newest commit to its end.
 
-Comes in: a pack of a plan. Goes out: commits in the store. Also the same run again, measured more densely (`replay`),
+Input: a pack of a plan. Output: commits in the store. Also the same run again, measured more densely (`replay`),
 what this machine can compile and how fast it computes (`calibration`), and what a plan costs (`cost`).
 """

@@ -1,4 +1,4 @@
-"""What this machine can do with the runs of one static setting: compile them, or compute them with torch, how fast.
+"""Compiles the program of a static setting, or times the torch engine on it, on this machine.
 
 Speeds are measured once for a setting, a torch version and a processor, and remembered in the user's cache folder.
 """
@@ -24,14 +24,14 @@ from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sections import Resources
 
 _TIMED_S = 0.3
-# Of a device's free memory, what a block may take by extrapolation from a narrow one.
+# Share of a device's free memory that a block may take, extrapolated from a narrow one.
 _MEMORY_SHARE = 0.7
 
 
 def calibrate(groups: Mapping[str, Group], resources: Resources, machine: Machine) -> dict[str, Calibration]:
-    """Static key -> what this computer can do with such runs. Compiles and trains throw-away blocks where it must.
+    """Static key -> engine and speeds on this computer. Compiles programs and trains temporary blocks where needed.
 
-    `speeds` are empty where packs need none, and where `machine` has a kind of device that this computer lacks.
+    `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks.
     """
     return {key: _calibrated(group, resources, machine) for key, group in groups.items()}
 
@@ -48,7 +48,7 @@ def _calibrated(group: Group, resources: Resources, machine: Machine) -> Calibra
 
 
 def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
-    """Why runs that were not compiled were not, in words."""
+    """The reason in words why runs were not compiled."""
     if device != "cpu":
         return "compiled programs are for CPUs"
     if resources.engine == "torch":

@@ -1,4 +1,4 @@
-"""What a plan will cost: measured on one block of each static setting, for a few steps, on its own device."""
+"""Cost of a plan, estimated from a few steps of one block of each static setting on its device."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pipeline.training.open_pack import block_of, evaluation_plan_of
 from pipeline.training.pack_loop import EvaluationPlan
 
 _TIMED_STEPS = 8
-# Parquet with zstd on the histories of real sweeps: about this share of 8 bytes a number stays.
+# Compression by Parquet with zstd on the histories of real sweeps, as a share of 8 bytes per number.
 _COMPRESSION = 0.8
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """If every run uses its budget. `memory_mib` is one worker's; `time_s` is with all workers busy, start-up apart."""
+    """Cost if every run uses its budget. `memory_mib` is one worker's; `time_s` is with all workers, no start-up."""
 
     time_s: float
     memory_mib: float
@@ -29,7 +29,7 @@ class CostEstimate:
 
 
 def estimate_cost(plan: Plan, num_workers: int) -> CostEstimate:
-    """Trains throw-away blocks for some seconds; writes nothing."""
+    """Estimate the cost by training temporary blocks for some seconds; writes nothing."""
     evaluation_plan = evaluation_plan_of(plan.spec)
     groups: dict[tuple[str, int], list[int]] = {}
     for index, pack in enumerate(plan.packs):

@@ -54,7 +54,7 @@ class Committer(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object, **__: object
     ) -> None:
-        """Commit, report and leave where it is time to."""
+        """Commit, report and end the fit when due."""
         assert isinstance(pl_module, PackModule)
         now = time.monotonic()
         is_leaving = pl_module.loop.is_done or self.should_leave()
@@ -80,14 +80,14 @@ class _KeepSigterm(lightning.Callback):
 
 
 class _Chunks:
-    """An endless train dataloader: data are drawn inside the step, from its counter."""
+    """Endless dummy dataloader: data are drawn inside the step, from its counter."""
 
     def __iter__(self) -> Iterator[int]:
         return itertools.count()
 
 
 def fit(loop: PackLoop, callbacks: Sequence[lightning.Callback], device: torch.device) -> None:
-    """Train a pack to its end, or until a callback leaves, under a Trainer without anything that costs per step."""
+    """Train a pack to its end, or until a callback leaves, under a Trainer with per-step features disabled."""
     if loop.is_done:
         return
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""From a sweep's folder to the loop of one pack: checks the numerics, makes the block, finds where each run starts."""
+"""Opens one pack of a sweep's folder: checks the numerics, makes the block, finds the initial state of each run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.training.recorder import Recorder
 
 
 def open_pack(store: SweepStore, pack_id: str) -> PackLoop:
-    """Claim a new attempt at a pack; its loop goes on from the newest whole commit, or from nothing.
+    """Claim a new attempt at a pack; its loop continues from the newest whole commit, or starts anew.
 
     Raises StoreError when this machine's numerics are not those of the plan.
     """
@@ -87,7 +87,7 @@ def evaluation_plan_of(spec: SweepSpec) -> EvaluationPlan:
 
 
 class FirstStates:
-    """Where each run starts: from its last state if a larger budget continues it, its parent's if it is a fork."""
+    """Initial state of each run: its last state if a larger budget continues it, its parent's if it is a fork."""
 
     def __init__(self, store: SweepStore, spec: SweepSpec, continued: Mapping[str, int]) -> None:
         self.continued = continued

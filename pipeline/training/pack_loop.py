@@ -21,7 +21,7 @@ from pipeline.training.run_rows import RunRows
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """When the runs of a sweep are evaluated, probed, recorded and ended; nothing of it moves a weight."""
+    """When the runs of a sweep are evaluated, probed, recorded and ended; it does not affect weights."""
 
     grid: Grid
     budget: int
@@ -104,7 +104,7 @@ class PackLoop:
                 self.occupants[slot] = run_id
 
     def _advance(self) -> None:
-        """One chunk. Runs in their first chunk are probed at its inner marks; all slots train on meanwhile."""
+        """Train one chunk. Runs in their first chunk are probed at its inner marks; all slots advance together."""
         occupied_S = self._occupied()
         fresh_S = occupied_S & (self._steps() == 0)
         if fresh_S.any():
@@ -123,7 +123,7 @@ class PackLoop:
         occupied_S = self._occupied()
         finite_S = self.block.is_finite()
         eval_S = occupied_S & _among(steps_S, grid.eval_steps)
-        # A run that left the finite numbers is probed wherever it stands: its last row shows it.
+        # A run with non-finite numbers is probed at any step, so that its last row shows them.
         probe_S = occupied_S & (_among(steps_S, grid.probe_steps) | ~finite_S)
         self._record(eval_S, probe_S)
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
@@ -175,7 +175,7 @@ class PackLoop:
             self.recorder.add(run_id, int(steps_S[slot]), row)
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
-        """States and attention maps of the candidates that stand at a declared step, maps of those that end here."""
+        """States and attention maps of the candidates at a declared step, and maps of runs that end here."""
         steps_S, evaluation_plan = self._steps(), self.evaluation_plan
         attention_S = candidates_S & _among(steps_S, evaluation_plan.attention_steps)
         if evaluation_plan.keeps_last_attention:
@@ -196,7 +196,7 @@ def _among(steps_S: Ints, wanted: frozenset[int]) -> Bools:
 
 
 def run_prefix(run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan) -> RunPrefix:
-    """What a stopping rule is shown of a run, from its rows so far."""
+    """The input of a stopping rule for a run, from its rows so far."""
     steps_T = np.array(rows.steps, np.int64)
     is_eval_T = np.array([step in evaluation_plan.grid.eval_steps for step in rows.steps], bool)
     label_1E = rows.column(evaluation_plan.criterion.metric)[None, is_eval_T]

@@ -63,7 +63,7 @@ class Recorder:
         }
 
     def add(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """One row; a run's steps must increase, so that every (run, step, metric) stands exactly once."""
+        """One row; a run's steps must increase, so that every (run, step, metric) occurs exactly once."""
         rows = self.rows.setdefault(run_id, RunRows())
         if rows.steps and step <= rows.steps[-1]:
             raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
@@ -78,17 +78,17 @@ class Recorder:
             self._arrays |= {f"{run_id}/{step}/{kind}/{name}": array for name, array in arrays.items()}
 
     def end(self, run_id: str, reason: str, state: RunState, is_converged: bool) -> None:
-        """The run is over; its final state is kept, so that a larger budget can continue it."""
+        """Record the end of a run and its final state, from which a larger budget can continue it."""
         self.add_snapshot(run_id, state.step, "state", state.arrays)
         self.ends[run_id] = Ended(reason, state.step, weights_sha256(state), is_converged)
         self.rows.pop(run_id, None)
 
     def reopen(self, run_id: str) -> None:
-        """Take back the end of a run that a larger budget continues, now that it goes on."""
+        """Remove the end of a run that a larger budget continues, once it is loaded into a slot."""
         del self.ends[run_id]
 
     def commit(self, states: Mapping[str, tuple[int, RunState]]) -> None:
-        """Make everything so far true: `states` holds run_id -> (slot, state) of all runs in progress."""
+        """Commit everything so far; `states` maps run_id -> (slot, state) of all runs in progress."""
         sequence = self.record.sequence + 1
         checkpoint = None
         if states:
@@ -135,7 +135,7 @@ def _under(arrays: Mapping[str, Array], run_id: str) -> dict[str, Array]:
 
 
 def arrays_sha256(arrays: Mapping[str, Array]) -> str:
-    """Over names, types, shapes and bytes, in order of name."""
+    """SHA-256 over names, types, shapes and bytes, in order of name."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -145,5 +145,5 @@ def arrays_sha256(arrays: Mapping[str, Array]) -> str:
 
 
 def weights_sha256(state: RunState) -> str:
-    """Over the bytes of the unpadded weights: what a record names at the end of a run."""
+    """SHA-256 over the bytes of the unpadded weights, as recorded at the end of a run."""
     return hashlib.sha256(np.ascontiguousarray(state.arrays["weights"]).tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Replay: the same run again from its nearest snapshot, measured more densely, and held against what was recorded."""
+"""Replay: trains a run again from its nearest snapshot, measures it more densely, and compares with its record."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pipeline.training.recorder import arrays_sha256
 
 @dataclass(frozen=True)
 class Replayed:
-    """`rows` maps step -> metrics. `states` maps step -> state where weights were asked for.
+    """`rows` maps step -> metrics. `states` maps step -> state if weights were requested.
 
-    `num_hashes` recorded states and `num_values` recorded numbers were met on the way; all were equal to the bit.
+    `num_hashes` recorded states and `num_values` recorded numbers were compared; all were equal to the bit.
     """
 
     run_id: str
@@ -35,7 +35,7 @@ class Replayed:
 
 
 class ReplayError(Exception):
-    """The replay does not give what was recorded; the message says at which step and in what."""
+    """The replay differs from the record; the message names the step and the quantity."""
 
 
 class Replay:
@@ -128,7 +128,7 @@ def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
     """The run's model at `step` as an ordinary torch module: tokens or vectors (B, L, ...) in, predictions (B, O) out.
 
     Where a task asks at the last Q > 1 positions, they are (B, Q, O).
-    Taken from a snapshot where there is one, else trained again from the nearest one before.
+    Taken from a snapshot at that step, or trained again from the nearest earlier one.
     """
     snapshots = store.snapshots()
     if step in snapshots.of(run_id):
@@ -142,7 +142,7 @@ def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
 class TrainedModel(nn.Module):
     """One run's weights at one step, as parameters named as in the model's specs, "." written "__".
 
-    Those that the run did not train ask for no gradient.
+    Parameters that the run did not train have requires_grad=False.
     """
 
     def __init__(self, config: RunConfig, state: RunState) -> None:

@@ -30,7 +30,7 @@ class RunRows:
         return np.full(len(self.steps), np.nan) if found is None else np.array(found, np.float64)
 
     def columns(self) -> Mapping[str, Floats]:
-        """All columns of the rows so far, each made when it is asked for."""
+        """All columns of the rows so far, each built on access."""
         return _Columns(self, len(self.steps), tuple(self._columns))
 
 

@@ -1,4 +1,4 @@
-"""The worker: takes one pack of a sweep's folder from its newest commit to its end. Needs neither Ray nor wandb."""
+"""The worker: trains one pack of a sweep's folder from its newest commit to its end. Needs neither Ray nor wandb."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.store.sweep_store import SweepStore
 from pipeline.training.lightning_module import Committer, fit
 from pipeline.training.open_pack import open_pack
 
-# A minute of work is what a kill can cost; shorter only for tests and for machines that are often taken away.
+# A kill loses at most this much work; shorter for tests and for preemptible machines.
 COMMIT_INTERVAL_S = float(os.environ.get("SEEDBED_COMMIT_S", "60"))
 _POLL_INTERVAL_S = 0.5
 
@@ -33,7 +33,7 @@ def run_pack(
 
 
 class _StopFile:
-    """Whether the driver asked everybody to leave; looks at the disk twice a second at most."""
+    """Whether the driver asked packs to stop; reads the disk at most twice a second."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._looked, self._found = path, 0.0, False

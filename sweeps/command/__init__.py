@@ -1,1 +1,1 @@
-"""What each subcommand of `seedbed` does."""
+"""Implementations of the subcommands of `seedbed`."""

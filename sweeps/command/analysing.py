@@ -1,4 +1,4 @@
-"""What `seedbed analyse` does: outcomes, times to convergence and forecasts of what is committed."""
+"""`seedbed analyse`: outcomes, times to convergence and forecasts from the commits so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.store.sweep_store import SweepStore
 
 
 def analysis_of(store: SweepStore) -> Analysis:
-    """The analysis of what is committed, by the sweep's own criterion. Raises StoreError if nothing is."""
+    """The analysis of the commits so far, by the sweep's own criterion. Raises StoreError if there are none."""
     spec = stored_spec(store)
     history = store.history()
     if not history.values:
@@ -24,7 +24,7 @@ def analysis_of(store: SweepStore) -> Analysis:
 
 
 def provenance_of(store: SweepStore) -> dict[str, Any]:
-    """Which sweep an analysis is of, and with what its newest launch computed."""
+    """The sweep of an analysis, and commit, versions and hardware of its newest launch."""
     sweep, plan = store.sweep, store.plan
     newest = sweep["launches"][-1]
     return {"sweep": plan["name"], "sweep_id": sweep["sweep_id"], **newest, "numerics": plan["packs"][0]["numerics"]}

@@ -19,7 +19,7 @@ class Display:
 
     def __init__(self, console: Console, packs: Mapping[str, PackProgress]) -> None:
         self.console, self.packs = console, dict(packs)
-        # Asked once: a terminal may go while a launch is on its way.
+        # Determined once: the terminal may close during a launch.
         self._has_bar = console.is_terminal
         self._first_steps = self._total("run_steps")
         self._started = self._printed = time.monotonic()

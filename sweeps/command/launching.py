@@ -1,4 +1,4 @@
-"""What `seedbed launch` and `resume` do."""
+"""`seedbed launch` and `seedbed resume`: plan, open the results folder, train, report."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from sweeps.command.request import Request
 
 
 def run_launch(request: Request, out: Console) -> int:
-    """Trains what a request asks for and is not done yet; the exit code of the command."""
+    """Train the unfinished runs of the requested sweep; returns the exit code of the command."""
     spec = request.spec()
     folder = request.folder(spec)
-    # Planned without the lock, which makes a file: a folder that cannot be used is not touched. Opening it under the
-    # lock refuses a plan that another launch has overtaken.
+    # Planned without the lock, which creates a file: a folder that cannot be used stays unchanged. Opening it under
+    # the lock refuses a plan that another launch has made stale.
     plan = plan_for(spec, folder, machine_of(spec.resources, request.address, request.is_inline))
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
@@ -42,20 +42,20 @@ def run_launch(request: Request, out: Console) -> int:
 
 
 def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Console) -> int:
-    """Continues the sweep of a results folder; the exit code of the command."""
+    """Continue the sweep of a results folder; returns the exit code of the command."""
     spec = stored_spec(store)
     with DriverLock(store.folder):
         return drive(store, spec, address, is_inline, out)
 
 
 def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bool, out: Console) -> int:
-    """Train what is left, show progress, and say what came of it; the exit code of the command. Needs the lock."""
+    """Train the unfinished packs, show progress and report the result; returns the exit code. Needs the lock."""
     store.stop_file.unlink(missing_ok=True)
     left = unfinished(store)
     if not left:
         out.print(f"complete already: {store.folder}")
         return COMPLETE
-    # Here once, so that workers find them compiled, and where there is no compiler the user is told once.
+    # Compiled here first, so that workers find the programs and a missing compiler is reported once.
     compiled_kernels()
     started = time.monotonic()
     mirror = start_mirror(store.folder)
@@ -68,7 +68,7 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     if warning:
         out.print(warning, style="yellow")
     elif (hint := sync_hint(store.folder)) is not None:
-        out.print(f"dashboards, once you want them online: {hint}")
+        out.print(f"to upload the dashboards: {hint}")
     store.stop_file.unlink(missing_ok=True)
     return _conclude(store, launched, bool(asked), time.monotonic() - started, out)
 

@@ -1,4 +1,4 @@
-"""Leaving a launch early: signals ask all packs to commit and leave, in place of ending the process."""
+"""Stopping a launch early: signals make all packs commit and stop, instead of ending the process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.store.sweep_store import SweepStore
 
 @contextmanager
 def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
-    """While inside, SIGINT, SIGTERM and SIGHUP ask all packs to commit and leave; yields the signals that came.
+    """In this context SIGINT, SIGTERM and SIGHUP make all packs commit and stop; yields the received signals.
 
     A second SIGINT or SIGTERM raises KeyboardInterrupt at once. SIGHUP stays ignored where it was, as under nohup.
     """
@@ -25,12 +25,12 @@ def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
         if number == signal.SIGHUP:
-            # Shell and kernel both send it when a terminal closes, so a second one is no second wish.
+            # Shell and kernel both send it when a terminal closes, so a second one is not a second request.
             _redirect_to_nowhere(terminals)
         elif len(asked) > 1:
             raise KeyboardInterrupt
         store.stop_file.touch(mode=0o600)
-        out.print("stopping: packs commit and leave (again: end at once)")
+        out.print("stopping: packs commit and stop (repeat to end at once)")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -44,7 +44,7 @@ def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
 
 
 def _redirect_to_nowhere(descriptors: list[int]) -> None:
-    """What is written to them from now on is lost; a terminal that is gone would raise OSError."""
+    """Discard further output to these descriptors, since writing to a closed terminal raises OSError."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in descriptors:
         os.dup2(nowhere, descriptor)

@@ -1,4 +1,4 @@
-"""What `seedbed list` prints: the sweeps that come with seedbed, and the names that a sweep file may use."""
+"""`seedbed list`: the sweeps that come with seedbed, and the names that a sweep file may use."""
 
 from __future__ import annotations
 

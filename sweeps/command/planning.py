@@ -1,4 +1,4 @@
-"""What `seedbed plan` prints: runs, packs, what varies, and what the launch would cost."""
+"""`seedbed plan`: runs, packs, varied hyperparameters, and estimated cost of a launch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeps.command.request import Request
 
 
 def show_plan(request: Request, out: Console) -> None:
-    """Prints the plan of a launch and an estimate of its cost, measured on throw-away blocks; writes nothing."""
+    """Prints the plan of a launch and an estimate of its cost, measured on temporary blocks; writes nothing."""
     spec = request.spec()
     folder = request.folder(spec)
     machine = machine_of(spec.resources, request.address, request.is_inline)
@@ -29,7 +29,7 @@ def show_plan(request: Request, out: Console) -> None:
 
 
 def describe(plan: Plan, folder: Path, out: Console) -> None:
-    """Runs, settings, what varies, packs, and where results go."""
+    """Print runs, settings, varied hyperparameters, packs, and the results folder."""
     spec, packs = plan.spec, plan.packs
     out.print(f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {spec.budget} steps")
     for path in plan.varied:

@@ -1,4 +1,4 @@
-"""What `seedbed replay` does: train one run again, measured more densely, and keep what was measured."""
+"""`seedbed replay`: trains one run again, measures it more densely, and writes the rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.replay import Replayed, replay
 
-# Of a replay so much is printed; all of it is in the file.
+# Limits of the printed table; the file has all rows.
 _SHOWN_METRICS, _SHOWN_ROWS = 5, 20
 
 
@@ -69,7 +69,7 @@ def _write(found: Replayed, stem: Path, with_weights: bool, out: Console) -> Non
 
 
 def find_run(prefix: str, results: Path | None) -> tuple[SweepStore, str]:
-    """The one sweep, of `results` or of all under results/, with one run whose id begins so."""
+    """The sweep, `results` or any under results/, and the run whose id is uniquely given by `prefix`."""
     everywhere = sorted(path.parent for path in Path("results").glob("*/sweep.json"))
     folders = everywhere if results is None else [results]
     found = []

@@ -1,4 +1,4 @@
-"""What `seedbed report` does: an analysis, as a page with figures."""
+"""`seedbed report`: an analysis as a page with figures."""
 
 from __future__ import annotations
 

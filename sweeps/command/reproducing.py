@@ -1,4 +1,4 @@
-"""What `seedbed reproduce` does: train a paper's sweeps, measure, judge its claims, and write table and figures.
+"""`seedbed reproduce`: trains a paper's sweeps, measures, judges its claims, and writes table and figures.
 
 A results folder holds, for each paper NAME:
 
@@ -47,7 +47,7 @@ from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
 
 @dataclass(frozen=True)
 class Reproduction:
-    """One paper in one profile, in the results folder of its own."""
+    """One paper in one profile, with its results folder."""
 
     paper: Paper
     profile: str
@@ -61,7 +61,7 @@ class Reproduction:
 
     @property
     def measurements(self) -> list[Measurement]:
-        """Those of this profile whose sweep is in it."""
+        """The measurements of this profile whose sweep it trains."""
         trained = {sweep.name for sweep in self.sweeps}
         return [m for m in self.paper.measurements if self.profile in m.profiles and m.sweep in trained]
 
@@ -74,7 +74,7 @@ class Reproduction:
         return self.folder / "measured" / f"{measurement.name}.json"
 
     def request(self, sweep: PaperSweep) -> Request:
-        """What would be asked of `seedbed launch` for this sweep."""
+        """The launch request of this sweep."""
         overrides = [*(sweep.overrides(self.profile) or ())]
         if self.profile == "fast":
             # Minutes of training need no dashboard.
@@ -84,7 +84,7 @@ class Reproduction:
         return Request(sweep.path, tuple(overrides), self.folder / sweep.name, None, self.is_inline)
 
     def for_claims(self) -> Sweeps:
-        """What claims and figures read."""
+        """The sweeps as claims and figures read them."""
         measured: dict[str, list[Path]] = {}
         for measurement in self.measurements:
             measured.setdefault(measurement.sweep, []).append(self.measured(measurement))
@@ -108,7 +108,7 @@ def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_i
         out.print(part.paper.title, style="bold", markup=False)
         code = train(part, out)
         if code != COMPLETE:
-            out.print("not all trained, nothing judged: the same `seedbed reproduce` again continues", markup=False)
+            out.print("incomplete, no claim was judged: run the same `seedbed reproduce` to continue", markup=False)
             return code
         for measurement in part.measurements:
             make(part, measurement, out)
@@ -123,7 +123,7 @@ def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_i
 
 
 def train(part: Reproduction, out: Console) -> int:
-    """Trains what is left of every sweep, in order; COMPLETE, or the exit code of the launch that was not."""
+    """Train the unfinished runs of every sweep, in order; COMPLETE, or the exit code of the first incomplete launch."""
     for sweep in part.sweeps:
         code = run_launch(part.request(sweep), out)
         if code != COMPLETE:
@@ -132,7 +132,7 @@ def train(part: Reproduction, out: Console) -> int:
 
 
 def make(part: Reproduction, measurement: Measurement, out: Console) -> None:
-    """Measures, unless that was done on this very plan by this version. The rows are written at once, when all are."""
+    """Run a measurement, unless its rows exist for this plan and version. All rows are written together at the end."""
     store, path = part.store(measurement.sweep), part.measured(measurement)
     key = {"sweep": measurement.sweep, "plan": store.sweep["plan"], "version": measurement.version}
     if path.is_file():
@@ -160,7 +160,7 @@ def judged(part: Reproduction, out: Console) -> list[JudgedClaim]:
 
 
 def write_figures(draw: Sequence[Callable[[Sweeps], Figure]], sweeps: Sweeps, folder: Path, out: Console) -> None:
-    """Every figure that can be drawn, as SVG and PNG; of the others, why not."""
+    """Write every figure that can be drawn, as SVG and PNG; for the others, print the reason."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for function in draw:
         try:
@@ -184,7 +184,7 @@ def write_table(claims: Sequence[JudgedClaim], folder: Path, document: Mapping[s
 
 
 def print_estimate(parts: Sequence[Reproduction], out: Console) -> None:
-    """Says how much training is left, in device hours, if every run uses its budget, per sweep and in all."""
+    """Print the remaining training in device hours, if every run uses its budget, per sweep and in all."""
     total: dict[str, float] = {}
     for part in parts:
         seconds_of: dict[str, float] = {}
@@ -214,7 +214,7 @@ def _seconds(plan: Plan) -> float:
 
 
 def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> float | None:
-    """Of forks whose parents are not there yet, from what the parents take; None where they are there to be planned."""
+    """Seconds for forks of untrained parents, estimated from the parents' time; None if the parents are trained."""
     assert sweep.forks_of is not None
     store = part.store(sweep.forks_of)
     if store.exists() and not unfinished(store):
@@ -231,7 +231,7 @@ def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> fl
 
 
 def _share_left(store: SweepStore) -> float:
-    """Share of a sweep's steps that are not trained; 1 of one that has not begun."""
+    """Share of a sweep's steps that are not trained; 1 for a sweep that has not begun."""
     if not store.exists():
         return 1.0
     total = summed(progress_by_pack(store).values())

@@ -1,4 +1,4 @@
-"""What a user asked to plan or launch: a sweep file, what is overridden in it, and where and how to train."""
+"""Arguments of `seedbed plan` and `launch`: a sweep file, overrides, and where and how to train."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeps.command.smoke import smoke
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asked to plan or launch."""
+    """Arguments of `seedbed plan` and `launch`."""
 
     path: Path
     overrides: tuple[str, ...] = ()
@@ -22,9 +22,9 @@ class Request:
     is_smoke: bool = False
 
     def spec(self) -> SweepSpec:
-        """The sweep that is asked for. Raises SpecError, and StoreError where options contradict each other."""
+        """The requested sweep. Raises SpecError, and StoreError if options contradict each other."""
         if self.address is not None and self.is_inline:
-            raise StoreError("--inline trains in this process: it has no use for --address")
+            raise StoreError("--address has no effect with --inline, which trains in this process")
         spec = load_spec(self.path, self.overrides)
         if spec.fork is not None:
             # Workers have folders of their own: the parents' must be named in full.
@@ -34,5 +34,5 @@ class Request:
         return smoke(spec) if self.is_smoke else spec
 
     def folder(self, spec: SweepSpec) -> Path:
-        """Where its results are, or will be."""
+        """Its results folder, which may not exist yet."""
         return self.results or Path("results") / spec.name

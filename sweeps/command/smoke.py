@@ -11,7 +11,7 @@ _NUM_CHUNKS = 4
 def smoke(spec: SweepSpec) -> SweepSpec:
     """`spec` with its first seeds and settings, a budget of four chunks, and the default grid and snapshots.
 
-    It says whether the sweep runs, nothing about its outcomes.
+    It tests that the sweep runs; its outcomes are meaningless.
     """
     data = spec.identity()
     chunk = min(spec.grid.chunk, 25)

@@ -1,4 +1,4 @@
-"""What `seedbed status` prints: how far a sweep is, read from its store alone."""
+"""`seedbed status`: progress of a sweep, read from its store alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENDS = {"running": "in progress"}
 
 
 def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console) -> int:
-    """Prints counts of runs, with a line for each where asked; the exit code, COMPLETE or INCOMPLETE."""
+    """Print counts of runs, and a line for each if `with_runs`; returns the exit code, COMPLETE or INCOMPLETE."""
     progress = progress_by_pack(store)
     left, total, name = packs_left(progress), summed(progress.values()), store.plan["name"]
     code = INCOMPLETE if left else COMPLETE

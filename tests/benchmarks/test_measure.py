@@ -68,7 +68,7 @@ def test_a_function_runs_alone_on_its_core_and_leaves_the_environment_as_it_was(
     wanted = max(core())
     assert alone(core, wanted, {"SEEDBED_SLEEPER": "1"}) == {wanted}
     assert "SEEDBED_SLEEPER" not in os.environ
-    with pytest.raises(RuntimeError, match="failed in a process of its own"):
+    with pytest.raises(RuntimeError, match="failed in a separate process"):
         alone(partial(int, "not a number"))
 
 

@@ -1,4 +1,4 @@
-"""What a sweep file may say."""
+"""Valid sweep files."""
 
 import pytest
 from pydantic import ValidationError
@@ -215,7 +215,7 @@ class TestFork:
             ("fork.steps=[400]", "fork.steps[0]: should be a multiple of grid.chunk (50) from 0 to 399, given 400"),
             ("fork.steps=[100, 50]", "fork.steps[1]: steps must increase"),
             ("fork.steps=[]", "fork.steps: should have at least 1 item"),
-            ("fork.data_seed=[1, 1]", "fork: each data_seed must stand once"),
+            ("fork.data_seed=[1, 1]", "fork: each data_seed must occur once"),
             (
                 "fork.changes={optimizer.lr: 1}",
                 "fork.changes.optimizer.lr: unknown section 'optimizer.lr'; did you mean 'optimiser'?",

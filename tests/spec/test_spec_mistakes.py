@@ -1,4 +1,4 @@
-"""What a user is told of a sweep file that says something else than it may."""
+"""Error messages for invalid sweep files."""
 # ruff: noqa: E501 - a row of the tables below stays on one line
 
 import pytest
@@ -62,7 +62,7 @@ WRONG = [
     ("- model", "  - {random: {model.init_scale: {uniform: [2, 1]}}, num: 2}", "vary[0].random.model.init_scale.uniform: the second"),
     ("- optimiser", "  - model.head_width: [1]", "vary[1].model.head_width: leaves model.head_width without effect, which"),
     ("- optimiser", "  - model: [{name: attention_only}]", "vary[1].model: leaves model.head_width without effect"),
-    ("seeds:", "seeds: {together: [0, 0]}", "seeds: each pair (init_seed, data_seed) must stand once, given (0, 0) 2 times"),
+    ("seeds:", "seeds: {together: [0, 0]}", "seeds: each pair (init_seed, data_seed) must occur once, given (0, 0) 2 times"),
     ("seeds:", "seeds: {together: [-1]}", "seeds.together[0]: should be greater than or equal to 0, given -1"),
     ("seeds:", "seeds: {together: {range: [-1, 3]}}", "seeds.together.range[0]: seeds must be from 0 up, given -1"),
     ("seeds:", "seeds: {together: {listed: [a]}}", "seeds.together: unknown form 'listed'"),

@@ -158,7 +158,7 @@ def test_the_list_names_every_sweep_and_registry(monkeypatch, capsys):
 REFUSED = {
     "an override of what vary gives": (("optimiser.lr=1e-2",), "vary gives its values"),
     "an address of no known form": (("--address", "somewhere"), "auto or HOST:PORT"),
-    "a cluster for a launch without Ray": (("--address", "auto", "--inline"), "--inline trains in this process"),
+    "a cluster for a launch without Ray": (("--address", "auto", "--inline"), "no effect with --inline"),
     "a GPU that is not there": (("resources={device: cuda}", "--inline"), "there is no GPU here"),
 }
 
