@@ -1,4 +1,4 @@
-"""The suite knows which processes Ray, wandb and the tracking process are, and holds tests to their markers."""
+"""Tests that start Ray, wandb or the tracking process must carry the marker."""
 
 from __future__ import annotations
 

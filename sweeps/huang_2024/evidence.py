@@ -67,7 +67,7 @@ def growth_of_dominant_time(sweeps: Sweeps) -> Evidence:
     num_runs = int(np.sum(sizes_R(history) >= LEAST_SIZE))
     control = _exponent(sweeps, "sampled_balanced", lambda features: median_feature_time(features.converged_RK))
     if not control.low > FLAT:
-        # Where the time of balanced features does not grow either, a time that stays says nothing.
+        # Control: if the time of balanced features does not grow either, a constant time is not evidence.
         note = f"The control failed: the exponent of balanced features, which should grow, is {control.text()}."
         return Evidence(found.value, np.nan, np.nan, num_runs, note)
     sizes = _sizes_text(_parts(sweeps, "sampled_dominant"), LEAST_SIZE)
@@ -105,17 +105,17 @@ def growth_of_ratio_of_times(sweeps: Sweeps) -> Evidence:
 
 
 def share_with_four_phases(sweeps: Sweeps) -> Evidence:
-    """Under gradient descent, of the rare features of all sizes at which phases can be told apart."""
+    """Share of rare features with four phases under gradient descent, over all sizes at which phases are distinct."""
     return _share_with_four_phases(_followed(sweeps, "sampled"))
 
 
 def share_with_four_phases_under_adam(sweeps: Sweeps) -> Evidence:
-    """Of the rare features of the paper's experiment."""
+    """Share of rare features with four phases in the paper's experiment."""
     return _share_with_four_phases([feature_curves(sweeps["imbalanced"].history)])
 
 
 def share_without_fall(sweeps: Sweeps) -> Evidence:
-    """Of balanced features under gradient descent, those without the first two of a rare feature's phases."""
+    """Share of balanced features under gradient descent without the first two phases of a rare feature."""
     parts = _followed(sweeps, "sampled_balanced")
     share = np.concatenate([proportion_of_features_R(np.isnan(part.rare_phases.swap_RK)) for part in parts])
     runs = _runs_of(parts)
@@ -154,7 +154,7 @@ def _speedup_of_dominant(balanced: FeatureCurves, imbalanced: FeatureCurves, not
 
 
 def _share_of_late_rare(balanced: FeatureCurves, imbalanced: FeatureCurves, note: str = "") -> Evidence:
-    """Share of all seeds in which rare features converge later; a tie, or neither seen to, is not later."""
+    """Share of all seeds in which rare features converge later; a tie, or no convergence of either, does not count."""
     rows, others = rows_on_common_seeds(balanced.runs, imbalanced.runs)
     balanced_R = median_feature_time_or_inf(balanced.converged_RK)[rows]
     rare_R = median_feature_time_or_inf(imbalanced.converged_RK[:, 1:])[others]
@@ -190,7 +190,7 @@ def _parts(sweeps: Sweeps, name: str) -> list[FeatureCurves]:
 
 
 def _followed(sweeps: Sweeps, name: str) -> list[FeatureCurves]:
-    """Those of which all phases can be seen. Raises UndecidedError where there are none."""
+    """The runs of sizes at which all phases can be observed. Raises UndecidedError if there are none."""
     parts = [part for part in _parts(sweeps, name) if _LEAST_SIZE <= part.num_features <= _LARGEST_SIZE]
     if not parts:
         raise UndecidedError(f"sweep {name!r} has no run of {_LEAST_SIZE} to {_LARGEST_SIZE} features")

@@ -54,7 +54,7 @@ def find_feature_phases(
     grows without limit; here it ends where A + B is back at its first value for good, which needs no constant.
     A phase of falling B is absent, and the first two steps with it, unless A + B falls by `least_fall` of log K, and
     rises again by as much: so for a dominant feature, balanced features, and flat weights. `height` is in units of
-    log K. Growth and convergence are looked for by themselves, and kept to the end. NaN is not recorded.
+    log K. Growth and convergence are detected independently, and must hold to the end. NaN is not recorded.
     Raises ValueError where `num_features`, the K of log K, is below 2.
     """
     if num_features < 2:

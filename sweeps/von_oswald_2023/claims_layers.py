@@ -20,7 +20,7 @@ def gain_in_cosine(sweeps: Sweeps, *, sweep: str) -> Evidence:
 
 
 def curvature(sweeps: Sweeps) -> Evidence:
-    """What the trained weights have, beside the curvature fitted to GD++ itself."""
+    """Curvature gamma of the trained weights, with the curvature fitted to GD++ itself in the note."""
     history = sweeps["two_layers_tied"].history
     trained = median_of_runs(at_end(history, "trained_curvature"), history.runs)
     fitted = float(at_end(history, "plus_curvature")[0])

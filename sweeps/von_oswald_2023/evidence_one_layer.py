@@ -20,7 +20,7 @@ from sweeps.von_oswald_2023.measures import (
 
 
 def final_loss(sweeps: Sweeps) -> Evidence:
-    """The closed form plus the difference between model and explicit step on the same contexts."""
+    """Final loss: the closed form plus the difference between model and explicit step on the same contexts."""
     history = sweeps["one_layer"].history
     difference_R = at_end(history, "label_loss", np.inf) - at_end(history, "label_reference_loss", 0.0)
     found_R = closed_form_R(one_step_loss, history.runs) + difference_R
@@ -28,7 +28,7 @@ def final_loss(sweeps: Sweeps) -> Evidence:
 
 
 def share_at_one_step(sweeps: Sweeps) -> Evidence:
-    """The share at the end of training, in the sweep of the same setting that has most seeds."""
+    """Share of seeds near one gradient step at the end, in the sweep of the same setting with most seeds."""
     history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_there_R = at_end(history, "label_excess", np.inf) <= 0.02
     note = f"{int(is_there_R.sum())} of {len(history.runs)} runs."
@@ -36,7 +36,7 @@ def share_at_one_step(sweeps: Sweeps) -> Evidence:
 
 
 def construction_difference(sweeps: Sweeps) -> Evidence:
-    """In the model's single precision, over the contexts of every run; an identity, so nothing is resampled."""
+    """Largest difference of construction and gradient step, in float32; an identity, so nothing is resampled."""
     history = sweeps["one_layer"].history
     # Trained weights do not enter: it is the same at every step.
     value_R = at_end(history, "construction_difference", np.inf)
@@ -46,14 +46,17 @@ def construction_difference(sweeps: Sweeps) -> Evidence:
 
 
 def line_search_step_size(sweeps: Sweeps) -> Evidence:
-    """On each run's own contexts, over the closed form."""
+    """Ratio of the step size found on each run's own contexts to the closed form."""
     history = sweeps["one_layer"].history
     ratio_R = at_end(history, "line_search_step_size") / closed_form_R(population_step_size, history.runs)
     return Evidence.of(mean_of_runs(ratio_R, history.runs), len(history.runs), "Mean over runs.")
 
 
 def trained_step_size(sweeps: Sweeps) -> Evidence:
-    """-N beta times the last entry of W_PV, beta the mean diagonal entry of W_KQ, over the closed form."""
+    """Ratio of the trained step size to the closed form.
+
+    It is -N beta times the last entry of W_PV, beta the mean diagonal entry of W_KQ.
+    """
     history = sweeps["one_layer"].history
     return median(
         history, at_end(history, "trained_step_size", np.inf) / closed_form_R(population_step_size, history.runs)
@@ -61,13 +64,13 @@ def trained_step_size(sweeps: Sweeps) -> Evidence:
 
 
 def interpolated_loss(sweeps: Sweeps) -> Evidence:
-    """After the trained weights were rescaled, on the same contexts."""
+    """Ratio of losses, interpolated rescaled weights over one gradient step, on the same contexts."""
     history = sweeps["one_layer"].history
     return median(history, at_end(history, "interpolated_loss", np.inf) / at_end(history, "gd_loss"))
 
 
 def loss_by_context_length(sweeps: Sweeps) -> Evidence:
-    """The absolute difference on the same contexts over the closed form, median over all runs."""
+    """Absolute difference of the losses on the same contexts over the closed form, median over all runs."""
     history = sweeps["context_lengths"].history
     difference_R = at_end(history, "label_loss", np.inf) - at_end(history, "label_reference_loss", 0.0)
     found_R = np.abs(difference_R) / closed_form_R(one_step_loss, history.runs)
@@ -79,7 +82,7 @@ def loss_by_context_length(sweeps: Sweeps) -> Evidence:
 
 
 def applied_again(sweeps: Sweeps) -> Evidence:
-    """The layer's loss over the gradient step's, both damped alike, at the number of times with the worst ratio."""
+    """Ratio of losses, layer over gradient step with equal damping, at the number of applications where it is worst."""
     history = sweeps["one_layer"].history
     times = [f"{count:g}" for count in numbered(history, "rolled_trained_loss")]
     ratio_R = worst_ratio(history, "rolled_trained_loss", "rolled_gd_loss", times)
@@ -87,7 +90,7 @@ def applied_again(sweeps: Sweeps) -> Evidence:
 
 
 def loss_after_50_times(sweeps: Sweeps) -> Evidence:
-    """The explicit step, damped alike, has .043."""
+    """Loss after 50 damped applications of the layer; the explicit step, equally damped, has .043."""
     history = sweeps["one_layer"].history
     note = f"Median over seeds; one step has {one_step_loss(history.runs[0]):.4f}."
     return median(history, at_end(history, "rolled_trained_loss/50", np.inf), note)

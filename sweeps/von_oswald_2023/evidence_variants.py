@@ -32,7 +32,7 @@ _NINE_TENTHS, _TENTH = (Criterion(LEFT_PLATEAU.metric, at_most=level) for level 
 
 
 def share_of_long_plateaus(sweeps: Sweeps) -> Evidence:
-    """The plateau is left when the excess stays at half of the zero prediction's or below."""
+    """Share of seeds with a long plateau; it ends when the excess stays at or below half of the zero prediction's."""
     history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_long_R, step = _long_plateaus(history)
     note = f"{int(is_long_R.sum())} of {len(history.runs)} seeds; the median leaves it at step {step:g}."
@@ -40,7 +40,7 @@ def share_of_long_plateaus(sweeps: Sweeps) -> Evidence:
 
 
 def plateaus_spared_by_two_heads(sweeps: Sweeps) -> Evidence:
-    """Long is what it is with one head; the same seeds, of which the first heads start alike."""
+    """Share of seeds with a long plateau, one head less two; same seeds and first heads, threshold from one head."""
     one, two = _one_and_two_heads(sweeps, "heads")
     is_long_R, step = _long_plateaus(one)
     is_long_with_two_R = steps_until(two, LEFT_PLATEAU) >= 2 * step
@@ -50,14 +50,14 @@ def plateaus_spared_by_two_heads(sweeps: Sweeps) -> Evidence:
 
 
 def time_with_two_heads(sweeps: Sweeps) -> Evidence:
-    """Of the step at which the plateau is left; a run that does not leave it counts with the budget."""
+    """Ratio of the steps at which the plateau is left, two heads over one; the budget for runs that do not leave it."""
     one, two = _one_and_two_heads(sweeps, "heads")
     times = [np.minimum(steps_until(history, LEFT_PLATEAU), history.budget) for history in (one, two)]
     return median(one, times[1] / times[0])
 
 
 def share_of_sudden_ends(sweeps: Sweeps) -> Evidence:
-    """Of the seeds with a long plateau of one head that they leave, by the method for other tasks' phase changes."""
+    """Share of phase changes among the one-head seeds that leave a long plateau, by the method of the other tasks."""
     history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_long_R, _ = _long_plateaus(history)
     drop_R = steps_until(history, _TENTH) - steps_until(history, _NINE_TENTHS)
@@ -71,7 +71,7 @@ def share_of_sudden_ends(sweeps: Sweeps) -> Evidence:
 
 
 def excess_of_fixed_tasks(sweeps: Sweeps, *, num_tasks: int) -> Evidence:
-    """At the end, of the runs that were trained on so many fixed tasks; the zero prediction has 1."""
+    """Excess loss at the end, of runs trained on a given number of fixed tasks; the zero prediction has 1."""
     history = sweeps["fixed_tasks"].history
     batch_size = history.runs[0].hyperparameters["batch_size"]
     chosen = runs_with(history, "task.num_batches", num_tasks // batch_size)
@@ -79,9 +79,10 @@ def excess_of_fixed_tasks(sweeps: Sweeps, *, num_tasks: int) -> Evidence:
 
 
 def delay_of_generalisation(sweeps: Sweeps) -> Evidence:
-    """Halved: for good below the middle between zero prediction and gradient step.
+    """Ratio of steps until the excess loss is halved, new tasks over training tasks.
 
-    Of the training tasks, the loss is that of the batch of each step, and the median of five of them, 25 steps apart.
+    Halved means for good below the midpoint of zero prediction and gradient step. For the training tasks, the loss is
+    that of each step's batch, smoothed by the median of five, 25 steps apart.
     """
     history = sweeps["mlp_block"].history
     middle_R1 = (closed_form_R(zero_loss, history.runs) + closed_form_R(one_step_loss, history.runs))[:, None] / 2
@@ -114,16 +115,16 @@ def cosine_of_two_softmax_heads(sweeps: Sweeps) -> Evidence:
 
 
 def excess_of_one_softmax_head_over_two(sweeps: Sweeps) -> Evidence:
-    """At the end, on the same seeds."""
+    """Excess loss at the end, one head less two, on the same seeds."""
     one, two = _one_and_two_heads(sweeps, "softmax")
-    # A pair of which both are lost tells nothing.
+    # A pair in which both runs diverged gives NaN.
     with np.errstate(invalid="ignore"):
         gap_R = at_end(one, "label_excess", np.inf) - at_end(two, "label_excess", np.inf)
     return median(one, gap_R)
 
 
 def loss_on_separate_tokens(sweeps: Sweeps) -> Evidence:
-    """Of the runs that left the plateau within the budget, over one gradient step's on the same contexts."""
+    """Ratio of losses to one gradient step on the same contexts, for the runs that left the plateau."""
     history = sweeps["separate_tokens"].history
     left = _left_plateau(history)
     ratio_R = at_end(left, "label_loss", np.inf) / at_end(left, "label_reference_loss")
@@ -133,25 +134,31 @@ def loss_on_separate_tokens(sweeps: Sweeps) -> Evidence:
 
 
 def share_of_jumps_on_separate_tokens(sweeps: Sweeps) -> Evidence:
-    """By the same method as for other tasks: a sharp sigmoid against smooth curves."""
+    """Share of the runs that left the plateau with a phase change: a sharp sigmoid fits better than smooth curves."""
     left = _left_plateau(sweeps["separate_tokens"].history)
     return _share_of_jumps(left, f"Of the {len(left.runs)} runs that left the plateau.")
 
 
 def share_with_next_token_first(sweeps: Sweeps) -> Evidence:
-    """Sensitivity to the next token is a quarter of its last value before the excess is a half; ties do not count."""
+    """Share of runs whose next-token sensitivity reaches a quarter of its last value before the excess is a half.
+
+    Ties do not count.
+    """
     left = _left_plateau(sweeps["separate_tokens"].history)
     next_RT = recorded(left, "next_token_sensitivity")
     relative_RT = next_RT / at_end(left, "next_token_sensitivity")[:, None]
     copied = crossed_for_good(relative_RT, left.steps_T, Criterion(at_least=0.25, evaluations=1))
-    # What is there from the first recorded step on has not come at all.
+    # A sensitivity that is large at the first recorded step has no time of rise.
     copies_R = np.where(copied.upper_R > copied.lower_R, copied.upper_R, np.nan)
     order = stage_order(copies_R, steps_until(left, LEFT_PLATEAU), left.runs)
     return Evidence.of(order.first, order.num_runs, f"Ties {order.tied.text()}, the jump first {order.second.text()}.")
 
 
 def spread_of_times_on_separate_tokens(sweeps: Sweeps) -> Evidence:
-    """A run that does not leave the plateau counts with the budget, so this is a lower bound."""
+    """90th over 10th percentile of the steps at which the plateau is left.
+
+    A run that does not leave it counts with the budget, so this is a lower bound.
+    """
     history = sweeps["separate_tokens"].history
     time_R = steps_until(history, LEFT_PLATEAU)
     note = f"{int(np.sum(np.isfinite(time_R)))} of {len(history.runs)} runs left it within {history.budget} steps."
@@ -159,22 +166,22 @@ def spread_of_times_on_separate_tokens(sweeps: Sweeps) -> Evidence:
 
 
 def loss_on_sine_waves(sweeps: Sweeps) -> Evidence:
-    """The trained layer's over the gradient step's, both with an embedding of their own, on the same contexts."""
+    """Ratio of losses, trained layer over gradient step, each with its own embedding, on the same contexts."""
     stepped, trained = _stepped_and_trained(sweeps)
     return median(trained, at_end(trained, "label_loss", np.inf) / at_end(stepped, "label_loss"))
 
 
 def worse_excess_on_sine_waves(sweeps: Sweeps) -> Evidence:
-    """Relative to the best guess without a context."""
+    """Larger excess loss of the two, relative to the best guess without a context."""
     stepped, trained = _stepped_and_trained(sweeps)
     worse_R = np.maximum(at_end(trained, "label_excess", np.inf), at_end(stepped, "label_excess", np.inf))
     return median(trained, worse_R)
 
 
 def _long_plateaus(history: History) -> tuple[Bools, float]:
-    """(R,) who leaves the plateau at twice the median step or later, if at all; and the median step.
+    """(R,) True for runs that leave the plateau at twice the median step or later, or never; and the median step.
 
-    Raises UndecidedError where twice the median is beyond the budget: who is late is then not seen.
+    Raises UndecidedError if twice the median is beyond the budget, since late runs are then not observed.
     """
     left_R = steps_until(history, LEFT_PLATEAU)
     step = float(np.median(left_R))

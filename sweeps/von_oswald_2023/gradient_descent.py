@@ -91,7 +91,7 @@ def construction(size: int, num_pairs: int, descent: Descent, start: Tensor | No
 
 @dataclass(frozen=True)
 class Merged:
-    """All that a layer of one-head linear self-attention does: W_KQ = W_K^T W_Q and W_PV = P W_V, (D, D) each.
+    """A layer of one-head linear self-attention as merged matrices: W_KQ = W_K^T W_Q and W_PV = P W_V, (D, D) each.
 
     `scale` is beta, the mean of the entries of W_KQ's diagonal that multiply inputs x (the figures' interpolation).
     """
@@ -174,7 +174,7 @@ class Comparison:
 
 
 def compared(one: ContextPredictor, other: ContextPredictor, inputs: Tensor) -> Comparison:
-    """How alike two predictors are on contexts (B, L, D)."""
+    """Agreement of two predictors on contexts (B, L, D)."""
     (one_B, one_BD), (other_B, other_BD) = (_sensitivity(found, inputs) for found in (one, other))
     return Comparison(
         float((one_B - other_B).abs().mean()),

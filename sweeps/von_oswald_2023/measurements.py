@@ -1,4 +1,4 @@
-"""What is measured on the trained models of von Oswald et al. (2023): how they compare with explicit algorithms.
+"""Measurements of trained models of von Oswald et al. (2023): comparison with explicit algorithms.
 
 Every run is measured at each step at which its weights were kept, on contexts of its own that no training and no
 evaluation draws, in float64. So intervals over runs are over contexts, too.
@@ -76,7 +76,7 @@ class Trained:
         return predictor(self.model, self.parameters)
 
     def row(self, found: Mapping[str, float]) -> ModelMetrics:
-        """As a measurement gives it: None for what is not finite."""
+        """A row of a measurement, with None for non-finite values."""
         place: ModelMetrics = {"run_id": self.config.run_id, "step": self.step}
         return place | {name: value if math.isfinite(value) else None for name, value in found.items()}
 

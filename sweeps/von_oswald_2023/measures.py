@@ -38,7 +38,7 @@ def population_step_size(run: RunInfo) -> float:
 
 
 def _task(run: RunInfo) -> LinearRegression:
-    """The run's linear regression, in which the closed forms stand."""
+    """The run's linear regression task, which has the closed forms."""
     names = ("dim", "num_pairs", "input_range")
     return LinearRegression(**{name: run.hyperparameters[f"task.{name}"] for name in names})
 

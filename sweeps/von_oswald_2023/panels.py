@@ -16,9 +16,9 @@ from sweeps.von_oswald_2023.measures import at_end, one_step_loss, recorded, zer
 
 TRAINED, GD, PLUS, BETWEEN = "trained", "gradient descent", "GD++", "interpolated"
 MODEL_COLOURS = {TRAINED: "#0072B2", GD: "#D55E00", PLUS: "#009E73", BETWEEN: "#8C5FBF"}
-# Curves lie upon each other where predictors agree, so explicit algorithms are dashed.
+# Curves overlap where predictors agree, so explicit algorithms are dashed.
 DASHES = {TRAINED: [1, 0], GD: [7, 5], PLUS: [2, 4]}
-# So do points: each has a mark of its own, larger ones open.
+# Points overlap, too, so each kind has its own mark, larger ones open.
 MARKS = {
     TRAINED: ("circle", 30, True),
     GD: ("circle", 190, False),
@@ -97,6 +97,6 @@ def colours_of(colours: Mapping[str, str]) -> alt.Color:
 
 
 def levels(history: History) -> str:
-    """What losses are to be read against."""
+    """Reference losses as text: zero prediction and one gradient step."""
     run = history.runs[0]
     return f"Zero prediction: {zero_loss(run):.4f}; one gradient step: {one_step_loss(run):.4f}."

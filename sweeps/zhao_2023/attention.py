@@ -15,16 +15,16 @@ from pipeline.arrays import Bools, Floats
 from pipeline.store.history import RunInfo
 from sweeps.zhao_2023.measures import outcomes_of, phase_changes
 
-# Excess of 1 is the loss of predicting label frequencies: what is reached without a head that looks anything up.
+# Excess of 1 is the loss of predicting label frequencies: the best loss without a lookup head.
 PLATEAU, NEAR_PLATEAU = 0.9, 0.15
 
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """What is compared of the runs of a sweep, in the cuts that are trained, both of the same items.
+    """Attention maps of the runs of a sweep in two cuts that training acts on, both of the same items.
 
-    `layer1`: all queries. `layer2`: the last query, the only one of the last layer on which the loss depends; what its
-    other queries do is left as it was at init.
+    `layer1`: all queries. `layer2`: the last query, the only one of the last layer on which the loss depends; its other
+    queries are not trained.
     """
 
     layer1: Floats
@@ -47,7 +47,7 @@ class AttentionMaps:
         return self.layer1, self.layer2
 
     def permuted(self, seed: int = 0) -> AttentionMaps:
-        """With positions renamed, in each run its own way."""
+        """The maps with positions permuted, independently in each run."""
         return AttentionMaps(*(permuted_positions(cut, seed, visible_keys(cut)) for cut in self.cuts))
 
     def alike(self, other: AttentionMaps | None = None) -> list[Floats]:

@@ -1,9 +1,9 @@
-"""What Zhao (2023, UCB/EECS-2023-96) states of small transformers that learn in context, and what ours show.
+"""Claims of Zhao (2023, UCB/EECS-2023-96) on small transformers that learn in context.
 
 The report's abstract states four phenomena: 100% test accuracy, phase change behaviour, attention patterns that are
 invariant across models of one attention head, and early determination of the convergence probability. Its task, sizes,
-seeds and criterion are not known to us, so no figure of its is compared: the phenomena are looked for in a dictionary
-lookup in context, at settings of our own. Regions, budgets and statistics were fixed before these runs were looked at,
+seeds and criterion are not known to us, so none of its figures is compared: the phenomena are tested on in-context
+dictionary lookup, at settings of our own. Regions, budgets and statistics were fixed before these runs were examined,
 from a smaller set of runs under other seeds; the claim on heads of width 2 was added after 256 other seeds of theirs,
 and their sweep has fresh seeds because 768 earlier ones left the share of false positives undecided.
 """

@@ -40,7 +40,7 @@ EARLY_STATISTICS = {PREVIOUS_TOKEN: "previous-token score", INDUCTION: "inductio
 
 
 def early_statistics(sweeps: Sweeps) -> Figure:
-    """The chance to converge by an early previous-token score, and how early statistics go with the time."""
+    """Share converged by early previous-token score, and association of early statistics with time to convergence."""
     title = "Early statistics and convergence"
     sweep = sweeps["setting_a"]
     history, by_mixed = sweep.history, outcomes_of(sweep.history, MIXED_BUDGET)

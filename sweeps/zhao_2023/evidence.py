@@ -167,7 +167,7 @@ def width_and_time(sweeps: Sweeps) -> Evidence:
 
 
 def variance_of_init(sweeps: Sweeps) -> Evidence:
-    """The share of the variance of log time that init seeds explain, where each meets each data stream."""
+    """The share of the variance of log time that init seeds explain, crossed with data streams."""
     found = _variance(sweeps)
     return Evidence.of(found.init, found.num_init * found.num_data, _restricted(found))
 
@@ -195,12 +195,12 @@ def step_of_fixed_fate(sweeps: Sweeps) -> Evidence:
 
 
 def share_after_mixed_budget(sweeps: Sweeps) -> Evidence:
-    """Of the runs of setting A."""
+    """Share of the runs of setting A that missed the mixed budget and converged later."""
     return _later(sweeps["setting_a"].history, MIXED_BUDGET)
 
 
 def share_after_large_budget(sweeps: Sweeps) -> Evidence:
-    """Of the runs of settings A and C, and of the width between, at the largest budget."""
+    """Share of the runs of settings A, C and the width between that missed the largest budget and converged later."""
     history = sweeps["head_widths"].history
     return _later(some_runs(history, np.isin(head_width_R(history), (2, 3, 4))), LARGE_BUDGET)
 
@@ -216,19 +216,19 @@ def _abrupt(history: History, changes: PhaseChanges) -> Evidence:
 
 
 def _alike(found: MapContrast, what: str, more: str = "") -> Evidence:
-    """What converged runs have more in common than something else."""
+    """Excess similarity of converged runs over a comparison group."""
     note = f"{found.note(what)} {more}".rstrip()
     return Evidence.of(found.both.difference, min(found.both.num_runs), note)
 
 
 def _variance(sweeps: Sweeps) -> SeedVariance:
-    """What explains the variance of log time where every init seed meets every data stream."""
+    """Decomposition of the variance of log time in the design that crosses init seeds and data streams."""
     history = sweeps["crossed"].history
     return seed_variance(outcomes_of(history), history.runs, history.budget)
 
 
 def _restricted(found: SeedVariance) -> str:
-    """What those shares rest on."""
+    """A note on the runs behind those shares."""
     return (
         f"{found.num_init} init times {found.num_data} data seeds; {found.num_restricted} runs did not converge and "
         f"count with the budget; interaction {found.interaction.text()}."

@@ -20,7 +20,7 @@ from pipeline.arrays import Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
 
-# Two evaluations, 100 steps apart: whatever lies between is left out where a sweep is looked at more often.
+# Two evaluations, 100 steps apart: a sweep's evaluations in between are ignored.
 EVALUATED_EVERY = 100
 CRITERION = Criterion("label_accuracy", at_least=0.99, evaluations=2)
 LAST_EVALUATIONS = 2
@@ -30,12 +30,12 @@ PREVIOUS_TOKEN, INDUCTION = "previous_token_score.l0h0", "induction_score.l1h0"
 STAGE, OTHER_LEVELS = 0.5, (0.3, 0.7, 0.8)
 # The accuracy of predicting label frequencies is .44 in setting A: a run that ends below this has not jumped.
 STILL_LOW = 0.6
-# Of the mixed budget, and the step from which the previous-token score was seen to tell the time.
+# Share of the mixed budget, and the step from which the previous-token score predicted the time.
 EARLY_WINDOW, EARLY_STEP = 0.25, 400
 
 
 def outcomes_of(history: History, budget: int | None = None, criterion: Criterion = CRITERION) -> Outcomes:
-    """What became of the runs by `budget` (default: the sweep's own), by evaluations 100 steps apart."""
+    """Outcomes of the runs by `budget` (default: the sweep's own), from evaluations 100 steps apart."""
     return decide_outcomes(
         evaluated_every(history if budget is None else within(history, budget), EVALUATED_EVERY), criterion
     )
@@ -107,10 +107,10 @@ def early_scores(history: History) -> tuple[Mapping[str, ForecastScores], int, s
 
 
 def fates_of(sweeps: Sweeps, budget: int, kind: str | None = None) -> ForkFates:
-    """The forks of setting A beside their parents, by what became of both within `budget`.
+    """Outcomes of the forks of setting A and of their parents within `budget`.
 
-    Of each fork step only forks of parents at risk there, that is not yet converged, and only of those that became
-    `kind` if it is given. What an unrelated run would share is among the parents at risk.
+    For each fork step only forks of parents at risk there, that is not yet converged, and, if `kind` is given, only of
+    parents with that outcome. Agreement with an unrelated run is computed among the parents at risk.
     """
     forks, parents = (within(sweeps[name].history, budget) for name in ("forks", "fork_parents"))
     outcomes = outcomes_of(parents)

@@ -1,4 +1,4 @@
-"""Early signs: planted correlations and siblings are found, and nothing where there is nothing."""
+"""Early signs: planted correlations and siblings are found, and no effect in null data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluation: leak gates (a) to (h), planted truth found, nothing found where nothing is."""
+"""The evaluation: leak gates (a) to (h), planted effects found, none found in null data."""
 
 from __future__ import annotations
 

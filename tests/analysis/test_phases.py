@@ -1,4 +1,4 @@
-"""Phase changes: planted jumps are found, and smooth, flat, drifting and wandering curves are called so."""
+"""Phase changes: planted jumps are found, and none are found in smooth, flat, drifting and wandering curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resampling: the unit follows from the seeds, and intervals cover about as often as they say."""
+"""Resampling: the unit follows from the seeds, and intervals have about their nominal coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a history: fewer runs, a smaller budget, sparser evaluations; each as if it had been recorded so."""
+"""Parts of a history: fewer runs, a smaller budget, sparser evaluations; each equal to a history recorded that way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launching through Ray Tune: equal to inline, and whole again after the driver was killed."""
+"""Launching through Ray Tune: equal to inline, and resumed after the driver was killed."""
 
 from __future__ import annotations
 

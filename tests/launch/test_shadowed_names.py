@@ -1,4 +1,4 @@
-"""A user's own folders named as our packages, where the user stands, are not imported in their place."""
+"""Folders of the current directory with the names of our packages are not imported in their place."""
 
 from __future__ import annotations
 

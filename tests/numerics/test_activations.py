@@ -1,4 +1,4 @@
-"""Activations against torch's, and their bits wherever a number stands."""
+"""Activations against torch's, and equal bits at every position of an array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the process that fix rounding: held by blocks while they compute, and as before afterwards."""
+"""Process-wide settings that fix rounding: set by blocks while they compute, and restored afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams: the published vectors, and draws that depend on their place alone."""
+"""Streams: the published vectors, and draws that depend on stream, seed, step and position alone."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def softmax(num_seeds=16, seed=7):
 
 
 def separate_tokens(num_seeds=40, num_stuck=4, lead=1500, width=150.0, seed=8):
-    """Runs that jump at times of their own, `lead` steps after the first layer looks at the next token."""
+    """Runs that jump at times of their own, `lead` steps after the first layer attends to the next token."""
     rng = np.random.default_rng(seed)
     runs, steps = runs_of(num_seeds), np.arange(0, 20001, 200)
     jump_R = np.where(np.arange(num_seeds) < num_stuck, 1e9, rng.uniform(3000, 18500, num_seeds))

@@ -1,4 +1,4 @@
-"""How tests check that a claim fails on shuffled data."""
+"""Checks that a claim fails on shuffled data."""
 
 from __future__ import annotations
 

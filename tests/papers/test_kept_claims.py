@@ -1,4 +1,4 @@
-"""What is kept of the last reproduction, the rows of today, and the two pages that show both."""
+"""Stored claims of the last reproduction, the current rows, and the two pages that show both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reproducing a paper: trained once, measured once, judged, drawn; and the papers that come with seedbed are whole."""
+"""Reproducing a paper: trained once, measured once, judged, drawn; the papers that come with seedbed are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, reading it gives a spec or a SpecError with a place on every line."""
+"""Fuzzing: reading any file gives a spec, or a SpecError with a location on every line."""
 
 import os
 import re

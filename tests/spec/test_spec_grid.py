@@ -1,4 +1,4 @@
-"""The steps at which runs are looked at."""
+"""Evaluation and probe steps."""
 
 import numpy as np
 import pytest

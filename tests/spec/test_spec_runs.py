@@ -1,4 +1,4 @@
-"""What is a run's identity, and what is not."""
+"""Run identity: which fields change a run's id, and which do not."""
 
 import time
 

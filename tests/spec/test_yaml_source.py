@@ -1,4 +1,4 @@
-"""What of YAML a spec may hold, and that everything else is refused with a line."""
+"""The YAML subset of specs; everything else is refused with its line."""
 
 import pytest
 

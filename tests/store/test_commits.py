@@ -1,4 +1,4 @@
-"""Commits of a pack: what the newest whole record names is true, everything else does not exist."""
+"""Commits of a pack: the newest intact record is the state of the pack, everything else is ignored."""
 
 from __future__ import annotations
 

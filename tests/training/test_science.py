@@ -1,4 +1,4 @@
-"""Closed forms of tasks, models and probes: what must come out when the answer is known."""
+"""Closed forms of tasks, models and probes: known answers."""
 
 from __future__ import annotations
 
