@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from pipeline.spec.errors import SpecError
+from pipeline.store.files import CorruptFileError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import BAD_INPUT, FAILED
@@ -26,8 +27,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, markup=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 SpecPath = Annotated[Path, typer.Argument(help="A sweep file.", show_default=False)]
 Overrides = Annotated[
@@ -209,11 +210,14 @@ def main() -> None:
     try:
         app()
     except (SpecError, StoreError) as error:
-        err.print(str(error), style="red", markup=False)
+        err.print(str(error), style="red")
         sys.exit(BAD_INPUT)
+    except CorruptFileError as error:
+        err.print(str(error), style="red")
+        sys.exit(FAILED)
     except OSError as error:
         # Disk errors are reported in one line; earlier commits stay valid.
-        err.print(f"{error.filename or 'disk'}: {error.strerror or error}", style="red", markup=False)
+        err.print(f"{error.filename or 'disk'}: {error.strerror or error}", style="red")
         sys.exit(FAILED)
 
 

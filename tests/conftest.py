@@ -35,6 +35,8 @@ _ALONE = (
     "tests/launch/test_launch.py",
     "tests/launch/test_shadowed_names.py",
     "tests/benchmarks/test_measure.py",
+    "tests/store/test_sweep_folder.py",
+    "tests/sweeps/test_light_commands.py",
 )
 
 _started: set[str] = set()

@@ -55,6 +55,8 @@ def test_every_command_of_the_readme_works_in_order(place):
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.ray
+@pytest.mark.native
 def test_python_reads_what_the_commands_left(place, monkeypatch):
     code = EXTENDING.rpartition("```python\n")[2].partition("```")[0]
     monkeypatch.chdir(place)

@@ -1,1 +1,4 @@
-"""Figures as Vega-Lite charts, SVG and PNG. Input: an analysis, or sweeps by name."""
+"""Figures of analyses and of claims.
+
+Input: an analysis, or sweeps by name. Output: Vega-Lite charts, SVG and PNG.
+"""

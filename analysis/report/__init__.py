@@ -1,1 +1,4 @@
-"""The report of a sweep: one HTML file that loads nothing else. Input: an analysis."""
+"""The report of a sweep.
+
+Input: an analysis. Output: one HTML file that loads nothing else, with its figures as files beside it.
+"""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from pipeline.store.pack_store import StoreError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,7 +24,7 @@ _INTEGER = "std::int64_t"
 _INTEGERS = "const std::int64_t*"
 
 
-class ProgramMismatchError(Exception):
+class ProgramMismatchError(StoreError):
     """A compiled program and the process that loads it disagree about arguments; the message names the file."""
 
 

@@ -2,7 +2,7 @@
 
 The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", SC'11), computed on
 tensors of 64-bit integers that hold 32-bit words. There is no state: what a run draws at step 700 does not depend on
-what was drawn before, on its slot, or on the width of the block.
+what was drawn before, on its slot, or on how many slots there are.
 """
 
 from __future__ import annotations

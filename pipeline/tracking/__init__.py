@@ -1,1 +1,4 @@
-"""The wandb mirror: a separate process that reads the store and writes runs to wandb. No training waits for it."""
+"""The wandb mirror: a separate process, which no training waits for.
+
+Input: the store of a sweep, while it is trained or later. Output: wandb runs, and a ledger of what was written.
+"""

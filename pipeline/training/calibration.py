@@ -24,7 +24,7 @@ from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sections import Resources
 
 _TIMED_S = 0.3
-# Share of a device's free memory that a block may take, extrapolated from a narrow one.
+# Share of a device's free memory that a block may take, extrapolated from one with fewer slots.
 _MEMORY_SHARE = 0.7
 
 
@@ -44,7 +44,7 @@ def _calibrated(group: Group, resources: Resources, machine: Machine) -> Calibra
     why = _why_torch(group.config, resources, machine.device)
     if not needs_timing(group.most_runs, resources, machine.device):
         return Calibration(None, why)
-    return Calibration(None, why, _remembered(group.config, resources.threads, machine))
+    return Calibration(None, why, _remembered(group.config, resources, machine))
 
 
 def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
@@ -62,9 +62,10 @@ def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
     return "its program does not compile here"
 
 
-def _remembered(config: RunConfig, threads: int, machine: Machine) -> dict[int, float]:
+def _remembered(config: RunConfig, resources: Resources, machine: Machine) -> dict[int, float]:
     """Slots -> runs x steps per second, from the user's cache folder or measured now; empty where it cannot be."""
-    setting = json.dumps([config.static_key(), threads, machine.device, machine.torch, PROGRAM, _processor()])
+    arithmetic = [resources.threads, resources.matmul_precision, machine.device, machine.torch, PROGRAM]
+    setting = json.dumps([config.static_key(), *arithmetic, _processor()])
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
     path = folder / f"slots-{hashlib.sha256(setting.encode()).hexdigest()[:20]}.json"
     try:
@@ -72,7 +73,7 @@ def _remembered(config: RunConfig, threads: int, machine: Machine) -> dict[int, 
         return dict(sorted(known.items()))
     except (OSError, ValueError):
         pass
-    speeds = _measured(config, threads, machine.device)
+    speeds = _measured(config, resources, machine.device)
     if speeds:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}")
@@ -81,18 +82,18 @@ def _remembered(config: RunConfig, threads: int, machine: Machine) -> dict[int, 
     return speeds
 
 
-def _measured(config: RunConfig, threads: int, device: str) -> dict[int, float]:
+def _measured(config: RunConfig, resources: Resources, device: str) -> dict[int, float]:
     if device == "cuda" and not torch.cuda.is_available():
         return {}
-    return _speeds(config, torch.device(device), threads)
+    return _speeds(config, torch.device(device), resources)
 
 
-def _speeds(config: RunConfig, device: torch.device, threads: int) -> dict[int, float]:
+def _speeds(config: RunConfig, device: torch.device, resources: Resources) -> dict[int, float]:
     speeds: dict[int, float] = {}
     for num_slots in CANDIDATE_SLOTS[device.type]:
         if device.type == "cuda" and speeds and _would_not_fit(num_slots, list(speeds)[-1]):
             break
-        block = Block(config, num_slots, device, threads=threads)
+        block = Block(config, num_slots, device, threads=resources.threads, matmul_precision=resources.matmul_precision)
         block.train(2)
         _wait(device)
         started, num_steps = time.perf_counter(), 0

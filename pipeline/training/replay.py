@@ -34,7 +34,7 @@ class Replayed:
     num_values: int
 
 
-class ReplayError(Exception):
+class ReplayError(StoreError):
     """The replay differs from the record; the message names the step and the quantity."""
 
 

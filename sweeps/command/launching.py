@@ -59,12 +59,16 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     compiled_kernels()
     started = time.monotonic()
     mirror = start_mirror(store.folder)
-    with leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
-        if is_inline:
-            launched = launch_inline(store, left, display.update)
-        else:
-            launched = launch_ray(store, left, spec.resources, address, display.update)
-    warning = mirror.close(timeout_s=60) if mirror is not None else None
+    warning = None
+    try:
+        with leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
+            if is_inline:
+                launched = launch_inline(store, left, display.update)
+            else:
+                launched = launch_ray(store, left, spec.resources, address, display.update)
+    finally:
+        if mirror is not None:
+            warning = mirror.close(timeout_s=60)
     if warning:
         out.print(warning, style="yellow")
     elif (hint := sync_hint(store.folder)) is not None:

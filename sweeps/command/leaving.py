@@ -27,7 +27,7 @@ def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
         if number == signal.SIGHUP:
             # Shell and kernel both send it when a terminal closes, so a second one is not a second request.
             _redirect_to_nowhere(terminals)
-        elif len(asked) > 1:
+        elif len([other for other in asked if other != signal.SIGHUP]) > 1:
             raise KeyboardInterrupt
         store.stop_file.touch(mode=0o600)
         out.print("stopping: packs commit and stop (repeat to end at once)")

@@ -9,19 +9,27 @@ from rich.console import Console
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.packs import Plan
+from pipeline.store.pack_store import StoreError
 from pipeline.training.cost import estimate_cost
 from sweeps.command.display import clock
 from sweeps.command.request import Request
 
 
 def show_plan(request: Request, out: Console) -> None:
-    """Prints the plan of a launch and an estimate of its cost, measured on temporary blocks; writes nothing."""
+    """Prints the plan of a launch and an estimate of its cost, measured on temporary blocks; writes nothing.
+
+    Where this computer lacks what the packs need, such as a GPU of the cluster, the cost is not estimated.
+    """
     spec = request.spec()
     folder = request.folder(spec)
     machine = machine_of(spec.resources, request.address, request.is_inline)
     plan = plan_for(spec, folder, machine)
     describe(plan, folder, out)
-    cost = estimate_cost(plan, machine.num_workers)
+    try:
+        cost = estimate_cost(plan, machine.num_workers)
+    except StoreError as error:
+        out.print(f"  cost not measured: {error}")
+        return
     out.print(
         f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at "
         f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"

@@ -28,6 +28,7 @@ def seedbed(here, *arguments):
     return done.stdout
 
 
+@pytest.mark.wandb
 @pytest.mark.parametrize("options", [["--inline"], pytest.param([], marks=pytest.mark.ray)], ids=["inline", "ray"])
 def test_a_sweep_is_planned_launched_tracked_and_read(options, here):
     seedbed(here, "plan", "tiny.yaml", *options)

@@ -1,0 +1,40 @@
+"""Signals during a launch: the first asks packs to commit and stop, a second one ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from sweeps.command.leaving import leaving
+
+
+@pytest.fixture
+def store(tmp_path):
+    return SimpleNamespace(stop_file=tmp_path / "stop")
+
+
+def send(*numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    "numbers", [(signal.SIGTERM,), (signal.SIGHUP, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)]
+)
+def test_packs_are_asked_to_stop_and_the_launch_goes_on_waiting(store, numbers):
+    before = signal.getsignal(signal.SIGTERM)
+    with leaving(store, Console(quiet=True)) as received:
+        send(*numbers)
+        assert store.stop_file.exists()
+    assert received == list(numbers)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM)])
+def test_a_second_request_ends_the_launch_at_once(store, numbers):
+    with pytest.raises(KeyboardInterrupt), leaving(store, Console(quiet=True)):
+        send(*numbers)
