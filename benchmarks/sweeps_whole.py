@@ -185,22 +185,22 @@ def s9() -> Iterator[Row]:
         ratios = [share["ratio"] for share in shares]
         yield Row(
             "S9",
-            f"slots ({'compiled' if engine == 'auto' else engine}): wall over max(longest run, total steps / width)",
+            f"slots ({'compiled' if engine == 'auto' else engine}): wall over max(longest run, total steps / slots)",
             1.1,
             statistics.median(ratios),
             min(ratios),
             max(ratios),
             is_limit=True,
-            note="looks included in both",
+            note="evaluations included in both",
             details=shares[0],
         )
 
 
 def _slots(engine: str) -> Mapping[str, float]:
-    """A list 8 to 16 times as long as the block is wide, whose runs end when they converge."""
-    width, num_runs = (16, 256) if engine == "auto" else (8, 64)
+    """A pack of 8 to 16 runs per slot, which end when they converge."""
+    slots, num_runs = (16, 256) if engine == "auto" else (8, 64)
     budget = 6000 if engine == "auto" else 2000
-    resources = {"slots": width, "engine": engine}
+    resources = {"slots": slots, "engine": engine}
     # Few evaluations, so that the timing is that of slots.
     grid = {"chunk": 50, "eval_every": 50, "eval_items": 64, "probe_items": 16, "probe_steps": [0]}
     # Easily met, at steps that differ widely between seeds.
@@ -209,16 +209,16 @@ def _slots(engine: str) -> Mapping[str, float]:
     common = {"grid": grid, "converged": converged, "resources": resources}
     _train(_spec(2, **common, budget=50))
     # A full block without any end: the cost of a block-step, evaluations included.
-    even_s, even_steps, _ = _train(_spec(2 * width, **common, budget=500, stopping={"name": "run_to_budget"}))
+    even_s, even_steps, _ = _train(_spec(2 * slots, **common, budget=500, stopping={"name": "run_to_budget"}))
     seconds, run_steps, ends = _train(_spec(num_runs, **common, budget=budget, stopping=stopping))
-    step_s = even_s / even_steps * width
-    bound = max(max(ends), sum(ends) / width) * step_s
+    step_s = even_s / even_steps * slots
+    bound = max(max(ends), sum(ends) / slots) * step_s
     return {
         "ratio": seconds / bound,
         "num_runs": num_runs,
-        "width": width,
+        "slots": slots,
         "longest": max(ends),
         "median": statistics.median(ends),
-        "total_over_width": sum(ends) / width,
+        "total_over_slots": sum(ends) / slots,
         "run_steps": run_steps,
     }

@@ -68,12 +68,17 @@ def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
     return None
 
 
+def cache_folder() -> Path:
+    """The folder of the user's cache that holds compiled programs and measured speeds."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
+
+
 def _built(source: str, preamble: str, tools: str) -> Path:
     flags = (*_FLAGS, f"-I{_FOLDER}", *_target())
     paths = [*sorted(path for path in _FOLDER.iterdir() if path.suffix in {".h", ".cpp"}), _FOLDER / source]
     parts = [path.read_bytes() for path in paths]
     identity = b"\0".join([source.encode(), preamble.encode(), " ".join(flags).encode(), tools.encode(), *parts])
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
+    folder = cache_folder()
     path = folder / f"{Path(source).stem}-{hashlib.sha256(identity).hexdigest()[:20]}.so"
     if not path.is_file():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ class Calibration:
     """Engine and speeds of the runs of one static setting on a machine, determined before planning.
 
     `engine` is the toolchain of the compiled program, as in the numerics; None means the torch engine, for the reason
-    in `why_torch`. `speeds` maps a number of slots to runs x steps per second of the torch engine;
+    in `why_torch`. `speeds` maps a number of slots to run-steps per second of the torch engine;
     it is empty where nothing was timed.
     """
 
@@ -80,7 +80,7 @@ def choose(
     speeds = calibration.speeds
     slots = max((slots for slots in speeds if slots <= most_runs), key=lambda slots: speeds[slots])
     figures = ", ".join(f"{slots}: {speed:,.0f}" for slots, speed in speeds.items())
-    return EngineChoice("torch", slots, f"{how}; slots by the fastest runs x steps per second ({figures})")
+    return EngineChoice("torch", slots, f"{how}; slots by the fastest run-steps per second ({figures})")
 
 
 def _why(calibration: Calibration) -> str:

@@ -92,7 +92,7 @@ def provenance() -> Mapping[str, Any]:
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
-        "hardware": {"machine": platform.machine(), "system": platform.system(), "processor": _processor()},
+        "hardware": {"machine": platform.machine(), "system": platform.system(), "processor": processor()},
     }
 
 
@@ -105,7 +105,8 @@ def _git_commit() -> str | None:
     return done.stdout.decode().strip() or None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The model of this computer's processor; empty where the system does not say."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

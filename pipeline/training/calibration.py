@@ -10,14 +10,14 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, why_torch
-from pipeline.numerics.compiler import toolchain
+from pipeline.numerics.compiler import cache_folder, toolchain
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
+from pipeline.planning.open_sweep import processor
 from pipeline.planning.packs import PROGRAM, Group, Machine
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
@@ -63,10 +63,10 @@ def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
 
 
 def _remembered(config: RunConfig, resources: Resources, machine: Machine) -> dict[int, float]:
-    """Slots -> runs x steps per second, from the user's cache folder or measured now; empty where it cannot be."""
+    """Slots -> run-steps per second, from the user's cache folder or measured now; empty where it cannot be."""
     arithmetic = [resources.threads, resources.matmul_precision, machine.device, machine.torch, PROGRAM]
-    setting = json.dumps([config.static_key(), *arithmetic, _processor()])
-    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
+    setting = json.dumps([config.static_key(), *arithmetic, processor()])
+    folder = cache_folder()
     path = folder / f"slots-{hashlib.sha256(setting.encode()).hexdigest()[:20]}.json"
     try:
         known = {int(num_slots): float(speed) for num_slots, speed in json.loads(path.read_text()).items()}
@@ -116,11 +116,3 @@ def _would_not_fit(num_slots: int, measured_slots: int) -> bool:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith("model name")), "")

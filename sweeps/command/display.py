@@ -54,7 +54,7 @@ class Display:
         return sum(int(getattr(pack, name)) for pack in self.packs.values())
 
     def line(self) -> str:
-        """Runs done, converged, diverged, runs x steps per second of this launch, and time left.
+        """Runs done, converged, diverged, run-steps per second of this launch, and time left.
 
         The time supposes that every run uses its whole budget, hence an upper bound.
         """
@@ -63,7 +63,7 @@ class Display:
         counts = f"{self._total('num_done')}/{self._total('num_runs')} runs done, "
         counts += f"{self._total('num_converged')} converged, {self._total('num_diverged')} diverged"
         time_left = f", at most {clock(left / rate)} left" if left and steps else ""
-        return f"{counts}, {rate:,.0f} runs x steps/s{time_left}"
+        return f"{counts}, {rate:,.0f} run-steps/s{time_left}"
 
 
 def clock(seconds: float) -> str:

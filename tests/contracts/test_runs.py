@@ -2,7 +2,7 @@
 every schedule, all of them in their tiny forms.
 
 1. The run rule: a run has the same bits in every slot, beside any neighbours, and whether or not they are there.
-2. Training in pieces, with looks between them, moves no bit.
+2. Training in pieces, with evaluations between them, moves no bit.
 3. A sweep that is interrupted and resumed has the bits of one that is not, and a replay meets all of them again.
 4. A compiled program gives the numbers of the torch engine; what has no twin is not planned as one.
 """
