@@ -13,7 +13,8 @@ from analysis.forecasting.score_table import ForecastScores, score_forecasts
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, Outcomes, at_risk, has_started
 from analysis.outcomes.settings import setting_R
 from analysis.predictors.base import PREDICTORS, Cases, Predictor
-from analysis.predictors.features import hyperparameters_RF, statistics_RF
+from analysis.predictors.encoding import HyperparameterEncoding, encoded, hyperparameters_RF
+from analysis.predictors.features import statistics_RF
 from analysis.statistics.base import Statistic
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
@@ -172,12 +173,20 @@ def _problem(window: Window, outcomes: Outcomes, risk_R: Bools) -> str:
     return ""
 
 
-def cases_of(window: Window, statistics: Iterable[Statistic] | None = None) -> Cases:
-    """The cases of `window`, one per run of the sweep, in its order; `statistics` default to every registered one."""
+def cases_of(
+    window: Window,
+    statistics: Iterable[Statistic] | None = None,
+    encodings: Iterable[HyperparameterEncoding] | None = None,
+) -> Cases:
+    """The cases of `window`, one per run of the sweep, in its order.
+
+    `statistics` default to every registered one; `encodings` of hyperparameters to what this sweep's own values
+    suggest. Raises ValueError for a hyperparameter that given encodings have no number for.
+    """
     return Cases(
         setting_R(window.runs),
         np.array([run.init_seed for run in window.runs], dtype=np.int64),
-        hyperparameters_RF(window.runs, window.varied),
+        hyperparameters_RF(window.runs, window.varied) if encodings is None else encoded(window.runs, encodings),
         statistics_RF(window, statistics),
     )
 

@@ -10,41 +10,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from analysis.predictors.features import Features
+from analysis.predictors.features import Features, FeatureScaler
 from pipeline.arrays import Bools, Floats, Ints
 
 MIN_PROBABILITY, MAX_PROBABILITY = 1e-4, 1 - 1e-4
-
-
-@dataclass(frozen=True)
-class FeatureScaler:
-    """Fills NaN with the training median, clips to the training 1% and 99% quantiles, then standardises.
-
-    Clipping keeps one run that is about to diverge from setting the scale of all the others. A column that is constant
-    or all NaN in training becomes zeros.
-    """
-
-    fill_F: Floats
-    low_F: Floats
-    high_F: Floats
-    mean_F: Floats
-    spread_F: Floats
-
-    @classmethod
-    def of(cls, values_RF: Floats) -> FeatureScaler:
-        """Fitted to the training rows (R, F), R at least 1; NaN is a missing value."""
-        seen_F = ~np.all(np.isnan(values_RF), axis=0)
-        known_RF = np.where(seen_F, values_RF, 0.0)
-        low_F, fill_F, high_F = np.nanquantile(known_RF, [0.01, 0.5, 0.99], axis=0)
-        cut_RF = np.clip(np.where(np.isnan(known_RF), fill_F, known_RF), low_F, high_F)
-        spread_F = cut_RF.std(axis=0)
-        is_constant_F = spread_F <= 1e-12 * np.maximum(1.0, np.abs(fill_F))
-        return cls(fill_F, low_F, high_F, cut_RF.mean(axis=0), np.where(is_constant_F, np.inf, spread_F))
-
-    def apply(self, values_RF: Floats) -> Floats:
-        """(R, F) scaled values, never NaN."""
-        filled_RF = np.where(np.isnan(values_RF), self.fill_F, values_RF)
-        return np.asarray((np.clip(filled_RF, self.low_F, self.high_F) - self.mean_F) / self.spread_F)
 
 
 @dataclass(frozen=True)
@@ -52,8 +21,10 @@ class Logit:
     """P(converged) = 1 / (1 + exp(-(intercept + weight . scaled features))), kept within [1e-4, 1 - 1e-4].
 
     The bounds say that no finite number of training runs makes a certainty; they also keep log scores finite.
+    `names_F` are the columns that the weights belong to.
     """
 
+    names_F: tuple[str, ...]
     scaler: FeatureScaler
     weight_F: Floats
     intercept: float
@@ -69,19 +40,20 @@ class Logit:
             # Near the optimum rounding can fail Newton's line search; sklearn then goes on with lbfgs, and says so.
             warnings.filterwarnings("ignore", message="Line search of Newton solver", category=ConvergenceWarning)
             model.fit(scaler.apply(features.values_RF), converged_R)
-        return cls(scaler, np.asarray(model.coef_[0]), float(model.intercept_[0]))
+        return cls(features.names_F, scaler, np.asarray(model.coef_[0]), float(model.intercept_[0]))
 
     @classmethod
     def _constant(cls, features: Features, converged_R: Bools) -> Logit:
         rate = (converged_R.sum() + 0.5) / (len(converged_R) + 1)
         zeros_F = np.zeros(len(features.names_F))
         scaler = FeatureScaler(zeros_F, zeros_F, zeros_F, zeros_F, np.full(len(zeros_F), np.inf))
-        return cls(scaler, zeros_F, float(np.log(rate / (1 - rate))))
+        return cls(features.names_F, scaler, zeros_F, float(np.log(rate / (1 - rate))))
 
     def probability_R(self, features: Features) -> Floats:
-        """(R,) P(converged)."""
+        """(R,) P(converged). Columns are found by name; raises ValueError with the names of those that are lacking."""
+        scaled_RF = self.scaler.apply(features.named(self.names_F).values_RF)
         # einsum without BLAS adds a row up in an order that does not depend on how many rows there are.
-        logit_R = np.einsum("rf,f->r", self.scaler.apply(features.values_RF), self.weight_F, optimize=False)
+        logit_R = np.einsum("rf,f->r", scaled_RF, self.weight_F, optimize=False)
         probability_R = 1 / (1 + np.exp(-np.clip(logit_R + self.intercept, -50, 50)))
         return np.asarray(np.clip(probability_R, MIN_PROBABILITY, MAX_PROBABILITY), dtype=np.float64)
 

@@ -69,6 +69,8 @@ class Predictor(ABC):
     5. It fits whatever there is: one kind of outcome only, one run, a statistic that is all NaN, no statistic at all;
        and forecasts settings that it has never seen.
     6. Everything estimated from data (scales, fills for NaN, penalties) is estimated from the training cases.
+    7. Columns go by name: a fitted predictor finds the columns that it learned from in whatever order the cases have
+       them, ignores others, and raises ValueError with the names of those that are lacking.
     """
 
     name: ClassVar[str]
@@ -131,4 +133,4 @@ def require_cases(cases: Cases) -> None:
         raise ValueError("a predictor needs at least one finished run to fit on, got none")
 
 
-PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, helpers=("base", "features"))  # type: ignore[type-abstract]
+PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, helpers=("base", "encoding", "features"))  # type: ignore[type-abstract]

@@ -1,16 +1,15 @@
-"""Feature matrices of predictors: encoded hyperparameters and window statistics."""
+"""Feature matrices of predictors: columns by name, their scaling, and the statistics of a window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from analysis.statistics.base import STATISTICS, Statistic
 from pipeline.arrays import Bools, Floats
-from pipeline.store.history import RunInfo, Window
+from pipeline.store.history import Window
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,19 @@ class Features:
         names = tuple(name for name, kept in zip(self.names_F, kept_F, strict=True) if kept)
         return Features(names, self.values_RF[:, kept_F])
 
+    def named(self, names_F: Sequence[str]) -> Features:
+        """The columns of these names, in this order, whatever the order here; other columns are left out.
+
+        Raises ValueError with the names that are lacking.
+        """
+        place = {name: f for f, name in enumerate(self.names_F)}
+        lacking = [name for name in names_F if name not in place]
+        if lacking:
+            raise ValueError(f"{len(lacking)} of {len(names_F)} columns are lacking: {', '.join(lacking)}")
+        # Picking columns leaves them stored column by column, and sums over a row then round in another order.
+        values_RF = np.ascontiguousarray(self.values_RF[:, [place[name] for name in names_F]])
+        return Features(tuple(names_F), values_RF)
+
     def rows(self, use_R: Bools) -> Features:
         """The same columns for the runs where `use_R` is True."""
         return Features(self.names_F, self.values_RF[use_R])
@@ -35,40 +47,48 @@ class Features:
         return Features(self.names_F + other.names_F, np.hstack([self.values_RF, other.values_RF]))
 
 
+@dataclass(frozen=True)
+class FeatureScaler:
+    """Fills NaN with the training median, clips to the training 1% and 99% quantiles, then standardises.
+
+    Clipping keeps one run that is about to diverge from setting the scale of all the others. A column that is constant
+    or all NaN in training becomes zeros.
+    """
+
+    fill_F: Floats
+    low_F: Floats
+    high_F: Floats
+    mean_F: Floats
+    spread_F: Floats
+
+    @classmethod
+    def of(cls, values_RF: Floats) -> FeatureScaler:
+        """Fitted to the training rows (R, F), R at least 1; NaN is a missing value."""
+        seen_F = ~np.all(np.isnan(values_RF), axis=0)
+        known_RF = np.where(seen_F, values_RF, 0.0)
+        low_F, fill_F, high_F = np.nanquantile(known_RF, [0.01, 0.5, 0.99], axis=0)
+        cut_RF = np.clip(np.where(np.isnan(known_RF), fill_F, known_RF), low_F, high_F)
+        spread_F = cut_RF.std(axis=0)
+        is_constant_F = spread_F <= 1e-12 * np.maximum(1.0, np.abs(fill_F))
+        return cls(fill_F, low_F, high_F, cut_RF.mean(axis=0), np.where(is_constant_F, np.inf, spread_F))
+
+    def apply(self, values_RF: Floats) -> Floats:
+        """(R, F) scaled values, never NaN."""
+        filled_RF = np.where(np.isnan(values_RF), self.fill_F, values_RF)
+        return np.asarray((np.clip(filled_RF, self.low_F, self.high_F) - self.mean_F) / self.spread_F)
+
+
 def statistics_RF(window: Window, statistics: Iterable[Statistic] | None = None) -> Features:
     """The columns of the given statistics (default: every registered one), by name of the statistic."""
     chosen = [STATISTICS[name]() for name in STATISTICS] if statistics is None else list(statistics)
     columns: dict[str, Floats] = {}
     for statistic in chosen:
         columns.update(statistic(window))
-    return _stack(columns, len(window.runs))
+    return stacked(columns, len(window.runs))
 
 
-def hyperparameters_RF(runs: tuple[RunInfo, ...], varied: Iterable[str]) -> Features:
-    """The varied hyperparameters as numbers.
-
-    Numeric: as it is, or log10 where all values are positive and span more than a factor of 10. Anything else, booleans
-    and mixed types included: one column of 0 and 1 per value. A run that lacks a numeric hyperparameter has NaN.
-    """
-    columns: dict[str, Floats] = {}
-    for path in varied:
-        columns.update(_encode(path, [run.hyperparameters.get(path) for run in runs]))
-    return _stack(columns, len(runs))
-
-
-def _encode(path: str, values: list[Any]) -> dict[str, Floats]:
-    present = [value for value in values if value is not None]
-    if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
-        number_R = np.array([np.nan if value is None else float(value) for value in values])
-        lowest, highest = min(present), max(present)
-        if lowest > 0 and highest > 10 * lowest:
-            return {f"log10({path})": np.log10(number_R)}
-        return {path: number_R}
-    texts = [repr(value) for value in values]
-    return {f"{path}={text}": np.array([float(t == text) for t in texts]) for text in sorted(set(texts))}
-
-
-def _stack(columns: dict[str, Floats], num_runs: int) -> Features:
+def stacked(columns: Mapping[str, Floats], num_runs: int) -> Features:
+    """Columns, each (R,), as features; what is not finite becomes NaN."""
     if not columns:
         return Features((), np.empty((num_runs, 0)))
     values_RF = np.stack(list(columns.values()), axis=1)

@@ -39,6 +39,7 @@ class LastLoss(Predictor):
 class SettingMeans:
     """Means of each column over the training runs, per setting and over all; 0 where none has a value."""
 
+    names_F: tuple[str, ...]
     overall_F: Floats
     per_setting: dict[str, Floats]
 
@@ -47,10 +48,16 @@ class SettingMeans:
         """Means over the training rows, NaN left out; a setting without a value gets the overall mean."""
         overall_F = _means(features.values_RF, np.zeros(len(features.names_F)))
         settings = np.unique(setting_R).tolist()
-        return cls(overall_F, {s: _means(features.values_RF[setting_R == s], overall_F) for s in settings})
+        return cls(
+            features.names_F, overall_F, {s: _means(features.values_RF[setting_R == s], overall_F) for s in settings}
+        )
 
     def apply(self, features: Features, setting_R: Texts) -> Features:
-        """The columns less the means of each run's setting."""
+        """The columns that the means are of, found by name, less the means of each run's setting.
+
+        Raises ValueError with the names of the columns that are lacking.
+        """
+        features = features.named(self.names_F)
         centre_RF = np.array([self.per_setting.get(setting, self.overall_F) for setting in setting_R.tolist()])
         return Features(features.names_F, features.values_RF - centre_RF.reshape(features.values_RF.shape))
 
@@ -65,7 +72,7 @@ class FittedLastLoss:
 
     def forecast(self, cases: Cases) -> Forecast:
         """Forecasts from the cases' losses, centred by the training means of their settings."""
-        features = self.means.apply(_features(cases), cases.setting_R)
+        features = self.means.apply(cases.statistics, cases.setting_R)
         return self.divergence.forecast(self.logit.probability_R(features), cases)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from analysis.outcomes.settings import runs_by_setting, setting_labels
-from analysis.predictors.features import hyperparameters_RF, statistics_RF
+from analysis.predictors.encoding import encoded as encoded_by
+from analysis.predictors.encoding import encodings_of, hyperparameters_RF
+from analysis.predictors.features import Features, statistics_RF
 from analysis.statistics.last_value import LastValue
 from analysis.statistics.level import Level
 from analysis.statistics.slope import Slope
@@ -46,6 +49,45 @@ def test_a_missing_number_is_nan():
 
 def test_nothing_varied_gives_no_column():
     assert hyperparameters_RF(runs_with("a", [1, 1]), ()).values_RF.shape == (2, 0)
+
+
+def applied(fixed_on, values):
+    encodings = encodings_of(runs_with("a.b", fixed_on), ("a.b",))
+    features = encoded_by(runs_with("a.b", values), encodings)
+    return dict(zip(features.names_F, features.values_RF.T.tolist(), strict=True))
+
+
+def test_an_encoding_is_that_of_the_runs_that_it_was_fixed_on():
+    assert applied([0.001, 0.01, 0.1], [0.01, 0.01]) == {"log10(a.b)": [-2.0, -2.0]}
+    assert applied([1, 2], [1, 100]) == {"a.b": [1.0, 100.0]}
+    assert applied(["adam", "sgd"], ["sgd"]) == {"a.b='adam'": [0], "a.b='sgd'": [1]}
+
+
+@pytest.mark.parametrize(
+    ("fixed_on", "value", "said"),
+    [
+        ([0.001, 0.1], 0.0, "positive numbers; a run here has 0.0"),
+        ([1, 2], "many", "numbers; a run here has 'many'"),
+        ([1, 2], True, "numbers; a run here has True"),
+        ([1, 2], None, "numbers; a run here has no value"),
+        (["adam", "sgd"], "lion", "'adam', 'sgd'; a run here has 'lion'"),
+    ],
+)
+def test_a_value_without_a_number_is_refused_by_name(fixed_on, value, said):
+    with pytest.raises(ValueError, match=f"a.b: trained on {said}"):
+        applied(fixed_on, [fixed_on[0], value])
+
+
+def test_a_number_that_training_runs_lacked_too_is_nan():
+    assert np.isnan(applied([1, None], [None])["a.b"][0])
+
+
+def test_columns_are_found_by_name_in_any_order_and_others_left_out():
+    features = Features(("a", "b", "c"), np.array([[1.0, 2.0, 3.0]]))
+    found = features.named(("c", "a"))
+    assert (found.names_F, found.values_RF.tolist()) == (("c", "a"), [[3.0, 1.0]])
+    with pytest.raises(ValueError, match="2 of 3 columns are lacking: d, e"):
+        features.named(("d", "a", "e"))
 
 
 def small(**metrics):

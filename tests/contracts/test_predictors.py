@@ -14,6 +14,7 @@ from analysis.forecasting.evaluation import cases_of
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.predictors.base import PREDICTORS
 from analysis.predictors.features import Features
+from analysis.predictors.last_loss import LOSSES
 from tests.analysis.synthetic import synthetic_history
 
 HISTORY = synthetic_history(4, 12, seed=2)
@@ -21,6 +22,13 @@ CASES = cases_of(HISTORY.window(0.1))
 KIND_R = decide_outcomes(HISTORY).kind_R
 TRAIN_R = CASES.init_seed_R < 8
 TRAIN, TEST = CASES.rows(TRAIN_R), CASES.rows(~TRAIN_R)
+READS = {
+    "base_rate": (),
+    "setting_rate": (),
+    "hyperparameters_only": TRAIN.hyperparameters.names_F,
+    "last_loss": tuple(name for name in TRAIN.statistics.names_F if name in LOSSES),
+    "logistic": (*TRAIN.statistics.names_F, *TRAIN.hyperparameters.names_F),
+}
 
 
 @pytest.fixture(params=list(PREDICTORS))
@@ -101,3 +109,39 @@ def test_6_nothing_is_estimated_from_the_cases_to_forecast(predictor):
     mixed = replace(TEST, statistics=Features(TEST.statistics.names_F, mixed_RF))
     fitted = predictor.fit(TRAIN, KIND_R[TRAIN_R])
     assert fitted.forecast(mixed).converged_R[:4].tobytes() == fitted.forecast(TEST).converged_R[:4].tobytes()
+
+
+def with_columns(cases, change):
+    """The cases with `change` applied to both tables of columns."""
+    return replace(cases, statistics=change(cases.statistics), hyperparameters=change(cases.hyperparameters))
+
+
+def reordered(features):
+    names = features.names_F[::-1]
+    return features.named(names).beside(Features(("unknown",), np.full((len(features.values_RF), 1), 7.0)))
+
+
+def test_7_columns_go_by_name_whatever_their_order_and_whatever_else_there_is(predictor):
+    fitted = predictor.fit(TRAIN, KIND_R[TRAIN_R])
+    statistics = reordered(TEST.statistics)
+    hyperparameters = TEST.hyperparameters.named(TEST.hyperparameters.names_F[::-1])
+    other = replace(TEST, statistics=statistics, hyperparameters=hyperparameters)
+    assert as_bytes(fitted.forecast(other)) == as_bytes(fitted.forecast(TEST))
+
+
+def refusal(fitted, name):
+    """What the fitted predictor says of cases without this column; empty where its forecasts are as with it."""
+    try:
+        forecast = fitted.forecast(with_columns(TEST, lambda features: features.keep(lambda other: other != name)))
+    except ValueError as error:
+        return str(error)
+    return "" if as_bytes(forecast) == as_bytes(fitted.forecast(TEST)) else "other forecasts, without a word"
+
+
+def test_7_a_lacking_column_is_an_error_that_names_it(predictor):
+    fitted = predictor.fit(TRAIN, KIND_R[TRAIN_R])
+    said = {name: refusal(fitted, name) for name in TRAIN.statistics.beside(TRAIN.hyperparameters).names_F}
+    refused = [name for name, text in said.items() if text]
+    assert all(name in said[name] for name in refused)
+    if predictor.name in READS:
+        assert refused == list(READS[predictor.name])
