@@ -30,21 +30,24 @@ class Logit:
     intercept: float
 
     @classmethod
-    def fit(cls, features: Features, converged_R: Bools, inverse_penalty: float) -> Logit:
-        """With scikit-learn's C = inverse_penalty. One class, or no feature, gives a constant: (k + 0.5) / (n + 1)."""
+    def fit(cls, features: Features, converged_R: Bools, weight_R: Floats, inverse_penalty: float) -> Logit:
+        """With scikit-learn's C = inverse_penalty; `weight_R` above 0 are numbers of copies, the penalty counts once.
+
+        One class, or no feature, gives a constant: (k + 0.5) / (n + 1).
+        """
         if converged_R.all() or not converged_R.any() or not features.names_F:
-            return cls._constant(features, converged_R)
-        scaler = FeatureScaler.of(features.values_RF)
+            return cls._constant(features, converged_R, weight_R)
+        scaler = FeatureScaler.of(features.values_RF, weight_R)
         model = LogisticRegression(C=inverse_penalty, solver="newton-cholesky", max_iter=200)
         with warnings.catch_warnings():
             # Near the optimum rounding can fail Newton's line search; sklearn then goes on with lbfgs, and says so.
             warnings.filterwarnings("ignore", message="Line search of Newton solver", category=ConvergenceWarning)
-            model.fit(scaler.apply(features.values_RF), converged_R)
+            model.fit(scaler.apply(features.values_RF), converged_R, sample_weight=weight_R)
         return cls(features.names_F, scaler, np.asarray(model.coef_[0]), float(model.intercept_[0]))
 
     @classmethod
-    def _constant(cls, features: Features, converged_R: Bools) -> Logit:
-        rate = (converged_R.sum() + 0.5) / (len(converged_R) + 1)
+    def _constant(cls, features: Features, converged_R: Bools, weight_R: Floats) -> Logit:
+        rate = (weight_R[converged_R].sum() + 0.5) / (weight_R.sum() + 1)
         zeros_F = np.zeros(len(features.names_F))
         scaler = FeatureScaler(zeros_F, zeros_F, zeros_F, zeros_F, np.full(len(zeros_F), np.inf))
         return cls(features.names_F, scaler, zeros_F, float(np.log(rate / (1 - rate))))
@@ -59,7 +62,12 @@ class Logit:
 
 
 def choose_inverse_penalty(
-    features: Features, converged_R: Bools, group_R: Ints, inverse_penalties: Sequence[float], folds: int = 4
+    features: Features,
+    converged_R: Bools,
+    weight_R: Floats,
+    group_R: Ints,
+    inverse_penalties: Sequence[float],
+    folds: int = 4,
 ) -> float:
     """The value with the best log score on held-out groups of the training runs; the smallest of a single group.
 
@@ -73,12 +81,11 @@ def choose_inverse_penalty(
     for fold in np.unique(fold_R):
         test_R = fold_R == fold
         for inverse_penalty in inverse_penalties:
-            model = Logit.fit(features.rows(~test_R), converged_R[~test_R], inverse_penalty)
-            loss_by_penalty[inverse_penalty] += _log_loss(
-                model.probability_R(features.rows(test_R)), converged_R[test_R]
-            )
+            model = Logit.fit(features.rows(~test_R), converged_R[~test_R], weight_R[~test_R], inverse_penalty)
+            probability_R = model.probability_R(features.rows(test_R))
+            loss_by_penalty[inverse_penalty] += _log_loss(probability_R, converged_R[test_R], weight_R[test_R])
     return min(inverse_penalties, key=lambda inverse_penalty: (loss_by_penalty[inverse_penalty], inverse_penalty))
 
 
-def _log_loss(probability_R: Floats, converged_R: Bools) -> float:
-    return float(-np.log(np.where(converged_R, probability_R, 1 - probability_R)).sum())
+def _log_loss(probability_R: Floats, converged_R: Bools, weight_R: Floats) -> float:
+    return float(-(weight_R * np.log(np.where(converged_R, probability_R, 1 - probability_R))).sum())

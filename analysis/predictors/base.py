@@ -71,15 +71,17 @@ class Predictor(ABC):
     6. Everything estimated from data (scales, fills for NaN, penalties) is estimated from the training cases.
     7. Columns go by name: a fitted predictor finds the columns that it learned from in whatever order the cases have
        them, ignores others, and raises ValueError with the names of those that are lacking.
+    8. `weight_R` are numbers of copies, not necessarily whole: a run of weight k counts as k equal runs, to rounding,
+       one of weight 0 is not there, and none given means 1 for each.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
-    def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
         """`kind_R` are the outcomes of the cases: converged, diverged or unconverged, never censored.
 
-        Raises ValueError when there are no cases.
+        `weight_R` are finite and at least 0. Raises ValueError when they are not, or no case has a weight above 0.
         """
 
 
@@ -87,23 +89,23 @@ class Predictor(ABC):
 class Rates:
     """Share of a kind of outcome, overall and per setting, the latter shrunk towards the former.
 
-    With n runs, k of the kind, a setting has (k + pseudo_count * overall) / (n + pseudo_count); a new one `overall`.
+    With runs of total weight n, k of it of the kind, a setting has (k + pseudo_count * overall) / (n + pseudo_count);
+    a new one has `overall`.
     """
 
     overall: float
     per_setting: dict[str, float]
 
     @classmethod
-    def of(cls, is_kind_R: Bools, setting_R: Texts, pseudo_count: float) -> Rates:
+    def of(cls, is_kind_R: Bools, setting_R: Texts, weight_R: Floats, pseudo_count: float) -> Rates:
         """Rates of the runs marked in `is_kind_R`, with a pseudo-count above 0; 0 overall without runs."""
-        overall = float(is_kind_R.mean()) if len(is_kind_R) else 0.0
-        return cls(
-            overall,
-            {
-                setting: float((is_kind_R[setting_R == setting].sum() + pseudo_count * overall) / (n + pseudo_count))
-                for setting, n in zip(*map(np.ndarray.tolist, np.unique(setting_R, return_counts=True)), strict=True)
-            },
-        )
+        overall = float(weight_R[is_kind_R].sum() / weight_R.sum()) if len(is_kind_R) else 0.0
+        per_setting = {}
+        for setting in np.unique(setting_R).tolist():
+            in_setting_R = setting_R == setting
+            k, n = weight_R[in_setting_R & is_kind_R].sum(), weight_R[in_setting_R].sum()
+            per_setting[setting] = float((k + pseudo_count * overall) / (n + pseudo_count))
+        return cls(overall, per_setting)
 
     def at(self, setting_R: Texts) -> Floats:
         """(R,) the rate of each run's setting."""
@@ -117,20 +119,28 @@ class DivergenceModel:
     rates: Rates
 
     @classmethod
-    def of(cls, cases: Cases, kind_R: Texts, pseudo_count: float = 2.0) -> DivergenceModel:
-        """Fitted to the training cases that did not converge; `kind_R` are their outcomes."""
+    def of(cls, cases: Cases, kind_R: Texts, weight_R: Floats, pseudo_count: float = 2.0) -> DivergenceModel:
+        """Fitted to the training cases that did not converge, with weights above 0; `kind_R` are the outcomes."""
         rest_R = kind_R != CONVERGED
-        return cls(Rates.of(kind_R[rest_R] == DIVERGED, cases.setting_R[rest_R], pseudo_count))
+        return cls(Rates.of(kind_R[rest_R] == DIVERGED, cases.setting_R[rest_R], weight_R[rest_R], pseudo_count))
 
     def forecast(self, converged_R: Floats, cases: Cases) -> Forecast:
         """The forecast with these probabilities to converge."""
         return Forecast(converged_R, (1 - converged_R) * self.rates.at(cases.setting_R))
 
 
-def require_cases(cases: Cases) -> None:
-    """Raises ValueError when there is nothing to fit on."""
-    if len(cases) == 0:
+def weighted_cases(cases: Cases, kind_R: Texts, weight_R: Floats | None) -> tuple[Cases, Texts, Floats]:
+    """The cases of weight above 0, with their outcomes and weights; without `weight_R` all, with weights of 1.
+
+    Raises ValueError when none is left, or the weights are not one finite number of at least 0 per case.
+    """
+    weight_R = np.ones(len(cases)) if weight_R is None else np.asarray(weight_R, dtype=np.float64)
+    if weight_R.shape != (len(cases),) or not np.all(np.isfinite(weight_R) & (weight_R >= 0)):
+        raise ValueError(f"weights must be {len(cases)} finite numbers of at least 0, one per training run")
+    use_R = weight_R > 0
+    if not use_R.any():
         raise ValueError("a predictor needs at least one finished run to fit on, got none")
+    return cases.rows(use_R), kind_R[use_R], weight_R[use_R]
 
 
 PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, helpers=("base", "encoding", "features"))  # type: ignore[type-abstract]

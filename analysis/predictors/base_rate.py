@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from analysis.outcomes.outcomes import CONVERGED, DIVERGED
-from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, require_cases
-from pipeline.arrays import Texts
+from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, weighted_cases
+from pipeline.arrays import Floats, Texts
 
 
 class BaseRate(Predictor):
@@ -17,10 +17,12 @@ class BaseRate(Predictor):
 
     name: ClassVar[str] = "base_rate"
 
-    def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
         """The frequencies of the training outcomes. Raises ValueError when there are no cases."""
-        require_cases(cases)
-        return ConstantForecast(float(np.mean(kind_R == CONVERGED)), float(np.mean(kind_R == DIVERGED)))
+        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
+        return ConstantForecast(
+            *(float(weight_R[kind_R == kind].sum() / weight_R.sum()) for kind in (CONVERGED, DIVERGED))
+        )
 
 
 @dataclass(frozen=True)

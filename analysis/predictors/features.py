@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.statistics.base import STATISTICS, Statistic
-from pipeline.arrays import Bools, Floats
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import Window
 
 
@@ -62,20 +62,48 @@ class FeatureScaler:
     spread_F: Floats
 
     @classmethod
-    def of(cls, values_RF: Floats) -> FeatureScaler:
-        """Fitted to the training rows (R, F), R at least 1; NaN is a missing value."""
+    def of(cls, values_RF: Floats, weight_R: Floats) -> FeatureScaler:
+        """Fitted to the training rows (R, F) with weights above 0, R at least 1; NaN is a missing value."""
         seen_F = ~np.all(np.isnan(values_RF), axis=0)
         known_RF = np.where(seen_F, values_RF, 0.0)
-        low_F, fill_F, high_F = np.nanquantile(known_RF, [0.01, 0.5, 0.99], axis=0)
+        low_F, fill_F, high_F = (weighted_quantile(known_RF, weight_R, level) for level in (0.01, 0.5, 0.99))
         cut_RF = np.clip(np.where(np.isnan(known_RF), fill_F, known_RF), low_F, high_F)
-        spread_F = cut_RF.std(axis=0)
+        mean_F = np.average(cut_RF, axis=0, weights=weight_R)
+        spread_F = np.sqrt(np.average((cut_RF - mean_F) ** 2, axis=0, weights=weight_R))
         is_constant_F = spread_F <= 1e-12 * np.maximum(1.0, np.abs(fill_F))
-        return cls(fill_F, low_F, high_F, cut_RF.mean(axis=0), np.where(is_constant_F, np.inf, spread_F))
+        return cls(fill_F, low_F, high_F, mean_F, np.where(is_constant_F, np.inf, spread_F))
 
     def apply(self, values_RF: Floats) -> Floats:
         """(R, F) scaled values, never NaN."""
         filled_RF = np.where(np.isnan(values_RF), self.fill_F, values_RF)
         return np.asarray((np.clip(filled_RF, self.low_F, self.high_F) - self.mean_F) / self.spread_F)
+
+
+def weighted_quantile(values_RF: Floats, weight_R: Floats, level: float) -> Floats:
+    """(F,) the quantile of each column's finite values, of which each has one; a weight k counts as k copies of a row.
+
+    Interpolated linearly (type 7 of Hyndman and Fan, 1996): with weights of 1, that of `np.nanquantile`.
+
+    >>> weighted_quantile(np.array([[1.0], [2.0], [np.nan]]), np.array([1.0, 3.0, 1.0]), 0.25).tolist()
+    [1.75]
+    """
+    is_known_RF = np.isfinite(values_RF)
+    order_RF = np.argsort(np.where(is_known_RF, values_RF, np.inf), axis=0, kind="stable")
+    sorted_RF = np.take_along_axis(values_RF, order_RF, axis=0)
+    upto_RF = np.cumsum(np.take_along_axis(np.where(is_known_RF, weight_R[:, None], 0.0), order_RF, axis=0), axis=0)
+    place_F, last_F = np.maximum(upto_RF[-1] - 1, 0) * level, is_known_RF.sum(axis=0) - 1
+    below_F = _value_at(sorted_RF, upto_RF, last_F, np.floor(place_F))
+    above_F = _value_at(sorted_RF, upto_RF, last_F, np.floor(place_F) + 1)
+    share_F, step_F = place_F - np.floor(place_F), above_F - below_F
+    # As in numpy, from the nearer end, so that the median of two equal halves is the same from either side.
+    return np.asarray(np.where(share_F < 0.5, below_F + step_F * share_F, above_F - step_F * (1 - share_F)))
+
+
+def _value_at(sorted_RF: Floats, upto_RF: Floats, last_F: Ints, place_F: Floats) -> Floats:
+    """(F,) the value that stands at this place, counted from 0, when each row is repeated by its weight."""
+    is_beyond_RF = upto_RF > place_F
+    row_F = np.where(is_beyond_RF.any(axis=0), is_beyond_RF.argmax(axis=0), last_F)
+    return np.asarray(np.take_along_axis(sorted_RF, row_F[None], axis=0)[0])
 
 
 def statistics_RF(window: Window, statistics: Iterable[Statistic] | None = None) -> Features:

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors._logit import Logit
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, require_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
 from analysis.predictors.features import Features
-from pipeline.arrays import Texts
+from pipeline.arrays import Floats, Texts
 
 
 class HyperparametersOnly(Predictor):
@@ -17,11 +17,11 @@ class HyperparametersOnly(Predictor):
 
     name: ClassVar[str] = "hyperparameters_only"
 
-    def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
         """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
-        require_cases(cases)
-        logit = Logit.fit(_features(cases), kind_R == CONVERGED, inverse_penalty=1.0)
-        return FittedHyperparametersOnly(logit, DivergenceModel.of(cases, kind_R))
+        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
+        logit = Logit.fit(_features(cases), kind_R == CONVERGED, weight_R, inverse_penalty=1.0)
+        return FittedHyperparametersOnly(logit, DivergenceModel.of(cases, kind_R, weight_R))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors._logit import Logit
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, require_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
 from analysis.predictors.features import Features
 from analysis.statistics.base import column
 from pipeline.arrays import Floats, Texts
@@ -27,12 +27,13 @@ class LastLoss(Predictor):
 
     name: ClassVar[str] = "last_loss"
 
-    def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
         """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
-        require_cases(cases)
-        means = SettingMeans.of(_features(cases), cases.setting_R)
-        logit = Logit.fit(means.apply(_features(cases), cases.setting_R), kind_R == CONVERGED, inverse_penalty=1.0)
-        return FittedLastLoss(means, logit, DivergenceModel.of(cases, kind_R))
+        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
+        means = SettingMeans.of(_features(cases), cases.setting_R, weight_R)
+        features = means.apply(_features(cases), cases.setting_R)
+        logit = Logit.fit(features, kind_R == CONVERGED, weight_R, inverse_penalty=1.0)
+        return FittedLastLoss(means, logit, DivergenceModel.of(cases, kind_R, weight_R))
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ class SettingMeans:
     per_setting: dict[str, Floats]
 
     @classmethod
-    def of(cls, features: Features, setting_R: Texts) -> SettingMeans:
+    def of(cls, features: Features, setting_R: Texts, weight_R: Floats) -> SettingMeans:
         """Means over the training rows, NaN left out; a setting without a value gets the overall mean."""
-        overall_F = _means(features.values_RF, np.zeros(len(features.names_F)))
-        settings = np.unique(setting_R).tolist()
-        return cls(
-            features.names_F, overall_F, {s: _means(features.values_RF[setting_R == s], overall_F) for s in settings}
-        )
+        overall_F = _means(features.values_RF, weight_R, np.zeros(len(features.names_F)))
+        per_setting = {}
+        for setting in np.unique(setting_R).tolist():
+            in_setting_R = setting_R == setting
+            per_setting[setting] = _means(features.values_RF[in_setting_R], weight_R[in_setting_R], overall_F)
+        return cls(features.names_F, overall_F, per_setting)
 
     def apply(self, features: Features, setting_R: Texts) -> Features:
         """The columns that the means are of, found by name, less the means of each run's setting.
@@ -80,6 +82,7 @@ def _features(cases: Cases) -> Features:
     return cases.statistics.keep(LOSSES.__contains__)
 
 
-def _means(values_RF: Floats, otherwise_F: Floats) -> Floats:
-    num_F = (~np.isnan(values_RF)).sum(axis=0)
-    return np.where(num_F > 0, np.nansum(values_RF, axis=0) / np.maximum(num_F, 1), otherwise_F)
+def _means(values_RF: Floats, weight_R: Floats, otherwise_F: Floats) -> Floats:
+    total_F = np.where(np.isnan(values_RF), 0.0, weight_R[:, None]).sum(axis=0)
+    sum_F = np.nansum(weight_R[:, None] * values_RF, axis=0)
+    return np.where(total_F > 0, sum_F / np.where(total_F > 0, total_F, 1.0), otherwise_F)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.predictors._logit import Logit, choose_inverse_penalty
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, require_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
 from analysis.predictors.features import Features
-from pipeline.arrays import Texts
+from pipeline.arrays import Floats, Texts
 
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0)
 
@@ -22,12 +22,13 @@ class Logistic(Predictor):
 
     name: ClassVar[str] = "logistic"
 
-    def fit(self, cases: Cases, kind_R: Texts) -> Fitted:
+    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
         """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
-        require_cases(cases)
+        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
         features, converged_R = _features(cases), kind_R == CONVERGED
-        inverse_penalty = choose_inverse_penalty(features, converged_R, cases.init_seed_R, INVERSE_PENALTIES)
-        return FittedLogistic(Logit.fit(features, converged_R, inverse_penalty), DivergenceModel.of(cases, kind_R))
+        inverse_penalty = choose_inverse_penalty(features, converged_R, weight_R, cases.init_seed_R, INVERSE_PENALTIES)
+        logit = Logit.fit(features, converged_R, weight_R, inverse_penalty)
+        return FittedLogistic(logit, DivergenceModel.of(cases, kind_R, weight_R))
 
 
 @dataclass(frozen=True)

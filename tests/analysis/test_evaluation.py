@@ -30,7 +30,7 @@ class Spy(Predictor):
     def __init__(self):
         self.fitted, self.asked = [], []
 
-    def fit(self, cases, kind_R):
+    def fit(self, cases, kind_R, weight_R=None):
         self.fitted.append((cases, kind_R))
         return self
 

@@ -145,3 +145,30 @@ def test_7_a_lacking_column_is_an_error_that_names_it(predictor):
     assert all(name in said[name] for name in refused)
     if predictor.name in READS:
         assert refused == list(READS[predictor.name])
+
+
+def test_8_a_whole_weight_counts_as_copies(predictor):
+    copies_R = np.arange(len(TRAIN)) % 3 + 1
+    repeated_R = np.repeat(np.arange(len(TRAIN)), copies_R)
+    weighted = predictor.fit(TRAIN, KIND_R[TRAIN_R], copies_R.astype(float)).forecast(TEST)
+    copied = predictor.fit(TRAIN.rows(repeated_R), KIND_R[TRAIN_R][repeated_R]).forecast(TEST)
+    np.testing.assert_allclose(weighted.converged_R, copied.converged_R, rtol=1e-5)
+    np.testing.assert_allclose(weighted.diverged_R, copied.diverged_R, rtol=1e-5, atol=1e-12)
+    assert as_bytes(weighted) != as_bytes(predictor.fit(TRAIN, KIND_R[TRAIN_R]).forecast(TEST))
+
+
+def test_8_a_weight_of_zero_is_absence_and_none_given_is_one_for_each(predictor):
+    kinds, use_R = KIND_R[TRAIN_R], np.arange(len(TRAIN)) % 4 > 0
+    without = predictor.fit(TRAIN.rows(use_R), kinds[use_R]).forecast(TEST)
+    assert as_bytes(predictor.fit(TRAIN, kinds, use_R.astype(float)).forecast(TEST)) == as_bytes(without)
+    unweighted = predictor.fit(TRAIN, kinds).forecast(TEST)
+    assert as_bytes(predictor.fit(TRAIN, kinds, np.ones(len(TRAIN))).forecast(TEST)) == as_bytes(unweighted)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+def test_8_a_weight_that_is_no_number_of_copies_is_refused(predictor, wrong):
+    weight_R = np.where(np.arange(len(TRAIN)) == 3, wrong, 1.0)
+    with pytest.raises(ValueError, match="weights must be"):
+        predictor.fit(TRAIN, KIND_R[TRAIN_R], weight_R)
+    with pytest.raises(ValueError, match="at least one finished run"):
+        predictor.fit(TRAIN, KIND_R[TRAIN_R], np.zeros(len(TRAIN)))
