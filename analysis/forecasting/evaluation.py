@@ -131,7 +131,7 @@ def _evaluate_window(
     probability_by_predictor, fold_R = held_out_forecasts(cases, outcomes, known_R, predictors, splits)
     scored_R = fold_R >= 0
     converged_N = outcomes.kind_R[scored_R] == CONVERGED
-    within_N = _pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
+    within_N = pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
     probability_N = {name: p_R[scored_R] for name, p_R in probability_by_predictor.items()}
     settings = cases.setting_R[scored_R]
     return WindowEvaluation(
@@ -212,8 +212,8 @@ def held_out_forecasts(
     return probability, scored_fold_R
 
 
-def _pair_groups(setting_N: np.ndarray, fold_N: Ints) -> Ints:
-    """Number of the (setting, fold) of each run."""
+def pair_groups(setting_N: np.ndarray, fold_N: Ints) -> Ints:
+    """(N,) number of the (setting, fold) of each run; only pairs of runs with the same number are compared."""
     setting_index_N = np.unique(setting_N, return_inverse=True)[1]
     return np.asarray(setting_index_N * (fold_N.max(initial=0) + 1) + fold_N, dtype=np.int64)
 

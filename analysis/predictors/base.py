@@ -143,4 +143,5 @@ def weighted_cases(cases: Cases, kind_R: Texts, weight_R: Floats | None) -> tupl
     return cases.rows(use_R), kind_R[use_R], weight_R[use_R]
 
 
-PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, helpers=("base", "encoding", "features"))  # type: ignore[type-abstract]
+_HELPERS = ("base", "encoding", "features", "logit")
+PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, _HELPERS)  # type: ignore[type-abstract]

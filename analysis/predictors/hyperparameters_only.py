@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors._logit import Logit
 from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
 from analysis.predictors.features import Features
+from analysis.predictors.logit import Logit
 from pipeline.arrays import Floats, Texts
 
 

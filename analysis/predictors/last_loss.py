@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors._logit import Logit
 from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
 from analysis.predictors.features import Features
+from analysis.predictors.logit import Logit
 from analysis.statistics.base import column
 from pipeline.arrays import Floats, Texts
 

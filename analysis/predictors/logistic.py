@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors._logit import Logit, choose_inverse_penalty
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
+from analysis.predictors.base import Cases, DivergenceModel, Forecast, Predictor, weighted_cases
 from analysis.predictors.features import Features
+from analysis.predictors.logit import Logit, choose_inverse_penalty
 from pipeline.arrays import Floats, Texts
 
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0)
@@ -22,10 +22,10 @@ class Logistic(Predictor):
 
     name: ClassVar[str] = "logistic"
 
-    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
+    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> FittedLogistic:
         """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
         cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
-        features, converged_R = _features(cases), kind_R == CONVERGED
+        features, converged_R = all_columns(cases), kind_R == CONVERGED
         inverse_penalty = choose_inverse_penalty(features, converged_R, weight_R, cases.init_seed_R, INVERSE_PENALTIES)
         logit = Logit.fit(features, converged_R, weight_R, inverse_penalty)
         return FittedLogistic(logit, DivergenceModel.of(cases, kind_R, weight_R))
@@ -40,8 +40,9 @@ class FittedLogistic:
 
     def forecast(self, cases: Cases) -> Forecast:
         """Forecasts from the cases' statistics and hyperparameters; NaN counts as the training median."""
-        return self.divergence.forecast(self.logit.probability_R(_features(cases)), cases)
+        return self.divergence.forecast(self.logit.probability_R(all_columns(cases)), cases)
 
 
-def _features(cases: Cases) -> Features:
+def all_columns(cases: Cases) -> Features:
+    """The statistics and then the hyperparameters of the cases."""
     return cases.statistics.beside(cases.hyperparameters)

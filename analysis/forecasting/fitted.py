@@ -1,0 +1,138 @@
+"""A fitted forecaster of a sweep, window by window, with how good it was on runs whose seeds it had not seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.forecasting.evaluation import WINDOWS, cases_of, pair_groups
+from analysis.forecasting.folds import Fold, held_out_seeds
+from analysis.forecasting.metrics import auroc, num_pairs
+from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.forecasting.window_model import TrainingSet, WindowModel
+from analysis.outcomes.outcomes import CONVERGED, Outcomes
+from analysis.predictors.base import Cases
+from analysis.predictors.encoding import HyperparameterEncoding, encodings_of
+from analysis.uncertainty.intervals import Estimate, from_bootstrap
+from analysis.uncertainty.resampling import resample
+from pipeline.arrays import Floats
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import History, RunInfo
+
+
+@dataclass(frozen=True)
+class FittedWindow:
+    """One window: the runs that were learned from, the AUROC between unseen seeds of one setting, and the model.
+
+    `model` is None where `problem` says, in a sentence, why nothing could be fitted.
+    """
+
+    fraction: float
+    last_step: int
+    num_finished: int
+    num_converged: int
+    auroc_within: Estimate
+    problem: str
+    model: WindowModel | None
+
+
+@dataclass(frozen=True)
+class FittedForecasts:
+    """A forecaster for other sweeps of the same budget and criterion. `runs_hash` is of the run ids of `source`."""
+
+    source: str
+    task: str
+    model: str
+    criterion: Criterion
+    budget: int
+    runs_hash: str
+    encodings: tuple[HyperparameterEncoding, ...]
+    windows: tuple[FittedWindow, ...]
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """The model for the runs that a fold holds out, fitted to the others; None where `problem` says why not."""
+
+    fold: Fold
+    problem: str
+    model: WindowModel | None
+
+
+def fit_forecasts(
+    history: History, outcomes: Outcomes, windows: Sequence[float] = WINDOWS, *, seed: int = 0, bootstrap: int = 1000
+) -> FittedForecasts:
+    """Fitted to every finished run at risk; runs that still train count in the censoring weights."""
+    encodings = encodings_of(history.runs, history.varied)
+    return FittedForecasts(
+        history.name,
+        _named(history, "task.name"),
+        _named(history, "model.name"),
+        outcomes.criterion,
+        history.budget,
+        hash_of_runs(history.runs),
+        encodings,
+        tuple(_fit_window(history, outcomes, fraction, seed, bootstrap) for fraction in sorted(windows)),
+    )
+
+
+def hash_of_runs(runs: Sequence[RunInfo]) -> str:
+    """SHA-256 of the sorted run ids, one a line."""
+    return hashlib.sha256("\n".join(sorted(run.run_id for run in runs)).encode()).hexdigest()
+
+
+def fold_models(
+    history: History, outcomes: Outcomes, cases: Cases, last_step: int, folds: Sequence[Fold]
+) -> Iterator[FoldModel]:
+    """For each fold, the model fitted to its training half alone, of which nothing in the test half moves a bit."""
+    for fold in folds:
+        training = TrainingSet.of(history, outcomes, last_step, fold.train_R)
+        fitted = None if training.problem else WindowModel.fit(cases, training, history.budget, last_step)
+        yield FoldModel(fold, training.problem, fitted)
+
+
+def auroc_on_unseen_seeds(
+    history: History, outcomes: Outcomes, cases: Cases, models: Sequence[FoldModel], last_step: int, weight_BR: Floats
+) -> Estimate:
+    """AUROC between finished runs of one setting and fold, each forecast by a model that has not seen its seeds.
+
+    Runs count by their censoring weights. NaN without a pair; no interval under FEWEST_PAIRS pairs.
+    """
+    everyone = TrainingSet.of(history, outcomes, last_step, np.ones(len(cases), dtype=bool))
+    probability_R, fold_R = np.full(len(cases), np.nan), np.full(len(cases), -1)
+    for number, fold_model in enumerate(models):
+        test_R = fold_model.fold.test_R & everyone.finished_R
+        if fold_model.model is not None and test_R.any():
+            probability_R[test_R] = fold_model.model.outcome.forecast(cases.rows(test_R)).converged_R
+            fold_R[test_R] = number
+    scored_R = fold_R >= 0
+    converged_N = outcomes.kind_R[scored_R] == CONVERGED
+    within_N = pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
+    score_B = auroc(probability_R[scored_R], converged_N, within_N, (weight_BR * everyone.weight_R)[:, scored_R])
+    return from_bootstrap(score_B if num_pairs(converged_N, within_N) >= FEWEST_PAIRS else score_B[:1])
+
+
+def _fit_window(history: History, outcomes: Outcomes, fraction: float, seed: int, bootstrap: int) -> FittedWindow:
+    window = history.window(fraction)
+    training = TrainingSet.of(history, outcomes, window.last_step, np.ones(len(history.runs), dtype=bool))
+    counts = (fraction, window.last_step, training.num_finished, training.num_converged)
+    if training.problem:
+        return FittedWindow(*counts, Estimate(np.nan), training.problem, None)
+    cases = cases_of(window)
+    fitted = WindowModel.fit(cases, training, history.budget, window.last_step)
+    try:
+        folds = held_out_seeds(history.runs, seed=seed).folds
+    except ValueError:
+        return FittedWindow(*counts, Estimate(np.nan), "", fitted)
+    models = list(fold_models(history, outcomes, cases, window.last_step, folds))
+    weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
+    quality = auroc_on_unseen_seeds(history, outcomes, cases, models, window.last_step, weight_BR)
+    return FittedWindow(*counts, quality, "", fitted)
+
+
+def _named(history: History, path: str) -> str:
+    """The values of a hyperparameter in the sweep, as text."""
+    return ", ".join(sorted({str(run.hyperparameters.get(path)) for run in history.runs}))

@@ -1,0 +1,240 @@
+"""Forecasts of the runs that still train, each from the largest window that it has covered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from analysis.forecasting.evaluation import WINDOWS, cases_of
+from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models
+from analysis.forecasting.folds import held_out_seeds
+from analysis.forecasting.window_model import TrainingSet, WindowModel
+from analysis.outcomes.outcomes import CENSORED, Outcomes
+from analysis.outcomes.settings import setting_labels
+from analysis.predictors.base import Cases
+from analysis.uncertainty.intervals import Estimate, json_safe, short
+from analysis.uncertainty.resampling import resample
+from pipeline.arrays import Bools
+from pipeline.store.history import History
+
+TOO_EARLY = "too early"
+
+
+@dataclass(frozen=True)
+class RunForecast:
+    """What a window says of one run that still trains; NaN and no reasons where `problem` says why there is nothing.
+
+    `step` is the last step that was committed, `window` the share of the budget that the forecast is from (NaN before
+    the smallest). `median`, `low` and `high` (90%) are of the step of convergence, infinite where beyond the budget.
+    """
+
+    run_id: str
+    setting: str
+    step: int
+    window: float = np.nan
+    converged: float = np.nan
+    diverged: float = np.nan
+    median: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    reasons: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class WindowSource:
+    """What the forecasts of one window rest on."""
+
+    fraction: float
+    last_step: int
+    num_finished: int
+    num_converged: int
+    auroc_within: Estimate
+
+    def sentence(self) -> str:
+        """Training runs, window, and quality on unseen seeds."""
+        return (
+            f"window {self.fraction:g} (to step {self.last_step}): learned from {self.num_finished} finished runs, "
+            f"{self.num_converged} converged; between unseen seeds of one setting such forecasts had an AUROC of "
+            f"{self.auroc_within.text()}"
+        )
+
+
+@dataclass(frozen=True)
+class RunForecasts:
+    """Forecasts of all runs that still train, what they were learned from (`source`), and what each window rests on."""
+
+    sweep: str
+    budget: int
+    source: str
+    runs: tuple[RunForecast, ...]
+    windows: tuple[WindowSource, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; null where a number is undefined. Times beyond the budget are the text `beyond the budget`."""
+        plain = json_safe(
+            {
+                "sweep": self.sweep,
+                "budget": self.budget,
+                "source": self.source,
+                "runs": [_run_json(run) for run in self.runs],
+                "windows": [{**vars(w), "auroc_within": w.auroc_within.to_json()} for w in self.windows],
+            }
+        )
+        assert isinstance(plain, dict)
+        return plain
+
+
+def forecast_running(
+    history: History,
+    outcomes: Outcomes,
+    training: FittedForecasts | None = None,
+    windows: Sequence[float] = WINDOWS,
+    *,
+    seed: int = 0,
+    bootstrap: int = 1000,
+) -> RunForecasts:
+    """A forecast of every run that has neither converged nor diverged nor ended, in the order of the history.
+
+    A run is forecast from the largest window that it has covered, and from nothing later: not even from its not having
+    converged since. Without `training` the finished runs of its own sweep are learned from, by folds, so that no run is
+    forecast by runs that share a seed with it. With `training` (see `fit_forecasts`) its windows are used.
+    Raises ValueError where `training` has another budget or criterion, or learned from columns that this history lacks.
+    """
+    running_R = (outcomes.kind_R == CENSORED) & np.array([end.reason == "running" for end in history.ends], dtype=bool)
+    fractions = sorted(windows) if training is None else [window.fraction for window in training.windows]
+    covered_R = _covered(history, fractions)
+    labels = setting_labels(history)
+    found = {
+        int(r): RunForecast(
+            history.runs[r].run_id, labels[history.runs[r].setting_id], history.ends[r].step, problem=TOO_EARLY
+        )
+        for r in np.flatnonzero(running_R)
+    }
+    if training is not None:
+        _require_same_question(history, outcomes, training)
+    sources = []
+    for number, fraction in enumerate(fractions):
+        asked_R = running_R & (covered_R == number)
+        if not asked_R.any():
+            continue
+        if training is None:
+            source = _from_own_sweep(history, outcomes, fraction, asked_R, found, seed, bootstrap)
+        else:
+            source = _from_training(history, training, training.windows[number], asked_R, found)
+        sources.append(source)
+    name = history.name if training is None else training.source
+    return RunForecasts(history.name, history.budget, name, tuple(found.values()), tuple(sources))
+
+
+def _covered(history: History, fractions: Sequence[float]) -> np.ndarray:
+    """(R,) place of the largest window whose last step the run has reached; -1 of none."""
+    last_steps = [history.window(fraction).last_step for fraction in fractions]
+    return np.array([sum(0 < last <= end.step for last in last_steps) - 1 for end in history.ends], dtype=np.int64)
+
+
+def _from_own_sweep(
+    history: History,
+    outcomes: Outcomes,
+    fraction: float,
+    asked_R: Bools,
+    found: dict[int, RunForecast],
+    seed: int,
+    bootstrap: int,
+) -> WindowSource:
+    window = history.window(fraction)
+    cases, last_step = cases_of(window), window.last_step
+    everyone = TrainingSet.of(history, outcomes, last_step, np.ones(len(history.runs), dtype=bool))
+    quality = Estimate(np.nan)
+    problem = everyone.problem
+    try:
+        folds = held_out_seeds(history.runs, seed=seed).folds
+    except ValueError as error:
+        folds, problem = (), problem or str(error)
+    if problem:
+        _refuse(asked_R, fraction, problem, found)
+    else:
+        models = list(fold_models(history, outcomes, cases, last_step, folds))
+        for fold_model in models:
+            test_R = asked_R & fold_model.fold.test_R
+            if fold_model.model is None:
+                _refuse(test_R, fraction, f"without its own seeds: {fold_model.problem}", found)
+            else:
+                _put(fold_model.model, cases, test_R, fraction, found)
+        weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
+        quality = auroc_on_unseen_seeds(history, outcomes, cases, models, last_step, weight_BR)
+    return WindowSource(fraction, last_step, everyone.num_finished, everyone.num_converged, quality)
+
+
+def _from_training(
+    history: History, training: FittedForecasts, fitted: FittedWindow, asked_R: Bools, found: dict[int, RunForecast]
+) -> WindowSource:
+    if fitted.model is None:
+        _refuse(asked_R, fitted.fraction, fitted.problem, found)
+    else:
+        cases = cases_of(history.window(fitted.fraction), encodings=training.encodings)
+        _put(fitted.model, cases, asked_R, fitted.fraction, found)
+    return WindowSource(
+        fitted.fraction, fitted.last_step, fitted.num_finished, fitted.num_converged, fitted.auroc_within
+    )
+
+
+def _require_same_question(history: History, outcomes: Outcomes, training: FittedForecasts) -> None:
+    for what, there, here in (
+        ("budget", training.budget, history.budget),
+        ("criterion", training.criterion, outcomes.criterion),
+    ):
+        if there != here:
+            raise ValueError(f"{what}: the predictor learned of {there}, sweep {history.name!r} has {here}")
+
+
+def _refuse(asked_R: Bools, fraction: float, problem: str, found: dict[int, RunForecast]) -> None:
+    for r in np.flatnonzero(asked_R).tolist():
+        found[r] = replace(found[r], window=fraction, problem=problem)
+
+
+def _put(model: WindowModel, cases: Cases, asked_R: Bools, fraction: float, found: dict[int, RunForecast]) -> None:
+    asked = cases.rows(asked_R)
+    if not len(asked):
+        return
+    forecast, steps_R3, reasons = model.outcome.forecast(asked), model.steps_R3(asked), model.reasons(asked)
+    for number, r in enumerate(np.flatnonzero(asked_R).tolist()):
+        low, median, high = map(float, steps_R3[number])
+        found[r] = replace(
+            found[r],
+            window=fraction,
+            converged=float(forecast.converged_R[number]),
+            diverged=float(forecast.diverged_R[number]),
+            median=median,
+            low=low,
+            high=high,
+            reasons=reasons[number],
+            problem="",
+        )
+
+
+def time_text(forecast: RunForecast, budget: int) -> str:
+    """`900 (700 to >1400)`: median and 90% interval of the step of convergence; empty where there is no forecast."""
+    if np.isnan(forecast.median):
+        return ""
+    median, low, high = (
+        f"{step:.0f}" if np.isfinite(step) else f">{budget}" for step in (forecast.median, forecast.low, forecast.high)
+    )
+    return f"{median} ({low} to {high})"
+
+
+def probability_text(probability: float) -> str:
+    """Two digits without the leading zero; empty where there is none."""
+    return "" if np.isnan(probability) else short(probability)
+
+
+def _run_json(run: RunForecast) -> dict[str, Any]:
+    times = {name: getattr(run, name) for name in ("median", "low", "high")}
+    return {
+        **vars(run),
+        **{name: "beyond the budget" if np.isinf(step) else step for name, step in times.items()},
+        "problem": run.problem or None,
+    }

@@ -1,0 +1,182 @@
+"""Forecasts of runs that still train: what they are learned from, that nothing leaks, and when there are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.forecasting.fitted import fit_forecasts
+from analysis.forecasting.live import TOO_EARLY, forecast_running, time_text
+from analysis.forecasting.metrics import auroc
+from analysis.forecasting.times import TimeModel
+from analysis.forecasting.window_model import TrainingSet
+from analysis.outcomes.outcomes import decide_outcomes
+from analysis.predictors.features import Features
+from pipeline.store.history import RunEnd
+from tests.analysis.synthetic import BUDGET, synthetic_history
+
+WHOLE = synthetic_history(4, 40, seed=7)
+FATE_R = decide_outcomes(WHOLE).kind_R
+
+
+def seen_at(history, step_R):
+    """The sweep as it was when each run had been trained to its step: what was not there yet is taken away."""
+    values = {
+        metric: np.where(history.steps_T <= step_R[:, None], array, np.nan) for metric, array in history.values.items()
+    }
+    ends = tuple(
+        end if end.step <= step else RunEnd("running", int(step))
+        for end, step in zip(history.ends, step_R, strict=True)
+    )
+    return replace(history, values=values, ends=ends)
+
+
+def waves(history):
+    """Two runs in five are at the budget, the others at 55, 30 and 2% of it, whatever becomes of them."""
+    return np.random.default_rng(3).choice([BUDGET, BUDGET, 1100, 600, 40], size=len(history.runs))
+
+
+STEP_R = waves(WHOLE)
+NOW = seen_at(WHOLE, STEP_R)
+OUTCOMES = decide_outcomes(NOW)
+LIVE = forecast_running(NOW, OUTCOMES, bootstrap=100)
+
+
+def as_text(forecasts):
+    return {run.run_id: repr(run) for run in forecasts.runs}
+
+
+def test_every_run_that_still_trains_has_one_row_from_the_largest_window_that_it_covered():
+    running_R = np.array([end.reason == "running" for end in NOW.ends]) & (OUTCOMES.kind_R == "censored")
+    assert [run.run_id for run in LIVE.runs] == [NOW.runs[r].run_id for r in np.flatnonzero(running_R)]
+    expected = {1100: 0.5, 600: 0.25}
+    for run in LIVE.runs:
+        if run.step == 40:
+            assert run.problem == TOO_EARLY
+            assert np.isnan([run.converged, run.diverged, run.median, run.window]).all()
+        else:
+            assert run.window == expected[run.step]
+            assert 0 < run.converged + run.diverged <= 1
+            assert run.low <= run.median <= run.high
+            assert run.low >= run.window * BUDGET
+            assert len(run.reasons) == 3
+
+
+def test_the_forecasts_find_the_planted_truth_and_say_how_good_they_were():
+    fate_by_id = dict(zip([run.run_id for run in WHOLE.runs], FATE_R.tolist(), strict=True))
+    asked = [run for run in LIVE.runs if run.window == 0.25]
+    converged_N = np.array([fate_by_id[run.run_id] == "converged" for run in asked])
+    probability_N = np.array([run.converged for run in asked])
+    assert auroc(probability_N, converged_N, np.zeros(len(asked), int), np.ones((1, len(asked))))[0] > 0.8
+    window = next(window for window in LIVE.windows if window.fraction == 0.25)
+    assert window.auroc_within.low > 0.6
+    assert window.num_finished == TrainingSet.of(NOW, OUTCOMES, 500, np.ones(len(NOW.runs), bool)).num_finished
+    assert "learned from" in window.sentence()
+
+
+def test_what_comes_after_a_runs_window_moves_no_byte_of_its_forecast():
+    rng = np.random.default_rng(0)
+    before = as_text(LIVE)
+    for r in rng.permutation(np.flatnonzero(STEP_R == 600))[:4]:
+        late_T = (NOW.steps_T > 500) & (NOW.steps_T <= 900)
+        noise_T = 5 + rng.random(len(late_T))
+        values = {metric: array.copy() for metric, array in NOW.values.items()}
+        for array in values.values():
+            array[r] = np.where(late_T, noise_T, array[r])
+        ends = tuple(replace(end, step=900) if row == r else end for row, end in enumerate(NOW.ends))
+        changed = replace(NOW, values=values, ends=ends)
+        after = as_text(forecast_running(changed, decide_outcomes(changed), bootstrap=0))
+        run_id = NOW.runs[r].run_id
+        assert run_id not in before or after[run_id] == before[run_id].replace("step=600", "step=900")
+
+
+def test_no_run_is_forecast_by_runs_of_its_own_seed():
+    """Turning the outcomes of all finished runs of a seed around moves none of the forecasts of that seed."""
+    turned = {"converged": "unconverged", "unconverged": "converged"}
+    for seed in (2, 11):
+        own_R = np.array([run.init_seed == seed for run in NOW.runs])
+        kind_R = np.array([turned.get(k, k) if own else k for k, own in zip(OUTCOMES.kind_R, own_R, strict=True)])
+        assert not np.array_equal(kind_R, OUTCOMES.kind_R)
+        after = as_text(forecast_running(NOW, replace(OUTCOMES, kind_R=kind_R), bootstrap=0))
+        own = {run.run_id for run, is_own in zip(NOW.runs, own_R, strict=True) if is_own}
+        assert all(after[run_id] == text for run_id, text in as_text(LIVE).items() if run_id in own)
+        assert after != as_text(LIVE)
+
+
+def test_on_permuted_outcomes_the_forecasts_know_nothing():
+    history = synthetic_history(4, 150, seed=5, diverge_share=0.0)
+    whole = decide_outcomes(history)
+    order = np.random.default_rng(2).permutation(len(history.runs))
+    is_running_R = np.random.default_rng(4).random(len(order)) < 0.4
+    kind_R, upper_R = whole.kind_R[order], whole.upper_R[order]
+    known = replace(whole, kind_R=np.where(is_running_R, "censored", kind_R), upper_R=np.maximum(upper_R, 400.0))
+    ends = tuple(RunEnd("running", 600) if is_running else RunEnd("budget", BUDGET) for is_running in is_running_R)
+    found = forecast_running(replace(history, ends=ends), known, windows=(0.1,), bootstrap=0)
+    probability_N = np.array([run.converged for run in found.runs])
+    score = auroc(
+        probability_N,
+        kind_R[is_running_R] == "converged",
+        np.zeros(len(probability_N), int),
+        np.ones((1, len(probability_N))),
+    )
+    assert abs(score[0] - 0.5) < 0.1
+    assert abs(found.windows[0].auroc_within.value - 0.5) < 0.1
+
+
+def test_another_sweep_teaches_and_its_quality_is_that_of_its_own_held_out_seeds():
+    other = synthetic_history(4, 30, seed=9, name="other")
+    fitted = fit_forecasts(other, decide_outcomes(other), bootstrap=100)
+    found = forecast_running(NOW, OUTCOMES, fitted)
+    assert found.source == "other"
+    assert [run.run_id for run in found.runs] == [run.run_id for run in LIVE.runs]
+    assert found.windows[0].num_finished == fitted.windows[2].num_finished
+    fate_by_id = dict(zip([run.run_id for run in WHOLE.runs], FATE_R.tolist(), strict=True))
+    asked = [run for run in found.runs if not run.problem]
+    converged_N = np.array([fate_by_id[run.run_id] == "converged" for run in asked])
+    probability_N = np.array([run.converged for run in asked])
+    assert auroc(probability_N, converged_N, np.zeros(len(asked), int), np.ones((1, len(asked))))[0] > 0.8
+
+
+def test_a_sweep_that_asks_something_else_is_refused_with_what_differs():
+    other = synthetic_history(4, 30, seed=9, name="other")
+    fitted = fit_forecasts(other, decide_outcomes(other), bootstrap=0)
+    with pytest.raises(ValueError, match="budget: the predictor learned of 1000, sweep 'synthetic' has 2000"):
+        forecast_running(NOW, OUTCOMES, replace(fitted, budget=1000))
+    without = {metric: array for metric, array in NOW.values.items() if metric != "grad_norm"}
+    with pytest.raises(ValueError, match=r"columns are lacking: .*last_value\(grad_norm\)"):
+        forecast_running(replace(NOW, values=without), OUTCOMES, fitted)
+
+
+@pytest.mark.parametrize(
+    ("diverge_share", "step_R", "said"),
+    [
+        (0.0, np.where(np.arange(160) < 10, BUDGET, 600), "a forecast needs 20"),
+        (0.8, np.full(160, 1700), "watched to the budget"),
+    ],
+    ids=["too few", "one wave"],
+)
+def test_without_enough_to_learn_from_there_is_no_number_and_a_sentence(diverge_share, step_R, said):
+    history = seen_at(synthetic_history(4, 40, seed=7, diverge_share=diverge_share), step_R)
+    found = forecast_running(history, decide_outcomes(history), bootstrap=0)
+    assert found.runs
+    for run in found.runs:
+        assert said in run.problem
+        assert np.isnan(run.converged)
+
+
+def test_the_interval_of_times_covers_and_those_beyond_the_budget_are_said_to_be():
+    rng = np.random.default_rng(0)
+    values_RF = rng.normal(size=(2000, 3))
+    time_R = np.exp(6 + values_RF @ [0.5, 0.0, -0.2] + rng.normal(size=2000) * 0.3)
+    features = Features(("a", "b", "c"), values_RF)
+    train_R = np.arange(2000) < 200
+    model = TimeModel.fit(features.rows(train_R), time_R[train_R], np.ones(200), np.arange(200))
+    low_R, median_R, high_R = model.steps_R3(features.rows(~train_R)).T
+    assert abs(np.mean((time_R[~train_R] >= low_R) & (time_R[~train_R] <= high_R)) - 0.9) < 0.04
+    assert abs(np.mean(time_R[~train_R] <= median_R) - 0.5) < 0.06
+    assert max(np.median(high_R / median_R), np.median(median_R / low_R)) < np.exp(0.3 * 2.5)
+    infinite = [run for run in LIVE.runs if np.isinf(run.high)]
+    assert infinite
+    assert all(time_text(run, BUDGET).endswith(f" to >{BUDGET})") for run in infinite)
