@@ -150,6 +150,40 @@ def analyse_command(folder: Folder) -> None:
     run_analyse(SweepStore(folder), out)
 
 
+@app.command("fit")
+def fit_command(
+    folders: Annotated[list[Path], typer.Argument(help="Results folders to learn from.", show_default=False)],
+    to: Annotated[Path, typer.Option("--out", help="The file to write (JSON).", show_default=False)],
+) -> None:
+    """Fit a forecaster to finished runs and write it to a file, for `seedbed forecast --predictor`.
+
+    Example: `seedbed fit results/quickstart --out quickstart.forecaster.json`
+    """
+    from sweeps.command.forecasting import run_fit
+
+    run_fit([SweepStore(folder) for folder in folders], to, out)
+
+
+@app.command("forecast")
+def forecast_command(
+    folder: Folder,
+    other: Annotated[
+        Path | None, typer.Option("--from", help="Learn from this results folder instead.", show_default=False)
+    ] = None,
+    predictor: Annotated[
+        Path | None, typer.Option("--predictor", help="Use a file of `seedbed fit`.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
+) -> None:
+    """Which of the runs that still train will converge, when, why, and how good such forecasts were on unseen seeds.
+
+    Example: `seedbed forecast results/quickstart`
+    """
+    from sweeps.command.forecasting import run_forecast
+
+    run_forecast(SweepStore(folder), None if other is None else SweepStore(other), predictor, as_json, out)
+
+
 @app.command()
 def report(folder: Folder) -> None:
     """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.

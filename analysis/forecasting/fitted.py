@@ -69,8 +69,8 @@ def fit_forecasts(
     encodings = encodings_of(history.runs, history.varied)
     return FittedForecasts(
         history.name,
-        _named(history, "task.name"),
-        _named(history, "model.name"),
+        values_text(history, "task.name"),
+        values_text(history, "model.name"),
         outcomes.criterion,
         history.budget,
         hash_of_runs(history.runs),
@@ -133,6 +133,6 @@ def _fit_window(history: History, outcomes: Outcomes, fraction: float, seed: int
     return FittedWindow(*counts, quality, "", fitted)
 
 
-def _named(history: History, path: str) -> str:
-    """The values of a hyperparameter in the sweep, as text."""
+def values_text(history: History, path: str) -> str:
+    """The values of a hyperparameter in the sweep, sorted, as text."""
     return ", ".join(sorted({str(run.hyperparameters.get(path)) for run in history.runs}))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.forecasting.evaluation import WINDOWS, cases_of
-from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models
+from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models, values_text
 from analysis.forecasting.folds import held_out_seeds
 from analysis.forecasting.window_model import TrainingSet, WindowModel
 from analysis.outcomes.outcomes import CENSORED, Outcomes
@@ -65,13 +65,21 @@ class WindowSource:
 
 @dataclass(frozen=True)
 class RunForecasts:
-    """Forecasts of all runs that still train, what they were learned from (`source`), and what each window rests on."""
+    """Forecasts of all runs that still train, what they were learned from (`source`), and what each window rests on.
+
+    `notes` are sentences on what makes them less trustworthy than their scores say.
+    """
 
     sweep: str
     budget: int
     source: str
     runs: tuple[RunForecast, ...]
     windows: tuple[WindowSource, ...]
+    notes: tuple[str, ...] = ()
+
+    def sentences(self) -> tuple[str, ...]:
+        """What the forecasts rest on: source, training runs and quality of each window, and what else to know."""
+        return (f"learned from {self.source}", *(window.sentence() for window in self.windows), *self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; null where a number is undefined. Times beyond the budget are the text `beyond the budget`."""
@@ -81,6 +89,7 @@ class RunForecasts:
                 "budget": self.budget,
                 "source": self.source,
                 "runs": [_run_json(run) for run in self.runs],
+                "notes": list(self.notes),
                 "windows": [{**vars(w), "auroc_within": w.auroc_within.to_json()} for w in self.windows],
             }
         )
@@ -127,7 +136,24 @@ def forecast_running(
             source = _from_training(history, training, training.windows[number], asked_R, found)
         sources.append(source)
     name = history.name if training is None else training.source
-    return RunForecasts(history.name, history.budget, name, tuple(found.values()), tuple(sources))
+    notes = _notes(history, training)
+    return RunForecasts(history.name, history.budget, name, tuple(found.values()), tuple(sources), notes)
+
+
+def _notes(history: History, training: FittedForecasts | None) -> tuple[str, ...]:
+    notes = []
+    if training is None:
+        num_stopped = sum(end.reason == "stopped" for end in history.ends)
+        if num_stopped:
+            notes.append(
+                f"{num_stopped} runs were stopped: where a rule chose them by their losses, weights do not help"
+            )
+    else:
+        for what, there in (("task", training.task), ("model", training.model)):
+            here = values_text(history, f"{what}.name")
+            if here != there:
+                notes.append(f"{what}: learned from {there}, applied to {here}; probabilities need not carry over")
+    return tuple(notes)
 
 
 def _covered(history: History, fractions: Sequence[float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Subsets of a history: selected runs, a truncated budget, sparser evaluations. Each returns a history."""
+"""Subsets of histories, and several as one: selected runs, a truncated budget, sparser evaluations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.arrays import Bools, Ints
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import LABEL_PREFIX, History, RunEnd
 
 
@@ -51,3 +51,34 @@ def evaluated_every(history: History, interval: int) -> History:
         for metric, values_RT in history.values.items()
     }
     return replace(history, values=values)
+
+
+def joined(histories: Sequence[History]) -> History:
+    """The runs of all histories as one, on the union of their steps, NaN where a history lacks a metric or a step.
+
+    What varies is what differs between any two of the runs. Raises ValueError where budgets differ or a run occurs
+    twice.
+    """
+    if len(histories) == 1:
+        return histories[0]
+    budgets = {history.budget for history in histories}
+    if len(budgets) > 1:
+        raise ValueError(f"these sweeps have different budgets: {', '.join(map(str, sorted(budgets)))}")
+    runs = tuple(run for history in histories for run in history.runs)
+    if len({run.run_id for run in runs}) < len(runs):
+        raise ValueError("a run occurs in two of these sweeps")
+    steps_T = np.unique(np.concatenate([history.steps_T for history in histories]))
+    metrics = dict.fromkeys(metric for history in histories for metric in history.values)
+    values = {metric: np.concatenate([_on(history, metric, steps_T) for history in histories]) for metric in metrics}
+    paths = sorted({path for run in runs for path in run.hyperparameters})
+    varied = tuple(path for path in paths if len({repr(run.hyperparameters.get(path)) for run in runs}) > 1)
+    ends = tuple(end for history in histories for end in history.ends)
+    name = " + ".join(history.name for history in histories)
+    return History(name, budgets.pop(), runs, ends, steps_T, values, varied)
+
+
+def _on(history: History, metric: str, steps_T: Ints) -> Floats:
+    values_RT = np.full((len(history.runs), len(steps_T)), np.nan)
+    if metric in history.values:
+        values_RT[:, np.searchsorted(steps_T, history.steps_T)] = history.values[metric]
+    return values_RT

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.forecasting.evaluation import cases_of
 from analysis.forecasting.fitted import fit_forecasts
 from analysis.forecasting.live import TOO_EARLY, forecast_running, time_text
 from analysis.forecasting.metrics import auroc
@@ -164,6 +165,22 @@ def test_without_enough_to_learn_from_there_is_no_number_and_a_sentence(diverge_
     for run in found.runs:
         assert said in run.problem
         assert np.isnan(run.converged)
+
+
+def test_nineteen_finished_runs_are_too_few_and_twenty_are_enough():
+    everyone = TrainingSet.of(WHOLE, decide_outcomes(WHOLE), 500, np.ones(160, bool))
+    converged = np.flatnonzero(everyone.finished_R & (FATE_R == "converged"))
+    others = np.flatnonzero(everyone.finished_R & (FATE_R != "converged"))
+    for num_converged, num_others, is_enough in ((10, 9, False), (10, 10, True), (16, 4, False), (15, 5, True)):
+        use_R = np.isin(np.arange(160), np.concatenate([converged[:num_converged], others[:num_others]]))
+        training = TrainingSet.of(WHOLE, decide_outcomes(WHOLE), 500, use_R)
+        assert (training.problem == "") is is_enough
+
+
+def test_no_run_is_said_to_converge_inside_its_window():
+    fitted = fit_forecasts(WHOLE, decide_outcomes(WHOLE), (0.25,), bootstrap=0).windows[0]
+    early = replace(fitted.model, time=replace(fitted.model.time, low=-50.0))
+    assert (early.steps_R3(cases_of(WHOLE.window(0.25)))[:, 0] == 500).all()
 
 
 def test_the_interval_of_times_covers_and_those_beyond_the_budget_are_said_to_be():

@@ -81,7 +81,7 @@ def test_a_folder_of_another_spec_is_refused_with_what_differs(here, monkeypatch
     assert before == {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("command", ["status", "resume", "analyse", "report"])
+@pytest.mark.parametrize("command", ["status", "resume", "analyse", "report", "forecast"])
 def test_a_folder_without_a_sweep_is_an_error_that_says_what_to_do(command, here, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, command, "nowhere")
     assert code == 2
@@ -143,7 +143,19 @@ def test_the_straight_line_inline_from_launch_to_report_and_replay(here, monkeyp
 
 
 def test_every_command_has_a_help_with_an_example():
-    for command in ("list", "plan", "launch", "status", "resume", "analyse", "report", "replay", "reproduce"):
+    for command in (
+        "list",
+        "plan",
+        "launch",
+        "status",
+        "resume",
+        "analyse",
+        "report",
+        "fit",
+        "forecast",
+        "replay",
+        "reproduce",
+    ):
         shown = CliRunner().invoke(cli.app, [command, "--help"]).output
         assert f"Example: seedbed {command}" in re.sub(r"\s+", " ", shown.replace("`", "")), shown
 

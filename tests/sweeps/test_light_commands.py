@@ -42,7 +42,7 @@ def measured(*arguments):
     return code, set(loaded), cpu_s, peak_mib
 
 
-@pytest.mark.parametrize("command", ["status", "analyse", "report"])
+@pytest.mark.parametrize("command", ["status", "analyse", "report", "forecast"])
 def test_reading_results_loads_nothing_that_trains(command, folder):
     code, loaded, *_ = measured(command, folder)
     assert code == 0

@@ -1,0 +1,80 @@
+"""`seedbed fit` and `seedbed forecast`: a table, its JSON, and refusals in a line with exit code 2."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pipeline.store.sweep_store import SweepStore
+from tests.analysis.synthetic import synthetic_history
+from tests.analysis.test_live import LIVE, NOW
+from tests.support import tiny, trained
+from tests.sweeps.test_cli import run
+
+OTHER = synthetic_history(4, 30, seed=9, name="other")
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two results folders of the same criterion whose histories are a sweep in training and a finished one."""
+    store = trained(tiny(), tmp_path / "now")
+    (tmp_path / "other").symlink_to(store.folder)
+    histories = {"now": NOW, "other": OTHER}
+    monkeypatch.setattr(SweepStore, "history", lambda self: histories[self.folder.name])
+    monkeypatch.chdir(tmp_path)
+    return histories
+
+
+def test_the_table_has_a_row_for_every_run_in_training_and_ends_with_what_it_rests_on(folders, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "300")
+    code, printed = run(monkeypatch, capsys, "forecast", "now")
+    assert code == 0
+    for forecast in LIVE.runs:
+        assert forecast.run_id in printed
+    assert "too early" in printed
+    assert "learned from synthetic" in printed
+    assert printed.strip().splitlines()[-1].startswith("window 0.5 (to step 1000): learned from")
+
+
+def test_json_has_the_same_numbers(folders, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--json")
+    document = json.loads(printed)
+    assert code == 0
+    assert [row["run_id"] for row in document["runs"]] == [forecast.run_id for forecast in LIVE.runs]
+    by_id = {forecast.run_id: forecast for forecast in LIVE.runs}
+    for row in document["runs"]:
+        forecast = by_id[row["run_id"]]
+        assert row["converged"] == (None if forecast.problem else forecast.converged)
+        assert row["high"] != float("inf")
+
+
+def test_a_fitted_file_forecasts_as_the_sweep_that_it_was_fitted_to(folders, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "fit", "other", "--out", "f.json")
+    assert (code, "forecaster: f.json" in printed) == (0, True)
+    _, by_file = run(monkeypatch, capsys, "forecast", "now", "--predictor", "f.json", "--json")
+    _, by_sweep = run(monkeypatch, capsys, "forecast", "now", "--from", "other", "--json")
+    assert json.loads(by_file) == json.loads(by_sweep)
+    assert json.loads(by_file)["source"] == "other"
+
+
+def test_what_cannot_be_forecast_is_refused_in_a_line(folders, monkeypatch, capsys):
+    run(monkeypatch, capsys, "fit", "other", "--out", "f.json")
+    kept = {metric: array for metric, array in NOW.values.items() if metric != "grad_norm"}
+    folders["now"] = replace(NOW, values=kept)
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--predictor", "f.json")
+    assert code == 2
+    assert "last_value(grad_norm)" in printed
+    assert "Traceback" not in printed
+    for arguments, said in (
+        (("--predictor", "f.json", "--from", "other"), "not both"),
+        (("--predictor", "nowhere.json"), "nowhere.json"),
+    ):
+        code, printed = run(monkeypatch, capsys, "forecast", "now", *arguments)
+        assert (code, said in printed) == (2, True), printed
+
+
+def test_a_sweep_without_a_run_in_training_has_nothing_to_forecast(folders, monkeypatch, capsys):
+    code, printed = run(monkeypatch, capsys, "forecast", "other")
+    assert (code, printed.strip()) == (0, "other: no run is in training, so there is nothing to forecast")
