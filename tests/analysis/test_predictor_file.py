@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from analysis.forecasting.fitted import fit_forecasts, hash_of_runs
 from analysis.forecasting.live import forecast_running
 from analysis.forecasting.predictor_file import FORMAT, read_forecaster, write_forecaster
 from analysis.outcomes.outcomes import decide_outcomes
-from analysis.outcomes.subsets import joined, some_runs
+from analysis.outcomes.subsets import joined, some_runs, within
 from pipeline.store.files import seal
 from tests.analysis.synthetic import synthetic_history
 from tests.analysis.test_live import NOW, OUTCOMES
@@ -53,6 +54,7 @@ LOGIT = ("forecaster", "windows", 0, "model", "outcome", "logit")
         (("format",), "seedbed forecaster 0", f"format must be '{FORMAT}'"),
         (("forecaster", "budget"), "soon", "forecaster.budget: must be of type int"),
         (("forecaster", "task"), None, "missing or unknown: task"),
+        (("forecaster", "budget"), True, "forecaster.budget: must be of type int"),
         ((*LOGIT, "intercept"), True, "logit.intercept: must be of type float"),
         ((*LOGIT, "weight_F"), [1.0], "columns, but not as many numbers in weight_F"),
         ((*LOGIT, "scaler", "spread_F"), [1.0], "columns, but not as many numbers in spread_F"),
@@ -83,5 +85,13 @@ def test_sweeps_are_joined_run_by_run_on_all_their_steps():
     assert whole.varied == OTHER.varied
     for metric, values_RT in OTHER.values.items():
         np.testing.assert_array_equal(whole.values[metric], values_RT)
+    short = within(second, 1000)
+    with pytest.raises(ValueError, match="different budgets: 1000, 2000"):
+        joined([first, short])
+    late = replace(first, steps_T=first.steps_T + 7)
+    union = joined([late, second])
+    own_RT = union.values["label_loss"][:60, np.isin(union.steps_T, late.steps_T)]
+    np.testing.assert_array_equal(own_RT, late.values["label_loss"])
+    assert np.isnan(union.values["label_loss"][60:, union.steps_T == late.steps_T[-1]]).all()
     with pytest.raises(ValueError, match="a run occurs in two"):
         joined([first, first])
