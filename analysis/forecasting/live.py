@@ -17,10 +17,12 @@ from analysis.outcomes.settings import setting_labels
 from analysis.predictors.base import Cases
 from analysis.uncertainty.intervals import Estimate, json_safe, short
 from analysis.uncertainty.resampling import resample
-from pipeline.arrays import Bools
+from pipeline.arrays import Bools, Ints
 from pipeline.store.history import History
 
 TOO_EARLY = "too early"
+# Steps at which runs are compared with finished ones, as a share of the budget.
+RISK_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,22 @@ class RunForecast:
 
 @dataclass(frozen=True)
 class WindowSource:
-    """What the forecasts of one window rest on."""
+    """What forecasts from one window rest on: finished runs without an outcome by `risk_step`, as in them."""
 
     fraction: float
     last_step: int
+    risk_step: int
     num_finished: int
     num_converged: int
     auroc_within: Estimate
 
     def sentence(self) -> str:
         """Training runs, window, and quality on unseen seeds."""
+        still = f" that had no outcome by step {self.risk_step}" if self.risk_step > self.last_step else ""
         return (
-            f"window {self.fraction:g} (to step {self.last_step}): learned from {self.num_finished} finished runs, "
-            f"{self.num_converged} converged; between unseen seeds of one setting such forecasts had an AUROC of "
-            f"{self.auroc_within.text()}"
+            f"window {self.fraction:g} (to step {self.last_step}): learned from {self.num_finished} finished runs"
+            f"{still}, {self.num_converged} converged; between unseen seeds of one setting such forecasts had an AUROC "
+            f"of {self.auroc_within.text()}"
         )
 
 
@@ -108,9 +112,11 @@ def forecast_running(
 ) -> RunForecasts:
     """A forecast of every run that has neither converged nor diverged nor ended, in the order of the history.
 
-    A run is forecast from the largest window that it has covered, and from nothing later: not even from its not having
-    converged since. Without `training` the finished runs of its own sweep are learned from, by folds, so that no run is
-    forecast by runs that share a seed with it. With `training` (see `fit_forecasts`) its windows are used.
+    A run is forecast from the largest window that it has covered. Without `training` the finished runs of its own sweep
+    are learned from, by folds, so that no run is forecast by runs that share a seed with it. Only those count that had
+    no outcome where the run stands now (rounded down to RISK_SHARE of the budget), since it has none either.
+    With `training` (see `fit_forecasts`) its windows are used, and nothing later: P(converged) is then too high for a
+    run that has trained for long since its window.
     Raises ValueError where `training` has another budget or criterion, or learned from columns that this history lacks.
     """
     running_R = (outcomes.kind_R == CENSORED) & np.array([end.reason == "running" for end in history.ends], dtype=bool)
@@ -130,11 +136,13 @@ def forecast_running(
         asked_R = running_R & (covered_R == number)
         if not asked_R.any():
             continue
-        if training is None:
-            source = _from_own_sweep(history, outcomes, fraction, asked_R, found, seed, bootstrap)
-        else:
-            source = _from_training(history, training, training.windows[number], asked_R, found)
-        sources.append(source)
+        if training is not None:
+            sources.append(_from_training(history, training, training.windows[number], asked_R, found))
+            continue
+        risk_step_R = _risk_steps(history, fraction)
+        for risk_step in np.unique(risk_step_R[asked_R]).tolist():
+            group_R = asked_R & (risk_step_R == risk_step)
+            sources.append(_from_own_sweep(history, outcomes, fraction, risk_step, group_R, found, seed, bootstrap))
     name = history.name if training is None else training.source
     notes = _notes(history, training)
     return RunForecasts(history.name, history.budget, name, tuple(found.values()), tuple(sources), notes)
@@ -162,18 +170,26 @@ def _covered(history: History, fractions: Sequence[float]) -> np.ndarray:
     return np.array([sum(0 < last <= end.step for last in last_steps) - 1 for end in history.ends], dtype=np.int64)
 
 
+def _risk_steps(history: History, fraction: float) -> Ints:
+    """(R,) where each run stands, rounded down to RISK_SHARE of the budget, and at least the end of the window."""
+    last_step, share = history.window(fraction).last_step, RISK_SHARE * history.budget
+    standing_R = np.array([end.step for end in history.ends], dtype=np.float64)
+    return np.maximum(last_step, np.floor(np.floor(standing_R / share + 1e-9) * share)).astype(np.int64)
+
+
 def _from_own_sweep(
     history: History,
     outcomes: Outcomes,
     fraction: float,
+    risk_step: int,
     asked_R: Bools,
     found: dict[int, RunForecast],
     seed: int,
     bootstrap: int,
 ) -> WindowSource:
     window = history.window(fraction)
-    cases, last_step = cases_of(window), window.last_step
-    everyone = TrainingSet.of(history, outcomes, last_step, np.ones(len(history.runs), dtype=bool))
+    cases = cases_of(window)
+    everyone = TrainingSet.of(history, outcomes, risk_step, np.ones(len(history.runs), dtype=bool))
     quality = Estimate(np.nan)
     problem = everyone.problem
     try:
@@ -183,7 +199,7 @@ def _from_own_sweep(
     if problem:
         _refuse(asked_R, fraction, problem, found)
     else:
-        models = list(fold_models(history, outcomes, cases, last_step, folds))
+        models = list(fold_models(history, outcomes, cases, risk_step, folds))
         for fold_model in models:
             test_R = asked_R & fold_model.fold.test_R
             if fold_model.model is None:
@@ -191,8 +207,8 @@ def _from_own_sweep(
             else:
                 _put(fold_model.model, cases, test_R, fraction, found)
         weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
-        quality = auroc_on_unseen_seeds(history, outcomes, cases, models, last_step, weight_BR)
-    return WindowSource(fraction, last_step, everyone.num_finished, everyone.num_converged, quality)
+        quality = auroc_on_unseen_seeds(history, outcomes, cases, models, risk_step, weight_BR)
+    return WindowSource(fraction, window.last_step, risk_step, everyone.num_finished, everyone.num_converged, quality)
 
 
 def _from_training(
@@ -204,7 +220,12 @@ def _from_training(
         cases = cases_of(history.window(fitted.fraction), encodings=training.encodings)
         _put(fitted.model, cases, asked_R, fitted.fraction, found)
     return WindowSource(
-        fitted.fraction, fitted.last_step, fitted.num_finished, fitted.num_converged, fitted.auroc_within
+        fitted.fraction,
+        fitted.last_step,
+        fitted.last_step,
+        fitted.num_finished,
+        fitted.num_converged,
+        fitted.auroc_within,
     )
 
 
