@@ -48,7 +48,7 @@ class RunForecast:
 
 @dataclass(frozen=True)
 class WindowSource:
-    """What forecasts from one window rest on: finished runs without an outcome by `risk_step`, as in them."""
+    """What forecasts from one window rest on: finished runs that had no outcome by `risk_step` either."""
 
     fraction: float
     last_step: int
@@ -144,13 +144,24 @@ def forecast_running(
             group_R = asked_R & (risk_step_R == risk_step)
             sources.append(_from_own_sweep(history, outcomes, fraction, risk_step, group_R, found, seed, bootstrap))
     name = history.name if training is None else training.source
-    notes = _notes(history, training)
+    notes = _notes(history, outcomes, training, [r for r, run in found.items() if not run.problem])
     return RunForecasts(history.name, history.budget, name, tuple(found.values()), tuple(sources), notes)
 
 
-def _notes(history: History, training: FittedForecasts | None) -> tuple[str, ...]:
+def _notes(
+    history: History, outcomes: Outcomes, training: FittedForecasts | None, forecast: Sequence[int]
+) -> tuple[str, ...]:
+    """Sentences on what makes the forecasts of these runs less trustworthy than their scores say."""
     notes = []
     if training is None:
+        settings = [run.setting_id for run in history.runs]
+        finished = {setting for setting, kind in zip(settings, outcomes.kind_R, strict=True) if kind != CENSORED}
+        num_new = sum(settings[r] not in finished for r in forecast)
+        if num_new:
+            notes.append(
+                f"{num_new} of {len(forecast)} forecasts are of settings without a finished run: they rest on other "
+                "settings, so runs may be ranked well and probabilities be wrong"
+            )
         num_stopped = sum(end.reason == "stopped" for end in history.ends)
         if num_stopped:
             notes.append(

@@ -92,6 +92,17 @@ def test_what_comes_after_a_runs_window_moves_no_byte_of_its_forecast():
         assert run_id not in before or after[run_id] == before[run_id]
 
 
+def test_forecasts_of_a_setting_without_a_finished_run_say_so():
+    is_new_R = np.array([run.setting_id == WHOLE.runs[0].setting_id for run in WHOLE.runs])
+    now = seen_at(WHOLE, np.where(is_new_R, 400, STEP_R))
+    found = forecast_running(now, decide_outcomes(now), windows=(0.2,), bootstrap=0)
+    num_new = sum(run.step == 400 and not run.problem for run in found.runs)
+    num_forecast = sum(not run.problem for run in found.runs)
+    assert num_new > 10
+    assert any(f"{num_new} of {num_forecast} forecasts are of settings without" in note for note in found.notes)
+    assert not any("without a finished run" in note for note in LIVE.notes)
+
+
 def test_a_run_that_has_trained_long_without_converging_is_compared_with_such_runs():
     """At 75% of the budget few of the runs that have not converged will: probabilities are theirs, not those at 50%."""
     history = synthetic_history(4, 150, seed=11, diverge_share=0.0)
