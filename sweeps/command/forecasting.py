@@ -19,6 +19,9 @@ from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
+_WIDTH, _WIDE = 300, 130
+_COLUMNS = ("run", "setting", "step", "window", "P(conv.)", "P(div.)", "median step (90%)", "why")
+
 
 def run_fit(stores: Sequence[SweepStore], path: Path, out: Console) -> None:
     """Fits a forecaster to the finished runs of these sweeps and writes it.
@@ -90,20 +93,26 @@ def _print(found: RunForecasts, out: Console) -> None:
     if not found.runs:
         out.print(f"{found.sweep}: no run is in training, so there is nothing to forecast")
         return
+    # In a file or a pipe every row stands on one line; a narrow terminal has no room for the reasons.
+    console = out if out.is_terminal else Console(file=out.file, width=_WIDTH, highlight=False, markup=False)
+    is_wide = console.width >= _WIDE
     table = Table(box=None, header_style="bold")
-    for column in ("run", "setting", "step", "window", "P(converged)", "P(diverged)", "median step (90%)", "why"):
-        table.add_column(column, no_wrap=column != "why")
+    for column in _COLUMNS if is_wide else _COLUMNS[:-1]:
+        table.add_column(column, overflow="fold", no_wrap=column in ("run", "median step (90%)"))
     for run in found.runs:
-        table.add_row(
+        row = (
             run.run_id,
             run.setting,
             str(run.step),
             "" if run.window != run.window else f"{run.window:g}",
             probability_text(run.converged),
             probability_text(run.diverged),
-            time_text(run, found.budget),
+            run.problem if run.problem and not is_wide else time_text(run, found.budget),
             run.problem or "; ".join(run.reasons),
         )
-    out.print(table, markup=False)
+        table.add_row(*row[: len(table.columns)])
+    console.print(table)
+    if not is_wide:
+        out.print(f"what each forecast rests on: a terminal of {_WIDE} columns, or --json")
     for sentence in found.sentences():
         out.print(sentence, markup=False)

@@ -28,7 +28,6 @@ def folders(tmp_path, monkeypatch):
 
 
 def test_the_table_has_a_row_for_every_run_in_training_and_ends_with_what_it_rests_on(folders, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "300")
     code, printed = run(monkeypatch, capsys, "forecast", "now")
     assert code == 0
     for forecast in LIVE.runs:
