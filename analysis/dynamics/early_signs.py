@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from analysis.forecasting.metrics import auroc, equal_mass_bins
+from analysis.forecasting.scores import auroc, equal_mass_bins
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes, at_risk
 from analysis.uncertainty.intervals import Estimate, from_bootstrap, wilson
 from analysis.uncertainty.resampling import resample

@@ -21,8 +21,8 @@ from analysis.figures.style import (
     windows_text,
 )
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
-from analysis.forecasting.metrics import equal_mass_bins
 from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.forecasting.scores import equal_mass_bins
 from analysis.summary.text import OF_FITTED
 from analysis.uncertainty.intervals import Estimate, wilson
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.forecasting.folds import Folds, held_out_seeds
-from analysis.forecasting.metrics import num_pairs
 from analysis.forecasting.score_table import ForecastScores, score_forecasts
+from analysis.forecasting.scores import num_pairs
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, Outcomes, at_risk, has_started
 from analysis.outcomes.settings import setting_R
 from analysis.predictors.base import PREDICTORS, Cases, Predictor

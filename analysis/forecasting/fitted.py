@@ -10,8 +10,8 @@ import numpy as np
 
 from analysis.forecasting.evaluation import WINDOWS, cases_of, pair_groups
 from analysis.forecasting.folds import Fold, held_out_seeds
-from analysis.forecasting.metrics import auroc, num_pairs
 from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.forecasting.scores import auroc, num_pairs
 from analysis.forecasting.window_model import TrainingSet, WindowModel
 from analysis.outcomes.outcomes import CONVERGED, Outcomes
 from analysis.predictors.base import Cases

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from analysis.forecasting.metrics import (
+from analysis.forecasting.scores import (
     auroc,
     brier,
     brier_skill,

@@ -10,7 +10,7 @@ import pytest
 from analysis.forecasting.evaluation import cases_of
 from analysis.forecasting.fitted import fit_forecasts
 from analysis.forecasting.live import TOO_EARLY, forecast_running, time_text
-from analysis.forecasting.metrics import auroc
+from analysis.forecasting.scores import auroc
 from analysis.forecasting.times import TimeModel
 from analysis.forecasting.window_model import TrainingSet
 from analysis.outcomes.outcomes import decide_outcomes

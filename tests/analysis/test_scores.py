@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from analysis.forecasting.metrics import (
+from analysis.forecasting.scores import (
     auroc,
     brier,
     brier_skill,
