@@ -15,6 +15,7 @@ import torch
 
 from analysis.forecasting.evaluation import cases_of
 from analysis.outcomes.outcomes import decide_outcomes
+from analysis.predictors.base import Targets
 from pipeline.registry import Registry
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.replay import model
@@ -111,8 +112,9 @@ def test_the_predictor_keeps_its_contract_and_tells_steep_runs_from_the_others(t
     names = cases.statistics.names_F
     slope_R = cases.statistics.values_RF[:, names.index("slope(train_loss)")]
     is_steep_R = slope_R < np.mean(slope_R)
-    kind_R = np.where(is_steep_R, "converged", "unconverged")
-    forecast = steepest().fit(cases, kind_R).forecast(cases)
+    step_R = np.where(is_steep_R, 1500.0, 2000.0)
+    targets = Targets(np.where(is_steep_R, "converged", "unconverged"), step_R, step_R, 2000)
+    forecast = steepest().fit(cases, targets).forecast(cases)
     assert forecast.converged_R[is_steep_R].min() > 0.9
     assert forecast.converged_R[~is_steep_R].max() < 0.1
     assert len(set(decide_outcomes(test_predictors.HISTORY).kind_R)) > 1

@@ -12,7 +12,7 @@ from analysis.forecasting.score_table import ForecastScores, score_forecasts
 from analysis.forecasting.scores import num_pairs
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, Outcomes, at_risk, has_started
 from analysis.outcomes.settings import setting_R
-from analysis.predictors.base import PREDICTORS, Cases, Predictor
+from analysis.predictors.base import PREDICTORS, Cases, Predictor, Targets
 from analysis.predictors.encoding import HyperparameterEncoding, encoded, hyperparameters_RF
 from analysis.predictors.features import statistics_RF
 from analysis.statistics.base import Statistic
@@ -21,7 +21,7 @@ from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import History, Window
 
 WINDOWS = (0.05, 0.1, 0.25, 0.5)
-PRIMARY = "logistic"
+PRIMARY = "ridge_time"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _evaluate_window(
     problem = _problem(window, outcomes, risk_R)
     known_R = risk_R if not problem else np.zeros_like(risk_R)
     cases = cases_of(window, statistics)
-    probability_by_predictor, fold_R = held_out_forecasts(cases, outcomes, known_R, predictors, splits)
+    probability_by_predictor, fold_R = held_out_forecasts(cases, outcomes, window.budget, known_R, predictors, splits)
     scored_R = fold_R >= 0
     converged_N = outcomes.kind_R[scored_R] == CONVERGED
     within_N = pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
@@ -192,7 +192,12 @@ def cases_of(
 
 
 def held_out_forecasts(
-    cases: Cases, outcomes: Outcomes, known_R: Bools, predictors: Mapping[str, Predictor], splits: Folds
+    cases: Cases,
+    outcomes: Outcomes,
+    budget: int,
+    known_R: Bools,
+    predictors: Mapping[str, Predictor],
+    splits: Folds,
 ) -> tuple[dict[str, Floats], Ints]:
     """P(converged) of each run by predictors fitted on the training half of its fold, and its fold.
 
@@ -207,7 +212,7 @@ def held_out_forecasts(
         scored_fold_R[test_R] = number
         train, test = cases.rows(train_R), cases.rows(test_R)
         for name, predictor in predictors.items():
-            fitted = predictor.fit(train, outcomes.kind_R[train_R])
+            fitted = predictor.fit(train, Targets.of(outcomes, budget, train_R))
             probability[name][test_R] = fitted.forecast(test).converged_R
     return probability, scored_fold_R
 

@@ -106,7 +106,7 @@ def auroc_on_unseen_seeds(
     for number, fold_model in enumerate(models):
         test_R = fold_model.fold.test_R & everyone.finished_R
         if fold_model.model is not None and test_R.any():
-            probability_R[test_R] = fold_model.model.outcome.forecast(cases.rows(test_R)).converged_R
+            probability_R[test_R] = fold_model.model.forecast(cases.rows(test_R)).converged_R
             fold_R[test_R] = number
     scored_R = fold_R >= 0
     converged_N = outcomes.kind_R[scored_R] == CONVERGED

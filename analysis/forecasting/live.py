@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.forecasting.censoring import watched_until
 from analysis.forecasting.evaluation import WINDOWS, cases_of
 from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models, values_text
 from analysis.forecasting.folds import held_out_seeds
@@ -17,7 +18,7 @@ from analysis.outcomes.settings import setting_labels
 from analysis.predictors.base import Cases
 from analysis.uncertainty.intervals import Estimate, json_safe, short
 from analysis.uncertainty.resampling import resample
-from pipeline.arrays import Bools, Ints
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import History
 
 TOO_EARLY = "too early"
@@ -115,8 +116,8 @@ def forecast_running(
     A run is forecast from the largest window that it has covered. Without `training` the finished runs of its own sweep
     are learned from, by folds, so that no run is forecast by runs that share a seed with it. Only those count that had
     no outcome where the run stands now (rounded down to RISK_SHARE of the budget), since it has none either.
-    With `training` (see `fit_forecasts`) its windows are used, and nothing later: P(converged) is then too high for a
-    run that has trained for long since its window.
+    With `training` (see `fit_forecasts`) its windows are used, and forecasts are conditioned on the run's not having
+    converged by where it stands.
     Raises ValueError where `training` has another budget or criterion, or learned from columns that this history lacks.
     """
     running_R = (outcomes.kind_R == CENSORED) & np.array([end.reason == "running" for end in history.ends], dtype=bool)
@@ -137,7 +138,7 @@ def forecast_running(
         if not asked_R.any():
             continue
         if training is not None:
-            sources.append(_from_training(history, training, training.windows[number], asked_R, found))
+            sources.append(_from_training(history, outcomes, training, training.windows[number], asked_R, found))
             continue
         risk_step_R = _risk_steps(history, fraction)
         for risk_step in np.unique(risk_step_R[asked_R]).tolist():
@@ -216,20 +217,25 @@ def _from_own_sweep(
             if fold_model.model is None:
                 _refuse(test_R, fraction, f"without its own seeds: {fold_model.problem}", found)
             else:
-                _put(fold_model.model, cases, test_R, fraction, found)
+                _put(fold_model.model, cases, test_R, watched_until(history, outcomes), fraction, found)
         weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
         quality = auroc_on_unseen_seeds(history, outcomes, cases, models, risk_step, weight_BR)
     return WindowSource(fraction, window.last_step, risk_step, everyone.num_finished, everyone.num_converged, quality)
 
 
 def _from_training(
-    history: History, training: FittedForecasts, fitted: FittedWindow, asked_R: Bools, found: dict[int, RunForecast]
+    history: History,
+    outcomes: Outcomes,
+    training: FittedForecasts,
+    fitted: FittedWindow,
+    asked_R: Bools,
+    found: dict[int, RunForecast],
 ) -> WindowSource:
     if fitted.model is None:
         _refuse(asked_R, fitted.fraction, fitted.problem, found)
     else:
         cases = cases_of(history.window(fitted.fraction), encodings=training.encodings)
-        _put(fitted.model, cases, asked_R, fitted.fraction, found)
+        _put(fitted.model, cases, asked_R, watched_until(history, outcomes), fitted.fraction, found)
     return WindowSource(
         fitted.fraction,
         fitted.last_step,
@@ -254,11 +260,19 @@ def _refuse(asked_R: Bools, fraction: float, problem: str, found: dict[int, RunF
         found[r] = replace(found[r], window=fraction, problem=problem)
 
 
-def _put(model: WindowModel, cases: Cases, asked_R: Bools, fraction: float, found: dict[int, RunForecast]) -> None:
-    asked = cases.rows(asked_R)
+def _put(
+    model: WindowModel,
+    cases: Cases,
+    asked_R: Bools,
+    standing_R: Floats,
+    fraction: float,
+    found: dict[int, RunForecast],
+) -> None:
+    asked, standing = cases.rows(asked_R), standing_R[asked_R]
     if not len(asked):
         return
-    forecast, steps_R3, reasons = model.outcome.forecast(asked), model.steps_R3(asked), model.reasons(asked)
+    forecast = model.forecast(asked, standing)
+    steps_R3, reasons = model.steps_R3(forecast, standing), model.reasons(asked)
     for number, r in enumerate(np.flatnonzero(asked_R).tolist()):
         low, median, high = map(float, steps_R3[number])
         found[r] = replace(

@@ -13,11 +13,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from analysis.forecasting.fitted import FittedForecasts
-from analysis.forecasting.times import TimeModel
-from analysis.predictors.logit import Logit
+from analysis.predictors.ridge import Ridge
+from analysis.predictors.time_distribution import TimeDistribution
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 
-FORMAT = "seedbed forecaster 1"
+FORMAT = "seedbed forecaster 2"
 _PACKAGES = ("seedbed", "numpy", "scikit-learn")
 
 
@@ -86,12 +86,18 @@ def _dataclass(expected: Any, value: Any, place: str) -> Any:
         odd = sorted(set(given) ^ set(names))
         raise ValueError(f"{place}: must hold {', '.join(names)}; missing or unknown: {', '.join(odd)}")
     made = expected(**{name: _built(hints[name], given[name], f"{place}.{name}") for name in names})
-    if isinstance(made, Logit | TimeModel):
-        arrays = {"weight_F": made.weight_F, **vars(made.scaler)}
-        wrong = [name for name, array in arrays.items() if array.shape != (len(made.names_F),)]
-        if wrong:
-            raise ValueError(f"{place}: {len(made.names_F)} columns, but not as many numbers in {', '.join(wrong)}")
+    if isinstance(made, Ridge):
+        _require_lengths(place, len(made.names_F), "columns", {"weight_F": made.weight_F, **vars(made.scaler)})
+    if isinstance(made, TimeDistribution):
+        lines = {"intercept_K": made.intercept_K, "slope_K": made.slope_K}
+        _require_lengths(place, max(len(made.steps_K), 1), "steps", {"steps_K": made.steps_K, **lines})
     return made
+
+
+def _require_lengths(place: str, number: int, of_what: str, arrays: Mapping[str, Any]) -> None:
+    wrong = [name for name, array in arrays.items() if array.shape != (number,)]
+    if wrong:
+        raise ValueError(f"{place}: {number} {of_what}, but not as many numbers in {', '.join(wrong)}")
 
 
 def _as(expected: type, value: Any, place: str) -> Any:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.forecasting.censoring import censoring_weights, watched_until
-from analysis.forecasting.times import NEVER, TimeModel
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes, at_risk, has_started
-from analysis.predictors.base import Cases
-from analysis.predictors.logistic import FittedLogistic, Logistic, all_columns
+from analysis.predictors.base import Cases, Forecast, Targets
+from analysis.predictors.ridge_time import FittedRidgeTime, RidgeTime
 from pipeline.arrays import Bools, Floats
 from pipeline.store.history import History
 
 MIN_FINISHED, MIN_OF_EACH = 20, 5
-NUM_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -68,37 +66,28 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class WindowModel:
-    """Forecasts from one window, fitted: outcomes by logistic regression, times by ridge regression."""
+    """Forecasts from one window, fitted: outcomes, times and reasons of one distribution."""
 
     budget: int
     last_step: int
-    outcome: FittedLogistic
-    time: TimeModel
+    fitted: FittedRidgeTime
 
     @classmethod
     def fit(cls, cases: Cases, training: TrainingSet, budget: int, last_step: int) -> WindowModel:
         """Fitted to the finished runs of `training`, which must have no problem; `cases` are of the whole sweep."""
         use_R = training.finished_R
-        kind_R, weight_R, chosen = training.outcomes.kind_R[use_R], training.weight_R[use_R], cases.rows(use_R)
-        time_R = np.where(kind_R == CONVERGED, training.outcomes.upper_R[use_R], NEVER * budget)
-        times = TimeModel.fit(all_columns(chosen), time_R, weight_R, chosen.init_seed_R)
-        return cls(budget, last_step, Logistic().fit(chosen, kind_R, weight_R), times)
+        targets = Targets.of(training.outcomes, budget, use_R)
+        return cls(budget, last_step, RidgeTime().fit(cases.rows(use_R), targets, training.weight_R[use_R]))
 
-    def steps_R3(self, cases: Cases) -> Floats:
-        """(R, 3) low end, median and high end of the step of convergence; infinite beyond the budget."""
-        steps_R3 = np.maximum(self.time.steps_R3(all_columns(cases)), self.last_step)
-        return np.where(steps_R3 > self.budget, np.inf, steps_R3)
+    def forecast(self, cases: Cases, standing_R: Floats | None = None) -> Forecast:
+        """The forecast of each run; with `standing_R`, of runs that had no outcome by these steps."""
+        return self.fitted.forecast(cases, standing_R)
+
+    def steps_R3(self, forecast: Forecast, standing_R: Floats | None = None) -> Floats:
+        """(R, 3) low end, median and high end (90%) of the step of convergence; infinite beyond the budget."""
+        earliest_R = np.full(len(forecast.converged_R), float(self.last_step)) if standing_R is None else standing_R
+        return np.maximum(self.fitted.steps_R3(forecast), np.maximum(earliest_R, self.last_step)[:, None])
 
     def reasons(self, cases: Cases) -> list[tuple[str, ...]]:
         """Per run, the columns that move its P(converged) furthest from an average run's, in words, largest first."""
-        logit = self.outcome.logit
-        scaled_RF = logit.scaler.apply(all_columns(cases).named(logit.names_F).values_RF)
-        return [self._reasons(scaled_F, scaled_F * logit.weight_F) for scaled_F in scaled_RF]
-
-    def _reasons(self, scaled_F: Floats, share_F: Floats) -> tuple[str, ...]:
-        largest = [f for f in np.argsort(-np.abs(share_F), kind="stable")[:NUM_REASONS] if share_F[f]]
-        return tuple(
-            f"{'high' if scaled_F[f] > 0 else 'low'} {self.outcome.logit.names_F[f]} "
-            f"{'raises' if share_F[f] > 0 else 'lowers'} it"
-            for f in largest
-        )
+        return self.fitted.reasons(cases)

@@ -8,7 +8,8 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from analysis.outcomes.outcomes import CONVERGED, DIVERGED
+from analysis.outcomes.outcomes import CONVERGED, DIVERGED, Outcomes
+from analysis.predictors.convergence_times import ConvergenceTimes
 from analysis.predictors.features import Features
 from pipeline.arrays import Bools, Floats, Ints, Texts
 from pipeline.registry import Registry
@@ -29,6 +30,11 @@ class Cases:
     def __len__(self) -> int:
         return len(self.setting_R)
 
+    @property
+    def columns(self) -> Features:
+        """The statistics and then the hyperparameters."""
+        return self.statistics.beside(self.hyperparameters)
+
     def rows(self, use_R: Bools) -> Cases:
         """The runs where `use_R` is True, in the same order."""
         return Cases(
@@ -40,11 +46,46 @@ class Cases:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What became of training runs, and when: what a predictor learns from.
+
+    `kind_R` is converged, diverged or unconverged, never censored. The step of the outcome lies in (lower_R, upper_R],
+    as in `Outcomes`; of an unconverged run both are `budget`.
+    """
+
+    kind_R: Texts
+    lower_R: Floats
+    upper_R: Floats
+    budget: int
+
+    @classmethod
+    def of(cls, outcomes: Outcomes, budget: int, use_R: Bools) -> Targets:
+        """The targets of the runs where `use_R` is True."""
+        return cls(outcomes.kind_R[use_R], outcomes.lower_R[use_R], outcomes.upper_R[use_R], budget)
+
+    def __len__(self) -> int:
+        return len(self.kind_R)
+
+    @property
+    def converged_R(self) -> Bools:
+        """(R,) True for the runs that converged."""
+        return np.asarray(self.kind_R == CONVERGED)
+
+    def rows(self, use_R: Bools) -> Targets:
+        """The runs where `use_R` is True, in the same order."""
+        return Targets(self.kind_R[use_R], self.lower_R[use_R], self.upper_R[use_R], self.budget)
+
+
+@dataclass(frozen=True)
 class Forecast:
-    """A distribution over what each run will be at the budget; the rest of the probability is `unconverged`."""
+    """A distribution over what each run will be at the budget; the rest of the probability is `unconverged`.
+
+    `times` is None of a predictor that knows no time; else its last probability is `converged_R`.
+    """
 
     converged_R: Floats
     diverged_R: Floats
+    times: ConvergenceTimes | None = None
 
     @property
     def unconverged_R(self) -> Floats:
@@ -63,8 +104,9 @@ class Predictor(ABC):
     """Learns from finished runs to forecast others. The contract:
 
     1. `fit` returns an object with `forecast`, and does not modify its arguments; that object can be pickled.
-    2. A forecast is a distribution: finite probabilities in [0, 1] that sum to 1. A constant one is legal.
-    3. Deterministic: the same cases and outcomes give the same bytes.
+    2. A forecast is a distribution: finite probabilities in [0, 1] that sum to 1. A constant one is legal. Where it has
+       times, P(converged by a step) never falls with the step, and ends at P(converged).
+    3. Deterministic: the same cases and targets give the same bytes.
     4. It never sees outcomes of the cases that it forecasts; their forecasts do not depend on one another.
     5. It fits whatever there is: one kind of outcome only, one run, a statistic that is all NaN, no statistic at all;
        and forecasts settings that it has never seen.
@@ -78,8 +120,8 @@ class Predictor(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
-        """`kind_R` are the outcomes of the cases: converged, diverged or unconverged, never censored.
+    def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> Fitted:
+        """`targets` are what became of the cases, in their order.
 
         `weight_R` are finite and at least 0. Raises ValueError when they are not, or no case has a weight above 0.
         """
@@ -119,18 +161,19 @@ class DivergenceModel:
     rates: Rates
 
     @classmethod
-    def of(cls, cases: Cases, kind_R: Texts, weight_R: Floats, pseudo_count: float = 2.0) -> DivergenceModel:
-        """Fitted to the training cases that did not converge, with weights above 0; `kind_R` are the outcomes."""
-        rest_R = kind_R != CONVERGED
-        return cls(Rates.of(kind_R[rest_R] == DIVERGED, cases.setting_R[rest_R], weight_R[rest_R], pseudo_count))
+    def of(cls, cases: Cases, targets: Targets, weight_R: Floats, pseudo_count: float = 2.0) -> DivergenceModel:
+        """Fitted to the training cases that did not converge, with weights above 0."""
+        rest_R = ~targets.converged_R
+        is_diverged_R = targets.kind_R[rest_R] == DIVERGED
+        return cls(Rates.of(is_diverged_R, cases.setting_R[rest_R], weight_R[rest_R], pseudo_count))
 
-    def forecast(self, converged_R: Floats, cases: Cases) -> Forecast:
-        """The forecast with these probabilities to converge."""
-        return Forecast(converged_R, (1 - converged_R) * self.rates.at(cases.setting_R))
+    def forecast(self, converged_R: Floats, cases: Cases, times: ConvergenceTimes | None = None) -> Forecast:
+        """The forecast with these probabilities to converge, and these times if there are any."""
+        return Forecast(converged_R, (1 - converged_R) * self.rates.at(cases.setting_R), times)
 
 
-def weighted_cases(cases: Cases, kind_R: Texts, weight_R: Floats | None) -> tuple[Cases, Texts, Floats]:
-    """The cases of weight above 0, with their outcomes and weights; without `weight_R` all, with weights of 1.
+def weighted_cases(cases: Cases, targets: Targets, weight_R: Floats | None) -> tuple[Cases, Targets, Floats]:
+    """The cases of weight above 0, with their targets and weights; without `weight_R` all, with weights of 1.
 
     Raises ValueError when none is left, or the weights are not one finite number of at least 0 per case.
     """
@@ -140,8 +183,8 @@ def weighted_cases(cases: Cases, kind_R: Texts, weight_R: Floats | None) -> tupl
     use_R = weight_R > 0
     if not use_R.any():
         raise ValueError("a predictor needs at least one finished run to fit on, got none")
-    return cases.rows(use_R), kind_R[use_R], weight_R[use_R]
+    return cases.rows(use_R), targets.rows(use_R), weight_R[use_R]
 
 
-_HELPERS = ("base", "encoding", "features", "logit")
+_HELPERS = ("base", "convergence_times", "encoding", "features", "logit", "ridge", "time_distribution")
 PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, _HELPERS)  # type: ignore[type-abstract]

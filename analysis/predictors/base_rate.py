@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from analysis.outcomes.outcomes import CONVERGED, DIVERGED
-from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, weighted_cases
-from pipeline.arrays import Floats, Texts
+from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Targets, weighted_cases
+from pipeline.arrays import Floats
 
 
 class BaseRate(Predictor):
@@ -17,11 +17,11 @@ class BaseRate(Predictor):
 
     name: ClassVar[str] = "base_rate"
 
-    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
+    def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> Fitted:
         """The frequencies of the training outcomes. Raises ValueError when there are no cases."""
-        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
+        cases, targets, weight_R = weighted_cases(cases, targets, weight_R)
         return ConstantForecast(
-            *(float(weight_R[kind_R == kind].sum() / weight_R.sum()) for kind in (CONVERGED, DIVERGED))
+            *(float(weight_R[targets.kind_R == kind].sum() / weight_R.sum()) for kind in (CONVERGED, DIVERGED))
         )
 
 

@@ -66,7 +66,7 @@ class FeatureScaler:
         """Fitted to the training rows (R, F) with weights above 0, R at least 1; NaN is a missing value."""
         seen_F = ~np.all(np.isnan(values_RF), axis=0)
         known_RF = np.where(seen_F, values_RF, 0.0)
-        low_F, fill_F, high_F = (weighted_quantile(known_RF, weight_R, level) for level in (0.01, 0.5, 0.99))
+        low_F, fill_F, high_F = weighted_quantiles(known_RF, weight_R, (0.01, 0.5, 0.99))
         cut_RF = np.clip(np.where(np.isnan(known_RF), fill_F, known_RF), low_F, high_F)
         mean_F = np.average(cut_RF, axis=0, weights=weight_R)
         spread_F = np.sqrt(np.average((cut_RF - mean_F) ** 2, axis=0, weights=weight_R))
@@ -79,19 +79,25 @@ class FeatureScaler:
         return np.asarray((np.clip(filled_RF, self.low_F, self.high_F) - self.mean_F) / self.spread_F)
 
 
-def weighted_quantile(values_RF: Floats, weight_R: Floats, level: float) -> Floats:
-    """(F,) the quantile of each column's finite values, of which each has one; a weight k counts as k copies of a row.
+def weighted_quantiles(values_RF: Floats, weight_R: Floats, levels: Sequence[float]) -> list[Floats]:
+    """Per level, (F,) the quantile of each column's finite values, of which each has one; a weight k counts as k rows.
 
-    Interpolated linearly (type 7 of Hyndman and Fan, 1996): with weights of 1, that of `np.nanquantile`.
+    Interpolated linearly (type 7 of Hyndman and Fan, 1996): with weights of 1, those of `np.nanquantile`.
 
-    >>> weighted_quantile(np.array([[1.0], [2.0], [np.nan]]), np.array([1.0, 3.0, 1.0]), 0.25).tolist()
-    [1.75]
+    >>> values_RF, weight_R = np.array([[1.0], [2.0], [np.nan]]), np.array([1.0, 3.0, 1.0])
+    >>> [quantile_F.tolist() for quantile_F in weighted_quantiles(values_RF, weight_R, (0.25, 0.5))]
+    [[1.75], [2.0]]
     """
     is_known_RF = np.isfinite(values_RF)
     order_RF = np.argsort(np.where(is_known_RF, values_RF, np.inf), axis=0, kind="stable")
     sorted_RF = np.take_along_axis(values_RF, order_RF, axis=0)
     upto_RF = np.cumsum(np.take_along_axis(np.where(is_known_RF, weight_R[:, None], 0.0), order_RF, axis=0), axis=0)
-    place_F, last_F = np.maximum(upto_RF[-1] - 1, 0) * level, is_known_RF.sum(axis=0) - 1
+    last_F = is_known_RF.sum(axis=0) - 1
+    return [_quantile(sorted_RF, upto_RF, last_F, level) for level in levels]
+
+
+def _quantile(sorted_RF: Floats, upto_RF: Floats, last_F: Ints, level: float) -> Floats:
+    place_F = np.maximum(upto_RF[-1] - 1, 0) * level
     below_F = _value_at(sorted_RF, upto_RF, last_F, np.floor(place_F))
     above_F = _value_at(sorted_RF, upto_RF, last_F, np.floor(place_F) + 1)
     share_F, step_F = place_F - np.floor(place_F), above_F - below_F

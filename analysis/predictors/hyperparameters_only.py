@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, Targets, weighted_cases
 from analysis.predictors.features import Features
 from analysis.predictors.logit import Logit
-from pipeline.arrays import Floats, Texts
+from pipeline.arrays import Floats
 
 
 class HyperparametersOnly(Predictor):
@@ -17,11 +16,11 @@ class HyperparametersOnly(Predictor):
 
     name: ClassVar[str] = "hyperparameters_only"
 
-    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
-        """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
-        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
-        logit = Logit.fit(_features(cases), kind_R == CONVERGED, weight_R, inverse_penalty=1.0)
-        return FittedHyperparametersOnly(logit, DivergenceModel.of(cases, kind_R, weight_R))
+    def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> Fitted:
+        """The regression fitted to the cases and their targets. Raises ValueError when there are no cases."""
+        cases, targets, weight_R = weighted_cases(cases, targets, weight_R)
+        logit = Logit.fit(_features(cases), targets.converged_R, weight_R, inverse_penalty=1.0)
+        return FittedHyperparametersOnly(logit, DivergenceModel.of(cases, targets, weight_R))
 
 
 @dataclass(frozen=True)

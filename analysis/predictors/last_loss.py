@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, weighted_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, Targets, weighted_cases
 from analysis.predictors.features import Features
 from analysis.predictors.logit import Logit
 from analysis.statistics.base import column
@@ -27,13 +26,13 @@ class LastLoss(Predictor):
 
     name: ClassVar[str] = "last_loss"
 
-    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
-        """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
-        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
+    def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> Fitted:
+        """The regression fitted to the cases and their targets. Raises ValueError when there are no cases."""
+        cases, targets, weight_R = weighted_cases(cases, targets, weight_R)
         means = SettingMeans.of(_features(cases), cases.setting_R, weight_R)
         features = means.apply(_features(cases), cases.setting_R)
-        logit = Logit.fit(features, kind_R == CONVERGED, weight_R, inverse_penalty=1.0)
-        return FittedLastLoss(means, logit, DivergenceModel.of(cases, kind_R, weight_R))
+        logit = Logit.fit(features, targets.converged_R, weight_R, inverse_penalty=1.0)
+        return FittedLastLoss(means, logit, DivergenceModel.of(cases, targets, weight_R))
 
 
 @dataclass(frozen=True)

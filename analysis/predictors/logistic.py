@@ -1,15 +1,13 @@
-"""Logistic regression on all statistics and hyperparameters; the primary predictor."""
+"""Logistic regression on all statistics and hyperparameters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors.base import Cases, DivergenceModel, Forecast, Predictor, weighted_cases
-from analysis.predictors.features import Features
+from analysis.predictors.base import Cases, DivergenceModel, Forecast, Predictor, Targets, weighted_cases
 from analysis.predictors.logit import Logit, choose_inverse_penalty
-from pipeline.arrays import Floats, Texts
+from pipeline.arrays import Floats
 
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0)
 
@@ -22,13 +20,13 @@ class Logistic(Predictor):
 
     name: ClassVar[str] = "logistic"
 
-    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> FittedLogistic:
-        """The regression fitted to the cases and their outcomes. Raises ValueError when there are no cases."""
-        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
-        features, converged_R = all_columns(cases), kind_R == CONVERGED
+    def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> FittedLogistic:
+        """The regression fitted to the cases and their targets. Raises ValueError when there are no cases."""
+        cases, targets, weight_R = weighted_cases(cases, targets, weight_R)
+        features, converged_R = cases.columns, targets.converged_R
         inverse_penalty = choose_inverse_penalty(features, converged_R, weight_R, cases.init_seed_R, INVERSE_PENALTIES)
         logit = Logit.fit(features, converged_R, weight_R, inverse_penalty)
-        return FittedLogistic(logit, DivergenceModel.of(cases, kind_R, weight_R))
+        return FittedLogistic(logit, DivergenceModel.of(cases, targets, weight_R))
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,4 @@ class FittedLogistic:
 
     def forecast(self, cases: Cases) -> Forecast:
         """Forecasts from the cases' statistics and hyperparameters; NaN counts as the training median."""
-        return self.divergence.forecast(self.logit.probability_R(all_columns(cases)), cases)
-
-
-def all_columns(cases: Cases) -> Features:
-    """The statistics and then the hyperparameters of the cases."""
-    return cases.statistics.beside(cases.hyperparameters)
+        return self.divergence.forecast(self.logit.probability_R(cases.columns), cases)

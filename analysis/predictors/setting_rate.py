@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from analysis.outcomes.outcomes import CONVERGED
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, Rates, weighted_cases
-from pipeline.arrays import Floats, Texts
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, Rates, Targets, weighted_cases
+from pipeline.arrays import Floats
 
 PSEUDO_COUNT = 2.0
 
@@ -20,11 +19,11 @@ class SettingRate(Predictor):
 
     name: ClassVar[str] = "setting_rate"
 
-    def fit(self, cases: Cases, kind_R: Texts, weight_R: Floats | None = None) -> Fitted:
+    def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> Fitted:
         """Rates of the training outcomes. Raises ValueError when there are no cases."""
-        cases, kind_R, weight_R = weighted_cases(cases, kind_R, weight_R)
-        converged = Rates.of(kind_R == CONVERGED, cases.setting_R, weight_R, PSEUDO_COUNT)
-        return FittedSettingRate(converged, DivergenceModel.of(cases, kind_R, weight_R))
+        cases, targets, weight_R = weighted_cases(cases, targets, weight_R)
+        converged = Rates.of(targets.converged_R, cases.setting_R, weight_R, PSEUDO_COUNT)
+        return FittedSettingRate(converged, DivergenceModel.of(cases, targets, weight_R))
 
 
 @dataclass(frozen=True)

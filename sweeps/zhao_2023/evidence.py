@@ -10,7 +10,6 @@ from analysis.dynamics.early_signs import sibling_auroc, time_correlation
 from analysis.dynamics.fork_fates import fates_by_step, fixed_step
 from analysis.dynamics.phases import PhaseChanges
 from analysis.dynamics.seed_variance import SeedVariance, seed_variance
-from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED
 from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.outcomes.subsets import some_runs
@@ -19,6 +18,7 @@ from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
 from sweeps.zhao_2023.attention import AttentionContrasts, MapContrast
 from sweeps.zhao_2023.measures import (
+    FORECASTER,
     LARGE_BUDGET,
     MIXED_BUDGET,
     OTHER_LEVELS,
@@ -137,13 +137,13 @@ def alike_beyond_matched_loss(sweeps: Sweeps) -> Evidence:
 def early_auroc(sweeps: Sweeps) -> Evidence:
     """AUROC between seeds of setting A at a quarter of the mixed budget, held-out seeds, runs at risk."""
     scores, num_runs, note = early_scores(sweeps["setting_a"].history)
-    return Evidence.of(scores[PRIMARY].auroc_within, num_runs, note)
+    return Evidence.of(scores[FORECASTER].auroc_within, num_runs, note)
 
 
 def early_auroc_gain(sweeps: Sweeps) -> Evidence:
     """That AUROC less that of a forecast from the last losses, on the same runs."""
     scores, num_runs, note = early_scores(sweeps["setting_a"].history)
-    return Evidence.of(scores[PRIMARY].auroc_gain, num_runs, note)
+    return Evidence.of(scores[FORECASTER].auroc_gain, num_runs, note)
 
 
 def score_and_time(sweeps: Sweeps, *, step: int) -> Evidence:

@@ -11,7 +11,7 @@ from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.dynamics.fork_fates import ForkFates, fork_fates
 from analysis.dynamics.phases import PhaseChanges, find_phase_changes, smooth_twins
 from analysis.dynamics.stages import StageOrder, crossed_for_good, stage_order
-from analysis.forecasting.evaluation import PRIMARY, evaluate
+from analysis.forecasting.evaluation import evaluate
 from analysis.forecasting.score_table import LOSS_BASELINE, ForecastScores
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED, Outcomes, at_risk, decide_outcomes
 from analysis.outcomes.subsets import evaluated_every, some_runs, within
@@ -32,6 +32,8 @@ STAGE, OTHER_LEVELS = 0.5, (0.3, 0.7, 0.8)
 STILL_LOW = 0.6
 # Share of the mixed budget, and the step from which the previous-token score predicted the time.
 EARLY_WINDOW, EARLY_STEP = 0.25, 400
+# The predictor that the claims were judged by.
+FORECASTER = "logistic"
 
 
 def outcomes_of(history: History, budget: int | None = None, criterion: Criterion = CRITERION) -> Outcomes:
@@ -93,7 +95,7 @@ def value_at(history: History, metric: str, step: int) -> Floats:
 def early_scores(history: History) -> tuple[Mapping[str, ForecastScores], int, str]:
     """Scores of forecasts of convergence by the mixed budget, from its first quarter; runs scored; a note on them."""
     cut = within(history, MIXED_BUDGET)
-    predictors = {name: PREDICTORS[name]() for name in (PRIMARY, LOSS_BASELINE, "setting_rate")}
+    predictors = {name: PREDICTORS[name]() for name in (FORECASTER, LOSS_BASELINE, "setting_rate")}
     evaluation = evaluate(cut, outcomes_of(cut), (EARLY_WINDOW,), predictors)
     (window,) = evaluation.windows
     if window.problem:

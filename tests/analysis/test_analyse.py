@@ -41,7 +41,7 @@ def test_a_summary_states_sweep_counts_settings_baselines_and_commit():
     for window in analysis.evaluation.windows:
         assert f"{window.num_at_risk} at risk" in text_in_one_line
         assert f"base rate {window.base_rate:.2f}".replace("0.", ".") in text_in_one_line
-    for predictor in ("base_rate", "setting_rate", "hyperparameters_only", "last_loss", "logistic"):
+    for predictor in ("base_rate", "setting_rate", "hyperparameters_only", "last_loss", "ridge_time"):
         assert text.count(f"  {predictor} ") == 4
 
 
@@ -109,7 +109,7 @@ def test_the_summary_states_unit_reference_gain_and_what_intervals_leave_out():
     assert "50 resamples of groups of runs that share a seed" in text
     assert "of these fitted forecasts; variation from training them is not included" in text
     assert "Brier score of setting_rate" in text
-    assert text.count("logistic less last_loss: ") == 4
+    assert text.count("ridge_time less last_loss: ") == 4
 
 
 def test_the_summary_names_forks_fixed_streams_and_the_whole_commit():
@@ -131,7 +131,7 @@ def test_a_baseline_is_not_held_against_itself():
     window = analysis.evaluation.windows[0]
     assert score_text(analysis.evaluation, window, "setting_rate", "brier_skill") == "-"
     assert score_text(analysis.evaluation, window, "last_loss", "auroc_gain") == "-"
-    assert score_text(analysis.evaluation, window, "logistic", "auroc_gain") != "-"
+    assert score_text(analysis.evaluation, window, "ridge_time", "auroc_gain") != "-"
 
 
 def test_a_number_that_rounds_to_zero_has_no_sign():
@@ -174,7 +174,7 @@ def test_a_window_of_one_probe_is_scored_and_one_without_any_is_not():
     blank = {m: a if m.startswith("label_") else np.full_like(a, N) for m, a in history.values.items()}
     first = analyse(history, windows=(1 / BUDGET,), bootstrap=20)
     fits(first)
-    assert np.isfinite(first.evaluation.windows[0].scores["logistic"].brier.value)
+    assert np.isfinite(first.evaluation.windows[0].scores["ridge_time"].brier.value)
     assert "n/a: nothing was recorded" in fits(analyse(replace(history, values=blank), windows=(0.25,), bootstrap=20))
 
 

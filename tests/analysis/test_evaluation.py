@@ -30,8 +30,8 @@ class Spy(Predictor):
     def __init__(self):
         self.fitted, self.asked = [], []
 
-    def fit(self, cases, kind_R, weight_R=None):
-        self.fitted.append((cases, kind_R))
+    def fit(self, cases, targets, weight_R=None):
+        self.fitted.append((cases, targets.kind_R))
         return self
 
     def forecast(self, cases):
@@ -105,9 +105,9 @@ def test_gate_d_a_planted_whole_run_z_score_is_caught():
     leak, after = WholeRunZScore(HISTORY)(window), WholeRunZScore(changed)(changed.window(0.1))
     assert not same_bytes(leak, after)
     # And it would have mattered: the leak alone tells fates apart at 10%, where the honest last loss does not.
-    leaky = evaluate(HISTORY, OUTCOMES, (0.1,), only("logistic"), [WholeRunZScore(HISTORY)], bootstrap=0).windows[0]
+    leaky = evaluate(HISTORY, OUTCOMES, (0.1,), only("ridge_time"), [WholeRunZScore(HISTORY)], bootstrap=0).windows[0]
     honest = evaluate(HISTORY, OUTCOMES, (0.1,), only("last_loss"), bootstrap=0).windows[0]
-    assert leaky.scores["logistic"].auroc_within.value > 0.9
+    assert leaky.scores["ridge_time"].auroc_within.value > 0.9
     assert abs(honest.scores["last_loss"].auroc_within.value - 0.5) < 0.15
 
 
@@ -173,17 +173,17 @@ def test_gate_h_statistics_do_not_see_the_data_that_outcomes_are_judged_on():
 def test_a_planted_effect_is_found_and_the_baselines_do_not_find_it():
     history = synthetic_history(4, 50, seed=7)
     window = evaluate(history, decide_outcomes(history), (0.1,)).windows[0]
-    logistic, loss = window.scores["logistic"], window.scores["last_loss"]
-    assert logistic.auroc_within.low > 0.85
-    assert logistic.auroc_gain.low > 0.2
-    assert logistic.brier_skill.low > 0.1
-    assert 0.5 < logistic.calibration_slope.value < 2
+    ridge, loss = window.scores["ridge_time"], window.scores["last_loss"]
+    assert ridge.auroc_within.low > 0.85
+    assert ridge.auroc_gain.low > 0.2
+    assert ridge.brier_skill.low > 0.1
+    assert 0.5 < ridge.calibration_slope.value < 2
     assert abs(loss.auroc_within.value - 0.5) < 0.15
 
 
 def test_without_a_planted_effect_nothing_is_found_inside_a_setting():
     history = synthetic_history(4, 60, seed=8, signal=0.0)
-    scores = evaluate(history, decide_outcomes(history), (0.05,)).windows[0].scores["logistic"]
+    scores = evaluate(history, decide_outcomes(history), (0.05,)).windows[0].scores["ridge_time"]
     assert scores.auroc_within.low < 0.5 < scores.auroc_within.high
 
 
@@ -253,9 +253,9 @@ def test_the_skill_is_against_the_setting_rate_for_new_seeds_and_hyperparameters
 
 def test_under_twenty_pairs_in_settings_there_is_no_interval():
     history = synthetic_history(1, 8, seed=2, diverge_share=0.0)
-    window = evaluate(history, decide_outcomes(history), (0.1,), only("logistic", "last_loss")).windows[0]
+    window = evaluate(history, decide_outcomes(history), (0.1,), only("ridge_time", "last_loss")).windows[0]
     assert 0 < window.pairs_within < 20
-    scores = window.scores["logistic"]
+    scores = window.scores["ridge_time"]
     assert np.isfinite(scores.auroc_within.value)
     assert np.isnan([scores.auroc_within.low, scores.auroc_gain.low]).all()
     assert scores.auroc_within.text().endswith("(n/a)")

@@ -10,7 +10,7 @@ import pytest
 from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.predictors.encoding import encoded as encoded_by
 from analysis.predictors.encoding import encodings_of, hyperparameters_RF
-from analysis.predictors.features import Features, statistics_RF, weighted_quantile
+from analysis.predictors.features import Features, statistics_RF, weighted_quantiles
 from analysis.statistics.last_value import LastValue
 from analysis.statistics.level import Level
 from analysis.statistics.slope import Slope
@@ -143,6 +143,6 @@ def test_weighted_quantiles_are_those_of_copies_and_leave_nan_out():
     rng = np.random.default_rng(0)
     values_RF = np.where(rng.random((30, 4)) < 0.2, N, rng.normal(size=(30, 4)).round(1))
     copies_R = rng.integers(1, 5, size=30)
-    for level in (0.01, 0.25, 0.5, 0.99):
-        expected = np.nanquantile(np.repeat(values_RF, copies_R, axis=0), level, axis=0)
-        np.testing.assert_allclose(weighted_quantile(values_RF, copies_R.astype(float), level), expected, atol=1e-12)
+    levels = (0.01, 0.25, 0.5, 0.99)
+    expected = np.nanquantile(np.repeat(values_RF, copies_R, axis=0), levels, axis=0)
+    np.testing.assert_allclose(weighted_quantiles(values_RF, copies_R.astype(float), levels), expected, atol=1e-12)

@@ -45,7 +45,8 @@ def change(document, place, value):
         document[last] = value
 
 
-LOGIT = ("forecaster", "windows", 0, "model", "outcome", "logit")
+FITTED_MODEL = ("forecaster", "windows", 0, "model", "fitted")
+RIDGE, DISTRIBUTION = (*FITTED_MODEL, "ridge"), (*FITTED_MODEL, "distribution")
 
 
 @pytest.mark.parametrize(
@@ -55,9 +56,10 @@ LOGIT = ("forecaster", "windows", 0, "model", "outcome", "logit")
         (("forecaster", "budget"), "soon", "forecaster.budget: must be of type int"),
         (("forecaster", "task"), None, "missing or unknown: task"),
         (("forecaster", "budget"), True, "forecaster.budget: must be of type int"),
-        ((*LOGIT, "intercept"), True, "logit.intercept: must be of type float"),
-        ((*LOGIT, "weight_F"), [1.0], "columns, but not as many numbers in weight_F"),
-        ((*LOGIT, "scaler", "spread_F"), [1.0], "columns, but not as many numbers in spread_F"),
+        ((*RIDGE, "intercept"), True, "ridge.intercept: must be of type float"),
+        ((*RIDGE, "weight_F"), [1.0], "columns, but not as many numbers in weight_F"),
+        ((*RIDGE, "scaler", "spread_F"), [1.0], "columns, but not as many numbers in spread_F"),
+        ((*DISTRIBUTION, "slope_K"), [1.0] * 20, "steps, but not as many numbers in slope_K"),
     ],
 )
 def test_a_field_that_is_wrong_is_named(path, place, value, said):
