@@ -184,6 +184,34 @@ def forecast_command(
     run_forecast(SweepStore(folder), None if other is None else SweepStore(other), predictor, as_json, out)
 
 
+@app.command("ceiling")
+def ceiling_command(
+    folder: Folder,
+    parents: Annotated[int, typer.Option(help="Runs of each setting that are forked, at each window.")] = 64,
+    children: Annotated[int, typer.Option(help="Forks of each of them, under data streams of their own.")] = 20,
+    windows: Annotated[
+        str | None, typer.Option(help="Shares of the budget, as 0,0.05 (default: those with kept states).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample of parents.")] = 0,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Where the forks go (default: FOLDER-ceiling).", show_default=False)
+    ] = None,
+    address: Address = None,
+    inline: Inline = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
+) -> None:
+    """How well any forecast could do: trains forks of runs under fresh data and writes FOLDER/ceiling.json.
+
+    The same command continues. Exit codes as for launch.
+
+    Example: `seedbed ceiling results/quickstart --parents 32 --windows 0,0.25`
+    """
+    from sweeps.command.ceiling import CeilingRequest, run_ceiling
+
+    request = CeilingRequest(folder, parents, children, windows, seed, results, address, inline)
+    raise typer.Exit(run_ceiling(request, as_json, out))
+
+
 @app.command()
 def report(folder: Folder) -> None:
     """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.

@@ -88,6 +88,20 @@ def from_bootstrap(score_B: Floats) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
+def percentile_or_basic(score_B: Floats, least: float, most: float) -> Estimate:
+    """As `from_bootstrap`, but from the lower to the upper end of the percentile and the basic interval, within bounds.
+
+    For an estimate whose bias may have either sign: resampling repeats the bias, which the basic interval subtracts and
+    the percentile interval adds (Davison and Hinkley 1997, Bootstrap Methods and their Application, 5.2 and 5.3).
+
+    >>> percentile_or_basic(np.array([0.9, 0.80, 0.85, 0.95]), 0.5, 1.0).text()
+    '.90 (.80-1.00)'
+    """
+    found = from_bootstrap(score_B)
+    low, high = min(found.low, 2 * found.value - found.high), max(found.high, 2 * found.value - found.low)
+    return Estimate(found.value, float(max(low, least)), float(min(high, most)))
+
+
 def wilson(count: int, total: int) -> Estimate:
     """A share with its 95% score interval (Wilson 1927); NaN of nothing.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,8 +12,8 @@ from pipeline.arrays import Ints
 from pipeline.spec import grid as grids
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import Problem, located, unknown
-from pipeline.spec.run_config import SECTIONS
-from pipeline.spec.seeds import SeedsField, check_distinct
+from pipeline.spec.run_config import SECTIONS, Setting
+from pipeline.spec.seeds import ForkSeedsField, Fresh, check_distinct
 
 Steps = Annotated[tuple[int, ...], Field(strict=False, max_length=grids.MAX_POINTS)]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -148,20 +148,21 @@ class Tracking(Parameters):
 class Fork(Parameters):
     """Runs that start from others: every parent x step x data_seed, all with the same `changes` (dotted path -> value).
 
-    `data_seed` None keeps each parent's.
+    `data_seed` None keeps each parent's; {fresh: 20} gives every parent 20 of its own. A change {times: 4} multiplies
+    the parent's number.
     """
 
     sweep: str = Field(min_length=1)
     runs: Literal["all"] | Annotated[tuple[RunId, ...], Field(strict=False, min_length=1)] = "all"
     steps: Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
-    data_seed: SeedsField | None = None
+    data_seed: ForkSeedsField | None = None
     changes: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _changes_something(self) -> Fork:
         if self.data_seed is None and not self.changes:
             raise ValueError("needs data_seed, changes, or both")
-        if self.data_seed is not None:
+        if self.data_seed is not None and not isinstance(self.data_seed, Fresh):
             check_distinct(self.data_seed.values(), "data_seed")
         valid = (*SECTIONS, "batch_size", "streams")
         wrong = [path for path in self.changes if path.partition(".")[0] not in valid]
@@ -169,11 +170,42 @@ class Fork(Parameters):
             raise located([(("changes", path), unknown("section", path, valid), path) for path in wrong])
         return self
 
+    def seeds_of(self, parent: str) -> tuple[int, ...] | None:
+        """The data seeds of the forks of run `parent`; None if they keep its own."""
+        if self.data_seed is None:
+            return None
+        return self.data_seed.seeds_of(parent) if isinstance(self.data_seed, Fresh) else tuple(self.data_seed.values())
+
+    def changes_of(self, setting: Setting) -> dict[str, Any]:
+        """Dotted path -> value for the forks of a parent with this setting. Raises ValueError, with places."""
+        problems: list[Problem] = []
+        found = dict(self.changes)
+        for path, value in self.changes.items():
+            if isinstance(value, Mapping) and value.keys() == {"times"} and path in setting.paths():
+                before, factor = setting.at(path), value["times"]
+                if _is_number(before) and _is_number(factor):
+                    found[path] = _product(before, factor)
+                else:
+                    problems.append(((path,), f"times needs two numbers, given {before!r} times {factor!r}", value))
+        if problems:
+            raise located(problems)
+        return found
+
     def check_steps(self, chunk: int, budget: int) -> None:
         """Raises ValueError, with places, unless steps increase and are multiples of the chunk before the budget."""
         problems = [(("fork", "steps", *place), *rest) for place, *rest in _chunk_ends(self.steps, chunk, budget - 1)]
         if problems:
             raise located(problems)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _product(before: float, factor: float) -> float:
+    """The product, of a whole number again a whole one where it can be."""
+    product = before * factor
+    return round(product) if isinstance(before, int) and product == round(product) else product
 
 
 def _chunk_ends(steps: tuple[int, ...], chunk: int, last: int) -> Iterator[Problem]:

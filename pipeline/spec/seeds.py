@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, model_serializer, model_validator
 
 from pipeline.spec.factors import MAX_VALUES, Listed, Range, by_key, check_length, dump_axis
+from pipeline.spec.identity import digest
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import located
-from pipeline.spec.run_config import Seed
+from pipeline.spec.run_config import MAX_SEED, Seed
 
 
 def read_seeds(value: Any) -> Range | Listed:
@@ -30,6 +31,26 @@ def read_seeds(value: Any) -> Range | Listed:
 
 _SEEDS = TypeAdapter(Annotated[tuple[Seed, ...], Field(strict=False)], config=ConfigDict(strict=True))
 SeedsField = Annotated[Range | Listed, PlainValidator(read_seeds), PlainSerializer(dump_axis)]
+
+
+class Fresh(Parameters):
+    """So many data seeds of each parent's own: hashes of its run id and a number, so that parents share no stream."""
+
+    fresh: int = Field(gt=0, le=MAX_VALUES)
+
+    def seeds_of(self, parent: str) -> tuple[int, ...]:
+        """The data seeds of the forks of run `parent`; a larger `fresh` appends."""
+        return tuple(int(digest("fork data seed", f"{parent}:{n}"), 16) & MAX_SEED for n in range(self.fresh))
+
+
+def read_fork_seeds(value: Any) -> Range | Listed | Fresh:
+    """The seeds that all parents' forks have, as `read_seeds` takes them, or {fresh: 20}. Raises ValueError."""
+    if isinstance(value, Fresh):
+        return value
+    return Fresh.model_validate(value) if isinstance(value, Mapping) and "fresh" in value else read_seeds(value)
+
+
+ForkSeedsField = Annotated[Range | Listed | Fresh, PlainValidator(read_fork_seeds), PlainSerializer(dump_axis)]
 
 
 class SeedPair(Parameters):

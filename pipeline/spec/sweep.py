@@ -225,9 +225,8 @@ class SweepSpec(Parameters):
 
 
 def _forks(fork: Fork, parent: RunConfig) -> list[RunConfig]:
-    seeds = None if fork.data_seed is None else fork.data_seed.values()
     try:
-        return parent.forks(fork.steps, seeds, fork.changes)
+        return parent.forks(fork.steps, fork.seeds_of(parent.run_id), fork.changes_of(parent.setting))
     except ValidationError as error:
         found = spec_errors.spec_problems(error, Setting, parent.as_dict())
         lines = [f"fork.changes of run {parent.run_id}: {dotted(place)}: {message}" for place, message, _ in found]

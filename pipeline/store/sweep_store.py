@@ -6,6 +6,7 @@ Every file it writes:
     plan-HASH.json                        runs, settings, packs with their numerics, the grid; sealed
     driver.lock                           held by the one driver; empty
     stop                                  while it exists, packs commit and stop; empty
+    ceiling.json                          what forks say of the best possible forecasts; sealed; safe to delete
     packs/PACK/attempt-A                  claimed by attempt A; empty
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
     packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records

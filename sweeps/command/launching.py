@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from pathlib import Path
 
 from rich.console import Console
 
@@ -30,15 +31,20 @@ from sweeps.command.request import Request
 def run_launch(request: Request, out: Console) -> int:
     """Train the unfinished runs of the requested sweep; returns the exit code of the command."""
     spec = request.spec()
-    folder = request.folder(spec)
+    source = request.path.read_text(encoding="utf-8")
+    return train_spec(spec, request.folder(spec), source, request.address, request.is_inline, out)
+
+
+def train_spec(spec: SweepSpec, folder: Path, source: str, address: str | None, is_inline: bool, out: Console) -> int:
+    """Train the unfinished runs of `spec`, given as `source`, in `folder`; returns the exit code of the command."""
     # Planned without the lock, which creates a file: a folder that cannot be used stays unchanged. Opening it under
     # the lock refuses a plan that another launch has made stale.
-    plan = plan_for(spec, folder, machine_of(spec.resources, request.address, request.is_inline))
+    plan = plan_for(spec, folder, machine_of(spec.resources, address, is_inline))
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
     with DriverLock(folder):
-        store = open_results(plan, folder, request.path.read_text(encoding="utf-8"))
-        return drive(store, spec, request.address, request.is_inline, out)
+        store = open_results(plan, folder, source)
+        return drive(store, spec, address, is_inline, out)
 
 
 def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Console) -> int:

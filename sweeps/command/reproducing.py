@@ -223,9 +223,8 @@ def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> fl
     parent, spec = part.request(by_name[sweep.forks_of]).spec(), part.request(sweep).spec()
     assert spec.fork is not None
     num_parents = len(parent.runs()) if parent.fork is None else 1
-    num_forks = (num_parents if spec.fork.runs == "all" else len(spec.fork.runs)) * (
-        1 if spec.fork.data_seed is None else len(spec.fork.data_seed.values())
-    )
+    seeds = spec.fork.seeds_of("")
+    num_forks = (num_parents if spec.fork.runs == "all" else len(spec.fork.runs)) * (1 if seeds is None else len(seeds))
     steps = num_forks * sum(spec.budget - step for step in spec.fork.steps)
     return parents_s * steps / (num_parents * parent.budget)
 

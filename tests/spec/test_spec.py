@@ -188,9 +188,30 @@ class TestFork:
         with pytest.raises(ValueError, match="has no run at all"):
             load(FORK).runs()
 
+    def test_fresh_data_seeds_are_each_parents_own_and_more_of_them_append(self, load):
+        parents = load(GOOD).runs()[:3]
+        few, many = (load(FORK, f"fork.data_seed={{fresh: {n}}}").runs(parents) for n in (2, 3))
+        seeds = [run.data_seed for run in many if run.lineage.step == 100]
+        assert len(set(seeds)) == 3 * 3
+        assert {run.run_id for run in few} < {run.run_id for run in many}
+        assert load(FORK, "fork.data_seed={fresh: 2}").runs(parents[::-1])[-1] == few[3]
+
+    def test_a_change_can_multiply_each_parents_own_number(self, load):
+        parents = load(GOOD).runs()
+        runs = load(FORK, "fork.changes={optimiser.lr: {times: 4}, batch_size: {times: 0.25}}").runs(parents)
+        of = {parent.run_id: parent for parent in parents}
+        assert len({run.optimiser.lr for run in runs}) == 3
+        assert all(run.optimiser.lr == 4 * of[run.lineage.parent].optimiser.lr for run in runs)
+        assert all((run.batch_size, type(run.batch_size)) == (16, int) for run in runs)
+        plain = load(FORK, "fork.changes={optimiser.lr: 4e-3, batch_size: 16}").runs(parents[:1])
+        assert [run.run_id for run in plain] == [run.run_id for run in runs[: len(plain)]]
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
+            ("{optimiser.clip: {times: many}}", "optimiser.clip: times needs two numbers, given 1.0 times 'many'"),
+            ("{optimiser.lrr: {times: 2}}", "optimiser.lrr: unknown path 'optimiser.lrr'; did you mean"),
+            ("{batch_size: {times: 0.3}}", "batch_size: should be a valid integer"),
             ("{model.width: 8}", "model.width: a fork keeps its parent's shapes"),
             ("{model.init_scale: 2}", "model.init_scale: has no effect"),
             ("{streams.init/embedding: 2}", "streams.init/embedding: has no effect"),
@@ -215,6 +236,7 @@ class TestFork:
             ("fork.steps=[400]", "fork.steps[0]: should be a multiple of grid.chunk (50) from 0 to 399, given 400"),
             ("fork.steps=[100, 50]", "fork.steps[1]: steps must increase"),
             ("fork.steps=[]", "fork.steps: should have at least 1 item"),
+            ("fork.data_seed={fresh: 0}", "fork.data_seed.fresh: should be greater than 0, given 0"),
             ("fork.data_seed=[1, 1]", "fork: each data_seed must occur once"),
             (
                 "fork.changes={optimizer.lr: 1}",

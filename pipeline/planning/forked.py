@@ -1,0 +1,50 @@
+"""Specs of sweeps that fork the runs of another: its criterion and grid, and nothing kept but last states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.spec.sweep import SweepSpec
+from pipeline.store.sweep_store import SweepStore
+
+_LONGEST_NAME = 64
+
+
+def forked_spec(
+    parents: SweepSpec, folder: Path, suffix: str, fork: Mapping[str, Any], budget: int | None = None
+) -> SweepSpec:
+    """A sweep named `NAME_SUFFIX` of forks of the runs in `folder`, which is the results folder of `parents`.
+
+    `fork` is that section of a sweep file without `sweep`. Under the parents' budget (None) forks are judged as their
+    parents are, at the same evaluations, and end once they have converged. Under a smaller one they are evaluated and
+    probed at its end alone and run to it; it must be a multiple of the parents' chunk. Raises ValueError for a `fork`
+    that does not fit the budget.
+    """
+    stored = parents.identity()
+    is_whole = budget is None or budget == parents.budget
+    end = parents.budget if budget is None else budget
+    grid = {**stored["grid"], "probe_every": None, "probe_steps": [end]}
+    if not is_whole:
+        grid |= {"eval_every": None, "eval_steps": [end]}
+    criterion = stored["converged"] if is_whole else {**stored["converged"], "evaluations": 1}
+    return SweepSpec.model_validate(
+        {
+            "name": f"{parents.name[: _LONGEST_NAME - len(suffix) - 1]}_{suffix}",
+            "budget": end,
+            "fork": {"sweep": str(folder.resolve()), **fork},
+            "grid": grid,
+            "converged": criterion,
+            "stopping": {"name": "after_convergence", "evaluations": 0} if is_whole else {"name": "run_to_budget"},
+            "snapshots": {"weights": [], "attention": []},
+            "resources": stored["resources"],
+            "tracking": {"mode": "disabled"},
+        }
+    )
+
+
+def in_order_of_packs(store: SweepStore, run_ids: Iterable[str]) -> list[str]:
+    """The same runs, pack by pack: forks read their parents' states in this order, and a pack's stand in one file."""
+    place_of = {run: place for place, pack in enumerate(store.plan["packs"]) for run in pack["run_ids"]}
+    return sorted(run_ids, key=lambda run_id: place_of[run_id])
