@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
+from pipeline.tasks._classes import cross_entropy, is_most_probable
 from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
@@ -81,12 +82,11 @@ class DictionaryLookup(Task):
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy (nats) of each question, (S, B * Q)."""
-        log_probabilities = predictions.log_softmax(-1)
-        return -log_probabilities.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        return cross_entropy(predictions, targets)
 
     def correct(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """1 where the most probable class is the right one, else 0, (S, B * Q)."""
-        return (predictions.argmax(-1) == targets).to(predictions.dtype)
+        return is_most_probable(predictions, targets)
 
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
         """previous_token: each label to its key. induction: the query to the labels that follow its key."""
