@@ -15,7 +15,7 @@ from pipeline.engine.norms import norm
 from pipeline.engine.program import program_for
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
-from pipeline.numerics.streams import stream_key
+from pipeline.numerics.streams import held_out_key
 from pipeline.spec.run_config import RunConfig
 
 
@@ -76,7 +76,7 @@ class Block(Slots):
     def held_out_keys(self, purpose: str) -> dict[str, Tensor]:
         """Stream keys that depend on the task alone, for `purpose` "label" or "probe": the same for every run."""
         if purpose not in self._held_out:
-            pairs = {name: stream_key(f"{purpose}/{name}", 0) for name in self.task.streams}
+            pairs = {name: held_out_key(purpose, name) for name in self.task.streams}
             self._held_out[purpose] = {
                 name: torch.tensor([pair] * self.num_slots, device=self.device) for name, pair in pairs.items()
             }

@@ -50,6 +50,14 @@ def stream_key(stream: str, seed: int) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
+def held_out_key(purpose: str, stream: str) -> tuple[int, int]:
+    """The Philox key of a stream of a sweep's label set (`purpose` "label") or statistics set ("probe").
+
+    It is the same for every run, and unlike that of any run's training data.
+    """
+    return stream_key(f"{purpose}/{stream}", 0)
+
+
 def box_muller(unit: Tensor) -> Tensor:
     """Standard normals (..., n) from as many uniforms on (0, 1), n even: entries 2i and 2i + 1 give a pair."""
     radius = torch.sqrt(-2.0 * torch.log(unit[..., 0::2]))

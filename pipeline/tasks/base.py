@@ -55,7 +55,8 @@ class TaskShape:
 class Task(Registered):
     """A distribution of sequences with targets at the last position, or at each of the last Q positions.
 
-    Torch is imported inside methods only.
+    Torch is imported inside methods only. Batches of training, of the label set and of the statistics set differ by the
+    keys of their streams alone; a task that holds items out of training tells by `held_out_key` which are asked for.
 
     Contract:
     1. `shape()` states the shapes that `sample` gives; of its L positions the last 1 <= Q <= L are asked.

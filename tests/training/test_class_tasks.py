@@ -1,4 +1,4 @@
-"""Sparse parity and lookup in two hops: what their sequences hold, and what chance is."""
+"""Sparse parity, modular addition and lookup in two hops: what their batches hold, and what chance is."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
+from pipeline.numerics.streams import Draws, held_out_key, stream_key
 from pipeline.tasks.base import TASKS
 from tests.contracts.test_tasks import sample
 
-TWO_HOPS, PARITY = TASKS["two_hop_lookup"], TASKS["sparse_parity"]
+ADDITION, PARITY, TWO_HOPS = (TASKS[name] for name in ("modular_addition", "sparse_parity", "two_hop_lookup"))
 
 
 def test_a_lookup_in_two_hops_shows_two_whole_dictionaries_and_asks_for_the_value_of_a_middle():
@@ -65,3 +66,36 @@ def test_a_parity_is_that_of_the_first_bits_and_no_smaller_set_tells_it():
 def test_a_parity_of_more_bits_than_there_are_is_refused():
     with pytest.raises(ValueError, match=r"num_relevant \(4\) must be at most num_bits \(3\)"):
         PARITY(num_bits=3, num_relevant=4)
+
+
+def pairs_of(task, purpose, num_rows=4000):
+    """The pairs (a, b) that a batch of a set holds: of training under seed 3, or of a held-out set."""
+    key = stream_key("data", 3) if purpose == "train" else held_out_key(purpose, "data")
+    draws = Draws(torch.tensor([key]), torch.tensor([7]), num_rows)
+    tokens_SBL, targets = task.sample({"data": draws}, {}, "float32")
+    assert torch.equal(targets, tokens_SBL[:, :, :2].sum(2) % task.modulus)
+    assert (tokens_SBL[:, :, 2] == task.modulus).all()
+    return {tuple(pair) for pair in tokens_SBL[0, :, :2].tolist()}
+
+
+def test_modular_addition_trains_on_some_pairs_and_asks_for_others():
+    task = ADDITION(modulus=11, train_share=0.6)
+    sets = {purpose: pairs_of(task, purpose) for purpose in ("train", "label", "probe")}
+    assert {purpose: len(pairs) for purpose, pairs in sets.items()} == {"train": 73, "label": 24, "probe": 24}
+    assert len(set.union(*sets.values())) == 11**2
+    assert pairs_of(ADDITION(modulus=11, train_share=0.6, split_seed=1), "train") != sets["train"]
+    assert len({a for a, _ in sets["label"]}) > 6, "held-out pairs lie anywhere"
+
+
+def test_a_slot_of_held_out_items_moves_no_pair_of_its_neighbours():
+    task = ADDITION(modulus=7)
+    keys = torch.tensor([stream_key("data", 3), held_out_key("label", "data"), held_out_key("probe", "data")])
+    together = task.sample({"data": Draws(keys, torch.zeros(3, dtype=torch.int64), 50)}, {}, "float32")
+    for slot in range(3):
+        alone = Draws(keys[slot : slot + 1], torch.zeros(1, dtype=torch.int64), 50)
+        assert torch.equal(task.sample({"data": alone}, {}, "float32").inputs[0], together.inputs[slot])
+
+
+def test_a_share_that_leaves_a_set_empty_is_refused():
+    with pytest.raises(ValueError, match=r"train_share \(0.99\) of 9 pairs leaves a set empty"):
+        ADDITION(modulus=3, train_share=0.99)
