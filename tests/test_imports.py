@@ -19,7 +19,14 @@ TYPES = {room: set(re.findall(NAME, types)) for room, _, types, _ in TABLE}
 LIBRARIES = {room: set(re.findall(NAME, libraries)) for room, _, _, libraries in TABLE}
 ROOMS = {room: set(re.findall(NAME, allowed)) for room, allowed, _, _ in TABLE}
 # Torch code inside methods of what specs name; a command's file when it is asked for.
-LAZY = ("pipeline/tasks", "pipeline/models", "pipeline/optimisers", "pipeline/schedules", "sweeps/cli")
+LAZY = (
+    "pipeline/tasks",
+    "pipeline/models",
+    "pipeline/optimisers",
+    "pipeline/schedules",
+    "pipeline/readings",
+    "sweeps/cli",
+)
 HEAVY = {"torch", "lightning", "ray", "wandb", "sklearn", "altair"}
 LIGHT = ("pipeline.spec.sweep", "pipeline.planning.packs", "pipeline.planning.open_sweep", "pipeline.store.sweep_store")
 

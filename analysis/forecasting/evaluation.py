@@ -20,6 +20,7 @@ from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import History, Window
 
+# Of histories that declare none.
 WINDOWS = (0.05, 0.1, 0.25, 0.5)
 PRIMARY = "ridge_time"
 
@@ -82,10 +83,21 @@ class Evaluation:
     bootstrap: int
 
 
+def windows_of(history: History) -> tuple[float, ...]:
+    """Shares of the budget to forecast from: the declared windows, WINDOWS where there are none.
+
+    The initialisation, window 0, is among them only if something besides label metrics was recorded there.
+    """
+    declared = tuple(share for share, _ in history.windows) or WINDOWS
+    at_init = history.window(0.0).values.values()
+    is_recorded = any(not np.all(np.isnan(array)) for array in at_init)
+    return tuple(share for share in declared if share > 0 or is_recorded)
+
+
 def evaluate(
     history: History,
     outcomes: Outcomes,
-    windows: Sequence[float] = WINDOWS,
+    windows: Sequence[float] | None = None,
     predictors: Mapping[str, Predictor] | None = None,
     statistics: Iterable[Statistic] | None = None,
     *,
@@ -95,9 +107,9 @@ def evaluate(
 ) -> Evaluation:
     """Forecast every run at risk by predictors fitted on other seeds, and score the forecasts.
 
-    `predictors` (default: every registered one) are fitted per window and fold, on at-risk runs with a known outcome.
-    `statistics` default to every registered one. Deterministic in `seed`.
-    Raises ValueError when the seeds leave no training run (see held_out_seeds), or a window is not in (0, 1].
+    `windows` default to `windows_of(history)`. `predictors` (default: every registered one) are fitted per window and
+    fold, on at-risk runs with a known outcome. `statistics` default to every registered one. Deterministic in `seed`.
+    Raises ValueError when the seeds leave no training run (see held_out_seeds), or a window is not in [0, 1].
     """
     chosen = {name: PREDICTORS[name]() for name in PREDICTORS} if predictors is None else dict(predictors)
     splits = held_out_seeds(history.runs, folds, seed)
@@ -109,7 +121,7 @@ def evaluate(
         _evaluate_window(
             history.window(fraction), outcomes, chosen, listed, splits, resamples.with_estimate(), reference
         )
-        for fraction in windows
+        for fraction in (windows_of(history) if windows is None else windows)
     )
     return Evaluation(evaluated, tuple(chosen), splits.held_out, splits.shared, resamples.unit, reference, bootstrap)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.forecasting.evaluation import WINDOWS, cases_of, pair_groups
+from analysis.forecasting.evaluation import cases_of, pair_groups, windows_of
 from analysis.forecasting.folds import Fold, held_out_seeds
 from analysis.forecasting.score_table import FEWEST_PAIRS
 from analysis.forecasting.scores import auroc, num_pairs
@@ -63,9 +63,18 @@ class FoldModel:
 
 
 def fit_forecasts(
-    history: History, outcomes: Outcomes, windows: Sequence[float] = WINDOWS, *, seed: int = 0, bootstrap: int = 1000
+    history: History,
+    outcomes: Outcomes,
+    windows: Sequence[float] | None = None,
+    *,
+    seed: int = 0,
+    bootstrap: int = 1000,
 ) -> FittedForecasts:
-    """Fitted to every finished run at risk; runs that still train count in the censoring weights."""
+    """Fitted to every finished run at risk; runs that still train count in the censoring weights.
+
+    `windows` default to `windows_of(history)`.
+    """
+    fractions = sorted(windows_of(history) if windows is None else windows)
     encodings = encodings_of(history.runs, history.varied)
     return FittedForecasts(
         history.name,
@@ -75,7 +84,7 @@ def fit_forecasts(
         history.budget,
         hash_of_runs(history.runs),
         encodings,
-        tuple(_fit_window(history, outcomes, fraction, seed, bootstrap) for fraction in sorted(windows)),
+        tuple(_fit_window(history, outcomes, fraction, seed, bootstrap) for fraction in fractions),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.forecasting.censoring import watched_until
-from analysis.forecasting.evaluation import WINDOWS, cases_of
+from analysis.forecasting.evaluation import cases_of, windows_of
 from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models, values_text
 from analysis.forecasting.folds import held_out_seeds
 from analysis.forecasting.window_model import TrainingSet, WindowModel
@@ -106,22 +106,24 @@ def forecast_running(
     history: History,
     outcomes: Outcomes,
     training: FittedForecasts | None = None,
-    windows: Sequence[float] = WINDOWS,
+    windows: Sequence[float] | None = None,
     *,
     seed: int = 0,
     bootstrap: int = 1000,
 ) -> RunForecasts:
     """A forecast of every run that has neither converged nor diverged nor ended, in the order of the history.
 
-    A run is forecast from the largest window that it has covered. Without `training` the finished runs of its own sweep
-    are learned from, by folds, so that no run is forecast by runs that share a seed with it. Only those count that had
-    no outcome where the run stands now (rounded down to RISK_SHARE of the budget), since it has none either.
+    A run is forecast from the largest window that it has covered; `windows` default to `windows_of(history)`.
+    Without `training` the finished runs of its own sweep are learned from, by folds, so that no run is forecast by runs
+    that share a seed with it. Only those count that had no outcome where the run stands now (rounded down to RISK_SHARE
+    of the budget), since it has none either.
     With `training` (see `fit_forecasts`) its windows are used, and forecasts are conditioned on the run's not having
     converged by where it stands.
     Raises ValueError where `training` has another budget or criterion, or learned from columns that this history lacks.
     """
     running_R = (outcomes.kind_R == CENSORED) & np.array([end.reason == "running" for end in history.ends], dtype=bool)
-    fractions = sorted(windows) if training is None else [window.fraction for window in training.windows]
+    own = windows_of(history) if windows is None else windows
+    fractions = sorted(own) if training is None else [window.fraction for window in training.windows]
     covered_R = _covered(history, fractions)
     labels = setting_labels(history)
     found = {
@@ -177,14 +179,16 @@ def _notes(
 
 
 def _covered(history: History, fractions: Sequence[float]) -> np.ndarray:
-    """(R,) place of the largest window whose last step the run has reached; -1 of none."""
-    last_steps = [history.window(fraction).last_step for fraction in fractions]
-    return np.array([sum(0 < last <= end.step for last in last_steps) - 1 for end in history.ends], dtype=np.int64)
+    """(R,) place of the largest window whose last step the run has reached; -1 of none, and of runs not yet begun."""
+    last_steps = [history.window_step(fraction) for fraction in fractions]
+    return np.array(
+        [sum(last <= end.step for last in last_steps if end.step) - 1 for end in history.ends], dtype=np.int64
+    )
 
 
 def _risk_steps(history: History, fraction: float) -> Ints:
     """(R,) where each run stands, rounded down to RISK_SHARE of the budget, and at least the end of the window."""
-    last_step, share = history.window(fraction).last_step, RISK_SHARE * history.budget
+    last_step, share = history.window_step(fraction), RISK_SHARE * history.budget
     standing_R = np.array([end.step for end in history.ends], dtype=np.float64)
     return np.maximum(last_step, np.floor(np.floor(standing_R / share + 1e-9) * share)).astype(np.int64)
 

@@ -30,14 +30,16 @@ def chosen_runs(history: History, rows: Sequence[int] | Ints) -> History:
 def within(history: History, budget: int) -> History:
     """The same runs as if they had had this smaller budget: nothing after it, and who went on beyond it ends there.
 
-    To be judged there, runs must be evaluated at `budget` or have ended before. Raises ValueError for a larger budget.
+    To be judged there, runs must be evaluated at `budget` or have ended before. Windows are shares of the smaller
+    budget, so none of the declared ones is left. Raises ValueError for a larger budget.
     """
     if budget > history.budget:
         raise ValueError(f"history {history.name!r} has a budget of {history.budget} steps, asked for {budget}")
     keep_T = history.steps_T <= budget
     ends = tuple(RunEnd("budget", budget) if end.step > budget else end for end in history.ends)
     values = {metric: values_RT[:, keep_T] for metric, values_RT in history.values.items()}
-    return replace(history, budget=budget, ends=ends, steps_T=history.steps_T[keep_T], values=values)
+    steps_T = history.steps_T[keep_T]
+    return replace(history, budget=budget, ends=ends, steps_T=steps_T, values=values, windows=())
 
 
 def evaluated_every(history: History, interval: int) -> History:
@@ -56,8 +58,8 @@ def evaluated_every(history: History, interval: int) -> History:
 def joined(histories: Sequence[History]) -> History:
     """The runs of all histories as one, on the union of their steps, NaN where a history lacks a metric or a step.
 
-    What varies is what differs between any two of the runs. Raises ValueError where budgets differ or a run occurs
-    twice.
+    What varies is what differs between any two of the runs; windows are those that all declared. Raises ValueError
+    where budgets differ or a run occurs twice.
     """
     if len(histories) == 1:
         return histories[0]
@@ -74,7 +76,10 @@ def joined(histories: Sequence[History]) -> History:
     varied = tuple(path for path in paths if len({repr(run.hyperparameters.get(path)) for run in runs}) > 1)
     ends = tuple(end for history in histories for end in history.ends)
     name = " + ".join(history.name for history in histories)
-    return History(name, budgets.pop(), runs, ends, steps_T, values, varied)
+    first, *others = (history.windows for history in histories)
+    windows = tuple(window for window in first if all(window in other for other in others))
+    readings = frozenset().union(*(history.readings for history in histories))
+    return History(name, budgets.pop(), runs, ends, steps_T, values, varied, windows, readings)
 
 
 def _on(history: History, metric: str, steps_T: Ints) -> Floats:

@@ -14,7 +14,8 @@ class Statistic(ABC):
     """Numbers computed from the window of each run. The contract:
 
     1. The output is a dict of column name -> (R,) float64, and never empty names; the columns depend on which metrics
-       the window carries and on nothing else, so every run and every window of a sweep has the same columns.
+       the window carries and on nothing else, so every run and every window of a sweep has the same columns. Readings
+       are taken at the ends of windows alone, so they enter by their last value and no statistic of curves.
     2. Pure: the same window gives the same bytes, and the window is not changed.
     3. Causal: nothing that happens after the window moves a value by a bit.
     4. Run by run: a run's values depend on its own rows; dropping or permuting the others changes no bit.

@@ -20,9 +20,9 @@ class Level(Statistic):
     name: ClassVar[str] = "level"
 
     def __call__(self, window: Window) -> dict[str, Floats]:
-        """`level(METRIC)` -> (R,) for every metric of the window."""
+        """`level(METRIC)` -> (R,) for every metric that is a curve."""
         late_T = window.steps_T >= window.last_step * (2 / 3)
-        return {column(self.name, metric): _mean(values_RT, late_T) for metric, values_RT in window.values.items()}
+        return {column(self.name, metric): _mean(values_RT, late_T) for metric, values_RT in window.curves.items()}
 
 
 def _mean(values_RT: Floats, use_T: np.ndarray) -> Floats:

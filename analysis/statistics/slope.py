@@ -21,9 +21,9 @@ class Slope(Statistic):
     name: ClassVar[str] = "slope"
 
     def __call__(self, window: Window) -> dict[str, Floats]:
-        """`slope(METRIC)` -> (R,) for every metric of the window."""
+        """`slope(METRIC)` -> (R,) for every metric that is a curve."""
         time_T = np.log1p(window.steps_T.astype(np.float64))
-        return {column(self.name, metric): slope(values_RT, time_T) for metric, values_RT in window.values.items()}
+        return {column(self.name, metric): slope(values_RT, time_T) for metric, values_RT in window.curves.items()}
 
 
 def slope(values_RT: Floats, time_T: Floats) -> Floats:

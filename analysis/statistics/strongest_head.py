@@ -29,7 +29,7 @@ class StrongestHead(Statistic):
     def __call__(self, window: Window) -> dict[str, Floats]:
         """`strongest_head(METRIC.lN max)` and `... min)` -> (R,) for every per-head metric and layer."""
         columns: dict[str, Floats] = {}
-        for layer, metrics in heads_by_layer(window.values).items():
+        for layer, metrics in heads_by_layer(window.curves).items():
             last_HR = np.stack([last_finite(window.values[metric]) for metric in metrics])
             # fmax and fmin pass over NaN without the warning that nanmax gives for a run with no value at all.
             columns[column(self.name, f"{layer} max")] = np.fmax.reduce(last_HR, axis=0)

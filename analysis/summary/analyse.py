@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from analysis.forecasting.evaluation import WINDOWS, Evaluation, WindowEvaluation, evaluate
+from analysis.forecasting.evaluation import Evaluation, WindowEvaluation, evaluate
 from analysis.forecasting.folds import held_out_seeds
 from analysis.outcomes.incidence import Incidence, incidence
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide_outcomes
@@ -68,7 +68,7 @@ def analyse(
     criterion: Criterion = DEFAULT_CRITERION,
     provenance: Mapping[str, Any] | None = None,
     *,
-    windows: Sequence[float] = WINDOWS,
+    windows: Sequence[float] | None = None,
     predictors: Mapping[str, Predictor] | None = None,
     seed: int = 0,
     folds: int = 5,
@@ -77,7 +77,7 @@ def analyse(
     """Outcomes, incidence and summary per setting, and scored forecasts of a history. Deterministic in `seed`.
 
     A sweep whose seeds leave nothing to train on (one run, one init seed) gets no evaluation, and `problem` says so.
-    Raises ValueError when the history lacks the criterion's metric, has no run, or a window is not in (0, 1].
+    Raises ValueError when the history lacks the criterion's metric, has no run, or a window is not in [0, 1].
     """
     if not history.runs:
         raise ValueError(f"history {history.name!r} holds no run: nothing to analyse")

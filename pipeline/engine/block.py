@@ -112,6 +112,12 @@ class Block(Slots):
         found["init_distance"] = norm(weights_SP - self.initial_SP.index_select(0, chosen))
         return found
 
+    def parameters_of(self, slots: Sequence[int]) -> dict[str, Tensor]:
+        """Name -> (n, rows, columns): copies of the parameters of these slots, on the CPU."""
+        chosen = torch.tensor(list(slots), device=self.device)
+        with torch.no_grad():
+            return self.layout.views(self.weights_SP.index_select(0, chosen).cpu())
+
     def attention_maps(self, num_items: int, slots: Sequence[int] | None = None) -> list[Tensor]:
         """Attention maps per layer, (n, num_items, H, L, L), on the first items of the statistics set."""
         with self.numerics():

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.planning.engine_choice import Calibration, choose
 from pipeline.spec.identity import canonical_json, digest
+from pipeline.spec.reading_names import reading_problems
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
@@ -114,6 +115,8 @@ class Plan:
                 "eval_steps": grid.eval_steps_T.tolist(),
                 "probe_steps": grid.probe_steps_T.tolist(),
             },
+            "windows": [list(window) for window in self.spec.window_steps],
+            "readings": list(self.spec.reading_names),
             "varied": list(self.varied),
             "settings": self.settings,
             "runs": [_row(run_id, config) for run_id, config in self.runs.items()],
@@ -164,8 +167,11 @@ def make_plan(
     """The plan for `runs`, which are those of `spec`: `kept` packs as they are, all other runs in new packs.
 
     `calibrations` maps the static key of every new group of runs to what `machine` can do with it. Raises StoreError
-    if the spec asks for a compiled program where there can be none.
+    if the spec asks for a compiled program where there can be none, or for a reading that can read no fork's model.
     """
+    if spec.fork is not None:
+        for _, message, _ in reading_problems(spec.readings or (), True, (run.setting for run in runs.values())):
+            raise StoreError(f"{spec.name}: readings: {message}")
     groups = grouped(runs, machine.num_workers, kept)
     packs = [pack for key, group in groups.items() for pack in _split(group, spec, machine, calibrations[key])]
     return Plan(spec, runs, (*kept, *packs))

@@ -30,7 +30,7 @@ class Weights:
 
 
 class Reading(ABC):
-    """Numbers read from the weights of a run. The contract:
+    """Numbers read from the weights of a run. Torch is imported inside methods only. The contract:
 
     1. `unsuitable(task, model)` says in a sentence why a model cannot be read, or is None.
     2. The output is a dict of metric name -> (S,), each name `NAME.WHAT` with the reading's own name; names depend on

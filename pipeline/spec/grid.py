@@ -56,6 +56,26 @@ class Grid:
         return steps
 
 
+def window_steps(shares: Sequence[float], chunk: int, budget: int) -> tuple[tuple[float, int], ...]:
+    """(share, step) of each window that ends at a chunk before the budget; `shares` increase in [0, 1).
+
+    A share of the budget is rounded down to a multiple of `chunk`, so that a window never holds more than it says, but
+    0 alone gives step 0: any other window holds a chunk at least. Of shares that give one step the nearest is kept, and
+    what reaches the budget is left out.
+
+    >>> window_steps((0, 0.05, 0.1, 0.25, 0.5), 50, 1400)
+    ((0, 0), (0.05, 50), (0.1, 100), (0.25, 350), (0.5, 700))
+    >>> window_steps((0, 0.05, 0.1, 0.25, 0.5), 50, 200), window_steps((0, 0.5), 50, 50)
+    (((0, 0), (0.25, 50), (0.5, 100)), ((0, 0),))
+    """
+    found: dict[int, float] = {}
+    for share in shares:
+        step = max(chunk, math.floor(share * budget / chunk + 1e-9) * chunk) if share else 0
+        if step < budget and (step not in found or abs(share * budget - step) < abs(found[step] * budget - step)):
+            found[step] = share
+    return tuple((share, step) for step, share in found.items())
+
+
 def every(interval: int, budget: int) -> Ints:
     """interval, 2 interval, ... up to and including the budget, which must be a multiple of it.
 

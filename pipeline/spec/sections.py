@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_serializer, model_validator
+from pydantic import AfterValidator, Field, model_serializer, model_validator
 
 from pipeline.arrays import Ints
 from pipeline.spec import grid as grids
@@ -18,6 +19,20 @@ from pipeline.spec.seeds import ForkSeedsField, Fresh, check_distinct
 Steps = Annotated[tuple[int, ...], Field(strict=False, max_length=grids.MAX_POINTS)]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MAX_STEPS = 2**40
+DEFAULT_WINDOWS = (0.0, 0.05, 0.1, 0.25, 0.5)
+
+
+def _increasing(shares: tuple[float, ...]) -> tuple[float, ...]:
+    for index, (earlier, later) in enumerate(itertools.pairwise(shares), start=1):
+        if later <= earlier:
+            raise located([((index,), f"shares of the budget must increase, given {later:g} after {earlier:g}", later)])
+    return shares
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+WindowShares = Annotated[
+    tuple[Share, ...], Field(strict=False, max_length=grids.MAX_POINTS), AfterValidator(_increasing)
+]
 
 
 class GridSpec(Parameters):

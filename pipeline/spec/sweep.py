@@ -21,10 +21,11 @@ from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import Mistake, SpecError, dotted
 from pipeline.spec.expansion import expanded
 from pipeline.spec.factors import FactorField
-from pipeline.spec.grid import Grid
+from pipeline.spec.grid import Grid, window_steps
 from pipeline.spec.identity import canonical_json, differences, digest, plain
 from pipeline.spec.overrides import apply_overrides
 from pipeline.spec.parameters import Parameters, Registered
+from pipeline.spec.reading_names import DEFAULT_READINGS, reading_problems
 from pipeline.spec.registered import Problem, declared, located, reader
 from pipeline.spec.renamed import respell
 from pipeline.spec.run_config import (
@@ -39,7 +40,17 @@ from pipeline.spec.run_config import (
     StreamName,
     TaskField,
 )
-from pipeline.spec.sections import MAX_STEPS, Converged, Fork, GridSpec, Resources, Snapshots, Tracking
+from pipeline.spec.sections import (
+    DEFAULT_WINDOWS,
+    MAX_STEPS,
+    Converged,
+    Fork,
+    GridSpec,
+    Resources,
+    Snapshots,
+    Tracking,
+    WindowShares,
+)
 from pipeline.spec.seeds import Seeds
 from pipeline.spec.yaml_source import read_spec_file, to_yaml
 
@@ -78,6 +89,8 @@ class SweepSpec(Parameters):
     vary: Annotated[tuple[FactorField, ...], Field(strict=False)] = ()
     seeds: Seeds | None = None
     grid: GridSpec = Field(default_factory=GridSpec)
+    windows: WindowShares = DEFAULT_WINDOWS
+    readings: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     converged: Converged = Field(default_factory=lambda: Converged(at_most=0.02))
     stopping: StoppingField = Field(default_factory=lambda: _default_stopping())
     snapshots: Snapshots = Field(default_factory=Snapshots)
@@ -127,6 +140,7 @@ class SweepSpec(Parameters):
             attempt(self._check_count, *_OF_A_SETTING, "vary", "seeds", "fork")
         attempt(self._check_grid, "budget", "grid")
         attempt(self._check_criterion, "budget", "grid", "converged", "task")
+        attempt(self._check_readings, "readings", "windows", *_OF_A_SETTING, "vary")
         attempt(self._check_steps, "budget", "grid", "snapshots", "fork")
         return wrong
 
@@ -148,6 +162,10 @@ class SweepSpec(Parameters):
         self.snapshots.resolved(self.grid.chunk, self.budget)
         if self.fork is not None:
             self.fork.check_steps(self.grid.chunk, self.budget)
+
+    def _check_readings(self) -> None:
+        if wrong := list(reading_problems(self.readings or (), bool(self.windows), self._settings)):
+            raise located(wrong)
 
     def _resolve_settings(self) -> None:
         settings, wrong = expanded(self.base, self.vary)
@@ -177,6 +195,18 @@ class SweepSpec(Parameters):
     def time_grid(self) -> Grid:
         """eval_steps and probe_steps as arrays."""
         return self.grid.resolved(self.budget)
+
+    @property
+    def window_steps(self) -> tuple[tuple[float, int], ...]:
+        """(share of the budget, step) of each window, rounded to chunks; see `pipeline.spec.grid.window_steps`."""
+        return window_steps(self.windows, self.grid.chunk, self.budget)
+
+    @property
+    def reading_names(self) -> tuple[str, ...]:
+        """Names of the readings that are taken at the windows, of models that they can read; the default filled in."""
+        if self.readings is not None:
+            return self.readings
+        return DEFAULT_READINGS if self.windows else ()
 
     @property
     def criterion(self) -> Criterion:

@@ -52,6 +52,8 @@ class History:
     """All recorded values of a sweep: `values[metric]` is (R, T) over `steps_T`, NaN where nothing was recorded.
 
     `budget` and `steps_T` count a run's own optimiser steps. Arrays are read-only. `ends[r]` belongs to `runs[r]`.
+    `windows` are the (share of the budget, step) pairs that the sweep declared, each step the end of a chunk.
+    `readings` names the metrics that were read from weights at these steps alone, and so are no curves.
     """
 
     name: str
@@ -61,6 +63,8 @@ class History:
     steps_T: Ints
     values: Mapping[str, Floats]
     varied: tuple[str, ...] = ()
+    windows: tuple[tuple[float, int], ...] = ()
+    readings: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         shape = (len(self.runs), len(self.steps_T))
@@ -72,18 +76,30 @@ class History:
         for array in (self.steps_T, *self.values.values()):
             array.setflags(write=False)
 
+    def window_step(self, fraction: float) -> int:
+        """The last step of a window: that of the declared window of this share, else the share of the budget.
+
+        Raises ValueError unless `fraction` is in [0, 1].
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"window must be in [0, 1], got {fraction}")
+        declared = (step for share, step in self.windows if abs(share - fraction) < 1e-9)
+        return next(declared, int(np.floor(fraction * self.budget + 1e-9)))
+
     def window(self, fraction: float) -> Window:
-        """The first `fraction` (0 to 1] of the budget, as copies: nothing after it, no label metric, no run ends."""
-        if not 0 < fraction <= 1:
-            raise ValueError(f"window must be in (0, 1], got {fraction}")
-        last_step = int(np.floor(fraction * self.budget + 1e-9))
+        """The first `fraction` of the budget, as copies: nothing after it, no label metric, no run ends.
+
+        It ends at `window_step(fraction)`; that of 0 holds the initialisation alone. Raises ValueError as that does.
+        """
+        last_step = self.window_step(fraction)
         keep_T = self.steps_T <= last_step
         values = {
             name: np.ascontiguousarray(array[:, keep_T])
             for name, array in self.values.items()
             if not name.startswith(LABEL_PREFIX)
         }
-        return Window(fraction, last_step, self.budget, self.runs, self.steps_T[keep_T].copy(), values, self.varied)
+        steps_T, readings = self.steps_T[keep_T].copy(), self.readings & values.keys()
+        return Window(fraction, last_step, self.budget, self.runs, steps_T, values, self.varied, readings)
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,12 @@ class Window:
     steps_T: Ints
     values: Mapping[str, Floats]
     varied: tuple[str, ...] = ()
+    readings: frozenset[str] = frozenset()
+
+    @property
+    def curves(self) -> Mapping[str, Floats]:
+        """The metrics that were measured all along; a reading is taken at the ends of windows alone."""
+        return {metric: array for metric, array in self.values.items() if metric not in self.readings}
 
     def recorded(self, metric: str) -> tuple[Ints, Floats]:
         """Steps at which any run recorded `metric`, and its (R, T') values there. Empty when it never was."""

@@ -127,7 +127,12 @@ class SweepStore:
             for run in runs
         )
         steps_T, values = _pivot(tables, [run.run_id for run in runs])
-        return History(plan["name"], plan["budget"], runs, run_ends, steps_T, values, tuple(plan["varied"]))
+        # Plans of an earlier version name neither windows nor readings.
+        windows = tuple((share, step) for share, step in plan.get("windows", ()))
+        readings = frozenset(name for name in values if name.partition(".")[0] in plan.get("readings", ()))
+        return History(
+            plan["name"], plan["budget"], runs, run_ends, steps_T, values, tuple(plan["varied"]), windows, readings
+        )
 
     def snapshots(self) -> SnapshotIndex:
         """An index of all snapshots, as of now."""
@@ -196,9 +201,8 @@ def _pivot(tables: Iterable[pa.Table], run_ids: list[str]) -> tuple[Any, dict[st
     for rows, steps, table in parts:
         columns = np.searchsorted(steps_T, steps)
         for name in table.column_names[2:]:
-            values[name][rows, columns] = np.where(
-                table[name].is_valid().to_numpy(), table[name].to_numpy(), values[name][rows, columns]
-            )
+            is_valid = table[name].is_valid().to_numpy()
+            values[name][rows[is_valid], columns[is_valid]] = table[name].drop_null().to_numpy()
     return steps_T, values
 
 

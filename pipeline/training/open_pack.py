@@ -80,6 +80,8 @@ def evaluation_plan_of(spec: SweepSpec) -> EvaluationPlan:
         probe_items=spec.grid.probe_items,
         criterion=spec.criterion,
         stopping=spec.stopping,
+        window_steps=frozenset(step for _, step in spec.window_steps),
+        readings=spec.reading_names,
         state_steps=frozenset(steps["weights"]),
         attention_steps=frozenset(steps["attention"]),
         keeps_last_attention=spec.snapshots.attention is None,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from pipeline.arrays import Bools, Ints
 from pipeline.engine.block import Block, to_host
+from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.engine.slots import RunState
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.grid import Grid
@@ -31,6 +34,8 @@ class EvaluationPlan:
     stopping: StoppingRule
     state_steps: frozenset[int] = frozenset()
     attention_steps: frozenset[int] = frozenset()
+    window_steps: frozenset[int] = frozenset()
+    readings: tuple[str, ...] = ()
     attention_items: int = 8
     keeps_last_attention: bool = True
 
@@ -52,6 +57,8 @@ class PackLoop:
     ) -> None:
         self.configs, self.block, self.evaluation_plan = dict(configs), block, evaluation_plan
         self.recorder, self.first_state = recorder, first_state
+        names = suitable_readings(evaluation_plan.readings, block.template)
+        self.reader = Reader(block.template, names, evaluation_plan.probe_items) if names else None
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
         self.occupants: list[str | None] = [None] * block.num_slots
@@ -104,16 +111,17 @@ class PackLoop:
                 self.occupants[slot] = run_id
 
     def _advance(self) -> None:
-        """Train one chunk. Runs in their first chunk are probed at its inner marks; all slots advance together."""
+        """Train one chunk. Runs in their first chunk are measured at its inner marks; all slots advance together."""
         occupied_S = self._occupied()
         fresh_S = occupied_S & (self._steps() == 0)
         if fresh_S.any():
             self._snapshot(fresh_S, np.zeros_like(fresh_S))
         done = 0
-        for mark in self.evaluation_plan.grid.inner_marks if fresh_S.any() else ():
+        for mark in self._first_marks if fresh_S.any() else ():
             self.block.train(mark - done, np.flatnonzero(occupied_S).tolist())
             done = mark
-            self._record(np.zeros_like(fresh_S), fresh_S)
+            is_probed = mark in self.evaluation_plan.grid.probe_steps
+            self._record(np.zeros_like(fresh_S), fresh_S & is_probed, fresh_S & (mark in self._read_steps))
         self.block.train(self.evaluation_plan.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
         self.recorder.run_steps += int(occupied_S.sum()) * self.evaluation_plan.grid.chunk
 
@@ -125,7 +133,7 @@ class PackLoop:
         eval_S = occupied_S & _among(steps_S, grid.eval_steps)
         # A run with non-finite numbers is probed at any step, so that its last row shows them.
         probe_S = occupied_S & (_among(steps_S, grid.probe_steps) | ~finite_S)
-        self._record(eval_S, probe_S)
+        self._record(eval_S, probe_S, occupied_S & _among(steps_S, self._read_steps))
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
         ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
         self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.num_slots)]))
@@ -149,6 +157,16 @@ class PackLoop:
             return rule.reason
         return "budget" if self._steps()[slot] >= self.evaluation_plan.budget else None
 
+    @cached_property
+    def _read_steps(self) -> frozenset[int]:
+        """Steps at which readings are taken."""
+        return frozenset() if self.reader is None else self.evaluation_plan.window_steps
+
+    @cached_property
+    def _first_marks(self) -> tuple[int, ...]:
+        """Steps before the end of the first chunk at which something is measured."""
+        return tuple(sorted({*self.evaluation_plan.grid.inner_marks, *({0} & self._read_steps)}))
+
     def _occupied(self) -> Bools:
         return np.array([occupant is not None for occupant in self.occupants])
 
@@ -156,15 +174,17 @@ class PackLoop:
         steps: Ints = self.block.steps_S.cpu().numpy()
         return steps
 
-    def _record(self, eval_S: Bools, probe_S: Bools) -> None:
-        """One row for every slot in either mask, holding the metrics of those it is in."""
-        evaluated, probed = np.flatnonzero(eval_S).tolist(), np.flatnonzero(probe_S).tolist()
+    def _record(self, eval_S: Bools, probe_S: Bools, read_S: Bools) -> None:
+        """One row for every slot in any mask, holding the metrics of those it is in."""
+        evaluated, probed, read = (np.flatnonzero(mask_S).tolist() for mask_S in (eval_S, probe_S, read_S))
         found = to_host(
             self.block.evaluate(self.evaluation_plan.eval_items, evaluated) if evaluated else {},
             self.block.probe(self.evaluation_plan.probe_items, probed) if probed else {},
         )
-        metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S)}
-        for slots, columns in zip((evaluated, probed), found, strict=True):
+        # Apart from the others, which may be on a GPU.
+        found += to_host(self._readings_of(read) if read else {})
+        metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S | read_S)}
+        for slots, columns in zip((evaluated, probed, read), found, strict=True):
             rows = np.stack(list(columns.values()), 1).tolist() if columns else []
             for slot, row in zip(slots, rows, strict=True):
                 metrics[slot].update(zip(columns, row, strict=True))
@@ -173,6 +193,11 @@ class PackLoop:
             run_id = self.occupants[slot]
             assert run_id is not None
             self.recorder.add(run_id, int(steps_S[slot]), row)
+
+    def _readings_of(self, slots: list[int]) -> dict[str, Tensor]:
+        assert self.reader is not None
+        configs = [self.configs[str(self.occupants[slot])] for slot in slots]
+        return self.reader.read(self.block.parameters_of(slots), configs)
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
         """States and attention maps of the candidates at a declared step, and maps of runs that end here."""

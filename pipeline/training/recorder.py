@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -120,13 +120,24 @@ class Recorder:
         self.store.remove_unnamed(self.attempt, [record, before])
 
     def _table(self) -> pa.Table:
-        names: Sequence[str] = list(dict.fromkeys(name for *_, metrics in self._new for name in metrics))
-        columns = {
-            "run_id": pa.array([run_id for run_id, *_ in self._new]).dictionary_encode(),
-            "step": pa.array([step for _, step, _ in self._new], pa.int64()),
-        }
-        columns |= {n: pa.array([metrics.get(n) for *_, metrics in self._new], pa.float64()) for n in names}
-        return pa.table(columns)
+        rows_by_names: dict[tuple[str, ...], list[int]] = {}
+        for row, (*_, metrics) in enumerate(self._new):
+            rows_by_names.setdefault(tuple(metrics), []).append(row)
+        names = dict.fromkeys(name for group in rows_by_names for name in group)
+        values = {name: np.zeros(len(self._new)) for name in names}
+        is_absent = {name: np.ones(len(self._new), bool) for name in names}
+        for group, rows in rows_by_names.items():
+            columns = np.array([list(self._new[row][2].values()) for row in rows], np.float64).T
+            for name, column in zip(group, columns, strict=True):
+                values[name][rows], is_absent[name][rows] = column, False
+        return pa.table(
+            {
+                "run_id": pa.array([run_id for run_id, *_ in self._new]).dictionary_encode(),
+                "step": pa.array([step for _, step, _ in self._new], pa.int64()),
+                # A null was not measured; NaN is a value.
+                **{name: pa.array(values[name], mask=is_absent[name], from_pandas=False) for name in names},
+            }
+        )
 
 
 def _under(arrays: Mapping[str, Array], run_id: str) -> dict[str, Array]:

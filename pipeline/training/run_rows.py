@@ -14,20 +14,24 @@ class RunRows:
 
     def __init__(self) -> None:
         self.steps: list[int] = []
-        self._columns: dict[str, list[float]] = {}
+        # The rows that hold a metric, and its values there: most metrics are in few rows.
+        self._columns: dict[str, tuple[list[int], list[float]]] = {}
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a row; `step` follows those before it."""
-        for name in metrics.keys() - self._columns.keys():
-            self._columns[name] = [np.nan] * len(self.steps)
-        for name, column in self._columns.items():
-            column.append(metrics.get(name, np.nan))
+        row = len(self.steps)
+        for name, value in metrics.items():
+            rows, values = self._columns.setdefault(name, ([], []))
+            rows.append(row)
+            values.append(value)
         self.steps.append(step)
 
     def column(self, name: str) -> Floats:
         """(T,); all NaN for a metric that was never recorded."""
-        found = self._columns.get(name)
-        return np.full(len(self.steps), np.nan) if found is None else np.array(found, np.float64)
+        column_T = np.full(len(self.steps), np.nan)
+        rows, values = self._columns.get(name, ([], []))
+        column_T[rows] = values
+        return column_T
 
     def columns(self) -> Mapping[str, Floats]:
         """All columns of the rows so far, each built on access."""

@@ -10,6 +10,7 @@ from analysis.predictors.base import Predictor
 from analysis.statistics.base import Statistic
 from pipeline.models.base import Model
 from pipeline.optimisers.base import Optimiser
+from pipeline.readings.base import Reading
 from pipeline.schedules.base import Schedule
 from pipeline.stopping.base import StoppingRule
 from pipeline.tasks.base import Task
@@ -17,6 +18,7 @@ from tests.contracts import (
     test_models,
     test_optimisers,
     test_predictors,
+    test_readings,
     test_runs,
     test_schedules,
     test_statistics,
@@ -29,6 +31,7 @@ CONTRACTS = [
     (Model, test_models),
     (Optimiser, test_optimisers),
     (Schedule, test_schedules),
+    (Reading, test_readings),
     (StoppingRule, test_stopping_rules),
     (Statistic, test_statistics),
     (Predictor, test_predictors),

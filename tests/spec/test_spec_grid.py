@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.spec.grid import MAX_POINTS, dense_then_logarithmic, every, listed
+from pipeline.spec.grid import MAX_POINTS, dense_then_logarithmic, every, listed, window_steps
 from pipeline.spec.sections import GridSpec
 
 
@@ -93,6 +93,28 @@ def test_an_interval_of_probes_is_checked_as_that_of_evaluations(fields, message
 def test_listed_steps_are_checked(steps, message):
     with pytest.raises(ValueError, match=message):
         listed(steps, chunk=50, budget=350, first=0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "chunk", "budget", "expected"),
+    [
+        ((0, 0.05, 0.1, 0.25, 0.5), 60, 1200, [(0, 0), (0.05, 60), (0.1, 120), (0.25, 300), (0.5, 600)]),
+        ((0.05, 0.1), 50, 1400, [(0.05, 50), (0.1, 100)]),
+        ((0.01, 0.99), 50, 1000, [(0.01, 50), (0.99, 950)]),
+        ((0.05, 0.1, 0.25, 0.3), 50, 200, [(0.25, 50)]),
+        ((0.6, 0.9), 50, 100, [(0.6, 50)]),
+        ((0, 0.05, 0.5), 50, 50, [(0, 0)]),
+        ((0.5,), 50, 50, []),
+        ((), 50, 1000, []),
+    ],
+)
+def test_windows_are_rounded_down_to_chunks_and_each_step_is_kept_once(shares, chunk, budget, expected):
+    assert window_steps(shares, chunk, budget) == tuple(expected)
+
+
+def test_a_share_that_is_a_whole_number_of_chunks_ends_there_whatever_its_rounding():
+    for count in range(1, 1000):
+        assert window_steps((count / 1000,), 1, 1000) == ((count / 1000, count),)
 
 
 def test_no_grid_is_larger_than_can_be_recorded():

@@ -88,6 +88,14 @@ WRONG = [
     ("grid:", "grid: {eval_steps: [50, x]}", "grid.eval_steps[1]: should be a valid integer, given 'x'"),
     ("grid:", "grid: {probe_steps: [0, 1250]}", "grid.probe_steps: steps must be from 0 to the budget (1200), given 1250"),
     ("grid:", "grid: {chunk: 1, chunck: 1}", "grid.chunck: unknown key 'chunck'; did you mean 'chunk'?"),
+    ("grid:", "windows: [0.1, 0.1]", "windows[1]: shares of the budget must increase, given 0.1 after 0.1"),
+    ("grid:", "windows: [0, 60]", "windows[1]: should be less than 1, given 60"),
+    ("grid:", "windows: [-0.1]", "windows[0]: should be greater than or equal to 0, given -0.1"),
+    ("grid:", "windows: 0.5", "windows: should be a valid tuple, given 0.5"),
+    ("grid:", "readings: [circuit]", "readings[0]: unknown reading 'circuit'; did you mean 'circuits'? (valid: circuits"),
+    ("grid:", "readings: [circuits, circuits]", "readings[1]: circuits is named twice"),
+    ("grid:", "readings: circuits", "readings: should be a valid tuple, given 'circuits'"),
+    ("grid:", "windows: []\nreadings: [circuits]", "readings: has no effect without windows, at which readings are taken"),
     ("converged:", "converged: {at_least: 1, at_most: 2}", "converged: needs exactly one of at_most, at_least, given both"),
     ("converged:", "converged: {evaluations: 2}", "converged: needs exactly one of at_most, at_least, given neither"),
     ("converged:", "converged: {at_most: 1, evaluations: 0}", "converged.evaluations: should be greater than or equal to 1"),
@@ -110,6 +118,7 @@ def test_each_mistake_is_told_at_its_line(mistakes, line, new, message):
     text, number = replaced(line, new)
     told = mistakes(text)
     place = number if not message.startswith(("vary:", "model.name: takes")) else {"v": 9, "m": 3}[message[0]]
+    place += new.count("\n")
     assert any(each.startswith(f"s.yaml:{place}: {message}") for each in told), told
     assert len(told) == (2 if any(text in new for text in ("nam:", "name: linear_reg", "log_range: [1.5")) else 1), told
 

@@ -105,9 +105,11 @@ def test_a_diverged_run_is_marked_with_the_step_and_its_neighbours_go_on(tmp_pat
 
 def test_a_larger_budget_continues_to_the_same_bits(tmp_path):
     grid = {"chunk": 10, "eval_items": 32, "probe_items": 16, "probe_steps": [0, 10, 20]}
-    trained(tiny(budget=20, grid=grid), tmp_path / "a")
-    continued = trained(tiny(budget=40, grid=grid), tmp_path / "a")
-    whole = trained(tiny(budget=40, grid=grid), tmp_path / "b")
+    # Windows other than the initialisation are elsewhere under another budget.
+    common = {"grid": grid, "windows": [0]}
+    trained(tiny(budget=20, **common), tmp_path / "a")
+    continued = trained(tiny(budget=40, **common), tmp_path / "a")
+    whole = trained(tiny(budget=40, **common), tmp_path / "b")
     assert weights(continued) == weights(whole)
     assert rows(continued) == rows(whole)
 
@@ -160,7 +162,7 @@ EASY = {"metric": "label_loss", "at_most": 9.0, "evaluations": 1}
 def test_a_raised_budget_interrupted_or_not_gives_rows_and_ends_of_one_go(wait, is_interrupted, tmp_path, monkeypatch):
     grid = {"chunk": 10, "eval_items": 32, "probe_items": 16, "probe_steps": [0, 10, 20]}
     stopping = {"name": "after_convergence", "evaluations": wait}
-    common = {"grid": grid, "converged": EASY, "stopping": stopping, "resources": {"slots": 2}}
+    common = {"grid": grid, "windows": [0], "converged": EASY, "stopping": stopping, "resources": {"slots": 2}}
     reference = trained(tiny(budget=50, **common), tmp_path / "a")
     trained(tiny(budget=20, **common), tmp_path / "b")
     if is_interrupted:

@@ -1,0 +1,92 @@
+"""Computes readings from the weights of runs, whatever trained them: on the CPU, in float64, in groups of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pipeline.engine.parameter_layout import Layout
+from pipeline.numerics.context import numerics_context
+from pipeline.numerics.streams import Draws, stream_key
+from pipeline.readings.base import READINGS, Weights
+from pipeline.spec.run_config import RunConfig
+from pipeline.tasks.base import Batch
+
+# Large enough to amortise the calls of torch, small enough for few runs at a window and for the caches.
+GROUP_RUNS = 16
+
+
+def suitable_readings(names: Iterable[str], config: RunConfig) -> tuple[str, ...]:
+    """Those of the named readings that can read the model of `config` on its task."""
+    return tuple(name for name in names if READINGS[name].unsuitable(config.task, config.model) is None)
+
+
+class Reader:
+    """Readings of runs that have the static hyperparameters of `template`.
+
+    A value is a function of a run's weights and its task's parameters alone: all is computed in double precision by one
+    CPU thread, in groups of `group_runs`, the last one filled up, each run's parameters on 64-byte boundaries. So it
+    depends neither on slots, neighbours and their number, nor on the device, engine and threads of training, and what
+    was recorded while training is read from the same weights again to the bit. Double precision costs nothing at the
+    sizes of these products, and keeps rounding far below the differences between means that readings consist of.
+    """
+
+    def __init__(self, template: RunConfig, names: Sequence[str], num_items: int, group_runs: int = GROUP_RUNS) -> None:
+        self.names, self.num_items, self.group_runs = tuple(names), num_items, group_runs
+        self._readings = [READINGS[name]() for name in names]
+        self._task = template.task
+        task_shape = template.task.shape()
+        self._model = template.model.bind(task_shape)
+        self._layout = Layout(self._model.parameter_specs(task_shape), torch.float64)
+        self._batches: dict[tuple[float, ...], Batch] = {}
+
+    def read(self, parameters: Mapping[str, Tensor], configs: Sequence[RunConfig]) -> dict[str, Tensor]:
+        """Metric name -> (N,) float64 on the CPU, for N >= 1 runs; `parameters[name]` is (N, rows, columns).
+
+        `configs` are those of the runs, in order. Metrics begin with the name of their reading and a dot; what is not
+        defined or not finite is NaN.
+        """
+        parts = []
+        with numerics_context(1, "float32", "cpu"):
+            for first in range(0, len(configs), self.group_runs):
+                chosen = slice(first, first + self.group_runs)
+                group = {name: value.detach()[chosen] for name, value in parameters.items()}
+                parts.append(self._read_group(group, configs[chosen]))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _read_group(self, parameters: Mapping[str, Tensor], configs: Sequence[RunConfig]) -> dict[str, Tensor]:
+        num_runs, num_added = len(configs), self.group_runs - len(configs)
+        rows_SP = torch.zeros(self.group_runs, self._layout.row_width, dtype=torch.float64)
+        views = self._layout.views(rows_SP)
+        for name, view in views.items():
+            view[:num_runs].copy_(parameters[name])
+            view[num_runs:].copy_(parameters[name][-1:].expand(num_added, -1, -1))
+        weights = Weights(self._task, self._model, views, self._batch([*configs, *([configs[-1]] * num_added)]))
+        found: dict[str, Tensor] = {}
+        for reading in self._readings:
+            values = reading(weights)
+            assert all(name.startswith(f"{reading.name}.") for name in values), reading.name
+            found |= {name: value.detach()[:num_runs].double() for name, value in values.items()}
+        return {name: value.where(value.isfinite(), torch.nan) for name, value in found.items()}
+
+    def _batch(self, configs: Sequence[RunConfig]) -> Batch:
+        """The statistics set of each run, (S, B, ...): the same items, under the run's own parameters of the task."""
+        vectors = [tuple(getattr(config.task, name) for name in self._task.vector_fields()) for config in configs]
+        for values, config in zip(vectors, configs, strict=True):
+            if values not in self._batches:
+                self._batches[values] = self._sampled(config)
+        one = [self._batches[values] for values in vectors]
+        return Batch(torch.cat([batch.inputs for batch in one]), torch.cat([batch.targets for batch in one]))
+
+    def _sampled(self, config: RunConfig) -> Batch:
+        """The statistics set of one run, (1, B, ...), as the block's probes have it, but in float64."""
+        steps_1 = torch.zeros(1, dtype=torch.int64)
+        keys = {name: torch.tensor([stream_key(f"probe/{name}", 0)]) for name in self._task.streams}
+        streams = {name: Draws(key_12, steps_1, self.num_items) for name, key_12 in keys.items()}
+        vectors = {
+            name: torch.tensor([float(getattr(config.task, name))], dtype=torch.float64)
+            for name in self._task.vector_fields()
+        }
+        return self._task.sample(streams, vectors, "float64")
