@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="a trained quickstart; without it, its JSON is kept")
     folder: Path | None = parser.parse_args().folder
     if folder is not None:
-        analysis = analysis_of(SweepStore(folder))
+        analysis = analysis_of([SweepStore(folder)])
         PICTURE.write_bytes(svg_to_png(to_svg(curves_and_forecast(analysis))))
         FORECASTS.write_text(json.dumps(forecasts(analysis), indent=1) + "\n")
     README.write_text(with_results(README.read_text()))

@@ -38,6 +38,16 @@ Results = Annotated[
     Path | None, typer.Option("--results", help="The results folder (default: under results/).", show_default=False)
 ]
 Folder = Annotated[Path, typer.Argument(help="A results folder.", show_default=False)]
+Folders = Annotated[
+    list[Path], typer.Argument(help="A results folder, or several to be read as one.", show_default=False)
+]
+To = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="Where to write (default: the results folder; for several, one beside the first).",
+        show_default=False,
+    ),
+]  # fmt: skip
 Address = Annotated[
     str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; its nodes share the results folder.")
 ]
@@ -140,14 +150,16 @@ def status(
 
 @app.command("analyze", hidden=True)
 @app.command("analyse")
-def analyse_command(folder: Folder) -> None:
+def analyse_command(folders: Folders, to: To = None) -> None:
     """Analyse outcomes, times to convergence and forecasts; print them and write FOLDER/analysis.json.
+
+    Several sweeps of the same budget and criterion are analysed as one.
 
     Example: `seedbed analyse results/quickstart`
     """
     from sweeps.command.analysing import run_analyse
 
-    run_analyse(SweepStore(folder), out)
+    run_analyse([SweepStore(folder) for folder in folders], to, out)
 
 
 @app.command("fit")
@@ -174,14 +186,30 @@ def forecast_command(
         Path | None, typer.Option("--predictor", help="Use a file of `seedbed fit`.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            help="Forecast again every so many seconds, where something was committed, until the sweep is done.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Which of the runs that still train will converge, when, why, and how good such forecasts were on unseen seeds.
 
-    Example: `seedbed forecast results/quickstart`
-    """
-    from sweeps.command.forecasting import run_forecast
+    The newest forecast is kept in FOLDER/forecast.json, from which `status` and the dashboards read it.
 
-    run_forecast(SweepStore(folder), None if other is None else SweepStore(other), predictor, as_json, out)
+    Example: `seedbed forecast results/quickstart`
+    """  # fmt: skip
+    from sweeps.command import forecasting
+
+    store, trained = SweepStore(folder), None if other is None else SweepStore(other)
+    if watch is None:
+        forecasting.run_forecast(store, trained, predictor, as_json, out, err)
+    elif as_json:
+        raise StoreError(f"--watch prints lines, not JSON: read {folder / 'forecast.json'}, which it writes")
+    else:
+        forecasting.watch(store, trained, predictor, watch, out, err)
 
 
 @app.command("ceiling")
@@ -213,14 +241,16 @@ def ceiling_command(
 
 
 @app.command()
-def report(folder: Folder) -> None:
+def report(folders: Folders, to: To = None) -> None:
     """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.
+
+    Several sweeps of the same budget and criterion are reported as one.
 
     Example: `seedbed report results/quickstart`
     """
     from sweeps.command.reporting import run_report
 
-    run_report(SweepStore(folder), out)
+    run_report([SweepStore(folder) for folder in folders], to, out)
 
 
 @app.command("replay")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from analysis.outcomes.outcomes import Outcomes
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import LABEL_PREFIX, History, RunEnd
 
@@ -80,6 +81,19 @@ def joined(histories: Sequence[History]) -> History:
     windows = tuple(window for window in first if all(window in other for other in others))
     readings = frozenset().union(*(history.readings for history in histories))
     return History(name, budgets.pop(), runs, ends, steps_T, values, varied, windows, readings)
+
+
+def joined_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
+    """The outcomes of the runs of joined histories, each decided by the evaluations of its own sweep.
+
+    On the joined steps, sweeps that are evaluated at different steps would have gaps in every streak. Raises ValueError
+    where criteria differ.
+    """
+    criteria = list(dict.fromkeys(part.criterion for part in parts))
+    if len(criteria) > 1:
+        raise ValueError(f"outcomes by different criteria: {'; '.join(map(str, criteria))}")
+    names = ("kind_R", "lower_R", "upper_R")
+    return Outcomes(criteria[0], *(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _on(history: History, metric: str, steps_T: Ints) -> Floats:

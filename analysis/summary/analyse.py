@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from analysis.forecasting.evaluation import Evaluation, WindowEvaluation, evaluate
+import numpy as np
+
+from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation, evaluate
 from analysis.forecasting.folds import held_out_seeds
+from analysis.forecasting.live import RunForecasts, forecast_running
 from analysis.outcomes.incidence import Incidence, incidence
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide_outcomes
 from analysis.outcomes.settings import runs_by_setting
 from analysis.predictors.base import Predictor
 from analysis.summary.settings import SettingSummary, summarise_settings
-from analysis.summary.text import OF_FITTED, summary_text
+from analysis.summary.text import OF_FITTED, in_training_lines, summary_text
 from analysis.uncertainty.intervals import json_safe
+from pipeline.arrays import Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
 
@@ -25,6 +29,8 @@ class Analysis:
 
     `incidence` is by setting_id. `evaluation` is None where forecasts cannot be scored, and `problem` then says why.
     `provenance` says where the history came from; `git_commit` and `sweep_id` are printed on every figure.
+    `forecasts` are of the runs in training, None without any; `ceiling` has a row (`WindowCeiling.to_json`) for each
+    window at which the best possible forecast was measured, if it was.
     """
 
     history: History
@@ -34,13 +40,20 @@ class Analysis:
     evaluation: Evaluation | None
     problem: str
     provenance: Mapping[str, Any]
+    forecasts: RunForecasts | None = None
+    ceiling: tuple[Mapping[str, Any], ...] = ()
 
     def summary(self) -> str:
         """The analysis as text, at most 100 columns wide."""
-        return summary_text(self.history, self.outcomes, self.settings, self.evaluation, self.problem, self.provenance)
+        text = summary_text(self.history, self.outcomes, self.settings, self.evaluation, self.problem, self.provenance)
+        return text if self.forecasts is None else "\n".join([text, "", *in_training_lines(self.forecasts)])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists, text and finite numbers; None where a figure is undefined."""
+        """Plain dicts, lists, text and finite numbers; None where a figure is undefined.
+
+        A run's `p_converged` is the primary predictor's held-out P(converged) at each window of `evaluation`, to four
+        digits; None where the run was not scored. `forecasts` are of the runs in training.
+        """
         outcomes = self.outcomes
         document = {
             "sweep": self.history.name,
@@ -50,17 +63,29 @@ class Analysis:
             "num_runs": len(self.history.runs),
             "settings": [setting.to_json() for setting in self.settings],
             "runs": [
-                {"run_id": run.run_id, "outcome": str(kind), "after": lower, "by": upper}
-                for run, kind, lower, upper in zip(
-                    self.history.runs, outcomes.kind_R, outcomes.lower_R, outcomes.upper_R, strict=True
+                {"run_id": run.run_id, "outcome": str(kind), "after": lower, "by": upper, "p_converged": list(p_W)}
+                for run, kind, lower, upper, p_W in zip(
+                    self.history.runs, outcomes.kind_R, outcomes.lower_R, outcomes.upper_R, self._held_out_RW(),
+                    strict=True,
                 )
             ],
-            "forecasts": None if self.evaluation is None else _evaluation_json(self.evaluation),
-            "forecast_problem": self.problem or None,
-        }
+            "evaluation": None if self.evaluation is None else _evaluation_json(self.evaluation),
+            "evaluation_problem": self.problem or None,
+            "forecasts": None if self.forecasts is None else self.forecasts.to_json(),
+            "ceiling": [{name: row[name] for name in row if name != "q"} for row in self.ceiling],
+        }  # fmt: skip
         plain = json_safe(document)
         assert isinstance(plain, dict)
         return plain
+
+    def _held_out_RW(self) -> Floats:
+        """(R, W) the primary predictor's forecast by models that saw none of the run's seeds; NaN where not scored."""
+        windows = () if self.evaluation is None else self.evaluation.windows
+        held_out_RW = np.full((len(self.history.runs), len(windows)), np.nan)
+        for number, window in enumerate(windows):
+            if PRIMARY in window.probability_N:
+                held_out_RW[window.scored_R, number] = window.probability_N[PRIMARY].round(4)
+        return held_out_RW
 
 
 def analyse(
@@ -73,15 +98,18 @@ def analyse(
     seed: int = 0,
     folds: int = 5,
     bootstrap: int = 1000,
+    outcomes: Outcomes | None = None,
+    ceiling: Sequence[Mapping[str, Any]] = (),
 ) -> Analysis:
     """Outcomes, incidence and summary per setting, and scored forecasts of a history. Deterministic in `seed`.
 
+    `outcomes`, where they are decided already, take the place of the criterion's. Runs in training are forecast.
     A sweep whose seeds leave nothing to train on (one run, one init seed) gets no evaluation, and `problem` says so.
     Raises ValueError when the history lacks the criterion's metric, has no run, or a window is not in [0, 1].
     """
     if not history.runs:
         raise ValueError(f"history {history.name!r} holds no run: nothing to analyse")
-    outcomes = decide_outcomes(history, criterion)
+    outcomes = decide_outcomes(history, criterion) if outcomes is None else outcomes
     by_setting = {
         setting: incidence(outcomes, history.runs, member_R, bootstrap=bootstrap, seed=seed)
         for setting, member_R in runs_by_setting(history).items()
@@ -94,7 +122,11 @@ def analyse(
         problem = str(error)
     else:
         evaluation = evaluate(history, outcomes, windows, predictors, seed=seed, folds=folds, bootstrap=bootstrap)
-    return Analysis(history, outcomes, settings, by_setting, evaluation, problem, dict(provenance or {}))
+    forecasts = forecast_running(history, outcomes, windows=windows, seed=seed, bootstrap=bootstrap)
+    return Analysis(
+        history, outcomes, settings, by_setting, evaluation, problem, dict(provenance or {}),
+        forecasts if forecasts.runs else None, tuple(ceiling),
+    )  # fmt: skip
 
 
 def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:

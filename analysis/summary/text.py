@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
+from analysis.forecasting.live import RunForecasts
 from analysis.forecasting.score_table import LOSS_BASELINE
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
+from analysis.summary.in_training import expected_of
 from analysis.summary.settings import SettingSummary, describe_intervals
 from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
@@ -43,8 +45,20 @@ def summary_text(
     return "\n".join(line.rstrip() for line in lines)
 
 
+def in_training_lines(forecasts: RunForecasts) -> list[str]:
+    """How many of the runs in training are expected to converge, and what that rests on."""
+    told = f"{expected_of(forecasts)}. {'. '.join(forecasts.sentences())}."
+    return _wrap(f"In training: {len(forecasts.runs)} run(s); {told}")
+
+
 def describe_provenance(provenance: Mapping[str, Any]) -> str:
-    """`sweep_id abc, commit 0123...-dirty`, as far as known, the commit whole."""
+    """`sweep_id abc, commit 0123...-dirty`, as far as known, the commit whole; of each source where there are several.
+
+    >>> describe_provenance({"sources": {"a": {"sweep_id": "x", "git_commit": "1"}, "b": {"sweep_id": "y"}}})
+    'a: sweep_id x, commit 1; b: sweep_id y, commit unknown'
+    """
+    if provenance.get("sources"):
+        return "; ".join(f"{name}: {describe_provenance(of_one)}" for name, of_one in provenance["sources"].items())
     sweep_id = [f"sweep_id {provenance['sweep_id']}"] if provenance.get("sweep_id") else []
     return ", ".join([*sweep_id, f"commit {provenance.get('git_commit') or 'unknown'}"])
 

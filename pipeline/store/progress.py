@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.store.pack_store import Record
+from pipeline.store.pack_store import Ended, Record
 from pipeline.store.sweep_store import SweepStore
 
 
@@ -26,15 +26,15 @@ class Progress:
     steps_left: int
 
 
-def progress_by_pack(store: SweepStore) -> dict[str, Progress]:
-    """pack_id -> progress at its newest commit, for every pack of the plan."""
-    plan, records = store.plan, store.newest_records()
+def progress_by_pack(store: SweepStore, records: Mapping[str, Record] | None = None) -> dict[str, Progress]:
+    """pack_id -> progress at its newest commit (`records`, where they are read already), for every pack of the plan."""
+    plan, records = store.plan, store.newest_records() if records is None else records
     return {pack["pack_id"]: _progress(pack, records.get(pack["pack_id"]), plan["budget"]) for pack in plan["packs"]}
 
 
 def _progress(pack: Mapping[str, Any], record: Record | None, budget: int) -> Progress:
     committed = {} if record is None else record.ends
-    ends = {run_id: end for run_id, end in committed.items() if not end.is_continued_to(budget)}
+    ends = _ends_by(committed, budget)
     steps = {run_id: end.step for run_id, end in committed.items()}
     steps |= {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
     missing = [run_id for run_id in pack["run_ids"] if run_id not in ends]
@@ -46,6 +46,17 @@ def _progress(pack: Mapping[str, Any], record: Record | None, budget: int) -> Pr
         run_steps=0 if record is None else record.run_steps,
         steps_left=sum(budget - steps.get(run_id, 0) for run_id in missing),
     )
+
+
+def _ends_by(committed: Mapping[str, Ended], budget: int) -> dict[str, Ended]:
+    """run_id -> its end, of the runs that no longer train under this budget."""
+    return {run_id: end for run_id, end in committed.items() if not end.is_continued_to(budget)}
+
+
+def runs_left(plan: Mapping[str, Any], records: Mapping[str, Record]) -> list[str]:
+    """Ids of the runs that train or have yet to start, in the order of the plan."""
+    ended = {run_id for record in records.values() for run_id in _ends_by(record.ends, plan["budget"])}
+    return [row["run_id"] for row in plan["runs"] if row["run_id"] not in ended]
 
 
 def packs_left(progress: Mapping[str, Progress]) -> list[str]:

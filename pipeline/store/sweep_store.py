@@ -7,6 +7,7 @@ Every file it writes:
     driver.lock                           held by the one driver; empty
     stop                                  while it exists, packs commit and stop; empty
     ceiling.json                          what forks say of the best possible forecasts; sealed; safe to delete
+    forecast.json                         the newest forecast of the runs in training; sealed; safe to delete
     packs/PACK/attempt-A                  claimed by attempt A; empty
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
     packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
@@ -14,7 +15,7 @@ Every file it writes:
     packs/PACK/A-Q.snapshots.parquet      arrays recorded since the commit before
 
 A record names, with SHA-256, its checkpoint, all history and snapshot files so far, and the runs that ended; files that
-no record names are ignored. File names are for people: identity and order are read from the records.
+no record names are ignored. Nothing rests on what is safe to delete. File names are for people: identity and order are read from the records.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,15 +13,18 @@ from rich.table import Table
 from analysis.forecasting.fitted import FittedForecasts, fit_forecasts
 from analysis.forecasting.live import RunForecasts, forecast_running, probability_text, time_text
 from analysis.forecasting.predictor_file import read_forecaster, write_forecaster
-from analysis.outcomes.outcomes import Outcomes, decide_outcomes
-from analysis.outcomes.subsets import joined
-from pipeline.planning.packs import stored_spec
-from pipeline.spec.criterion import Criterion
-from pipeline.store.history import History
+from analysis.summary.in_training import expected_of
 from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import unfinished
+from pipeline.store.stored_forecast import newest_orders
 from pipeline.store.sweep_store import SweepStore
+from sweeps.command.newest_forecast import keep_forecast
+from sweeps.command.sources import read_source
 
 _WIDTH, _WIDE = 300, 130
+_NICENESS = 19
+# A watch takes at most a twentieth of one core.
+_REST = 19
 _COLUMNS = ("run", "setting", "step", "window", "P(conv.)", "P(div.)", "median step (90%)", "why")
 
 
@@ -40,53 +45,70 @@ def run_fit(stores: Sequence[SweepStore], path: Path, out: Console) -> None:
 
 
 def run_forecast(
-    store: SweepStore, other: SweepStore | None, predictor: Path | None, as_json: bool, out: Console
+    store: SweepStore, other: SweepStore | None, predictor: Path | None, as_json: bool, out: Console, err: Console
 ) -> None:
-    """Prints a forecast of every run that still trains.
+    """Prints a forecast of every run that still trains, and keeps it as the newest.
 
     Raises StoreError where it cannot be made: two sources, nothing committed, another question, lacking columns.
     """
-    if other is not None and predictor is not None:
-        raise StoreError("give --from or --predictor, not both")
-    try:
-        training = None if other is None else _fitted([other])
-        training = training if predictor is None else read_forecaster(predictor)
-        history, outcomes = _read(store)
-        found = forecast_running(history, outcomes, training)
-    except ValueError as error:
-        raise StoreError(str(error)) from error
+    found, problem = _forecast(store, _training(other, predictor))
     if as_json:
         out.print_json(data=found.to_json())
     else:
         _print(found, out)
+    if problem:
+        err.print(problem)
+
+
+def watch(
+    store: SweepStore, other: SweepStore | None, predictor: Path | None, interval_s: float, out: Console, err: Console
+) -> None:
+    """Forecasts again whenever something was committed, `interval_s` seconds or more apart, until the sweep is done.
+
+    Each time it prints a line and keeps the forecast; at low priority, and at rest for at least _REST times as long as
+    a forecast takes. Raises StoreError where the folder holds no sweep, or a predictor does not fit it.
+    """
+    training, before = _training(other, predictor), None
+    os.nice(_NICENESS)
+    while unfinished(store):
+        started, orders = time.monotonic(), newest_orders(store)
+        if orders and orders != before:
+            found, problem = _forecast(store, training)
+            before = orders
+            out.print(f"{time.strftime('%H:%M:%S')} {expected_of(found)}", markup=False)
+            if problem:
+                err.print(problem)
+        time.sleep(max(interval_s, _REST * (time.monotonic() - started)))
+    out.print(f"{store.plan['name']}: no run is left to forecast")
+
+
+def _forecast(store: SweepStore, training: FittedForecasts | None) -> tuple[RunForecasts, str]:
+    """The forecasts, kept as the newest; a sentence where they could not be kept."""
+    source = read_source([store])
+    try:
+        found = forecast_running(source.history, source.outcomes, training)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
+    if not found.runs:
+        return found, ""
+    return found, keep_forecast(store, source.orders, len(source.history.runs), found.to_json())
+
+
+def _training(other: SweepStore | None, predictor: Path | None) -> FittedForecasts | None:
+    if other is not None and predictor is not None:
+        raise StoreError("give --from or --predictor, not both")
+    try:
+        return _fitted([other]) if other is not None else read_forecaster(predictor) if predictor is not None else None
+    except ValueError as error:
+        raise StoreError(str(error)) from error
 
 
 def _fitted(stores: Sequence[SweepStore]) -> FittedForecasts:
-    criteria = {_criterion(store): store for store in stores}
-    if len(criteria) > 1:
-        told = "; ".join(f"{store.folder}: {criterion}" for criterion, store in criteria.items())
-        raise StoreError(f"these sweeps have different criteria: {told}")
-    history = joined([_history(store) for store in stores])
-    fitted = fit_forecasts(history, decide_outcomes(history, next(iter(criteria))))
+    source = read_source(stores)
+    fitted = fit_forecasts(source.history, source.outcomes)
     if all(window.model is None for window in fitted.windows):
-        raise StoreError(f"{history.name}: {fitted.windows[0].problem}")
+        raise StoreError(f"{source.history.name}: {fitted.windows[0].problem}")
     return fitted
-
-
-def _read(store: SweepStore) -> tuple[History, Outcomes]:
-    history = _history(store)
-    return history, decide_outcomes(history, _criterion(store))
-
-
-def _history(store: SweepStore) -> History:
-    history = store.history()
-    if not history.values:
-        raise StoreError(f"{store.folder}: nothing is committed yet")
-    return history
-
-
-def _criterion(store: SweepStore) -> Criterion:
-    return stored_spec(store).criterion
 
 
 def _print(found: RunForecasts, out: Console) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+import signal
 import time
 from pathlib import Path
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -18,14 +21,20 @@ from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.files import make_folder
-from pipeline.store.progress import progress_by_pack, unfinished
+from pipeline.store.progress import Progress, progress_by_pack, runs_left, summed, unfinished
+from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.tracking.mirror import start_mirror, sync_hint
 from sweeps.command.display import Display, clock
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.leaving import leaving
+from sweeps.command.newest_forecast import ForecastNow, how_to_forecast
 from sweeps.command.planning import describe
+from sweeps.command.refreshing import ForecastRefresher
 from sweeps.command.request import Request
+
+# Between two forecasts while training, at least; and the longest that the end of a launch waits for the last one.
+_FORECAST_INTERVAL_S, _FORECAST_S = 300.0, 20.0
 
 
 def run_launch(request: Request, out: Console) -> int:
@@ -67,11 +76,19 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     mirror = start_mirror(store.folder)
     warning = None
     try:
-        with leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
-            if is_inline:
-                launched = launch_inline(store, left, display.update)
-            else:
-                launched = launch_ray(store, left, spec.resources, address, display.update)
+        with ForecastRefresher(store, _interval_s(spec)) as refresher:
+            with leaving(store, out) as asked, Display(out, progress_by_pack(store)) as display:
+
+                def show(pack_id: str, progress: Progress) -> None:
+                    display.update(pack_id, progress)
+                    refresher.tick()
+
+                if is_inline:
+                    launched = launch_inline(store, left, show)
+                else:
+                    launched = launch_ray(store, left, spec.resources, address, show)
+            # Before the mirror's last pass, which writes the newest forecast.
+            problem = _last_forecast(store, spec, refresher, asked, out)
     finally:
         if mirror is not None:
             warning = mirror.close(timeout_s=60)
@@ -80,10 +97,32 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     elif (hint := sync_hint(store.folder)) is not None:
         out.print(f"to upload the dashboards: {hint}")
     store.stop_file.unlink(missing_ok=True)
-    return _conclude(store, launched, bool(asked), time.monotonic() - started, out)
+    return _conclude(store, launched, bool(asked), problem, time.monotonic() - started, out)
 
 
-def _conclude(store: SweepStore, launched: Launched, was_asked: bool, wall_s: float, out: Console) -> int:
+def _interval_s(spec: SweepSpec) -> float:
+    """Seconds between two forecasts. Forks are not forecast: their windows began before they did."""
+    return math.inf if spec.fork is not None else _FORECAST_INTERVAL_S
+
+
+def _last_forecast(
+    store: SweepStore, spec: SweepSpec, refresher: ForecastRefresher, asked: Sequence[int], out: Console
+) -> str | None:
+    """Forecast the runs that are not finished; why that failed, in a clause. None where nothing is to be forecast."""
+    progress = summed(progress_by_pack(store).values())
+    if progress.num_done == progress.num_runs or spec.fork is not None:
+        return None
+    if not progress.num_done:
+        return "no run has finished, so there is nothing to learn from"
+    if set(asked) - {signal.SIGINT}:
+        return "the launch was asked to end at once"
+    out.print(f"forecasting the runs that are not finished (at most {_FORECAST_S:g} s)")
+    return refresher.finish(_FORECAST_S)
+
+
+def _conclude(
+    store: SweepStore, launched: Launched, was_asked: bool, forecast_problem: str | None, wall_s: float, out: Console
+) -> int:
     for pack_id, reason in launched.failures.items():
         out.print(f"pack {pack_id} failed: {reason}", style="red")
     left = unfinished(store)
@@ -91,5 +130,19 @@ def _conclude(store: SweepStore, launched: Launched, was_asked: bool, wall_s: fl
         out.print(f"complete in {clock(wall_s)}: {store.folder}")
         out.print(f"next: seedbed report {shlex.quote(str(store.folder))}")
         return COMPLETE
+    if forecast_problem is not None:
+        out.print(_forecast_sentence(store, forecast_problem))
     out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
+
+
+def _forecast_sentence(store: SweepStore, problem: str) -> str:
+    """How many runs are not finished, and how many of them are expected to converge, or why that is not known."""
+    records = store.newest_records()
+    run_ids = runs_left(store.plan, records)
+    now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records))
+    if now is None or (problem and now.num_commits):
+        told = f"no forecast of them: {problem or 'too little is known'}"
+    else:
+        told = now.expectation()
+    return f"{len(run_ids)} runs are not finished; {told}; each of them: {how_to_forecast(store.folder)}"

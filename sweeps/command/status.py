@@ -1,47 +1,73 @@
-"""`seedbed status`: progress of a sweep, read from its store alone."""
+"""`seedbed status`: progress of a sweep and its newest forecast, read from its store alone."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
-from pipeline.store.progress import packs_left, progress_by_pack, summed
+from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left, summed
+from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE, INCOMPLETE
+from sweeps.command.newest_forecast import ForecastNow, how_to_forecast
 
 _ENDS = {"running": "in progress"}
 
 
 def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console) -> int:
-    """Print counts of runs, and a line for each if `with_runs`; returns the exit code, COMPLETE or INCOMPLETE."""
-    progress = progress_by_pack(store)
-    left, total, name = packs_left(progress), summed(progress.values()), store.plan["name"]
-    code = INCOMPLETE if left else COMPLETE
+    """Print counts of runs, the newest forecast, and a line for each run if `with_runs`; returns the exit code.
+
+    The code is COMPLETE or INCOMPLETE.
+    """
+    records = store.newest_records()
+    progress = progress_by_pack(store, records)
+    left, total = packs_left(progress), summed(progress.values())
+    run_ids = runs_left(store.plan, records)
+    # Without a run left there is nothing to forecast, so nothing is read.
+    now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records)) if run_ids else None
+    history = store.history() if with_runs else None
     if as_json:
-        document = {"sweep": name, "folder": str(store.folder), **asdict(total), "packs_left": sorted(left)}
-        if with_runs:
-            document["runs"] = _run_documents(store.history())
-        out.print_json(data=document)
-        return code
+        out.print_json(data=_document(store, total, left, now, history))
+        return INCOMPLETE if left else COMPLETE
     out.print(
-        f"{name}: {total.num_done}/{total.num_runs} runs done, {total.num_converged} converged, "
+        f"{store.plan['name']}: {total.num_done}/{total.num_runs} runs done, {total.num_converged} converged, "
         f"{total.num_diverged} diverged; {total.run_steps:,} run-steps"
     )
-    if with_runs:
-        _print_runs(store.history(), out)
+    if history is not None:
+        _print_runs(history, _probabilities(now), out)
+    if now is not None:
+        out.print(now.sentence())
+    elif left and records:
+        out.print(f"no forecast of the runs in training yet; make one with: {how_to_forecast(store.folder)}")
     if left:
         out.print(
             f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}"
         )
-    return code
+    return INCOMPLETE if left else COMPLETE
 
 
-def _run_documents(history: History) -> list[dict[str, Any]]:
+def _document(
+    store: SweepStore, total: Progress, left: list[str], now: ForecastNow | None, history: History | None
+) -> dict[str, Any]:
+    document = {"sweep": store.plan["name"], "folder": str(store.folder), **asdict(total), "packs_left": sorted(left)}
+    document["forecast"] = None if now is None else now.to_json()
+    if history is not None:
+        document["runs"] = _run_documents(history, _probabilities(now))
+    return document
+
+
+def _probabilities(now: ForecastNow | None) -> dict[str, RunProbability]:
+    return {} if now is None else now.stored.probabilities(now.run_ids)
+
+
+def _run_documents(history: History, probabilities: Mapping[str, RunProbability]) -> list[dict[str, Any]]:
     return [
         {
             "run_id": run.run_id,
@@ -50,15 +76,18 @@ def _run_documents(history: History) -> list[dict[str, Any]]:
             **{name: run.hyperparameters.get(name) for name in history.varied},
             "end": end.reason,
             "step": end.step,
+            "p_converged": probabilities[run.run_id].converged if run.run_id in probabilities else None,
+            "window": probabilities[run.run_id].window if run.run_id in probabilities else None,
         }
         for run, end in zip(history.runs, history.ends, strict=True)
     ]
 
 
-def _print_runs(history: History, out: Console) -> None:
+def _print_runs(history: History, probabilities: Mapping[str, RunProbability], out: Console) -> None:
     names = history.varied
+    forecast = ("P(conv.)", "window") if probabilities else ()
     table = Table(box=None, header_style="bold")
-    for column in ("run", "init", "data", *(name.rpartition(".")[2] for name in names), "end", "step"):
+    for column in ("run", "init", "data", *(name.rpartition(".")[2] for name in names), "end", "step", *forecast):
         table.add_column(column, no_wrap=True)
     for run, end in zip(history.runs, history.ends, strict=True):
         values = [str(run.hyperparameters.get(name)) for name in names]
@@ -69,5 +98,10 @@ def _print_runs(history: History, out: Console) -> None:
             *values,
             _ENDS.get(end.reason, end.reason),
             str(end.step),
+            *(_forecast_cells(probabilities.get(run.run_id)) if forecast else ()),
         )
     out.print(table)
+
+
+def _forecast_cells(found: RunProbability | None) -> tuple[str, str]:
+    return ("", "") if found is None else (short(found.converged), f"{found.window:g}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pipeline.store.sweep_store import SweepStore
+from sweeps.command import forecasting
 from tests.analysis.synthetic import synthetic_history
 from tests.analysis.test_live import LIVE, NOW
 from tests.support import tiny, trained
@@ -37,7 +39,7 @@ def test_the_table_has_a_row_for_every_run_in_training_and_ends_with_what_it_res
     assert printed.strip().splitlines()[-1].startswith("window 0.5 (to step 1000): learned from")
 
 
-def test_json_has_the_same_numbers(folders, monkeypatch, capsys):
+def test_json_has_the_same_numbers_and_is_kept_as_the_newest_forecast(folders, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "forecast", "now", "--json")
     document = json.loads(printed)
     assert code == 0
@@ -47,6 +49,9 @@ def test_json_has_the_same_numbers(folders, monkeypatch, capsys):
         forecast = by_id[row["run_id"]]
         assert row["converged"] == (None if forecast.problem else forecast.converged)
         assert row["high"] != float("inf")
+    kept = json.loads(Path("now/forecast.json").read_bytes())["body"]
+    assert kept["forecasts"] == document
+    assert (kept["num_runs"], kept["num_in_training"]) == (len(NOW.runs), len(LIVE.runs))
 
 
 def test_a_fitted_file_forecasts_as_the_sweep_that_it_was_fitted_to(folders, monkeypatch, capsys):
@@ -77,3 +82,18 @@ def test_what_cannot_be_forecast_is_refused_in_a_line(folders, monkeypatch, caps
 def test_a_sweep_without_a_run_in_training_has_nothing_to_forecast(folders, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "forecast", "other")
     assert (code, printed.strip()) == (0, "other: no run is in training, so there is nothing to forecast")
+
+
+def test_a_watch_forecasts_where_something_was_committed_and_ends_with_the_sweep(folders, monkeypatch, capsys):
+    passes, orders, slept = iter([1, 1, 1, 0]), iter([{"p": (1, 1)}, {"p": (1, 1)}, {"p": (1, 2)}]), []
+    monkeypatch.setattr(forecasting, "unfinished", lambda store: next(passes))
+    monkeypatch.setattr(forecasting, "newest_orders", lambda store: next(orders))
+    monkeypatch.setattr(forecasting, "forecast_running", lambda *_: LIVE)
+    monkeypatch.setattr(forecasting.os, "nice", lambda by: None)
+    monkeypatch.setattr(forecasting.time, "sleep", slept.append)
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--watch", "7")
+    assert code == 0
+    assert [line.split(" ", 1)[1].startswith("about ") for line in printed.splitlines()] == [True, True, False]
+    assert slept == [7, 7, 7]
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--watch", "7", "--json")
+    assert (code, "now/forecast.json" in printed) == (2, True)
