@@ -15,7 +15,8 @@ Every file it writes:
     packs/PACK/A-Q.snapshots.parquet      arrays recorded since the commit before
 
 A record names, with SHA-256, its checkpoint, all history and snapshot files so far, and the runs that ended; files that
-no record names are ignored. Nothing rests on what is safe to delete. File names are for people: identity and order are read from the records.
+no record names are ignored. Nothing rests on what is safe to delete. File names are for people: identity and order are
+read from the records.
 """
 
 from __future__ import annotations

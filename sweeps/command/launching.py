@@ -6,8 +6,8 @@ import math
 import shlex
 import signal
 import time
-from pathlib import Path
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
