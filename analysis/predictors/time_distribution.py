@@ -12,7 +12,7 @@ from analysis.predictors.features import weighted_quantiles
 from analysis.predictors.logit import MAX_PROBABILITY, MIN_PROBABILITY
 from pipeline.arrays import Bools, Floats
 
-MAX_LINES = 12
+MAX_THRESHOLDS = 12
 TAIL = 0.1
 
 
@@ -145,14 +145,14 @@ def conformal_bound(residual_R: Floats, weight_R: Floats, level: float) -> float
 
 
 def _support(targets: Targets, weight_R: Floats) -> tuple[float, Floats]:
-    """The last step by which no run had converged, and at most MAX_LINES steps at which runs did, the last included."""
+    """The last step by which no run had converged, and at most MAX_THRESHOLDS steps at which runs did, the last included."""
     converged_R = targets.converged_R
     if not converged_R.any():
         return 0.0, np.array([float(targets.budget)])
     steps_R = targets.upper_R[converged_R]
-    levels = np.linspace(0, 1, MAX_LINES + 1)[1:].tolist()
+    levels = np.linspace(0, 1, MAX_THRESHOLDS + 1)[1:].tolist()
     found = np.unique(steps_R)
-    if len(found) > MAX_LINES:
+    if len(found) > MAX_THRESHOLDS:
         chosen = weighted_quantiles(steps_R[:, None], weight_R[converged_R], levels)
         # Quantiles lie between steps: the next step at which some run converged.
         found = np.unique(found[np.minimum(np.searchsorted(found, np.concatenate(chosen)), len(found) - 1)])

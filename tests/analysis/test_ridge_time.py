@@ -12,7 +12,7 @@ from analysis.predictors.convergence_times import ConvergenceTimes
 from analysis.predictors.features import Features
 from analysis.predictors.ridge import PENALTIES, Ridge
 from analysis.predictors.ridge_time import RidgeTime
-from analysis.predictors.time_distribution import MAX_LINES, TimeDistribution, platt
+from analysis.predictors.time_distribution import MAX_THRESHOLDS, TimeDistribution, platt
 
 BUDGET = 1000
 GRID = 25
@@ -180,6 +180,6 @@ def test_quantiles_undo_probabilities_and_are_infinite_beyond_them():
 def test_many_steps_are_merged_and_the_last_is_kept():
     _, targets = sample(3000, 1.0, seed=5)
     found = TimeDistribution.fit(np.zeros(3000), targets, np.ones(3000))
-    assert len(found.steps_K) <= MAX_LINES < BUDGET / GRID
+    assert len(found.steps_K) <= MAX_THRESHOLDS < BUDGET / GRID
     assert found.steps_K[-1] == targets.upper_R[targets.converged_R].max()
     np.testing.assert_allclose(found.times(np.zeros(1)).by_RK[0, -1], targets.converged_R.mean(), atol=1e-3)
