@@ -11,18 +11,20 @@ struct Task {
 
   static void sample(const Stream* streams, const real*, std::uint32_t first, Batch& batch) {
     const Stream& data = streams[constants::stream::data];
-    Ints keys[K], middles[K], order[K], map[K], place;
+    Ints keys[K], middles[K], order[K], map[K], place, kind;
     permute(data, first, 0, keys), permute(data, first, 1, middles), permute(data, first, 2, order);
     draw(data, first, K, 3, [&](int k, Words w) { map[k] = integers(w, V); });
     draw(data, first, 1, 4, [&](int, Words w) { place = integers(w, K); });
+    draw(data, first, 1, 5, [&](int, Words w) { kind = integers(w, 1u << 31); });
     for (int k = 0; k < K; ++k) {
       batch.tokens[2 * k] = keys[k];
       batch.tokens[2 * k + 1] = middles[k] + K;
       batch.tokens[2 * (K + k)] = order[k] + K;
       batch.tokens[2 * (K + k) + 1] = at(map, order[k]) + 2 * K;
     }
-    batch.tokens[4 * K] = at(keys, place);
-    batch.targets[0] = at(map, at(middles, place));
+    const Ints middle = at(middles, place);
+    batch.tokens[4 * K] = kind < static_cast<int>(constants::num_one_hop_words) ? middle + K : at(keys, place);
+    batch.targets[0] = at(map, middle);
   }
 
   // 0 .. K - 1 in the order of as many random words, equal ones by place.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.numerics.streams import Draws
     from pipeline.tasks.base import Streams, Vectors
 
-_KEYS, _MIDDLES, _ORDER, _VALUES, _QUERY = range(5)
+_KEYS, _MIDDLES, _ORDER, _VALUES, _QUERY, _KIND = range(6)
 # Ties of random words are broken by their place, in torch and in C++; with 2**31 words they are rare.
 _NUM_WORDS = 2**31
 
@@ -30,12 +30,16 @@ class TwoHopLookup(Task):
     of `num_values`, independently and uniformly. Each dictionary shows all its pairs once, in an order of its own, and
     xq is a uniformly drawn key. Key tokens are 0..K-1, middles K..2K-1, values 2K..2K+V-1. By attention alone it takes
     three layers: one to join each pair in one token, and one for each hop.
+
+    In `one_hop_share` of the examples the query is f(xq), whose value a single hop finds. Without such examples small
+    models stay at chance for long, since neither hop lowers the loss before the other is there.
     """
 
     name = "two_hop_lookup"
 
     num_keys: int = static(6, ge=2, le=1024)
     num_values: int = static(6, ge=2, le=1024)
+    one_hop_share: float = static(0.5, ge=0, lt=1)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -48,7 +52,12 @@ class TwoHopLookup(Task):
 
     def native(self) -> Native:
         """The C++ twin, compiled for these sizes."""
-        return Native("two_hop_lookup.h", {"num_keys": self.num_keys, "num_values": self.num_values})
+        sizes = {"num_keys": self.num_keys, "num_values": self.num_values}
+        return Native("two_hop_lookup.h", sizes | {"num_one_hop_words": self._num_one_hop_words()})
+
+    def _num_one_hop_words(self) -> int:
+        """How many of the random words mean one hop."""
+        return round(self.one_hop_share * _NUM_WORDS)
 
     def floor_loss(self) -> float:
         """0: both dictionaries are shown whole."""
@@ -67,7 +76,7 @@ class TwoHopLookup(Task):
         )
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
-        """Two dictionaries for each example, each in an order of its own, and a query."""
+        """Two dictionaries for each example, each in an order of its own, and a query in one hop or two."""
         draws, num_keys = streams["data"], self.num_keys
         keys_SBK, middles_SBK, order_SBK = (_permutation(draws, num_keys, lane) for lane in (_KEYS, _MIDDLES, _ORDER))
         map_SBK = draws.integers(self.num_values, num_keys, _VALUES)
@@ -77,8 +86,10 @@ class TwoHopLookup(Task):
         tokens_SBL[:, :, 1 : 2 * num_keys : 2] = middles_SBK + num_keys
         tokens_SBL[:, :, 2 * num_keys : -1 : 2] = order_SBK + num_keys
         tokens_SBL[:, :, 2 * num_keys + 1 : -1 : 2] = map_SBK.gather(2, order_SBK) + 2 * num_keys
-        tokens_SBL[:, :, -1:] = keys_SBK.gather(2, place_SB1)
-        return Batch(tokens_SBL, map_SBK.gather(2, middles_SBK.gather(2, place_SB1)).squeeze(2))
+        middle_SB1 = middles_SBK.gather(2, place_SB1)
+        is_one_hop_SB1 = draws.integers(_NUM_WORDS, 1, _KIND) < self._num_one_hop_words()
+        tokens_SBL[:, :, -1:] = (middle_SB1 + num_keys).where(is_one_hop_SB1, keys_SBK.gather(2, place_SB1))
+        return Batch(tokens_SBL, map_SBK.gather(2, middle_SB1).squeeze(2))
 
     def losses(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy (nats) of each question, (S, B * Q)."""
@@ -91,8 +102,8 @@ class TwoHopLookup(Task):
     def attention_targets(self, batch: Batch) -> dict[str, Tensor]:
         """previous_token: each middle of the first dictionary to its key, and each value to its middle.
 
-        first_hop: the query to the middle that follows its key. second_hop: the query to the value that follows that
-        middle.
+        first_hop: a queried key to the middle that follows it. second_hop: any query to the value that follows that
+        middle, or the queried one.
         """
         import torch
 
@@ -102,7 +113,8 @@ class TwoHopLookup(Task):
         odd = torch.arange(1, shape[2] - 1, 2, device=tokens_SBL.device)
         previous[:, :, odd, odd - 1] = True
         first[:, :, -1, 1:half:2] = tokens_SBL[:, :, 0:half:2] == tokens_SBL[:, :, -1:]
-        middle_SB1 = (tokens_SBL * first[:, :, -1]).sum(-1, keepdim=True)
+        is_key_SB1 = tokens_SBL[:, :, -1:] < self.num_keys
+        middle_SB1 = (tokens_SBL * first[:, :, -1]).sum(-1, keepdim=True).where(is_key_SB1, tokens_SBL[:, :, -1:])
         second[:, :, -1, half + 1 :: 2] = tokens_SBL[:, :, half:-1:2] == middle_SB1
         return {"previous_token_score": previous, "first_hop_score": first, "second_hop_score": second}
 

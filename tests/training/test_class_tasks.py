@@ -15,13 +15,14 @@ ADDITION, PARITY, TWO_HOPS = (TASKS[name] for name in ("modular_addition", "spar
 
 
 def test_a_lookup_in_two_hops_shows_two_whole_dictionaries_and_asks_for_the_value_of_a_middle():
-    task = TWO_HOPS(num_keys=5, num_values=3)
+    task = TWO_HOPS(num_keys=5, num_values=3, one_hop_share=0.25)
     tokens_RL, targets_R = (part.flatten(0, 1) for part in sample(task, (0, 1), num_rows=200))
     for tokens, target in zip(tokens_RL.tolist(), targets_R.tolist(), strict=True):
         first, second = (dict(zip(part[0::2], part[1::2], strict=True)) for part in (tokens[:10], tokens[10:20]))
         assert first.keys() == {0, 1, 2, 3, 4}
         assert set(first.values()) == second.keys() == {5, 6, 7, 8, 9}
-        assert second[first[tokens[20]]] == 10 + target
+        assert second[first.get(tokens[20], tokens[20])] == 10 + target
+    assert float((tokens_RL[:, 20] >= 5).float().mean()) == pytest.approx(0.25, abs=0.08)
     orders = {tuple(order) for order in tokens_RL[:, 0:10:2].tolist()}
     assert len(orders) > 100, "400 of 120 orders, drawn uniformly, leave about 4 out"
 
@@ -32,8 +33,12 @@ def test_attention_in_two_hops_leads_to_the_answer():
     masks = task.attention_targets(sample(task, (0, 1), num_rows=50))
     seen = {name: torch.einsum("sbqk,sbk->sbq", mask.long(), tokens_SBL) for name, mask in masks.items()}
     assert torch.equal(seen["second_hop_score"][:, :, -1] - 8, targets)
+    is_key = tokens_SBL[:, :, -1] < 4
+    assert torch.equal(masks["first_hop_score"].any(-1)[:, :, -1], is_key)
     looked_for = seen["previous_token_score"][:, :, 1:8:2] == tokens_SBL[:, :, -1:]
-    assert torch.equal(tokens_SBL[:, :, 1:8:2][looked_for].view(2, 50), seen["first_hop_score"][:, :, -1])
+    assert torch.equal(
+        tokens_SBL[:, :, 1:8:2][looked_for & is_key.unsqueeze(-1)], seen["first_hop_score"][:, :, -1][is_key]
+    )
     assert torch.equal(seen["previous_token_score"][:, :, 1:-1:2], tokens_SBL[:, :, 0:-1:2])
     assert all(int(mask.sum(-1).max()) == 1 for mask in masks.values())
 
