@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 PAPERS_PAGE = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
+BENCHMARK_PAGE = (ROOT / "sweeps" / "benchmark" / "README.md").read_text(encoding="utf-8")
 IS_FULL = os.environ.get("SEEDBED_README") == "full"
 BLOCKS = {language: re.findall(rf"```{language}\n(.*?)```", README, re.S) for language in ("bash", "yaml")}
 COMMANDS = [line for block in BLOCKS["bash"] for line in block.splitlines() if line.strip()]
@@ -82,7 +83,7 @@ def test_the_readme_is_short():
 
 
 def test_every_sweep_is_listed_with_its_number_of_runs():
-    rows = re.findall(r"^\| `(sweeps/\S+\.yaml)` \|.*?\| (\d+) \|", README + PAPERS_PAGE, re.M)
+    rows = re.findall(r"^\| `(sweeps/\S+\.yaml)` \|.*?\| (\d+) \|", README + PAPERS_PAGE + BENCHMARK_PAGE, re.M)
     listed = {name: int(count) for name, count in rows}
     assert len(listed) == len(rows)
     assert listed.keys() == {str(path.relative_to(ROOT)) for path in (ROOT / "sweeps").rglob("*.yaml")}
