@@ -121,6 +121,10 @@ class Slots:
             arrays[name] = (self.layout.compact(value) if value.dim() else value).cpu().numpy().copy()
         return RunState(int(self.steps_S[slot]), arrays)
 
+    def weights_of(self, slot: int) -> Array:
+        """The flat weights, without padding, of the run in a slot, as `RunState` has them."""
+        return np.asarray(self.layout.compact(self.weights_SP[slot].detach()).cpu().numpy().copy())
+
     def _state_tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights_SP, "initial_weights": self.initial_SP, **self.state, **self.last}
 

@@ -37,7 +37,8 @@ def forked_spec(
             "grid": grid,
             "converged": criterion,
             "stopping": {"name": "after_convergence", "evaluations": 0} if is_whole else {"name": "run_to_budget"},
-            "snapshots": {"weights": [], "attention": []},
+            "windows": [],
+            "snapshots": {"states": [], "attention": []},
             "resources": stored["resources"],
             "tracking": {"mode": "disabled"},
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.spec.errors import Place
@@ -21,6 +22,20 @@ def former_name(place: tuple[str | int, ...]) -> str | None:
     """The sentence for a field that has another name now; None for any other place."""
     name = FORMER_NAMES.get(tuple(str(part) for part in place))
     return None if name is None else f"is called {name} now"
+
+
+def present_form(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec as a results folder holds it, every field written out, in the present fields.
+
+    Sweeps of earlier versions had no windows and took no readings, and their `snapshots.weights` were training states.
+    """
+    spec = {**stored}
+    if "windows" not in spec:
+        spec |= {"windows": [], "readings": []}
+    kept = spec.get("snapshots")
+    if isinstance(kept, Mapping) and "weights" in kept and "states" not in kept:
+        spec["snapshots"] = {**kept, "states": kept["weights"], "weights": None}
+    return spec
 
 
 def respelled(key: str) -> str:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_serializer,
+    model_validator,
+)
 
 from pipeline.arrays import Ints
 from pipeline.spec import grid as grids
@@ -17,6 +25,19 @@ from pipeline.spec.run_config import SECTIONS, Setting
 from pipeline.spec.seeds import ForkSeedsField, Fresh, check_distinct
 
 Steps = Annotated[tuple[int, ...], Field(strict=False, max_length=grids.MAX_POINTS)]
+WINDOWS_WORD = "windows"
+
+
+def _steps_or_word(value: Any, steps: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, str) and value != WINDOWS_WORD:
+        raise ValueError(f"should be a list of steps, or the word {WINDOWS_WORD}, given {value!r}")
+    return value if value == WINDOWS_WORD else steps(value)
+
+
+if TYPE_CHECKING:
+    KeptSteps = tuple[int, ...] | Literal["windows"]
+else:
+    KeptSteps = Annotated[Steps, WrapValidator(_steps_or_word), PlainSerializer(lambda value: value)]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MAX_STEPS = 2**40
 DEFAULT_WINDOWS = (0.0, 0.05, 0.1, 0.25, 0.5)
@@ -112,24 +133,36 @@ class Converged(Parameters):
 
 
 class Snapshots(Parameters):
-    """Steps at which weights and attention maps are kept, 0 and multiples of the chunk; None: the last step alone."""
+    """Steps at which training states, weights alone and attention maps are kept, 0 and multiples of the chunk.
 
-    weights: Steps | None = None
-    attention: Steps | None = None
+    Each is a list, or the word `windows` for the steps of the sweep's windows. None: of states and attention the last
+    step alone, of weights none. A fork or a replay starts from a state, which holds the optimiser's moments too;
+    weights alone can be read and are a fraction of its size.
+    """
 
-    def resolved(self, chunk: int, budget: int) -> dict[str, tuple[int, ...]]:
-        """{"weights": steps, "attention": steps}; an empty list stays empty. Raises ValueError as GridSpec does."""
-        lists = (("weights", self.weights or ()), ("attention", self.attention or ()))
-        problems = [
-            (("snapshots", name, *place), message, given)
-            for name, steps in lists
-            for place, message, given in _chunk_ends(steps, chunk, budget)
-        ]
+    states: KeptSteps | None = None
+    weights: KeptSteps | None = None
+    attention: KeptSteps | None = None
+
+    def resolved(self, chunk: int, budget: int, window_steps: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """{"states": steps, "weights": steps, "attention": steps}; an empty list stays empty.
+
+        Raises ValueError as GridSpec does.
+        """
+        given = {name: getattr(self, name) for name in ("states", "weights", "attention")}
+        problems: list[Problem] = []
+        for name, steps in given.items():
+            if steps == WINDOWS_WORD and not window_steps:
+                problems.append((("snapshots", name), "has no effect: the sweep has no windows", steps))
+            elif steps is not None and steps != WINDOWS_WORD:
+                found = _chunk_ends(steps, chunk, budget)
+                problems += [(("snapshots", name, *place), message, step) for place, message, step in found]
         if problems:
             raise located(problems)
+        defaults = {"states": (budget,), "weights": (), "attention": (budget,)}
         return {
-            "weights": (budget,) if self.weights is None else self.weights,
-            "attention": (budget,) if self.attention is None else self.attention,
+            name: defaults[name] if steps is None else window_steps if steps == WINDOWS_WORD else steps
+            for name, steps in given.items()
         }
 
 

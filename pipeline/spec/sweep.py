@@ -141,7 +141,7 @@ class SweepSpec(Parameters):
         attempt(self._check_grid, "budget", "grid")
         attempt(self._check_criterion, "budget", "grid", "converged", "task")
         attempt(self._check_readings, "readings", "windows", *_OF_A_SETTING, "vary")
-        attempt(self._check_steps, "budget", "grid", "snapshots", "fork")
+        attempt(self._check_steps, "budget", "grid", "windows", "snapshots", "fork")
         return wrong
 
     def _check_grid(self) -> None:
@@ -159,7 +159,7 @@ class SweepSpec(Parameters):
             raise located([(("converged", "evaluations"), message, self.converged.evaluations)])
 
     def _check_steps(self) -> None:
-        self.snapshots.resolved(self.grid.chunk, self.budget)
+        _ = self.snapshot_steps
         if self.fork is not None:
             self.fork.check_steps(self.grid.chunk, self.budget)
 
@@ -216,8 +216,9 @@ class SweepSpec(Parameters):
 
     @property
     def snapshot_steps(self) -> dict[str, tuple[int, ...]]:
-        """{"weights": steps, "attention": steps}, defaults filled in."""
-        return self.snapshots.resolved(self.grid.chunk, self.budget)
+        """{"states": steps, "weights": steps, "attention": steps}, defaults filled in."""
+        window_steps = tuple(step for _, step in self.window_steps)
+        return self.snapshots.resolved(self.grid.chunk, self.budget, window_steps)
 
     def runs(self, parents: Iterable[RunConfig] = ()) -> list[RunConfig]:
         """Every run, setting by setting and seeds within; for a fork, parent by parent, of those that it names.

@@ -53,7 +53,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class SnapshotEntry:
-    """One run's arrays at one step, somewhere in a snapshots file. `kind` is "state" or "attention"."""
+    """One run's arrays at one step, somewhere in a snapshots file. `kind` is "state", "weights" or "attention"."""
 
     run_id: str
     step: int

@@ -175,7 +175,20 @@ class SnapshotIndex:
         found = self.of(run_id, kind)
         if step not in found:
             known = ", ".join(map(str, sorted(found))) or "none"
-            raise StoreError(f"{self.folder}: run {run_id} has no {kind} at step {step} (it has: {known})")
+            told = f"{self.folder}: run {run_id} has no {kind} at step {step} (it has: {known})"
+            if kind == "state" and step in self.of(run_id, "weights"):
+                told += "; of its weights alone, which are kept there, no training can start"
+            field = {"state": "states"}.get(kind, kind)
+            raise StoreError(f"{told}; snapshots.{field} of its sweep file says at which steps they are kept")
+
+    def weight_steps(self, run_id: str) -> list[int]:
+        """The steps at which a run's weights are kept, by themselves or in a state."""
+        return sorted({*self.of(run_id), *self.of(run_id, "weights")})
+
+    def weights(self, run_id: str, step: int) -> Array:
+        """A run's flat weights at a step of `weight_steps`. Raises StoreError naming the steps there are."""
+        kind = "weights" if step in self.of(run_id, "weights") else "state"
+        return self.read(run_id, step, kind)["weights"]
 
 
 def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from pipeline.engine.block import Block
+from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.planning.packs import Plan
 from pipeline.training.open_pack import block_of, evaluation_plan_of
 from pipeline.training.pack_loop import EvaluationPlan
@@ -54,8 +56,17 @@ def _run_seconds(block: Block, evaluation_plan: EvaluationPlan) -> float:
     step = _timed(lambda: block.train(_TIMED_STEPS), block.device) / _TIMED_STEPS
     evaluation = _timed(lambda: block.evaluate(evaluation_plan.eval_items), block.device)
     probe = _timed(lambda: block.probe(evaluation_plan.probe_items), block.device)
+    read = _timed(lambda: _read(block, evaluation_plan), block.device)
     total = evaluation_plan.budget * step + len(grid.eval_steps_T) * evaluation + len(grid.probe_steps_T) * probe
+    total += len(evaluation_plan.window_steps) * read
     return total / block.num_slots
+
+
+def _read(block: Block, evaluation_plan: EvaluationPlan) -> dict[str, Tensor]:
+    """The readings of every slot."""
+    names = suitable_readings(evaluation_plan.readings, block.template)
+    slots, reader = range(block.num_slots), Reader(block.template, names, evaluation_plan.probe_items)
+    return reader.read(block.parameters_of(slots), [block.template] * block.num_slots) if names else {}
 
 
 def _timed(work: Callable[[], object], device: torch.device) -> float:
@@ -69,7 +80,9 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
 def _run_bytes(block: Block, evaluation_plan: EvaluationPlan) -> float:
     num_arrays = 2 + len(block.optimiser.moments)
     states = (1 + len(evaluation_plan.state_steps)) * num_arrays * block.layout.num_parameters * block.dtype.itemsize
+    states += len(evaluation_plan.weight_steps) * block.layout.num_parameters * block.dtype.itemsize
     numbers = len(block.probe(evaluation_plan.probe_items)) * len(evaluation_plan.grid.probe_steps_T)
+    numbers += len(_read(block, evaluation_plan)) * len(evaluation_plan.window_steps)
     numbers += len(block.evaluate(evaluation_plan.eval_items)) * len(evaluation_plan.grid.eval_steps_T)
     maps = block.attention_maps(evaluation_plan.attention_items)
     num_maps = len(evaluation_plan.attention_steps) + evaluation_plan.keeps_last_attention

@@ -82,7 +82,9 @@ def evaluation_plan_of(spec: SweepSpec) -> EvaluationPlan:
         stopping=spec.stopping,
         window_steps=frozenset(step for _, step in spec.window_steps),
         readings=spec.reading_names,
-        state_steps=frozenset(steps["weights"]),
+        state_steps=frozenset(steps["states"]),
+        # A state holds the weights too.
+        weight_steps=frozenset(steps["weights"]) - frozenset(steps["states"]),
         attention_steps=frozenset(steps["attention"]),
         keeps_last_attention=spec.snapshots.attention is None,
     )

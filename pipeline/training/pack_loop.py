@@ -33,6 +33,7 @@ class EvaluationPlan:
     criterion: Criterion
     stopping: StoppingRule
     state_steps: frozenset[int] = frozenset()
+    weight_steps: frozenset[int] = frozenset()
     attention_steps: frozenset[int] = frozenset()
     window_steps: frozenset[int] = frozenset()
     readings: tuple[str, ...] = ()
@@ -200,7 +201,7 @@ class PackLoop:
         return self.reader.read(self.block.parameters_of(slots), configs)
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
-        """States and attention maps of the candidates at a declared step, and maps of runs that end here."""
+        """States, weights and maps of the candidates at a declared step, and maps of runs that end here."""
         steps_S, evaluation_plan = self._steps(), self.evaluation_plan
         attention_S = candidates_S & _among(steps_S, evaluation_plan.attention_steps)
         if evaluation_plan.keeps_last_attention:
@@ -214,6 +215,9 @@ class PackLoop:
         for slot in np.flatnonzero(candidates_S & _among(steps_S, evaluation_plan.state_steps)).tolist():
             state = self.block.run_state(slot)
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
+        for slot in np.flatnonzero(candidates_S & _among(steps_S, evaluation_plan.weight_steps)).tolist():
+            arrays = {"weights": self.block.weights_of(slot)}
+            self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "weights", arrays)
 
 
 def _among(steps_S: Ints, wanted: frozenset[int]) -> Bools:

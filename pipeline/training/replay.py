@@ -24,7 +24,7 @@ from pipeline.training.recorder import arrays_sha256
 class Replayed:
     """`rows` maps step -> metrics. `states` maps step -> state if weights were requested.
 
-    `num_hashes` recorded states and `num_values` recorded numbers were compared; all were equal to the bit.
+    `num_hashes` recorded states and weights and `num_values` recorded numbers were compared; all were equal to the bit.
     """
 
     run_id: str
@@ -55,7 +55,7 @@ class Replay:
             raise StoreError(f"run {run_id} has steps {first} to {spec.budget}; there is no step {step}")
         self.grid, self.budget = spec.grid, spec.budget
         snapshots = store.snapshots()
-        self.recorded = snapshots.of(run_id)
+        self.recorded, self.recorded_weights = snapshots.of(run_id), snapshots.of(run_id, "weights")
         before = [known for known in self.recorded if known <= step]
         if before:
             start = RunState(max(before), snapshots.read(run_id, max(before)))
@@ -70,18 +70,25 @@ class Replay:
         return int(self.block.steps_S[0])
 
     def advance_to(self, step: int) -> None:
-        """Train up to `step`, stopping at every recorded state to compare. Raises ReplayError if one differs."""
+        """Train up to `step`, stopping to compare wherever a state or weights were kept. Raises ReplayError."""
         assert step >= self.step
-        for mark in sorted({*(known for known in self.recorded if self.step < known <= step), step}):
+        kept = {*self.recorded, *self.recorded_weights}
+        for mark in sorted({*(known for known in kept if self.step < known <= step), step}):
             if mark > self.step:
                 self.block.train(mark - self.step, [0])
                 self._compare()
 
     def _compare(self) -> None:
-        entry = self.recorded.get(self.step)
+        entry, weights_entry = self.recorded.get(self.step), self.recorded_weights.get(self.step)
         if entry is not None:
             if arrays_sha256(self.state().arrays) != entry.sha256:
                 raise ReplayError(f"run {self.run_id}: its state at step {self.step} is not the one that was recorded")
+            self.num_hashes += 1
+        if weights_entry is not None:
+            if arrays_sha256({"weights": self.block.weights_of(0)}) != weights_entry.sha256:
+                raise ReplayError(
+                    f"run {self.run_id}: its weights at step {self.step} are not those that were recorded"
+                )
             self.num_hashes += 1
 
     def state(self) -> RunState:
@@ -131,9 +138,9 @@ def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
     Taken from a snapshot at that step, or trained again from the nearest earlier one.
     """
     snapshots = store.snapshots()
-    if step in snapshots.of(run_id):
+    if step in snapshots.weight_steps(run_id):
         config = next(config for config in expand(stored_spec(store)) if config.run_id == run_id)
-        return TrainedModel(config, RunState(step, snapshots.read(run_id, step)))
+        return TrainedModel(config, RunState(step, {"weights": snapshots.weights(run_id, step)}))
     again = Replay(store, run_id, step)
     again.advance_to(step)
     return TrainedModel(again.config, again.state())

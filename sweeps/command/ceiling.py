@@ -165,7 +165,7 @@ def _problem(history: History, snapshots: SnapshotIndex, rows: list[int], step: 
     if num_without:
         return (
             f"{num_without} of {len(rows)} sampled runs have no training state there: a sweep keeps them with {step} "
-            "among snapshots.weights in its file"
+            "among snapshots.states in its file"
         )
     return ""
 

@@ -12,6 +12,7 @@ from analysis.predictors.base import PREDICTORS
 from analysis.statistics.base import STATISTICS
 from pipeline.models.base import MODELS
 from pipeline.optimisers.base import OPTIMISERS
+from pipeline.readings.base import READINGS
 from pipeline.schedules.base import SCHEDULES
 from pipeline.spec.sweep import load_spec
 from pipeline.stopping.base import STOPPING_RULES
@@ -33,6 +34,7 @@ def list_everything(out: Console) -> None:
         "models": MODELS,
         "optimisers": OPTIMISERS,
         "schedules": SCHEDULES,
+        "readings": READINGS,
         "statistics": STATISTICS,
         "predictors": PREDICTORS,
         "stopping rules": STOPPING_RULES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -9,10 +10,13 @@ from rich.console import Console
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.packs import Plan
+from pipeline.readings.base import READINGS
 from pipeline.store.pack_store import StoreError
 from pipeline.training.cost import estimate_cost
 from sweeps.command.display import clock
 from sweeps.command.request import Request
+
+_SHOWN_STEPS = 8
 
 
 def show_plan(request: Request, out: Console) -> None:
@@ -52,7 +56,31 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     )
     for reason in dict.fromkeys(pack.reason for pack in packs):
         out.print(f"  {reason}")
+    for line in _recorded(plan):
+        out.print(f"  {line}")
     out.print(f"  results: {folder}")
+
+
+def _recorded(plan: Plan) -> Iterator[str]:
+    """What is read and kept of the runs, and at which steps."""
+    spec = plan.spec
+    if spec.window_steps:
+        yield f"windows: {', '.join(f'{share:g} (step {step})' for share, step in spec.window_steps)}"
+    # Runs of one setting share the object.
+    settings = {id(run.setting): run.setting for run in plan.runs.values()}.values()
+    pairs = {(setting.task, setting.model): None for setting in settings}
+    for name in spec.reading_names:
+        reasons = dict.fromkeys(READINGS[name].unsuitable(task, model) for task, model in pairs)
+        unread = [reason for reason in reasons if reason is not None]
+        yield f"reads at the windows: {name}" + (f"; some models cannot be read: {'; '.join(unread)}" if unread else "")
+    kept = {kind: steps for kind, steps in spec.snapshot_steps.items() if steps}
+    if kept:
+        yield f"keeps {'; '.join(f'{kind} at {_steps(steps)}' for kind, steps in kept.items())}"
+
+
+def _steps(steps: tuple[int, ...]) -> str:
+    shown = [str(step) for step in steps]
+    return ", ".join(shown if len(shown) <= _SHOWN_STEPS else [*shown[: _SHOWN_STEPS - 2], "...", shown[-1]])
 
 
 def _span(values: list[int]) -> str:

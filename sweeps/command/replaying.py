@@ -40,7 +40,10 @@ def run_replay(
     folder = store.folder / "replays"
     folder.mkdir(mode=0o700, exist_ok=True)
     _write(found, folder / f"{run_id}-{first}-{last}-{every}", with_weights, out)
-    out.print(f"checked: {found.num_hashes} states by hash, {found.num_values} recorded numbers; all equal to the bit")
+    out.print(
+        f"checked: {found.num_hashes} states and weights by hash, {found.num_values} recorded numbers; all equal "
+        "to the bit"
+    )
 
 
 def _print_rows(found: Replayed, out: Console) -> None:

@@ -18,7 +18,7 @@ def smoke(spec: SweepSpec) -> SweepSpec:
     data["name"] = f"{spec.name[:58]}-smoke"
     data["budget"] = chunk * _NUM_CHUNKS
     data["grid"] = {"chunk": chunk, "eval_items": min(spec.grid.eval_items, 64), "probe_items": 32}
-    data["snapshots"] = {"weights": [0, 2 * chunk]}
+    data["snapshots"] = {"states": [0, 2 * chunk]}
     if spec.seeds is not None:
         pairs = spec.seeds.pairs()
         inits, datas = (list(dict.fromkeys(column))[:_NUM_SEEDS] for column in zip(*pairs, strict=True))

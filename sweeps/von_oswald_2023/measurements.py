@@ -86,8 +86,8 @@ def trained(store: SweepStore) -> Iterator[Trained]:
     snapshots = store.snapshots()
     for config in expand(stored_spec(store)):
         layout = Layout(config.model.parameter_specs(config.task.shape()), torch.float64)
-        for step in sorted(snapshots.of(config.run_id)):
-            weights = torch.from_numpy(np.array(snapshots.read(config.run_id, step)["weights"])).double()
+        for step in snapshots.weight_steps(config.run_id):
+            weights = torch.from_numpy(np.array(snapshots.weights(config.run_id, step))).double()
             views = layout.views(layout.expand(weights).unsqueeze(0))
             yield Trained(config, step, {name: value[0] for name, value in views.items()})
 

@@ -71,7 +71,7 @@ def check_2_training_in_pieces_with_looks_between_moves_no_bit(parts):
 
 
 def check_3_resumed_and_replayed_runs_have_the_bits_of_uninterrupted_ones(parts, folder):
-    spec = spec_of(**parts, snapshots={"weights": [0, 10]}, resources={"slots": 4, "engine": "torch"})
+    spec = spec_of(**parts, snapshots={"states": [0, 10]}, resources={"slots": 4, "engine": "torch"})
     store = trained(spec, folder / "whole")
     with pytest.MonkeyPatch.context() as patch:
         again, attempts = interrupted(spec, folder / "interrupted", 1, patch)

@@ -70,7 +70,7 @@ def never_drawn(sweeps):
 def fake(tmp_path, monkeypatch):
     """A paper of one small sweep, one larger in the full profile, and forks of it; how often it was measured."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(tiny(snapshots={"weights": [10]}).to_yaml())
+    (tmp_path / "tiny.yaml").write_text(tiny(snapshots={"states": [10]}).to_yaml())
     (tmp_path / "forks.yaml").write_text(
         "name: forks\nbudget: 30\nfork: {sweep: results/tiny, steps: [10], data_seed: [7, 8]}\n"
         "grid: {chunk: 10, eval_items: 32, probe_items: 16}\nresources: {engine: torch}\n"

@@ -50,7 +50,7 @@ def test_the_sweeps_are_the_settings_that_are_claimed():
     for name in ("heads", "softmax"):
         assert {run.model.num_heads for run in specs[name].runs()} == {1, 2}
     for measurement in PAPER.measurements:
-        assert 0 in specs[measurement.sweep].snapshots.weights
+        assert 0 in specs[measurement.sweep].snapshots.states
     fast = {s.name: len(load_spec(s.path, s.overrides("fast")).runs()) for s in PAPER.of_profile("fast")}
     assert {name: fast[name] for name in ("one_layer", "heads")} == {"one_layer": 16, "heads": 64}
     assert fast.keys().isdisjoint({"two_layers_untied", "five_layers_tied", "five_layers_untied", "sine"})
@@ -174,7 +174,7 @@ def few(monkeypatch):
 
 
 def store_of(folder, **changes):
-    spec = tiny("linear_regression", seeds={"together": [0, 1]}, snapshots={"weights": [0, 10]}, **changes)
+    spec = tiny("linear_regression", seeds={"together": [0, 1]}, snapshots={"states": [0, 10]}, **changes)
     return trained(spec, folder)
 
 

@@ -191,4 +191,4 @@ def test_the_sweeps_are_the_settings_that_are_claimed():
     assert len(pairs.init_seed.values()) >= 16
     assert len(pairs.data_seed.values()) >= 12
     assert len(specs["forks"].fork.data_seed.values()) >= 20
-    assert set(specs["forks"].fork.steps) - {0} <= set(specs["fork_parents"].snapshots.weights)
+    assert set(specs["forks"].fork.steps) - {0} <= set(specs["fork_parents"].snapshots.states)

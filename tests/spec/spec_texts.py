@@ -17,7 +17,7 @@ streams: {"data": 7, "init/layer0.query": 0}
 grid: {chunk: 50, eval_every: 100, probe_steps: [0, 7, 50, 1000]}
 converged: {metric: label_accuracy, at_least: 0.99, evaluations: 3}
 stopping: {name: run_to_budget}
-snapshots: {weights: [0, 100, 1200], attention: []}
+snapshots: {states: [0, 100, 1200], attention: []}
 resources: {slots: 8, device: cpu, share_with_group: true}
 tracking: {mode: disabled}
 """

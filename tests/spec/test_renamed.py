@@ -2,6 +2,8 @@
 
 import pytest
 
+from pipeline.spec.renamed import present_form
+from pipeline.spec.sweep import SweepSpec
 from tests.spec.spec_texts import FORK, GOOD
 
 
@@ -37,3 +39,13 @@ def test_both_spellings_at_once_are_refused(mistakes):
 )
 def test_a_former_field_is_refused_with_its_present_name(mistakes, present, former, told):
     assert mistakes(GOOD.replace(present, former)) == [told]
+
+
+def test_a_stored_spec_of_an_earlier_version_means_what_it_meant(load):
+    """Its `snapshots.weights` were whole states, and nothing was read from weights at windows."""
+    today = load(GOOD, "windows=[]", "readings=[]")
+    earlier = {name: value for name, value in today.identity().items() if name not in ("windows", "readings")}
+    earlier["snapshots"] = {"weights": [0, 100, 1200], "attention": []}
+    assert SweepSpec.model_validate(present_form(earlier)) == today
+    assert present_form(load(GOOD).identity()) == load(GOOD).identity()
+    assert present_form(load(FORK).identity()) == load(FORK).identity()

@@ -11,7 +11,7 @@ def test_a_whole_file_becomes_a_spec(load):
     spec = load(GOOD)
     assert spec.base.optimiser.lr == 3e-3
     assert spec.converged.at_least == 0.99
-    assert spec.snapshot_steps == {"weights": (0, 100, 1200), "attention": ()}
+    assert spec.snapshot_steps == {"states": (0, 100, 1200), "weights": (), "attention": ()}
     assert [setting.model.head_width for setting in spec.expanded_settings] == [4, 4, 4, 3, 3, 3]
     assert [setting.optimiser.lr for setting in spec.expanded_settings][:3] == [1e-3, 0.00316227766017, 1e-2]
     assert [(run.init_seed, run.data_seed) for run in spec.runs()][:5] == [(0, 0), (1, 1), (2, 2), (3, 3), (0, 0)]
@@ -26,8 +26,17 @@ def test_the_short_form_has_the_defaults(load):
     assert (spec.base.dtype, spec.base.schedule.name, spec.grid.chunk) == ("float32", "constant", 50)
     assert (spec.converged.metric, spec.converged.at_most, spec.converged.evaluations) == ("label_excess", 0.02, 2)
     assert spec.stopping.name == "after_convergence"
-    assert spec.snapshot_steps == {"weights": (1200,), "attention": (1200,)}
+    assert spec.snapshot_steps == {"states": (1200,), "weights": (), "attention": (1200,)}
     assert len(spec.runs()) == 1
+
+
+def test_windows_and_snapshots_at_them_are_steps_at_the_ends_of_chunks(load):
+    spec = load(GOOD, "windows=[0, 0.07, 0.5]", "snapshots={weights: windows, attention: [50]}")
+    assert spec.window_steps == ((0.0, 0), (0.07, 50), (0.5, 600))
+    assert spec.snapshot_steps == {"states": (1200,), "weights": (0, 50, 600), "attention": (50,)}
+    assert load(spec.to_yaml()) == spec
+    assert spec.reading_names == ("circuits",)
+    assert load(GOOD, "windows=[]").reading_names == load(GOOD, "readings=[]").reading_names == ()
 
 
 @pytest.mark.parametrize("text", [GOOD, FORK])
@@ -149,14 +158,14 @@ def test_the_sweep_id_leaves_out_what_changes_no_data(load):
         "budget=1300",
         "seeds={together: [0]}",
         "converged.evaluations=2",
-        "snapshots={weights: []}",
+        "snapshots={states: []}",
     ):
         assert load(GOOD, override).sweep_id != spec.sweep_id
 
 
 class TestFork:
     def test_runs_are_parents_by_steps_by_seeds(self, load):
-        parents = load(GOOD, "snapshots={weights: [100, 200]}").runs()
+        parents = load(GOOD, "snapshots={states: [100, 200]}").runs()
         spec = load(FORK)
         runs = spec.runs(parents)
         assert len(runs) == len(parents) * 2 * 3

@@ -136,7 +136,7 @@ def test_seeds_and_lineage_move_the_run_but_not_the_setting():
         {"grid": {"eval_items": 7, "probe_items": 7, "probe_steps": [0]}},
         {"converged": {"at_most": 0.5}},
         {"stopping": {"name": "run_to_budget"}},
-        {"snapshots": {"weights": [0]}},
+        {"snapshots": {"states": [0]}},
         {"resources": {"slots": 3, "threads": 2, "device": "cpu"}},
         {"tracking": {"mode": "disabled"}},
         {"name": "t", "description": "u"},

@@ -15,7 +15,7 @@ from tests.sweeps.test_cli import run
 # Three of the runs meet it at step 10, two more by step 30.
 SPEC = tiny(
     seeds={"together": {"range": [0, 14]}},
-    snapshots={"weights": [10]},
+    snapshots={"states": [10]},
     converged={"metric": "label_accuracy", "at_least": 0.45, "evaluations": 1},
     stopping={"name": "run_to_budget"},
 )
@@ -72,7 +72,7 @@ def test_the_same_command_continues_and_gives_the_same(store, monkeypatch, capsy
     [
         (("--windows", "0.3,0.1"), "--windows must be increasing shares"),
         (("--windows", "half"), "--windows must be increasing shares"),
-        (("--windows", "0.7"), "among snapshots.weights in its file"),
+        (("--windows", "0.7"), "among snapshots.states in its file"),
         (("--children", "1"), "--children at least 2"),
     ],
 )

@@ -106,7 +106,9 @@ def test_a_plan_says_all_and_touches_nothing(here, monkeypatch, capsys):
     (here / "tiny.yaml").write_text(GOOD.replace("vary: []", "vary: [{optimiser.lr: [0.001, 0.003]}]"))
     code, printed = run(monkeypatch, capsys, "plan", "tiny.yaml", "budget=60")
     assert code == 0
-    for words in ("8 runs in 2 settings", "budget 60", "optimiser.lr: 0.001, 0.003", "packs: 2", "results/tiny"):
+    told = ("windows: 0 (step 0), ", "reads at the windows: circuits", "keeps states at 60; attention at 60")
+    settings = ("8 runs in 2 settings", "budget 60", "optimiser.lr: 0.001, 0.003", "packs: 2", "results/tiny")
+    for words in (*settings, *told):
         assert words in printed
     assert re.search(r"about .* of training .* MiB of memory each, .* MiB of disk", printed)
     assert sorted(path.name for path in here.iterdir()) == ["tiny.yaml"]
@@ -187,7 +189,7 @@ def test_a_request_that_cannot_be_met_is_refused_in_a_line(request_, here, monke
 
 
 def test_a_fork_that_changes_what_a_fork_keeps_is_refused_in_a_line(here, monkeypatch, capsys):
-    trained(tiny(snapshots={"weights": [10]}), here / "p")
+    trained(tiny(snapshots={"states": [10]}), here / "p")
     text = "name: f\nbudget: 30\ngrid: {chunk: 10}\nfork: {sweep: p, steps: [10], changes: {model.head_width: 3}}\n"
     (here / "fork.yaml").write_text(text)
     code, printed = run(monkeypatch, capsys, "plan", "fork.yaml")

@@ -15,7 +15,7 @@ from tests.support import rows, tiny, trained, weights
 
 
 def parent(folder, task="dictionary_lookup", **changes):
-    return trained(tiny(task, snapshots={"weights": [0, 10, 20]}, **changes), folder)
+    return trained(tiny(task, snapshots={"states": [0, 10, 20]}, **changes), folder)
 
 
 def fork_spec(store, **fork):

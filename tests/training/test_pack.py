@@ -54,7 +54,7 @@ def test_chunk_and_grid_move_no_weight(tmp_path):
 
 @pytest.mark.parametrize("every_chunks", [1, 2])
 def test_resuming_gives_the_same_bits_as_never_stopping(every_chunks, tmp_path, monkeypatch):
-    spec = tiny(seeds={"together": {"range": [0, 5]}}, resources={"slots": 2}, snapshots={"weights": [0, 20]})
+    spec = tiny(seeds={"together": {"range": [0, 5]}}, resources={"slots": 2}, snapshots={"states": [0, 20]})
     reference = trained(spec, tmp_path / "a")
     store, attempts = interrupted(spec, tmp_path / "b", every_chunks, monkeypatch)
     assert attempts >= 3

@@ -56,7 +56,7 @@ def test_runs_of_a_compiled_program_are_read_too_and_keep_every_bit(tmp_path):
 
 
 def test_what_is_recorded_is_read_from_the_weights_of_that_step(tmp_path):
-    store = trained(tiny(**COMMON, snapshots={"weights": [0, 10, 40]}), tmp_path / "r")
+    store = trained(tiny(**COMMON, snapshots={"states": [0, 10, 40]}), tmp_path / "r")
     history, configs = store.history(), expand(stored_spec(store))
     layout = Layout(configs[0].model.parameter_specs(configs[0].task.shape()), torch.float32)
     for column, step in enumerate(history.steps_T.tolist()):
@@ -116,7 +116,7 @@ def test_a_reading_that_can_read_none_of_the_models_is_refused_with_its_own_sent
     with pytest.raises(ValueError, match=r"readings\.1\s+items: it reads tasks of vectors alone"):
         tiny(readings=["circuits", "items"])
     # The models of a fork are known when it is planned.
-    trained(tiny(snapshots={"weights": [10]}), tmp_path / "p")
+    trained(tiny(snapshots={"states": [10]}), tmp_path / "p")
     fork = {"sweep": str(tmp_path / "p"), "steps": [10], "data_seed": [7]}
     shared = {"budget": 30, "grid": {"chunk": 10}, "resources": {"engine": "torch"}}
     spec = SweepSpec.model_validate({"name": "f", "fork": fork, "readings": ["items"], **shared})

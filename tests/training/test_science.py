@@ -143,7 +143,7 @@ def test_probes_of_training_are_what_their_names_say(tmp_path):
 
 
 def test_attention_snapshots_are_the_maps_of_the_model_at_that_step(tmp_path):
-    store = trained(tiny(seeds={"together": [3]}, snapshots={"weights": [20], "attention": [0, 20]}), tmp_path / "r")
+    store = trained(tiny(seeds={"together": [3]}, snapshots={"states": [20], "attention": [0, 20]}), tmp_path / "r")
     run_id = store.plan["runs"][0]["run_id"]
     snapshots = store.snapshots()
     assert sorted(snapshots.of(run_id, "attention")) == [0, 20]
