@@ -9,6 +9,7 @@ import altair as alt
 import vl_convert
 
 from analysis.figures.attention import attention_progress
+from analysis.figures.discrimination import discrimination
 from analysis.figures.forecasts import calibration, forecast_quality
 from analysis.figures.history import converged_fraction, learning_curves_by_outcome, times_to_convergence
 from analysis.figures.style import Figure
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
 
 REPORT_FIGURES = (
+    discrimination,
     learning_curves_by_outcome,
     converged_fraction,
     times_to_convergence,

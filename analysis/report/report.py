@@ -17,6 +17,8 @@ from markupsafe import Markup
 from analysis.figures.figures import VEGA_LITE, figures, specification, svg_to_png, to_svg
 from analysis.figures.style import Figure
 from analysis.forecasting.evaluation import Evaluation, WindowEvaluation
+from analysis.forecasting.live import RunForecast, RunForecasts, probability_text, time_text
+from analysis.summary.in_training import expected_of, most_uncertain
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_evaluation, describe_forks, describe_window, score_text
 from analysis.uncertainty.intervals import short
@@ -33,6 +35,8 @@ for (const holder of document.querySelectorAll("div[data-figure]")) {
   vegaEmbed(target, spec, options).then(() => holder.replaceChildren(target));
 }
 """
+# Rows of the table of runs in training.
+_MOST_RUNS = 20
 SCORE_COLUMNS = {
     "auroc_within": "AUROC in setting",
     "auroc_gain": "gain on last_loss",
@@ -97,6 +101,8 @@ def render_html(analysis: Analysis, drawn: list[DrawnFigure], *, interactive: bo
     return environment.get_template("report.html.j2").render(
         name=analysis.history.name,
         facts=sweep_facts(analysis),
+        provenance=_flat(analysis.provenance),
+        training=None if analysis.forecasts is None else _training(analysis.forecasts),
         settings=analysis.settings,
         half_by=[short(s.half_by, 0) for s in analysis.settings],
         settings_note=" ".join(describe_intervals(analysis.settings)),
@@ -112,7 +118,7 @@ def render_html(analysis: Analysis, drawn: list[DrawnFigure], *, interactive: bo
 
 
 def sweep_facts(analysis: Analysis) -> dict[str, str]:
-    """What the report says about the sweep itself: counts, criterion, and all that the provenance holds."""
+    """What the report says about the sweep itself: counts and criterion."""
     history, outcomes = analysis.history, analysis.outcomes
     facts = {
         "runs": str(len(history.runs)),
@@ -126,7 +132,29 @@ def sweep_facts(analysis: Analysis) -> dict[str, str]:
     }
     if describe_forks(history):
         facts["forks"] = describe_forks(history)
-    return facts | _flat(analysis.provenance)
+    return facts
+
+
+def _training(forecasts: RunForecasts) -> dict[str, Any]:
+    """The runs in training: how many converge, rows of the least certain, and what the forecasts rest on."""
+    shown = most_uncertain(forecasts, _MOST_RUNS)
+    num_others = sum(not run.problem for run in forecasts.runs) - len(shown)
+    others = f"{num_others} more runs have a forecast nearer to 0 or 1" if num_others else ""
+    sentences = [f"{forecasts.sweep}: the least certain first", others, *forecasts.sentences()]
+    return {
+        "expected": _as_sentence(expected_of(forecasts)),
+        "rows": [_training_row(run, forecasts.budget) for run in shown],
+        "note": " ".join(_as_sentence(sentence) for sentence in sentences if sentence),
+    }
+
+
+def _as_sentence(clause: str) -> str:
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
+def _training_row(run: RunForecast, budget: int) -> tuple[str, ...]:
+    probability, reasons = probability_text(run.converged), "; ".join(run.reasons)
+    return run.run_id, run.setting, str(run.step), f"{run.window:g}", probability, time_text(run, budget), reasons
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -17,6 +17,7 @@ from analysis.uncertainty.intervals import short, wilson
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import BUDGET, drop_runs, synthetic_history, tiny_history
+from tests.analysis.test_live import LIVE, NOW
 
 N = np.nan
 PROVENANCE = {"sweep_id": "abc123", "git_commit": "0123456789abcdef"}
@@ -190,6 +191,29 @@ def test_runs_under_way_are_censored_and_the_rest_is_analysed():
     values = {m: np.where(is_running_R[:, None] & late_T, N, a) for m, a in history.values.items()}
     text = fits(analyse(replace(history, ends=ends, values=values), bootstrap=20))
     assert "Aalen-Johansen" in text
+
+
+def test_the_json_has_forecasts_of_runs_in_training_and_held_out_ones_of_the_others():
+    document = analyse(NOW, windows=(0.25, 0.5), bootstrap=20).to_json()
+    assert [row["run_id"] for row in document["forecasts"]["runs"]] == [run.run_id for run in LIVE.runs]
+    history = synthetic_history(2, 12)
+    found = analyse(history, windows=(0.1, 0.5), bootstrap=5)
+    document = found.to_json()
+    assert document["forecasts"] is None
+    for number, window in enumerate(found.evaluation.windows):
+        p_R = [row["p_converged"][number] for row in document["runs"]]
+        assert [p is not None for p in p_R] == window.scored_R.tolist()
+        kept_N = np.array([p for p in p_R if p is not None])
+        np.testing.assert_allclose(kept_N, window.probability_N["ridge_time"], atol=5.1e-5)
+    assert document["evaluation"]["windows"][1]["num_scored"] == found.evaluation.windows[1].num_scored
+    assert len(json.dumps(document["runs"])) < 150 * len(history.runs)
+
+
+def test_the_summary_tells_how_many_runs_in_training_are_expected_to_converge():
+    text = " ".join(fits(analyse(NOW, windows=(0.25, 0.5), bootstrap=20)).split())
+    known = sum(not run.problem for run in LIVE.runs)
+    assert f"In training: {len(LIVE.runs)} run(s); about " in text
+    assert f" of {known} runs in training converge, from windows 0.25-0.5; " in text
 
 
 def test_an_empty_history_and_an_impossible_window_are_refused():

@@ -15,14 +15,16 @@ import pytest
 
 from analysis.figures.figures import figures, specification, to_svg
 from analysis.figures.style import OUTCOME_COLOURS, OUTCOME_DASHES, PREDICTOR_COLOURS, PREDICTOR_SHAPES
-from analysis.report.report import write_report
+from analysis.report.report import DrawnFigure, render_html, write_report
 from analysis.summary.analyse import analyse
 from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import drop_runs, synthetic_history
+from tests.analysis.test_live import LIVE
 
 HOSTILE = "</script><script>alert('x')</script>\"><img src=x onerror=alert(1)> & co"
 PROVENANCE = {"sweep_id": "abc123", "git_commit": "0123456789abcdef", "versions": {"numpy": HOSTILE}}
 NAMES = (
+    "discrimination",
     "learning_curves",
     "converged_fraction",
     "times_to_convergence",
@@ -50,6 +52,10 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self._open:
             self.texts.append((self._open, self.tags[-1][1], data))
+
+
+def drawn_by_name(analysis):
+    return {figure.name: figure for figure in figures(analysis)}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +165,7 @@ def test_an_unfinished_sweep_has_no_forecast_figures_and_they_say_why():
             analyse(replace(history, ends=ends, values=dict(history.values) | {"label_excess": excess}), bootstrap=5)
         )
     }
-    for name in ("forecast_quality", "calibration"):
+    for name in ("discrimination", "forecast_quality", "calibration"):
         assert drawn[name].chart is None
         assert "not a fair sample, so nothing is scored" in drawn[name].text
 
@@ -178,7 +184,13 @@ def test_figures_without_data_say_why(tmp_path):
     excess = np.where(np.isnan(one.values["label_excess"]), np.nan, 1.0)
     analysis = analyse(replace(one, values={"label_excess": excess}))
     reasons = {figure.name: figure.text for figure in figures(analysis) if figure.chart is None}
-    assert set(reasons) == {"times_to_convergence", "attention_progress", "forecast_quality", "calibration"}
+    assert set(reasons) == {
+        "discrimination",
+        "times_to_convergence",
+        "attention_progress",
+        "forecast_quality",
+        "calibration",
+    }
     text = write_report(analysis, tmp_path).read_text(encoding="utf-8")
     for reason in reasons.values():
         assert html.escape(reason) in text
@@ -186,7 +198,7 @@ def test_figures_without_data_say_why(tmp_path):
 
 def test_hundreds_of_runs_are_thinned_out_and_the_figure_says_so():
     history = synthetic_history(14, 90)
-    figure = figures(analyse(history, windows=(0.1,), bootstrap=2))[0]
+    figure = drawn_by_name(analyse(history, windows=(0.1,), bootstrap=2))["learning_curves"]
     document = figure.chart.to_dict()
     subtitle = " ".join(document["title"]["subtitle"])
     assert "792 of 1260 runs drawn" in subtitle
@@ -198,5 +210,50 @@ def test_a_regression_task_shows_its_alignment():
     history = synthetic_history(2, 6)
     values = {m: a for m, a in history.values.items() if ".l" not in m}
     values["gd_alignment"] = history.values["induction_score.l0h0"].copy()
-    figure = figures(analyse(replace(history, values=values), windows=(0.1,), bootstrap=2))[3]
+    figure = drawn_by_name(analyse(replace(history, values=values), windows=(0.1,), bootstrap=2))["attention_progress"]
     assert "alignment with gradient descent" in to_svg(figure)
+
+
+CEILING = tuple(
+    {"window": share, "step": int(2000 * share), "auroc": auroc, "low": auroc - 0.02, "high": high, "parents": 64}
+    | {"children": 20}
+    for share, auroc, high in ((0, 0.95, None), (0.1, 0.97, 0.99))
+)
+
+
+def rows_of(figure):
+    """The rows that are drawn."""
+    sources = json.loads(specification(figure))["datasets"].values()
+    return [row for rows in sources for row in rows if "low" in row]
+
+
+def test_the_first_figure_sets_the_forecast_between_losses_and_what_is_possible(analysis):
+    figure = figures(replace(analysis, ceiling=CEILING))[0]
+    rows = rows_of(figure)
+    for window in analysis.evaluation.windows:
+        found = {row["line"]: row for row in rows if row["share"] == window.fraction}
+        for line, name in (("forecast (ridge_time)", "ridge_time"), ("losses alone", "last_loss")):
+            expected = window.scores[name].auroc_within
+            assert found[line]["auroc"] == pytest.approx(expected.value, rel=1e-3)
+            assert found[line]["low"] == pytest.approx(expected.low, rel=1e-3)
+    best = {row["share"]: row for row in rows if row["line"] == "best possible (forks)"}
+    assert {share: row["auroc"] for share, row in best.items()} == {0: 0.95, 0.1: 0.97}
+    assert best[0]["high"] is None
+    assert "64 x 20 forks at 0%, 64 x 20 forks at 10%" in " ".join(figure.chart.to_dict()["title"]["subtitle"])
+    without = figures(analysis)[0]
+    assert "best possible (forks)" not in specification(without)
+    assert "not measured" in " ".join(without.chart.to_dict()["title"]["subtitle"])
+
+
+def test_a_sweep_in_training_shows_the_runs_that_are_least_certain_and_counts_the_rest(analysis):
+    empty = DrawnFigure("empty", "nothing", "no data", "", "")
+    page = render_html(replace(analysis, forecasts=LIVE), [empty], interactive=False)
+    known = [run for run in LIVE.runs if not run.problem]
+    shown = [run for run in known if f"<td>{run.run_id}</td>" in page]
+    others = [run for run in known if run not in shown]
+    assert len(shown) == 20
+    assert max(abs(run.converged - 0.5) for run in shown) <= min(abs(run.converged - 0.5) for run in others)
+    assert f"{len(others)} more runs have a forecast nearer to 0 or 1" in page
+    early = len(LIVE.runs) - len(known)
+    assert f"of {len(known)} runs in training converge, from windows 0.25-0.5; {early} more have no forecast" in page
+    assert "Runs in training" not in render_html(analysis, [empty], interactive=False)
