@@ -240,6 +240,31 @@ def ceiling_command(
     raise typer.Exit(run_ceiling(request, as_json, out))
 
 
+@app.command("policy")
+def policy_command(
+    folders: Annotated[list[Path], typer.Argument(help="Results folders of finished sweeps.", show_default=False)],
+    windows: Annotated[
+        str | None, typer.Option(help="Where to decide, as shares of the budget: 0.1,0.25,0.5.", show_default=False)
+    ] = None,
+    lose_at_most: Annotated[float, typer.Option(help="Share of the converging runs that may be lost.")] = 0.01,
+    point_estimate: Annotated[
+        bool, typer.Option("--point-estimate", help="Thresholds by the share lost so far, which promise nothing.")
+    ] = False,
+    ahead_steps: Annotated[
+        float, typer.Option(help="Run-steps that columns `ahead.*` cost each run at each window.")
+    ] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What stopping runs by forecasts would have saved, and which converging runs it would have lost.
+
+    Example: `seedbed policy results/quickstart --lose-at-most 0.05`
+    """
+    from sweeps.command.policy import PolicyRequest, run_policy
+
+    request = PolicyRequest(tuple(folders), windows, lose_at_most, not point_estimate, ahead_steps)
+    run_policy(request, as_json, out)
+
+
 @app.command()
 def report(folders: Folders, to: To = None) -> None:
     """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.
