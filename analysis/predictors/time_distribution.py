@@ -145,7 +145,7 @@ def conformal_bound(residual_R: Floats, weight_R: Floats, level: float) -> float
 
 
 def _support(targets: Targets, weight_R: Floats) -> tuple[float, Floats]:
-    """The last step by which no run had converged, and at most MAX_THRESHOLDS steps at which runs did, the last included."""
+    """The last step by which no run had converged, and at most MAX_THRESHOLDS steps at which runs did, the last too."""
     converged_R = targets.converged_R
     if not converged_R.any():
         return 0.0, np.array([float(targets.budget)])

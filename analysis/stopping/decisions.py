@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.forecasting.folds import held_out_seeds
-from analysis.forecasting.times import NEVER
 from analysis.outcomes.outcomes import CONVERGED, Outcomes, at_risk, has_started
 from analysis.predictors.encoding import HyperparameterEncoding, encoded, encodings_of
 from analysis.predictors.features import Features
+from analysis.predictors.ridge_time import NEVER
 from analysis.stopping.last_values import LastValuesModel, last_values
 from analysis.stopping.promise import Threshold, calibrated
 from pipeline.arrays import Bools, Floats, Ints
