@@ -278,6 +278,25 @@ def report(folders: Folders, to: To = None) -> None:
     run_report([SweepStore(folder) for folder in folders], to, out)
 
 
+@app.command("read")
+def read_command(
+    folder: Folder,
+    readings: Annotated[
+        str | None, typer.Option(help="Names of readings, as circuits,forces (default: circuits).", show_default=False)
+    ] = None,
+) -> None:
+    """Read numbers from the weights that a sweep kept, and add them to its history, for forecasts and reports.
+
+    Of a reading that the sweep did not record, or recorded at other steps; `seedbed list` names them.
+
+    Example: `seedbed read results/quickstart --readings circuits`
+    """
+    from sweeps.command.reading import run_read
+
+    names = [name.strip() for name in (readings or "").split(",") if name.strip()]
+    run_read(SweepStore(folder), names, out)
+
+
 @app.command("replay")
 def replay_command(
     run: Annotated[str, typer.Argument(help="A run id, or a unique prefix of one.", show_default=False)],

@@ -54,6 +54,12 @@ class Layout:
         spans = zip(self.specs, self.offsets, strict=False)
         return torch.cat([row_P[start : start + spec.rows * spec.columns] for spec, start in spans])
 
+    def split(self, compact_SP: Tensor) -> dict[str, Tensor]:
+        """Parameter name -> (S, rows, columns), of rows as `compact` gives them, sharing memory with them."""
+        sizes = [spec.rows * spec.columns for spec in self.specs]
+        parts = torch.split(compact_SP, sizes, dim=1)
+        return {spec.name: part.view(-1, spec.rows, spec.columns) for spec, part in zip(self.specs, parts, strict=True)}
+
     def expand(self, compact: Tensor) -> Tensor:
         """The inverse of `compact`: (P,), padding zero."""
         row_P = compact.new_zeros(self.row_width)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.arrays import Array
@@ -153,9 +154,10 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
     return encode_table(pa.Table.from_pylist(rows, _ARRAY_SCHEMA))
 
 
-def decode_arrays(content: bytes, path: Path) -> dict[str, Array]:
-    """The inverse of `encode_arrays`."""
-    rows = decode_table(content, path).to_pylist()
+def decode_arrays(content: bytes, path: Path, ending: str = "") -> dict[str, Array]:
+    """The inverse of `encode_arrays`, of the arrays whose names end so."""
+    table = decode_table(content, path)
+    rows = (table.filter(pc.ends_with(table["name"], ending)) if ending else table).to_pylist()
     return {
         row["name"]: np.frombuffer(row["data"], np.dtype(row["dtype"]).newbyteorder("<")).reshape(row["shape"])
         for row in rows

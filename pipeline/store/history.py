@@ -7,7 +7,7 @@ a `Window` never carries them, so no statistic can read the data that outcomes a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,24 @@ class History:
         }
         steps_T, readings = self.steps_T[keep_T].copy(), self.readings & values.keys()
         return Window(fraction, last_step, self.budget, self.runs, steps_T, values, self.varied, readings)
+
+
+def filled(history: History, row_N: Ints, step_N: Ints, columns: Mapping[str, Floats]) -> History:
+    """The history with N values of each metric at these runs (places in `runs`) and steps, where it has none itself.
+
+    What it has stays. NaN is no value. Steps at which nothing was recorded are added.
+    """
+    steps_T = np.union1d(history.steps_T, step_N)
+    kept_T, column_N = np.searchsorted(steps_T, history.steps_T), np.searchsorted(steps_T, step_N)
+    values: dict[str, Floats] = {}
+    for name in dict.fromkeys((*history.values, *columns)):
+        values[name] = np.full((len(history.runs), len(steps_T)), np.nan)
+        if name in history.values:
+            values[name][:, kept_T] = history.values[name]
+        if name in columns:
+            use_N = np.isnan(values[name][row_N, column_N]) & ~np.isnan(columns[name])
+            values[name][row_N[use_N], column_N[use_N]] = columns[name][use_N]
+    return replace(history, steps_T=steps_T, values=values)
 
 
 @dataclass(frozen=True)

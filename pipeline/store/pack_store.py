@@ -214,10 +214,10 @@ class PackStore:
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
 
-    def arrays(self, entry: FileEntry) -> dict[str, Array]:
-        """The named arrays of a checkpoint or snapshots file. Raises CorruptFileError."""
+    def arrays(self, entry: FileEntry, ending: str = "") -> dict[str, Array]:
+        """The arrays of a checkpoint or snapshots file whose names end so. Raises CorruptFileError."""
         path = self.folder / entry.name
-        return decode_arrays(read_file(path, entry.sha256), path)
+        return decode_arrays(read_file(path, entry.sha256), path, ending)
 
     def table(self, entry: FileEntry) -> pa.Table:
         """The rows of a history file. Raises CorruptFileError."""

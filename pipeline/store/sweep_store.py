@@ -5,6 +5,8 @@ Every file it writes:
     sweep.json                            the spec, its id, where and with what it was made, its plan's name; sealed
     plan-HASH.json                        runs, settings, packs with their numerics, the grid; sealed
     driver.lock                           held by the one driver; empty
+    added/NAME.json                       names a table measured after training, and says how; sealed; safe to delete
+    added/NAME-HASH.parquet               that table: numbers by run and step, which the history joins
     stop                                  while it exists, packs commit and stop; empty
     ceiling.json                          what forks say of the best possible forecasts; sealed; safe to delete
     forecast.json                         the newest forecast of the runs in training; sealed; safe to delete
@@ -25,6 +27,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Array
+from pipeline.store.added import AddedTable, added_tables
 from pipeline.store.files import (
     PRIVATE_FILE,
     SHARED_FILE,
@@ -42,7 +46,7 @@ from pipeline.store.files import (
     unseal,
     write_file,
 )
-from pipeline.store.history import History, RunEnd, RunInfo
+from pipeline.store.history import History, RunEnd, RunInfo, filled
 from pipeline.store.pack_store import FileEntry, PackStore, Record, SnapshotEntry, StoreError
 
 # Snapshot files cached in memory: callers often alternate between runs of different packs.
@@ -116,7 +120,10 @@ class SweepStore:
         return self.folder / "stop"
 
     def history(self) -> History:
-        """All values up to the newest records. Steps are the union over runs; NaN where a run recorded nothing."""
+        """All values up to the newest records, and those of added tables, which never replace a recorded one.
+
+        Steps are the union over runs; NaN where a run recorded nothing.
+        """
         plan, records = self.plan, self.newest_records()
         tables = [self.pack(pack_id).table(entry) for pack_id, record in records.items() for entry in record.history]
         ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
@@ -132,9 +139,10 @@ class SweepStore:
         # Plans of an earlier version name neither windows nor readings.
         windows = tuple((share, step) for share, step in plan.get("windows", ()))
         readings = frozenset(name for name in values if name.partition(".")[0] in plan.get("readings", ()))
-        return History(
+        recorded = History(
             plan["name"], plan["budget"], runs, run_ends, steps_T, values, tuple(plan["varied"]), windows, readings
         )
+        return _with_added(recorded, added_tables(self.folder))
 
     def snapshots(self) -> SnapshotIndex:
         """An index of all snapshots, as of now."""
@@ -202,6 +210,19 @@ def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
         parent=row.get("parent"),
         fork_step=row.get("fork_step"),
     )
+
+
+def _with_added(history: History, tables: Iterable[AddedTable]) -> History:
+    row_of = {run.run_id: row for row, run in enumerate(history.runs)}
+    for added in tables:
+        run_ids = added.table["run_id"].to_pylist()
+        if strange := {*run_ids} - row_of.keys():
+            raise StoreError(f"added table {added.name!r} is of runs that the sweep does not have: {min(strange)}, ...")
+        row_N = np.array([row_of[run_id] for run_id in run_ids], np.int64)
+        columns = {name: added.table[name].to_numpy().astype(np.float64) for name in added.metrics}
+        history = filled(history, row_N, added.table["step"].to_numpy(), columns)
+        history = replace(history, readings=history.readings | columns.keys())
+    return history
 
 
 def _pivot(tables: Iterable[pa.Table], run_ids: list[str]) -> tuple[Any, dict[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from analysis.claims.sweeps import Sweeps
@@ -38,6 +40,30 @@ def test_rows_become_metrics_at_their_steps_and_nothing_else_moves():
     assert np.isnan(found.values["loss/0.5"]).all()
     assert (found.runs, found.ends) == (small().runs, small().ends)
     assert join_measurements(small(), []).steps_T.tolist() == [0, 20]
+
+
+def test_a_table_is_joined_as_its_rows_are_and_many_rows_take_no_time():
+    runs, ends = runs_of(3000), (RunEnd("budget", 20),) * 3000
+    history = History("large", 20, runs, ends, np.array([0, 20]), {"loss": np.ones((3000, 2))})
+    columns = {"run_id": [run.run_id for run in runs] * 5, "step": np.repeat([0, 5, 10, 15, 20], 3000)}
+    columns |= {f"m{number}": np.arange(15000.0) + number for number in range(40)}
+    table = pa.table(columns)
+    started = time.process_time()
+    found = join_measurements(history, table)
+    assert time.process_time() - started < 1
+    assert found.values["m7"][2999].tolist() == [3006.0, 6006.0, 9006.0, 12006.0, 15006.0]
+    few = table.slice(2990, 20)
+    by_rows = join_measurements(history, few.to_pylist())
+    by_table = join_measurements(history, few)
+    assert by_rows.steps_T.tolist() == by_table.steps_T.tolist() == [0, 5, 20]
+    for name, values_RT in by_table.values.items():
+        np.testing.assert_array_equal(by_rows.values[name], values_RT)
+
+
+def test_rows_of_one_place_with_metrics_of_their_own_are_put_together():
+    rows = [{"run_id": "r0", "step": 0, "a": 1.0}, {"run_id": "r0", "step": 0, "b": 2.0}]
+    found = join_measurements(small(), rows)
+    assert (found.values["a"][0, 0], found.values["b"][0, 0]) == (1.0, 2.0)
 
 
 def test_rows_of_other_runs_and_of_recorded_metrics_are_refused():

@@ -1,0 +1,84 @@
+"""Numbers measured after training, by run and step, beside what was recorded: tables that a sweep's history joins.
+
+In the folder `added` of a results folder: `NAME.json`, sealed, names a table `NAME-HASH.parquet` with its SHA-256 and
+says what it was made with. No record names them; deleting both is safe, and takes their numbers out of the history.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.store.files import decode_table, encode_table, make_folder, read_file, seal, unseal, write_file
+
+ADDED_FOLDER = "added"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class AddedTable:
+    """A table with columns `run_id`, `step` and one for each metric, float64, null where it was not measured.
+
+    A run and step occur at most once. `about` are plain values: what made it, from what, and what it cost.
+    """
+
+    name: str
+    table: pa.Table
+    about: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of its metrics."""
+        return tuple(self.table.column_names[2:])
+
+
+def add_table(results: Path, added: AddedTable) -> Path:
+    """Write a table into a results folder, in the place of one of the same name; the history has it from then on.
+
+    Atomic: a reader finds the former table, or this one. Raises ValueError for another kind of table.
+    """
+    names, table = added.table.column_names, added.table
+    places = set(zip(table["run_id"].to_pylist(), table["step"].to_pylist(), strict=True)) if len(names) > 2 else set()
+    if not _NAME.fullmatch(added.name) or names[:2] != ["run_id", "step"] or len(places) < max(len(table), 1):
+        raise ValueError(f"table {added.name!r}: needs run_id, step and metrics, every run and step once")
+    folder = results / ADDED_FOLDER
+    make_folder(folder, is_shared=bool(results.stat().st_mode & 0o020))
+    content = encode_table(table)
+    path = folder / f"{added.name}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+    with _locked(folder):
+        sha256 = write_file(path, content)
+        write_file(folder / f"{added.name}.json", seal({"file": path.name, "sha256": sha256, "about": added.about}))
+        for other in folder.glob(f"{added.name}-*.parquet"):
+            is_own = re.fullmatch(r"[0-9a-f]{16}", other.stem.removeprefix(f"{added.name}-"))
+            if is_own and other.name != path.name:
+                other.unlink()
+    return path
+
+
+def added_tables(results: Path) -> Iterator[AddedTable]:
+    """The tables of a results folder, in the order of their names. Raises CorruptFileError for one that is damaged."""
+    folder = results / ADDED_FOLDER
+    for path in sorted(folder.glob("*.json")):
+        body = unseal(read_file(path), path)
+        table = folder / body["file"]
+        yield AddedTable(path.stem, decode_table(read_file(table, body["sha256"]), table), body["about"])
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that of two writers of one name neither removes the other's table."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
