@@ -24,7 +24,7 @@ from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluatio
 from analysis.forecasting.score_table import FEWEST_PAIRS
 from analysis.forecasting.scores import equal_mass_bins
 from analysis.summary.text import OF_FITTED
-from analysis.uncertainty.intervals import Estimate, wilson
+from analysis.uncertainty.intervals import Estimate, wilson_proportion
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
@@ -155,17 +155,19 @@ def _bin_rows(window: WindowEvaluation) -> Rows:
     rows: Rows = [{"window": label, "kind": "line", "forecast": end, "share": end} for end in (0, 1)]
     bin_N = equal_mass_bins(probability_N, bins=10)
     for b in np.unique(bin_N):
-        converged_M = window.converged_N[bin_N == b]
-        share = wilson(int(converged_M.sum()), len(converged_M))
+        weight_M = window.weight_N[bin_N == b]
+        # By weights that differ, a share is as good as one of fewer runs (Kish 1965, section 8.2).
+        num_effective = weight_M.sum() ** 2 / (weight_M**2).sum()
+        share = wilson_proportion(float(np.average(window.converged_N[bin_N == b], weights=weight_M)), num_effective)
         rows.append(
             {
                 "window": label,
                 "kind": "bin",
-                "forecast": number(float(probability_N[bin_N == b].mean())),
+                "forecast": number(float(np.average(probability_N[bin_N == b], weights=weight_M))),
                 "share": number(share.value),
                 "low": number(share.low),
                 "high": number(share.high),
-                "runs": len(converged_M),
+                "runs": len(weight_M),
             }
         )
     return rows

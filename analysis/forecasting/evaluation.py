@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.forecasting.censoring import RiskSet
 from analysis.forecasting.folds import Folds, held_out_seeds
-from analysis.forecasting.score_table import ForecastScores, score_forecasts
+from analysis.forecasting.held_out import held_out_forecasts
+from analysis.forecasting.scorable import scoring_note, scoring_problem
+from analysis.forecasting.score_table import ForecastScores, score_sample
 from analysis.forecasting.scores import num_pairs
-from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, Outcomes, at_risk, has_started
+from analysis.outcomes.outcomes import CONVERGED, DIVERGED, Outcomes, has_started
 from analysis.outcomes.settings import setting_R
-from analysis.predictors.base import PREDICTORS, Cases, Predictor, Targets
+from analysis.predictors.base import PREDICTORS, Cases, Predictor
 from analysis.predictors.encoding import HyperparameterEncoding, encoded, hyperparameters_RF
 from analysis.predictors.features import statistics_RF
 from analysis.statistics.base import Statistic
@@ -27,13 +30,14 @@ PRIMARY = "ridge_time"
 
 @dataclass(frozen=True)
 class WindowEvaluation:
-    """All predictors at one window, on the same runs: those at risk at its end.
+    """All predictors at one window, on the same runs: those at risk at its end whose outcome is known.
 
-    `scored_R` marks them in the sweep; `converged_N`, and each forecast `probability_N` of converging, run over them.
-    `problem` says why nothing is scored, and is empty otherwise: some of the `num_at_risk` runs are censored
-    (`num_censored`), or nothing was recorded of any. Then no run is scored and every score is NaN. Forks made at the
-    window's end or later are not at risk (`num_not_started`). A setting is mixed when it has both outcomes among the
-    scored. `num_unscored_folds` counts folds with nothing to train on.
+    `scored_R` marks them in the sweep; `converged_N`, and each forecast `probability_N` of converging, run over them,
+    and `weight_N` are the runs at risk that each stands for: 1 unless some of the `num_at_risk` are censored
+    (`num_censored`) or runs were stopped. `note` then says in a sentence what is assumed. `problem` says why nothing is
+    scored, and is empty otherwise: then every score is NaN. Forks made at the window's end or later are not at risk
+    (`num_not_started`). A setting is mixed when it has both outcomes among the scored. `num_unscored_folds` counts
+    folds with nothing to train on.
     """
 
     fraction: float
@@ -42,6 +46,7 @@ class WindowEvaluation:
     num_censored: int
     num_not_started: int
     problem: str
+    note: str
     num_converged: int
     num_diverged: int
     num_settings: int
@@ -51,6 +56,7 @@ class WindowEvaluation:
     num_unscored_folds: int
     scored_R: Bools
     converged_N: Bools
+    weight_N: Floats
     probability_N: Mapping[str, Floats]
     scores: Mapping[str, ForecastScores]
 
@@ -61,8 +67,8 @@ class WindowEvaluation:
 
     @property
     def base_rate(self) -> float:
-        """Share of the scored runs that converged; NaN of none."""
-        return float(self.converged_N.mean()) if len(self.converged_N) else float("nan")
+        """Share of the scored runs that converged, by their weights; NaN of none."""
+        return float(np.average(self.converged_N, weights=self.weight_N)) if len(self.converged_N) else float("nan")
 
 
 @dataclass(frozen=True)
@@ -104,85 +110,79 @@ def evaluate(
     seed: int = 0,
     folds: int = 5,
     bootstrap: int = 1000,
+    copies_R: Floats | None = None,
 ) -> Evaluation:
     """Forecast every run at risk by predictors fitted on other seeds, and score the forecasts.
 
     `windows` default to `windows_of(history)`. `predictors` (default: every registered one) are fitted per window and
     fold, on at-risk runs with a known outcome. `statistics` default to every registered one. Deterministic in `seed`.
+
+    Runs that still train are censored: the others at risk are weighted by the inverse probability of having been
+    watched as long (see `RiskSet`), in fitting and in scoring. Runs that a rule stopped by their losses are another
+    matter: `copies_R` then says how many runs each run stands for by the rule's control share, 0 of the stopped ones;
+    without it a window at which such runs were at risk is not scored.
     Raises ValueError when the seeds leave no training run (see held_out_seeds), or a window is not in [0, 1].
     """
     chosen = {name: PREDICTORS[name]() for name in PREDICTORS} if predictors is None else dict(predictors)
     splits = held_out_seeds(history.runs, folds, seed)
     listed = None if statistics is None else list(statistics)
     resamples = resample(history.runs, bootstrap, seed)
+    weight_BR = resamples.with_estimate()
     settings_recur = splits.settings_recur([run.setting_id for run in history.runs])
     reference = "setting_rate" if settings_recur else "hyperparameters_only"
     evaluated = tuple(
-        _evaluate_window(
-            history.window(fraction), outcomes, chosen, listed, splits, resamples.with_estimate(), reference
-        )
+        _evaluate_window(history, fraction, outcomes, chosen, listed, splits, weight_BR, reference, copies_R)
         for fraction in (windows_of(history) if windows is None else windows)
     )
     return Evaluation(evaluated, tuple(chosen), splits.held_out, splits.shared, resamples.unit, reference, bootstrap)
 
 
 def _evaluate_window(
-    window: Window,
+    history: History,
+    fraction: float,
     outcomes: Outcomes,
     predictors: Mapping[str, Predictor],
     statistics: list[Statistic] | None,
     splits: Folds,
     weight_BR: Floats,
     reference: str,
+    copies_R: Floats | None,
 ) -> WindowEvaluation:
+    window = history.window(fraction)
     started_R = has_started(window.runs, window.last_step)
-    risk_R = at_risk(outcomes, window.last_step) & started_R
-    problem = _problem(window, outcomes, risk_R)
-    known_R = risk_R if not problem else np.zeros_like(risk_R)
+    risk = RiskSet.of(history, outcomes, window.last_step, np.ones(len(started_R), dtype=bool), copies_R)
+    problem = scoring_problem(history, window, outcomes, risk)
+    asked_R = risk.scorable_R if not problem else np.zeros_like(started_R)
     cases = cases_of(window, statistics)
-    probability_by_predictor, fold_R = held_out_forecasts(cases, outcomes, window.budget, known_R, predictors, splits)
-    scored_R = fold_R >= 0
-    converged_N = outcomes.kind_R[scored_R] == CONVERGED
-    within_N = pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
-    probability_N = {name: p_R[scored_R] for name, p_R in probability_by_predictor.items()}
-    settings = cases.setting_R[scored_R]
+    sample = held_out_forecasts(cases, history, outcomes, window.last_step, asked_R, copies_R, predictors, splits)
+    scored_R = (sample.fold_R >= 0) & risk.known_R
+    kind_N, settings, fold_N = outcomes.kind_R[scored_R], cases.setting_R[scored_R], sample.fold_R[scored_R]
+    converged_N = kind_N == CONVERGED
+    num_tested = len(np.unique(_fold_R(splits)[asked_R & risk.known_R]))
+    within_R = pair_groups(cases.setting_R, sample.fold_R)
     return WindowEvaluation(
         fraction=window.fraction,
         last_step=window.last_step,
-        num_at_risk=int(risk_R.sum()),
-        num_censored=int((risk_R & (outcomes.kind_R == CENSORED)).sum()),
+        num_at_risk=int(risk.risk_R.sum()),
+        num_censored=risk.num_censored,
         num_not_started=int((~started_R).sum()),
         problem=problem,
+        note="" if problem else scoring_note(risk),
         num_converged=int(converged_N.sum()),
-        num_diverged=int((outcomes.kind_R[scored_R] == DIVERGED).sum()),
+        num_diverged=int((kind_N == DIVERGED).sum()),
         num_settings=len(np.unique(settings)),
         num_mixed_settings=sum(len(np.unique(converged_N[settings == s])) == 2 for s in np.unique(settings)),
-        pairs_pooled=num_pairs(converged_N, fold_R[scored_R]),
-        pairs_within=num_pairs(converged_N, within_N),
-        num_unscored_folds=len(np.unique(_fold_R(splits)[known_R])) - len(np.unique(fold_R[scored_R])),
+        pairs_pooled=num_pairs(converged_N, fold_N),
+        pairs_within=num_pairs(converged_N, within_R[scored_R]),
+        num_unscored_folds=num_tested - len(np.unique(fold_N)),
         scored_R=scored_R,
         converged_N=converged_N,
-        probability_N=probability_N,
-        scores=score_forecasts(
-            probability_N, converged_N, fold_R[scored_R], within_N, weight_BR[:, scored_R], reference
-        )
+        weight_N=risk.weight_R[scored_R],
+        probability_N={name: found.converged_R[scored_R] for name, found in sample.forecasts.items()},
+        scores=score_sample(sample, outcomes, risk, within_R, weight_BR, reference, history.budget)
         if scored_R.any()
         else {name: ForecastScores.undefined() for name in predictors},
     )
-
-
-def _problem(window: Window, outcomes: Outcomes, risk_R: Bools) -> str:
-    """Why the runs at risk cannot be scored; empty where they can."""
-    censored_R = risk_R & (outcomes.kind_R == CENSORED)
-    if censored_R.any():
-        # Who has an outcome already, or was not stopped, depends on the outcome.
-        return (
-            f"{censored_R.sum()} of {risk_R.sum()} runs at risk have no outcome yet or were stopped; those that have "
-            "one are not a fair sample, so nothing is scored"
-        )
-    if risk_R.any() and all(np.all(np.isnan(array[risk_R])) for array in window.values.values()):
-        return "nothing was recorded of the runs at risk in this window, so nothing is scored"
-    return ""
 
 
 def cases_of(
@@ -201,32 +201,6 @@ def cases_of(
         hyperparameters_RF(window.runs, window.varied) if encodings is None else encoded(window.runs, encodings),
         statistics_RF(window, statistics),
     )
-
-
-def held_out_forecasts(
-    cases: Cases,
-    outcomes: Outcomes,
-    budget: int,
-    known_R: Bools,
-    predictors: Mapping[str, Predictor],
-    splits: Folds,
-) -> tuple[dict[str, Floats], Ints]:
-    """P(converged) of each run by predictors fitted on the training half of its fold, and its fold.
-
-    Both over all runs; NaN and -1 for runs outside `known_R` or in a fold without a training run.
-    """
-    probability = {name: np.full(len(cases), np.nan) for name in predictors}
-    scored_fold_R = np.full(len(cases), -1)
-    for number, fold in enumerate(splits.folds):
-        train_R, test_R = fold.train_R & known_R, fold.test_R & known_R
-        if not train_R.any() or not test_R.any():
-            continue
-        scored_fold_R[test_R] = number
-        train, test = cases.rows(train_R), cases.rows(test_R)
-        for name, predictor in predictors.items():
-            fitted = predictor.fit(train, Targets.of(outcomes, budget, train_R))
-            probability[name][test_R] = fitted.forecast(test).converged_R
-    return probability, scored_fold_R
 
 
 def pair_groups(setting_N: np.ndarray, fold_N: Ints) -> Ints:

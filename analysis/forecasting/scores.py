@@ -1,6 +1,7 @@
 """Scores of probability forecasts (AUROC, Brier, calibration), vectorised over bootstrap weights.
 
-Weights are (B, R): row 0 is usually all ones, the others say how often the bootstrap drew each run. A score is (B,),
+Weights are (B, R): row 0 gives the estimate (all ones, or weights for censoring), the others say how often the
+bootstrap drew each run, times those. A score is (B,),
 NaN where it is undefined (no pair, no run, one class).
 """
 
@@ -35,7 +36,7 @@ def auroc(probability_R: Floats, positive_R: Bools, group_R: Ints, weight_BR: Fl
         weight_BP, weight_BN = weight_BR[:, positive], weight_BR[:, negative]
         won_B += ((weight_BP @ wins_PN) * weight_BN).sum(axis=1)
         pairs_B += weight_BP.sum(axis=1) * weight_BN.sum(axis=1)
-    return _ratio(won_B, pairs_B)
+    return ratio(won_B, pairs_B)
 
 
 def num_pairs(positive_R: Bools, group_R: Ints) -> int:
@@ -52,7 +53,7 @@ def brier(probability_R: Floats, positive_R: Bools, weight_BR: Floats) -> Floats
     >>> brier(np.array([0.5, 1.0]), np.array([True, False]), np.ones((1, 2))).tolist()
     [0.625]
     """
-    return _ratio(weight_BR @ (probability_R - positive_R) ** 2, weight_BR.sum(axis=1))
+    return ratio(weight_BR @ (probability_R - positive_R) ** 2, weight_BR.sum(axis=1))
 
 
 def brier_skill(brier_B: Floats, reference_B: Floats) -> Floats:
@@ -61,7 +62,7 @@ def brier_skill(brier_B: Floats, reference_B: Floats) -> Floats:
     >>> brier_skill(np.array([0.125, 0.5]), np.array([0.25, 0.25])).tolist()
     [0.5, -1.0]
     """
-    return 1 - _ratio(brier_B, reference_B)
+    return 1 - ratio(brier_B, reference_B)
 
 
 def expected_calibration_error(probability_R: Floats, positive_R: Bools, weight_BR: Floats, bins: int = 10) -> Floats:
@@ -76,7 +77,24 @@ def expected_calibration_error(probability_R: Floats, positive_R: Bools, weight_
     for b in np.unique(bin_R):
         in_bin_R = bin_R == b
         gap_B += np.abs(weight_BR[:, in_bin_R] @ (probability_R - positive_R)[in_bin_R])
-    return _ratio(gap_B, weight_BR.sum(axis=1))
+    return ratio(gap_B, weight_BR.sum(axis=1))
+
+
+def debiased_calibration_error(probability_R: Floats, positive_R: Bools, weight_BR: Floats, bins: int = 10) -> Floats:
+    """`expected_calibration_error` less what a perfect forecaster would have on average; about 0 for one, negative too.
+
+    The gap of a bin then has mean 0 and the variance of its weighted Bernoulli draws; its mean absolute value is that
+    of a normal variable, sqrt(2 / pi) standard deviations (as Broecker 2012 does for squared gaps).
+    """
+    bin_R = equal_mass_bins(probability_R, bins)
+    expected_B = np.zeros(len(weight_BR))
+    for b in np.unique(bin_R):
+        in_bin_R = bin_R == b
+        variance_R = (probability_R * (1 - probability_R))[in_bin_R]
+        expected_B += np.sqrt(2 / np.pi * (weight_BR[:, in_bin_R] ** 2 @ variance_R))
+    return expected_calibration_error(probability_R, positive_R, weight_BR, bins) - ratio(
+        expected_B, weight_BR.sum(axis=1)
+    )
 
 
 def equal_mass_bins(probability_R: Floats, bins: int) -> Ints:
@@ -105,7 +123,10 @@ def calibration_line(
     logit_R = np.log(bounded_R / (1 - bounded_R))
     slope_B, intercept_B = np.zeros(len(weight_BR)), np.zeros(len(weight_BR))
     for _ in range(25):
-        slope_B, intercept_B = _newton_step(logit_R, positive_R, weight_BR, slope_B, intercept_B)
+        before_B, (slope_B, intercept_B) = slope_B, _newton_step(logit_R, positive_R, weight_BR, slope_B, intercept_B)
+        # Those that run off (see below) never settle.
+        if np.all((np.abs(slope_B - before_B) < 1e-10) | (np.abs(slope_B) > 20)):
+            break
     positives_B = weight_BR @ positive_R.astype(np.float64)
     has_both_B = (positives_B > 0) & (positives_B < weight_BR.sum(axis=1))
     is_finite_B = has_both_B & (np.abs(slope_B) < 20) & (np.abs(intercept_B) < 50)
@@ -129,5 +150,6 @@ def _newton_step(
     return slope_B + np.clip(step_slope_B, -2, 2), intercept_B + np.clip(step_intercept_B, -4, 4)
 
 
-def _ratio(numerator_B: Floats, denominator_B: Floats) -> Floats:
+def ratio(numerator_B: Floats, denominator_B: Floats) -> Floats:
+    """(B,) quotients; NaN where the denominator is not above 0."""
     return np.where(denominator_B > 0, numerator_B / np.where(denominator_B > 0, denominator_B, 1.0), np.nan)

@@ -80,12 +80,15 @@ class Targets:
 class Forecast:
     """A distribution over what each run will be at the budget; the rest of the probability is `unconverged`.
 
-    `times` is None of a predictor that knows no time; else its last probability is `converged_R`.
+    `times` is None of a predictor that knows no time; else its last probability is `converged_R`. `interval_R3` is
+    None of a predictor without one; else low end, median and high end of min(time, budget), with 90% between the ends,
+    in steps, infinite beyond the last step at which a run can converge.
     """
 
     converged_R: Floats
     diverged_R: Floats
     times: ConvergenceTimes | None = None
+    interval_R3: Floats | None = None
 
     @property
     def unconverged_R(self) -> Floats:
@@ -105,7 +108,8 @@ class Predictor(ABC):
 
     1. `fit` returns an object with `forecast`, and does not modify its arguments; that object can be pickled.
     2. A forecast is a distribution: finite probabilities in [0, 1] that sum to 1. A constant one is legal. Where it has
-       times, P(converged by a step) never falls with the step, and ends at P(converged).
+       times, P(converged by a step) never falls with the step, and ends at P(converged). The ends of an interval stand
+       in order, around the median.
     3. Deterministic: the same cases and targets give the same bytes.
     4. It never sees outcomes of the cases that it forecasts; their forecasts do not depend on one another.
     5. It fits whatever there is: one kind of outcome only, one run, a statistic that is all NaN, no statistic at all;
@@ -186,5 +190,5 @@ def weighted_cases(cases: Cases, targets: Targets, weight_R: Floats | None) -> t
     return cases.rows(use_R), targets.rows(use_R), weight_R[use_R]
 
 
-_HELPERS = ("base", "convergence_times", "encoding", "features", "logit", "ridge", "time_distribution")
+_HELPERS = ("base", "convergence_times", "encoding", "features", "logit", "ridge", "shares", "time_distribution")
 PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, _HELPERS)  # type: ignore[type-abstract]

@@ -7,31 +7,32 @@ from typing import ClassVar
 
 import numpy as np
 
-from analysis.outcomes.outcomes import CONVERGED, DIVERGED
+from analysis.outcomes.outcomes import DIVERGED
 from analysis.predictors.base import Cases, Fitted, Forecast, Predictor, Targets, weighted_cases
+from analysis.predictors.shares import SharesByStep
 from pipeline.arrays import Floats
 
 
 class BaseRate(Predictor):
-    """Every run gets the shares of the training runs that converged and diverged."""
+    """Every run gets the shares of the training runs that converged, by every step, and diverged."""
 
     name: ClassVar[str] = "base_rate"
 
     def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> Fitted:
         """The frequencies of the training outcomes. Raises ValueError when there are no cases."""
         cases, targets, weight_R = weighted_cases(cases, targets, weight_R)
-        return ConstantForecast(
-            *(float(weight_R[targets.kind_R == kind].sum() / weight_R.sum()) for kind in (CONVERGED, DIVERGED))
-        )
+        diverged = float(weight_R[targets.kind_R == DIVERGED].sum() / weight_R.sum())
+        return ConstantForecast(SharesByStep.of(cases, targets, weight_R, pseudo_count=1.0), diverged)
 
 
 @dataclass(frozen=True)
 class ConstantForecast:
     """The same distribution for every case."""
 
-    converged: float
+    converged: SharesByStep
     diverged: float
 
     def forecast(self, cases: Cases) -> Forecast:
         """The same probabilities for each of the cases."""
-        return Forecast(np.full(len(cases), self.converged), np.full(len(cases), self.diverged))
+        times = self.converged.overall(len(cases))
+        return Forecast(times.by_RK[:, -1], np.full(len(cases), self.diverged), times)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -54,15 +54,8 @@ class FittedRidgeTime:
         """
         times = self.distribution.times(self.ridge.predict_R(cases.columns))
         times = times if after_R is None else times.given_not_by(after_R)
-        return self.divergence.forecast(times.by_RK[:, -1], cases, times)
-
-    def steps_R3(self, forecast: Forecast) -> Floats:
-        """(R, 3) low end, median and high end of the step of convergence in a forecast of this model.
-
-        A 90% interval of min(time, budget). Infinite where beyond the last step at which a run can converge.
-        """
-        assert forecast.times is not None
-        return self.distribution.levels.interval_R3(forecast.times)
+        forecast = self.divergence.forecast(times.by_RK[:, -1], cases, times)
+        return replace(forecast, interval_R3=self.distribution.levels.interval_R3(times))
 
     def reasons(self, cases: Cases) -> list[tuple[str, ...]]:
         """Per run, the columns that move its P(converged) furthest from an average run's, in words, largest first."""

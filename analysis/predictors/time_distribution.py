@@ -8,11 +8,10 @@ import numpy as np
 
 from analysis.predictors.base import Targets
 from analysis.predictors.convergence_times import ConvergenceTimes
-from analysis.predictors.features import weighted_quantiles
 from analysis.predictors.logit import MAX_PROBABILITY, MIN_PROBABILITY
+from analysis.predictors.shares import thresholds
 from pipeline.arrays import Bools, Floats
 
-MAX_THRESHOLDS = 12
 TAIL = 0.1
 
 
@@ -77,7 +76,7 @@ class TimeDistribution:
         """Fitted to scores that each come from a fit without the run; `weight_R` above 0 are numbers of copies."""
         converged_R = targets.converged_R
         upper_R = np.where(converged_R, targets.upper_R, np.inf)
-        start, steps_K = _support(targets, weight_R)
+        start, steps_K = thresholds(targets, weight_R)
         lines = [platt(-score_R, upper_R <= step, weight_R) for step in steps_K]
         intercept_K, slope_K = np.array(lines).T
         uncorrected = cls(start, steps_K, intercept_K, slope_K, IntervalLevels(TAIL / 2, TAIL, 1 - TAIL / 2))
@@ -142,18 +141,3 @@ def conformal_bound(residual_R: Floats, weight_R: Floats, level: float) -> float
     upto_R = np.cumsum(weight_R[order_R])
     place = int(np.searchsorted(upto_R, level * (weight_R.sum() + 1) - 1e-9))
     return float(residual_R[order_R[place]]) if place < len(order_R) else float("inf")
-
-
-def _support(targets: Targets, weight_R: Floats) -> tuple[float, Floats]:
-    """The last step by which no run had converged, and at most MAX_THRESHOLDS steps at which runs did, the last too."""
-    converged_R = targets.converged_R
-    if not converged_R.any():
-        return 0.0, np.array([float(targets.budget)])
-    steps_R = targets.upper_R[converged_R]
-    levels = np.linspace(0, 1, MAX_THRESHOLDS + 1)[1:].tolist()
-    found = np.unique(steps_R)
-    if len(found) > MAX_THRESHOLDS:
-        chosen = weighted_quantiles(steps_R[:, None], weight_R[converged_R], levels)
-        # Quantiles lie between steps: the next step at which some run converged.
-        found = np.unique(found[np.minimum(np.searchsorted(found, np.concatenate(chosen)), len(found) - 1)])
-    return float(targets.lower_R[converged_R].min()), found.astype(np.float64)

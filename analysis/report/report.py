@@ -46,6 +46,11 @@ SCORE_COLUMNS = {
     "calibration_slope": "slope",
     "calibration_intercept": "intercept",
     "calibration_error": "ECE (biased up)",
+    "debiased_error": "ECE debiased",
+    "concordance": "C-index in setting",
+    "concordance_converged": "C of converged",
+    "integrated_brier_skill": "IBS skill",
+    "coverage": "90% coverage",
 }
 
 

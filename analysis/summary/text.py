@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.forecasting.live import RunForecasts
-from analysis.forecasting.score_table import LOSS_BASELINE
+from analysis.forecasting.score_table import LOSS_BASELINE, TIME_BASELINE
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.summary.in_training import expected_of
 from analysis.summary.settings import SettingSummary, describe_intervals
@@ -96,15 +96,18 @@ def describe_window(window: WindowEvaluation) -> str:
         f"{head}, {window.num_scored} scored, {window.num_converged} converge (base rate {short(window.base_rate)}), "
         f"{window.num_diverged} diverge; {window.num_settings} settings, {window.num_mixed_settings} mixed; "
         f"{window.pairs_within} pairs in settings, {window.pairs_pooled} in all{unscored}"
+        f"{'. ' + window.note if window.note else ''}"
     )
 
 
 def score_text(evaluation: Evaluation, window: WindowEvaluation, predictor: str, score: str) -> str:
     """One figure with its interval; a dash where a baseline would be held against itself."""
-    if (score, predictor) in (("auroc_gain", LOSS_BASELINE), ("brier_skill", evaluation.reference)):
+    if (score, predictor) in (("auroc_gain", LOSS_BASELINE), ("brier_skill", evaluation.reference)) or (
+        score == "integrated_brier_skill" and predictor == TIME_BASELINE
+    ):
         return "-"
     estimate = getattr(window.scores[predictor], score)
-    return short(estimate.value) if score == "calibration_error" else str(estimate.text())
+    return short(estimate.value) if score in ("calibration_error", "debiased_error") else str(estimate.text())
 
 
 def _setting_lines(settings: tuple[SettingSummary, ...]) -> list[str]:

@@ -10,7 +10,6 @@ import pytest
 
 from analysis.forecasting.evaluation import cases_of, evaluate
 from analysis.forecasting.folds import held_out_seeds
-from analysis.forecasting.score_table import score_forecasts
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.predictors.base import PREDICTORS, Forecast, Predictor
 from analysis.predictors.features import statistics_RF
@@ -138,7 +137,7 @@ def test_gate_f_stopped_runs_never_enter_as_did_not_converge():
     # The runs whose outcome is known were chosen by the outcome: no score of them alone, but counts and a sentence.
     assert window.num_scored == 0
     assert np.isnan(window.scores["spy"].brier.value)
-    assert f"20 of {window.num_at_risk} runs at risk have no outcome yet or were stopped" in window.problem
+    assert f"20 of {window.num_at_risk} runs at risk were stopped before their outcome" in window.problem
     # Past the step at which they were stopped they are not at risk.
     assert (late.num_censored, late.problem) == (0, "")
     assert late.num_scored == late.num_at_risk > 0
@@ -262,11 +261,10 @@ def test_under_twenty_pairs_in_settings_there_is_no_interval():
 
 
 def test_with_one_class_there_is_no_skill():
-    forecasts = {"bold": np.full(10, 0.1), "setting_rate": np.full(10, 0.2)}
-    one, group, weight = np.zeros(10, dtype=bool), np.zeros(10, dtype=np.int64), np.ones((3, 10))
-    scores = score_forecasts(forecasts, one, group, group, weight, "setting_rate")["bold"]
-    assert np.isfinite(scores.brier.value)
-    assert np.isnan(scores.brier_skill.value)
+    none = replace(OUTCOMES, kind_R=np.full(len(HISTORY.runs), "unconverged"))
+    window = evaluate(HISTORY, none, (0.1,), {"spy": Spy()} | only("setting_rate"), bootstrap=5).windows[0]
+    assert np.isfinite(window.scores["spy"].brier.value)
+    assert np.isnan(window.scores["spy"].brier_skill.value)
 
 
 def test_the_calibration_error_has_no_interval():

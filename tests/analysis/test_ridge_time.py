@@ -12,7 +12,8 @@ from analysis.predictors.convergence_times import ConvergenceTimes
 from analysis.predictors.features import Features
 from analysis.predictors.ridge import PENALTIES, Ridge
 from analysis.predictors.ridge_time import RidgeTime
-from analysis.predictors.time_distribution import MAX_THRESHOLDS, TimeDistribution, platt
+from analysis.predictors.shares import MAX_THRESHOLDS
+from analysis.predictors.time_distribution import TimeDistribution, platt
 
 BUDGET = 1000
 GRID = 25
@@ -81,7 +82,7 @@ def test_times_are_ranked_as_well_as_outcomes(learned):
 
 def test_probability_median_and_interval_are_read_from_one_distribution(learned):
     model, forecast, _ = learned
-    low_R, median_R, high_R = model.steps_R3(forecast).T
+    low_R, median_R, high_R = forecast.interval_R3.T
     levels = model.distribution.levels
     assert np.array_equal(np.isfinite(median_R), forecast.converged_R >= 0.5)
     assert np.all((low_R <= median_R) & (median_R <= high_R))
@@ -92,8 +93,8 @@ def test_probability_median_and_interval_are_read_from_one_distribution(learned)
 
 
 def test_ninety_percent_intervals_cover_nine_runs_in_ten_and_low_ends_not_by_the_safe_ones_alone(learned):
-    model, forecast, targets = learned
-    low_R, _, high_R = model.steps_R3(forecast).T
+    _, forecast, targets = learned
+    low_R, _, high_R = forecast.interval_R3.T
     time_R = np.where(targets.converged_R, targets.upper_R, np.inf)
     covers_R = (np.minimum(time_R, BUDGET) >= np.minimum(low_R, BUDGET)) & (np.minimum(time_R, BUDGET) <= high_R)
     assert 0.88 <= covers_R.mean() <= 0.94

@@ -30,7 +30,7 @@ READS = {
     "logistic": (*TRAIN.statistics.names_F, *TRAIN.hyperparameters.names_F),
     "ridge_time": (*TRAIN.statistics.names_F, *TRAIN.hyperparameters.names_F),
 }
-WITH_TIMES = ("ridge_time",)
+WITH_TIMES = ("base_rate", "ridge_time", "setting_rate")
 
 
 @pytest.fixture(params=list(PREDICTORS))
@@ -69,13 +69,16 @@ def test_2_a_forecast_is_a_distribution(predictor):
     assert is_distribution(predictor.fit(TRAIN, TARGETS).forecast(TEST), len(TEST))
 
 
-def test_2_times_rise_with_the_step_and_end_at_the_probability_to_converge(predictor):
+def test_2_times_rise_to_the_probability_to_converge_and_intervals_stand_in_order(predictor):
     forecast = predictor.fit(TRAIN, TARGETS).forecast(TEST)
     if forecast.times is not None:
         assert np.all(np.diff(forecast.times.steps_K) > 0)
         assert np.all(np.diff(forecast.times.by_RK, axis=1) >= 0)
         assert forecast.times.by_RK[:, -1].tobytes() == forecast.converged_R.tobytes()
         assert forecast.times.start < forecast.times.steps_K[0] <= forecast.times.steps_K[-1] <= HISTORY.budget
+    if forecast.interval_R3 is not None:
+        assert forecast.interval_R3.shape == (len(TEST), 3)
+        assert np.all(forecast.interval_R3[:, :-1] <= forecast.interval_R3[:, 1:])
     if predictor.name in READS:
         assert (forecast.times is not None) == (predictor.name in WITH_TIMES)
 
