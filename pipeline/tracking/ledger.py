@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,9 @@ from typing import Any
 
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record, StoreError
+from pipeline.store.stored_forecast import RunProbability, read_forecast
 from pipeline.store.sweep_store import SweepStore
+from pipeline.tracking.forecasts import run_forecast_numbers, setting_forecast_numbers, with_numbers
 from pipeline.tracking.rows import (
     RUNNING,
     CommittedProgress,
@@ -80,9 +83,10 @@ class CommitReader:
         self._records: dict[str, Record] = {}
         self._progress_by_run: dict[str, CommittedProgress] = {}
         self._recorded: dict[str, dict[str, Recorded]] = {}
+        self._probabilities: dict[str, RunProbability] = {}
 
     def refresh(self) -> None:
-        """Read new commits; packs without one are not read again."""
+        """Read new commits and the newest forecast; packs without a new commit are not read again."""
         for pack in self._plan["packs"]:
             pack_id = pack["pack_id"]
             known = self._records.get(pack_id)
@@ -93,6 +97,8 @@ class CommitReader:
                     self._records[pack_id] = newest
         self._progress_by_run = progress_of_runs(self._records.values(), self._plan["budget"])
         self._recorded = {}
+        forecast = read_forecast(self.store)
+        self._probabilities = {} if forecast is None else forecast.probabilities()
 
     def due(self, ledger: Ledger, is_last: bool) -> Iterator[tuple[TrackedRun, CommittedProgress]]:
         """Tracked runs with final rows that the ledger lacks; runs in progress at the last pass only."""
@@ -105,12 +111,24 @@ class CommitReader:
                 yield tracked, progress
 
     def content(self, tracked: TrackedRun, progress: CommittedProgress) -> tuple[Iterable[TrackedRow], dict[str, Any]]:
-        """Rows so far and summary of a tracked run."""
+        """Rows so far and summary of a tracked run, with the newest forecast where there is one."""
         recorded_R = [self._read(run_id) for run_id in tracked.run_ids]
         if tracked.job_type == "run":
-            return recorded_R[0].rows(), run_summary(progress, recorded_R[0], self._check)
-        progress_R = [self._progress_by_run[run_id] for run_id in tracked.run_ids]
-        return aggregate_rows(recorded_R, self._check, progress.step), aggregate_summary(progress_R, progress)
+            return self._of_run(tracked.run_ids[0], recorded_R[0], progress)
+        progress_by_run = {run_id: self._progress_by_run[run_id] for run_id in tracked.run_ids}
+        summary = aggregate_summary(list(progress_by_run.values()), progress)
+        rows = list(aggregate_rows(recorded_R, self._check, progress.step))
+        numbers = setting_forecast_numbers(progress_by_run, self._probabilities)
+        return with_numbers(rows, [step for step, _ in rows], math.inf, numbers), {**summary, **numbers}
+
+    def _of_run(
+        self, run_id: str, recorded: Recorded, progress: CommittedProgress
+    ) -> tuple[Iterable[TrackedRow], dict[str, Any]]:
+        summary, found = run_summary(progress, recorded, self._check), self._probabilities.get(run_id)
+        if found is None:
+            return recorded.rows(), summary
+        numbers = run_forecast_numbers(found)
+        return with_numbers(recorded.rows(), recorded.steps_T.tolist(), found.step, numbers), {**summary, **numbers}
 
     def _read(self, run_id: str) -> Recorded:
         pack_id = self._pack_of[run_id]

@@ -24,9 +24,9 @@ def forecasts_of(sweep, source="tiny", problem_of=lambda run_id: None):
     return {"sweep": "tiny", "budget": BUDGET, "source": source, "runs": rows, "windows": [], "notes": []}
 
 
-def in_training(folder):
+def in_training(folder, **tracking):
     """Four runs in two packs, all in training, committed once."""
-    sweep = Sweep(folder, mode="disabled")
+    sweep = Sweep(folder, mode="disabled", **tracking)
     for run_id in sweep.run_ids:
         sweep.train(run_id, 100)
     sweep.commit()
