@@ -52,6 +52,21 @@ Address = Annotated[
     str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; its nodes share the results folder.")
 ]
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, without Ray.")]
+Cost = Annotated[float, typer.Option(help="Examples of a fork, as a share of those of a whole run.")]
+Rate = Annotated[float, typer.Option(help="Learning rate of a fork, in its run's.")]
+Batch = Annotated[
+    float | None,
+    typer.Option(help="Batch size of a fork, in its run's (default: 1/4 where possible).", show_default=False),
+]
+DataSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--data-seed", help="One data stream for all forks (default: each its run's own).", show_default=False
+    ),
+]
+AheadReadings = Annotated[
+    str | None, typer.Option("--readings", help="Readings of the forks (default: circuits,forces).", show_default=False)
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A short test run: a few seeds and chunks only.")]
 
 
@@ -166,6 +181,10 @@ def analyse_command(folders: Folders, to: To = None) -> None:
 def fit_command(
     folders: Annotated[list[Path], typer.Argument(help="Results folders to learn from.", show_default=False)],
     to: Annotated[Path, typer.Option("--out", help="The file to write (JSON).", show_default=False)],
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Learn from metrics that begin so alone, as ahead or ahead,circuits.", show_default=False),
+    ] = None,
 ) -> None:
     """Fit a forecaster to finished runs and write it to a file, for `seedbed forecast --predictor`.
 
@@ -173,7 +192,8 @@ def fit_command(
     """
     from sweeps.command.forecasting import run_fit
 
-    run_fit([SweepStore(folder) for folder in folders], to, out)
+    chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
+    run_fit([SweepStore(folder) for folder in folders], to, chosen, out)
 
 
 @app.command("forecast")
@@ -276,6 +296,71 @@ def report(folders: Folders, to: To = None) -> None:
     from sweeps.command.reporting import run_report
 
     run_report([SweepStore(folder) for folder in folders], to, out)
+
+
+@app.command("look-ahead")
+def look_ahead_command(
+    folder: Folder,
+    window: Annotated[float, typer.Option(help="Share of the budget at which runs are forked; 0: initialisation.")],
+    cost: Cost = 0.05,
+    rate: Rate = 2.0,
+    batch: Batch = None,
+    data: DataSeed = None,
+    readings: AheadReadings = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="Where the forks go (default: FOLDER-ahead).", show_default=False)
+    ] = None,
+    address: Address = None,
+    inline: Inline = False,
+) -> None:
+    """Train a short, fast fork of every run from a window on, and add what it shows to the sweep's forecasts.
+
+    States must be kept there. The same command continues. Exit codes as for launch.
+
+    Example: `seedbed look-ahead results/quickstart --window 0.05 --cost 0.05`
+    """
+    from sweeps.command.looking_ahead import LookAheadRequest, names_in, run_look_ahead
+
+    names = names_in(readings)
+    request = LookAheadRequest(folder, window, cost, rate, batch, data, names, results, address, inline)
+    raise typer.Exit(run_look_ahead(request, out))
+
+
+@app.command("twins")
+def twins_command(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    cost: Cost = 0.05,
+    rate: Rate = 2.0,
+    batch: Batch = None,
+    data: DataSeed = None,
+    readings: AheadReadings = None,
+    other: Annotated[
+        Path | None, typer.Option("--from", help="Learn from this finished sweep, with its twins.", show_default=False)
+    ] = None,
+    predictor: Annotated[
+        Path | None,
+        typer.Option("--predictor", help="Use a file of `seedbed fit --metrics ahead`.", show_default=False),
+    ] = None,
+    results: Results = None,
+    address: Address = None,
+    inline: Inline = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print forecasts as JSON, to be read by programs.")] = False,
+) -> None:
+    """Forecast every run of a sweep before its first step, from a twin of each: same init, trained fast and briefly.
+
+    `seedbed launch` with the same file then trains the runs. Exit codes as for launch.
+
+    Example: `seedbed twins my_sweep.yaml --cost 0.05 --from results/quickstart`
+    """
+    from sweeps.command.looking_ahead import LookAheadRequest, names_in
+    from sweeps.command.request import Request
+    from sweeps.command.twinning import TwinsRequest, run_twins
+
+    sweep = Request(spec, tuple(overrides or ()), results, address, inline)
+    ahead = LookAheadRequest(Path(), 0.0, cost, rate, batch, data, names_in(readings), None, address, inline)
+    learned_from = None if other is None else SweepStore(other)
+    raise typer.Exit(run_twins(TwinsRequest(sweep, ahead, learned_from, predictor), as_json, out, err))
 
 
 @app.command("read")

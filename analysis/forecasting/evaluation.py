@@ -37,7 +37,8 @@ class WindowEvaluation:
     (`num_censored`) or runs were stopped. `note` then says in a sentence what is assumed. `problem` says why nothing is
     scored, and is empty otherwise: then every score is NaN. Forks made at the window's end or later are not at risk
     (`num_not_started`). A setting is mixed when it has both outcomes among the scored. `num_unscored_folds` counts
-    folds with nothing to train on.
+    folds with nothing to train on. `extra_compute` is what the window's metrics cost beyond training the runs, as a
+    share of training a whole run.
     """
 
     fraction: float
@@ -59,6 +60,7 @@ class WindowEvaluation:
     weight_N: Floats
     probability_N: Mapping[str, Floats]
     scores: Mapping[str, ForecastScores]
+    extra_compute: float = 0.0
 
     @property
     def num_scored(self) -> int:
@@ -90,11 +92,12 @@ class Evaluation:
 
 
 def windows_of(history: History) -> tuple[float, ...]:
-    """Shares of the budget to forecast from: the declared windows, WINDOWS where there are none.
+    """Shares of the budget to forecast from: the declared windows; where there are none, WINDOWS, and 0 after twins.
 
     The initialisation, window 0, is among them only if something besides label metrics was recorded there.
     """
-    declared = tuple(share for share, _ in history.windows) or WINDOWS
+    declared = tuple(share for share, _ in history.windows)
+    declared = declared or ((0.0, *WINDOWS) if 0 in history.extra_compute else WINDOWS)
     at_init = history.window(0.0).values.values()
     is_recorded = any(not np.all(np.isnan(array)) for array in at_init)
     return tuple(share for share in declared if share > 0 or is_recorded)
@@ -182,6 +185,7 @@ def _evaluate_window(
         scores=score_sample(sample, outcomes, risk, within_R, weight_BR, reference, history.budget)
         if scored_R.any()
         else {name: ForecastScores.undefined() for name in predictors},
+        extra_compute=window.extra_compute,
     )
 
 

@@ -49,7 +49,10 @@ class RunForecast:
 
 @dataclass(frozen=True)
 class WindowSource:
-    """What forecasts from one window rest on: finished runs that had no outcome by `risk_step` either."""
+    """What forecasts from one window rest on: finished runs that had no outcome by `risk_step` either.
+
+    `extra_compute` is what the window's metrics cost beyond training the runs, as a share of training a whole run.
+    """
 
     fraction: float
     last_step: int
@@ -57,14 +60,18 @@ class WindowSource:
     num_finished: int
     num_converged: int
     auroc_within: Estimate
+    extra_compute: float = 0.0
 
     def sentence(self) -> str:
-        """Training runs, window, and quality on unseen seeds."""
+        """Training runs, window, quality on unseen seeds, and what look-aheads cost."""
         still = f" that had no outcome by step {self.risk_step}" if self.risk_step > self.last_step else ""
+        cost = f", with look-aheads that cost {self.extra_compute:.1%} of a run's training more" * bool(
+            self.extra_compute
+        )
         return (
             f"window {self.fraction:g} (to step {self.last_step}): learned from {self.num_finished} finished runs"
             f"{still}, {self.num_converged} converged; between unseen seeds of one setting such forecasts had an AUROC "
-            f"of {self.auroc_within.text()}"
+            f"of {self.auroc_within.text()}{cost}"
         )
 
 
@@ -179,11 +186,19 @@ def _notes(
 
 
 def _covered(history: History, fractions: Sequence[float]) -> np.ndarray:
-    """(R,) place of the largest window whose last step the run has reached; -1 of none, and of runs not yet begun."""
+    """(R,) place of the largest window whose last step the run has reached; -1 of none.
+
+    A run that has not begun has reached step 0 if something was measured of it there, such as its twin.
+    """
     last_steps = [history.window_step(fraction) for fraction in fractions]
-    return np.array(
-        [sum(last <= end.step for last in last_steps if end.step) - 1 for end in history.ends], dtype=np.int64
-    )
+    is_begun_R = np.array([end.step > 0 for end in history.ends], dtype=bool)
+    for array in history.window(0.0).values.values():
+        is_begun_R |= np.isfinite(array).any(axis=1)
+    covered = [
+        sum(last <= end.step for last in last_steps if is_begun) - 1
+        for end, is_begun in zip(history.ends, is_begun_R.tolist(), strict=True)
+    ]
+    return np.array(covered, dtype=np.int64)
 
 
 def _risk_steps(history: History, fraction: float) -> Ints:
@@ -224,7 +239,15 @@ def _from_own_sweep(
                 _put(fold_model.model, cases, test_R, watched_until(history, outcomes), fraction, found)
         weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
         quality = auroc_on_unseen_seeds(history, outcomes, cases, models, risk_step, weight_BR)
-    return WindowSource(fraction, window.last_step, risk_step, everyone.num_finished, everyone.num_converged, quality)
+    return WindowSource(
+        fraction,
+        window.last_step,
+        risk_step,
+        everyone.num_finished,
+        everyone.num_converged,
+        quality,
+        window.extra_compute,
+    )
 
 
 def _from_training(
@@ -247,6 +270,7 @@ def _from_training(
         fitted.num_finished,
         fitted.num_converged,
         fitted.auroc_within,
+        history.window(fitted.fraction).extra_compute,
     )
 
 

@@ -40,7 +40,20 @@ def within(history: History, budget: int) -> History:
     ends = tuple(RunEnd("budget", budget) if end.step > budget else end for end in history.ends)
     values = {metric: values_RT[:, keep_T] for metric, values_RT in history.values.items()}
     steps_T = history.steps_T[keep_T]
-    return replace(history, budget=budget, ends=ends, steps_T=steps_T, values=values, windows=())
+    extra = {step: share * history.budget / budget for step, share in history.extra_compute.items()}
+    return replace(history, budget=budget, ends=ends, steps_T=steps_T, values=values, windows=(), extra_compute=extra)
+
+
+def with_metrics(history: History, prefixes: Sequence[str]) -> History:
+    """The history with the metrics whose names begin with one of `prefixes`, and those of the label set.
+
+    Raises ValueError where none begins so.
+    """
+    chosen = {name: array for name, array in history.values.items() if name.startswith(tuple(prefixes))}
+    if not chosen:
+        raise ValueError(f"history {history.name!r} has no metric that begins with {' or '.join(prefixes)}")
+    labels = {name: array for name, array in history.values.items() if name.startswith(LABEL_PREFIX)}
+    return replace(history, values=labels | chosen, readings=history.readings & chosen.keys())
 
 
 def evaluated_every(history: History, interval: int) -> History:
@@ -59,7 +72,8 @@ def evaluated_every(history: History, interval: int) -> History:
 def joined(histories: Sequence[History]) -> History:
     """The runs of all histories as one, on the union of their steps, NaN where a history lacks a metric or a step.
 
-    What varies is what differs between any two of the runs; windows are those that all declared. Raises ValueError
+    What varies is what differs between any two of the runs; windows are those that all declared, and `extra_compute` is
+    that of the history in which it is largest. Raises ValueError
     where budgets differ or a run occurs twice.
     """
     if len(histories) == 1:
@@ -80,7 +94,10 @@ def joined(histories: Sequence[History]) -> History:
     first, *others = (history.windows for history in histories)
     windows = tuple(window for window in first if all(window in other for other in others))
     readings = frozenset().union(*(history.readings for history in histories))
-    return History(name, budgets.pop(), runs, ends, steps_T, values, varied, windows, readings)
+    extra: dict[int, float] = {}
+    for step, share in (item for history in histories for item in history.extra_compute.items()):
+        extra[step] = max(extra.get(step, 0.0), share)
+    return History(name, budgets.pop(), runs, ends, steps_T, values, varied, windows, readings, extra)
 
 
 def joined_outcomes(parts: Sequence[Outcomes]) -> Outcomes:

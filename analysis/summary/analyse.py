@@ -144,7 +144,8 @@ def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
 def _window_json(window: WindowEvaluation) -> dict[str, Any]:
     counts = (
         "fraction last_step num_at_risk num_censored num_not_started problem note num_scored num_converged "
-        "num_diverged base_rate num_settings num_mixed_settings pairs_pooled pairs_within num_unscored_folds"
+        "num_diverged base_rate num_settings num_mixed_settings pairs_pooled pairs_within num_unscored_folds "
+        "extra_compute"
     )
     return {name: getattr(window, name) for name in counts.split()} | {
         "scores": {

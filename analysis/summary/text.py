@@ -89,6 +89,8 @@ def describe_window(window: WindowEvaluation) -> str:
     head = f"window {window.fraction:.3g} (to step {window.last_step}): {window.num_at_risk} at risk"
     if window.num_not_started:
         head += f" ({window.num_not_started} not yet started: forks made later)"
+    if window.extra_compute:
+        head += f", with look-aheads that cost {window.extra_compute:.1%} of a run's training more"
     if window.problem:
         return f"{head}. n/a: {window.problem}"
     unscored = f", {window.num_unscored_folds} fold(s) without training runs" if window.num_unscored_folds else ""

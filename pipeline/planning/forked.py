@@ -13,21 +13,24 @@ _LONGEST_NAME = 64
 
 
 def forked_spec(
-    parents: SweepSpec, folder: Path, suffix: str, fork: Mapping[str, Any], budget: int | None = None
+    parents: SweepSpec,
+    folder: Path,
+    suffix: str,
+    fork: Mapping[str, Any],
+    budget: int | None = None,
+    chunk: int | None = None,
 ) -> SweepSpec:
     """A sweep named `NAME_SUFFIX` of forks of the runs in `folder`, which is the results folder of `parents`.
 
-    `fork` is that section of a sweep file without `sweep`. Under the parents' budget (None) forks are judged as their
-    parents are, at the same evaluations, and end once they have converged. Under a smaller one they are evaluated and
-    probed at its end alone and run to it; it must be a multiple of the parents' chunk. Raises ValueError for a `fork`
-    that does not fit the budget.
+    `fork` is that section of a sweep file without `sweep`. Without `budget` forks have their parents', are judged as
+    those are, at the same evaluations, and end once they have converged. With one they run to it, and are evaluated and
+    probed there alone; `chunk` (None: the parents') must divide it. Raises ValueError for a `fork` that does not fit.
     """
     stored = parents.identity()
-    is_whole = budget is None or budget == parents.budget
-    end = parents.budget if budget is None else budget
+    is_whole, end = budget is None, parents.budget if budget is None else budget
     grid = {**stored["grid"], "probe_every": None, "probe_steps": [end]}
     if not is_whole:
-        grid |= {"eval_every": None, "eval_steps": [end]}
+        grid |= {"chunk": chunk or parents.grid.chunk, "eval_every": None, "eval_steps": [end]}
     criterion = stored["converged"] if is_whole else {**stored["converged"], "evaluations": 1}
     return SweepSpec.model_validate(
         {

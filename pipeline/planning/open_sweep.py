@@ -18,7 +18,8 @@ from pipeline.store.sweep_store import SweepStore
 
 # Fields that may change between launches while finished runs stay valid.
 _FREE = ("description", "resources", "tracking", "fork.sweep")
-_EXTENDABLE = ("vary", "seeds")
+# More runs; that none is removed is checked run by run.
+_EXTENDABLE = ("vary", "seeds", "fork.runs", "fork.data_seed")
 _PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
 
 

@@ -28,7 +28,8 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 class AddedTable:
     """A table with columns `run_id`, `step` and one for each metric, float64, null where it was not measured.
 
-    A run and step occur at most once. `about` are plain values: what made it, from what, and what it cost.
+    A run and step occur at most once. `about` are plain values: what made it, from what, and at a `step`
+    what it cost: `cost`, beyond training the runs, as a share of training a whole run.
     """
 
     name: str

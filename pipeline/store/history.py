@@ -7,7 +7,7 @@ a `Window` never carries them, so no statistic can read the data that outcomes a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,8 @@ class History:
     `budget` and `steps_T` count a run's own optimiser steps. Arrays are read-only. `ends[r]` belongs to `runs[r]`.
     `windows` are the (share of the budget, step) pairs that the sweep declared, each step the end of a chunk.
     `readings` names the metrics that were read from weights at these steps alone, and so are no curves.
+    `extra_compute` maps a step to what the metrics there cost beyond training the runs, as a share of training a whole
+    run: that of look-aheads.
     """
 
     name: str
@@ -65,6 +67,7 @@ class History:
     varied: tuple[str, ...] = ()
     windows: tuple[tuple[float, int], ...] = ()
     readings: frozenset[str] = frozenset()
+    extra_compute: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.runs), len(self.steps_T))
@@ -99,7 +102,8 @@ class History:
             if not name.startswith(LABEL_PREFIX)
         }
         steps_T, readings = self.steps_T[keep_T].copy(), self.readings & values.keys()
-        return Window(fraction, last_step, self.budget, self.runs, steps_T, values, self.varied, readings)
+        extra = sum(share for step, share in self.extra_compute.items() if step <= last_step)
+        return Window(fraction, last_step, self.budget, self.runs, steps_T, values, self.varied, readings, extra)
 
 
 def filled(history: History, row_N: Ints, step_N: Ints, columns: Mapping[str, Floats]) -> History:
@@ -122,7 +126,10 @@ def filled(history: History, row_N: Ints, step_N: Ints, columns: Mapping[str, Fl
 
 @dataclass(frozen=True)
 class Window:
-    """The early part of a history, the only input of a statistic. Shapes as in `History`."""
+    """The early part of a history, the only input of a statistic. Shapes as in `History`.
+
+    `extra_compute` is what its metrics cost beyond training the runs, as a share of training a whole run.
+    """
 
     fraction: float
     last_step: int
@@ -132,6 +139,7 @@ class Window:
     values: Mapping[str, Floats]
     varied: tuple[str, ...] = ()
     readings: frozenset[str] = frozenset()
+    extra_compute: float = 0.0
 
     @property
     def curves(self) -> Mapping[str, Floats]:

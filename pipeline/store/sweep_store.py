@@ -222,6 +222,10 @@ def _with_added(history: History, tables: Iterable[AddedTable]) -> History:
         columns = {name: added.table[name].to_numpy().astype(np.float64) for name in added.metrics}
         history = filled(history, row_N, added.table["step"].to_numpy(), columns)
         history = replace(history, readings=history.readings | columns.keys())
+        if added.about.get("cost"):
+            extra = dict(history.extra_compute)
+            extra[added.about["step"]] = extra.get(added.about["step"], 0.0) + added.about["cost"]
+            history = replace(history, extra_compute=extra)
     return history
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from analysis.forecasting.fitted import FittedForecasts, fit_forecasts
 from analysis.forecasting.live import RunForecasts, forecast_running, probability_text, time_text
 from analysis.forecasting.predictor_file import read_forecaster, write_forecaster
+from analysis.outcomes.subsets import with_metrics
 from analysis.summary.in_training import expected_of
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
@@ -28,13 +29,15 @@ _REST = 19
 _COLUMNS = ("run", "setting", "step", "window", "P(conv.)", "P(div.)", "median step (90%)", "why")
 
 
-def run_fit(stores: Sequence[SweepStore], path: Path, out: Console) -> None:
+def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], out: Console) -> None:
     """Fits a forecaster to the finished runs of these sweeps and writes it.
+
+    With `metrics` it learns from those alone whose names begin so.
 
     Raises StoreError where the sweeps differ in budget or criterion, or no window has enough finished runs.
     """
     try:
-        fitted = _fitted(stores)
+        fitted = _fitted(stores, metrics)
     except ValueError as error:
         raise StoreError(str(error)) from error
     write_forecaster(path, fitted)
@@ -55,7 +58,7 @@ def run_forecast(
     if as_json:
         out.print_json(data=found.to_json())
     else:
-        _print(found, out)
+        print_forecasts(found, out)
     if problem:
         err.print(problem)
 
@@ -103,15 +106,17 @@ def _training(other: SweepStore | None, predictor: Path | None) -> FittedForecas
         raise StoreError(str(error)) from error
 
 
-def _fitted(stores: Sequence[SweepStore]) -> FittedForecasts:
+def _fitted(stores: Sequence[SweepStore], metrics: Sequence[str] = ()) -> FittedForecasts:
     source = read_source(stores)
-    fitted = fit_forecasts(source.history, source.outcomes)
+    history = with_metrics(source.history, metrics) if metrics else source.history
+    fitted = fit_forecasts(history, source.outcomes)
     if all(window.model is None for window in fitted.windows):
         raise StoreError(f"{source.history.name}: {fitted.windows[0].problem}")
     return fitted
 
 
-def _print(found: RunForecasts, out: Console) -> None:
+def print_forecasts(found: RunForecasts, out: Console) -> None:
+    """A table with a row for every run, and what the forecasts rest on."""
     if not found.runs:
         out.print(f"{found.sweep}: no run is in training, so there is nothing to forecast")
         return

@@ -6,7 +6,8 @@ import math
 import shlex
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -46,14 +47,22 @@ def run_launch(request: Request, out: Console) -> int:
 
 def train_spec(spec: SweepSpec, folder: Path, source: str, address: str | None, is_inline: bool, out: Console) -> int:
     """Train the unfinished runs of `spec`, given as `source`, in `folder`; returns the exit code of the command."""
+    with opened_spec(spec, folder, source, address, is_inline, out) as store:
+        return drive(store, spec, address, is_inline, out)
+
+
+@contextmanager
+def opened_spec(
+    spec: SweepSpec, folder: Path, source: str, address: str | None, is_inline: bool, out: Console
+) -> Iterator[SweepStore]:
+    """In this context `folder` is opened for `spec`, given as `source`, planned for this machine, and locked."""
     # Planned without the lock, which creates a file: a folder that cannot be used stays unchanged. Opening it under
     # the lock refuses a plan that another launch has made stale.
     plan = plan_for(spec, folder, machine_of(spec.resources, address, is_inline))
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
     with DriverLock(folder):
-        store = open_results(plan, folder, source)
-        return drive(store, spec, address, is_inline, out)
+        yield open_results(plan, folder, source)
 
 
 def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Console) -> int:

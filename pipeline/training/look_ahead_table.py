@@ -1,0 +1,44 @@
+"""What look-aheads show of their parents: metrics and readings of the forks' last weights, as rows of the parents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrays import Floats
+from pipeline.store.history import LABEL_PREFIX
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.stored_readings import readings_of
+
+AHEAD = "ahead"
+
+
+def look_ahead_table(forks: SweepStore, readings: Sequence[str]) -> pa.Table:
+    """`run_id` and `step` of each parent where it was forked, and the numbers of its one fork at its end.
+
+    `ahead.METRIC` for every metric that the forks recorded there but those of the label set, and `ahead.READING.WHAT`
+    for the named readings of their last weights. Null where a fork diverged or a value is not finite. Raises StoreError
+    as `readings_of` does.
+    """
+    history = forks.history()
+    row_of = {run.run_id: row for row, run in enumerate(history.runs)}
+    at_end = int(np.searchsorted(history.steps_T, history.budget))
+    columns: dict[str, Floats] = {
+        name: array[:, at_end] for name, array in history.values.items() if not name.startswith(LABEL_PREFIX)
+    }
+    if readings:
+        found = readings_of(forks, readings)
+        is_last_N = found["step"].to_numpy() == history.budget
+        row_N = np.array([row_of[run_id] for run_id in found["run_id"].to_pylist()], dtype=np.int64)
+        for name in found.column_names[2:]:
+            columns[name] = np.full(len(history.runs), np.nan)
+            columns[name][row_N[is_last_N]] = found[name].to_numpy()[is_last_N]
+    return pa.table(
+        {
+            "run_id": pa.array([run.parent for run in history.runs], pa.string()),
+            "step": pa.array([run.fork_step for run in history.runs], pa.int64()),
+            **{f"{AHEAD}.{name}": pa.array(array, mask=~np.isfinite(array)) for name, array in columns.items()},
+        }
+    )

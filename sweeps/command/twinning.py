@@ -1,0 +1,110 @@
+"""`seedbed twins`: forecasts of runs before their first step, from twins trained for a share of their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from analysis.forecasting.fitted import FittedForecasts, fit_forecasts
+from analysis.forecasting.live import forecast_running
+from analysis.forecasting.predictor_file import read_forecaster
+from analysis.outcomes.outcomes import decide_outcomes
+from analysis.outcomes.subsets import with_metrics
+from pipeline.planning.packs import stored_spec
+from pipeline.store.added import added_tables
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.look_ahead_table import AHEAD
+from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.forecasting import print_forecasts
+from sweeps.command.launching import opened_spec
+from sweeps.command.looking_ahead import LookAheadRequest, run_look_ahead
+from sweeps.command.request import Request
+from sweeps.command.sources import read_source
+
+_TABLE = f"{AHEAD}-0"
+# What must be equal for the twins of two sweeps to show the same.
+_RECIPE = ("num_steps", "rate", "batch", "data_seed")
+
+
+@dataclass(frozen=True)
+class TwinsRequest:
+    """Arguments of `seedbed twins`: a sweep, how its twins are trained (from window 0), and what is learned from.
+
+    `other` is a finished sweep with twins, `predictor` a file of `seedbed fit --metrics ahead`; at most one is given.
+    """
+
+    sweep: Request
+    twins: LookAheadRequest
+    other: SweepStore | None = None
+    predictor: Path | None = None
+
+
+def run_twins(request: TwinsRequest, as_json: bool, out: Console, err: Console) -> int:
+    """Opens the sweep's folder, trains a twin of each run, and prints a forecast of every run that has no outcome.
+
+    Returns the exit code, as of a launch. Raises StoreError where the twins that are learned from were trained
+    otherwise, and as a launch and a look-ahead do.
+    """
+    if request.other is not None and request.predictor is not None:
+        raise StoreError("give --from or --predictor, not both")
+    spec = request.sweep.spec()
+    folder, source = request.sweep.folder(spec), request.sweep.path.read_text(encoding="utf-8")
+    told = err if as_json else out
+    with opened_spec(spec, folder, source, request.sweep.address, request.sweep.is_inline, told) as store:
+        pass
+    code = run_look_ahead(replace(request.twins, folder=folder), told)
+    if code != COMPLETE or (request.other is None and request.predictor is None):
+        return code
+    try:
+        found = _forecasts(request, store)
+    except ValueError as error:
+        raise StoreError(str(error)) from error
+    if as_json:
+        out.print_json(data=found.to_json())
+    else:
+        print_forecasts(found, out)
+    return COMPLETE
+
+
+def _forecasts(request: TwinsRequest, store: SweepStore) -> Any:
+    criterion = stored_spec(store).criterion
+    history = with_metrics(store.history(), [f"{AHEAD}."])
+    # Before the first commit no run has been evaluated.
+    unseen_RT = np.full((len(history.runs), len(history.steps_T)), np.nan)
+    history = replace(history, values={criterion.metric: unseen_RT, **history.values})
+    if request.other is not None:
+        _require_equal_twins(request.other, store)
+    return forecast_running(history, decide_outcomes(history, criterion), _training(request))
+
+
+def _training(request: TwinsRequest) -> FittedForecasts:
+    if request.predictor is not None:
+        return read_forecaster(request.predictor)
+    assert request.other is not None
+    source = read_source([request.other])
+    fitted = fit_forecasts(with_metrics(source.history, [f"{AHEAD}."]), source.outcomes, windows=(0.0,))
+    if fitted.windows[0].model is None:
+        raise ValueError(f"{source.history.name}: {fitted.windows[0].problem}")
+    return fitted
+
+
+def _require_equal_twins(other: SweepStore, store: SweepStore) -> None:
+    here, there = _about(store), _about(other)
+    options = f"--window 0 --cost {here['cost']:g} --rate {here['rate']:g} --batch {here['batch']:g}"
+    options += "" if here["data_seed"] is None else f" --data-seed {here['data_seed']}"
+    how = f"`seedbed look-ahead {other.folder} {options}` trains twins like these"
+    if not there:
+        raise StoreError(f"{other.folder}: has no twins to learn from; {how}")
+    differing = [f"{name}: {there[name]}, here {here[name]}" for name in _RECIPE if there[name] != here[name]]
+    if differing:
+        raise StoreError(f"{other.folder}: its twins were trained otherwise ({'; '.join(differing)}); {how}")
+
+
+def _about(store: SweepStore) -> Mapping[str, Any]:
+    return next((added.about for added in added_tables(store.folder) if added.name == _TABLE), {})
