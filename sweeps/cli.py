@@ -54,7 +54,7 @@ Address = Annotated[
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, without Ray.")]
 Cost = Annotated[float, typer.Option(help="Examples of a fork, as a share of those of a whole run.")]
 Rate = Annotated[float, typer.Option(help="Learning rate of a fork, in its run's.")]
-Batch = Annotated[
+BatchSize = Annotated[
     float | None,
     typer.Option(help="Batch size of a fork, in its run's (default: 1/4 where possible).", show_default=False),
 ]
@@ -190,7 +190,7 @@ def fit_command(
 
     Example: `seedbed fit results/quickstart --out quickstart.forecaster.json`
     """
-    from sweeps.command.forecasting import run_fit
+    from sweeps.command.forecasts.forecasting import run_fit
 
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     run_fit([SweepStore(folder) for folder in folders], to, chosen, out)
@@ -221,7 +221,7 @@ def forecast_command(
 
     Example: `seedbed forecast results/quickstart`
     """  # fmt: skip
-    from sweeps.command import forecasting
+    from sweeps.command.forecasts import forecasting
 
     store, trained = SweepStore(folder), None if other is None else SweepStore(other)
     if watch is None:
@@ -254,7 +254,7 @@ def ceiling_command(
 
     Example: `seedbed ceiling results/quickstart --parents 32 --windows 0,0.25`
     """
-    from sweeps.command.ceiling import CeilingRequest, run_ceiling
+    from sweeps.command.forecasts.ceiling import CeilingRequest, run_ceiling
 
     request = CeilingRequest(folder, parents, children, windows, seed, results, address, inline)
     raise typer.Exit(run_ceiling(request, as_json, out))
@@ -279,7 +279,7 @@ def policy_command(
 
     Example: `seedbed policy results/quickstart --lose-at-most 0.05`
     """
-    from sweeps.command.policy import PolicyRequest, run_policy
+    from sweeps.command.forecasts.policy import PolicyRequest, run_policy
 
     request = PolicyRequest(tuple(folders), windows, lose_at_most, not point_estimate, ahead_steps)
     run_policy(request, as_json, out)
@@ -304,7 +304,7 @@ def look_ahead_command(
     window: Annotated[float, typer.Option(help="Share of the budget at which runs are forked; 0: initialisation.")],
     cost: Cost = 0.05,
     rate: Rate = 2.0,
-    batch: Batch = None,
+    batch: BatchSize = None,
     data: DataSeed = None,
     readings: AheadReadings = None,
     results: Annotated[
@@ -319,7 +319,7 @@ def look_ahead_command(
 
     Example: `seedbed look-ahead results/quickstart --window 0.05 --cost 0.05`
     """
-    from sweeps.command.looking_ahead import LookAheadRequest, names_in, run_look_ahead
+    from sweeps.command.forecasts.looking_ahead import LookAheadRequest, names_in, run_look_ahead
 
     names = names_in(readings)
     request = LookAheadRequest(folder, window, cost, rate, batch, data, names, results, address, inline)
@@ -332,7 +332,7 @@ def twins_command(
     overrides: Overrides = None,
     cost: Cost = 0.05,
     rate: Rate = 2.0,
-    batch: Batch = None,
+    batch: BatchSize = None,
     data: DataSeed = None,
     readings: AheadReadings = None,
     other: Annotated[
@@ -353,9 +353,9 @@ def twins_command(
 
     Example: `seedbed twins my_sweep.yaml --cost 0.05 --from results/quickstart`
     """
-    from sweeps.command.looking_ahead import LookAheadRequest, names_in
+    from sweeps.command.forecasts.looking_ahead import LookAheadRequest, names_in
+    from sweeps.command.forecasts.twinning import TwinsRequest, run_twins
     from sweeps.command.request import Request
-    from sweeps.command.twinning import TwinsRequest, run_twins
 
     sweep = Request(spec, tuple(overrides or ()), results, address, inline)
     ahead = LookAheadRequest(Path(), 0.0, cost, rate, batch, data, names_in(readings), None, address, inline)

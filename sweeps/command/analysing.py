@@ -14,7 +14,7 @@ from analysis.summary.analyse import Analysis, analyse
 from pipeline.store.files import make_folder, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.newest_forecast import keep_forecast
+from sweeps.command.forecasts.newest_forecast import keep_forecast
 from sweeps.command.sources import SweepData, read_source
 
 # The name of a folder that is made for several sweeps; file systems allow 255 bytes.

@@ -28,10 +28,10 @@ from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.tracking.mirror import start_mirror, sync_hint
 from sweeps.command.display import Display, clock
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
+from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
+from sweeps.command.forecasts.refreshing import ForecastRefresher
 from sweeps.command.leaving import leaving
-from sweeps.command.newest_forecast import ForecastNow, how_to_forecast
 from sweeps.command.planning import describe
-from sweeps.command.refreshing import ForecastRefresher
 from sweeps.command.request import Request
 
 # Between two forecasts while training, at least; and the longest that the end of a launch waits for the last one.

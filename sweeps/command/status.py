@@ -16,7 +16,7 @@ from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE, INCOMPLETE
-from sweeps.command.newest_forecast import ForecastNow, how_to_forecast
+from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 
 _ENDS = {"running": "in progress"}
 

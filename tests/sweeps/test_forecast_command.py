@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command import forecasting
+from sweeps.command.forecasts import forecasting
 from tests.analysis.synthetic import synthetic_history
 from tests.analysis.test_live import LIVE, NOW
 from tests.support import tiny, trained

@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from pipeline.store.stored_forecast import newest_orders, read_forecast, write_forecast
-from sweeps.command import launching, newest_forecast, refreshing
-from sweeps.command.newest_forecast import keep_forecast
-from sweeps.command.refreshing import ForecastRefresher
+from sweeps.command import launching
+from sweeps.command.forecasts import newest_forecast, refreshing
+from sweeps.command.forecasts.newest_forecast import keep_forecast
+from sweeps.command.forecasts.refreshing import ForecastRefresher
 from tests.store.test_stored_forecast import forecasts_of, in_training
 from tests.support import tiny
 from tests.sweeps.test_cli import run

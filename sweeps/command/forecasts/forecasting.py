@@ -19,7 +19,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.store.stored_forecast import newest_orders
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.newest_forecast import keep_forecast
+from sweeps.command.forecasts.newest_forecast import keep_forecast
 from sweeps.command.sources import read_source
 
 _WIDTH, _WIDE = 300, 130
