@@ -14,7 +14,8 @@ from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes
 from analysis.stopping.decisions import DecisionWindows
 from analysis.stopping.promise import CONFIDENCE, Threshold, fewest_convergers
 from analysis.stopping.schedulers import asha, discarded_at, median_stopping, reported, successive_halving
-from analysis.uncertainty.intervals import Estimate, clopper_pearson_upper, from_bootstrap, json_safe
+from analysis.uncertainty.exact import clopper_pearson_upper
+from analysis.uncertainty.intervals import Estimate, from_bootstrap, json_safe
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats
 from pipeline.store.history import History

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.uncertainty.intervals import clopper_pearson_upper
+from analysis.uncertainty.exact import clopper_pearson_upper
 from pipeline.arrays import Floats
 
 CONFIDENCE = 0.95

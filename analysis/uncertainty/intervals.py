@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv
 
 from pipeline.arrays import Floats
 
@@ -122,17 +121,6 @@ def wilson_proportion(proportion: float, total: float) -> Estimate:
     centre = (proportion + z2 / (2 * total)) / (1 + z2 / total)
     half = Z_95 / (1 + z2 / total) * np.sqrt(proportion * (1 - proportion) / total + z2 / (4 * total**2))
     return Estimate(proportion, float(max(0.0, centre - half)), float(min(1.0, centre + half)))
-
-
-def clopper_pearson_upper(count: int, total: int, confidence: float = 0.95) -> float:
-    """The one-sided exact upper bound of a share of which `count` of `total` were seen; 1 of nothing.
-
-    Clopper and Pearson (1934): the share at which so few are seen with probability 1 - confidence.
-
-    >>> round(clopper_pearson_upper(0, 299), 4), round(clopper_pearson_upper(5, 387), 4)
-    (0.01, 0.027)
-    """
-    return float(betaincinv(count + 1, total - count, confidence)) if count < total else 1.0
 
 
 def json_safe(value: object) -> object:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.stopping.promise import calibrated, fewest_convergers, most_lost
-from analysis.uncertainty.intervals import clopper_pearson_upper
+from analysis.uncertainty.exact import clopper_pearson_upper
 
 
 @pytest.mark.parametrize(("share", "fewest"), [(0.01, 299), (0.02, 149), (0.05, 59), (0.1, 29), (0.5, 5)])
