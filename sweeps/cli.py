@@ -254,7 +254,7 @@ def ceiling_command(
 
     Example: `seedbed ceiling results/quickstart --parents 32 --windows 0,0.25`
     """
-    from sweeps.command.forecasts.ceiling import CeilingRequest, run_ceiling
+    from sweeps.command.forks.ceiling import CeilingRequest, run_ceiling
 
     request = CeilingRequest(folder, parents, children, windows, seed, results, address, inline)
     raise typer.Exit(run_ceiling(request, as_json, out))
@@ -319,7 +319,7 @@ def look_ahead_command(
 
     Example: `seedbed look-ahead results/quickstart --window 0.05 --cost 0.05`
     """
-    from sweeps.command.forecasts.looking_ahead import LookAheadRequest, names_in, run_look_ahead
+    from sweeps.command.forks.looking_ahead import LookAheadRequest, names_in, run_look_ahead
 
     names = names_in(readings)
     request = LookAheadRequest(folder, window, cost, rate, batch, data, names, results, address, inline)
@@ -353,8 +353,8 @@ def twins_command(
 
     Example: `seedbed twins my_sweep.yaml --cost 0.05 --from results/quickstart`
     """
-    from sweeps.command.forecasts.looking_ahead import LookAheadRequest, names_in
-    from sweeps.command.forecasts.twinning import TwinsRequest, run_twins
+    from sweeps.command.forks.looking_ahead import LookAheadRequest, names_in
+    from sweeps.command.forks.twinning import TwinsRequest, run_twins
     from sweeps.command.request import Request
 
     sweep = Request(spec, tuple(overrides or ()), results, address, inline)

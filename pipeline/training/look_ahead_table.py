@@ -8,11 +8,31 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Floats
+from pipeline.engine.reader import suitable_readings
+from pipeline.readings.base import READINGS
+from pipeline.spec.registered import unknown
+from pipeline.spec.run_config import RunConfig
 from pipeline.store.history import LABEL_PREFIX
+from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.stored_readings import readings_of
 
 AHEAD = "ahead"
+# Read of every fork whose model they can read.
+_READINGS = ("circuits", "forces")
+
+
+def readings_ahead(asked: Sequence[str] | None, configs: Sequence[RunConfig]) -> tuple[str, ...]:
+    """The readings of forks of these runs: those asked for, else circuits and forces, that can read some of them.
+
+    Raises StoreError for an unknown one.
+    """
+    names = [name for name in _READINGS if name in READINGS] if asked is None else asked
+    if strange := [name for name in names if name not in READINGS]:
+        raise StoreError(unknown("reading", strange[0], READINGS))
+    one_of_each = {config.static_key(): config for config in configs}.values()
+    suitable = {name for config in one_of_each for name in suitable_readings(names, config)}
+    return tuple(name for name in names if name in suitable)
 
 
 def look_ahead_table(forks: SweepStore, readings: Sequence[str]) -> pa.Table:

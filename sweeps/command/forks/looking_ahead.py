@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,31 +11,25 @@ from rich.console import Console
 
 from analysis.forecasting.ceiling import can_be_parent
 from analysis.outcomes.outcomes import decide_outcomes
-from pipeline.engine.reader import suitable_readings
 from pipeline.planning.forked import in_order_of_packs
 from pipeline.planning.look_ahead import LookAhead
 from pipeline.planning.packs import expand, stored_spec
-from pipeline.readings.base import READINGS
-from pipeline.spec.registered import unknown
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.added import AddedTable, add_table
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.look_ahead_table import look_ahead_table
+from pipeline.training.look_ahead_table import look_ahead_table, readings_ahead
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.launching import train_spec
-
-# Read of every fork where they can read its model.
-READ_AHEAD = ("circuits", "forces")
 
 
 @dataclass(frozen=True)
 class LookAheadRequest:
     """Arguments of `seedbed look-ahead`. `cost` is a share of a whole run's examples, `window` of its budget.
 
-    `batch` None: the smallest share of the parents' batch that fits. `readings` None: READ_AHEAD.
+    `batch` None: the smallest share of the parents' batch that fits. `readings` None: those of `readings_ahead`.
     """
 
     folder: Path
@@ -68,7 +62,7 @@ def run_look_ahead(request: LookAheadRequest, out: Console) -> int:
     configs = {config.run_id: config for config in expand(spec)}
     run_ids = _parents(store, spec, history, step, out)
     look_ahead = look_ahead_of(request, spec, step, [configs[run_id] for run_id in run_ids])
-    names = _readings(request.readings, configs.values())
+    names = readings_ahead(request.readings, list(configs.values()))
     try:
         forks = look_ahead.spec(spec, store.folder, in_order_of_packs(store, run_ids))
     except ValueError as error:
@@ -122,15 +116,6 @@ def _parents(store: SweepStore, spec: SweepSpec, history: History, step: int, ou
             f"{len(asked) - len(found)} of {len(asked)} runs at risk are left out: no state is kept", style="yellow"
         )
     return found
-
-
-def _readings(asked: tuple[str, ...] | None, configs: Iterable[RunConfig]) -> tuple[str, ...]:
-    """The readings to take: those asked for, else those of READ_AHEAD that there are and that can read some run."""
-    names = tuple(name for name in READ_AHEAD if name in READINGS) if asked is None else asked
-    if strange := [name for name in names if name not in READINGS]:
-        raise StoreError(unknown("reading", strange[0], READINGS))
-    suitable = {name for config in configs for name in suitable_readings(names, config)}
-    return tuple(name for name in names if name in suitable)
 
 
 def names_in(text: str | None) -> tuple[str, ...] | None:

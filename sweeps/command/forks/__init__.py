@@ -1,0 +1,1 @@
+"""Subcommands that fork the runs of a sweep: ceilings of forecasts, look-aheads and twins."""
