@@ -52,9 +52,9 @@ Address = Annotated[
     str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; its nodes share the results folder.")
 ]
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, without Ray.")]
-Cost = Annotated[float, typer.Option(help="Examples of a fork, as a share of those of a whole run.")]
-Rate = Annotated[float, typer.Option(help="Learning rate of a fork, in its run's.")]
-BatchSize = Annotated[
+ForkCost = Annotated[float, typer.Option(help="Examples of a fork, as a share of those of a whole run.")]
+RateFactor = Annotated[float, typer.Option(help="Learning rate of a fork, in its run's.")]
+BatchFactor = Annotated[
     float | None,
     typer.Option(help="Batch size of a fork, in its run's (default: 1/4 where possible).", show_default=False),
 ]
@@ -302,9 +302,9 @@ def report(folders: Folders, to: To = None) -> None:
 def look_ahead_command(
     folder: Folder,
     window: Annotated[float, typer.Option(help="Share of the budget at which runs are forked; 0: initialisation.")],
-    cost: Cost = 0.05,
-    rate: Rate = 2.0,
-    batch: BatchSize = None,
+    cost: ForkCost = 0.05,
+    rate: RateFactor = 1.5,
+    batch: BatchFactor = None,
     data: DataSeed = None,
     readings: AheadReadings = None,
     results: Annotated[
@@ -330,9 +330,9 @@ def look_ahead_command(
 def twins_command(
     spec: SpecPath,
     overrides: Overrides = None,
-    cost: Cost = 0.05,
-    rate: Rate = 2.0,
-    batch: BatchSize = None,
+    cost: ForkCost = 0.05,
+    rate: RateFactor = 1.5,
+    batch: BatchFactor = None,
     data: DataSeed = None,
     readings: AheadReadings = None,
     other: Annotated[

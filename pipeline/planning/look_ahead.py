@@ -14,7 +14,7 @@ from pipeline.spec.sweep import SweepSpec
 
 # Batches of fewer examples than a vector has lanes (sixteen at 512 bits) save nothing in compiled programs.
 SMALLEST_BATCH = 16
-DEFAULT_RATE = 2.0
+DEFAULT_RATE = 1.5
 # Runs of a look-ahead are evaluated at its end alone; in between, chunks only bound what an interruption loses.
 _COARSEST = 10
 

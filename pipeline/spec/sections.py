@@ -251,8 +251,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _product(before: float, factor: float) -> float:
-    """The product, of a whole number again a whole one where it can be."""
-    product = before * factor
+    """The product to 12 significant digits, of a whole number again a whole one where it can be."""
+    product = float(f"{before * factor:.12g}")
     return round(product) if isinstance(before, int) and product == round(product) else product
 
 

@@ -210,8 +210,10 @@ class TestFork:
         runs = load(FORK, "fork.changes={optimiser.lr: {times: 4}, batch_size: {times: 0.25}}").runs(parents)
         of = {parent.run_id: parent for parent in parents}
         assert len({run.optimiser.lr for run in runs}) == 3
-        assert all(run.optimiser.lr == 4 * of[run.lineage.parent].optimiser.lr for run in runs)
+        assert all(run.optimiser.lr == pytest.approx(4 * of[run.lineage.parent].optimiser.lr) for run in runs)
         assert all((run.batch_size, type(run.batch_size)) == (16, int) for run in runs)
+        third = load(FORK, "fork.changes={optimiser.lr: {times: 1.5}}").runs(parents)[0]
+        assert third.optimiser.lr == 0.0015, "without the last bits of 1.5 times 0.001"
         plain = load(FORK, "fork.changes={optimiser.lr: 4e-3, batch_size: 16}").runs(parents[:1])
         assert [run.run_id for run in plain] == [run.run_id for run in runs[: len(plain)]]
 

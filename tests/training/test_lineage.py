@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.engine.block import Block
+from pipeline.engine.slots import RunState
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.tasks.base import TASKS
+from pipeline.training.recorder import weights_sha256
 from pipeline.training.replay import ReplayError, model, replay
 from tests.support import rows, tiny, trained, weights
 
@@ -71,6 +74,21 @@ def test_a_fork_can_change_a_vector_hyperparameter(tmp_path):
     forked = trained(fork_spec(store, runs=[first_run(store)], changes={"optimiser.lr": 1e-4}), tmp_path / "b")
     assert weights(forked).values() != {weights(store)[first_run(store)]}
     assert forked.history().runs[0].hyperparameters["optimiser.lr"] == 1e-4
+
+
+def test_a_fork_of_another_rate_and_batch_goes_on_from_its_parents_moments(tmp_path):
+    store = parent(tmp_path / "a")
+    changes = {"optimiser.lr": {"times": 2.0}, "batch_size": {"times": 0.5}}
+    spec = fork_spec(store, runs=[first_run(store)], changes=changes)
+    forked = trained(spec, tmp_path / "b")
+    (config,) = expand(spec)
+    assert (config.batch_size, config.optimiser.lr) == (8, 6e-3)
+    state = RunState(10, store.snapshots().read(first_run(store), 10))
+    assert np.any(state.arrays["exp_avg"])
+    by_hand = Block(config, 1, torch.device("cpu"))
+    by_hand.load_run(0, config, state)
+    by_hand.train(20)
+    assert weights(forked) == {config.run_id: weights_sha256(by_hand.run_state(0))}
 
 
 def test_a_fork_from_a_step_without_weights_says_which_there_are(tmp_path):

@@ -12,7 +12,7 @@ from rich.console import Console
 from analysis.forecasting.ceiling import can_be_parent
 from analysis.outcomes.outcomes import decide_outcomes
 from pipeline.planning.forked import in_order_of_packs
-from pipeline.planning.look_ahead import LookAhead
+from pipeline.planning.look_ahead import DEFAULT_RATE, LookAhead
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
@@ -35,7 +35,7 @@ class LookAheadRequest:
     folder: Path
     window: float
     cost: float = 0.05
-    rate: float = 2.0
+    rate: float = DEFAULT_RATE
     batch: float | None = None
     data_seed: int | None = None
     readings: tuple[str, ...] | None = None

@@ -21,7 +21,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.look_ahead_table import AHEAD
 from sweeps.command.exit_codes import COMPLETE
-from sweeps.command.forecasting import print_forecasts
+from sweeps.command.forecasts.forecasting import print_forecasts
 from sweeps.command.forks.looking_ahead import LookAheadRequest, run_look_ahead
 from sweeps.command.launching import opened_spec
 from sweeps.command.request import Request
