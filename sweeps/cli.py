@@ -426,6 +426,32 @@ def reproduce(
     raise typer.Exit(run_reproduce(papers or [], profile, results, inline, out))
 
 
+@app.command("benchmark")
+def benchmark_command(
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="Tasks of sweeps/benchmark (default: all).", show_default=False)
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", help="The folder of their results.")] = Path(
+        "results/benchmark"
+    ),
+    predictor: Annotated[
+        Path | None,
+        typer.Option("--predictor", help="A Python file with predictors of your own.", show_default=False),
+    ] = None,
+    inline: Inline = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
+) -> None:
+    """Train the benchmark of fates, and score predictors on its frozen test seeds.
+
+    The same command continues: finished sweeps are used as they are. Exit code: as for launch.
+
+    Example: `seedbed benchmark lookup_a --predictor my_predictor.py`
+    """
+    from sweeps.command.forecasts.benchmarking import run_benchmark
+
+    raise typer.Exit(run_benchmark(tasks or [], results, predictor, inline, as_json, out))
+
+
 def main() -> None:
     """Entry point: a user's mistake is one clear message and exit code 2, never a traceback."""
     try:

@@ -114,11 +114,14 @@ def evaluate(
     folds: int = 5,
     bootstrap: int = 1000,
     copies_R: Floats | None = None,
+    splits: Folds | None = None,
 ) -> Evaluation:
     """Forecast every run at risk by predictors fitted on other seeds, and score the forecasts.
 
     `windows` default to `windows_of(history)`. `predictors` (default: every registered one) are fitted per window and
-    fold, on at-risk runs with a known outcome. `statistics` default to every registered one. Deterministic in `seed`.
+    fold, on at-risk runs with a known outcome. `statistics` default to every registered one. `splits` default to
+    `held_out_seeds(history.runs, folds, seed)`; others must share no seed between the halves of a fold.
+    Deterministic in `seed`.
 
     Runs that still train are censored: the others at risk are weighted by the inverse probability of having been
     watched as long (see `RiskSet`), in fitting and in scoring. Runs that a rule stopped by their losses are another
@@ -127,7 +130,7 @@ def evaluate(
     Raises ValueError when the seeds leave no training run (see held_out_seeds), or a window is not in [0, 1].
     """
     chosen = {name: PREDICTORS[name]() for name in PREDICTORS} if predictors is None else dict(predictors)
-    splits = held_out_seeds(history.runs, folds, seed)
+    splits = held_out_seeds(history.runs, folds, seed) if splits is None else splits
     listed = None if statistics is None else list(statistics)
     resamples = resample(history.runs, bootstrap, seed)
     weight_BR = resamples.with_estimate()

@@ -1,0 +1,77 @@
+"""Scores of a benchmark's halves: what is learned from one is tested on the other alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.benchmark.halves import RANKING, benchmark_rows, evaluate_halves
+from analysis.outcomes.outcomes import DEFAULT_CRITERION
+from analysis.predictors.base import PREDICTORS
+from tests.analysis.synthetic import synthetic_history
+
+CHOSEN = {name: PREDICTORS[name]() for name in ("ridge_time", "setting_rate")}
+
+
+def half(first_seed, num_seeds, seed):
+    history = synthetic_history(2, num_seeds, seed=seed, name=f"from-{first_seed}")
+    runs = tuple(
+        replace(
+            run,
+            run_id=f"{run.run_id}-{first_seed}",
+            init_seed=run.init_seed + first_seed,
+            data_seed=run.data_seed + first_seed,
+        )
+        for n, run in enumerate(history.runs)
+    )
+    return replace(history, runs=runs)
+
+
+def evaluated(train, test, **options):
+    return evaluate_halves(train, test, DEFAULT_CRITERION, CHOSEN, bootstrap=50, **options)
+
+
+TRAIN, TEST = half(0, 24, seed=1), half(1000, 24, seed=2)
+
+
+def test_only_runs_of_the_test_half_are_scored():
+    evaluation = evaluated(TRAIN, TEST)
+    for window in evaluation.windows:
+        assert not window.scored_R[: len(TRAIN.runs)].any()
+        assert 0 < window.num_scored <= len(TEST.runs)
+
+
+def test_outcomes_of_the_test_half_move_no_forecast():
+    other = {metric: values.copy() for metric, values in TEST.values.items()}
+    other["label_excess"] = np.where(TEST.steps_T > 1000, other["label_excess"][::-1], other["label_excess"])
+    before, after = (evaluated(TRAIN, test).windows[0] for test in (TEST, replace(TEST, values=other)))
+    both_R = before.scored_R & after.scored_R
+    assert both_R.sum() > 20
+    assert not np.array_equal(before.converged_N, after.converged_N)
+    for name in CHOSEN:
+        expected, found = (w.probability_N[name][both_R[w.scored_R]] for w in (before, after))
+        assert np.array_equal(expected, found)
+
+
+def test_a_planted_effect_is_found_and_rows_stand_beside_the_ceiling():
+    rows = list(benchmark_rows("planted", evaluated(TRAIN, TEST), {0.25: 0.99}))
+    ranking = {(row.predictor, row.window): row for row in rows if row.row == RANKING}
+    found = ranking["ridge_time", 0.25]
+    assert found.estimate.low > 0.6
+    assert found.share_of_ceiling == pytest.approx((found.estimate.value - 0.5) / 0.49)
+    assert ranking["setting_rate", 0.25].estimate.value == 0.5
+    assert ranking["ridge_time", 0.5].to_json()["ceiling"] is None
+    assert found.to_json()["n"] == found.num_runs > 0
+
+
+def test_fewer_training_runs_can_be_learned_from():
+    whole, few = evaluated(TRAIN, TEST), evaluated(TRAIN, TEST, num_train=12)
+    assert few.held_out.startswith("trained on 12 runs")
+    assert not np.array_equal(whole.windows[0].probability_N["ridge_time"], few.windows[0].probability_N["ridge_time"])
+
+
+def test_halves_that_share_a_seed_are_refused():
+    with pytest.raises(ValueError, match="both have runs of init_seed 10"):
+        evaluated(TRAIN, half(10, 24, seed=2))
