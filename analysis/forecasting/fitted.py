@@ -14,8 +14,10 @@ from analysis.forecasting.score_table import FEWEST_PAIRS
 from analysis.forecasting.scores import auroc, num_pairs
 from analysis.forecasting.window_model import TrainingSet, WindowModel
 from analysis.outcomes.outcomes import CONVERGED, Outcomes
+from analysis.outcomes.subsets import some_runs
 from analysis.predictors.base import Cases
 from analysis.predictors.encoding import HyperparameterEncoding, encodings_of
+from analysis.uncertainty.dependence import shares_a_seed
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Floats
@@ -41,7 +43,11 @@ class FittedWindow:
 
 @dataclass(frozen=True)
 class FittedForecasts:
-    """A forecaster for other sweeps of the same budget and criterion. `runs_hash` is of the run ids of `source`."""
+    """A forecaster for other sweeps of the same budget and criterion. `runs_hash` is of the run ids of `source`.
+
+    `init_seeds` and `data_seeds` are those of all its runs that it may have learned from: no run with one of them is
+    forecast. `num_left_out` runs were not learned from, since they share a seed with the runs to forecast.
+    """
 
     source: str
     task: str
@@ -49,8 +55,15 @@ class FittedForecasts:
     criterion: Criterion
     budget: int
     runs_hash: str
+    init_seeds: tuple[int, ...]
+    data_seeds: tuple[int, ...]
+    num_left_out: int
     encodings: tuple[HyperparameterEncoding, ...]
     windows: tuple[FittedWindow, ...]
+
+    def has_seed_of(self, run: RunInfo) -> bool:
+        """Whether the run has a seed of a run that was learned from."""
+        return run.init_seed in self.init_seeds or run.data_seed in self.data_seeds
 
 
 @dataclass(frozen=True)
@@ -67,13 +80,17 @@ def fit_forecasts(
     outcomes: Outcomes,
     windows: Sequence[float] | None = None,
     *,
+    unseen_by: Sequence[RunInfo] = (),
     seed: int = 0,
     bootstrap: int = 1000,
 ) -> FittedForecasts:
     """Fitted to every finished run at risk; runs that still train count in the censoring weights.
 
-    `windows` default to `windows_of(history)`.
+    `windows` default to `windows_of(history)`. Runs that share a seed with those of `unseen_by` are left out.
     """
+    left_out_R = shares_a_seed(history.runs, unseen_by)
+    if left_out_R.any():
+        history, outcomes = some_runs(history, ~left_out_R), outcomes.rows(~left_out_R)
     fractions = sorted(windows_of(history) if windows is None else windows)
     encodings = encodings_of(history.runs, history.varied)
     return FittedForecasts(
@@ -83,6 +100,9 @@ def fit_forecasts(
         outcomes.criterion,
         history.budget,
         hash_of_runs(history.runs),
+        tuple(sorted({run.init_seed for run in history.runs})),
+        tuple(sorted({run.data_seed for run in history.runs})),
+        int(left_out_R.sum()),
         encodings,
         tuple(_fit_window(history, outcomes, fraction, seed, bootstrap) for fraction in fractions),
     )

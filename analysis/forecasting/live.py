@@ -22,6 +22,7 @@ from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import History
 
 TOO_EARLY = "too early"
+SEEN_SEED = "a run with its init seed or data seed was learned from"
 # Steps at which runs are compared with finished ones, as a share of the budget.
 RISK_SHARE = 0.05
 
@@ -125,7 +126,7 @@ def forecast_running(
     that share a seed with it. Only those count that had no outcome where the run stands now (rounded down to RISK_SHARE
     of the budget), since it has none either.
     With `training` (see `fit_forecasts`) its windows are used, and forecasts are conditioned on the run's not having
-    converged by where it stands.
+    converged by where it stands. A run with a seed of a run that was learned from gets no forecast.
     Raises ValueError where `training` has another budget or criterion, or learned from columns that this history lacks.
     """
     running_R = (outcomes.kind_R == CENSORED) & np.array([end.reason == "running" for end in history.ends], dtype=bool)
@@ -178,6 +179,10 @@ def _notes(
                 f"{num_stopped} runs were stopped: where a rule chose them by their losses, weights do not help"
             )
     else:
+        if training.num_left_out:
+            notes.append(
+                f"{training.num_left_out} runs of {training.source} share a seed with runs here and were left out"
+            )
         for what, there in (("task", training.task), ("model", training.model)):
             here = values_text(history, f"{what}.name")
             if here != there:
@@ -261,8 +266,10 @@ def _from_training(
     if fitted.model is None:
         _refuse(asked_R, fitted.fraction, fitted.problem, found)
     else:
+        is_seen_R = asked_R & np.array([training.has_seed_of(run) for run in history.runs], dtype=bool)
+        _refuse(is_seen_R, fitted.fraction, SEEN_SEED, found)
         cases = cases_of(history.window(fitted.fraction), encodings=training.encodings)
-        _put(fitted.model, cases, asked_R, watched_until(history, outcomes), fitted.fraction, found)
+        _put(fitted.model, cases, asked_R & ~is_seen_R, watched_until(history, outcomes), fitted.fraction, found)
     return WindowSource(
         fitted.fraction,
         fitted.last_step,

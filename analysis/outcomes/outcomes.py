@@ -41,6 +41,10 @@ class Outcomes:
             raise ValueError(f"unknown kind of outcome {kind!r} (known: {', '.join(OUTCOME_KINDS)})")
         return np.asarray(self.kind_R == kind)
 
+    def rows(self, use_R: Bools) -> Outcomes:
+        """The outcomes of the runs where `use_R` is True, in the same order."""
+        return Outcomes(self.criterion, self.kind_R[use_R], self.lower_R[use_R], self.upper_R[use_R])
+
     def count(self, kind: str) -> int:
         """Number of runs of that kind."""
         return int(self.is_kind_R(kind).sum())

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.arrays import Ints
+from pipeline.arrays import Bools, Ints
 from pipeline.store.history import RunInfo
 
 STREAM_PREFIX = "streams."
@@ -60,6 +60,17 @@ class SeedGroups:
     def largest_fraction(self) -> float:
         """Share of the runs that the largest component holds; 0 of no runs."""
         return float(np.bincount(self.component_R).max() / len(self.component_R)) if len(self.component_R) else 0.0
+
+
+def shares_a_seed(runs: Sequence[RunInfo], others: Sequence[RunInfo]) -> Bools:
+    """(R,) True for the runs that have the init seed or the data seed of some of the others.
+
+    >>> runs = [RunInfo("a", "s", 0, 10, {}), RunInfo("b", "s", 1, 11, {}), RunInfo("c", "s", 2, 12, {})]
+    >>> shares_a_seed(runs, [RunInfo("d", "t", 0, 20, {}), RunInfo("e", "t", 5, 12, {})]).tolist()
+    [True, False, True]
+    """
+    init_seeds, data_seeds = {run.init_seed for run in others}, {run.data_seed for run in others}
+    return np.array([run.init_seed in init_seeds or run.data_seed in data_seeds for run in runs], dtype=bool)
 
 
 def rows_on_common_seeds(*groups: Sequence[RunInfo]) -> list[Ints]:

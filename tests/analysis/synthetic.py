@@ -24,6 +24,7 @@ def synthetic_history(
     data_seed_of=lambda init_seed: init_seed,
     diverge_share: float = 0.06,
     metrics: bool = True,
+    first_seed: int = 0,
 ) -> History:
     """Runs of every setting under every seed. `signal` is how clearly the attention metrics show the latent number.
 
@@ -34,7 +35,7 @@ def synthetic_history(
     rates = 10.0 ** np.linspace(-3.5, -2, num_settings)
     runs, ends, rows = [], [], []
     for number, rate in enumerate(rates):
-        for init_seed in range(num_seeds):
+        for init_seed in range(first_seed, first_seed + num_seeds):
             latent = rng.normal()
             info = RunInfo(
                 f"run-{number}-{init_seed}",

@@ -81,13 +81,14 @@ def test_gate_b_on_permuted_outcomes_no_predictor_finds_anything():
     for name, scores in window.scores.items():
         assert abs(scores.auroc_pooled.value - 0.5) <= 0.05, name
         assert abs(scores.auroc_within.value - 0.5) <= 0.05, name
+        assert abs(scores.concordance.value - 0.5) <= 0.05, name
         assert scores.brier_skill.value < 0.02, name
 
 
 def test_gate_c_a_constant_predictor_has_an_auroc_of_exactly_one_half_everywhere():
     for window in evaluate(HISTORY, OUTCOMES, predictors={"spy": Spy()} | only("base_rate"), bootstrap=50).windows:
         for scores in window.scores.values():
-            for figure in (scores.auroc_pooled, scores.auroc_within):
+            for figure in (scores.auroc_pooled, scores.auroc_within, scores.concordance, scores.concordance_converged):
                 assert (figure.value, figure.low, figure.high) == (0.5, 0.5, 0.5)
 
 

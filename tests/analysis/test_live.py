@@ -9,7 +9,7 @@ import pytest
 
 from analysis.forecasting.evaluation import cases_of
 from analysis.forecasting.fitted import fit_forecasts
-from analysis.forecasting.live import TOO_EARLY, forecast_running, time_text
+from analysis.forecasting.live import SEEN_SEED, TOO_EARLY, forecast_running, time_text
 from analysis.forecasting.scores import auroc
 from analysis.forecasting.window_model import TrainingSet
 from analysis.outcomes.outcomes import decide_outcomes
@@ -152,7 +152,7 @@ def test_on_permuted_outcomes_the_forecasts_know_nothing():
 
 
 def test_another_sweep_teaches_and_its_quality_is_that_of_its_own_held_out_seeds():
-    other = synthetic_history(4, 30, seed=9, name="other")
+    other = synthetic_history(4, 30, seed=9, name="other", first_seed=1000)
     fitted = fit_forecasts(other, decide_outcomes(other), bootstrap=100)
     found = forecast_running(NOW, OUTCOMES, fitted)
     assert found.source == "other"
@@ -165,8 +165,33 @@ def test_another_sweep_teaches_and_its_quality_is_that_of_its_own_held_out_seeds
     assert auroc(probability_N, converged_N, np.zeros(len(asked), int), np.ones((1, len(asked))))[0] > 0.8
 
 
+def test_runs_whose_seeds_were_learned_from_get_no_forecast_and_a_sentence():
+    other = synthetic_history(4, 30, seed=9, name="other", first_seed=25)
+    found = forecast_running(NOW, OUTCOMES, fit_forecasts(other, decide_outcomes(other), bootstrap=0))
+    seed_by_id = {run.run_id: run.init_seed for run in NOW.runs}
+    asked = [run for run in found.runs if run.problem != TOO_EARLY]
+    assert {seed_by_id[run.run_id] >= 25 for run in asked} == {True, False}
+    for run in asked:
+        assert (run.problem == SEEN_SEED) == (seed_by_id[run.run_id] >= 25)
+        assert np.isnan(run.converged) == bool(run.problem)
+
+
+def test_a_sweep_is_learned_from_without_the_runs_that_share_a_seed_with_those_to_forecast():
+    other = synthetic_history(4, 60, seed=9, name="other", first_seed=25)
+    outcomes = decide_outcomes(other)
+    fitted = fit_forecasts(other, outcomes, unseen_by=NOW.runs, bootstrap=0)
+    assert fitted.num_left_out == 4 * 15
+    assert min(fitted.init_seeds) == 40
+    found = forecast_running(NOW, OUTCOMES, fitted)
+    assert not any(run.problem == SEEN_SEED for run in found.runs)
+    assert any("60 runs of other share a seed with runs here and were left out" in note for note in found.notes)
+    turned = np.where(np.array([run.init_seed < 40 for run in other.runs]), "unconverged", outcomes.kind_R)
+    again = fit_forecasts(other, replace(outcomes, kind_R=turned), unseen_by=NOW.runs, bootstrap=0)
+    assert as_text(forecast_running(NOW, OUTCOMES, again)) == as_text(found)
+
+
 def test_a_sweep_that_asks_something_else_is_refused_with_what_differs():
-    other = synthetic_history(4, 30, seed=9, name="other")
+    other = synthetic_history(4, 30, seed=9, name="other", first_seed=1000)
     fitted = fit_forecasts(other, decide_outcomes(other), bootstrap=0)
     with pytest.raises(ValueError, match="budget: the predictor learned of 1000, sweep 'synthetic' has 2000"):
         forecast_running(NOW, OUTCOMES, replace(fitted, budget=1000))
@@ -223,7 +248,9 @@ def test_probabilities_medians_and_intervals_agree_and_times_beyond_the_budget_a
 
 def test_a_run_that_stands_long_after_the_window_of_a_file_is_forecast_as_one_that_has_not_converged_since():
     """Learned at 25% and asked at 75%: the stated share is that of the runs that had not converged at 75%."""
-    other, history = (synthetic_history(4, 150, seed=seed, diverge_share=0.0) for seed in (21, 22))
+    other, history = (
+        synthetic_history(4, 150, seed=seed, diverge_share=0.0, first_seed=1000 * seed) for seed in (21, 22)
+    )
     fitted = fit_forecasts(other, decide_outcomes(other), (0.25,), bootstrap=0)
     fate_R = decide_outcomes(history).kind_R
     now = seen_at(history, np.full(len(history.runs), 1500))

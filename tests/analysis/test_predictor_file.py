@@ -17,7 +17,7 @@ from pipeline.store.files import seal
 from tests.analysis.synthetic import synthetic_history
 from tests.analysis.test_live import NOW, OUTCOMES
 
-OTHER = synthetic_history(4, 30, seed=9, name="other")
+OTHER = synthetic_history(4, 30, seed=9, name="other", first_seed=1000)
 FITTED = fit_forecasts(OTHER, decide_outcomes(OTHER), bootstrap=50)
 
 

@@ -15,7 +15,7 @@ from tests.analysis.test_live import LIVE, NOW
 from tests.support import tiny, trained
 from tests.sweeps.test_cli import run
 
-OTHER = synthetic_history(4, 30, seed=9, name="other")
+OTHER = synthetic_history(4, 30, seed=9, name="other", first_seed=1000)
 
 
 @pytest.fixture

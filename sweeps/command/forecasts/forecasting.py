@@ -15,6 +15,7 @@ from analysis.forecasting.live import RunForecasts, forecast_running, probabilit
 from analysis.forecasting.predictor_file import read_forecaster, write_forecaster
 from analysis.outcomes.subsets import with_metrics
 from analysis.summary.in_training import expected_of
+from pipeline.store.history import RunInfo
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.store.stored_forecast import newest_orders
@@ -54,7 +55,7 @@ def run_forecast(
 
     Raises StoreError where it cannot be made: two sources, nothing committed, another question, lacking columns.
     """
-    found, problem = _forecast(store, _training(other, predictor))
+    found, problem = _forecast(store, _training(store, other, predictor))
     if as_json:
         out.print_json(data=found.to_json())
     else:
@@ -71,7 +72,7 @@ def watch(
     Each time it prints a line and keeps the forecast; at low priority, and at rest for at least _REST times as long as
     a forecast takes. Raises StoreError where the folder holds no sweep, or a predictor does not fit it.
     """
-    training, before = _training(other, predictor), None
+    training, before = _training(store, other, predictor), None
     os.nice(_NICENESS)
     while unfinished(store):
         started, orders = time.monotonic(), newest_orders(store)
@@ -97,21 +98,26 @@ def _forecast(store: SweepStore, training: FittedForecasts | None) -> tuple[RunF
     return found, keep_forecast(store, source.orders, len(source.history.runs), found.to_json())
 
 
-def _training(other: SweepStore | None, predictor: Path | None) -> FittedForecasts | None:
+def _training(store: SweepStore, other: SweepStore | None, predictor: Path | None) -> FittedForecasts | None:
     if other is not None and predictor is not None:
         raise StoreError("give --from or --predictor, not both")
     try:
-        return _fitted([other]) if other is not None else read_forecaster(predictor) if predictor is not None else None
+        if other is not None:
+            return _fitted([other], unseen_by=read_source([store]).history.runs)
+        return None if predictor is None else read_forecaster(predictor)
     except ValueError as error:
         raise StoreError(str(error)) from error
 
 
-def _fitted(stores: Sequence[SweepStore], metrics: Sequence[str] = ()) -> FittedForecasts:
+def _fitted(
+    stores: Sequence[SweepStore], metrics: Sequence[str] = (), unseen_by: Sequence[RunInfo] = ()
+) -> FittedForecasts:
     source = read_source(stores)
     history = with_metrics(source.history, metrics) if metrics else source.history
-    fitted = fit_forecasts(history, source.outcomes)
+    fitted = fit_forecasts(history, source.outcomes, unseen_by=unseen_by)
     if all(window.model is None for window in fitted.windows):
-        raise StoreError(f"{source.history.name}: {fitted.windows[0].problem}")
+        left_out = f"; {fitted.num_left_out} runs share a seed with the runs to forecast" if fitted.num_left_out else ""
+        raise StoreError(f"{source.history.name}: {fitted.windows[0].problem}{left_out}")
     return fitted
 
 
