@@ -16,10 +16,11 @@ import torch
 from analysis.forecasting.evaluation import cases_of
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.predictors.base import Targets
+from pipeline.readings.base import READINGS
 from pipeline.registry import Registry
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.replay import model
-from tests.contracts import test_models, test_predictors, test_runs, test_statistics, test_tasks
+from tests.contracts import test_models, test_predictors, test_readings, test_runs, test_statistics, test_tasks
 from tests.support import SOURCES, drop_in, tiny, trained
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +67,7 @@ def test_the_page_has_an_example_of_every_kind():
         "pipeline/optimisers",
         "pipeline/schedules",
         "pipeline/stopping",
+        "pipeline/readings",
         "analysis/statistics",
         "analysis/predictors",
     }
@@ -94,6 +96,22 @@ def test_the_model_keeps_its_contracts_and_learns(tmp_path, monkeypatch):
     assert learns(store.history())
     tokens = torch.zeros(3, 9, dtype=torch.int64)
     assert model(store, store.history().runs[0].run_id, 60)(tokens).shape == (3, 4)
+
+
+def test_the_reading_keeps_its_contract_and_is_the_mean_cosine_between_tokens(tmp_path, monkeypatch):
+    likeness = registered(monkeypatch, tmp_path, "pipeline/readings/likeness.py", "READINGS")
+    for task, model_name in (("dictionary_lookup", "attention_only"), ("pair_lookup", "transformer")):
+        for check in test_readings.CHECKS:
+            check(likeness, task, model_name)
+    assert "has no embedding" in likeness.unsuitable(*test_readings.parts("sine_regression", "linear_self_attention"))
+    weights = test_readings.weights_of("dictionary_lookup", "attention_only")
+    embedding = weights.parameters["embedding"]
+    cosine = torch.nn.functional.cosine_similarity(embedding[:, :, None], embedding[:, None], dim=3)
+    is_pair = ~torch.eye(embedding.shape[1], dtype=torch.bool)
+    torch.testing.assert_close(likeness()(weights)["likeness.mean_cosine"], cosine[:, is_pair].mean(1))
+    monkeypatch.setitem(vars(READINGS), "_classes", {**READINGS, "likeness": likeness})
+    history = trained(tiny(readings=["likeness"], windows=[0, 0.4]), tmp_path / "r").history()
+    assert np.isfinite(history.values["likeness.mean_cosine"][:, np.isin(history.steps_T, [0, 10])]).all()
 
 
 def test_the_statistic_keeps_its_contract_and_is_the_largest_value_less_the_smallest(tmp_path, monkeypatch):
