@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,12 @@ def test_weights_are_kept_at_5_10_25_and_50_percent_of_the_budget(name):
     budget = TRAINING[name].budget
     assert TRAINING[name].snapshots.weights == tuple(budget * share // 100 for share in (0, 5, 10, 25, 50))
     assert budget % 20 == 0
+
+
+def test_the_runs_of_every_sweep_are_those_of_splits_json():
+    splits = {
+        name + suffix: hashlib.sha256("\n".join(sorted(run.run_id for run in spec.runs())).encode()).hexdigest()
+        for specs, suffix in ((TRAINING, ""), (TESTING, "_test"))
+        for name, spec in specs.items()
+    }
+    assert splits == json.loads((FOLDER / "splits.json").read_text(encoding="utf-8"))
