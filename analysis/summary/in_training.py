@@ -6,13 +6,15 @@ from collections import Counter
 
 from analysis.forecasting.live import RunForecast, RunForecasts
 from analysis.uncertainty.expected_count import ExpectedCount
+from pipeline.store.stored_forecast import fewest_learned
 
 
 def expected_of(forecasts: RunForecasts) -> str:
     """How many of the runs in training are expected to converge, and how many have no forecast, in a clause."""
     known = [run for run in forecasts.runs if not run.problem]
     problems = Counter(run.problem for run in forecasts.runs if run.problem)
-    count = ExpectedCount.of([run.converged for run in known])
+    sizes = fewest_learned((source.fraction, source.num_finished) for source in forecasts.windows)
+    count = ExpectedCount.of([run.converged for run in known], [sizes[run.window] for run in known])
     return count.of_runs_in_training([run.window for run in known], problems)
 
 

@@ -12,9 +12,9 @@ from pipeline.arrays import Floats
 
 @dataclass(frozen=True)
 class ExpectedCount:
-    """The expected number of `num_runs` runs that converge, with its 90% interval.
+    """The expected number of `num_runs` runs that converge, with its 90% prediction interval.
 
-    The interval is of chance alone: it takes the probabilities as exact and the runs as independent of each other.
+    The runs are taken as independent of each other, given their probabilities.
     """
 
     expected: float
@@ -23,19 +23,29 @@ class ExpectedCount:
     num_runs: int
 
     @classmethod
-    def of(cls, probabilities: Sequence[float] | Floats) -> ExpectedCount:
+    def of(cls, probabilities: Sequence[float] | Floats, num_learned: Sequence[int] | None = None) -> ExpectedCount:
         """From one probability per run: quantiles .05 and .95 of the Poisson binomial distribution.
+
+        `num_learned` is from how many finished runs each probability was estimated. As far as the error of estimates is
+        common to all runs it does not average out: if the variances of K runs add up to V, learning from n runs adds
+        K V / n to the variance of their sum, as in a prediction interval, and the quantiles are moved apart for it.
+        Without `num_learned` the probabilities count as exact.
 
         >>> ExpectedCount.of([0.5] * 100)
         ExpectedCount(expected=50.0, low=42, high=58, num_runs=100)
-        >>> ExpectedCount.of([1.0, 1.0, 0.0]).text()
-        '2 (90%: 2-2)'
+        >>> ExpectedCount.of([0.5] * 100, [50] * 100)
+        ExpectedCount(expected=50.0, low=36, high=64, num_runs=100)
         """
         probability_N = np.asarray(probabilities, dtype=np.float64)
         # Rounding may leave the last sum a little short of 1.
         cumulative_K = np.cumsum(poisson_binomial(probability_N)) + 1e-12
-        low, high = (int(np.searchsorted(cumulative_K, level)) for level in (0.05, 0.95))
-        return cls(float(probability_N.sum()), low, high, len(probability_N))
+        expected, ends = float(probability_N.sum()), np.searchsorted(cumulative_K, [0.05, 0.95])
+        wider = 1.0 if num_learned is None else _widening(probability_N, np.asarray(num_learned, dtype=np.float64))
+        low, high = expected + wider * (ends - expected)
+        return cls(
+            expected, int(max(np.floor(low + 1e-9), 0)), int(min(np.ceil(high - 1e-9), len(probability_N))),
+            len(probability_N),
+        )  # fmt: skip
 
     def text(self) -> str:
         """`52 (90%: 44-59)`: expectation and interval."""
@@ -61,6 +71,20 @@ class ExpectedCount:
         source = f"from window{'s' if len(set(windows)) > 1 else ''} {ends}"
         told = f"about {self.text()} of {self.num_runs} runs in training converge, {source}"
         return "; ".join([told, *reasons])
+
+
+def _widening(probability_N: Floats, learned_N: Floats) -> float:
+    """Standard deviation of the sum with the error of estimation, in units of that without it."""
+    variance_N = probability_N * (1 - probability_N)
+    total = float(variance_N.sum())
+    if total == 0:
+        return 1.0
+    # Estimates from different windows rest on the same runs, so their errors add up as if they were one.
+    error = 0.0
+    for size in np.unique(learned_N):
+        of_size_N = learned_N == size
+        error += float(np.sqrt(variance_N[of_size_N].sum() * of_size_N.sum() / size))
+    return float(np.sqrt(1 + error**2 / total))
 
 
 def poisson_binomial(probability_N: Floats) -> Floats:

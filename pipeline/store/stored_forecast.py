@@ -28,7 +28,8 @@ class RunProbability:
     """What the newest forecast says of one run: probabilities by the budget, and steps of convergence.
 
     `step` is where the run stood, `window` the share of the budget that the forecast is from. `median`, `low` and
-    `high` (90%) are None where they lie beyond the budget.
+    `high` (90%) are None where they lie beyond the budget. `num_learned` counts the finished runs that it was learned
+    from, at least.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class RunProbability:
     median: float | None
     low: float | None
     high: float | None
+    num_learned: int
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class StoredForecast:
     def probabilities(self, run_ids: Iterable[str] | None = None) -> dict[str, RunProbability]:
         """run_id -> forecast, of those (`run_ids`: among these) that have one."""
         wanted = None if run_ids is None else set(run_ids)
+        sizes = fewest_learned((source["fraction"], source["num_finished"]) for source in self.forecasts["windows"])
         return {
-            row["run_id"]: _probability(row)
+            row["run_id"]: _probability(row, sizes[row["window"]])
             for row in self.forecasts["runs"]
             if row["converged"] is not None and (wanted is None or row["run_id"] in wanted)
         }
@@ -126,6 +129,18 @@ def _is_ahead(orders: Orders, others: Orders) -> bool:
     return any(order > others.get(pack_id, (0, 0)) for pack_id, order in orders.items())
 
 
-def _probability(row: Mapping[str, Any]) -> RunProbability:
-    steps = {name: row[name] if isinstance(row[name], (int, float)) else None for name in ("median", "low", "high")}
-    return RunProbability(row["run_id"], row["step"], row["window"], row["converged"], row["diverged"], **steps)
+def fewest_learned(sources: Iterable[tuple[float, int]]) -> dict[float, int]:
+    """window -> the fewest finished runs that a forecast from it was learned from, of (window, number) pairs."""
+    found: dict[float, int] = {}
+    for fraction, number in sources:
+        found[fraction] = min(number, found.get(fraction, number))
+    return found
+
+
+def _probability(row: Mapping[str, Any], num_learned: int) -> RunProbability:
+    low, median, high = (
+        row[name] if isinstance(row[name], (int, float)) else None for name in ("low", "median", "high")
+    )
+    return RunProbability(
+        row["run_id"], row["step"], row["window"], row["converged"], row["diverged"], median, low, high, num_learned
+    )

@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left, summed
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
@@ -104,4 +103,4 @@ def _print_runs(history: History, probabilities: Mapping[str, RunProbability], o
 
 
 def _forecast_cells(found: RunProbability | None) -> tuple[str, str]:
-    return ("", "") if found is None else (short(found.converged), f"{found.window:g}")
+    return ("", "") if found is None else (f"{found.converged:.2f}", f"{found.window:g}")

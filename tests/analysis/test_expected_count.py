@@ -29,6 +29,30 @@ def test_the_interval_holds_at_least_nine_of_ten_draws_and_little_more():
     assert abs(drawn.mean() - count.expected) < 1
 
 
+def test_the_interval_holds_nine_of_ten_where_probabilities_are_estimated_and_exact_ones_would_hold_too_few():
+    """60 finished runs tell the rate of 240 others; what is estimated is a common error of all of them."""
+    rng = np.random.default_rng(1)
+    held = {"estimated": 0, "as if exact": 0}
+    for _ in range(300):
+        rate = rng.uniform(0.2, 0.8)
+        found = np.clip(rng.binomial(60, rate) / 60, 0.05, 0.95)
+        actual = rng.binomial(240, rate)
+        for name, learned in (("estimated", [60] * 240), ("as if exact", None)):
+            count = ExpectedCount.of([found] * 240, learned)
+            held[name] += count.low <= actual <= count.high
+    assert 0.86 <= held["estimated"] / 300 <= 0.95
+    assert held["as if exact"] / 300 < 0.65
+
+
+def test_estimates_of_several_windows_have_one_error_in_common():
+    one = ExpectedCount.of([0.5] * 100, [50] * 100)
+    assert ExpectedCount.of([0.5] * 100, [50] * 60 + [50 + 1e-9] * 40) == one
+    wide = ExpectedCount.of([0.5] * 100, [50] * 60 + [25] * 40)
+    assert wide.low < one.low
+    assert ExpectedCount.of([0.01] * 20, [1] * 20).low == 0
+    assert ExpectedCount.of([1.0] * 20, [20] * 20).text() == "20 (90%: 20-20)"
+
+
 def test_reasons_are_told_with_the_most_frequent_one():
     told = ExpectedCount.of([0.5]).of_runs_in_training([0.25], {"too early": 2, "few runs": 5})
     assert told == (

@@ -11,6 +11,8 @@ from pipeline.store.progress import runs_left
 from pipeline.store.stored_forecast import FORECAST_FILE, newest_orders, orders_of, read_forecast, write_forecast
 from tests.tracking.tracked import BUDGET, Sweep
 
+WINDOWS = [{"fraction": 0.25, "num_finished": number} for number in (300, 200)]
+
 
 def row(run_id, converged=0.4, problem=None):
     numbers = {"converged": converged, "diverged": 0.0, "median": 300.0, "low": 200.0, "high": "beyond the budget"}
@@ -21,7 +23,7 @@ def row(run_id, converged=0.4, problem=None):
 
 def forecasts_of(sweep, source="tiny", problem_of=lambda run_id: None):
     rows = [row(run_id, problem=problem_of(run_id)) for run_id in sweep.run_ids]
-    return {"sweep": "tiny", "budget": BUDGET, "source": source, "runs": rows, "windows": [], "notes": []}
+    return {"sweep": "tiny", "budget": BUDGET, "source": source, "runs": rows, "notes": [], "windows": WINDOWS}
 
 
 def in_training(folder, **tracking):
@@ -47,6 +49,7 @@ def test_a_forecast_is_read_back_with_the_commits_that_were_made_since(sweep):
     assert found.commits_since(orders_of(store.newest_records())) == 0
     probability = found.probabilities(sweep.run_ids[:1])[sweep.run_ids[0]]
     assert (probability.converged, probability.median, probability.high) == (0.4, 300.0, None)
+    assert probability.num_learned == 200
     sweep.commit()
     sweep.commit()
     assert found.commits_since(newest_orders(store)) == 4

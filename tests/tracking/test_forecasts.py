@@ -69,7 +69,7 @@ def test_a_setting_carries_the_share_that_is_expected_to_converge(tmp_path):
 
 
 def test_a_setting_without_a_forecast_of_a_run_in_training_carries_none():
-    probability = RunProbability("a", 50, 0.1, 0.4, 0.0, None, None, None)
+    probability = RunProbability("a", 50, 0.1, 0.4, 0.0, None, None, None, 30)
     ended, running = CommittedProgress(100, "budget"), CommittedProgress(100, "running")
     assert setting_forecast_numbers({"a": ended}, {"a": probability}) == {}
     assert setting_forecast_numbers({"b": running}, {"a": probability}) == {}

@@ -37,7 +37,8 @@ class ForecastNow:
     @property
     def count(self) -> ExpectedCount:
         """How many of the runs with a probability are expected to converge."""
-        return ExpectedCount.of([run.converged for run in self.stored.probabilities(self.run_ids).values()])
+        found = self.stored.probabilities(self.run_ids).values()
+        return ExpectedCount.of([run.converged for run in found], [run.num_learned for run in found])
 
     @property
     def windows(self) -> list[float]:
