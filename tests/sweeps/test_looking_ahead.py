@@ -61,7 +61,7 @@ def test_a_look_ahead_adds_what_forks_of_the_runs_at_risk_show_and_states_its_co
     configs = {config.run_id: config for config in expand(stored_spec(store))}
     for fork in expand(stored_spec(forks)):
         parent = configs[fork.lineage.parent]
-        assert (fork.batch_size, fork.optimiser.lr) == (16, 1.5 * parent.optimiser.lr)
+        assert (fork.batch_size, fork.optimiser.lr) == (16, pytest.approx(1.5 * parent.optimiser.lr))
         assert (fork.data_seed, fork.lineage.step) == (parent.data_seed, 10)
     history, of_forks = store.history(), forks.history()
     assert {name: array.tobytes() for name, array in before.values.items() if name.startswith("label_")} == {
