@@ -19,7 +19,7 @@ SPEC = tiny(
     converged={"metric": "label_accuracy", "at_least": 0.45, "evaluations": 1},
     stopping={"name": "run_to_budget"},
 )
-ARGUMENTS = ("ceiling", "r", "--children", "2", "--windows", "0,0.3,0.7", "--inline")
+ARGUMENTS = ("ceiling", "r", "--children", "2", "--windows", "0,0.25,0.67,0.7", "--inline")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_forks_are_trained_and_their_ceiling_is_printed_and_written(store, monke
     code, printed = run(monkeypatch, capsys, *ARGUMENTS)
     assert code == 0, printed
     document = read_ceiling(store.folder)
-    assert [(row["window"], row["step"]) for row in document["rows"]] == [(0, 0), (0.3, 10)]
+    assert [(row["window"], row["step"]) for row in document["rows"]] == [(0, 0), (0.25, 10)]
     for row in document["rows"]:
         forks = SweepStore(store.folder.parent / "r-ceiling" / f"step-{row['step']}")
         history = forks.history()
@@ -52,7 +52,8 @@ def test_forks_are_trained_and_their_ceiling_is_printed_and_written(store, monke
         assert stored_spec(forks).criterion == SPEC.criterion
         assert 0.5 <= row["auroc"] <= 1
         assert 0 <= row["brier_low"] <= row["brier_floor"] <= row["brier_high"] <= 0.5
-    assert "0.7 (step 20): left out, 10 of 10 sampled runs have no training state there" in printed.replace("\n", " ")
+    assert "0.67 (step 20): left out, 10 of 10 sampled runs have no training state there" in printed.replace("\n", " ")
+    assert "window 0.7 (step 21): left out, forks start between chunks" in printed
     num = sum(2 * row["parents"] * (30 - row["step"]) for row in document["rows"])
     assert f"in all at most {num:,} run-steps" in printed
     assert printed.index("in all at most") < printed.index("runs done")
@@ -72,7 +73,7 @@ def test_the_same_command_continues_and_gives_the_same(store, monkeypatch, capsy
     [
         (("--windows", "0.3,0.1"), "--windows must be increasing shares"),
         (("--windows", "half"), "--windows must be increasing shares"),
-        (("--windows", "0.7"), "among snapshots.states in its file"),
+        (("--windows", "0.67"), "among snapshots.states in its file"),
         (("--children", "1"), "--children at least 2"),
     ],
 )

@@ -20,7 +20,7 @@ from analysis.forecasting.ceiling import (
     sample_parents,
     write_ceiling,
 )
-from analysis.forecasting.evaluation import WINDOWS
+from analysis.forecasting.evaluation import windows_of
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Bools
@@ -33,6 +33,8 @@ from pipeline.store.progress import progress_by_pack, summed
 from pipeline.store.sweep_store import SnapshotIndex, SweepStore
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.launching import train_spec
+
+_OFF_CHUNK = "forks start between chunks, and this is no multiple of grid.chunk: name it among the sweep's windows"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class CeilingRequest:
     address: str | None = None
     is_inline: bool = False
 
-    def fractions(self) -> list[float]:
-        """The windows, in order. Raises StoreError for anything but increasing shares in [0, 1), and odd counts."""
+    def fractions(self) -> list[float] | None:
+        """The windows asked for; None for the sweep's own. Raises StoreError as `read_windows`, and for odd counts."""
         if self.num_parents < 1 or self.num_children < 2:
             raise StoreError("--parents must be at least 1 and --children at least 2")
-        return [0.0, *WINDOWS] if self.windows is None else read_windows(self.windows)
+        return None if self.windows is None else read_windows(self.windows)
 
     def forks_folder(self) -> Path:
         """The folder that holds a results folder of forks for every window."""
@@ -127,19 +129,17 @@ def run_ceiling(request: CeilingRequest, as_json: bool, out: Console) -> int:
     return COMPLETE
 
 
-def window_step(history: History, fraction: float, chunk: int) -> int:
-    """The last step of a window, rounded to whole chunks, of which it has at least one; 0 of window 0."""
-    last_step = history.window(fraction).last_step if fraction else 0
-    return max(round(last_step / chunk), 1) * chunk if fraction else 0
-
-
 def _planned(
     request: CeilingRequest, store: SweepStore, spec: SweepSpec, history: History, outcomes: Outcomes, out: Console
 ) -> Iterator[WindowForks]:
     """The forks of every window that has kept states; of the others, prints what would keep them."""
     snapshots = store.snapshots()
-    for fraction in request.fractions():
-        step = window_step(history, fraction, spec.grid.chunk)
+    asked = request.fractions()
+    for fraction in sorted({0.0, *windows_of(history)}) if asked is None else asked:
+        step = history.window_step(fraction)
+        if step % spec.grid.chunk:
+            out.print(f"window {fraction:g} (step {step}): left out, {_OFF_CHUNK}", style="yellow")
+            continue
         risk_R = can_be_parent(history, outcomes, step)
         rows = [
             r for sample in sample_parents(history, risk_R, request.num_parents, request.seed).values() for r in sample
@@ -165,7 +165,7 @@ def _problem(history: History, snapshots: SnapshotIndex, rows: list[int], step: 
     if num_without:
         return (
             f"{num_without} of {len(rows)} sampled runs have no training state there: a sweep keeps them with {step} "
-            "among snapshots.states in its file"
+            "among snapshots.states in its file, or the word windows"
         )
     return ""
 
