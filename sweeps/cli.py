@@ -273,6 +273,9 @@ def policy_command(
     ahead_steps: Annotated[
         float, typer.Option(help="Run-steps that columns `ahead.*` cost each run at each window.")
     ] = 0.0,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Also write a policy file, for `stopping:` of a sweep.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What stopping runs by forecasts would have saved, and which converging runs it would have lost.
@@ -281,7 +284,7 @@ def policy_command(
     """
     from sweeps.command.forecasts.policy import PolicyRequest, run_policy
 
-    request = PolicyRequest(tuple(folders), windows, lose_at_most, not point_estimate, ahead_steps)
+    request = PolicyRequest(tuple(folders), windows, lose_at_most, not point_estimate, ahead_steps, to)
     run_policy(request, as_json, out)
 
 

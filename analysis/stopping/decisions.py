@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.forecasting.control_share import meets_criterion
 from analysis.forecasting.folds import held_out_seeds
 from analysis.outcomes.outcomes import CONVERGED, Outcomes, at_risk, has_started
 from analysis.predictors.encoding import HyperparameterEncoding, encoded, encodings_of
@@ -141,12 +142,3 @@ class DecisionWindows:
 def lowest(probability_RW: Floats) -> Floats:
     """(R,) the lowest probability of each run; infinite where it has none."""
     return np.asarray(np.where(np.isnan(probability_RW), np.inf, probability_RW).min(axis=1, initial=np.inf))
-
-
-def meets_criterion(history: History, outcomes: Outcomes, step: int) -> Bools:
-    """(R,) whether the last evaluation up to `step` met the criterion, and so may begin a streak that meets it."""
-    values_RT = history.values[outcomes.criterion.metric]
-    evaluated_T = ~np.all(np.isnan(values_RT), axis=0) & (history.steps_T <= step)
-    if not evaluated_T.any():
-        return np.zeros(len(history.runs), dtype=bool)
-    return outcomes.criterion.satisfied(values_RT[:, evaluated_T][:, -1])

@@ -10,6 +10,7 @@ from pipeline.planning.packs import Machine, Pack, Plan, expand, grouped, make_p
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.calibration import calibrate
+from pipeline.training.recorded_metrics import refuse_undecidable
 
 
 def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
@@ -25,7 +26,8 @@ def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
 def plan_on(spec: SweepSpec, machine: Machine) -> Plan:
     """The plan for `spec` in a new folder. Compiles programs and times blocks on this computer where needed.
 
-    Raises StoreError if the spec asks for a compiled program where there can be none, or a fork's parents are missing.
+    Raises StoreError if the spec asks for a compiled program where there can be none, a fork's parents are missing, or
+    the stopping rule needs what the runs do not record.
     """
     return _planned(spec, _by_id(spec), machine, ())
 
@@ -35,5 +37,6 @@ def _by_id(spec: SweepSpec) -> dict[str, RunConfig]:
 
 
 def _planned(spec: SweepSpec, runs: Mapping[str, RunConfig], machine: Machine, kept: Sequence[Pack]) -> Plan:
+    refuse_undecidable(spec.stopping, runs)
     groups = grouped(runs, machine.num_workers, kept)
     return make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine), kept)

@@ -10,6 +10,7 @@ from typing import Any
 # Part of every hash: raise it when the same declaration gives different weights.
 VERSION = "seedbed.1"
 _HEX_DIGITS = 16
+_LONGEST = 200
 
 
 def canonical_json(value: Any) -> str:
@@ -58,4 +59,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _leaf(flat: Mapping[str, Any], path: str) -> str:
-    return json.dumps(flat[path]) if path in flat else "absent"
+    if path not in flat:
+        return "absent"
+    text = json.dumps(flat[path])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}... ({digest('leaf', text)})"

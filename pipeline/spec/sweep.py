@@ -142,10 +142,16 @@ class SweepSpec(Parameters):
         attempt(self._check_criterion, "budget", "grid", "converged", "task")
         attempt(self._check_readings, "readings", "windows", *_OF_A_SETTING, "vary")
         attempt(self._check_steps, "budget", "grid", "windows", "snapshots", "fork")
+        attempt(self._check_stopping, "budget", "grid", "converged", "stopping")
         return wrong
 
     def _check_grid(self) -> None:
         self.grid.resolved(self.budget)
+
+    def _check_stopping(self) -> None:
+        problems = self.stopping.problems(self.budget, self.criterion, self.time_grid)
+        if problems:
+            raise located([(("stopping", parameter), message, self.stopping.name) for parameter, message in problems])
 
     def _check_criterion(self) -> None:
         tasks = [setting.task for setting in self._settings] or ([] if self.task is None else [self.task])

@@ -22,3 +22,7 @@ class AfterConvergence(StoppingRule):
             return False
         streak_end = prefix.converged_index + prefix.evaluations_to_converge - 1
         return len(prefix.eval_steps_E) - 1 - streak_end >= self.evaluations
+
+    def in_words(self) -> str:
+        """When converged runs end."""
+        return f"runs that converged end {self.evaluations} evaluations later"

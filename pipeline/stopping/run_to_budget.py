@@ -13,3 +13,7 @@ class RunToBudget(StoppingRule):
     def should_stop(self, prefix: RunPrefix) -> bool:
         """Always False."""
         return False
+
+    def in_words(self) -> str:
+        """That nothing is stopped."""
+        return "every run goes to its budget unless it diverges"

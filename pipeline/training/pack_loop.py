@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -67,7 +68,10 @@ class PackLoop:
             block.load_run(slot, self.configs[run_id], state)
             self.occupants[slot] = run_id
         self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
-        prefixes = {run_id: run_prefix(run_id, rows, evaluation_plan) for run_id, rows in recorder.rows.items()}
+        settings = {config.setting_id: config for config in configs.values()}
+        by_setting = {setting_id: config.hyperparameters() for setting_id, config in settings.items()}
+        self.hyperparameters = {run_id: by_setting[config.setting_id] for run_id, config in configs.items()}
+        prefixes = {run_id: self._prefix(run_id) for run_id in recorder.rows}
         self.converged |= {run_id for run_id, prefix in prefixes.items() if prefix.converged_index is not None}
 
     @property
@@ -148,14 +152,14 @@ class PackLoop:
         """Why the run in a slot ends here; None if it goes on."""
         run_id = self.occupants[slot]
         assert run_id is not None
-        prefix = run_prefix(run_id, self.recorder.rows[run_id], self.evaluation_plan) if is_evaluated else None
+        prefix = self._prefix(run_id) if is_evaluated else None
         if prefix is not None and prefix.converged_index is not None:
             self.converged.add(run_id)
         if not is_finite:
             return "diverged"
         rule = self.evaluation_plan.stopping
         if prefix is not None and rule.should_stop(prefix):
-            return rule.reason
+            return rule.reason_of(prefix)
         return "budget" if self._steps()[slot] >= self.evaluation_plan.budget else None
 
     @cached_property
@@ -167,6 +171,10 @@ class PackLoop:
     def _first_marks(self) -> tuple[int, ...]:
         """Steps before the end of the first chunk at which something is measured."""
         return tuple(sorted({*self.evaluation_plan.grid.inner_marks, *({0} & self._read_steps)}))
+
+    def _prefix(self, run_id: str) -> RunPrefix:
+        rows, hyperparameters = self.recorder.rows[run_id], self.hyperparameters[run_id]
+        return run_prefix(run_id, rows, self.evaluation_plan, hyperparameters)
 
     def _occupied(self) -> Bools:
         return np.array([occupant is not None for occupant in self.occupants])
@@ -224,7 +232,9 @@ def _among(steps_S: Ints, wanted: frozenset[int]) -> Bools:
     return np.array([step in wanted for step in steps_S.tolist()], bool)
 
 
-def run_prefix(run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan) -> RunPrefix:
+def run_prefix(
+    run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan, hyperparameters: Mapping[str, Any]
+) -> RunPrefix:
     """The input of a stopping rule for a run, from its rows so far."""
     steps_T = np.array(rows.steps, np.int64)
     is_eval_T = np.array([step in evaluation_plan.grid.eval_steps for step in rows.steps], bool)
@@ -238,4 +248,5 @@ def run_prefix(run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan) -> R
         eval_steps_E=steps_T[is_eval_T],
         converged_index=None if start < 0 else start,
         evaluations_to_converge=evaluation_plan.criterion.evaluations,
+        hyperparameters=hyperparameters,
     )

@@ -58,6 +58,9 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
         out.print(f"  {reason}")
     for line in _recorded(plan):
         out.print(f"  {line}")
+    out.print(f"  stopping: {spec.stopping.in_words()}", markup=False)
+    for doubt in spec.stopping.doubts(frozenset(plan.settings)):
+        out.print(f"  stopping: {doubt}", style="yellow", markup=False)
     out.print(f"  results: {folder}")
 
 

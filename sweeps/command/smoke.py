@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.spec.sections import GridSpec
 from pipeline.spec.sweep import SweepSpec
 
 _NUM_SEEDS = 3
@@ -11,7 +12,8 @@ _NUM_CHUNKS = 4
 def smoke(spec: SweepSpec) -> SweepSpec:
     """`spec` with its first seeds and settings, a budget of four chunks, and the default grid and snapshots.
 
-    It tests that the sweep runs; its outcomes are meaningless.
+    A rule that does not fit this budget, such as one that stops by forecasts, is left out. It tests that the sweep
+    runs; its outcomes are meaningless.
     """
     data = spec.identity()
     chunk = min(spec.grid.chunk, 25)
@@ -19,6 +21,8 @@ def smoke(spec: SweepSpec) -> SweepSpec:
     data["budget"] = chunk * _NUM_CHUNKS
     data["grid"] = {"chunk": chunk, "eval_items": min(spec.grid.eval_items, 64), "probe_items": 32}
     data["snapshots"] = {"states": [0, 2 * chunk]}
+    if spec.stopping.problems(data["budget"], spec.criterion, GridSpec(**data["grid"]).resolved(data["budget"])):
+        del data["stopping"]
     if spec.seeds is not None:
         pairs = spec.seeds.pairs()
         inits, datas = (list(dict.fromkeys(column))[:_NUM_SEEDS] for column in zip(*pairs, strict=True))

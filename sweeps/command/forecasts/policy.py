@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from analysis.forecasting.control_share import control_runs, stopping_weights
 from analysis.forecasting.evaluation import WINDOWS
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import joined
+from analysis.stopping.audit import StoppingAudit
+from analysis.stopping.fitting import fit_policy
 from analysis.stopping.prices import LOSE_AT_MOST, StoppingPrices, stopping_prices
 from analysis.stopping.promise import CONFIDENCE
+from pipeline.arrays import Bools, Floats
 from pipeline.planning.packs import stored_spec
+from pipeline.stopping.forecast import StopByForecast
+from pipeline.stopping.policy_file import Policy, write_policy
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
@@ -31,6 +38,7 @@ class PolicyRequest:
     lose_at_most: float = LOSE_AT_MOST
     is_promised: bool = True
     ahead_steps: float = 0.0
+    to: Path | None = None
 
     def shares(self) -> Sequence[float]:
         """The windows, in order. Raises StoreError unless they are increasing shares of the budget in (0, 1)."""
@@ -53,47 +61,112 @@ class PolicyRequest:
 
 
 def run_policy(request: PolicyRequest, as_json: bool, out: Console) -> None:
-    """Prints what the rule, schedulers and baselines would have saved and lost.
+    """Prints what the rule, schedulers and baselines would have saved and lost, and writes a policy where asked to.
 
-    Raises StoreError where a sweep is not finished, sweeps differ in budget or criterion, or too few runs converged.
+    Of a sweep that ran under the rule it prints what its control share says. Raises StoreError where a sweep is not
+    finished, sweeps differ in budget or criterion, or too few runs converged.
     """
     request.require_share()
-    history, outcomes = read_sweeps([SweepStore(folder) for folder in request.folders])
+    sweeps = read_sweeps([SweepStore(folder) for folder in request.folders])
     try:
-        prices = stopping_prices(
-            history,
-            outcomes,
-            request.shares(),
-            lose_at_most=request.lose_at_most,
-            is_promised=request.is_promised,
-            ahead_steps=request.ahead_steps,
-        )
+        audits = [StoppingAudit.of(sweep.history, sweep.outcomes, rule) for sweep, rule in _ruled(sweeps)]
+        prices = _prices([sweep for sweep in sweeps if sweep.rule is None], request)
+        policy = None if request.to is None else _fitted(sweeps, request)
     except ValueError as error:
         raise StoreError(_advised(str(error), request)) from error
+    if policy is not None and request.to is not None:
+        write_policy(request.to, policy)
     if as_json:
-        out.print_json(data=prices.to_json())
-    else:
+        document = {"audits": [audit.to_json() for audit in audits]}
+        out.print_json(data=document | ({} if prices is None else prices.to_json()))
+        return
+    for sentence in (sentence for audit in audits for sentence in audit.sentences()):
+        out.print(sentence, markup=False)
+    if prices is not None:
         _print(prices, out)
+    if policy is not None and request.to is not None:
+        out.print(_written(policy, request.to), markup=False)
 
 
-def read_sweeps(stores: Sequence[SweepStore]) -> tuple[History, Outcomes]:
-    """The runs of all sweeps as one history, and their outcomes.
+@dataclass(frozen=True)
+class PolicySweep:
+    """One sweep, and the rule by forecasts that it ran under, if it did."""
 
-    Raises StoreError where nothing is committed, or budgets or criteria differ.
-    """
-    criteria = {stored_spec(store).criterion: store for store in stores}
+    history: History
+    outcomes: Outcomes
+    rule: StopByForecast | None
+
+
+def read_sweeps(stores: Sequence[SweepStore]) -> list[PolicySweep]:
+    """The sweeps of these folders. Raises StoreError where nothing is committed, or criteria differ."""
+    specs = [stored_spec(store) for store in stores]
+    criteria = {spec.criterion: store for spec, store in zip(specs, stores, strict=True)}
     if len(criteria) > 1:
         told = "; ".join(f"{store.folder}: {criterion}" for criterion, store in criteria.items())
         raise StoreError(f"these sweeps have different criteria: {told}")
-    histories = [store.history() for store in stores]
-    for store, history in zip(stores, histories, strict=True):
+    found = []
+    for store, spec in zip(stores, specs, strict=True):
+        history = store.history()
         if not history.values:
             raise StoreError(f"{store.folder}: nothing is committed yet")
-    try:
-        history = joined(histories)
-        return history, decide_outcomes(history, next(iter(criteria)))
-    except ValueError as error:
-        raise StoreError(str(error)) from error
+        rule = spec.stopping if isinstance(spec.stopping, StopByForecast) else None
+        found.append(PolicySweep(history, decide_outcomes(history, spec.criterion), rule))
+    return found
+
+
+def _ruled(sweeps: Sequence[PolicySweep]) -> Iterator[tuple[PolicySweep, StopByForecast]]:
+    yield from ((sweep, sweep.rule) for sweep in sweeps if sweep.rule is not None)
+
+
+def _prices(sweeps: Sequence[PolicySweep], request: PolicyRequest) -> StoppingPrices | None:
+    """Prices on the sweeps that ran under no such rule; None without any."""
+    if not sweeps:
+        return None
+    history = joined([sweep.history for sweep in sweeps])
+    return stopping_prices(
+        history,
+        decide_outcomes(history, sweeps[0].outcomes.criterion),
+        request.shares(),
+        lose_at_most=request.lose_at_most,
+        is_promised=request.is_promised,
+        ahead_steps=request.ahead_steps,
+    )
+
+
+def _fitted(sweeps: Sequence[PolicySweep], request: PolicyRequest) -> Policy:
+    """The policy of all sweeps; runs that were stopped are stood for by control runs."""
+    history = joined([sweep.history for sweep in sweeps])
+    return fit_policy(
+        history,
+        decide_outcomes(history, sweeps[0].outcomes.criterion),
+        request.shares(),
+        lose_at_most=request.lose_at_most,
+        is_promised=request.is_promised,
+        weight_R=np.concatenate([_weights(sweep) for sweep in sweeps]),
+        is_free_R=np.concatenate([_is_free(sweep) for sweep in sweeps]),
+    )
+
+
+def _weights(sweep: PolicySweep) -> Floats:
+    if sweep.rule is None:
+        return np.ones(len(sweep.history.runs))
+    return stopping_weights(sweep.history, sweep.outcomes, sweep.rule)
+
+
+def _is_free(sweep: PolicySweep) -> Bools:
+    if sweep.rule is None:
+        return np.ones(len(sweep.history.runs), dtype=bool)
+    return control_runs(sweep.history, sweep.rule)
+
+
+def _written(policy: Policy, path: Path) -> str:
+    promise = f"with {CONFIDENCE:.0%} confidence" if policy.is_promised else "promising nothing"
+    return (
+        f"policy {policy.content_hash} in {path}: learned from {policy.num_runs} runs, calibrated on "
+        f"{policy.num_convergers} that converged, {policy.num_lost} of them lost, to lose at most "
+        f"{policy.lose_at_most:.2g} {promise}\n"
+        f"stopping: {{name: forecast, predictor: {path}, lose_at_most: {policy.lose_at_most:g}, control_share: 0.05}}"
+    )
 
 
 def _advised(problem: str, request: PolicyRequest) -> str:
