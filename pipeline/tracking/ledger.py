@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record, StoreError
 from pipeline.store.stored_forecast import RunProbability, read_forecast
@@ -130,9 +133,19 @@ class CommitReader:
         numbers = run_forecast_numbers(found)
         return with_numbers(recorded.rows(), recorded.steps_T.tolist(), found.step, numbers), {**summary, **numbers}
 
+    def _curves(self, table: pa.Table) -> pa.Table:
+        """The table without readings, which have a value at each window, and rows of nothing else."""
+        prefixes = tuple(f"{name}." for name in self._plan.get("readings", ()))
+        readings = [name for name in table.column_names if name.startswith(prefixes)]
+        if not readings:
+            return table
+        kept = table.drop_columns(readings)
+        return kept.filter(np.any([kept[name].is_valid() for name in kept.column_names[2:]], axis=0))
+
     def _read(self, run_id: str) -> Recorded:
         pack_id = self._pack_of[run_id]
         if pack_id not in self._recorded:
             pack = self.store.pack(pack_id)
-            self._recorded[pack_id] = read_recorded([pack.table(e) for e in self._records[pack_id].history])
+            tables = [self._curves(pack.table(entry)) for entry in self._records[pack_id].history]
+            self._recorded[pack_id] = read_recorded(tables)
         return self._recorded[pack_id].get(run_id, Recorded.empty())

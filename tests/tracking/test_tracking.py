@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.store.pack_store import Active, Ended, Record
+from pipeline.tracking.ledger import CommitReader, Ledger
 from pipeline.tracking.rows import (
     CommittedProgress,
     ConvergenceCheck,
@@ -24,6 +25,7 @@ from pipeline.tracking.rows import (
     representatives,
     tracked_runs,
 )
+from tests.support import tiny, trained
 from tests.tracking.tracked import (
     BUDGET,
     STEPS,
@@ -311,3 +313,17 @@ def test_the_environment_neither_steers_the_mirror_nor_reaches_its_files(tmp_pat
         assert not [name for name, value in secrets.items() if value.encode() in content]
     modes = {path.stat().st_mode & 0o077 for path in (sweep.folder / "wandb").rglob("*")}
     assert modes == {0}
+
+
+def test_readings_are_not_mirrored_nor_steps_at_which_nothing_else_was_recorded(tmp_path: Path) -> None:
+    grid = {"chunk": 10, "eval_items": 8, "probe_items": 8, "probe_steps": [10], "eval_steps": [10, 30]}
+    common = {"windows": [0, 0.4, 0.7], "grid": grid}
+    tracked = []
+    for name, more in (("a", {}), ("b", {"readings": []})):
+        reader = CommitReader(trained(tiny(**common, **more), tmp_path / name), 500)
+        reader.refresh()
+        due = reader.due(Ledger(tmp_path / name), is_last=True)
+        tracked.append([list(reader.content(run, progress)[0]) for run, progress in due])
+    assert len(tracked[0]) == 4
+    assert [step for step, _ in tracked[0][0]] == [10, 30]
+    assert tracked[0] == tracked[1]
