@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from pipeline.store.sweep_store import SweepStore
 from pipeline.training.stored_readings import readings_of
 
 AHEAD = "ahead"
+_HEAD_METRIC = re.compile(r"(?P<layer>.+\.l\d+)h\d+")
 # Read of every fork whose model they can read.
 _READINGS = ("circuits", "forces")
 
@@ -39,15 +41,16 @@ def look_ahead_table(forks: SweepStore, readings: Sequence[str]) -> pa.Table:
     """`run_id` and `step` of each parent where it was forked, and the numbers of its one fork at its end.
 
     `ahead.METRIC` for every metric that the forks recorded there but those of the label set, and `ahead.READING.WHAT`
-    for the named readings of their last weights. Null where a fork diverged or a value is not finite. Raises StoreError
-    as `readings_of` does.
+    for the named readings of their last weights. Of metrics of several heads there are `ahead.METRIC.lN_max` and
+    `_min`, since heads of a layer are exchangeable. Null where a fork diverged or a value is not finite. Raises
+    StoreError as `readings_of` does.
     """
     history = forks.history()
     row_of = {run.run_id: row for row, run in enumerate(history.runs)}
     at_end = int(np.searchsorted(history.steps_T, history.budget))
-    columns: dict[str, Floats] = {
-        name: array[:, at_end] for name, array in history.values.items() if not name.startswith(LABEL_PREFIX)
-    }
+    columns = _over_heads(
+        {name: array[:, at_end] for name, array in history.values.items() if not name.startswith(LABEL_PREFIX)}
+    )
     if readings:
         found = readings_of(forks, readings)
         is_last_N = found["step"].to_numpy() == history.budget
@@ -62,3 +65,20 @@ def look_ahead_table(forks: SweepStore, readings: Sequence[str]) -> pa.Table:
             **{f"{AHEAD}.{name}": pa.array(array, mask=~np.isfinite(array)) for name, array in columns.items()},
         }
     )
+
+
+def _over_heads(columns: Mapping[str, Floats]) -> dict[str, Floats]:
+    """The columns, those of several heads of a layer replaced by the largest and the smallest of them."""
+    found: dict[str, Floats] = {}
+    heads: dict[str, list[str]] = {}
+    for name, column_R in columns.items():
+        match = _HEAD_METRIC.fullmatch(name)
+        if match is None:
+            found[name] = column_R
+        else:
+            heads.setdefault(match["layer"], []).append(name)
+    for layer, names in heads.items():
+        of_heads_HR = np.stack([columns[name] for name in names])
+        extremes = {f"{layer}_max": np.fmax.reduce(of_heads_HR), f"{layer}_min": np.fmin.reduce(of_heads_HR)}
+        found |= extremes if len(names) > 1 else {layer: of_heads_HR[0]}
+    return found

@@ -19,12 +19,13 @@ from tests.support import tiny, trained
 from tests.sweeps.test_cli import run
 
 SPEC = tiny(
+    model={"name": "attention_only", "width": 8, "head_width": 4, "num_heads": 2},
     batch_size=64,
     budget=40,
     seeds={"together": {"range": [0, 40]}},
     grid={"chunk": 10, "eval_items": 32, "probe_items": 16, "probe_steps": [0, 10, 40]},
     snapshots={"states": [10]},
-    converged={"metric": "label_accuracy", "at_least": 0.45, "evaluations": 1},
+    converged={"metric": "label_accuracy", "at_least": 0.6, "evaluations": 1},
     stopping={"name": "run_to_budget"},
     resources={"slots": 40},
     readings=[],
@@ -71,6 +72,10 @@ def test_a_look_ahead_adds_what_forks_of_the_runs_at_risk_show_and_states_its_co
     by_parent = {run.parent: of_forks.values["probe_loss"][r, -1] for r, run in enumerate(of_forks.runs)}
     assert len(by_parent) == np.isfinite(ahead).sum() < 40, "runs with an outcome at step 10 are not forked"
     np.testing.assert_array_equal(ahead, [by_parent.get(run.run_id, np.nan) for run in history.runs])
+    heads_HR = np.stack([of_forks.values[f"attention_entropy.l1h{head}"][:, -1] for head in (0, 1)])
+    largest = dict(zip((run.parent for run in of_forks.runs), heads_HR.max(axis=0), strict=True))
+    column = history.values["ahead.attention_entropy.l1_max"][:, history.steps_T.tolist().index(10)]
+    np.testing.assert_array_equal(column, [largest.get(run.run_id, np.nan) for run in history.runs])
     assert any(name.startswith("ahead.circuits.") for name in history.values)
     assert not any(name.startswith("ahead.label_") for name in history.values)
     assert {name for name in history.values if name.startswith("ahead.")} <= history.readings
