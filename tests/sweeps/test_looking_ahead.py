@@ -30,7 +30,10 @@ SPEC = tiny(
     resources={"slots": 40},
     readings=[],
 )
-NEXT = SweepSpec.model_validate(SPEC.identity() | {"name": "next", "seeds": {"together": {"range": [100, 106]}}})
+NEXT = SweepSpec.model_validate(
+    SPEC.identity()
+    | {"name": "next", "seeds": {"together": {"range": [100, 106]}}, "resources": {"slots": 6, "engine": "torch"}}
+)
 
 
 @pytest.fixture(scope="module")
