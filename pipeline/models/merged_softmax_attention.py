@@ -73,7 +73,7 @@ class MergedSoftmaxAttention(Model):
         """Predictions, and attention from query features to features if requested."""
         from pipeline.numerics.matmul import matmul
 
-        weights_SKK, counts_SBK = self._weights(parameters, inputs.shape[2]), inputs[..., 0]
+        weights_SKK, counts_SBK = self.feature_weights(parameters, inputs.shape[2]), inputs[..., 0]
         asks_about_each = inputs.shape[-1] == 1
         maps: tuple[Tensor, ...] = ()
         if asks_about_each or with_attention:
@@ -84,7 +84,7 @@ class MergedSoftmaxAttention(Model):
         attention_SBK = _attention(matmul(inputs[..., 1], weights_SKK), counts_SBK)
         return Output((attention_SBK * inputs[..., 2]).sum(-1, keepdim=True), maps)
 
-    def _weights(self, parameters: Mapping[str, Tensor], num_features: int) -> Tensor:
+    def feature_weights(self, parameters: Mapping[str, Tensor], num_features: int) -> Tensor:
         """B (S, K, K): B_kn = v_n^T Q v_k, query first."""
         from pipeline.numerics.matmul import matmul
 
@@ -103,7 +103,7 @@ class MergedSoftmaxAttention(Model):
         """
         import torch
 
-        weights_SKK = self._weights(parameters, inputs.shape[2])
+        weights_SKK = self.feature_weights(parameters, inputs.shape[2])
         attention_SBKK = _attention(weights_SKK.unsqueeze(1), inputs[..., 0].unsqueeze(2))
         size = weights_SKK.shape[-1]
         own_SK = weights_SKK.diagonal(dim1=1, dim2=2)
