@@ -29,7 +29,7 @@ def dumped(spec):
 def test_every_sweep_has_its_test():
     assert TRAINING.keys() == TESTING.keys()
     assert len(TRAINING) >= 8
-    assert sum(len(spec.runs()) for specs in (TRAINING, TESTING) for spec in specs.values()) >= 10_000
+    assert sum(len(spec.runs()) for specs in (TRAINING, TESTING) for spec in specs.values()) >= 20_000
 
 
 @pytest.mark.parametrize("name", TRAINING)
