@@ -24,9 +24,9 @@ from sweeps.command.forecasts.newest_forecast import keep_forecast
 from sweeps.command.sources import read_source
 
 _WIDTH, _WIDE = 300, 130
-_NICENESS = 19
-# A watch takes at most a twentieth of one core.
-_REST = 19
+_NICENESS = 10
+# At rest for at least so many seconds per CPU second of a forecast: a twentieth of one core at most.
+_REST = 20
 _COLUMNS = ("run", "setting", "step", "window", "P(conv.)", "P(div.)", "median step (90%)", "why")
 
 
@@ -69,20 +69,20 @@ def watch(
 ) -> None:
     """Forecasts again whenever something was committed, `interval_s` seconds or more apart, until the sweep is done.
 
-    Each time it prints a line and keeps the forecast; at low priority, and at rest for at least _REST times as long as
-    a forecast takes. Raises StoreError where the folder holds no sweep, or a predictor does not fit it.
+    Each time it prints a line and keeps the forecast; at low priority, and at rest for at least _REST times the CPU
+    seconds of a forecast. Raises StoreError where the folder holds no sweep, or a predictor does not fit it.
     """
     training, before = _training(store, other, predictor), None
     os.nice(_NICENESS)
     while unfinished(store):
-        started, orders = time.monotonic(), newest_orders(store)
+        started, orders = time.process_time(), newest_orders(store)
         if orders and orders != before:
             found, problem = _forecast(store, training)
             before = orders
             out.print(f"{time.strftime('%H:%M:%S')} {expected_of(found)}", markup=False)
             if problem:
                 err.print(problem)
-        time.sleep(max(interval_s, _REST * (time.monotonic() - started)))
+        time.sleep(max(interval_s, _REST * (time.process_time() - started)))
     out.print(f"{store.plan['name']}: no run is left to forecast")
 
 

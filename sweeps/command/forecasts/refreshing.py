@@ -1,8 +1,9 @@
-"""Forecasts of a sweep while it is launched: made now and then by a process of its own at the lowest priority."""
+"""Forecasts of a sweep while it is launched: made now and then by a process of its own at low priority."""
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -10,9 +11,10 @@ from types import TracebackType
 
 from pipeline.store.sweep_store import SweepStore
 
-# At rest for at least so many times as long as a forecast takes: a twentieth of one core at most.
-_REST = 19
-_NICENESS = 19
+# At rest for at least so many seconds per CPU second of a forecast: a twentieth of one core at most.
+_REST = 20
+# As the mirror. At 19 a forecast of seconds would take minutes beside training on every core.
+_NICENESS = 10
 
 
 class ForecastRefresher:
@@ -24,7 +26,6 @@ class ForecastRefresher:
     def __init__(self, store: SweepStore, interval_s: float) -> None:
         self._store, self._interval_s = store, interval_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0
         self._next = time.monotonic() + interval_s
 
     def __enter__(self) -> ForecastRefresher:
@@ -37,9 +38,9 @@ class ForecastRefresher:
 
     def tick(self) -> None:
         """Begin a forecast if one is due and none is being made."""
-        now = time.monotonic()
+        now, before_s = time.monotonic(), _children_cpu_s()
         if self._process is not None and self._process.poll() is not None:
-            self._next = now + max(self._interval_s, _REST * (now - self._started))
+            self._next = now + max(self._interval_s, _REST * (_children_cpu_s() - before_s))
             self._end()
         if self._process is None and now >= self._next:
             self._begin(_NICENESS)
@@ -65,7 +66,6 @@ class ForecastRefresher:
             self._end()
 
     def _begin(self, niceness: int) -> subprocess.Popen[bytes]:
-        self._started = time.monotonic()
         # -P: a folder named `pipeline` in the current directory must not be imported. In a session of its own: Ctrl-C
         # is for the driver.
         self._process = subprocess.Popen(
@@ -84,3 +84,9 @@ class ForecastRefresher:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+def _children_cpu_s() -> float:
+    """CPU seconds of all child processes that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
