@@ -18,6 +18,7 @@ from pipeline.stopping.base import RunPrefix
 from pipeline.stopping.forecast import StopByForecast
 from pipeline.stopping.policy_file import Policy, read_policy, write_policy
 from pipeline.store.files import seal
+from pipeline.store.history import History, RunEnd, RunInfo
 from pipeline.store.pack_store import StoreError
 from tests.analysis.synthetic import synthetic_history
 from tests.support import interrupted, opened, rows, tiny, trained, weights
@@ -110,6 +111,20 @@ def test_the_control_share_is_drawn_once_and_for_all_and_is_never_stopped():
     prefixes = [prefix_of(HISTORY, OUTCOMES, r, 200) for r in stopped]
     assert [rule.should_stop(p) for p in prefixes] == [not rule.is_control(p.run_id) for p in prefixes]
     assert 0 < sum(rule.is_control(p.run_id) for p in prefixes) < len(prefixes)
+
+
+def test_a_run_whose_last_evaluation_met_the_criterion_goes_on_and_is_asked_again_later():
+    rule, steps_T = StopByForecast.tiny(), np.array([50, 100, 150, 200])
+    excess_T, loss_T = np.array([1.0, 0.01, 0.5, 0.5]), np.full(4, 0.9)
+    answers = {}
+    for num in (2, 4):
+        values = {"label_excess": excess_T[:num], "probe_loss": loss_T[:num]}
+        answers[num] = rule.should_stop(RunPrefix("a", 1000, steps_T[:num], values, steps_T[:num], None, 2))
+    assert answers == {2: False, 4: True}
+    runs = (RunInfo("a", "s", 0, 0, {}),)
+    values = {"label_excess": excess_T[None], "probe_loss": loss_T[None]}
+    history = History("one", 1000, runs, (RunEnd("budget", 1000),), steps_T, values)
+    assert rule_stops_R(history, rule).tolist() == [200]
 
 
 def test_converged_runs_end_as_under_after_convergence_and_are_called_so():
