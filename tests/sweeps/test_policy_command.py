@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from analysis.forecasting.control_share import control_runs
+from analysis.outcomes.outcomes import decide_outcomes
+from analysis.stopping.audit import StoppingAudit
+from pipeline.spec.registered import declared
+from pipeline.stopping.policy_file import read_policy
 from pipeline.store.sweep_store import SweepStore
 from tests.stopping.test_prices import HISTORY
-from tests.support import tiny, trained
+from tests.stopping.under_rule import crude_rule, drawn_sweep, under_rule
+from tests.support import opened, tiny
 from tests.sweeps.test_cli import run
 from tests.sweeps.test_forecast_command import NOW
 
+RULE = crude_rule()
+EARLIER, SEEN = drawn_sweep(400, seed=7, first=1000), under_rule(drawn_sweep(600, seed=1), RULE)
 ASKED = ("--lose-at-most", "0.05", "--windows", "0.25,0.5")
 
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """A results folder whose history is a finished sweep, and one whose history is a sweep in training."""
-    store = trained(tiny(), tmp_path / "done")
-    (tmp_path / "now").symlink_to(store.folder)
-    histories = {"done": HISTORY, "now": NOW}
+    """Results folders whose histories are finished, in training, finished earlier, and finished under a rule."""
+    store = opened(tiny(), tmp_path / "done")
+    for name in ("now", "earlier"):
+        (tmp_path / name).symlink_to(store.folder)
+    opened(tiny(budget=400, grid={"chunk": 100}, stopping=declared(RULE)), tmp_path / "ruled")
+    histories = {"done": HISTORY, "now": NOW, "earlier": EARLIER, "ruled": SEEN}
     monkeypatch.setattr(SweepStore, "history", lambda self: histories[self.folder.name])
     monkeypatch.chdir(tmp_path)
 
@@ -58,3 +69,38 @@ def test_what_cannot_be_priced_is_refused_in_a_line(folders, monkeypatch, capsys
 def test_a_point_estimate_says_that_it_promises_nothing(folders, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "policy", "done", "--point-estimate", "--windows", "0.5")
     assert (code, "promises nothing" in printed) == (0, True)
+
+
+def test_a_sweep_under_a_rule_is_audited_and_a_policy_is_made_anew_from_it_and_an_earlier_one(
+    folders, monkeypatch, capsys
+):
+    audit = StoppingAudit.of(SEEN, decide_outcomes(SEEN), RULE)
+    code, printed = run(monkeypatch, capsys, "policy", "ruled")
+    assert (code, printed.strip().splitlines()) == (0, list(audit.sentences()))
+    _, as_json = run(monkeypatch, capsys, "policy", "ruled", "--json")
+    assert json.loads(as_json)["audits"] == [audit.to_json()]
+    made = ("--out", "new.json", "--windows", "0.25", "--lose-at-most", "0.1")
+    code, printed = run(monkeypatch, capsys, "policy", "ruled", "earlier", *made)
+    policy = read_policy(Path("new.json"))
+    assert (code, policy.content_hash in printed, "predictor: new.json, lose_at_most: 0.1" in printed) == (
+        0,
+        True,
+        True,
+    )
+    control_R, converged_R = control_runs(SEEN, RULE), decide_outcomes(SEEN).kind_R == "converged"
+    earlier = decide_outcomes(EARLIER).count("converged")
+    assert policy.num_convergers == (control_R & converged_R).sum() + earlier
+    code, printed = run(monkeypatch, capsys, "policy", "ruled", "--out", "no.json", "--windows", "0.25")
+    assert (code, "takes 299" in printed, Path("no.json").exists()) == (2, True, False)
+
+
+def test_the_plan_says_what_the_rule_does(folders, monkeypatch, capsys):
+    spec = tiny(budget=400, grid={"chunk": 100}, stopping=declared(RULE))
+    Path("ruled.yaml").write_text(spec.to_yaml())
+    code, printed = run(monkeypatch, capsys, "plan", "ruled.yaml", "--inline")
+    assert (code, RULE.in_words() in printed) == (0, True), printed
+    assert "1 of 1 settings are not among those that the policy was calibrated on" in printed
+    code, printed = run(monkeypatch, capsys, "plan", "ruled.yaml", "--inline", "stopping={name: after_convergence}")
+    assert "stopping: runs that converged end 2 evaluations later" in printed
+    code, printed = run(monkeypatch, capsys, "plan", "ruled.yaml", "--inline", "--smoke")
+    assert (code, "stopping: runs that converged end" in printed) == (0, True)
