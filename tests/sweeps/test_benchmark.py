@@ -13,7 +13,7 @@ from pipeline.spec.sweep import load_spec
 FOLDER = Path(__file__).resolve().parents[2] / "sweeps" / "benchmark"
 TRAINING = {path.stem: load_spec(path) for path in FOLDER.glob("*.yaml") if not path.stem.endswith("_test")}
 TESTING = {path.stem.removesuffix("_test"): load_spec(path) for path in FOLDER.glob("*_test.yaml")}
-FREE = {"name", "description", "seeds"}
+FREE = {"name", "description", "seeds", "snapshots"}
 
 
 def seeds_of(spec):
@@ -45,10 +45,11 @@ def test_no_seed_is_shared_by_training_and_test():
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_weights_are_kept_at_5_10_25_and_50_percent_of_the_budget(name):
+def test_weights_are_kept_at_the_windows_and_of_tests_whole_states(name):
     budget = TRAINING[name].budget
-    assert TRAINING[name].snapshots.weights == tuple(budget * share // 100 for share in (0, 5, 10, 25, 50))
+    steps = tuple(budget * share // 100 for share in (0, 5, 10, 25, 50))
     assert budget % 20 == 0
+    assert TRAINING[name].snapshot_steps["weights"] == TESTING[name].snapshot_steps["states"] == steps
 
 
 def test_the_runs_of_every_sweep_are_those_of_splits_json():
