@@ -21,9 +21,12 @@ def attention_specs(prefix: str, width: int, num_heads: int, head_width: int) ->
 
 
 def attend(
-    parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_heads: int, num_queries: int
+    parameters: Mapping[str, Tensor], prefix: str, x: Tensor, num_heads: int, num_queries: int, bias: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Residual update (S, B, Q, D) of x (S, B, L, D) at the last Q positions, and the attention (S, B, H, Q, L)."""
+    """Residual update (S, B, Q, D) of x (S, B, L, D) at the last Q positions, and the attention (S, B, H, Q, L).
+
+    `bias` (S, B, H or 1, L, L) is added to the logits.
+    """
     import torch
 
     from pipeline.numerics.matmul import matmul
@@ -37,6 +40,8 @@ def attend(
 
     query, key, value = project("query", last(normed, num_queries)), project("key", normed), project("value", normed)
     scores = matmul(query, key.transpose(-1, -2)) * (1 / math.sqrt(query.shape[-1]))
+    if bias is not None:
+        scores = scores + bias[..., -num_queries:, :]
     future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)[-num_queries:]
     attention = scores.masked_fill(future, -math.inf).softmax(-1)
     mixed = matmul(attention, value).transpose(2, 3).reshape(num_slots, num_examples * num_queries, -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,13 +47,19 @@ class Decoder:
         yield ParameterSpec("unembedding", self.width, task_shape.num_outputs, self.width**-0.5)
 
     def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, with_attention: bool, num_query_positions: int
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool,
+        num_query_positions: int,
+        attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
         """As `Model.forward`: predictions at the last positions, and attention maps if requested."""
         x = self._embed(parameters, inputs)
         maps = []
         for layer in range(self.num_layers):
-            x, attention = self._layer(parameters, layer, x, x.shape[2])
+            bias = None if attention_bias is None else attention_bias[layer]
+            x, attention = self._layer(parameters, layer, x, x.shape[2], bias)
             maps.append(attention)
         return Output(self._unembed(parameters, last(x, num_query_positions)), tuple(maps) if with_attention else ())
 
@@ -84,10 +90,10 @@ class Decoder:
         return tokens + position.unsqueeze(1)
 
     def _layer(
-        self, parameters: Mapping[str, Tensor], layer: int, x: Tensor, num_queries: int
+        self, parameters: Mapping[str, Tensor], layer: int, x: Tensor, num_queries: int, bias: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The residual stream (S, B, Q, D) after a layer at the last Q positions, and the layer's attention."""
-        update, attention = attend(parameters, f"layer{layer}.", x, self.num_heads, num_queries)
+        update, attention = attend(parameters, f"layer{layer}.", x, self.num_heads, num_queries, bias)
         return self._transform(parameters, layer, last(x, num_queries) + update), attention
 
     def _transform(self, parameters: Mapping[str, Tensor], layer: int, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.models._decoder import Decoder
@@ -56,9 +56,10 @@ class AttentionOnly(Model):
         inputs: Tensor,
         with_attention: bool = False,
         num_query_positions: int = 1,
+        attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
         """Logits at the last positions, and attention maps if requested."""
-        return self.decoder().forward(parameters, inputs, with_attention, num_query_positions)
+        return self.decoder().forward(parameters, inputs, with_attention, num_query_positions, attention_bias)
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
         """Logits of `forward`, with the last layer computed at the asked positions alone."""

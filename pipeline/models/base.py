@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -53,7 +53,8 @@ class Model(Registered):
     2. `parameter_specs` names every parameter once, with finite positive shapes.
     3. `forward`, after `bind`, is batched over slots: slot s reads parameters[name][s] and inputs[s] alone, bit
        for bit.
-    4. Attention rows, where a model has softmax attention, are probability distributions over keys.
+    4. Attention rows, where a model has softmax attention, are probability distributions over keys. An
+       `attention_bias` of 0 changes nothing, one of -inf takes a key away from a query. Other models refuse one.
     5. It is differentiable in every parameter.
     6. `predict` gives the predictions of `forward`, computing only what they depend on: equal to 1e-12 in float64,
        gradients too.
@@ -106,8 +107,12 @@ class Model(Registered):
         inputs: Tensor,
         with_attention: bool = False,
         num_query_positions: int = 1,
+        attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
-        """Predictions, and attention if requested; `parameters[name]` is (S, rows, columns)."""
+        """Predictions, and attention if requested; `parameters[name]` is (S, rows, columns).
+
+        `attention_bias`, for models with softmax attention: per layer (S, B, H or 1, L, L), added to the logits.
+        """
         raise NotImplementedError
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:

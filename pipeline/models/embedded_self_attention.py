@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import model_validator
@@ -76,8 +76,10 @@ class EmbeddedSelfAttention(Model):
         inputs: Tensor,
         with_attention: bool = False,
         num_query_positions: int = 1,
+        attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
         """The prediction; this model has no attention maps."""
+        assert attention_bias is None, "this model has no softmax attention to bias"
         return Output(self.predict(parameters, inputs))
 
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:

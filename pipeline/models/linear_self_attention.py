@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import model_validator
@@ -91,8 +91,10 @@ class LinearSelfAttention(Model):
         inputs: Tensor,
         with_attention: bool = False,
         num_query_positions: int = 1,
+        attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
         """The prediction, and each layer's attention weights (S, B, H, L, L) if requested."""
+        assert attention_bias is None, "this model has no softmax attention to bias"
         tokens, maps = self._positioned(inputs), []
         for layer in range(self.num_layers):
             tokens, weights_SBHLN = self._layer(parameters, layer, tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import model_validator
@@ -69,6 +69,7 @@ class MergedSoftmaxAttention(Model):
         inputs: Tensor,
         with_attention: bool = False,
         num_query_positions: int = 1,
+        attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
         """Predictions, and attention from query features to features if requested."""
         from pipeline.numerics.matmul import matmul
@@ -77,11 +78,17 @@ class MergedSoftmaxAttention(Model):
         asks_about_each = inputs.shape[-1] == 1
         maps: tuple[Tensor, ...] = ()
         if asks_about_each or with_attention:
-            attention_SBKK = _attention(weights_SKK.unsqueeze(1), counts_SBK.unsqueeze(2))
+            scores = weights_SKK.unsqueeze(1)
+            biased = scores if attention_bias is None else scores + attention_bias[0][:, :, 0]
+            attention_SBKK = _attention(biased, counts_SBK.unsqueeze(2))
             maps = (attention_SBKK.unsqueeze(2),) if with_attention else ()
         if asks_about_each:
             return Output(attention_SBKK.flatten(1, 2), maps)
-        attention_SBK = _attention(matmul(inputs[..., 1], weights_SKK), counts_SBK)
+        scores_SBK = matmul(inputs[..., 1], weights_SKK)
+        if attention_bias is not None:
+            is_query_SBK1 = inputs[..., 1].unsqueeze(-1) > 0
+            scores_SBK = scores_SBK + attention_bias[0][:, :, 0].where(is_query_SBK1, 0.0).sum(2)
+        attention_SBK = _attention(scores_SBK, counts_SBK)
         return Output((attention_SBK * inputs[..., 2]).sum(-1, keepdim=True), maps)
 
     def feature_weights(self, parameters: Mapping[str, Tensor], num_features: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PrivateAttr
@@ -60,8 +60,10 @@ class TorchModule(Model):
         inputs: Tensor,
         with_attention: bool = False,
         num_query_positions: int = 1,
+        attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
         """The module's outputs in every slot; no attention maps."""
+        assert attention_bias is None, "this model has no softmax attention to bias"
         from pipeline.models._module_slots import by_slot, template, vmapped
 
         assert self._task_shape is not None, "forward needs model.bind(task_shape)"

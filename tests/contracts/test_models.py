@@ -91,6 +91,28 @@ def check_4_attention_rows_are_distributions_over_the_past(model_name, task_name
             torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:-1]))
             # Features stand in no order.
             assert task.shape().kind == "features" or not attention.triu(1).any()
+    check_bias(model, parameters, inputs, maps)
+
+
+def check_bias(model, parameters, inputs, maps):
+    """A bias of 0 keeps every bit, and one of -inf takes the first key away from all queries but the first."""
+    if not model.has_softmax:
+        with pytest.raises(AssertionError, match="no softmax attention"):
+            model.forward(parameters, inputs, attention_bias=[torch.zeros(())])
+        return
+    zero = [torch.zeros_like(attention[:, :, :1]) for attention in maps]
+    same = model.forward(parameters, inputs, with_attention=True, attention_bias=zero)
+    assert all(torch.equal(*pair) for pair in zip(same.attention, maps, strict=True))
+    plain = model.forward(parameters, inputs).predictions
+    assert torch.equal(plain, model.forward(parameters, inputs, attention_bias=zero).predictions)
+    for layer in range(len(maps)):
+        removed = [bias.clone() for bias in zero]
+        removed[layer][..., 1:, 0] = -torch.inf
+        output = model.forward(parameters, inputs, with_attention=True, attention_bias=removed)
+        left = output.attention[layer]
+        assert not left[..., 1:, 0].any()
+        torch.testing.assert_close(left.sum(-1), torch.ones(left.shape[:-1]))
+        assert not torch.equal(output.predictions, plain)
 
 
 def check_5_the_gradient_reaches_every_parameter_and_is_that_of_the_loss(model_name, task_name):
