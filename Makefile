@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: sweep reproduce check test lint docs readme-test fuzz bench setup clean
+.PHONY: sweep reproduce check test lint docs readme-test fuzz bench benchmark setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -52,6 +52,11 @@ fuzz: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks.bench
+
+# The sweeps of the benchmark of fates (half an hour on 2 cores; resumable), and the table in docs/forecasting.md.
+benchmark: $(STAMP)
+	$(BIN)/seedbed benchmark --results results/benchmark
+	$(BIN)/python -m benchmarks.fates results/benchmark
 
 setup: $(STAMP)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.benchmark.halves import RANKING
+from analysis.forecasting.evaluation import PRIMARY
 from analysis.uncertainty.intervals import Estimate, short
 from benchmarks.bench import FOLDER, between, read
 
@@ -22,6 +23,16 @@ PAGE = ROOT / "docs" / "forecasting.md"
 KEPT = FOLDER / "fates.json"
 MARKERS = ("<!-- benchmark: begin -->", "<!-- benchmark: end -->")
 DIGITS = 4
+SHOWN = (PRIMARY, "last_loss")
+SCORES = (
+    RANKING,
+    "brier_skill",
+    "calibration_slope",
+    "debiased_error",
+    "concordance",
+    "concordance_converged",
+    "coverage",
+)
 
 Row = Mapping[str, Any]
 
@@ -33,7 +44,10 @@ def main() -> None:
     folder: Path | None = parser.parse_args().folder
     if folder is not None:
         rows = json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))
-        KEPT.write_text("[\n" + ",\n".join(json.dumps(_rounded(row)) for row in rows) + "\n]\n", encoding="utf-8")
+        lines = ",\n".join(
+            json.dumps(_rounded(row)) for row in rows if row["row"] in SCORES and row["predictor"] in SHOWN
+        )
+        KEPT.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), read(KEPT)), encoding="utf-8")
 
 
@@ -52,13 +66,11 @@ def table_lines(rows: Sequence[Row]) -> list[str]:
         "|---|---|" + "---|" * len(windows),
     ]
     for task in dict.fromkeys(row["task"] for row in ranking):
-        named = dict.fromkeys(row["predictor"] for row in ranking if row["task"] == task)
-        shown = [name for name in named if name not in ("hyperparameters_only", "setting_rate")]
         size = max(row["n"] for row in ranking if row["task"] == task)
-        for place, predictor in enumerate(shown):
+        for place, predictor in enumerate(SHOWN):
             cells = [_cell(found.get((task, predictor, window))) for window in windows]
             lines.append(f"| {f'{task} ({size})' if not place else ''} | {predictor} | {' | '.join(cells)} |")
-        ceilings = [found.get((task, shown[0], window), {}).get("ceiling") for window in windows]
+        ceilings = [found.get((task, PRIMARY, window), {}).get("ceiling") for window in windows]
         if any(ceiling is not None for ceiling in ceilings):
             cells = ["" if ceiling is None else short(ceiling, 3) for ceiling in ceilings]
             lines.append(f"| | attainable | {' | '.join(cells)} |")

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.outcomes.outcomes import DEFAULT_CRITERION
 from analysis.summary.analyse import analyse
-from benchmarks import bench, docs, limits
+from benchmarks import bench, docs, fates, limits
 from benchmarks.measure import Pairs
 from benchmarks.rows import Row, paired, table
 from tests.analysis.synthetic import synthetic_history
@@ -18,6 +18,22 @@ from tests.analysis.synthetic import synthetic_history
 def test_the_speed_page_shows_what_was_measured_and_defines_the_workloads():
     text = bench.PAGE.read_text()
     assert bench.with_tables(text, bench.read(bench.FOLDER / "cpu.json")["rows"]) == text
+
+
+def test_the_page_on_forecasts_shows_the_benchmark_as_kept():
+    text = fates.PAGE.read_text()
+    assert fates.with_table(text, fates.read(fates.KEPT)) == text
+
+
+def test_the_benchmarks_table_has_a_line_for_each_predictor_and_for_the_ceiling():
+    row = {"row": fates.RANKING, "predictor": fates.PRIMARY, "task": "a", "window": 0.05, "value": 0.8}
+    row |= {"low": 0.7, "high": 0.9, "n": 40, "ceiling": 0.95}
+    lines = fates.table_lines([row, row | {"row": "coverage", "value": 0.1}])
+    assert lines[2:] == [
+        "| a (40) | ridge_time | .80 (.70-.90) |",
+        "|  | last_loss |  |",
+        "| | attainable | .950 |",
+    ]
 
 
 def test_the_readme_shows_what_was_found():
