@@ -65,7 +65,7 @@ DataSeed = Annotated[
     ),
 ]
 AheadReadings = Annotated[
-    str | None, typer.Option("--readings", help="Readings of the forks (default: circuits,forces).", show_default=False)
+    str | None, typer.Option("--readings", help="Readings of the forks, as circuits (the default).", show_default=False)
 ]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A short test run: a few seeds and chunks only.")]
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.arrays import Floats
 from pipeline.engine.reader import suitable_readings
 from pipeline.readings.base import READINGS
+from pipeline.spec.reading_names import DEFAULT_READINGS
 from pipeline.spec.registered import unknown
 from pipeline.spec.run_config import RunConfig
 from pipeline.store.history import LABEL_PREFIX
@@ -20,16 +21,14 @@ from pipeline.training.stored_readings import readings_of
 
 AHEAD = "ahead"
 _HEAD_METRIC = re.compile(r"(?P<layer>.+\.l\d+)h\d+")
-# Read of every fork whose model they can read.
-_READINGS = ("circuits", "forces")
 
 
 def readings_ahead(asked: Sequence[str] | None, configs: Sequence[RunConfig]) -> tuple[str, ...]:
-    """The readings of forks of these runs: those asked for, else circuits and forces, that can read some of them.
+    """The readings of forks of these runs: those asked for, else DEFAULT_READINGS, that can read some of them.
 
     Raises StoreError for an unknown one.
     """
-    names = [name for name in _READINGS if name in READINGS] if asked is None else asked
+    names = DEFAULT_READINGS if asked is None else asked
     if strange := [name for name in names if name not in READINGS]:
         raise StoreError(unknown("reading", strange[0], READINGS))
     one_of_each = {config.static_key(): config for config in configs}.values()
