@@ -149,6 +149,8 @@ def test_a_launch_that_is_stopped_forecasts_what_it_leaves(tmp_path, monkeypatch
     import pipeline.training.worker as worker
 
     monkeypatch.setattr(worker, "_POLL_INTERVAL_S", 0.0)
+    # The machine may be busy with other tests.
+    monkeypatch.setattr(launching, "_FORECAST_S", 300.0)
     chunks = iter(range(4))
     monkeypatch.setattr(worker._StopFile, "__call__", lambda self: next(chunks, None) is None)
     monkeypatch.chdir(tmp_path)
