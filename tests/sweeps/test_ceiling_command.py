@@ -9,12 +9,14 @@ import pytest
 from analysis.forecasting.ceiling import read_ceiling
 from pipeline.planning.packs import stored_spec
 from pipeline.store.sweep_store import SweepStore
-from tests.support import tiny, trained
+from tests.support import tiny, trained, weights
 from tests.sweeps.test_cli import run
 
 # Three of the runs meet it at step 10, two more by step 30.
 SPEC = tiny(
     seeds={"together": {"range": [0, 14]}},
+    resources={"slots": 28},
+    readings=[],
     snapshots={"states": [10]},
     converged={"metric": "label_accuracy", "at_least": 0.45, "evaluations": 1},
     stopping={"name": "run_to_budget"},
@@ -66,6 +68,21 @@ def test_the_same_command_continues_and_gives_the_same(store, monkeypatch, capsy
     assert code == 0
     assert json.loads(printed)["rows"] == read_ceiling(store.folder)["rows"]
     assert (store.folder / "ceiling.json").read_bytes() == first
+
+
+def test_more_forks_are_added_to_those_there_are_and_none_is_taken_away(store, monkeypatch, capsys):
+    few, many = (("ceiling", "r", "--children", str(n), "--windows", "0.25", "--inline") for n in (2, 3))
+    run(monkeypatch, capsys, *few)
+    forks = SweepStore(store.folder.parent / "r-ceiling" / "step-10")
+    before = weights(forks)
+    code, printed = run(monkeypatch, capsys, *many)
+    assert code == 0, printed
+    after = weights(forks)
+    assert len(after) * 2 == len(before) * 3
+    assert before.items() <= after.items()
+    assert read_ceiling(store.folder)["rows"][0]["children"] == 3
+    code, printed = run(monkeypatch, capsys, *few)
+    assert (code, "adding seeds or settings keeps what is done, removing does not" in printed) == (2, True)
 
 
 @pytest.mark.parametrize(
