@@ -75,7 +75,7 @@ def _of_items(task: Task, items: _Items) -> Cooccurrence:
     places_BLL = torch.eye(shape.length, dtype=torch.float64).expand(len(tokens_BLV), -1, -1)
     held = {"embedding": tokens_BLV, "position": places_BLL}
     return Cooccurrence(
-        _attention(held, moves, {name: _contrast(mask, past) for name, mask in skills.items()}),
+        _attention(held, moves, {name: contrast_weights(mask, past) for name, mask in skills.items()}),
         _readout(held, moves, _right_less_mean(items.targets.view(len(tokens_BLV), -1), shape.num_outputs)),
         {name: _asking(tokens_BLV, mask) for name, mask in skills.items()},
     )
@@ -124,11 +124,11 @@ def _rows(mask: Tensor) -> Tensor:
     return mask.double() / mask.sum(-1, keepdim=True).clamp_min(1)
 
 
-def _contrast(mask_BLL: Tensor, past_LL: Tensor) -> Tensor:
-    """(B, L, L) weights of the mean over targets less that over other keys, averaged over queries that have both."""
-    others = past_LL & ~mask_BLL
-    has_both = (mask_BLL.any(-1) & others.any(-1)).unsqueeze(-1)
-    return (_rows(mask_BLL) - _rows(others)) * has_both / has_both.sum().clamp_min(1)
+def contrast_weights(mask: Tensor, past_LL: Tensor) -> Tensor:
+    """(..., B, L, L) weights of the mean over a mask less that over other keys, over all queries that have both."""
+    others = past_LL & ~mask
+    has_both = (mask.any(-1) & others.any(-1)).unsqueeze(-1)
+    return (_rows(mask) - _rows(others)) * has_both / has_both.sum((-3, -2, -1), keepdim=True).clamp_min(1)
 
 
 def _asking(tokens_BLV: Tensor, mask_BLL: Tensor) -> Tensor:
