@@ -120,7 +120,7 @@ def test_interventions_are_losses_with_logits_raised_at_the_targets(two_heads):
 
 def test_a_clamp_raises_later_gaps_by_what_they_are_above_those_without_it():
     """Of the network that does induction, whose layer 1 finds nothing before layer 0 has moved tokens."""
-    weights = induction_network(strength=1.0)
+    weights = induction_network(strength=0.5)
     bias = [torch.zeros(1, 32, 1, 9, 9, dtype=torch.float64) for _ in range(2)]
     bias[0] = bias[0] + CLAMP * masks(weights)["previous_token"].unsqueeze(1)
     inputs, gaps = weights.batch.inputs, []
@@ -131,7 +131,7 @@ def test_a_clamp_raises_later_gaps_by_what_they_are_above_those_without_it():
         gaps.append(sum(differences) / len(differences))
     found = numbers(Interventions, weights)["gap_l0_previous_token_l1_induction"].item()
     assert found == pytest.approx((gaps[1] - gaps[0]).item())
-    assert found > 1
+    assert found > 0.2
 
 
 def test_everywhere_is_all_skills_in_all_layers(two_heads):
