@@ -67,7 +67,8 @@ def test_a_run_in_its_first_window_is_forecast_from_its_initialisation_and_one_n
     step_R = np.where(np.arange(60) % 2, 2000, np.where(np.arange(60) % 4, 100, 0))
     ends = [end if end.reason == "diverged" else RunEnd("budget", 2000) for end in HISTORY.ends]
     ends = tuple(end if step == 2000 else RunEnd("running", int(step)) for end, step in zip(ends, step_R, strict=True))
-    values = {m: np.where(HISTORY.steps_T <= step_R[:, None], a, np.nan) for m, a in HISTORY.values.items()}
+    is_recorded_RT = (HISTORY.steps_T <= step_R[:, None]) & (step_R[:, None] > 0)
+    values = {m: np.where(is_recorded_RT, a, np.nan) for m, a in HISTORY.values.items()}
     now = replace(HISTORY, ends=ends, values=values)
     found = forecast_running(now, decide_outcomes(now), bootstrap=0)
     assert {run.window for run in found.runs if run.step == 100} == {0.0}
