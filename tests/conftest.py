@@ -49,7 +49,7 @@ def markers_of(command: list[str]) -> set[str]:
     found = set()
     if names & set(_RAY_PROCESSES):
         found.add("ray")
-    is_ours = "sweeps.cli" in words or "seedbed" in names
+    is_ours = ("-m", "sweeps.cli") in zip(words, words[1:], strict=False) or "seedbed" in names
     if is_ours and set(words) & set(_COMMANDS_THAT_LAUNCH) and not {"--inline", "--help"} & set(words):
         found.add("ray")
     # Not anywhere in the words: code that is passed with -c may name it as absent.

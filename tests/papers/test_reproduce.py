@@ -188,7 +188,7 @@ def test_a_measurement_that_fails_leaves_nothing_and_is_not_taken_for_undecided(
     module = SimpleNamespace(PAPER=Paper("fake", "Fake", fake.paper().sweeps, (Measurement("twice", "small", fails),)))
     monkeypatch.setitem(sys.modules, "sweeps.fake.paper", module)
     monkeypatch.setattr("sys.argv", ["seedbed", "reproduce", "--inline"])
-    from sweeps import cli
+    from sweeps.cli import __main__ as cli
 
     with pytest.raises(ZeroDivisionError):
         cli.main()

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.store.sweep_store import SweepStore
-from sweeps import cli
+from sweeps.cli import __main__ as cli
 from tests.support import tiny, trained
 
 GOOD = tiny().to_yaml()

@@ -13,7 +13,7 @@ from tests.support import tiny, trained
 # Runs the command in a fresh process; the last line says what it loaded and used.
 PROGRAM = """
 import json, resource, sys
-from sweeps import cli
+from sweeps.cli import __main__ as cli
 try:
     cli.main()
 except SystemExit as end:

@@ -1,0 +1,128 @@
+"""Subcommands that forecast, and that score forecasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from sweeps.cli.consoles import err, out
+from sweeps.cli.options import (
+    Folder,
+    Inline,
+)
+
+forecast_commands = typer.Typer()
+_PANEL = "Forecasts"
+
+
+@forecast_commands.command("forecast", rich_help_panel=_PANEL)
+def forecast_command(
+    folder: Folder,
+    other: Annotated[
+        Path | None, typer.Option("--from", help="Learn from this results folder instead.", show_default=False)
+    ] = None,
+    predictor: Annotated[
+        Path | None, typer.Option("--predictor", help="Use a file of `seedbed fit`.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            help="Forecast again every so many seconds, where something was committed, until the sweep is done.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Which of the runs that still train will converge, when, why, and how good such forecasts were on unseen seeds.
+
+    The newest forecast is kept in FOLDER/forecast.json, from which `status` and the dashboards read it.
+
+    Example: `seedbed forecast results/quickstart`
+    """  # fmt: skip
+    from sweeps.command.forecasts import forecasting
+
+    store, trained = SweepStore(folder), None if other is None else SweepStore(other)
+    if watch is None:
+        forecasting.run_forecast(store, trained, predictor, as_json, out, err)
+    elif as_json:
+        raise StoreError(f"--watch prints lines, not JSON: read {folder / 'forecast.json'}, which it writes")
+    else:
+        forecasting.watch(store, trained, predictor, watch, out, err)
+
+
+@forecast_commands.command("fit", rich_help_panel=_PANEL)
+def fit_command(
+    folders: Annotated[list[Path], typer.Argument(help="Results folders to learn from.", show_default=False)],
+    to: Annotated[Path, typer.Option("--out", help="The file to write (JSON).", show_default=False)],
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Learn from metrics that begin so alone, as ahead or ahead,circuits.", show_default=False),
+    ] = None,
+) -> None:
+    """Fit a forecaster to finished runs and write it to a file, for `seedbed forecast --predictor`.
+
+    Example: `seedbed fit results/quickstart --out quickstart.forecaster.json`
+    """
+    from sweeps.command.forecasts.forecasting import run_fit
+
+    chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
+    run_fit([SweepStore(folder) for folder in folders], to, chosen, out)
+
+
+@forecast_commands.command("policy", rich_help_panel=_PANEL)
+def policy_command(
+    folders: Annotated[list[Path], typer.Argument(help="Results folders of finished sweeps.", show_default=False)],
+    windows: Annotated[
+        str | None, typer.Option(help="Where to decide, as shares of the budget: 0.1,0.25,0.5.", show_default=False)
+    ] = None,
+    lose_at_most: Annotated[float, typer.Option(help="Share of the converging runs that may be lost.")] = 0.01,
+    point_estimate: Annotated[
+        bool, typer.Option("--point-estimate", help="Thresholds by the share lost so far, which promise nothing.")
+    ] = False,
+    ahead_steps: Annotated[
+        float, typer.Option(help="Run-steps that columns `ahead.*` cost each run at each window.")
+    ] = 0.0,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Also write a policy file, for `stopping:` of a sweep.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What stopping runs by forecasts would have saved, and which converging runs it would have lost.
+
+    Example: `seedbed policy results/quickstart --lose-at-most 0.05`
+    """
+    from sweeps.command.forecasts.policy import PolicyRequest, run_policy
+
+    request = PolicyRequest(tuple(folders), windows, lose_at_most, not point_estimate, ahead_steps, to)
+    run_policy(request, as_json, out)
+
+
+@forecast_commands.command("benchmark", rich_help_panel=_PANEL)
+def benchmark_command(
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="Tasks of sweeps/benchmark (default: all).", show_default=False)
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", help="The folder of their results.")] = Path(
+        "results/benchmark"
+    ),
+    predictor: Annotated[
+        Path | None,
+        typer.Option("--predictor", help="A Python file with predictors of your own.", show_default=False),
+    ] = None,
+    inline: Inline = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
+) -> None:
+    """Train the benchmark of fates, and score predictors on its frozen test seeds.
+
+    The same command continues: finished sweeps are used as they are. Exit code: as for launch.
+
+    Example: `seedbed benchmark lookup_a --predictor my_predictor.py`
+    """
+    from sweeps.command.forecasts.benchmarking import run_benchmark
+
+    raise typer.Exit(run_benchmark(tasks or [], results, predictor, inline, as_json, out))

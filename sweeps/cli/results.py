@@ -1,0 +1,64 @@
+"""Subcommands that read what a sweep left."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.store.sweep_store import SweepStore
+from sweeps.cli.consoles import out
+from sweeps.cli.options import (
+    Folder,
+    Folders,
+    To,
+)
+
+result_commands = typer.Typer()
+_PANEL = "Results"
+
+
+@result_commands.command("analyze", hidden=True)
+@result_commands.command("analyse", rich_help_panel=_PANEL)
+def analyse_command(folders: Folders, to: To = None) -> None:
+    """Analyse outcomes, times to convergence and forecasts; print them and write FOLDER/analysis.json.
+
+    Several sweeps of the same budget and criterion are analysed as one.
+
+    Example: `seedbed analyse results/quickstart`
+    """
+    from sweeps.command.analysing import run_analyse
+
+    run_analyse([SweepStore(folder) for folder in folders], to, out)
+
+
+@result_commands.command(rich_help_panel=_PANEL)
+def report(folders: Folders, to: To = None) -> None:
+    """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.
+
+    Several sweeps of the same budget and criterion are reported as one.
+
+    Example: `seedbed report results/quickstart`
+    """
+    from sweeps.command.reporting import run_report
+
+    run_report([SweepStore(folder) for folder in folders], to, out)
+
+
+@result_commands.command("read", rich_help_panel=_PANEL)
+def read_command(
+    folder: Folder,
+    readings: Annotated[
+        str | None, typer.Option(help="Names of readings, as circuits,forces (default: circuits).", show_default=False)
+    ] = None,
+) -> None:
+    """Read numbers from the weights that a sweep kept, and add them to its history, for forecasts and reports.
+
+    Of a reading that the sweep did not record, or recorded at other steps; `seedbed list` names them.
+
+    Example: `seedbed read results/quickstart --readings circuits`
+    """
+    from sweeps.command.reading import run_read
+
+    names = [name.strip() for name in (readings or "").split(",") if name.strip()]
+    run_read(SweepStore(folder), names, out)

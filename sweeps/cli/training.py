@@ -1,0 +1,145 @@
+"""Subcommands that train sweeps and follow them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.store.sweep_store import SweepStore
+from sweeps.cli.consoles import out
+from sweeps.cli.options import (
+    Address,
+    Folder,
+    Inline,
+    Overrides,
+    Results,
+    Smoke,
+    SpecPath,
+)
+
+training_commands = typer.Typer()
+_PANEL = "Sweeps"
+
+
+@training_commands.command("list", rich_help_panel=_PANEL)
+def list_() -> None:
+    """List the sweeps that come with seedbed, and the names that a sweep file may use.
+
+    Example: `seedbed list`
+    """
+    from sweeps.command.listing import list_everything
+
+    list_everything(out)
+
+
+@training_commands.command(rich_help_panel=_PANEL)
+def plan(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    results: Results = None,
+    address: Address = None,
+    inline: Inline = False,
+    smoke: Smoke = False,
+) -> None:
+    """Show what a launch would do: runs, packs, what varies, memory, time, disk. Writes nothing.
+
+    Example: `seedbed plan sweeps/quickstart.yaml budget=2000`
+    """
+    from sweeps.command.planning import show_plan
+    from sweeps.command.request import Request
+
+    show_plan(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out)
+
+
+@training_commands.command(rich_help_panel=_PANEL)
+def launch(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    results: Results = None,
+    address: Address = None,
+    inline: Inline = False,
+    smoke: Smoke = False,
+) -> None:
+    """Train every unfinished run of a sweep, through Ray Tune.
+
+    Ctrl-C commits and prints how to resume; the same command continues. Exit code: 0 complete, 3 incomplete,
+    1 failed, 2 bad input.
+
+    Example: `seedbed launch sweeps/quickstart.yaml`
+    """
+    from sweeps.command.launching import run_launch
+    from sweeps.command.request import Request
+
+    raise typer.Exit(run_launch(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out))
+
+
+@training_commands.command(rich_help_panel=_PANEL)
+def resume(folder: Folder, address: Address = None, inline: Inline = False) -> None:
+    """Continue the sweep in a results folder from its newest commits. Exit codes as for launch.
+
+    Example: `seedbed resume results/quickstart`
+    """
+    from sweeps.command.launching import run_resume
+
+    raise typer.Exit(run_resume(SweepStore(folder), address, inline, out))
+
+
+@training_commands.command(rich_help_panel=_PANEL)
+def status(
+    folder: Folder,
+    runs: Annotated[bool, typer.Option("--runs", help="Also print a line for every run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3.
+
+    Example: `seedbed status results/quickstart`
+    """
+    from sweeps.command.status import show_status
+
+    raise typer.Exit(show_status(SweepStore(folder), runs, as_json, out))
+
+
+@training_commands.command("replay", rich_help_panel=_PANEL)
+def replay_command(
+    run: Annotated[str, typer.Argument(help="A run id, or a unique prefix of one.", show_default=False)],
+    first: Annotated[int, typer.Option("--from", help="First step to measure.")],
+    last: Annotated[int, typer.Option("--to", help="Last step to measure.")],
+    every: Annotated[int, typer.Option(help="Steps between two measurements.")] = 5,
+    probe: Annotated[list[str] | None, typer.Option(help="Keep metrics that begin with this (repeatable).")] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="Also keep the weights at each step.")] = False,
+    results: Results = None,
+) -> None:
+    """Train one run again from its nearest snapshot and measure it more densely; checked by hash on the way.
+
+    Example: `seedbed replay 3fa2 --from 900 --to 1300 --every 5 --probe induction_score --weights`
+    """
+    from sweeps.command.replaying import run_replay
+
+    run_replay(run, results, (first, last, every), tuple(probe or ()), weights, out)
+
+
+@training_commands.command(rich_help_panel=_PANEL)
+def reproduce(
+    papers: Annotated[
+        list[str] | None,
+        typer.Argument(help="Papers, as folders of sweeps/ such as huang_2024 (default: all).", show_default=False),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="`fast` (minutes) or `full` (every sweep at its full size).")] = "fast",
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", help="The results folder (default: results/reproduce/PROFILE).", show_default=False),
+    ] = None,
+    inline: Inline = False,
+) -> None:
+    """Train the sweeps of papers, judge what the papers claim, and write a table and figures.
+
+    The same command continues: finished sweeps are used as they are. Exit code: 0 all judged, 3 incomplete, else
+    as for launch.
+
+    Example: `seedbed reproduce huang_2024`
+    """
+    from sweeps.command.reproducing import run_reproduce
+
+    raise typer.Exit(run_reproduce(papers or [], profile, results, inline, out))
