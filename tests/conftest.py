@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def markers_of(command: list[str]) -> set[str]:
     found = set()
     if names & set(_RAY_PROCESSES):
         found.add("ray")
-    is_ours = ("-m", "sweeps.cli") in zip(words, words[1:], strict=False) or "seedbed" in names
+    is_ours = ("-m", "sweeps.cli") in pairwise(words) or "seedbed" in names
     if is_ours and set(words) & set(_COMMANDS_THAT_LAUNCH) and not {"--inline", "--help"} & set(words):
         found.add("ray")
     # Not anywhere in the words: code that is passed with -c may name it as absent.

@@ -73,7 +73,7 @@ def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> Sweep:
     if not store.exists():
         raise MissingSweepError(f"sweep {name!r} is missing: {folder} holds none")
     document = store.sweep
-    newest = document["launches"][-1]
-    provenance = {"sweep_id": document["sweep_id"], "git_commit": newest["git_commit"]}
+    commits = dict.fromkeys(launch["git_commit"] or "unknown" for launch in document["launches"])
+    provenance = {"sweep_id": document["sweep_id"], "git_commit": ", then ".join(commits)}
     rows = [row for path in measured for row in read_measurements(path)]
     return Sweep(join_measurements(store.history(), rows), store.snapshots(), provenance)

@@ -60,7 +60,8 @@ def describe_provenance(provenance: Mapping[str, Any]) -> str:
     if provenance.get("sources"):
         return "; ".join(f"{name}: {describe_provenance(of_one)}" for name, of_one in provenance["sources"].items())
     sweep_id = [f"sweep_id {provenance['sweep_id']}"] if provenance.get("sweep_id") else []
-    return ", ".join([*sweep_id, f"commit {provenance.get('git_commit') or 'unknown'}"])
+    several = f" (computed by {provenance['num_sources']} versions of the code)" if "num_sources" in provenance else ""
+    return ", ".join([*sweep_id, f"commit {provenance.get('git_commit') or 'unknown'}{several}"])
 
 
 def describe_forks(history: History) -> str:

@@ -61,6 +61,7 @@ class Block(Slots):
     ) -> None:
         super().__init__(template, num_slots, device, threads, matmul_precision)
         self._held_out: dict[str, dict[str, Tensor]] = {}
+        self.engine_name = engine
         self.engine: Engine = TorchEngine(self) if engine == "torch" else self._compiled_engine()
 
     def _compiled_engine(self) -> CompiledEngine:

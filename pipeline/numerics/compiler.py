@@ -13,6 +13,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from pipeline.numerics.program_cache import cache_folder, keep, kept_program, load_program
+
 _FOLDER = Path(__file__).parent.parent / "native"
 # These flags are part of the numerics: no -ffast-math, and a fixed instruction set (-march).
 _FLAGS = (
@@ -53,14 +55,15 @@ def toolchain() -> str | None:
 def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
     """Compile and load `source`, a file of pipeline/native or a path, after `preamble`; None and a warning on failure.
 
-    Kept under the user's cache folder, named by a hash of all sources, flags, compiler and instruction set.
+    Kept under the user's cache folder, named by a hash of all sources, flags, compiler and instruction set, and sealed
+    with a checksum: a damaged one is compiled again.
     """
     tools = toolchain()
     if tools is None:
         _say_once("no C++ compiler (g++): everything is computed by torch, more slowly")
         return None
     try:
-        return ctypes.CDLL(str(_built(source, preamble, tools)))
+        return load_program(*_built(source, preamble, tools))
     except subprocess.CalledProcessError as error:
         _say_once(f"compiling {source} failed, torch computes instead, more slowly: {_first_error(error.stderr)}")
     except (OSError, subprocess.SubprocessError) as error:
@@ -68,28 +71,26 @@ def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
     return None
 
 
-def cache_folder() -> Path:
-    """The folder of the user's cache that holds compiled programs and measured speeds."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seedbed"
-
-
-def _built(source: str, preamble: str, tools: str) -> Path:
+def _built(source: str, preamble: str, tools: str) -> tuple[bytes, Path]:
     flags = (*_FLAGS, f"-I{_FOLDER}", *_target())
     paths = [*sorted(path for path in _FOLDER.iterdir() if path.suffix in {".h", ".cpp"}), _FOLDER / source]
     parts = [path.read_bytes() for path in paths]
     identity = b"\0".join([source.encode(), preamble.encode(), " ".join(flags).encode(), tools.encode(), *parts])
     folder = cache_folder()
     path = folder / f"{Path(source).stem}-{hashlib.sha256(identity).hexdigest()[:20]}.so"
-    if not path.is_file():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    content = kept_program(path)
+    if content is None:
         # Compiled to a temporary file and renamed, since several workers may start at once.
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             built, constants = Path(scratch) / path.name, Path(scratch) / "constants.h"
             constants.write_text(preamble)
             command = [str(_compiler()), *flags, "-include", str(constants), "-o", str(built), str(_FOLDER / source)]
             subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
-            built.rename(path)
-    return path
+            keep(built, path)
+        content = kept_program(path)
+    if content is None:
+        raise OSError(f"{path}: what was just written cannot be read back")
+    return content, path
 
 
 def _compiler() -> str | None:

@@ -59,8 +59,10 @@ def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
         )
 
 
-def open_results(plan: Plan, folder: Path, source: str) -> SweepStore:
-    """Write the sweep's documents unless equal ones exist. `source` is the spec as it was given.
+def open_results(plan: Plan, folder: Path, source: str, launch: Mapping[str, Any] | None = None) -> SweepStore:
+    """Write the sweep's documents, with a launch more. `source` is the spec as it was given.
+
+    `launch` is what to note of the launch beside its provenance.
 
     Needs the driver's lock. Raises StoreError if another launch changed the folder since `plan` was made for it.
     """
@@ -73,15 +75,13 @@ def open_results(plan: Plan, folder: Path, source: str) -> SweepStore:
     launches: list[dict[str, Any]] = []
     if store.exists():
         before = store.sweep
-        if store.plan == document and before["spec"] == plan.spec.identity():
-            return store
         sweep_id, launches = before["sweep_id"], before["launches"]
     sweep = {
         "sweep_id": sweep_id,
         "name": plan.spec.name,
         "spec": plan.spec.identity(),
         "source": source,
-        "launches": [*launches, provenance()],
+        "launches": [*launches, {**provenance(), **(launch or {})}],
     }
     store.write_documents(sweep, document, plan.spec.resources.share_with_group)
     return store

@@ -38,13 +38,16 @@ class FencedError(StoreError):
 class Ended:
     """The end of a run as a record names it. `weights_sha256` is over the unpadded weights at `step`.
 
-    `is_converged` is by the sweep's criterion at that step; analysis recomputes it from the history.
+    `is_converged` is by the sweep's criterion at that step; analysis recomputes it from the history. `sources` are the
+    digests of the texts that computed the run, in order: one, unless a change of code was accepted on the way; none in
+    records of versions before 0.2.
     """
 
     reason: str
     step: int
     weights_sha256: str
     is_converged: bool
+    sources: tuple[str, ...] = ()
 
     def is_continued_to(self, budget: int) -> bool:
         """Whether the run goes on under this budget, having ended at a smaller one."""
@@ -63,10 +66,14 @@ class SnapshotEntry:
 
 @dataclass(frozen=True)
 class Active:
-    """A run in progress at a commit: its slot, and the step that its state in the checkpoint is at."""
+    """A run in progress at a commit: its slot, and the step that its state in the checkpoint is at.
+
+    `sources` are the digests of the texts that computed it so far, as of `Ended`.
+    """
 
     slot: int
     step: int
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Record:
-    """The commit record of a pack: its complete state at one commit."""
+    """The commit record of a pack: its complete state at one commit.
+
+    `answer` is the hash of what the arithmetic that computed it makes of the pack's first run in two steps, `sources`
+    that of the source files, `processor` the model of the processor; all empty in records of versions before 0.2.
+    """
 
     sweep_id: str
     pack_id: str
@@ -92,6 +103,9 @@ class Record:
     active: Mapping[str, Active] = field(default_factory=dict)
     run_steps: int = 0
     wall_s: float = 0.0
+    answer: str = ""
+    sources: str = ""
+    processor: str = ""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -120,11 +134,18 @@ class Record:
                 (FileEntry(**entry), tuple(SnapshotEntry(**item) for item in items))
                 for entry, items in body["snapshots"]
             ),
-            ends={run_id: Ended(**end) for run_id, end in body["ends"].items()},
-            active={run_id: Active(**entry) for run_id, entry in body["active"].items()},
+            ends={run_id: Ended(**_with_sources(end)) for run_id, end in body["ends"].items()},
+            active={run_id: Active(**_with_sources(entry)) for run_id, entry in body["active"].items()},
             run_steps=body["run_steps"],
             wall_s=body["wall_s"],
+            answer=body.get("answer", ""),
+            sources=body.get("sources", ""),
+            processor=body.get("processor", ""),
         )
+
+
+def _with_sources(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {**entry, "sources": tuple(entry.get("sources", ()))}
 
 
 class PackStore:

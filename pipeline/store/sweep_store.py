@@ -73,6 +73,16 @@ class SweepStore:
         """The plan document: runs, settings, packs, grid. Raises StoreError as `sweep` does."""
         return self._document(str(self.sweep["plan"]))
 
+    @property
+    def accepts_changed_code(self) -> bool:
+        """Whether the newest launch goes on with runs that other code began."""
+        return bool(self.sweep["launches"][-1].get("accepts_changed_code"))
+
+    def add_launch(self, launch: Mapping[str, Any]) -> None:
+        """Append to the launches of the sweep document, atomically. Needs the driver's lock."""
+        sweep = self.sweep
+        write_file(self.folder / "sweep.json", seal({**sweep, "launches": [*sweep["launches"], launch]}))
+
     def _document(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         if not path.is_file():

@@ -15,7 +15,8 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, why_torch
-from pipeline.numerics.compiler import cache_folder, toolchain
+from pipeline.numerics.compiler import toolchain
+from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
 from pipeline.planning.open_sweep import processor
 from pipeline.planning.packs import PROGRAM, Group, Machine
@@ -75,7 +76,6 @@ def _remembered(config: RunConfig, resources: Resources, machine: Machine) -> di
         pass
     speeds = _measured(config, resources, machine.device)
     if speeds:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         scratch = path.with_suffix(f".{os.getpid()}")
         scratch.write_text(canonical_json({str(num_slots): speed for num_slots, speed in speeds.items()}))
         scratch.rename(path)

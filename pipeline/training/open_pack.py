@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from pipeline.engine.block import Block
+from pipeline.engine.known_answer import WrongProgramError, known_answer
 from pipeline.engine.program import compiled_engine_of
 from pipeline.engine.slots import RunState
+from pipeline.numerics.program_cache import cache_folder
+from pipeline.planning.open_sweep import processor
 from pipeline.planning.packs import PROGRAM, Numerics, Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
+from pipeline.training.origin import refuse_changed_code, refuse_other_bits
 from pipeline.training.pack_loop import EvaluationPlan, PackLoop
-from pipeline.training.recorder import Recorder
+from pipeline.training.recorder import Origin, Recorder
+from pipeline.training.sources import source_hashes, sources_digest
 
 
 def open_pack(store: SweepStore, pack_id: str) -> PackLoop:
     """Claim a new attempt at a pack; its loop continues from the newest whole commit, or starts anew.
 
-    Raises StoreError when this machine's numerics are not those of the plan.
+    Raises StoreError when this machine's numerics are not those of the plan, when it computes other bits than the
+    newest commit is made of, or when the code has changed since and the newest launch does not accept that.
     """
     spec = stored_spec(store)
     pack = next(pack for pack in packs_of(store.plan) if pack.pack_id == pack_id)
     runs = {config.run_id: config for config in expand(spec)}
     configs = {run_id: runs[run_id] for run_id in pack.run_ids}
-    block = block_of(pack, configs[pack.run_ids[0]])
-    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, spec.budget)
+    first = configs[pack.run_ids[0]]
+    sources = sources_digest(source_hashes(spec, runs.values()))
+    refuse_changed_code(store, [pack_id], sources)
+    origin = Origin(_answer(pack, first), sources, processor())
+    refuse_other_bits(store, pack_id, origin)
+    block = block_of(pack, first)
+    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, spec.budget, origin)
     first_states = FirstStates(store, spec, recorder.continued)
     return PackLoop(configs, block, evaluation_plan_of(spec), recorder, first_states)
+
+
+def _answer(pack: Pack, config: RunConfig) -> str:
+    """The hash of what this process makes of the first steps of `config`, a run of the pack, checked against torch."""
+    # A compiled program's bits do not depend on the number of slots.
+    is_compiled = pack.numerics.engine != "torch"
+    tried = replace(pack, numerics=replace(pack.numerics, slots=1)) if is_compiled else pack
+    try:
+        return known_answer(config, block_of(tried, config)).digest
+    except WrongProgramError as error:
+        raise StoreError(
+            f"pack {pack.pack_id}: its compiled program does not compute what torch computes: {error}; remove the "
+            f"programs in {cache_folder()}, or start the sweep in another folder with resources.engine=torch"
+        ) from None
 
 
 def block_of(pack: Pack, config: RunConfig) -> Block:

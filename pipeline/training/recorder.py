@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +17,27 @@ from pipeline.store.pack_store import Active, Ended, PackStore, Record, Snapshot
 from pipeline.training.run_rows import RunRows
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What computes an attempt, as `Record` has it: known answer, source files, processor."""
+
+    answer: str = ""
+    sources: str = ""
+    processor: str = ""
+
+
 class Recorder:
     """Collects what one attempt at a pack produces, and commits it to the pack's store.
 
     Opening it claims the attempt and starts from the newest whole record. `rows[run_id]` holds all rows of runs in
     progress and of those to be `continued`, recorded by this attempt or an earlier one. Those are the runs that ended
-    at a smaller budget: they count as ended until a slot takes them up again.
+    at a smaller budget: they count as ended until a slot takes them up again. `origin` is of this attempt.
     """
 
-    def __init__(self, store: PackStore, sweep_id: str, pack_id: str, budget: int) -> None:
-        self.store = store
+    def __init__(
+        self, store: PackStore, sweep_id: str, pack_id: str, budget: int, origin: Origin | None = None
+    ) -> None:
+        self.store, self.origin = store, origin or Origin()
         self.attempt = store.claim_attempt()
         newest = store.newest()
         self.record = newest or Record(sweep_id, pack_id, attempt=0, sequence=0)
@@ -37,6 +49,8 @@ class Recorder:
         self.ends = dict(self.record.ends)
         self.continued = {run: end.step for run, end in self.ends.items() if end.is_continued_to(budget)}
         self.run_steps = self.record.run_steps
+        self._sources = {run_id: entry.sources for run_id, entry in self.record.active.items()}
+        self._sources |= {run_id: self.ends[run_id].sources for run_id in self.continued}
         self.rows = self._rows_in_progress()
         self._new: list[tuple[str, int, dict[str, float]]] = []
         self._arrays: dict[str, Array] = {}
@@ -80,7 +94,7 @@ class Recorder:
     def end(self, run_id: str, reason: str, state: RunState, is_converged: bool) -> None:
         """Record the end of a run and its final state, from which a larger budget can continue it."""
         self.add_snapshot(run_id, state.step, "state", state.arrays)
-        self.ends[run_id] = Ended(reason, state.step, weights_sha256(state), is_converged)
+        self.ends[run_id] = Ended(reason, state.step, weights_sha256(state), is_converged, self._sources_of(run_id))
         self.rows.pop(run_id, None)
 
     def reopen(self, run_id: str) -> None:
@@ -109,15 +123,25 @@ class Recorder:
             history=history,
             snapshots=snapshots,
             ends=dict(self.ends),
-            active={run_id: Active(slot, state.step) for run_id, (slot, state) in states.items()},
+            active={
+                run_id: Active(slot, state.step, self._sources_of(run_id)) for run_id, (slot, state) in states.items()
+            },
             run_steps=self.run_steps,
             wall_s=self.record.wall_s + time.monotonic() - self._started,
+            answer=self.origin.answer,
+            sources=self.origin.sources,
+            processor=self.origin.processor,
         )
         self.store.commit(record)
         self._started = time.monotonic()
         before, self.record = self.record, record
         self._new, self._entries, self._arrays = [], {}, {}
         self.store.remove_unnamed(self.attempt, [record, before])
+
+    def _sources_of(self, run_id: str) -> tuple[str, ...]:
+        """The digests of the texts that computed a run, this attempt's last."""
+        earlier, now = self._sources.get(run_id, ()), self.origin.sources
+        return earlier if not now or now in earlier[-1:] else (*earlier, now)
 
     def _table(self) -> pa.Table:
         rows_by_names: dict[tuple[str, ...], list[int]] = {}

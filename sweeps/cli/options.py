@@ -44,4 +44,8 @@ DataSeed = Annotated[
 AheadReadings = Annotated[
     str | None, typer.Option("--readings", help="Readings of the forks, as circuits (the default).", show_default=False)
 ]
+AcceptChangedCode = Annotated[
+    bool,
+    typer.Option("--accept-changed-code", help="Go on with runs that other code began; they are marked."),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A short test run: a few seeds and chunks only.")]

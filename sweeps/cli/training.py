@@ -10,6 +10,7 @@ import typer
 from pipeline.store.sweep_store import SweepStore
 from sweeps.cli.consoles import out
 from sweeps.cli.options import (
+    AcceptChangedCode,
     Address,
     Folder,
     Inline,
@@ -61,6 +62,7 @@ def launch(
     address: Address = None,
     inline: Inline = False,
     smoke: Smoke = False,
+    accept_changed_code: AcceptChangedCode = False,
 ) -> None:
     """Train every unfinished run of a sweep, through Ray Tune.
 
@@ -72,18 +74,22 @@ def launch(
     from sweeps.command.launching import run_launch
     from sweeps.command.request import Request
 
-    raise typer.Exit(run_launch(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out))
+    given = tuple(overrides or ())
+    request = Request(spec, given, results, address, inline, smoke, accept_changed_code)
+    raise typer.Exit(run_launch(request, out))
 
 
 @training_commands.command(rich_help_panel=_PANEL)
-def resume(folder: Folder, address: Address = None, inline: Inline = False) -> None:
+def resume(
+    folder: Folder, address: Address = None, inline: Inline = False, accept_changed_code: AcceptChangedCode = False
+) -> None:
     """Continue the sweep in a results folder from its newest commits. Exit codes as for launch.
 
     Example: `seedbed resume results/quickstart`
     """
     from sweeps.command.launching import run_resume
 
-    raise typer.Exit(run_resume(SweepStore(folder), address, inline, out))
+    raise typer.Exit(run_resume(SweepStore(folder), address, inline, out, accept_changed_code))
 
 
 @training_commands.command(rich_help_panel=_PANEL)

@@ -18,14 +18,16 @@ from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.launch.ray import launch_ray
 from pipeline.numerics.kernels import compiled_kernels
-from pipeline.planning.open_sweep import open_results
-from pipeline.planning.packs import stored_spec
+from pipeline.planning.open_sweep import open_results, provenance
+from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.files import make_folder
 from pipeline.store.progress import Progress, progress_by_pack, runs_left, summed, unfinished
 from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.tracking.mirror import start_mirror, sync_hint
+from pipeline.training.origin import launch_note, refuse_changed_code
+from pipeline.training.sources import sources_digest
 from sweeps.command.display import Display, clock
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
@@ -42,18 +44,33 @@ def run_launch(request: Request, out: Console) -> int:
     """Train the unfinished runs of the requested sweep; returns the exit code of the command."""
     spec = request.spec()
     source = request.path.read_text(encoding="utf-8")
-    return train_spec(spec, request.folder(spec), source, request.address, request.is_inline, out)
+    folder, accepts = request.folder(spec), request.accepts_changed_code
+    return train_spec(spec, folder, source, request.address, request.is_inline, out, accepts)
 
 
-def train_spec(spec: SweepSpec, folder: Path, source: str, address: str | None, is_inline: bool, out: Console) -> int:
+def train_spec(
+    spec: SweepSpec,
+    folder: Path,
+    source: str,
+    address: str | None,
+    is_inline: bool,
+    out: Console,
+    accepts_changed_code: bool = False,
+) -> int:
     """Train the unfinished runs of `spec`, given as `source`, in `folder`; returns the exit code of the command."""
-    with opened_spec(spec, folder, source, address, is_inline, out) as store:
+    with opened_spec(spec, folder, source, address, is_inline, out, accepts_changed_code) as store:
         return drive(store, spec, address, is_inline, out)
 
 
 @contextmanager
 def opened_spec(
-    spec: SweepSpec, folder: Path, source: str, address: str | None, is_inline: bool, out: Console
+    spec: SweepSpec,
+    folder: Path,
+    source: str,
+    address: str | None,
+    is_inline: bool,
+    out: Console,
+    accepts_changed_code: bool = False,
 ) -> Iterator[SweepStore]:
     """In this context `folder` is opened for `spec`, given as `source`, planned for this machine, and locked."""
     # Planned without the lock, which creates a file: a folder that cannot be used stays unchanged. Opening it under
@@ -62,13 +79,17 @@ def opened_spec(
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
     with DriverLock(folder):
-        yield open_results(plan, folder, source)
+        yield open_results(plan, folder, source, launch_note(spec, plan.runs.values(), accepts_changed_code))
 
 
-def run_resume(store: SweepStore, address: str | None, is_inline: bool, out: Console) -> int:
+def run_resume(
+    store: SweepStore, address: str | None, is_inline: bool, out: Console, accepts_changed_code: bool = False
+) -> int:
     """Continue the sweep of a results folder; returns the exit code of the command."""
     spec = stored_spec(store)
+    note = launch_note(spec, expand(spec), accepts_changed_code)
     with DriverLock(store.folder):
+        store.add_launch({**provenance(), **note})
         return drive(store, spec, address, is_inline, out)
 
 
@@ -79,6 +100,7 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
     if not left:
         out.print(f"complete already: {store.folder}")
         return COMPLETE
+    refuse_changed_code(store, store.pack_ids(), sources_digest(store.sweep["launches"][-1]["code"]))
     # Compiled here first, so that workers find the programs and a missing compiler is reported once.
     compiled_kernels()
     started = time.monotonic()

@@ -20,6 +20,7 @@ class Request:
     address: str | None = None
     is_inline: bool = False
     is_smoke: bool = False
+    accepts_changed_code: bool = False
 
     def spec(self) -> SweepSpec:
         """The requested sweep. Raises SpecError, and StoreError if options contradict each other."""

@@ -15,6 +15,9 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import Orders, newest_orders
 from pipeline.store.sweep_store import SweepStore
 
+# What a launch notes for those that continue it.
+_NOT_SHOWN = ("code", "accepts_changed_code")
+
 
 @dataclass(frozen=True)
 class SweepData:
@@ -46,10 +49,19 @@ def read_source(stores: Sequence[SweepStore]) -> SweepData:
 
 
 def provenance_of(store: SweepStore) -> dict[str, Any]:
-    """The sweep of an analysis, and commit, versions and hardware of its newest launch."""
+    """The sweep of an analysis, the commits of all its launches, and versions and hardware of the newest.
+
+    `num_sources` is the number of different source texts that computed its runs, where there are several.
+    """
     sweep, plan = store.sweep, store.plan
-    newest = sweep["launches"][-1]
-    return {"sweep": plan["name"], "sweep_id": sweep["sweep_id"], **newest, "numerics": plan["packs"][0]["numerics"]}
+    newest = {name: value for name, value in sweep["launches"][-1].items() if name not in _NOT_SHOWN}
+    commits = dict.fromkeys(launch["git_commit"] or "unknown" for launch in sweep["launches"])
+    newest["git_commit"] = ", then ".join(commits)
+    records = [record for pack_id in store.pack_ids() for record in store.pack(pack_id).records()[:1]]
+    texts = {text for record in records for end in record.ends.values() for text in end.sources}
+    several = {"num_sources": len(texts)} if len(texts) > 1 else {}
+    numerics = plan["packs"][0]["numerics"]
+    return {"sweep": plan["name"], "sweep_id": sweep["sweep_id"], **newest, **several, "numerics": numerics}
 
 
 def _history(store: SweepStore) -> History:

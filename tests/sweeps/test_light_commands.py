@@ -37,7 +37,8 @@ def folder(tmp_path_factory):
 def measured(*arguments):
     """(exit code, top-level modules loaded, CPU seconds, peak MiB) of `seedbed ARGUMENTS`."""
     command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     code, loaded, cpu_s, peak_mib = json.loads(done.stdout.splitlines()[-1])
     return code, set(loaded), cpu_s, peak_mib
 
