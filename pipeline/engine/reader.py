@@ -14,8 +14,16 @@ from pipeline.readings.base import READINGS, Weights
 from pipeline.spec.run_config import RunConfig
 from pipeline.tasks.base import Batch
 
-# Large enough to amortise the calls of torch, small enough for few runs at a window and for the caches.
-GROUP_RUNS = 16
+# A group has this many runs, fewer where their numbers would not fit: enough to amortise the calls of torch.
+_GROUP_RUNS, _GROUP_NUMBERS = 64, 2**22
+
+
+def group_size(config: RunConfig, num_items: int) -> int:
+    """Runs in a group, from the sizes of parameters and attention maps alone: the same wherever they are read."""
+    task_shape = config.task.shape()
+    specs = config.model.parameter_specs(task_shape)
+    num_parameters = sum(spec.rows * spec.columns for spec in specs)
+    return max(1, min(_GROUP_RUNS, _GROUP_NUMBERS // max(num_parameters, num_items * task_shape.length**2)))
 
 
 def suitable_readings(names: Iterable[str], config: RunConfig) -> tuple[str, ...]:
@@ -27,14 +35,18 @@ class Reader:
     """Readings of runs that have the static hyperparameters of `template`.
 
     A value is a function of a run's weights and its task's parameters alone: all is computed in double precision by one
-    CPU thread, in groups of `group_runs`, the last one filled up, each run's parameters on 64-byte boundaries. So it
-    depends neither on slots, neighbours and their number, nor on the device, engine and threads of training, and what
-    was recorded while training is read from the same weights again to the bit. Double precision costs nothing at the
-    sizes of these products, and keeps rounding far below the differences between means that readings consist of.
+    CPU thread, in groups of `group_runs` (None: see `group_size`), the last one filled up, each run's parameters on
+    64-byte boundaries. So it depends neither on slots, neighbours and their number, nor on the device, engine and
+    threads of training, and what was recorded while training is read from the same weights again to the bit. Double
+    precision costs nothing at the sizes of these products, and keeps rounding far below the differences between means
+    that readings consist of.
     """
 
-    def __init__(self, template: RunConfig, names: Sequence[str], num_items: int, group_runs: int = GROUP_RUNS) -> None:
-        self.names, self.num_items, self.group_runs = tuple(names), num_items, group_runs
+    def __init__(
+        self, template: RunConfig, names: Sequence[str], num_items: int, group_runs: int | None = None
+    ) -> None:
+        self.names, self.num_items = tuple(names), num_items
+        self.group_runs = group_size(template, num_items) if group_runs is None else group_runs
         self._readings = [READINGS[name]() for name in names]
         self._task = template.task
         task_shape = template.task.shape()

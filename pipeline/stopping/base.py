@@ -60,7 +60,10 @@ class StoppingRule(Registered):
         return []
 
     def metrics_needed(self) -> frozenset[str]:
-        """Metrics without which it cannot decide; a sweep that records none of one is refused when it is planned."""
+        """Metrics without which it cannot decide; a sweep that records none of one is refused when it is planned.
+
+        Readings are among a prefix's values only for a rule that needs some: else they are computed later, in groups.
+        """
         return frozenset()
 
     def unfit(self, hyperparameters: dict[str, Any]) -> list[str]:

@@ -8,11 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from pipeline.arrays import Bools, Ints
 from pipeline.engine.block import Block, to_host
-from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.engine.slots import RunState
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.grid import Grid
@@ -21,6 +19,7 @@ from pipeline.stopping.base import RunPrefix, StoppingRule
 from pipeline.store.progress import Progress
 from pipeline.training.recorder import Recorder
 from pipeline.training.run_rows import RunRows
+from pipeline.training.window_readings import WindowReadings
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ class PackLoop:
     ) -> None:
         self.configs, self.block, self.evaluation_plan = dict(configs), block, evaluation_plan
         self.recorder, self.first_state = recorder, first_state
-        names = suitable_readings(evaluation_plan.readings, block.template)
-        self.reader = Reader(block.template, names, evaluation_plan.probe_items) if names else None
+        self.readings = window_readings_of(evaluation_plan, block)
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
         self.occupants: list[str | None] = [None] * block.num_slots
@@ -87,6 +85,7 @@ class PackLoop:
 
     def commit(self) -> None:
         """Make everything so far durable."""
+        self._add_readings(is_last=True)
         states = {run: (slot, self.block.run_state(slot)) for slot, run in enumerate(self.occupants) if run is not None}
         self.recorder.commit(states)
 
@@ -139,6 +138,7 @@ class PackLoop:
         # A run with non-finite numbers is probed at any step, so that its last row shows them.
         probe_S = occupied_S & (_among(steps_S, grid.probe_steps) | ~finite_S)
         self._record(eval_S, probe_S, occupied_S & _among(steps_S, self._read_steps))
+        self._add_readings(is_last=self.readings.is_immediate)
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
         ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
         self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.num_slots)]))
@@ -165,7 +165,7 @@ class PackLoop:
     @cached_property
     def _read_steps(self) -> frozenset[int]:
         """Steps at which readings are taken."""
-        return frozenset() if self.reader is None else self.evaluation_plan.window_steps
+        return self.evaluation_plan.window_steps if self.readings.has_any else frozenset()
 
     @cached_property
     def _first_marks(self) -> tuple[int, ...]:
@@ -174,7 +174,7 @@ class PackLoop:
 
     def _prefix(self, run_id: str) -> RunPrefix:
         rows, hyperparameters = self.recorder.rows[run_id], self.hyperparameters[run_id]
-        return run_prefix(run_id, rows, self.evaluation_plan, hyperparameters)
+        return run_prefix(run_id, rows, self.evaluation_plan, hyperparameters, self.readings)
 
     def _occupied(self) -> Bools:
         return np.array([occupant is not None for occupant in self.occupants])
@@ -184,16 +184,14 @@ class PackLoop:
         return steps
 
     def _record(self, eval_S: Bools, probe_S: Bools, read_S: Bools) -> None:
-        """One row for every slot in any mask, holding the metrics of those it is in."""
+        """One row for every slot in any mask, holding the metrics of those it is in; readings may come later."""
         evaluated, probed, read = (np.flatnonzero(mask_S).tolist() for mask_S in (eval_S, probe_S, read_S))
         found = to_host(
             self.block.evaluate(self.evaluation_plan.eval_items, evaluated) if evaluated else {},
             self.block.probe(self.evaluation_plan.probe_items, probed) if probed else {},
         )
-        # Apart from the others, which may be on a GPU.
-        found += to_host(self._readings_of(read) if read else {})
         metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S | read_S)}
-        for slots, columns in zip((evaluated, probed, read), found, strict=True):
+        for slots, columns in zip((evaluated, probed), found, strict=True):
             rows = np.stack(list(columns.values()), 1).tolist() if columns else []
             for slot, row in zip(slots, rows, strict=True):
                 metrics[slot].update(zip(columns, row, strict=True))
@@ -202,11 +200,13 @@ class PackLoop:
             run_id = self.occupants[slot]
             assert run_id is not None
             self.recorder.add(run_id, int(steps_S[slot]), row)
+        if read:
+            run_ids = [str(self.occupants[slot]) for slot in read]
+            self.readings.take(run_ids, [self.configs[run_id] for run_id in run_ids], read)
 
-    def _readings_of(self, slots: list[int]) -> dict[str, Tensor]:
-        assert self.reader is not None
-        configs = [self.configs[str(self.occupants[slot])] for slot in slots]
-        return self.reader.read(self.block.parameters_of(slots), configs)
+    def _add_readings(self, is_last: bool) -> None:
+        for run_id, step, metrics in self.readings.computed(is_last):
+            self.recorder.amend(run_id, step, metrics)
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
         """States, weights and maps of the candidates at a declared step, and maps of runs that end here."""
@@ -232,10 +232,21 @@ def _among(steps_S: Ints, wanted: frozenset[int]) -> Bools:
     return np.array([step in wanted for step in steps_S.tolist()], bool)
 
 
+def window_readings_of(evaluation_plan: EvaluationPlan, block: Block) -> WindowReadings:
+    """The readings of the runs of a block, taken at once if the stopping rule decides by any of them."""
+    needed = {metric.partition(".")[0] for metric in evaluation_plan.stopping.metrics_needed()}
+    names = evaluation_plan.readings
+    return WindowReadings(block, names, evaluation_plan.probe_items, is_immediate=not needed.isdisjoint(names))
+
+
 def run_prefix(
-    run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan, hyperparameters: Mapping[str, Any]
+    run_id: str,
+    rows: RunRows,
+    evaluation_plan: EvaluationPlan,
+    hyperparameters: Mapping[str, Any],
+    readings: WindowReadings,
 ) -> RunPrefix:
-    """The input of a stopping rule for a run, from its rows so far."""
+    """The input of a stopping rule for a run, from its rows so far; without readings that are not there at once."""
     steps_T = np.array(rows.steps, np.int64)
     is_eval_T = np.array([step in evaluation_plan.grid.eval_steps for step in rows.steps], bool)
     label_1E = rows.column(evaluation_plan.criterion.metric)[None, is_eval_T]
@@ -244,7 +255,7 @@ def run_prefix(
         run_id=run_id,
         budget=evaluation_plan.budget,
         steps_T=steps_T,
-        values=rows.columns(),
+        values=rows.columns(() if readings.is_immediate else readings.prefixes),
         eval_steps_E=steps_T[is_eval_T],
         converged_index=None if start < 0 else start,
         evaluations_to_converge=evaluation_plan.criterion.evaluations,

@@ -52,7 +52,8 @@ class Recorder:
         self._sources = {run_id: entry.sources for run_id, entry in self.record.active.items()}
         self._sources |= {run_id: self.ends[run_id].sources for run_id in self.continued}
         self.rows = self._rows_in_progress()
-        self._new: list[tuple[str, int, dict[str, float]]] = []
+        # The rows since the newest commit, by run and step.
+        self._new: dict[tuple[str, int], dict[str, float]] = {}
         self._arrays: dict[str, Array] = {}
         self._entries: dict[SnapshotEntry, None] = {}
         self._started = time.monotonic()
@@ -82,7 +83,13 @@ class Recorder:
         if rows.steps and step <= rows.steps[-1]:
             raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
         rows.add(step, metrics)
-        self._new.append((run_id, step, dict(metrics)))
+        self._new[run_id, step] = dict(metrics)
+
+    def amend(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Put further metrics into a row that was added since the newest commit, of a run that may have ended."""
+        self._new[run_id, step].update(metrics)
+        if run_id in self.rows:
+            self.rows[run_id].amend(step, metrics)
 
     def add_snapshot(self, run_id: str, step: int, kind: str, arrays: Mapping[str, Array]) -> None:
         """Arrays of one run at one step. A last state that is also a declared snapshot is kept once."""
@@ -135,7 +142,7 @@ class Recorder:
         self.store.commit(record)
         self._started = time.monotonic()
         before, self.record = self.record, record
-        self._new, self._entries, self._arrays = [], {}, {}
+        self._new, self._entries, self._arrays = {}, {}, {}
         self.store.remove_unnamed(self.attempt, [record, before])
 
     def _sources_of(self, run_id: str) -> tuple[str, ...]:
@@ -144,20 +151,20 @@ class Recorder:
         return earlier if not now or now in earlier[-1:] else (*earlier, now)
 
     def _table(self) -> pa.Table:
-        rows_by_names: dict[tuple[str, ...], list[int]] = {}
-        for row, (*_, metrics) in enumerate(self._new):
+        new, rows_by_names = list(self._new.values()), dict[tuple[str, ...], list[int]]()
+        for row, metrics in enumerate(new):
             rows_by_names.setdefault(tuple(metrics), []).append(row)
         names = dict.fromkeys(name for group in rows_by_names for name in group)
-        values = {name: np.zeros(len(self._new)) for name in names}
-        is_absent = {name: np.ones(len(self._new), bool) for name in names}
+        values = {name: np.zeros(len(new)) for name in names}
+        is_absent = {name: np.ones(len(new), bool) for name in names}
         for group, rows in rows_by_names.items():
-            columns = np.array([list(self._new[row][2].values()) for row in rows], np.float64).T
+            columns = np.array([list(new[row].values()) for row in rows], np.float64).T
             for name, column in zip(group, columns, strict=True):
                 values[name][rows], is_absent[name][rows] = column, False
         return pa.table(
             {
-                "run_id": pa.array([run_id for run_id, *_ in self._new]).dictionary_encode(),
-                "step": pa.array([step for _, step, _ in self._new], pa.int64()),
+                "run_id": pa.array([run_id for run_id, _ in self._new]).dictionary_encode(),
+                "step": pa.array([step for _, step in self._new], pa.int64()),
                 # A null was not measured; NaN is a value.
                 **{name: pa.array(values[name], mask=is_absent[name], from_pandas=False) for name in names},
             }

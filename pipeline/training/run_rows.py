@@ -19,12 +19,8 @@ class RunRows:
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a row; `step` follows those before it."""
-        row = len(self.steps)
-        for name, value in metrics.items():
-            rows, values = self._columns.setdefault(name, ([], []))
-            rows.append(row)
-            values.append(value)
         self.steps.append(step)
+        self._put(len(self.steps) - 1, metrics)
 
     def column(self, name: str) -> Floats:
         """(T,); all NaN for a metric that was never recorded."""
@@ -33,9 +29,20 @@ class RunRows:
         column_T[rows] = values
         return column_T
 
-    def columns(self) -> Mapping[str, Floats]:
-        """All columns of the rows so far, each built on access."""
-        return _Columns(self, len(self.steps), tuple(self._columns))
+    def amend(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Put further metrics into the row at `step`."""
+        self._put(self.steps.index(step), metrics)
+
+    def _put(self, row: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            rows, values = self._columns.setdefault(name, ([], []))
+            rows.append(row)
+            values.append(value)
+
+    def columns(self, without: tuple[str, ...] = ()) -> Mapping[str, Floats]:
+        """All columns of the rows so far but those whose names begin so, each built on access."""
+        names = tuple(name for name in self._columns if not name.startswith(without))
+        return _Columns(self, len(self.steps), names)
 
 
 class _Columns(Mapping[str, Floats]):

@@ -47,6 +47,7 @@ def test_a_table_of_the_same_name_takes_the_place_of_the_former_and_others_stay(
     for number in (1.0, 2.0):
         add_table(tmp_path, AddedTable("one", table_of(["a"], [0], **{"one.x": [number]}), ABOUT))
         add_table(tmp_path, AddedTable("one-more", table_of(["a"], [0], **{"more.x": [number]}), ABOUT))
+    add_table(tmp_path, AddedTable("one", table_of(["a"], [0], **{"one.x": [2.0]}), ABOUT))
     assert len(list((tmp_path / "added").iterdir())) == 4
     found = {added.name: added for added in added_tables(tmp_path)}
     assert found["one"].table["one.x"].to_pylist() == found["one-more"].table["more.x"].to_pylist() == [2.0]

@@ -11,11 +11,14 @@ from pipeline.engine.parameter_layout import Layout
 from pipeline.engine.reader import Reader
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.packs import expand, stored_spec
+from pipeline.spec.parameters import static
 from pipeline.spec.sweep import SweepSpec
+from pipeline.stopping.base import STOPPING_RULES, StoppingRule
 from pipeline.store.pack_store import StoreError
 from tests.engine.test_reader import Items, registered
 from tests.support import interrupted, opened, rows, tiny, trained, weights
 
+EMBEDDING = "circuits.embedding_norm"
 SEEDS = {"together": {"range": [0, 5]}}
 # Steps 0, 10 and 40, of which the last is neither evaluated nor probed.
 GRID = {"chunk": 10, "eval_items": 32, "probe_items": 16, "probe_steps": [3, 10, 50], "eval_every": 25}
@@ -88,6 +91,49 @@ def test_a_reading_is_one_column_of_the_statistics_and_a_curve_several(tmp_path)
     assert {f"{kind}(probe_loss)" for kind in ("last_value", "level", "slope")} <= set(names)
     features = statistics_RF(history.window(0.2)).named([f"last_value({reading})"])
     assert features.values_RF[:, 0].tolist() == history.values[reading][:, history.steps_T == 10][:, 0].tolist()
+
+
+class ByWeights(StoppingRule):
+    """Ends runs whose embedding is larger than most at step 10, by a reading that it needs or does not."""
+
+    name = "by_weights"
+    is_told: bool = static(True)
+
+    def metrics_needed(self):
+        """The reading, unless it keeps that to itself."""
+        return frozenset({EMBEDDING}) if self.is_told else frozenset()
+
+    def should_stop(self, prefix):
+        """At the first evaluation."""
+        seen_T = prefix.values.get(EMBEDDING, np.full(len(prefix.steps_T), np.nan))[prefix.steps_T == 10]
+        return bool(len(prefix.eval_steps_E) == 1 and (seen_T > self.median).any())
+
+
+def ends(store):
+    return {run.run_id: end.step for run, end in zip(store.history().runs, store.history().ends, strict=True)}
+
+
+def test_a_rule_that_needs_a_reading_has_it_in_time_whatever_the_slots_and_no_other_has_it(tmp_path, monkeypatch):
+    whole = trained(tiny(**COMMON), tmp_path / "a").history()
+    read_R = whole.values[EMBEDDING][:, whole.steps_T == 10][:, 0]
+    ByWeights.median = float(np.median(read_R))
+    monkeypatch.setitem(vars(STOPPING_RULES), "_classes", {**STOPPING_RULES, "by_weights": ByWeights})
+    expected = {run.run_id: 10 if read > ByWeights.median else 50 for run, read in zip(whole.runs, read_R, strict=True)}
+    assert set(expected.values()) == {10, 50}
+    for slots in (1, 2, 5):
+        common = COMMON | {"resources": {"slots": slots}}
+        assert ends(trained(tiny(**common, stopping={"name": "by_weights"}), tmp_path / f"b{slots}")) == expected
+    untold = {"name": "by_weights", "is_told": False}
+    with pytest.MonkeyPatch.context() as patch:
+        # Resumed after every chunk, what was read before stands in the history: it must not be seen either.
+        store, _ = interrupted(tiny(**COMMON, stopping=untold), tmp_path / "c", 1, patch)
+    assert set(ends(store).values()) == {50}
+
+
+def test_a_rule_that_needs_what_no_reading_gives_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(vars(STOPPING_RULES), "_classes", {**STOPPING_RULES, "by_weights": ByWeights})
+    with pytest.raises(StoreError, match=f"this sweep does not record {EMBEDDING}"):
+        opened(tiny(**COMMON, readings=[], stopping={"name": "by_weights"}), tmp_path / "r")
 
 
 MIXED = {
