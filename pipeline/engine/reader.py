@@ -80,8 +80,9 @@ class Reader:
         for reading in self._readings:
             values = reading(weights)
             assert all(name.startswith(f"{reading.name}.") for name in values), reading.name
-            found |= {name: value.detach()[:num_runs].double() for name, value in values.items()}
-        return {name: value.where(value.isfinite(), torch.nan) for name, value in found.items()}
+            found |= values
+        values_MN = torch.stack(list(found.values()))[:, :num_runs].detach().double()
+        return dict(zip(found, values_MN.where(values_MN.isfinite(), torch.nan), strict=True))
 
     def _batch(self, configs: Sequence[RunConfig]) -> Batch:
         """The statistics set of each run, (S, B, ...): the same items, under the run's own parameters of the task."""

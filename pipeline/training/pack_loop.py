@@ -59,6 +59,10 @@ class PackLoop:
         self.configs, self.block, self.evaluation_plan = dict(configs), block, evaluation_plan
         self.recorder, self.first_state = recorder, first_state
         self.readings = window_readings_of(evaluation_plan, block)
+        if not self.readings.is_immediate:
+            # Those of an earlier attempt; a rule that decides by none sees none.
+            for rows in recorder.rows.values():
+                rows.drop(self.readings.prefixes)
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
         self.occupants: list[str | None] = [None] * block.num_slots
@@ -174,7 +178,7 @@ class PackLoop:
 
     def _prefix(self, run_id: str) -> RunPrefix:
         rows, hyperparameters = self.recorder.rows[run_id], self.hyperparameters[run_id]
-        return run_prefix(run_id, rows, self.evaluation_plan, hyperparameters, self.readings)
+        return run_prefix(run_id, rows, self.evaluation_plan, hyperparameters)
 
     def _occupied(self) -> Bools:
         return np.array([occupant is not None for occupant in self.occupants])
@@ -207,6 +211,8 @@ class PackLoop:
     def _add_readings(self, is_last: bool) -> None:
         for run_id, step, metrics in self.readings.computed(is_last):
             self.recorder.amend(run_id, step, metrics)
+            if self.readings.is_immediate and run_id in self.recorder.rows:
+                self.recorder.rows[run_id].amend(step, metrics)
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
         """States, weights and maps of the candidates at a declared step, and maps of runs that end here."""
@@ -240,13 +246,9 @@ def window_readings_of(evaluation_plan: EvaluationPlan, block: Block) -> WindowR
 
 
 def run_prefix(
-    run_id: str,
-    rows: RunRows,
-    evaluation_plan: EvaluationPlan,
-    hyperparameters: Mapping[str, Any],
-    readings: WindowReadings,
+    run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan, hyperparameters: Mapping[str, Any]
 ) -> RunPrefix:
-    """The input of a stopping rule for a run, from its rows so far; without readings that are not there at once."""
+    """The input of a stopping rule for a run, from its rows so far."""
     steps_T = np.array(rows.steps, np.int64)
     is_eval_T = np.array([step in evaluation_plan.grid.eval_steps for step in rows.steps], bool)
     label_1E = rows.column(evaluation_plan.criterion.metric)[None, is_eval_T]
@@ -255,7 +257,7 @@ def run_prefix(
         run_id=run_id,
         budget=evaluation_plan.budget,
         steps_T=steps_T,
-        values=rows.columns(() if readings.is_immediate else readings.prefixes),
+        values=rows.columns(),
         eval_steps_E=steps_T[is_eval_T],
         converged_index=None if start < 0 else start,
         evaluations_to_converge=evaluation_plan.criterion.evaluations,

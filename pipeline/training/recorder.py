@@ -86,10 +86,8 @@ class Recorder:
         self._new[run_id, step] = dict(metrics)
 
     def amend(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Put further metrics into a row that was added since the newest commit, of a run that may have ended."""
+        """Record further metrics in a row that was added since the newest commit; `rows` stay as they are."""
         self._new[run_id, step].update(metrics)
-        if run_id in self.rows:
-            self.rows[run_id].amend(step, metrics)
 
     def add_snapshot(self, run_id: str, step: int, kind: str, arrays: Mapping[str, Array]) -> None:
         """Arrays of one run at one step. A last state that is also a declared snapshot is kept once."""

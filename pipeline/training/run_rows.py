@@ -39,10 +39,13 @@ class RunRows:
             rows.append(row)
             values.append(value)
 
-    def columns(self, without: tuple[str, ...] = ()) -> Mapping[str, Floats]:
-        """All columns of the rows so far but those whose names begin so, each built on access."""
-        names = tuple(name for name in self._columns if not name.startswith(without))
-        return _Columns(self, len(self.steps), names)
+    def drop(self, prefixes: tuple[str, ...]) -> None:
+        """Remove the columns whose names begin so."""
+        self._columns = {name: column for name, column in self._columns.items() if not name.startswith(prefixes)}
+
+    def columns(self) -> Mapping[str, Floats]:
+        """All columns of the rows so far, each built on access."""
+        return _Columns(self, len(self.steps), tuple(self._columns))
 
 
 class _Columns(Mapping[str, Floats]):
