@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -20,8 +20,12 @@ from pipeline.readings.base import Weights
 _PRODUCTS = {"key_query": ("key", "query", True), "projection_value": ("projection", "value", False)}
 
 
-def circuit_numbers(weights: Weights) -> dict[str, Tensor]:
-    """Name -> (S,) float64."""
+def circuit_numbers(weights: Weights) -> Iterable[tuple[str, Tensor]]:
+    """(name, (S,) float64), as the model's class has them."""
+    return _by_class(weights).items()
+
+
+def _by_class(weights: Weights) -> dict[str, Tensor]:
     model, parameters = weights.model, weights.parameters
     if isinstance(model, (AttentionOnly, Transformer)):
         factors = factors_of(parameters, model.num_heads, model.num_layers)

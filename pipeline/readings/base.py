@@ -37,8 +37,8 @@ class Reading(ABC):
        task and model alone.
     3. Slot by slot: a run's values do not depend on the others in the batch, nor on how many there are, bit for bit.
     4. Read-only: it changes no argument, draws no random number, and leaves the process's settings alone.
-    5. Heads of a layer are exchangeable, and so is the basis inside a head: permuting heads, or Q -> Q M, K -> K M^-T
-       in a head, moves no value beyond rounding.
+    5. Heads of a layer are exchangeable, and so is the orthonormal basis inside a head: permuting heads, or Q -> Q M,
+       K -> K M with M orthogonal in a head, moves no value beyond rounding.
     6. A value that is not defined (a spectrum of non-finite weights) is NaN, never an error.
     """
 

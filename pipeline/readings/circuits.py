@@ -46,7 +46,8 @@ class Circuits(Reading):
         """`circuits.NUMBER` -> (S,) float64."""
         import torch
 
+        from pipeline.readings._company import in_company
         from pipeline.readings._numbers import circuit_numbers
 
         with torch.no_grad():
-            return {f"{self.name}.{name}": value for name, value in circuit_numbers(weights).items()}
+            return in_company(self.name, circuit_numbers, weights)

@@ -38,7 +38,9 @@ class Forces(Reading):
 
     def __call__(self, weights: Weights) -> dict[str, Tensor]:
         """`forces.NUMBER` -> (S,) float64."""
-        return {f"{self.name}.{name}": value for name, value in _forces(weights)}
+        from pipeline.readings._company import in_company
+
+        return in_company(self.name, _forces, weights)
 
 
 def _forces(weights: Weights) -> Iterator[tuple[str, Tensor]]:

@@ -45,13 +45,16 @@ class Interventions(Reading):
         """`interventions.NUMBER` -> (S,) float64."""
         import torch
 
-        from pipeline.readings._skills import SkillItems
+        from pipeline.readings._company import in_company
 
         with torch.no_grad():
-            return {f"{self.name}.{name}": value for name, value in _interventions(SkillItems(weights))}
+            return in_company(self.name, _interventions, weights)
 
 
-def _interventions(items: SkillItems) -> Iterator[tuple[str, Tensor]]:
+def _interventions(weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    from pipeline.readings._skills import SkillItems
+
+    items = SkillItems(weights)
     free = items.respond()
     last, skills = items.num_layers - 1, list(items.masks)
     everywhere = [(layer, skill) for layer in range(items.num_layers) for skill in skills]
