@@ -15,6 +15,7 @@ from pipeline.spec.parameters import static
 from pipeline.spec.sweep import SweepSpec
 from pipeline.stopping.base import STOPPING_RULES, StoppingRule
 from pipeline.store.pack_store import StoreError
+from pipeline.training.open_pack import open_pack
 from tests.engine.test_reader import Items, registered
 from tests.support import interrupted, opened, rows, tiny, trained, weights
 
@@ -81,6 +82,31 @@ def test_interrupted_or_in_other_slots_the_same_is_recorded(tmp_path):
     assert rows(again) == rows(reference)
     others = trained(tiny(**COMMON | {"resources": {"slots": 5}}), tmp_path / "c", num_workers=2)
     assert rows(others) == rows(reference)
+
+
+@pytest.mark.parametrize("chunks_lost", [1, 4])
+def test_a_pack_killed_with_weights_kept_but_not_read_reads_them_after_resuming(tmp_path, chunks_lost):
+    reference = trained(tiny(**COMMON), tmp_path / "a")
+    store = opened(tiny(**COMMON), tmp_path / "b")
+    killed = open_pack(store, store.pack_ids()[0])
+    killed.step()
+    killed.commit()
+    for _ in range(chunks_lost):
+        # Four chunks on, two runs have ended and the next two stand at a window.
+        killed.step()
+    resumed = open_pack(store, store.pack_ids()[0])
+    while not resumed.is_done:
+        resumed.step()
+    resumed.commit()
+    assert read_at(store.history()) == [0, 10, 40]
+    assert rows(store) == rows(reference)
+
+
+@pytest.mark.parametrize("group_runs", [1, 4])
+def test_groups_that_are_full_before_a_commit_change_nothing(tmp_path, monkeypatch, group_runs):
+    reference = trained(tiny(**COMMON), tmp_path / "a")
+    monkeypatch.setattr("pipeline.engine.reader._GROUP_RUNS", group_runs)
+    assert rows(trained(tiny(**COMMON), tmp_path / "b")) == rows(reference)
 
 
 def test_a_reading_is_one_column_of_the_statistics_and_a_curve_several(tmp_path):
