@@ -53,6 +53,8 @@ class Reader:
         self._model = template.model.bind(task_shape)
         self._layout = Layout(self._model.parameter_specs(task_shape), torch.float64)
         self._batches: dict[tuple[float, ...], Batch] = {}
+        # The newest group's: most groups have the same.
+        self._whole: dict[tuple[tuple[float, ...], ...], Batch] = {}
 
     def read(self, parameters: Mapping[str, Tensor], configs: Sequence[RunConfig]) -> dict[str, Tensor]:
         """Metric name -> (N,) float64 on the CPU, for N >= 1 runs; `parameters[name]` is (N, rows, columns).
@@ -66,7 +68,7 @@ class Reader:
                 chosen = slice(first, first + self.group_runs)
                 group = {name: value.detach()[chosen] for name, value in parameters.items()}
                 parts.append(self._read_group(group, configs[chosen]))
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _read_group(self, parameters: Mapping[str, Tensor], configs: Sequence[RunConfig]) -> dict[str, Tensor]:
         num_runs, num_added = len(configs), self.group_runs - len(configs)
@@ -86,12 +88,17 @@ class Reader:
 
     def _batch(self, configs: Sequence[RunConfig]) -> Batch:
         """The statistics set of each run, (S, B, ...): the same items, under the run's own parameters of the task."""
-        vectors = [tuple(getattr(config.task, name) for name in self._task.vector_fields()) for config in configs]
-        for values, config in zip(vectors, configs, strict=True):
-            if values not in self._batches:
-                self._batches[values] = self._sampled(config)
-        one = [self._batches[values] for values in vectors]
-        return Batch(torch.cat([batch.inputs for batch in one]), torch.cat([batch.targets for batch in one]))
+        names = self._task.vector_fields()
+        vectors = tuple(tuple(getattr(config.task, name) for name in names) for config in configs)
+        if vectors not in self._whole:
+            self._batches |= {
+                values: self._sampled(config)
+                for values, config in dict(zip(vectors, configs, strict=True)).items()
+                if values not in self._batches
+            }
+            parts = [self._batches[values] for values in vectors]
+            self._whole = {vectors: Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))}
+        return self._whole[vectors]
 
     def _sampled(self, config: RunConfig) -> Batch:
         """The statistics set of one run, (1, B, ...), as the block's probes have it, but in float64."""

@@ -9,6 +9,7 @@ those of all pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -86,11 +87,8 @@ def _reading(factors: Factors) -> dict[str, tuple[int, Tensor]]:
 
 def _places(parts: Mapping[str, tuple[int, Tensor]]) -> dict[str, tuple[int, slice]]:
     """Name -> its layer, and where its heads stand when all are put in a row."""
-    found, first = {}, 0
-    for name, (layer, gram) in parts.items():
-        found[name] = (layer, slice(first, first + gram.shape[1]))
-        first += gram.shape[1]
-    return found
+    spans = _spans({name: gram for name, (_, gram) in parts.items()})
+    return {name: (layer, spans[name]) for name, (layer, _) in parts.items()}
 
 
 def _carried(factors: Factors) -> list[Tensor]:
@@ -169,15 +167,24 @@ def _diagonals(factors: Factors, met: Sequence[Cooccurrence]) -> Iterator[Family
     """
     covariances = _covariances(factors, met)
     of, gram = list(covariances), torch.stack(list(covariances.values()), 1)
-    squared = product(gram, gram)
-    for name, heads in _bilinear(factors):
-        transposed = heads.transpose(-1, -2)
-        sums, norms = inner(transposed, gram), inner(product(transposed, heads), squared).sqrt()
-        for kind, values in (("diagonal", sums), ("norm", norms.log()), ("trace", sums / norms)):
-            yield Family([f"{name}_{rows}_{kind}" for rows in of], values)
-    for name, paths in _paths_to_classes(factors):
-        spread = inner(product(paths, paths.transpose(-1, -2)), gram)
-        yield Family([f"{rows}_{name}_norm" for rows in of], spread.log() / 2)
+    maps, paths = dict(_bilinear(factors)), dict(_paths_to_classes(factors))
+    heads = torch.cat(list(maps.values()), 1)
+    transposed = heads.transpose(-1, -2)
+    sums = inner(transposed, gram)
+    norms = inner(product(transposed, heads), product(gram, gram)).sqrt()
+    kinds = {"diagonal": sums, "norm": norms.log(), "trace": sums / norms}
+    for name, place in _spans(maps).items():
+        for kind, values in kinds.items():
+            yield Family([f"{name}_{rows}_{kind}" for rows in of], values[:, place])
+    spread = inner(torch.cat([product(path, path.transpose(-1, -2)) for path in paths.values()], 1), gram).log() / 2
+    for name, place in _spans(paths).items():
+        yield Family([f"{rows}_{name}_norm" for rows in of], spread[:, place])
+
+
+def _spans(parts: Mapping[str, Tensor]) -> dict[str, slice]:
+    """Name -> where its heads stand when all (S, H, ...) are put in a row."""
+    ends = list(accumulate((part.shape[1] for part in parts.values()), initial=0))
+    return {name: slice(*span) for name, span in zip(parts, pairwise(ends), strict=True)}
 
 
 def _bilinear(factors: Factors) -> Iterator[tuple[str, Tensor]]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.engine.block import Block, to_host
+from pipeline.engine.block import Block
 from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.spec.run_config import RunConfig
 
@@ -61,7 +60,7 @@ class WindowReadings:
             size = self._reader.group_runs
             group, self._pending = self._pending[:size], self._pending[size:]
             parameters = self.block.layout.views(torch.stack([run.weights_P for run in group]))
-            (found,) = to_host(self._reader.read(parameters, [run.config for run in group]))
-            rows = np.stack(list(found.values()), 1).tolist()
+            found = self._reader.read(parameters, [run.config for run in group])
+            rows = torch.stack(list(found.values()), 1).tolist()
             for run, row in zip(group, rows, strict=True):
                 yield run.run_id, run.step, dict(zip(found, row, strict=True))
