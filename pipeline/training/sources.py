@@ -26,6 +26,7 @@ _COMMON = (
     "training/pack_loop.py",
     "training/recorded_metrics.py",
     "training/run_rows.py",
+    "training/window_readings.py",
 )
 # Helpers of registered classes; of the classes themselves only those count that a run uses.
 _ROOMS = ("tasks", "models", "optimisers", "schedules", "stopping", "readings")
