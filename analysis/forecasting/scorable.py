@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.forecasting.censoring import RiskSet
-from analysis.outcomes.outcomes import CENSORED, Outcomes
+from analysis.outcomes.outcomes import CENSORED, Outcomes, has_started
 from pipeline.store.history import History, Window
 
 
@@ -16,7 +16,12 @@ def scoring_problem(history: History, window: Window, outcomes: Outcomes, risk: 
     weights for them: who was not stopped, or has an outcome already, depends on the outcome.
     """
     reason_R = np.array([end.reason for end in history.ends], dtype=np.str_)
-    censored_R, num_at_risk = risk.risk_R & (outcomes.kind_R == CENSORED), int(risk.risk_R.sum())
+    end_R = np.array([end.step for end in history.ends], dtype=np.float64)
+    # A run that was stopped at the window's end, or soon after, was at risk there, though it was not seen beyond.
+    stopped_R = (reason_R == "stopped") & (end_R >= window.last_step) & (risk.copies_R > 0)
+    stopped_R &= has_started(history.runs, window.last_step)
+    censored_R = (risk.risk_R | stopped_R) & (outcomes.kind_R == CENSORED)
+    num_at_risk = int((risk.risk_R | censored_R).sum())
     if not num_at_risk:
         return ""
     for reason, what in (

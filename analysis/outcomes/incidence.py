@@ -41,10 +41,13 @@ def incidence(
     runs: tuple[RunInfo, ...],
     member_R: Bools | None = None,
     *,
+    copies_R: Floats | None = None,
     bootstrap: int = 200,
     seed: int = 0,
 ) -> Incidence:
     """Incidence over the runs of `member_R` (default: all), with a 95% band by resampling what `resample` finds.
+
+    `copies_R` says how many runs each run stands for, 1 by default; one that stands for none is left out.
 
     Resampling whole groups (percentile bootstrap; Efron 1979) respects that runs of one seed share their fate. An
     event counts from the first evaluation that shows it. No runs give curves of zeros with NaN bands.
@@ -56,16 +59,16 @@ def incidence(
     >>> curves.steps_T.tolist(), curves.converged_T.tolist()
     ([0.0, 100.0, 200.0, 300.0], [0.0, 0.25, 0.25, 0.625])
     """
-    member_R = np.ones(len(outcomes.kind_R), dtype=bool) if member_R is None else member_R
+    copies_R = np.ones(len(outcomes.kind_R)) if copies_R is None else copies_R
+    member_R = (copies_R > 0) if member_R is None else member_R & (copies_R > 0)
     resamples = resample([runs[r] for r in np.flatnonzero(member_R)], bootstrap, seed)
     time_R, kind_R = outcomes.upper_R[member_R], outcomes.kind_R[member_R]
     steps_T = np.unique(np.concatenate([[0.0], time_R]))
     # Converged at step 0 is an event at the first step, which the leading 0 already holds.
     counts = _Counts.of(time_R, kind_R, steps_T)
-    one_1R = np.ones((1, len(time_R)))
-    converged_1T, diverged_1T = counts.aalen_johansen(one_1R)
+    converged_1T, diverged_1T = counts.aalen_johansen(copies_R[None, member_R])
     num_followed_T = (~((kind_R == CENSORED)[:, None] & (time_R[:, None] < steps_T))).sum(axis=0)
-    low_T, high_T = _band(counts, resamples, num_followed_T)
+    low_T, high_T = _band(counts, resamples, copies_R[member_R], num_followed_T)
     at_risk_T = counts.at_risk_RT.sum(axis=0).astype(np.int64)
     return Incidence(len(time_R), steps_T, converged_1T[0], diverged_1T[0], low_T, high_T, at_risk_T, resamples.unit)
 
@@ -100,8 +103,8 @@ class _Counts:
         return np.cumsum(before_BT * converged_BT, axis=1), np.cumsum(before_BT * diverged_BT, axis=1)
 
 
-def _band(counts: _Counts, resamples: Resamples, num_followed_T: Ints) -> tuple[Floats, Floats]:
-    weight_BR = resamples.with_estimate()
+def _band(counts: _Counts, resamples: Resamples, copies_R: Floats, num_followed_T: Ints) -> tuple[Floats, Floats]:
+    weight_BR = resamples.with_estimate() * copies_R
     converged_BT, _ = counts.aalen_johansen(weight_BR)
     # A resample may draw no run at all of a crossed design.
     converged_BT[weight_BR.sum(axis=1) == 0] = np.nan

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.forecasting.control_share import meets_criterion
+from analysis.forecasting.evaluation import windows_of
 from analysis.forecasting.folds import held_out_seeds
 from analysis.outcomes.outcomes import CONVERGED, Outcomes, at_risk, has_started
 from analysis.predictors.encoding import HyperparameterEncoding, encoded, encodings_of
@@ -48,12 +49,16 @@ class DecisionWindows:
         cls,
         history: History,
         outcomes: Outcomes,
-        shares: Sequence[float],
+        shares: Sequence[float] | None = None,
         weight_R: Floats | None = None,
         is_free_R: Bools | None = None,
     ) -> DecisionWindows:
-        """The windows of these shares of the budget; `weight_R` and `is_free_R` default to 1 and True for every run."""
-        windows = [history.window(share) for share in sorted(shares)]
+        """The windows of these shares of the budget; `weight_R` and `is_free_R` default to 1 and True for every run.
+
+        The shares default to those of the sweep, without the initialisation, at which no run is evaluated.
+        """
+        chosen = [share for share in windows_of(history) if share > 0] if shares is None else sorted(shares)
+        windows = [history.window(share) for share in chosen]
         encodings = encodings_of(history.runs, history.varied)
         steps = [window.last_step for window in windows]
         risk_RW = np.stack([at_risk(outcomes, step) & has_started(history.runs, step) for step in steps], axis=1)

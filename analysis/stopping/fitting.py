@@ -7,22 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from analysis.forecasting.evaluation import WINDOWS
 from analysis.outcomes.outcomes import CENSORED, Outcomes
 from analysis.predictors.encoding import HyperparameterEncoding
 from analysis.stopping.decisions import DecisionWindows
 from analysis.stopping.last_values import LastValuesModel
-from analysis.stopping.prices import LOSE_AT_MOST
+from analysis.stopping.prices import AHEAD_PREFIX, LOSE_AT_MOST
 from pipeline.arrays import Bools, Floats
 from pipeline.spec.sections import Converged
 from pipeline.stopping.policy_file import Policy, PolicyColumn, PolicyWindow
-from pipeline.store.history import LABEL_PREFIX, History
+from pipeline.store.history import History
 
 
 def fit_policy(
     history: History,
     outcomes: Outcomes,
-    shares: Sequence[float] = WINDOWS,
+    shares: Sequence[float] | None = None,
     *,
     lose_at_most: float = LOSE_AT_MOST,
     is_promised: bool = True,
@@ -41,10 +40,15 @@ def fit_policy(
     if np.any((outcomes.kind_R == CENSORED) & (True if weight_R is None else weight_R > 0)):
         raise ValueError("runs have no outcome and nothing stands for them, so no rule can be calibrated")
     windows = DecisionWindows.of(history, outcomes, shares, weight_R, is_free_R)
+
+    def columns(name: str) -> bool:
+        # What is trained ahead beside a sweep is not there while a run trains.
+        return not name.startswith(AHEAD_PREFIX)
+
     everyone_R = np.ones(len(windows.runs), dtype=bool)
-    held_out_RW = windows.held_out_RW(everyone_R, lambda name: True, seed)
+    held_out_RW = windows.held_out_RW(everyone_R, columns, seed)
     threshold = windows.threshold(held_out_RW, everyone_R, lose_at_most, is_promised)
-    models = windows.fitted(everyone_R, lambda name: True)
+    models = windows.fitted(everyone_R, columns)
     criterion = outcomes.criterion
     return Policy(
         source=history.name,
@@ -65,8 +69,7 @@ def fit_policy(
             PolicyWindow(
                 share=share,
                 step=int(step),
-                read_at=probed_last(history, int(step)),
-                columns=tuple(_columns(model, windows.encodings, set(history.values))),
+                columns=tuple(_columns(model, windows.encodings, history, int(step))),
                 intercept=model.intercept,
                 threshold=threshold.value,
             )
@@ -75,29 +78,32 @@ def fit_policy(
     )
 
 
-def probed_last(history: History, step: int) -> int:
-    """The last step up to `step` at which most runs in training were probed; 0 without any.
+def recorded_last(history: History, metric: str, step: int) -> int | None:
+    """The last step up to `step` at which a metric was recorded of most runs in training that have it; None of never.
 
     Most: a run that diverges is probed where it ends, whatever the grid.
     """
-    metrics = [array for name, array in history.values.items() if not name.startswith(LABEL_PREFIX)]
+    is_known_RT = np.isfinite(history.values[metric][:, history.steps_T <= step])
+    has_any_R = is_known_RT.any(axis=1)
     end_R = np.array([end.step for end in history.ends])
-    for t in np.flatnonzero(history.steps_T <= step)[::-1]:
-        alive_R = end_R >= history.steps_T[t]
-        if any(np.isfinite(array[alive_R, t]).mean() > 0.5 for array in metrics if alive_R.any()):
+    for t in range(is_known_RT.shape[1])[::-1]:
+        alive_R = has_any_R & (end_R >= history.steps_T[t])
+        if alive_R.any() and is_known_RT[alive_R, t].mean() > 0.5:
             return int(history.steps_T[t])
-    return 0
+    return None
 
 
 def _columns(
-    model: LastValuesModel, encodings: Sequence[HyperparameterEncoding], metrics: set[str]
+    model: LastValuesModel, encodings: Sequence[HyperparameterEncoding], history: History, step: int
 ) -> Iterator[PolicyColumn]:
     """The columns that move the forecast; one that was constant has no spread, and says nothing."""
     known = {name: given for encoding in encodings for name, given in _hyperparameter_columns(encoding)}
     scaler = model.scaler
     for f, name in enumerate(model.names_F):
         if np.isfinite(scaler.spread_F[f]) and model.weight_F[f]:
-            given: dict[str, Any] = {"source": "metric", "name": name} if name in metrics else known[name]
+            given: dict[str, Any] = known.get(name, {})
+            if name in history.values:
+                given = {"source": "metric", "name": name, "at": recorded_last(history, name, step)}
             yield PolicyColumn(
                 **given,
                 fill=float(scaler.fill_F[f]),

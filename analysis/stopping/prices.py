@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.forecasting.evaluation import WINDOWS
 from analysis.forecasting.folds import held_out_seeds
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes
 from analysis.stopping.decisions import DecisionWindows
@@ -60,7 +59,7 @@ class StoppingPrices:
     """Prices of rules and schedulers on one sweep; `thresholds` are those of the rule by forecasts, fold by fold.
 
     `run_steps` are those of the sweep as it was trained, `oracle_step` is where the oracle stops the runs that do not
-    converge, `ahead_steps` what each run was charged at each window that it reached.
+    converge, `ahead_steps_W` what a run was charged for training ahead at each window that it reached.
     """
 
     sweep: str
@@ -73,7 +72,7 @@ class StoppingPrices:
     is_promised: bool
     thresholds: tuple[Threshold, ...]
     oracle_step: int
-    ahead_steps: float
+    ahead_steps_W: tuple[float, ...]
     loss: str
     prices: tuple[Price, ...]
 
@@ -94,11 +93,11 @@ class StoppingPrices:
 def stopping_prices(
     history: History,
     outcomes: Outcomes,
-    shares: Sequence[float] = WINDOWS,
+    shares: Sequence[float] | None = None,
     *,
     lose_at_most: float = LOSE_AT_MOST,
     is_promised: bool = True,
-    ahead_steps: float = 0.0,
+    ahead_steps: float | None = None,
     seed: int = 0,
     bootstrap: int = 1000,
 ) -> StoppingPrices:
@@ -108,20 +107,22 @@ def stopping_prices(
     to the other folds and the threshold is calibrated on held-out forecasts within these. Rules by the last losses and
     by hyperparameters alone are calibrated in the same way. Schedulers see the losses on the statistics set.
     Raises ValueError where a run has no outcome, the seeds leave nothing to fit on, too few converging runs are left to
-    promise anything, or columns from training ahead are there and `ahead_steps`, their price per run and window, is 0.
+    promise anything, or columns from training ahead are there without a price. Their price is what the sweep says that
+    they cost, charged to each run at the first window that holds them, or `ahead_steps` run-steps per run and window.
     """
     _require_finished(outcomes)
     windows = DecisionWindows.of(history, outcomes, shares)
     has_ahead = any(name.startswith(AHEAD_PREFIX) for features in windows.features_W for name in features.names_F)
-    if has_ahead and not ahead_steps > 0:
+    cost_W = _ahead_cost_W(history, windows, ahead_steps) if has_ahead else np.zeros(len(windows.steps_W))
+    if has_ahead and not cost_W.sum() > 0:
         raise ValueError(f"columns {AHEAD_PREFIX}* cost training: say how many run-steps a run costs at each window")
     table = _Table.of(history, outcomes, windows, resample(history.runs, bootstrap, seed).with_estimate())
     prices, thresholds = [table.oracle()], []
     for name, columns in rules(windows, has_ahead).items():
         stop_R, found = judged_apart(windows, columns, lose_at_most, is_promised, seed)
         thresholds.append(found)
-        cost = ahead_steps if has_ahead and columns(AHEAD_PREFIX) else 0.0
-        prices.append(table.price(name, stop_R, table.reached(stop_R) * cost))
+        cost_R = table.reached_RW(stop_R) @ cost_W if columns(AHEAD_PREFIX) else 0.0
+        prices.append(table.price(name, stop_R, cost_R))
     loss = next((metric for metric in REPORTED_LOSSES if metric in history.values), REPORTED_LOSSES[0])
     prices += [table.price(name, stop_R) for name, stop_R in scheduled(history, loss, windows)]
     return StoppingPrices(
@@ -135,7 +136,7 @@ def stopping_prices(
         is_promised,
         tuple(thresholds[0]),
         table.oracle_step,
-        ahead_steps if has_ahead else 0.0,
+        tuple(cost_W.tolist()),
         loss,
         tuple(prices),
     )
@@ -226,10 +227,22 @@ class _Table:
             int(self.converged_R.sum()),
         )
 
-    def reached(self, stop_R: Floats) -> Floats:
-        """(R,) the number of windows at which a run could be stopped and had not been before."""
+    def reached_RW(self, stop_R: Floats) -> Floats:
+        """1 at the windows at which a run could be stopped and had not been before, else 0."""
         is_asked_RW = self.windows.open_RW & (self.windows.steps_W <= stop_R[:, None])
-        return np.asarray(is_asked_RW.sum(axis=1), dtype=np.float64)
+        return is_asked_RW.astype(np.float64)
+
+
+def _ahead_cost_W(history: History, windows: DecisionWindows, ahead_steps: float | None) -> Floats:
+    """(W,) run-steps that training ahead costs a run at each window, the first that holds what came of it."""
+    if ahead_steps is not None:
+        return np.full(len(windows.steps_W), ahead_steps)
+    before_W = np.concatenate([[-1], windows.steps_W[:-1]])
+    shares = [
+        sum(share for step, share in history.extra_compute.items() if before < step <= last)
+        for before, last in zip(before_W, windows.steps_W, strict=True)
+    ]
+    return np.array(shares, dtype=np.float64) * history.budget
 
 
 def _require_finished(outcomes: Outcomes) -> None:

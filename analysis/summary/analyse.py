@@ -99,11 +99,13 @@ def analyse(
     folds: int = 5,
     bootstrap: int = 1000,
     outcomes: Outcomes | None = None,
+    copies_R: Floats | None = None,
     ceiling: Sequence[Mapping[str, Any]] = (),
 ) -> Analysis:
     """Outcomes, incidence and summary per setting, and scored forecasts of a history. Deterministic in `seed`.
 
     `outcomes`, where they are decided already, take the place of the criterion's. Runs in training are forecast.
+    `copies_R` says how many runs each run stands for where a rule stopped some (see `stopping_weights`).
     A sweep whose seeds leave nothing to train on (one run, one init seed) gets no evaluation, and `problem` says so.
     Raises ValueError when the history lacks the criterion's metric, has no run, or a window is not in [0, 1].
     """
@@ -111,7 +113,7 @@ def analyse(
         raise ValueError(f"history {history.name!r} holds no run: nothing to analyse")
     outcomes = decide_outcomes(history, criterion) if outcomes is None else outcomes
     by_setting = {
-        setting: incidence(outcomes, history.runs, member_R, bootstrap=bootstrap, seed=seed)
+        setting: incidence(outcomes, history.runs, member_R, copies_R=copies_R, bootstrap=bootstrap, seed=seed)
         for setting, member_R in runs_by_setting(history).items()
     }
     settings = summarise_settings(history, outcomes, by_setting, bootstrap, seed)
@@ -121,7 +123,9 @@ def analyse(
     except ValueError as error:
         problem = str(error)
     else:
-        evaluation = evaluate(history, outcomes, windows, predictors, seed=seed, folds=folds, bootstrap=bootstrap)
+        evaluation = evaluate(
+            history, outcomes, windows, predictors, seed=seed, folds=folds, bootstrap=bootstrap, copies_R=copies_R
+        )
     forecasts = forecast_running(history, outcomes, windows=windows, seed=seed, bootstrap=bootstrap)
     return Analysis(
         history, outcomes, settings, by_setting, evaluation, problem, dict(provenance or {}),

@@ -37,6 +37,6 @@ def _by_id(spec: SweepSpec) -> dict[str, RunConfig]:
 
 
 def _planned(spec: SweepSpec, runs: Mapping[str, RunConfig], machine: Machine, kept: Sequence[Pack]) -> Plan:
-    refuse_undecidable(spec.stopping, runs, spec.reading_names)
+    refuse_undecidable(spec, runs)
     groups = grouped(runs, machine.num_workers, kept)
     return make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine), kept)

@@ -60,11 +60,15 @@ class StoppingRule(Registered):
         return []
 
     def metrics_needed(self) -> frozenset[str]:
-        """Metrics without which it cannot decide; a sweep that records none of one is refused when it is planned.
+        """Metrics by which it decides and that not every sweep records: what is recorded is then checked at planning.
 
-        Readings are among a prefix's values only for a rule that needs some: else they are computed later, in groups.
+        Readings among them are computed at once, for an evaluation; others later, in groups.
         """
         return frozenset()
+
+    def unread(self, steps_by_metric: Mapping[str, frozenset[int]]) -> list[str]:
+        """Why it cannot decide in a sweep that records these metrics at these steps, a sentence each."""
+        return []
 
     def unfit(self, hyperparameters: dict[str, Any]) -> list[str]:
         """Why it cannot decide on runs with these hyperparameters, a sentence each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -82,7 +83,11 @@ class StopByForecast(StoppingRule):
 
     def metrics_needed(self) -> frozenset[str]:
         """Those of the policy's columns."""
-        return self.predictor.metrics
+        return frozenset(self.predictor.metrics)
+
+    def unread(self, steps_by_metric: Mapping[str, frozenset[int]]) -> list[str]:
+        """As of the policy."""
+        return self.predictor.unread(steps_by_metric)
 
     def unfit(self, hyperparameters: dict[str, Any]) -> list[str]:
         """As of the policy."""
@@ -122,10 +127,18 @@ class StopByForecast(StoppingRule):
     def tiny(cls) -> StopByForecast:
         """One that stops runs with a probe loss above 0.5 at step 100 of 1000, or after it."""
         column = PolicyColumn(
-            source="metric", name="probe_loss", fill=1.0, low=-10.0, high=10.0, mean=0.5, spread=1.0, weight=-5.0
+            source="metric",
+            name="probe_loss",
+            at=100,
+            fill=1.0,
+            low=-10.0,
+            high=10.0,
+            mean=0.5,
+            spread=1.0,
+            weight=-5.0,
         )
         windows = tuple(
-            PolicyWindow(share=step / 1000, step=step, read_at=step, columns=(column,), intercept=0.0, threshold=0.5)
+            PolicyWindow(share=step / 1000, step=step, columns=(column,), intercept=0.0, threshold=0.5)
             for step in (100, 200)
         )
         criterion = {"metric": "label_excess", "at_most": 0.02, "evaluations": 2}

@@ -26,13 +26,15 @@ class PolicyColumn(Parameters):
 
     A metric's value is the last finite one up to the window's end, a hyperparameter's is its number, its log10, or 1
     where the `repr` of its value is `level` and else 0. What is missing becomes `fill`; values are clipped to [`low`,
-    `high`], `mean` is taken away, and they are divided by `spread`.
+    `high`], `mean` is taken away, and they are divided by `spread`. `at` is the step, up to the window's end, at which
+    the metric was last recorded when the policy was made; none of a hyperparameter.
     """
 
     source: Literal["metric", "hyperparameter"]
     name: str = Field(min_length=1)
     encoding: Literal["linear", "log10", "one_hot"] = "linear"
     level: str | None = None
+    at: int | None = Field(None, ge=0)
     fill: float
     low: float
     high: float
@@ -55,13 +57,11 @@ class PolicyColumn(Parameters):
 class PolicyWindow(Parameters):
     """One decision: a run whose P(converged) at `step` is below `threshold` is stopped.
 
-    P(converged) = 1 / (1 + exp(-(intercept + weight . scaled columns))). `share` is that of the budget; `read_at` is
-    the last step up to `step` at which runs were probed when the policy was made.
+    P(converged) = 1 / (1 + exp(-(intercept + weight . scaled columns))). `share` is that of the budget.
     """
 
     share: float = Field(gt=0, lt=1)
     step: int = Field(gt=0)
-    read_at: int = Field(ge=0)
     columns: Annotated[tuple[PolicyColumn, ...], Field(strict=False)]
     intercept: float
     threshold: float = Field(ge=0, le=1)
@@ -140,13 +140,24 @@ class Policy(Parameters):
         for window in self.windows if budget == self.budget else ():
             if window.step not in grid.eval_steps:
                 found.append(f"grid: runs are not evaluated at step {window.step}, at which the policy decides")
-            probed = max((step for step in grid.probe_steps if step <= window.step), default=0)
-            if probed != window.read_at:
-                found.append(
-                    f"grid: the policy decides at step {window.step} by what was probed at step {window.read_at}, and "
-                    f"this sweep probes last at step {probed}"
-                )
         return found
+
+    def unread(self, steps_by_metric: Mapping[str, frozenset[int]]) -> list[str]:
+        """Why it cannot decide in a sweep that records these metrics at these steps, a sentence each."""
+        lacking = sorted(self.metrics - steps_by_metric.keys())
+        elsewhere: dict[tuple[int, int | None, int | None], list[str]] = {}
+        for window in self.windows:
+            for column in window.columns:
+                steps = steps_by_metric.get(column.name, frozenset())
+                last = max((step for step in steps if step <= window.step), default=None)
+                if column.source == "metric" and column.name not in lacking and last != column.at:
+                    elsewhere.setdefault((window.step, column.at, last), []).append(column.name)
+        found = [f"this sweep does not record {', '.join(lacking)}"] if lacking else []
+        return found + [
+            f"the policy decides at step {step} by what was recorded at step {at}, and this sweep records last at step "
+            f"{last}: {', '.join(names)}"
+            for (step, at, last), names in elsewhere.items()
+        ]
 
     def unfit(self, hyperparameters: Mapping[str, Any]) -> list[str]:
         """Why its columns have no number for these hyperparameters, a sentence each."""

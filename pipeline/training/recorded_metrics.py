@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.spec.run_config import RunConfig
-from pipeline.stopping.base import StoppingRule
+from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 
 _ITEMS = 2
 
 
-def refuse_undecidable(rule: StoppingRule, runs: Mapping[str, RunConfig], readings: Sequence[str] = ()) -> None:
-    """Raises StoreError, by name, if no run records a metric that the rule needs, or a hyperparameter is unfit for it.
+def refuse_undecidable(spec: SweepSpec, runs: Mapping[str, RunConfig]) -> None:
+    """Raises StoreError, by name, where the stopping rule cannot decide on `runs`, which are those of `spec`.
 
-    `readings` are taken of the runs that they can read. Only for rules that need metrics does it build a block of each
-    static setting, to see what runs record.
+    That is where no run records a metric that it needs, or records it at other steps, or where a hyperparameter is
+    unfit for it. Only for rules that need metrics a block of each static setting is built, to see what runs record.
     """
+    rule = spec.stopping
     problems = dict.fromkeys(
         problem
         for config in {config.setting_id: config for config in runs.values()}.values()
         for problem in rule.unfit(config.hyperparameters())
     )
-    lacking = sorted(rule.metrics_needed() - _recorded(runs, readings)) if rule.metrics_needed() else []
-    if lacking:
-        problems[f"this sweep does not record {', '.join(lacking)}"] = None
+    if rule.metrics_needed():
+        recorded: dict[str, frozenset[int]] = {}
+        for config in {config.static_key(): config for config in runs.values()}.values():
+            recorded.update(recorded_metrics(spec, config))
+        problems.update(dict.fromkeys(rule.unread(recorded)))
     if problems:
         raise StoreError("\n".join(f"stopping {rule.name}: {problem}" for problem in problems))
 
 
-def recorded_metrics(config: RunConfig, readings: Sequence[str] = ()) -> frozenset[str]:
-    """The names of the metrics that a run like this records, from a block of one slot."""
+def recorded_metrics(spec: SweepSpec, config: RunConfig) -> dict[str, frozenset[int]]:
+    """Metric -> the steps at which a run of the sweep like this records it, by a block of one slot."""
     block = Block(config, 1, torch.device("cpu"))
     block.load_run(0, config, block.start(config))
-    names = suitable_readings(readings, config)
-    read = Reader(config, names, _ITEMS, 1).read(block.parameters_of([0]), [config]) if names else {}
-    return frozenset({*block.evaluate(_ITEMS), *block.probe(_ITEMS), *read})
-
-
-def _recorded(runs: Mapping[str, RunConfig], readings: Sequence[str]) -> frozenset[str]:
-    first = {config.static_key(): config for config in runs.values()}
-    return frozenset(name for config in first.values() for name in recorded_metrics(config, readings))
+    grid = spec.time_grid
+    found = dict.fromkeys(block.evaluate(_ITEMS), grid.eval_steps)
+    found |= dict.fromkeys(block.probe(_ITEMS), grid.probe_steps)
+    readings = suitable_readings(spec.reading_names, config)
+    if readings:
+        metrics = Reader(config, readings, _ITEMS, 1).read(block.parameters_of([0]), [config])
+        found |= dict.fromkeys(metrics, frozenset(step for _, step in spec.window_steps))
+    return found

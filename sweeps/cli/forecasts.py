@@ -85,8 +85,9 @@ def policy_command(
         bool, typer.Option("--point-estimate", help="Thresholds by the share lost so far, which promise nothing.")
     ] = False,
     ahead_steps: Annotated[
-        float, typer.Option(help="Run-steps that columns `ahead.*` cost each run at each window.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Run-steps that columns `ahead.*` cost a run at each window.", show_default=False),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Also write a policy file, for `stopping:` of a sweep.")
     ] = None,

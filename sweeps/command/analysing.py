@@ -32,7 +32,14 @@ def analysis_of(stores: Sequence[SweepStore]) -> Analysis:
 def _analysis(source: SweepData, stores: Sequence[SweepStore]) -> Analysis:
     ceiling = _ceiling(stores[0]) if len(stores) == 1 else []
     criterion = source.outcomes.criterion
-    return analyse(source.history, criterion, source.provenance, outcomes=source.outcomes, ceiling=ceiling)
+    return analyse(
+        source.history,
+        criterion,
+        source.provenance,
+        outcomes=source.outcomes,
+        copies_R=source.copies_R,
+        ceiling=ceiling,
+    )
 
 
 def _ceiling(store: SweepStore) -> list[dict[str, Any]]:

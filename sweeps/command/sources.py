@@ -7,9 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from analysis.forecasting.control_share import stopping_weights
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import joined, joined_outcomes
+from pipeline.arrays import Floats
 from pipeline.planning.packs import stored_spec
+from pipeline.stopping.forecast import StopByForecast
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import Orders, newest_orders
@@ -23,12 +28,14 @@ _NOT_SHOWN = ("code", "accepts_changed_code")
 class SweepData:
     """What results folders hold, read as one sweep.
 
-    Runs are judged by their own sweep's evaluations. `orders` are of the commits that it was read from, at least;
-    `provenance` names every folder.
+    Runs are judged by their own sweep's evaluations. `copies_R` says how many runs each run stands for: 1, unless its
+    sweep's rule stopped runs by their forecasts and spared a control share. `orders` are of the commits that it was
+    read from, at least; `provenance` names every folder.
     """
 
     history: History
     outcomes: Outcomes
+    copies_R: Floats
     provenance: Mapping[str, Any]
     orders: Orders
 
@@ -42,10 +49,11 @@ def read_source(stores: Sequence[SweepStore]) -> SweepData:
     _require_apart(histories, stores)
     criterion = stored_spec(stores[0]).criterion
     try:
-        outcomes = joined_outcomes([decide_outcomes(history, criterion) for history in histories])
+        each = [decide_outcomes(history, criterion) for history in histories]
     except ValueError as error:
         raise StoreError(str(error)) from error
-    return SweepData(joined(histories), outcomes, _provenance(histories, stores), orders)
+    copies_R = np.concatenate([_copies_R(*one) for one in zip(stores, histories, each, strict=True)])
+    return SweepData(joined(histories), joined_outcomes(each), copies_R, _provenance(histories, stores), orders)
 
 
 def provenance_of(store: SweepStore) -> dict[str, Any]:
@@ -62,6 +70,18 @@ def provenance_of(store: SweepStore) -> dict[str, Any]:
     several = {"num_sources": len(texts)} if len(texts) > 1 else {}
     numerics = plan["packs"][0]["numerics"]
     return {"sweep": plan["name"], "sweep_id": sweep["sweep_id"], **newest, **several, "numerics": numerics}
+
+
+def _copies_R(store: SweepStore, history: History, outcomes: Outcomes) -> Floats:
+    """(R,) how many runs each stands for; 1 where nothing stands for runs that were stopped, which is then said."""
+    rule = stored_spec(store).stopping
+    if isinstance(rule, StopByForecast):
+        try:
+            return stopping_weights(history, outcomes, rule)
+        except ValueError:
+            # Windows at which stopped runs were at risk are then refused, with a sentence.
+            pass
+    return np.ones(len(history.runs))
 
 
 def _history(store: SweepStore) -> History:

@@ -10,13 +10,19 @@ import pytest
 from analysis.forecasting.control_share import control_runs, rule_stops_R, stopping_weights
 from analysis.forecasting.scores import auroc, brier
 from analysis.outcomes.outcomes import CENSORED, decide_outcomes
+from analysis.predictors.base_rate import BaseRate
 from analysis.stopping.audit import StoppingAudit
 from analysis.stopping.fitting import fit_policy
+from analysis.summary.analyse import analyse
 from analysis.uncertainty.exact import clopper_pearson_upper
 from analysis.uncertainty.intervals import from_bootstrap
 from analysis.uncertainty.resampling import resample
+from pipeline.spec.registered import declared
 from pipeline.store.history import RunEnd
+from pipeline.store.sweep_store import SweepStore
+from sweeps.command.sources import read_source
 from tests.stopping.under_rule import crude_rule, drawn_sweep, under_rule
+from tests.support import opened, tiny
 
 RULE = crude_rule()
 WHOLE = drawn_sweep(600, seed=1)
@@ -120,6 +126,34 @@ def test_an_unfinished_sweep_is_not_audited():
     running = replace(running, values=values)
     with pytest.raises(ValueError, match="1 of 600 runs"):
         StoppingAudit.of(running, decide_outcomes(running), RULE)
+
+
+def test_an_analysis_counts_control_runs_for_those_that_were_stopped():
+    weight_R = stopping_weights(SEEN, OUTCOMES, RULE)
+    converged_R = OUTCOMES.kind_R == "converged"
+    weighted, plain = (
+        analyse(SEEN, windows=(0.1, 0.25), predictors={"base_rate": BaseRate()}, bootstrap=10, copies_R=copies_R)
+        for copies_R in (weight_R, None)
+    )
+    (summary,) = weighted.settings
+    assert summary.converged.value == pytest.approx(weight_R @ converged_R / 600)
+    assert summary.by_step == 400
+    assert abs(plain.settings[0].converged.value - summary.converged.value) > 0.05
+    # At the step at which the rule decides, too: the runs that it lets go on are not a fair sample of those at risk.
+    assert ["were stopped" in window.problem for window in plain.evaluation.windows] == [True, True]
+    early, late = weighted.evaluation.windows
+    assert (early.problem, late.problem) == ("", "")
+    assert early.base_rate == pytest.approx(weight_R @ converged_R / 600)
+    assert "stand for those that it stopped" in early.note
+
+
+def test_a_results_folder_that_ran_under_a_rule_is_read_with_its_weights(tmp_path, monkeypatch):
+    store = opened(tiny(budget=400, grid={"chunk": 100}, stopping=declared(RULE)), tmp_path / "ruled")
+    plain = opened(tiny(budget=400, grid={"chunk": 100}), tmp_path / "plain")
+    earlier = drawn_sweep(50, seed=7, first=1000)
+    monkeypatch.setattr(SweepStore, "history", lambda self: {"ruled": SEEN, "plain": earlier}[self.folder.name])
+    found = read_source([store, plain])
+    assert found.copies_R.tolist() == [*stopping_weights(SEEN, OUTCOMES, RULE), *np.ones(50)]
 
 
 def test_a_policy_made_anew_learns_from_the_control_share_and_is_calibrated_on_it_alone():

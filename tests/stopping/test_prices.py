@@ -148,6 +148,9 @@ def test_training_ahead_is_charged_at_each_window_that_a_run_reaches(prices):
     end_R = np.array([end.step for end in HISTORY.ends])
     saved = (end_R - np.minimum(stop_R, end_R)).sum() - 10 * num_asked
     assert found[FORECAST].saved.value == pytest.approx(saved / end_R.sum())
+    priced = replace(with_ahead, extra_compute={0: 0.01, 300: 0.02, 800: 0.05, 1500: 0.9})
+    charged = stopping_prices(priced, OUTCOMES, SHARES, lose_at_most=0.05, bootstrap=10)
+    assert charged.ahead_steps_W == pytest.approx((20.0, 40.0, 100.0))
     without = found["forecast, nothing trained ahead"]
     assert (without.saved.value, without.num_lost) == (prices[FORECAST].saved.value, prices[FORECAST].num_lost)
 

@@ -29,8 +29,8 @@ def drawn_sweep(num_runs: int, seed: int, first: int = 0) -> History:
 def crude_rule(control_share: float = 0.2, highest: float = 0.3) -> StopByForecast:
     """Stops runs at step 100 whose probe loss is above `highest`: many that would converge are lost."""
     numbers = {"fill": 0.0, "low": -9.0, "high": 9.0, "mean": highest, "spread": 1.0, "weight": -1.0}
-    column = {"source": "metric", "name": "probe_loss", **numbers}
-    window = {"share": 0.25, "step": 100, "read_at": 100, "columns": [column], "intercept": 0.0, "threshold": 0.5}
+    column = {"source": "metric", "name": "probe_loss", "at": 100, **numbers}
+    window = {"share": 0.25, "step": 100, "columns": [column], "intercept": 0.0, "threshold": 0.5}
     criterion = {"metric": "label_excess", "at_most": 0.02, "evaluations": 2}
     counts = {"num_runs": 9, "num_convergers": 9, "num_lost": 0, "lose_at_most": 0.01, "is_promised": False}
     about = {"source": "crude", "settings": ["s"], "budget": 400, "criterion": criterion, "windows": [window]}

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.forecasting.control_share import control_runs, stopping_weights
-from analysis.forecasting.evaluation import WINDOWS
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import joined
 from analysis.stopping.audit import StoppingAudit
@@ -37,13 +36,16 @@ class PolicyRequest:
     windows: str | None = None
     lose_at_most: float = LOSE_AT_MOST
     is_promised: bool = True
-    ahead_steps: float = 0.0
+    ahead_steps: float | None = None
     to: Path | None = None
 
-    def shares(self) -> Sequence[float]:
-        """The windows, in order. Raises StoreError unless they are increasing shares of the budget in (0, 1)."""
+    def shares(self) -> Sequence[float] | None:
+        """The windows, in order; None for the sweep's own.
+
+        Raises StoreError unless they are increasing shares of the budget in (0, 1).
+        """
         if self.windows is None:
-            return WINDOWS
+            return None
         try:
             shares = [float(part) for part in self.windows.split(",")]
         except ValueError:
@@ -194,8 +196,9 @@ def _print(prices: StoppingPrices, out: Console) -> None:
         f"runs by {prices.loss}"
     )
     out.print("lost: runs stopped that converged; in brackets the 95% upper bound (Clopper and Pearson) of their share")
-    if prices.ahead_steps:
-        out.print(f"training ahead is charged {prices.ahead_steps:g} run-steps at each window that a run reaches")
+    if any(prices.ahead_steps_W):
+        charged = ", ".join(f"{cost:g}" for cost in prices.ahead_steps_W)
+        out.print(f"training ahead is charged at each window that a run reaches: {charged} run-steps")
 
 
 def promise_sentence(prices: StoppingPrices) -> str:
