@@ -84,7 +84,9 @@ def load_program(content: bytes, path: Path) -> ctypes.CDLL:
     descriptor = os.memfd_create(path.name)
     with os.fdopen(descriptor, "wb", closefd=False) as stream:
         stream.write(content)
-    return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+    library = ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+    library._name = str(path)
+    return library
 
 
 def keep(built: Path, path: Path) -> None:

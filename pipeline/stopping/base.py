@@ -68,7 +68,8 @@ class StoppingRule(Registered):
 
     def unread(self, steps_by_metric: Mapping[str, frozenset[int]]) -> list[str]:
         """Why it cannot decide in a sweep that records these metrics at these steps, a sentence each."""
-        return []
+        lacking = sorted(self.metrics_needed() - steps_by_metric.keys())
+        return [f"this sweep does not record {', '.join(lacking)}"] if lacking else []
 
     def unfit(self, hyperparameters: dict[str, Any]) -> list[str]:
         """Why it cannot decide on runs with these hyperparameters, a sentence each."""
