@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from analysis.uncertainty.intervals import Estimate, json_safe
+from analysis.uncertainty.intervals import Estimate, json_safe, mean_of
 
 
 @dataclass(frozen=True)
@@ -52,3 +53,43 @@ class BenchmarkRow:
         )
         assert isinstance(plain, dict)
         return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> BenchmarkRow:
+        """The row that `to_json` wrote; what is lacking of a number is NaN, of the extra compute 0."""
+        value, low, high, ceiling = (
+            np.nan if plain.get(name) is None else float(plain[name]) for name in ("value", "low", "high", "ceiling")
+        )
+        return cls(
+            str(plain["row"]),
+            str(plain["predictor"]),
+            str(plain["task"]),
+            float(plain["window"]),
+            Estimate(value, low, high),
+            int(plain["n"]),
+            ceiling,
+            float(plain.get("extra_compute", 0.0)),
+        )
+
+
+def task_means(rows: Iterable[BenchmarkRow], score: str) -> dict[tuple[str, float], Estimate]:
+    """(predictor, window) -> the mean of a score over tasks, best predictor first, by the mean over windows.
+
+    Intervals are over test runs; the tasks are taken as they are. A predictor without the score on a task that another
+    one has it on is left out.
+    """
+    found: dict[str, dict[float, dict[str, Estimate]]] = {}
+    for row in rows:
+        if row.row == score:
+            found.setdefault(row.predictor, {}).setdefault(row.window, {})[row.task] = row.estimate
+    scored = {
+        name: {(w, task) for w, by_task in windows.items() for task in by_task} for name, windows in found.items()
+    }
+    everywhere = set().union(*scored.values())
+    means = {
+        name: {window: mean_of(list(by_task.values())) for window, by_task in sorted(windows.items())}
+        for name, windows in found.items()
+        if scored[name] == everywhere
+    }
+    order = sorted(means, key=lambda name: -float(np.mean([mean.value for mean in means[name].values()])))
+    return {(name, window): mean for name in order for window, mean in means[name].items()}

@@ -18,7 +18,8 @@ from analysis.outcomes.settings import setting_R
 from analysis.predictors.base import PREDICTORS, Cases, Predictor
 from analysis.predictors.encoding import HyperparameterEncoding, encoded, hyperparameters_RF
 from analysis.predictors.features import statistics_RF
-from analysis.statistics.base import Statistic
+from analysis.statistics.base import Statistic, column
+from analysis.statistics.last_value import LastValue
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import History, Window
@@ -118,9 +119,9 @@ def evaluate(
 ) -> Evaluation:
     """Forecast every run at risk by predictors fitted on other seeds, and score the forecasts.
 
-    `windows` default to `windows_of(history)`. `predictors` (default: every registered one) are fitted per window and
-    fold, on at-risk runs with a known outcome. `statistics` default to every registered one. `splits` default to
-    `held_out_seeds(history.runs, folds, seed)`; others must share no seed between the halves of a fold.
+    `windows` default to `windows_of(history)`. `predictors` (default: the registered ones that are not slow) are fitted
+    per window and fold, on at-risk runs with a known outcome. `statistics` default to every registered one. `splits`
+    default to `held_out_seeds(history.runs, folds, seed)`; others must share no seed between the halves of a fold.
     Deterministic in `seed`.
 
     Runs that still train are censored: the others at risk are weighted by the inverse probability of having been
@@ -129,7 +130,8 @@ def evaluate(
     without it a window at which such runs were at risk is not scored.
     Raises ValueError when the seeds leave no training run (see held_out_seeds), or a window is not in [0, 1].
     """
-    chosen = {name: PREDICTORS[name]() for name in PREDICTORS} if predictors is None else dict(predictors)
+    quick = {name: predictor() for name, predictor in PREDICTORS.items() if not predictor.is_slow}
+    chosen = quick if predictors is None else dict(predictors)
     splits = held_out_seeds(history.runs, folds, seed) if splits is None else splits
     listed = None if statistics is None else list(statistics)
     resamples = resample(history.runs, bootstrap, seed)
@@ -207,6 +209,7 @@ def cases_of(
         np.array([run.init_seed for run in window.runs], dtype=np.int64),
         hyperparameters_RF(window.runs, window.varied) if encodings is None else encoded(window.runs, encodings),
         statistics_RF(window, statistics),
+        frozenset(column(LastValue.name, reading) for reading in window.readings),
     )
 
 

@@ -19,13 +19,15 @@ from pipeline.registry import Registry
 class Cases:
     """Inputs of a predictor, one row per run: no outcome, nothing after the window.
 
-    `init_seed_R` is there to group runs when a predictor tunes itself; it is no feature.
+    `init_seed_R` is there to group runs when a predictor tunes itself; it is no feature. `readings` names the columns
+    of `statistics` that were read from weights.
     """
 
     setting_R: Texts
     init_seed_R: Ints
     hyperparameters: Features
     statistics: Features
+    readings: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.setting_R)
@@ -35,6 +37,11 @@ class Cases:
         """The statistics and then the hyperparameters."""
         return self.statistics.beside(self.hyperparameters)
 
+    @property
+    def columns_of_curves(self) -> Features:
+        """The statistics of what was measured all along, and then the hyperparameters."""
+        return self.statistics.keep(lambda name: name not in self.readings).beside(self.hyperparameters)
+
     def rows(self, use_R: Bools) -> Cases:
         """The runs where `use_R` is True, in the same order."""
         return Cases(
@@ -42,6 +49,7 @@ class Cases:
             self.init_seed_R[use_R],
             self.hyperparameters.rows(use_R),
             self.statistics.rows(use_R),
+            self.readings,
         )
 
 
@@ -119,9 +127,12 @@ class Predictor(ABC):
        them, ignores others, and raises ValueError with the names of those that are lacking.
     8. `weight_R` are numbers of copies, not necessarily whole: a run of weight k counts as k equal runs, to rounding,
        one of weight 0 is not there, and none given means 1 for each.
+
+    Those that are `is_slow` are fitted by `seedbed benchmark`, and in no other analysis that does not ask for them.
     """
 
     name: ClassVar[str]
+    is_slow: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> Fitted:

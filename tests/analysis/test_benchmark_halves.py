@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from analysis.benchmark.halves import RANKING, benchmark_rows, evaluate_halves
+from analysis.benchmark.rows import BenchmarkRow, task_means
 from analysis.outcomes.outcomes import DEFAULT_CRITERION
 from analysis.predictors.base import PREDICTORS
+from analysis.uncertainty.intervals import Estimate
 from tests.analysis.synthetic import synthetic_history
 
 CHOSEN = {name: PREDICTORS[name]() for name in ("ridge_time", "setting_rate")}
@@ -75,3 +77,23 @@ def test_fewer_training_runs_can_be_learned_from():
 def test_halves_that_share_a_seed_are_refused():
     with pytest.raises(ValueError, match="both have runs of init_seed 10"):
         evaluated(TRAIN, half(10, 24, seed=2))
+
+
+def test_a_row_comes_back_from_its_json():
+    rows = list(benchmark_rows("planted", evaluated(TRAIN, TEST), {0.25: 0.99}))
+    assert [BenchmarkRow.from_json(row.to_json()).to_json() for row in rows] == [row.to_json() for row in rows]
+
+
+def test_means_over_tasks_weigh_tasks_alike_and_leave_out_who_lacks_one():
+    def row(predictor, task, window, value, num_runs=100):
+        return BenchmarkRow(RANKING, predictor, task, window, Estimate(value, value - 0.03, value + 0.04), num_runs)
+
+    rows = [row("good", "a", 0.1, 0.9), row("good", "b", 0.1, 0.7, 900), row("good", "a", 0.5, 0.9)]
+    rows += [row("fair", "a", 0.1, 0.6), row("fair", "b", 0.1, 0.6), row("fair", "a", 0.5, 0.9)]
+    rows += [row("partial", "a", 0.1, 1.0), row("partial", "a", 0.5, 1.0), row("other", "c", 0.1, 0.9)]
+    means = task_means([one for one in rows if one.predictor != "other"], RANKING)
+    assert list(means) == [("good", 0.1), ("good", 0.5), ("fair", 0.1), ("fair", 0.5)]
+    mean = means["good", 0.1]
+    assert mean.value == pytest.approx(0.8)
+    assert (mean.low, mean.high) == pytest.approx((0.8 - 0.03 / np.sqrt(2), 0.8 + 0.04 / np.sqrt(2)))
+    assert task_means(rows, "no such score") == {}

@@ -27,10 +27,15 @@ READS = {
     "setting_rate": (),
     "hyperparameters_only": TRAIN.hyperparameters.names_F,
     "last_loss": tuple(name for name in TRAIN.statistics.names_F if name in LOSSES),
-    "logistic": (*TRAIN.statistics.names_F, *TRAIN.hyperparameters.names_F),
-    "ridge_time": (*TRAIN.statistics.names_F, *TRAIN.hyperparameters.names_F),
+    "best_statistic": ("strongest_head(attention_entropy.l0 min)",),
+    "boosted_hyperparameters": TRAIN.hyperparameters.names_F,
+    "boosted_trees": TRAIN.columns.names_F,
+    "cox": TRAIN.columns.names_F,
+    "discrete_hazard": TRAIN.columns.names_F,
+    "logistic": TRAIN.columns.names_F,
+    "ridge_time": TRAIN.columns.names_F,
 }
-WITH_TIMES = ("base_rate", "ridge_time", "setting_rate")
+WITH_TIMES = ("base_rate", "cox", "discrete_hazard", "ridge_time", "setting_rate")
 
 
 @pytest.fixture(params=list(PREDICTORS))

@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.benchmark.halves import RANKING, benchmark_rows, evaluate_halves
-from analysis.benchmark.rows import BenchmarkRow
+from analysis.benchmark.rows import BenchmarkRow, task_means
 from analysis.forecasting.ceiling import read_ceiling
+from analysis.forecasting.evaluation import PRIMARY
 from analysis.predictors.base import PREDICTORS, Predictor
 from analysis.uncertainty.intervals import short
 from pipeline.planning.packs import stored_spec
@@ -32,7 +33,8 @@ from sweeps.command.request import Request
 
 SWEEPS = Path(__file__).resolve().parents[2] / "benchmark"
 SPLITS = SWEEPS / "splits.json"
-COMPARED = ("ridge_time", "logistic", "last_loss", "hyperparameters_only", "setting_rate")
+# Shown task by task, with a user's own; of the others the table shows means over tasks.
+FOREMOST = (PRIMARY, "best_statistic", "last_loss")
 _TEST, _WIDTH = "_test", 160
 _SHOWN = {
     RANKING: "AUROC in setting",
@@ -68,7 +70,8 @@ def run_benchmark(
     else:
         # In a file or a pipe every row stands on one line.
         wide = out if out.is_terminal else Console(file=out.file, width=_WIDTH, highlight=False, markup=False)
-        wide.print(_table(rows))
+        wide.print(_table([row for row in rows if row.predictor in FOREMOST or row.predictor not in PREDICTORS]))
+        wide.print(_means(rows))
         out.print(f"rows: {results / 'benchmark.json'}", markup=False)
     return COMPLETE
 
@@ -125,8 +128,8 @@ def _ceilings(folder: Path) -> dict[float, float]:
 
 
 def _predictors(path: Path | None) -> dict[str, Predictor]:
-    """The predictors that are compared, and those that a Python file defines."""
-    found = {name: PREDICTORS[name]() for name in COMPARED}
+    """Every registered predictor, and those that a Python file defines."""
+    found = {name: predictor() for name, predictor in PREDICTORS.items()}
     return found if path is None else found | predictors_in(path)
 
 
@@ -160,4 +163,19 @@ def _table(rows: Sequence[BenchmarkRow]) -> Table:
         share = short(found[RANKING].share_of_ceiling) if RANKING in found else ""
         num_runs = str(next(iter(found.values())).num_runs)
         table.add_row(task, f"{window:g}", predictor, num_runs, *cells, "" if share == "n/a" else share)
+    return table
+
+
+def _means(rows: Sequence[BenchmarkRow]) -> Table:
+    """One line for each predictor, one column for each window."""
+    means = task_means(rows, RANKING)
+    windows = sorted({window for _, window in means})
+    tasks = len({row.task for row in rows})
+    table = Table(
+        box=None, header_style="bold", title=f"AUROC in setting, mean over {tasks} tasks", title_justify="left"
+    )
+    for column in ("predictor", *(f"{window:.0%}" for window in windows)):
+        table.add_column(column, no_wrap=True)
+    for name in dict.fromkeys(name for name, _ in means):
+        table.add_row(name, *(means[name, window].text() for window in windows))
     return table
