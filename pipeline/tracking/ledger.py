@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, make_folder, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record, StoreError
 from pipeline.store.stored_forecast import RunProbability, read_forecast
 from pipeline.store.sweep_store import SweepStore
@@ -66,12 +66,19 @@ class Ledger:
         """Replace the file atomically, sealed."""
         write_file(self.path, seal({"entries": {key: asdict(entry) for key, entry in self.entries.items()}}))
 
-    def remove_unnamed(self) -> None:
-        """Delete the folders that a killed mirror left behind."""
+    def set_aside_unnamed(self, sweep_id: str) -> None:
+        """Move what a killed mirror of this sweep left behind to the folder `set-aside`; nothing else is touched.
+
+        wandb names a folder by the time and the id of its run, which begins with `sweep_id`.
+        """
+        own = re.compile(rf"(offline-)?run-[0-9_]+-{re.escape(sweep_id)}-.+")
         named = {name for entry in self.entries.values() for name in entry.folders}
-        for found in (*self.path.parent.glob("offline-run-*"), *self.path.parent.glob("run-*")):
-            if found.name not in named:
-                shutil.rmtree(found)
+        aside = self.path.parent / "set-aside"
+        for found in list(self.path.parent.iterdir()):
+            is_ours = own.fullmatch(found.name) and found.is_dir() and not found.is_symlink()
+            if is_ours and found.name not in named:
+                make_folder(aside, is_shared=bool(self.path.parent.stat().st_mode & 0o020))
+                found.rename(aside / found.name)
 
 
 class CommitReader:

@@ -8,12 +8,14 @@ It writes, below FOLDER/wandb:
     mirror.log           standard error of the mirrors that drivers started
     mirror.lock          held by the one mirror; empty
     offline-run-*/       wandb's own files, a folder for each time that a tracked run was written to; run-* if online
+    set-aside/           folders of mirrors that were killed, whose rows stand elsewhere; safe to delete
     cache/               wandb's own log
 
 A run is written when it has ended, one in progress at the last pass; what is recorded later follows under the same id,
-in another folder (`wandb sync` uploads the folders of one id in turn, as one run). A folder that the ledger does not
-name was being written when a mirror was killed: the next mirror deletes it and writes its rows again. So after a mirror
-has ended every row stands exactly once in the folders, and before that, exactly once in those that the ledger names.
+in another folder (`wandb sync` uploads the folders of one id in turn, as one run). A folder of one of this sweep's ids
+that the ledger does not name was being written when a mirror was killed: the next mirror sets it aside and writes its
+rows again. So after a mirror has ended every row stands exactly once in the folders, and before that, exactly once in
+those that the ledger names. Nothing is deleted, other folders are not touched, and no link is followed.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ def start_mirror(folder: Path) -> Mirror | None:
                 start_new_session=True,
             )
         return Mirror(folder, process)
-    except OSError as error:
+    except (StoreError, OSError) as error:
         return Mirror(folder, None, f"could not be started: {error}")
 
 
@@ -115,6 +117,8 @@ def _tracking(store: SweepStore) -> Tracking:
 
 
 def _wandb_folder(folder: Path) -> Path:
+    if (folder / "wandb").is_symlink():
+        raise StoreError(f"{folder / 'wandb'} is a link, and the mirror follows none: move it away")
     make_folder(folder / "wandb", _is_shared(folder))
     return folder / "wandb"
 
@@ -191,7 +195,7 @@ def mirror(
         raise StoreError(f"{folder}: its spec has tracking.mode: disabled")
     with _lock(_wandb_folder(folder) / "mirror.lock", waits=follow):
         ledger = Ledger.read(folder / "wandb" / "mirrored.json")
-        ledger.remove_unnamed()
+        ledger.set_aside_unnamed(store.sweep["sweep_id"])
         reader = CommitReader(store, max_runs)
         writer = Writer(folder, tracking, [store.sweep["sweep_id"], store.sweep["name"]])
         try:

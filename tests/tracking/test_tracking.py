@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.store.pack_store import Active, Ended, Record
 from pipeline.tracking.ledger import CommitReader, Ledger
+from pipeline.tracking.mirror import start_mirror
 from pipeline.tracking.rows import (
     CommittedProgress,
     ConvergenceCheck,
@@ -190,6 +191,35 @@ def test_after_a_kill_the_ledger_is_true_and_the_next_mirror_completes_it(tmp_pa
     run_mirror(sweep.folder)
     assert_every_row_once(sweep, mirrored(sweep.folder))
     assert len(list(wandb_folder.glob("*run-*"))) == len(sweep.run_ids)
+
+
+def test_runs_of_others_and_links_are_not_touched(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=1)
+    sweep.finish()
+    wandb_folder, elsewhere = sweep.folder / "wandb", tmp_path / "elsewhere"
+    own_name = f"offline-run-20260101_000000-{sweep.id}-abc"
+    others = [wandb_folder / name for name in ("offline-run-20260101_000000-mine", "run-20260101_000000-mine", "run-x")]
+    for folder in (*others, elsewhere, wandb_folder / own_name):
+        folder.mkdir(parents=True)
+        (folder / "kept.txt").write_text("kept")
+    (wandb_folder / f"{own_name}-linked").symlink_to(elsewhere)
+    run_mirror(sweep.folder)
+    left = [*others, elsewhere, wandb_folder / f"{own_name}-linked", wandb_folder / "set-aside" / own_name]
+    assert all((folder / "kept.txt").read_text() == "kept" for folder in left)
+    assert not (wandb_folder / own_name).exists()
+
+
+def test_a_linked_wandb_folder_is_refused_and_nothing_is_written_there(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=1)
+    sweep.finish()
+    (tmp_path / "elsewhere").mkdir()
+    (sweep.folder / "wandb").symlink_to(tmp_path / "elsewhere")
+    done = subprocess.run(command(sweep.folder), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is a link, and the mirror follows none" in done.stderr
+    warning = start_mirror(sweep.folder).close()
+    assert "is a link" in warning
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_many_runs_become_aggregates_and_representatives(tmp_path: Path) -> None:
