@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -11,7 +11,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from pipeline.spec.identity import canonical_json, digest, flatten, plain
 from pipeline.spec.parameters import Parameters, Registered
-from pipeline.spec.registered import declared, located, reader, registry, unknown
+from pipeline.spec.registered import Problem, declared, located, reader, registry, unknown
 
 if TYPE_CHECKING:
     from pipeline.models.base import Model
@@ -30,6 +30,8 @@ else:
     ScheduleField = Annotated[Registered, PlainValidator(reader("schedule")), PlainSerializer(declared)]
 
 MAX_SEED = 2**63 - 1
+# Largest finite number of each dtype.
+_LARGEST = {"float32": (2 - 2**-23) * 2.0**127, "float64": (2 - 2**-52) * 2.0**1023}
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,128}$")]
 SECTIONS = ("task", "model", "optimiser", "schedule")
@@ -63,12 +65,29 @@ class Setting(Parameters):
             specs = self.model.parameter_specs(task_shape)
         except ValueError as error:
             raise located([(("model",), str(error), self.model.name)]) from None
+        if too_large := list(self._too_large()):
+            raise located(too_large)
         if self.streams:
             valid = (*self.task.streams, *(f"init/{spec.name}" for spec in specs))
             wrong = [name for name in self.streams if name not in valid]
             if wrong:
                 raise located([(("streams", name), unknown("stream", name, valid), name) for name in wrong])
         return self
+
+    def _too_large(self) -> Iterator[Problem]:
+        """The vector hyperparameters that their dtype cannot hold."""
+        for section in SECTIONS:
+            parameters: Registered = getattr(self, section)
+            for name in parameters.vector_fields():
+                value = getattr(parameters, name)
+                if value is not None and abs(value) > _LARGEST[self.dtype]:
+                    yield (section, name), f"is more than {self.dtype} can hold ({_LARGEST[self.dtype]:.3g})", value
+
+    def seeds_used(self) -> tuple[bool, bool]:
+        """Whether init_seed, and whether data_seed, seeds any stream of a run: not if `streams` pins all of them."""
+        specs = self.model.parameter_specs(self.task.shape())
+        inits, data = (f"init/{spec.name}" for spec in specs), self.task.streams
+        return any(name not in self.streams for name in inits), any(name not in self.streams for name in data)
 
     @cached_property
     def as_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -104,6 +105,18 @@ class Seeds(Parameters):
             return [(init, seed) for init in self.crossed.init_seed.values() for seed in data]
         assert self.zipped is not None
         return list(zip(self.zipped.init_seed.values(), self.zipped.data_seed.values(), strict=True))
+
+
+def equal_runs(pairs: Sequence[tuple[int, int]], used: tuple[bool, bool]) -> str | None:
+    """Why some pairs of seeds give the same run, if only the used ones of (init_seed, data_seed) seed a stream.
+
+    Such runs would be counted as independent. None where every pair gives another run.
+    """
+    num_different = len({tuple(itertools.compress(pair, used)) for pair in pairs})
+    if num_different == len(pairs):
+        return None
+    unused = itertools.compress(("init_seed", "data_seed"), (not is_used for is_used in used))
+    return f"{len(pairs)} pairs give {num_different} different runs: streams pins all that {' and '.join(unused)} seeds"
 
 
 def check_distinct(values: Sequence[Any], what: str) -> None:

@@ -51,7 +51,7 @@ from pipeline.spec.sections import (
     Tracking,
     WindowShares,
 )
-from pipeline.spec.seeds import Seeds
+from pipeline.spec.seeds import Seeds, equal_runs
 from pipeline.spec.yaml_source import read_spec_file, to_yaml
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ class SweepSpec(Parameters):
         if self.fork is None:
             attempt(self._resolve_settings, *_OF_A_SETTING, "vary", "fork")
             attempt(self._check_count, *_OF_A_SETTING, "vary", "seeds", "fork")
+            attempt(self._check_pinned, *_OF_A_SETTING, "vary", "seeds", "fork")
         attempt(self._check_grid, "budget", "grid")
         attempt(self._check_criterion, "budget", "grid", "converged", "task")
         attempt(self._check_readings, "readings", "windows", *_OF_A_SETTING, "vary")
@@ -184,6 +185,12 @@ class SweepSpec(Parameters):
         total = len(self._settings) * len(self.seeds)
         if total > MAX_RUNS:
             raise located([(("seeds",), f"{total} runs; a sweep holds at most {MAX_RUNS}", total)])
+
+    def _check_pinned(self) -> None:
+        assert self.seeds is not None
+        for used in sorted({setting.seeds_used() for setting in self._settings if setting.streams}):
+            if message := equal_runs(self.seeds.pairs(), used):
+                raise located([(("seeds",), message, len(self.seeds))])
 
     @property
     def base(self) -> Setting:

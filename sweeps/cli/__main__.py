@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
+import tempfile
+import traceback
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,7 +20,7 @@ from sweeps.cli.forecasts import forecast_commands
 from sweeps.cli.forks import fork_commands
 from sweeps.cli.results import result_commands
 from sweeps.cli.training import training_commands
-from sweeps.command.exit_codes import BAD_INPUT, FAILED
+from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 
 app = typer.Typer(
     name="seedbed",
@@ -46,19 +50,41 @@ def seedbed(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one clear message and exit code 2, never a traceback."""
+    """Entry point: whatever goes wrong is one clear message and an exit code, never a traceback.
+
+    A user's mistake is 2, anything else 1, Ctrl-C 130. What seedbed did not foresee goes to a log file.
+    """
     try:
         app()
     except (SpecError, StoreError) as error:
-        err.print(str(error), style="red")
-        sys.exit(BAD_INPUT)
+        _leave(str(error), BAD_INPUT)
     except CorruptFileError as error:
-        err.print(str(error), style="red")
-        sys.exit(FAILED)
+        _leave(str(error), FAILED)
     except OSError as error:
         # Disk errors are reported in one line; earlier commits stay valid.
-        err.print(f"{error.filename or 'disk'}: {error.strerror or error}", style="red")
-        sys.exit(FAILED)
+        _leave(f"{error.filename or 'disk'}: {error.strerror or error}", FAILED)
+    except KeyboardInterrupt:
+        _leave("interrupted", INTERRUPTED)
+    except MemoryError:
+        _leave("memory has run out; what was committed before stays valid", FAILED)
+    except Exception as error:
+        _leave(f"{type(error).__name__}: {error}; a mistake in seedbed or in code given to it, {_logged()}", FAILED)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    err.print(message, style="red")
+    sys.exit(code)
+
+
+def _logged() -> str:
+    """Write the exception being handled to a file that this user alone can read; where that is, in words."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="seedbed-error-", suffix=".log")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(f"seedbed {version('seedbed')}, {shlex.join(sys.argv)}\n\n{traceback.format_exc()}")
+    except OSError as error:
+        return f"not logged, since {error}"
+    return f"logged in {path}"
 
 
 if __name__ == "__main__":

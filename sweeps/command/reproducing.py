@@ -13,7 +13,6 @@ and, of the papers reproduced together last, the same three.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from analysis.claims.text import claims_markdown, claims_table
 from analysis.figures.figures import svg_to_png, to_svg
 from analysis.figures.style import Figure
 from analysis.uncertainty.intervals import json_safe
-from pipeline.launch.machine import machine_of
+from pipeline.launch.machine import machine_of, num_cpus_here
 from pipeline.launch.planned import plan_for
 from pipeline.planning.open_sweep import provenance
 from pipeline.planning.packs import Plan
@@ -202,7 +201,7 @@ def print_estimate(parts: Sequence[Reproduction], out: Console) -> None:
             left = whole * _share_left(part.store(sweep.name))
             total[device] = total.get(device, 0.0) + left
             out.print(f"  {part.paper.name}/{sweep.name}: {left / 3600:.2f} {device}-hours left", markup=False)
-    cores = len(os.sched_getaffinity(0))
+    cores = num_cpus_here()
     for device, seconds in total.items():
         wall = f", {clock(seconds / cores)} on {cores} cores" if device == "CPU" else ""
         out.print(f"at most {seconds / 3600:.2f} {device}-hours of training are left{wall}")

@@ -108,7 +108,7 @@ def test_every_choice_is_drawn_about_as_often(load):
     ],
 )
 def test_seeds_are_paired_as_declared(load, seeds, pairs):
-    runs = load(GOOD, f"seeds={seeds}", "vary=[]").runs()
+    runs = load(GOOD, f"seeds={seeds}", "vary=[]", "streams={}").runs()
     assert [(run.init_seed, run.data_seed) for run in runs] == pairs
 
 

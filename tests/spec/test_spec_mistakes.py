@@ -27,6 +27,7 @@ WRONG = [
     ("optimiser:", "optimiser: {name: adamw, lr: fast}", "optimiser.lr: should be a valid number, given 'fast' (this is text"),
     ("optimiser:", "optimiser: {name: adamw, lr: true}", "optimiser.lr: should be a valid number, given true (true and false"),
     ("optimiser:", "optimiser: {name: adamw, lr: 1, clip: 0}", "optimiser.clip: should be greater than 0, given 0"),
+    ("optimiser:", "optimiser: {name: adamw, lr: 1.0e+300}", "optimiser.lr: is more than float32 can hold (3.4e+38)"),
     ("optimiser:", "optimiser: {name: sgd, lr: 1, beta1: 0}", "optimiser.beta1: unknown key 'beta1'"),
     ("schedule:", "schedule: {name: cosine}", "schedule.horizon: required, but missing"),
     ("schedule:", "schedule: {name: linear, horizon: 5, warmup_steps: 5}", "schedule: warmup_steps (5) must be less than horizon (5)"),

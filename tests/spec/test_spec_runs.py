@@ -10,6 +10,7 @@ from pipeline.spec import identity
 from pipeline.spec.registered import registry
 from pipeline.spec.run_config import SECTIONS, Lineage, RunConfig, Setting
 from pipeline.spec.sweep import SweepSpec
+from tests.support import tiny
 
 BASE = {
     "task": {"name": "dictionary_lookup", "num_keys": 8, "num_values": 8, "num_pairs": 8},
@@ -221,3 +222,27 @@ def test_ten_thousand_runs_are_declared_in_about_a_second_of_processor_time():
 def test_every_registered_thing_is_in_the_tables_above():
     seen = {owner for owner, _ in fields_of_settings()}
     assert seen >= {name for kind in ("optimiser", "schedule") for name in registry(kind)}
+
+
+FIRST = tiny().runs()[0]
+INIT_STREAMS = [f"init/{spec.name}" for spec in FIRST.model.parameter_specs(FIRST.task.shape())]
+
+
+@pytest.mark.parametrize(
+    ("streams", "seeds", "told"),
+    [
+        (["data"], {"crossed": {"init_seed": [0, 1], "data_seed": [0, 1, 2]}}, "6 pairs give 2 different runs"),
+        (["data"], {"together": [0, 1]}, None),
+        (INIT_STREAMS, {"crossed": {"init_seed": [0, 1], "data_seed": [0, 1, 2]}}, "6 pairs give 3 different runs"),
+        (INIT_STREAMS[1:], {"crossed": {"init_seed": [0, 1], "data_seed": [0]}}, None),
+        ([*INIT_STREAMS, "data"], {"together": [0, 1, 2, 3]}, "pins all that init_seed and data_seed seeds"),
+        ([*INIT_STREAMS, "data"], {"together": [3]}, None),
+    ],
+)
+def test_seeds_that_no_run_draws_from_are_refused(streams, seeds, told):
+    changes = {"streams": dict.fromkeys(streams, 7), "seeds": seeds}
+    if told is None:
+        SweepSpec.model_validate(tiny().identity() | changes)
+    else:
+        with pytest.raises(ValueError, match=told):
+            SweepSpec.model_validate(tiny().identity() | changes)

@@ -225,3 +225,31 @@ def test_the_american_spelling_is_understood_and_not_listed(here, monkeypatch, c
     assert printed[0] == printed[1]
     assert printed[0][0] == 0
     assert "analyze" not in run(monkeypatch, capsys, "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (RuntimeError("not [/foreseen]"), 1, r"RuntimeError: not \[/foreseen\]; a mistake in seedbed or in code given"),
+        (MemoryError(), 1, "memory has run out"),
+        (KeyboardInterrupt(), 130, ""),
+        (RecursionError("deep"), 1, "RecursionError: deep; a mistake"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_whatever_goes_wrong_is_a_sentence_and_a_log_file(error, code, told, here, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("sweeps.command.status.show_status", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(here))
+    found, printed = run(monkeypatch, capsys, "status", "r")
+    assert found == code
+    assert "Traceback" not in printed
+    assert re.search(told, printed)
+    logs = list(here.glob("seedbed-error-*.log"))
+    assert len(logs) == ("a mistake" in told)
+    for log in logs:
+        assert "Traceback" in log.read_text()
+        assert str(log) in printed
+        assert log.stat().st_mode & 0o777 == 0o600
