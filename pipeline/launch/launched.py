@@ -6,11 +6,14 @@ before a launch and again after it.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipeline.store.progress import Progress
 
+# Signals that announce an end and may come more than once: of a terminal, of a Slurm job, of CPU time.
+NOTICES = (signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
 # Called with a pack's id and its newest progress.
 OnProgress = Callable[[str, Progress], None]
 

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.launch.launched import Launched, OnProgress
+from pipeline.launch.launched import NOTICES, Launched, OnProgress
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import Progress
@@ -115,16 +115,17 @@ def _init(ray: Any, **options: Any) -> None:
 
 @contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ignore SIGHUP inside the block, which processes started there inherit; restore all signal handlers afterwards.
+    """Ignore NOTICES inside the block, which processes started there inherit; restore all signal handlers afterwards.
 
-    Ray handles SIGTERM by ending the driver, and its workers with it, before they have committed. A closing terminal
-    signals Ray's processes, too: they must stay alive until the driver has asked packs to commit and stop.
+    Ray handles SIGTERM by ending the driver, and its workers with it, before they have committed. Whoever sends a
+    notice signals Ray's processes, too: they must stay alive until the driver has asked packs to commit and stop.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, *NOTICES)}
+    for number in NOTICES:
+        signal.signal(number, signal.SIG_IGN)
     try:
         yield
     finally:
@@ -173,9 +174,15 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
         def __init__(self, on_progress: OnProgress) -> None:
             self.on_progress = on_progress
             self.failures: dict[str, str] = {}
+            self._on_notice = signal.getsignal(signal.SIGUSR1)
 
         def __getstate__(self) -> dict[str, Any]:
             return {}
+
+        def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
+            # Tune takes SIGUSR1 for itself, and ends workers before they have committed.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGUSR1, self._on_notice)
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
             pack_id = trial.config["pack_id"]

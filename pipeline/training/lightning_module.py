@@ -68,15 +68,16 @@ class Committer(lightning.Callback):
             trainer.should_stop = True
 
 
-class _KeepSigterm(lightning.Callback):
-    """Puts back the SIGTERM handler that Lightning replaces by one that ends the fit without a commit."""
+class _KeepSignals(lightning.Callback):
+    """Puts back handlers that Lightning replaces by ones that end the fit, or queue a Slurm job, without a commit."""
 
     def __init__(self) -> None:
-        self._before = signal.getsignal(signal.SIGTERM)
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._before)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
 
 class _Chunks:
@@ -107,6 +108,6 @@ def fit(loop: PackLoop, callbacks: Sequence[lightning.Callback], device: torch.d
             enable_model_summary=False,
             num_sanity_val_steps=0,
             barebones=False,
-            callbacks=[*callbacks, _KeepSigterm()],
+            callbacks=[*callbacks, _KeepSignals()],
         )
         trainer.fit(PackModule(loop), train_dataloaders=_Chunks())

@@ -10,14 +10,16 @@ from types import FrameType
 
 from rich.console import Console
 
+from pipeline.launch.launched import NOTICES
 from pipeline.store.sweep_store import SweepStore
 
 
 @contextmanager
 def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
-    """In this context SIGINT, SIGTERM and SIGHUP make all packs commit and stop; yields the received signals.
+    """In this context SIGINT, SIGTERM and NOTICES make all packs commit and stop; yields the received signals.
 
-    A second SIGINT or SIGTERM raises KeyboardInterrupt at once. SIGHUP stays ignored where it was, as under nohup.
+    A second SIGINT or SIGTERM raises KeyboardInterrupt at once. Notices stay ignored where they were, as SIGHUP is
+    under nohup.
     """
     asked: list[int] = []
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
@@ -25,16 +27,14 @@ def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
         if number == signal.SIGHUP:
-            # Shell and kernel both send it when a terminal closes, so a second one is not a second request.
             _redirect_to_nowhere(terminals)
-        elif len([other for other in asked if other != signal.SIGHUP]) > 1:
+        if number not in NOTICES and sum(other not in NOTICES for other in asked) > 1:
             raise KeyboardInterrupt
         store.stop_file.touch(mode=0o600)
         out.print("stopping: packs commit and stop (repeat to end at once)")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    numbers += [number for number in NOTICES if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield asked

@@ -124,8 +124,8 @@ def test_after_kill_9_of_the_driver_resume_finishes_nothing_lost_nothing_twice(s
     assert weights(store) == weights(reference)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_commits_says_how_to_resume_and_looks_nothing_like_success(number, spec_path, tmp_path, reference):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGXCPU])
+def test_a_signal_commits_says_how_to_resume_and_looks_nothing_like_success(number, spec_path, tmp_path, reference):
     process = seedbed("launch", spec_path, "--results", "r", "--inline", cwd=tmp_path)
     store = SweepStore(tmp_path / "r")
     until(lambda: any((store.folder / "packs").glob("*/attempt-0001")))
@@ -143,7 +143,7 @@ def test_ctrl_c_commits_says_how_to_resume_and_looks_nothing_like_success(number
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_under_ray_commits_within_ten_seconds_and_resume_completes(number, spec_path, tmp_path, reference):
     process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path)
     store = SweepStore(tmp_path / "r")

@@ -23,7 +23,15 @@ def send(*numbers):
 
 
 @pytest.mark.parametrize(
-    "numbers", [(signal.SIGTERM,), (signal.SIGHUP, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)]
+    "numbers",
+    [
+        (signal.SIGTERM,),
+        (signal.SIGHUP, signal.SIGHUP),
+        (signal.SIGHUP, signal.SIGTERM),
+        # Slurm's warning, then the end of the time; a CPU limit tells every second.
+        (signal.SIGUSR1, signal.SIGTERM),
+        (signal.SIGXCPU, signal.SIGXCPU, signal.SIGXCPU),
+    ],
 )
 def test_packs_are_asked_to_stop_and_the_launch_goes_on_waiting(store, numbers):
     before = signal.getsignal(signal.SIGTERM)
