@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,14 +94,20 @@ def sync_folder(path: Path) -> None:
 
 
 def read_file(path: Path, sha256: str | None = None) -> bytes:
-    """The file's bytes, checked against `sha256` if given. Raises CorruptFileError if they differ or it is absent.
+    """The file's bytes, checked against `sha256` if given.
 
-    Other disk errors are an OSError, which must not be taken as evidence of a corrupt file.
+    Raises CorruptFileError if they differ, or if there is none or another thing than a file. Other disk errors are an
+    OSError, which must not be taken as evidence of a corrupt file.
     """
     try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
+        # Opening a pipe would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CorruptFileError(f"{path}: is missing") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise CorruptFileError(f"{path}: is not a file")
+        content = stream.read()
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise CorruptFileError(f"{path}: its content does not have the checksum that its record names")
     return content

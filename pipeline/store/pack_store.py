@@ -196,7 +196,7 @@ class PackStore:
             if not records and not any(self.folder.glob("*.record.json")):
                 return None
         damage = problems[0] if problems else f"{self.folder}: no commit record can be read"
-        raise StoreError(f"{damage}; no generation of this pack is whole: restore the file, or move the folder away")
+        raise StoreError(f"{damage}; no generation of this pack is whole: `seedbed repair` computes it again")
 
     def _damage(self, record: Record) -> str | None:
         try:

@@ -4,6 +4,8 @@ Every file it writes:
 
     sweep.json                            the spec, its id, where and with what it was made, its plan's name; sealed
     plan-HASH.json                        runs, settings, packs with their numerics, the grid; sealed
+    copies/                               of both documents, read where these are damaged
+    set-aside/                            what `seedbed repair` found damaged; safe to delete
     driver.lock                           held by the one driver; empty
     added/NAME.json                       names a table measured after training, and says how; sealed; safe to delete
     added/NAME-HASH.parquet               that table: numbers by run and step, which the history joins
@@ -49,6 +51,19 @@ from pipeline.store.files import (
 from pipeline.store.history import History, RunEnd, RunInfo, filled
 from pipeline.store.pack_store import FileEntry, PackStore, Record, SnapshotEntry, StoreError
 
+# What may stand in a folder that is to hold a sweep.
+_OWN = (
+    "driver.lock",
+    "packs",
+    "copies",
+    "set-aside",
+    "added",
+    "stop",
+    "forecast.json",
+    "ceiling.json",
+    "plan-*.json",
+    ".*.tmp",
+)
 # Snapshot files cached in memory: callers often alternate between runs of different packs.
 _FILES_KEPT = 4
 
@@ -60,12 +75,17 @@ class SweepStore:
         self.folder = Path(folder)
 
     def exists(self) -> bool:
-        """Whether the folder holds a sweep."""
-        return (self.folder / "sweep.json").is_file()
+        """Whether the folder holds a sweep, by its document or the copy of it."""
+        return any((folder / "sweep.json").is_file() for folder in (self.folder, self.copies))
+
+    @property
+    def copies(self) -> Path:
+        """The folder with the second generation of both documents."""
+        return self.folder / "copies"
 
     @property
     def sweep(self) -> dict[str, Any]:
-        """The sweep document: spec, id, launches. Raises StoreError if it is missing or damaged."""
+        """The sweep document: spec, id, launches. Raises StoreError if it and its copy are missing or damaged."""
         return self._document("sweep.json")
 
     @property
@@ -80,36 +100,43 @@ class SweepStore:
 
     def add_launch(self, launch: Mapping[str, Any]) -> None:
         """Append to the launches of the sweep document, atomically. Needs the driver's lock."""
-        sweep = self.sweep
-        write_file(self.folder / "sweep.json", seal({**sweep, "launches": [*sweep["launches"], launch]}))
+        sweep, plan = self.sweep, self.plan
+        sweep = {**sweep, "launches": [*sweep["launches"], launch]}
+        self.write_documents(sweep, plan, is_shared=bool(self.folder.stat().st_mode & 0o020))
 
     def _document(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        if not path.is_file():
+        problems = []
+        for path in (self.folder / name, self.copies / name):
+            try:
+                return unseal(read_file(path), path)
+            except CorruptFileError as error:
+                problems.append(str(error))
+        if not self.exists():
             raise StoreError(f"{self.folder}: holds no sweep ({name} is missing); `seedbed launch SPEC` makes one")
-        try:
-            return unseal(read_file(path), path)
-        except CorruptFileError as error:
-            raise StoreError(f"{error}; restore it from a copy") from error
+        raise StoreError(f"{problems[0]}, and its copy is no better; `seedbed repair` makes both again")
 
     def write_documents(self, sweep: Mapping[str, Any], plan: Mapping[str, Any], is_shared: bool) -> None:
-        """Write both documents atomically: sweep.json names its plan by hash, so that replacing it switches both."""
+        """Write both documents atomically: sweep.json names its plan by hash, so that replacing it switches both.
+
+        Their copies follow, so at any moment one of the two is whole.
+        """
         make_folder(self.folder, is_shared)
         make_folder(self.folder / "packs", is_shared)
+        make_folder(self.copies, is_shared)
         content = seal(plan)
         name = f"plan-{hashlib.sha256(content).hexdigest()[:16]}.json"
-        write_file(self.folder / name, content)
-        write_file(self.folder / "sweep.json", seal({**sweep, "plan": name}))
-        for path in self.folder.glob("plan-*.json"):
-            if path.name != name:
-                path.unlink()
+        for folder in (self.folder, self.copies):
+            write_file(folder / name, content)
+            write_file(folder / "sweep.json", seal({**sweep, "plan": name}))
+            for path in folder.glob("plan-*.json"):
+                if path.name != name:
+                    path.unlink()
 
     def is_free(self) -> bool:
-        """Whether the folder is empty, except for files of a launch that ended before writing sweep.json."""
+        """Whether the folder is empty, except for files of a sweep whose documents are not there, or not yet."""
         if not self.folder.exists():
             return True
-        patterns = ("driver.lock", "packs", "plan-*.json", ".*.tmp")
-        return not self.exists() and all(any(p.match(pattern) for pattern in patterns) for p in self.folder.iterdir())
+        return not self.exists() and all(any(p.match(pattern) for pattern in _OWN) for p in self.folder.iterdir())
 
     def pack(self, pack_id: str) -> PackStore:
         """The store of one pack, whether or not anything was committed."""

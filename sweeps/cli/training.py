@@ -107,6 +107,41 @@ def status(
     raise typer.Exit(show_status(SweepStore(folder), runs, as_json, out))
 
 
+@training_commands.command("verify", rich_help_panel=_PANEL)
+def verify_command(
+    folder: Folder,
+    retrain: Annotated[int, typer.Option(help="Finished runs to train again and compare, drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+) -> None:
+    """Check every file of a sweep by its checksum, and a sample of its runs by training them again.
+
+    Exit code 0 if all is as it should be, else 1.
+
+    Example: `seedbed verify results/quickstart --retrain 5`
+    """
+    from sweeps.command.repairing import run_verify
+
+    raise typer.Exit(run_verify(SweepStore(folder), retrain, seed, out))
+
+
+@training_commands.command("repair", rich_help_panel=_PANEL)
+def repair_command(
+    folder: Folder,
+    spec: Annotated[
+        Path | None, typer.Option("--spec", help="Its sweep file, where its documents are lost.", show_default=False)
+    ] = None,
+    address: Address = None,
+    inline: Inline = False,
+) -> None:
+    """Set damaged files aside and compute what is missing again, to the same bits. Exit codes as for launch.
+
+    Example: `seedbed repair results/quickstart`
+    """
+    from sweeps.command.repairing import run_repair
+
+    raise typer.Exit(run_repair(SweepStore(folder), spec, address, inline, out))
+
+
 @training_commands.command("replay", rich_help_panel=_PANEL)
 def replay_command(
     run: Annotated[str, typer.Argument(help="A run id, or a unique prefix of one.", show_default=False)],

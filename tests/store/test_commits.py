@@ -168,11 +168,15 @@ def test_trouble_with_reading_is_not_taken_for_damage(tmp_path, monkeypatch):
     recorder_with(tmp_path)
     before = {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}
 
-    def too_many(self):
-        raise OSError(24, "Too many open files")
+    opened = files.os.open
+
+    def too_many(path, flags, *mode):
+        if flags & files.os.O_NONBLOCK:
+            raise OSError(24, "Too many open files")
+        return opened(path, flags, *mode)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.read_bytes", too_many)
+        patch.setattr(files.os, "open", too_many)
         with pytest.raises(OSError, match="Too many"):
             Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
     assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}.items()
