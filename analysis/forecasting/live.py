@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from analysis.forecasting.censoring import watched_until
 from analysis.forecasting.evaluation import cases_of, windows_of
 from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models, values_text
-from analysis.forecasting.folds import held_out_seeds
+from analysis.forecasting.folds import Fold, held_out_seeds
 from analysis.forecasting.window_model import TrainingSet, WindowModel
 from analysis.outcomes.outcomes import CENSORED, Outcomes
 from analysis.outcomes.settings import setting_labels
@@ -19,7 +20,7 @@ from analysis.predictors.base import Cases
 from analysis.uncertainty.intervals import Estimate, json_safe, short
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
-from pipeline.store.history import History
+from pipeline.store.history import History, Window
 
 TOO_EARLY = "too early"
 SEEN_SEED = "a run with its init seed or data seed was learned from"
@@ -142,6 +143,7 @@ def forecast_running(
     }
     if training is not None:
         _require_same_question(history, outcomes, training)
+    sweep = _OwnSweep(history, outcomes, seed, bootstrap)
     sources = []
     for number, fraction in enumerate(fractions):
         asked_R = running_R & (covered_R == number)
@@ -151,9 +153,9 @@ def forecast_running(
             sources.append(_from_training(history, outcomes, training, training.windows[number], asked_R, found))
             continue
         risk_step_R = _risk_steps(history, fraction)
+        window, cases = history.window(fraction), cases_of(history.window(fraction))
         for risk_step in np.unique(risk_step_R[asked_R]).tolist():
-            group_R = asked_R & (risk_step_R == risk_step)
-            sources.append(_from_own_sweep(history, outcomes, fraction, risk_step, group_R, found, seed, bootstrap))
+            sources.append(sweep.forecast(window, cases, risk_step, asked_R & (risk_step_R == risk_step), found))
     name = history.name if training is None else training.source
     notes = _notes(history, outcomes, training, [r for r, run in found.items() if not run.problem])
     return RunForecasts(history.name, history.budget, name, tuple(found.values()), tuple(sources), notes)
@@ -213,46 +215,47 @@ def _risk_steps(history: History, fraction: float) -> Ints:
     return np.maximum(last_step, np.floor(np.floor(standing_R / share + 1e-9) * share)).astype(np.int64)
 
 
-def _from_own_sweep(
-    history: History,
-    outcomes: Outcomes,
-    fraction: float,
-    risk_step: int,
-    asked_R: Bools,
-    found: dict[int, RunForecast],
-    seed: int,
-    bootstrap: int,
-) -> WindowSource:
-    window = history.window(fraction)
-    cases = cases_of(window)
-    everyone = TrainingSet.of(history, outcomes, risk_step, np.ones(len(history.runs), dtype=bool))
-    quality = Estimate(np.nan)
-    problem = everyone.problem
-    try:
-        folds = held_out_seeds(history.runs, seed=seed).folds
-    except ValueError as error:
-        folds, problem = (), problem or str(error)
-    if problem:
-        _refuse(asked_R, fraction, problem, found)
-    else:
-        models = list(fold_models(history, outcomes, cases, risk_step, folds))
-        for fold_model in models:
-            test_R = asked_R & fold_model.fold.test_R
-            if fold_model.model is None:
-                _refuse(test_R, fraction, f"without its own seeds: {fold_model.problem}", found)
-            else:
-                _put(fold_model.model, cases, test_R, watched_until(history, outcomes), fraction, found)
-        weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
-        quality = auroc_on_unseen_seeds(history, outcomes, cases, models, risk_step, weight_BR)
-    return WindowSource(
-        fraction,
-        window.last_step,
-        risk_step,
-        everyone.num_finished,
-        everyone.num_converged,
-        quality,
-        window.extra_compute,
-    )
+@dataclass(frozen=True)
+class _OwnSweep:
+    """A sweep whose finished runs forecast those in training."""
+
+    history: History
+    outcomes: Outcomes
+    seed: int
+    bootstrap: int
+
+    @cached_property
+    def _folds(self) -> tuple[Fold, ...]:
+        return held_out_seeds(self.history.runs, seed=self.seed).folds
+
+    @cached_property
+    def _weight_BR(self) -> Floats:
+        return resample(self.history.runs, self.bootstrap, self.seed).with_estimate()
+
+    def forecast(
+        self, window: Window, cases: Cases, risk_step: int, asked_R: Bools, found: dict[int, RunForecast]
+    ) -> WindowSource:
+        """Puts forecasts of the asked runs, which stand at `risk_step` or a little later, into `found`."""
+        history, outcomes, fraction = self.history, self.outcomes, window.fraction
+        everyone = TrainingSet.of(history, outcomes, risk_step, np.ones(len(history.runs), dtype=bool))
+        quality, problem = Estimate(np.nan), everyone.problem
+        try:
+            folds = self._folds
+        except ValueError as error:
+            folds, problem = (), problem or str(error)
+        if problem:
+            _refuse(asked_R, fraction, problem, found)
+        else:
+            models = list(fold_models(history, outcomes, cases, risk_step, folds))
+            for fold_model in models:
+                test_R = asked_R & fold_model.fold.test_R
+                if fold_model.model is None:
+                    _refuse(test_R, fraction, f"without its own seeds: {fold_model.problem}", found)
+                else:
+                    _put(fold_model.model, cases, test_R, watched_until(history, outcomes), fraction, found)
+            quality = auroc_on_unseen_seeds(history, outcomes, cases, models, risk_step, self._weight_BR)
+        counts = (risk_step, everyone.num_finished, everyone.num_converged)
+        return WindowSource(fraction, window.last_step, *counts, quality, window.extra_compute)
 
 
 def _from_training(

@@ -24,8 +24,12 @@ class ConvergenceTimes:
         """(R,) P(converged by its step) of each run."""
         place_K = self._places()
         at_R = np.log(np.clip(step_R, np.exp(place_K[0]), np.exp(place_K[-1])))
-        found = [np.interp(at, place_K, [0.0, *by_K]) for at, by_K in zip(at_R, self.by_RK, strict=True)]
-        return np.array(found, dtype=np.float64)
+        by_RK = np.hstack([np.zeros((len(self.by_RK), 1)), self.by_RK])
+        rows_R, right_R = np.arange(len(by_RK)), np.clip(np.searchsorted(place_K, at_R, "right"), 1, len(place_K) - 1)
+        low_R, high_R = by_RK[rows_R, right_R - 1], by_RK[rows_R, right_R]
+        past_R, width_R = at_R - place_K[right_R - 1], place_K[right_R] - place_K[right_R - 1]
+        slope_R = np.divide(high_R - low_R, width_R, out=np.zeros(len(at_R)), where=past_R < width_R)
+        return np.where(past_R < width_R, low_R + slope_R * past_R, high_R)
 
     def quantile_R(self, level: float) -> Floats:
         """(R,) the first step by which P(converged) reaches `level`, above 0; infinite where it never does."""

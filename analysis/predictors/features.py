@@ -88,28 +88,30 @@ def weighted_quantiles(values_RF: Floats, weight_R: Floats, levels: Sequence[flo
     >>> [quantile_F.tolist() for quantile_F in weighted_quantiles(values_RF, weight_R, (0.25, 0.5))]
     [[1.75], [2.0]]
     """
-    is_known_RF = np.isfinite(values_RF)
-    order_RF = np.argsort(np.where(is_known_RF, values_RF, np.inf), axis=0, kind="stable")
-    sorted_RF = np.take_along_axis(values_RF, order_RF, axis=0)
-    upto_RF = np.cumsum(np.take_along_axis(np.where(is_known_RF, weight_R[:, None], 0.0), order_RF, axis=0), axis=0)
-    last_F = is_known_RF.sum(axis=0) - 1
-    return [_quantile(sorted_RF, upto_RF, last_F, level) for level in levels]
+    # Column by column: a sort along rows of memory takes half the time of one across them.
+    values_FR = np.ascontiguousarray(values_RF.T)
+    is_known_FR = np.isfinite(values_FR)
+    order_FR = np.argsort(np.where(is_known_FR, values_FR, np.inf), axis=1, kind="stable")
+    sorted_FR = np.take_along_axis(values_FR, order_FR, axis=1)
+    upto_FR = np.cumsum(np.take_along_axis(np.where(is_known_FR, weight_R, 0.0), order_FR, axis=1), axis=1)
+    last_F = is_known_FR.sum(axis=1) - 1
+    return [_quantile(sorted_FR, upto_FR, last_F, level) for level in levels]
 
 
-def _quantile(sorted_RF: Floats, upto_RF: Floats, last_F: Ints, level: float) -> Floats:
-    place_F = np.maximum(upto_RF[-1] - 1, 0) * level
-    below_F = _value_at(sorted_RF, upto_RF, last_F, np.floor(place_F))
-    above_F = _value_at(sorted_RF, upto_RF, last_F, np.floor(place_F) + 1)
+def _quantile(sorted_FR: Floats, upto_FR: Floats, last_F: Ints, level: float) -> Floats:
+    place_F = np.maximum(upto_FR[:, -1] - 1, 0) * level
+    below_F = _value_at(sorted_FR, upto_FR, last_F, np.floor(place_F))
+    above_F = _value_at(sorted_FR, upto_FR, last_F, np.floor(place_F) + 1)
     share_F, step_F = place_F - np.floor(place_F), above_F - below_F
     # As in numpy, from the nearer end, so that the median of two equal halves is the same from either side.
     return np.asarray(np.where(share_F < 0.5, below_F + step_F * share_F, above_F - step_F * (1 - share_F)))
 
 
-def _value_at(sorted_RF: Floats, upto_RF: Floats, last_F: Ints, place_F: Floats) -> Floats:
+def _value_at(sorted_FR: Floats, upto_FR: Floats, last_F: Ints, place_F: Floats) -> Floats:
     """(F,) the value that stands at this place, counted from 0, when each row is repeated by its weight."""
-    is_beyond_RF = upto_RF > place_F
-    row_F = np.where(is_beyond_RF.any(axis=0), is_beyond_RF.argmax(axis=0), last_F)
-    return np.asarray(np.take_along_axis(sorted_RF, row_F[None], axis=0)[0])
+    is_beyond_FR = upto_FR > place_F[:, None]
+    row_F = np.where(is_beyond_FR.any(axis=1), is_beyond_FR.argmax(axis=1), last_F)
+    return np.asarray(np.take_along_axis(sorted_FR, row_F[:, None], axis=1)[:, 0])
 
 
 def statistics_RF(window: Window, statistics: Iterable[Statistic] | None = None) -> Features:
