@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.forecasting.fitted import FittedForecasts, fit_forecasts
-from analysis.forecasting.live import RunForecasts, forecast_running, probability_text, time_text
+from analysis.forecasting.live import RunForecast, RunForecasts, forecast_running, probability_text, time_text
 from analysis.forecasting.predictor_file import read_forecaster, write_forecaster
 from analysis.outcomes.subsets import with_metrics
 from analysis.summary.in_training import expected_of
@@ -129,23 +129,42 @@ def print_forecasts(found: RunForecasts, out: Console) -> None:
     # In a file or a pipe every row stands on one line; a narrow terminal has no room for the reasons.
     console = out if out.is_terminal else Console(file=out.file, width=_WIDTH, highlight=False, markup=False)
     is_wide = console.width >= _WIDE
-    table = Table(box=None, header_style="bold")
-    for column in _COLUMNS if is_wide else _COLUMNS[:-1]:
-        table.add_column(column, overflow="fold", no_wrap=column in ("run", "median step (90%)"))
-    for run in found.runs:
-        row = (
-            run.run_id,
-            run.setting,
-            str(run.step),
-            "" if run.window != run.window else f"{run.window:g}",
-            probability_text(run.converged),
-            probability_text(run.diverged),
-            run.problem if run.problem and not is_wide else time_text(run, found.budget),
-            run.problem or "; ".join(run.reasons),
-        )
-        table.add_row(*row[: len(table.columns)])
-    console.print(table)
+    _print_rows([_row(run, found.budget, is_wide) for run in found.runs], console)
     if not is_wide:
         out.print(f"what each forecast rests on: a terminal of {_WIDE} columns, or --json")
     for sentence in found.sentences():
         out.print(sentence, markup=False)
+
+
+def _row(run: RunForecast, budget: int, is_wide: bool) -> tuple[str, ...]:
+    """The cells of a run; only a wide table says why."""
+    row = (
+        run.run_id,
+        run.setting,
+        str(run.step),
+        "" if run.window != run.window else f"{run.window:g}",
+        probability_text(run.converged),
+        probability_text(run.diverged),
+        run.problem if run.problem and not is_wide else time_text(run, budget),
+    )
+    return (*row, run.problem or "; ".join(run.reasons)) if is_wide else row
+
+
+def _print_rows(rows: Sequence[tuple[str, ...]], console: Console) -> None:
+    """A line each, aligned; where that is too wide for a terminal, a table with folded cells."""
+    names = _COLUMNS[: len(rows[0])]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (names, *rows)
+    ]
+    if not console.is_terminal or max(map(len, lines)) <= console.width:
+        # As plain text: rich takes seconds to lay out a thousand rows.
+        console.out(lines[0], style="bold", highlight=False)
+        console.out("\n".join(lines[1:]), highlight=False)
+        return
+    table = Table(box=None, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold", no_wrap=name in ("run", "median step (90%)"))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
