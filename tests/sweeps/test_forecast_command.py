@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from analysis.forecasting.live import RunForecast, RunForecasts
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts import forecasting
 from tests.analysis.synthetic import synthetic_history
@@ -97,3 +101,18 @@ def test_a_watch_forecasts_where_something_was_committed_and_ends_with_the_sweep
     assert slept == [7, 7, 7]
     code, printed = run(monkeypatch, capsys, "forecast", "now", "--watch", "7", "--json")
     assert (code, "now/forecast.json" in printed) == (2, True)
+
+
+def test_outside_a_terminal_every_run_stands_on_one_line_and_columns_are_aligned():
+    runs = (RunForecast("a", "all runs", 60, 0.05, reasons=("x" * 400,)), RunForecast("bcd", "all runs", 1200, 0.5))
+    found = RunForecasts("sweep", 1200, "sweep", runs, ())
+    printed, terminal = (Console(file=io.StringIO(), force_terminal=is_one, width=140) for is_one in (False, True))
+    for out in (printed, terminal):
+        forecasting.print_forecasts(found, out)
+    header, first, second, *_ = printed.file.getvalue().splitlines()
+    assert header.split()[:4] == ["run", "setting", "step", "window"]
+    assert first.endswith("x" * 400)
+    assert {line.index("all runs") for line in (first, second)} == {header.index("setting")}
+    assert first.index("60") == second.index("1200") == header.index("step")
+    folded = re.sub(r"\x1b\[\d+m", "", terminal.file.getvalue()).splitlines()
+    assert max(map(len, folded)) <= 140 < len(first)
