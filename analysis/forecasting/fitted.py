@@ -81,16 +81,19 @@ def fit_forecasts(
     windows: Sequence[float] | None = None,
     *,
     unseen_by: Sequence[RunInfo] = (),
+    copies_R: Floats | None = None,
     seed: int = 0,
     bootstrap: int = 1000,
 ) -> FittedForecasts:
     """Fitted to every finished run at risk; runs that still train count in the censoring weights.
 
     `windows` default to `windows_of(history)`. Runs that share a seed with those of `unseen_by` are left out.
+    `copies_R` says how many runs each run stands for where a rule stopped some (see `stopping_weights`).
     """
     left_out_R = shares_a_seed(history.runs, unseen_by)
     if left_out_R.any():
         history, outcomes = some_runs(history, ~left_out_R), outcomes.rows(~left_out_R)
+        copies_R = None if copies_R is None else copies_R[~left_out_R]
     fractions = sorted(windows_of(history) if windows is None else windows)
     encodings = encodings_of(history.runs, history.varied)
     return FittedForecasts(
@@ -104,7 +107,7 @@ def fit_forecasts(
         tuple(sorted({run.data_seed for run in history.runs})),
         int(left_out_R.sum()),
         encodings,
-        tuple(_fit_window(history, outcomes, fraction, seed, bootstrap) for fraction in fractions),
+        tuple(_fit_window(history, outcomes, fraction, copies_R, seed, bootstrap) for fraction in fractions),
     )
 
 
@@ -114,23 +117,28 @@ def hash_of_runs(runs: Sequence[RunInfo]) -> str:
 
 
 def fold_models(
-    history: History, outcomes: Outcomes, cases: Cases, last_step: int, folds: Sequence[Fold]
+    history: History,
+    outcomes: Outcomes,
+    cases: Cases,
+    last_step: int,
+    folds: Sequence[Fold],
+    copies_R: Floats | None = None,
 ) -> Iterator[FoldModel]:
     """For each fold, the model fitted to its training half alone, of which nothing in the test half moves a bit."""
     for fold in folds:
-        training = TrainingSet.of(history, outcomes, last_step, fold.train_R)
+        training = TrainingSet.of(history, outcomes, last_step, fold.train_R, copies_R)
         fitted = None if training.problem else WindowModel.fit(cases, training, history.budget, last_step)
         yield FoldModel(fold, training.problem, fitted)
 
 
 def auroc_on_unseen_seeds(
-    history: History, outcomes: Outcomes, cases: Cases, models: Sequence[FoldModel], last_step: int, weight_BR: Floats
+    everyone: TrainingSet, cases: Cases, models: Sequence[FoldModel], weight_BR: Floats
 ) -> Estimate:
     """AUROC between finished runs of one setting and fold, each forecast by a model that has not seen its seeds.
 
-    Runs count by their censoring weights. NaN without a pair; no interval under FEWEST_PAIRS pairs.
+    `everyone` are all runs that can be learned from, which count by their weights. NaN without a pair; no interval
+    under FEWEST_PAIRS pairs.
     """
-    everyone = TrainingSet.of(history, outcomes, last_step, np.ones(len(cases), dtype=bool))
     probability_R, fold_R = np.full(len(cases), np.nan), np.full(len(cases), -1)
     for number, fold_model in enumerate(models):
         test_R = fold_model.fold.test_R & everyone.finished_R
@@ -138,15 +146,17 @@ def auroc_on_unseen_seeds(
             probability_R[test_R] = fold_model.model.forecast(cases.rows(test_R)).converged_R
             fold_R[test_R] = number
     scored_R = fold_R >= 0
-    converged_N = outcomes.kind_R[scored_R] == CONVERGED
+    converged_N = everyone.outcomes.kind_R[scored_R] == CONVERGED
     within_N = pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
     score_B = auroc(probability_R[scored_R], converged_N, within_N, (weight_BR * everyone.weight_R)[:, scored_R])
     return from_bootstrap(score_B if num_pairs(converged_N, within_N) >= FEWEST_PAIRS else score_B[:1])
 
 
-def _fit_window(history: History, outcomes: Outcomes, fraction: float, seed: int, bootstrap: int) -> FittedWindow:
+def _fit_window(
+    history: History, outcomes: Outcomes, fraction: float, copies_R: Floats | None, seed: int, bootstrap: int
+) -> FittedWindow:
     window = history.window(fraction)
-    training = TrainingSet.of(history, outcomes, window.last_step, np.ones(len(history.runs), dtype=bool))
+    training = TrainingSet.of(history, outcomes, window.last_step, np.ones(len(history.runs), dtype=bool), copies_R)
     counts = (fraction, window.last_step, training.num_finished, training.num_converged)
     if training.problem:
         return FittedWindow(*counts, Estimate(np.nan), training.problem, None)
@@ -156,9 +166,9 @@ def _fit_window(history: History, outcomes: Outcomes, fraction: float, seed: int
         folds = held_out_seeds(history.runs, seed=seed).folds
     except ValueError:
         return FittedWindow(*counts, Estimate(np.nan), "", fitted)
-    models = list(fold_models(history, outcomes, cases, window.last_step, folds))
+    models = list(fold_models(history, outcomes, cases, window.last_step, folds, copies_R))
     weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
-    quality = auroc_on_unseen_seeds(history, outcomes, cases, models, window.last_step, weight_BR)
+    quality = auroc_on_unseen_seeds(training, cases, models, weight_BR)
     return FittedWindow(*counts, quality, "", fitted)
 
 

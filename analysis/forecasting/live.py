@@ -11,8 +11,9 @@ import numpy as np
 
 from analysis.forecasting.censoring import watched_until
 from analysis.forecasting.evaluation import cases_of, windows_of
-from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models, values_text
+from analysis.forecasting.fitted import FittedForecasts, FittedWindow, auroc_on_unseen_seeds, fold_models
 from analysis.forecasting.folds import Fold, held_out_seeds
+from analysis.forecasting.notes import notes_on, notes_on_own_sweep
 from analysis.forecasting.window_model import TrainingSet, WindowModel
 from analysis.outcomes.outcomes import CENSORED, Outcomes
 from analysis.outcomes.settings import setting_labels
@@ -117,6 +118,7 @@ def forecast_running(
     training: FittedForecasts | None = None,
     windows: Sequence[float] | None = None,
     *,
+    copies_R: Floats | None = None,
     seed: int = 0,
     bootstrap: int = 1000,
 ) -> RunForecasts:
@@ -125,7 +127,8 @@ def forecast_running(
     A run is forecast from the largest window that it has covered; `windows` default to `windows_of(history)`.
     Without `training` the finished runs of its own sweep are learned from, by folds, so that no run is forecast by runs
     that share a seed with it. Only those count that had no outcome where the run stands now (rounded down to RISK_SHARE
-    of the budget), since it has none either.
+    of the budget), since it has none either. `copies_R` says how many runs each run stands for where a rule stopped
+    some (see `stopping_weights`).
     With `training` (see `fit_forecasts`) its windows are used, and forecasts are conditioned on the run's not having
     converged by where it stands. A run with a seed of a run that was learned from gets no forecast.
     Raises ValueError where `training` has another budget or criterion, or learned from columns that this history lacks.
@@ -143,7 +146,7 @@ def forecast_running(
     }
     if training is not None:
         _require_same_question(history, outcomes, training)
-    sweep = _OwnSweep(history, outcomes, seed, bootstrap)
+    sweep = _OwnSweep(history, outcomes, copies_R, seed, bootstrap)
     sources = []
     for number, fraction in enumerate(fractions):
         asked_R = running_R & (covered_R == number)
@@ -157,39 +160,11 @@ def forecast_running(
         for risk_step in np.unique(risk_step_R[asked_R]).tolist():
             sources.append(sweep.forecast(window, cases, risk_step, asked_R & (risk_step_R == risk_step), found))
     name = history.name if training is None else training.source
-    notes = _notes(history, outcomes, training, [r for r, run in found.items() if not run.problem])
+    forecast = [r for r, run in found.items() if not run.problem]
+    notes = (
+        notes_on_own_sweep(history, outcomes, copies_R, forecast) if training is None else notes_on(training, history)
+    )
     return RunForecasts(history.name, history.budget, name, tuple(found.values()), tuple(sources), notes)
-
-
-def _notes(
-    history: History, outcomes: Outcomes, training: FittedForecasts | None, forecast: Sequence[int]
-) -> tuple[str, ...]:
-    """Sentences on what makes the forecasts of these runs less trustworthy than their scores say."""
-    notes = []
-    if training is None:
-        settings = [run.setting_id for run in history.runs]
-        finished = {setting for setting, kind in zip(settings, outcomes.kind_R, strict=True) if kind != CENSORED}
-        num_new = sum(settings[r] not in finished for r in forecast)
-        if num_new:
-            notes.append(
-                f"{num_new} of {len(forecast)} forecasts are of settings without a finished run: they rest on other "
-                "settings, so runs may be ranked well and probabilities be wrong"
-            )
-        num_stopped = sum(end.reason == "stopped" for end in history.ends)
-        if num_stopped:
-            notes.append(
-                f"{num_stopped} runs were stopped: where a rule chose them by their losses, weights do not help"
-            )
-    else:
-        if training.num_left_out:
-            notes.append(
-                f"{training.num_left_out} runs of {training.source} share a seed with runs here and were left out"
-            )
-        for what, there in (("task", training.task), ("model", training.model)):
-            here = values_text(history, f"{what}.name")
-            if here != there:
-                notes.append(f"{what}: learned from {there}, applied to {here}; probabilities need not carry over")
-    return tuple(notes)
 
 
 def _covered(history: History, fractions: Sequence[float]) -> np.ndarray:
@@ -221,6 +196,7 @@ class _OwnSweep:
 
     history: History
     outcomes: Outcomes
+    copies_R: Floats | None
     seed: int
     bootstrap: int
 
@@ -236,8 +212,8 @@ class _OwnSweep:
         self, window: Window, cases: Cases, risk_step: int, asked_R: Bools, found: dict[int, RunForecast]
     ) -> WindowSource:
         """Puts forecasts of the asked runs, which stand at `risk_step` or a little later, into `found`."""
-        history, outcomes, fraction = self.history, self.outcomes, window.fraction
-        everyone = TrainingSet.of(history, outcomes, risk_step, np.ones(len(history.runs), dtype=bool))
+        history, outcomes, fraction, copies_R = self.history, self.outcomes, window.fraction, self.copies_R
+        everyone = TrainingSet.of(history, outcomes, risk_step, np.ones(len(history.runs), dtype=bool), copies_R)
         quality, problem = Estimate(np.nan), everyone.problem
         try:
             folds = self._folds
@@ -246,14 +222,14 @@ class _OwnSweep:
         if problem:
             _refuse(asked_R, fraction, problem, found)
         else:
-            models = list(fold_models(history, outcomes, cases, risk_step, folds))
+            models = list(fold_models(history, outcomes, cases, risk_step, folds, copies_R))
             for fold_model in models:
                 test_R = asked_R & fold_model.fold.test_R
                 if fold_model.model is None:
                     _refuse(test_R, fraction, f"without its own seeds: {fold_model.problem}", found)
                 else:
                     _put(fold_model.model, cases, test_R, watched_until(history, outcomes), fraction, found)
-            quality = auroc_on_unseen_seeds(history, outcomes, cases, models, risk_step, self._weight_BR)
+            quality = auroc_on_unseen_seeds(everyone, cases, models, self._weight_BR)
         counts = (risk_step, everyone.num_finished, everyone.num_converged)
         return WindowSource(fraction, window.last_step, *counts, quality, window.extra_compute)
 

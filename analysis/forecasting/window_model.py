@@ -30,9 +30,11 @@ class TrainingSet:
     num_left_out: int
 
     @classmethod
-    def of(cls, history: History, outcomes: Outcomes, last_step: int, use_R: Bools) -> TrainingSet:
-        """The set among the runs of `use_R`; nothing of any other run moves it."""
-        found = RiskSet.of(history, outcomes, last_step, use_R)
+    def of(
+        cls, history: History, outcomes: Outcomes, last_step: int, use_R: Bools, copies_R: Floats | None = None
+    ) -> TrainingSet:
+        """The set among the runs of `use_R`; nothing of any other run moves it. `copies_R` as of `RiskSet.of`."""
+        found = RiskSet.of(history, outcomes, last_step, use_R, copies_R)
         return cls(outcomes, found.known_R, found.weight_R, found.num_finished - int(found.known_R.sum()))
 
     @property

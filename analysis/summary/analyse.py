@@ -126,7 +126,7 @@ def analyse(
         evaluation = evaluate(
             history, outcomes, windows, predictors, seed=seed, folds=folds, bootstrap=bootstrap, copies_R=copies_R
         )
-    forecasts = forecast_running(history, outcomes, windows=windows, seed=seed, bootstrap=bootstrap)
+    forecasts = forecast_running(history, outcomes, windows=windows, copies_R=copies_R, seed=seed, bootstrap=bootstrap)
     return Analysis(
         history, outcomes, settings, by_setting, evaluation, problem, dict(provenance or {}),
         forecasts if forecasts.runs else None, tuple(ceiling),

@@ -14,6 +14,7 @@ from pipeline.store.sweep_store import SweepStore
 class Progress:
     """Progress of a pack over all attempts; `run_steps` counts optimiser steps of single runs.
 
+    `num_stopped` were ended by a stopping rule without having converged.
     `num_converged` includes runs still in progress where a worker reports it; a commit names ended runs alone.
     `steps_left` supposes that every run uses its whole budget.
     """
@@ -22,8 +23,14 @@ class Progress:
     num_done: int
     num_converged: int
     num_diverged: int
+    num_stopped: int
     run_steps: int
     steps_left: int
+
+    def outcomes_text(self) -> str:
+        """How many runs converged and diverged, and how many were stopped if any were."""
+        text = f"{self.num_converged} converged, {self.num_diverged} diverged"
+        return f"{text}, {self.num_stopped} stopped" if self.num_stopped else text
 
 
 def progress_by_pack(store: SweepStore, records: Mapping[str, Record] | None = None) -> dict[str, Progress]:
@@ -43,6 +50,7 @@ def _progress(pack: Mapping[str, Any], record: Record | None, budget: int) -> Pr
         num_done=len(pack["run_ids"]) - len(missing),
         num_converged=sum(end.is_converged for end in ends.values()),
         num_diverged=sum(end.reason == "diverged" for end in ends.values()),
+        num_stopped=sum(end.reason == "stopped" for end in ends.values()),
         run_steps=0 if record is None else record.run_steps,
         steps_left=sum(budget - steps.get(run_id, 0) for run_id in missing),
     )

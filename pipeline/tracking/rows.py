@@ -274,4 +274,5 @@ def aggregate_summary(progress_R: Sequence[CommittedProgress], progress: Committ
         "num_running": reasons.count(RUNNING),
         "num_converged": sum(of_run.is_converged for of_run in progress_R),
         "num_diverged": reasons.count("diverged"),
+        "num_stopped": reasons.count("stopped"),
     }

@@ -104,6 +104,7 @@ class PackLoop:
             num_done=len(ends),
             num_converged=len(self.converged),
             num_diverged=sum(end.reason == "diverged" for end in ends),
+            num_stopped=sum(end.reason == "stopped" for end in ends),
             run_steps=self.recorder.run_steps,
             steps_left=sum(budget - steps.get(run_id, 0) for run_id in unfinished),
         )

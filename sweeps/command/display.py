@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.store.progress import Progress as PackProgress
+from pipeline.store.progress import summed
 
 _LINE_INTERVAL_S = 10.0
 
@@ -54,14 +55,14 @@ class Display:
         return sum(int(getattr(pack, name)) for pack in self.packs.values())
 
     def line(self) -> str:
-        """Runs done, converged, diverged, run-steps per second of this launch, and time left.
+        """Runs done, converged, diverged and stopped, run-steps per second of this launch, and time left.
 
         The time supposes that every run uses its whole budget, hence an upper bound.
         """
         steps, left = self._total("run_steps") - self._first_steps, self._total("steps_left")
         rate = steps / max(time.monotonic() - self._started, 1e-9)
         counts = f"{self._total('num_done')}/{self._total('num_runs')} runs done, "
-        counts += f"{self._total('num_converged')} converged, {self._total('num_diverged')} diverged"
+        counts += summed(self.packs.values()).outcomes_text()
         time_left = f", at most {clock(left / rate)} left" if left and steps else ""
         return f"{counts}, {rate:,.0f} run-steps/s{time_left}"
 

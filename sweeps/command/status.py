@@ -36,8 +36,8 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
         out.print_json(data=_document(store, total, left, now, history))
         return INCOMPLETE if left else COMPLETE
     out.print(
-        f"{store.plan['name']}: {total.num_done}/{total.num_runs} runs done, {total.num_converged} converged, "
-        f"{total.num_diverged} diverged; {total.run_steps:,} run-steps"
+        f"{store.plan['name']}: {total.num_done}/{total.num_runs} runs done, {total.outcomes_text()}; "
+        f"{total.run_steps:,} run-steps"
     )
     if history is not None:
         _print_runs(history, _probabilities(now), out)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.forecasting.control_share import control_runs, rule_stops_R, stopping_weights
+from analysis.forecasting.fitted import fit_forecasts
+from analysis.forecasting.live import forecast_running
 from analysis.forecasting.scores import auroc, brier
 from analysis.outcomes.outcomes import CENSORED, decide_outcomes
 from analysis.predictors.base_rate import BaseRate
@@ -145,6 +147,30 @@ def test_an_analysis_counts_control_runs_for_those_that_were_stopped():
     assert (early.problem, late.problem) == ("", "")
     assert early.base_rate == pytest.approx(weight_R @ converged_R / 600)
     assert "stand for those that it stopped" in early.note
+
+
+def test_forecasts_of_running_runs_count_control_runs_for_those_that_were_stopped():
+    weight_R, would_R = stopping_weights(SEEN, OUTCOMES, RULE), np.isfinite(rule_stops_R(SEEN, RULE))
+    share = weight_R @ (OUTCOMES.kind_R == "converged") / weight_R.sum()
+    running_R = ~would_R & (np.arange(600) >= 500)
+    ends = tuple(RunEnd("running", 100) if now else end for now, end in zip(running_R, SEEN.ends, strict=True))
+    seen_RT = SEEN.steps_T <= np.where(running_R, 100, 400)[:, None]
+    # Without anything to tell runs apart every forecast is the share of all runs that converge.
+    values = {"label_excess": np.where(seen_RT, SEEN.values["label_excess"], np.nan), "blind": np.ones((600, 5))}
+    now = replace(SEEN, ends=ends, values=values)
+    outcomes = decide_outcomes(now)
+    for copies_R, low, high in ((weight_R, share - 0.06, share + 0.06), (None, share + 0.09, 1.0)):
+        found = forecast_running(now, outcomes, windows=(0.25,), copies_R=copies_R, bootstrap=0)
+        assert len(found.runs) == running_R.sum()
+        assert all(low < run.converged < high for run in found.runs)
+        assert ("control share" in found.notes[0]) == (copies_R is not None)
+        fitted = fit_forecasts(now, outcomes, (0.25,), copies_R=copies_R, bootstrap=0)
+        assert all(low < run.converged < high for run in forecast_running(now, outcomes, unseen(fitted)).runs)
+
+
+def unseen(fitted):
+    """The forecaster as if it had been learned from runs with other seeds."""
+    return replace(fitted, init_seeds=(), data_seeds=())
 
 
 def test_a_results_folder_that_ran_under_a_rule_is_read_with_its_weights(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from pipeline.stopping.policy_file import Policy, read_policy, write_policy
 from pipeline.store.files import seal
 from pipeline.store.history import History, RunEnd, RunInfo
 from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import progress_by_pack, summed
 from pipeline.training.recorded_metrics import recorded_metrics
 from tests.analysis.synthetic import synthetic_history
 from tests.support import interrupted, opened, rows, tiny, trained, weights
@@ -201,6 +202,10 @@ def test_a_stopped_history_is_a_bitwise_prefix_however_it_was_interrupted(tmp_pa
     for run, end, stop, held in zip(history.runs, history.ends, expected_R, control, strict=True):
         assert (end.reason, end.step) == (("stopped", stop) if np.isfinite(stop) and not held else ("budget", 30))
         assert run.run_id in weights(store)
+    done = summed(progress_by_pack(store).values())
+    assert done.num_stopped == sum(end.reason == "stopped" for end in history.ends) > 0
+    assert done.outcomes_text().endswith(f", {done.num_stopped} stopped")
+    assert "stopped" not in summed(progress_by_pack(free).values()).outcomes_text()
     known, found = rows(free), rows(store)
     assert {place: bits for place, bits in found.items() if known.get(place) != bits} == {}
     assert known.keys() > found.keys()

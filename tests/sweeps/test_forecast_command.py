@@ -92,7 +92,7 @@ def test_a_watch_forecasts_where_something_was_committed_and_ends_with_the_sweep
     passes, orders, slept = iter([1, 1, 1, 0]), iter([{"p": (1, 1)}, {"p": (1, 1)}, {"p": (1, 2)}]), []
     monkeypatch.setattr(forecasting, "unfinished", lambda store: next(passes))
     monkeypatch.setattr(forecasting, "newest_orders", lambda store: next(orders))
-    monkeypatch.setattr(forecasting, "forecast_running", lambda *_: LIVE)
+    monkeypatch.setattr(forecasting, "forecast_running", lambda *_, **__: LIVE)
     monkeypatch.setattr(forecasting.os, "nice", lambda by: None)
     monkeypatch.setattr(forecasting.time, "sleep", slept.append)
     code, printed = run(monkeypatch, capsys, "forecast", "now", "--watch", "7")

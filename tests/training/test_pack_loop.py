@@ -60,10 +60,10 @@ def test_a_step_is_one_chunk_of_every_slot_and_slots_refill_at_its_start(tmp_pat
 
 def test_progress_counts_what_is_not_committed_yet(tmp_path):
     loop = loop_of(SPEC, tmp_path / "r")
-    assert loop.progress() == Progress(5, 0, 0, 0, run_steps=0, steps_left=150)
+    assert loop.progress() == Progress(5, 0, 0, 0, 0, run_steps=0, steps_left=150)
     for _ in range(4):
         loop.step()
-    assert loop.progress() == Progress(5, 2, 0, 0, run_steps=80, steps_left=70)
+    assert loop.progress() == Progress(5, 2, 0, 0, 0, run_steps=80, steps_left=70)
 
 
 def test_a_loop_goes_on_where_the_newest_commit_left_it(tmp_path):

@@ -90,7 +90,7 @@ def _forecast(store: SweepStore, training: FittedForecasts | None) -> tuple[RunF
     """The forecasts, kept as the newest; a sentence where they could not be kept."""
     source = read_source([store])
     try:
-        found = forecast_running(source.history, source.outcomes, training)
+        found = forecast_running(source.history, source.outcomes, training, copies_R=source.copies_R)
     except ValueError as error:
         raise StoreError(str(error)) from error
     if not found.runs:
@@ -114,7 +114,7 @@ def _fitted(
 ) -> FittedForecasts:
     source = read_source(stores)
     history = with_metrics(source.history, metrics) if metrics else source.history
-    fitted = fit_forecasts(history, source.outcomes, unseen_by=unseen_by)
+    fitted = fit_forecasts(history, source.outcomes, unseen_by=unseen_by, copies_R=source.copies_R)
     if all(window.model is None for window in fitted.windows):
         left_out = f"; {fitted.num_left_out} runs share a seed with the runs to forecast" if fitted.num_left_out else ""
         raise StoreError(f"{source.history.name}: {fitted.windows[0].problem}{left_out}")

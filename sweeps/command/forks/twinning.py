@@ -88,7 +88,9 @@ def _training(request: TwinsRequest) -> FittedForecasts:
         return read_forecaster(request.predictor)
     assert request.other is not None
     source = read_source([request.other])
-    fitted = fit_forecasts(with_metrics(source.history, [f"{AHEAD}."]), source.outcomes, windows=(0.0,))
+    fitted = fit_forecasts(
+        with_metrics(source.history, [f"{AHEAD}."]), source.outcomes, windows=(0.0,), copies_R=source.copies_R
+    )
     if fitted.windows[0].model is None:
         raise ValueError(f"{source.history.name}: {fitted.windows[0].problem}")
     return fitted
