@@ -15,7 +15,7 @@ from analysis.predictors.encoding import HyperparameterEncoding, encoded, encodi
 from analysis.predictors.features import Features
 from analysis.predictors.ridge_time import NEVER
 from analysis.stopping.last_values import LastValuesModel, last_values
-from analysis.stopping.promise import Threshold, calibrated
+from analysis.stopping.promise import Promise, Threshold, calibrated
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import History, RunInfo
 
@@ -103,14 +103,28 @@ class DecisionWindows:
             found_RW[test_R] = here_RW[test_R]
         return found_RW
 
-    def threshold(self, probability_RW: Floats, use_R: Bools, lose_at_most: float, is_promised: bool) -> Threshold:
-        """Calibrated on the converging runs of `use_R` that no rule could have stopped. Raises as `calibrated`."""
+    def threshold(self, probability_RW: Floats, use_R: Bools, promise: Promise) -> Threshold:
+        """Calibrated on the converging runs of `use_R` that no rule could have stopped. Raises as `calibrated`.
+
+        It is that at the beginning of training; see `thresholds_W`.
+        """
         calibrating_R = use_R & self.is_free_R & self.converged_R
-        return calibrated(lowest(probability_RW[calibrating_R]), lose_at_most, is_promised)
+        # Each probability, as the one that has the same place below the threshold at the beginning of training.
+        there_RW = _with_odds_times(probability_RW[calibrating_R], np.sqrt(1 - np.array(self.shares_W)))
+        return calibrated(lowest(there_RW), promise)
+
+    def thresholds_W(self, threshold: float) -> Floats:
+        """(W,) the probability below which runs are stopped at each window, for the one at the beginning of training.
+
+        Its odds grow as 1 / sqrt(1 - share of the budget): early on, waiting still tells more, so less is risked. The
+        form was chosen on one sweep, and tried on others; what is promised does not depend on it.
+        """
+        # A hair less, so that rounding stops no run that the calibration spared.
+        return _with_odds_times(threshold, (1 - 1e-12) / np.sqrt(1 - np.array(self.shares_W)))
 
     def stop_step_R(self, probability_RW: Floats, threshold: float) -> Floats:
         """(R,) the step at which each run would be stopped; infinite where it would not be."""
-        is_low_RW = probability_RW < threshold
+        is_low_RW = probability_RW < self.thresholds_W(threshold)
         return np.where(is_low_RW.any(axis=1), self.steps_W[is_low_RW.argmax(axis=1)], np.inf)
 
     @property
@@ -142,6 +156,12 @@ class DecisionWindows:
             self.weight_R[use_R],
             group_R,
         )
+
+
+def _with_odds_times(probability: Floats | float, factor_W: Floats) -> Floats:
+    """The probabilities whose odds are `factor_W` times as large."""
+    scaled = probability * factor_W
+    return np.asarray(scaled / (1 - probability + scaled))
 
 
 def lowest(probability_RW: Floats) -> Floats:

@@ -11,7 +11,8 @@ from analysis.outcomes.outcomes import CENSORED, Outcomes
 from analysis.predictors.encoding import HyperparameterEncoding
 from analysis.stopping.decisions import DecisionWindows
 from analysis.stopping.last_values import LastValuesModel
-from analysis.stopping.prices import AHEAD_PREFIX, LOSE_AT_MOST
+from analysis.stopping.prices import AHEAD_PREFIX
+from analysis.stopping.promise import STRICT, Promise
 from pipeline.arrays import Bools, Floats
 from pipeline.spec.sections import Converged
 from pipeline.stopping.policy_file import Policy, PolicyColumn, PolicyWindow
@@ -23,8 +24,7 @@ def fit_policy(
     outcomes: Outcomes,
     shares: Sequence[float] | None = None,
     *,
-    lose_at_most: float = LOSE_AT_MOST,
-    is_promised: bool = True,
+    promise: Promise = STRICT,
     weight_R: Floats | None = None,
     is_free_R: Bools | None = None,
     seed: int = 0,
@@ -47,7 +47,7 @@ def fit_policy(
 
     everyone_R = np.ones(len(windows.runs), dtype=bool)
     held_out_RW = windows.held_out_RW(everyone_R, columns, seed)
-    threshold = windows.threshold(held_out_RW, everyone_R, lose_at_most, is_promised)
+    threshold = windows.threshold(held_out_RW, everyone_R, promise)
     models = windows.fitted(everyone_R, columns)
     criterion = outcomes.criterion
     return Policy(
@@ -61,8 +61,9 @@ def fit_policy(
             at_least=criterion.at_least,
             evaluations=criterion.evaluations,
         ),
-        lose_at_most=lose_at_most,
-        is_promised=is_promised,
+        lose_at_most=promise.lose_at_most,
+        expect_at_most=promise.expect_at_most,
+        is_promised=promise.is_promised,
         num_convergers=threshold.num_convergers,
         num_lost=threshold.num_lost,
         windows=tuple(
@@ -71,9 +72,11 @@ def fit_policy(
                 step=int(step),
                 columns=tuple(_columns(model, windows.encodings, history, int(step))),
                 intercept=model.intercept,
-                threshold=threshold.value,
+                threshold=float(level),
             )
-            for share, step, model in zip(windows.shares_W, windows.steps_W, models, strict=True)
+            for share, step, model, level in zip(
+                windows.shares_W, windows.steps_W, models, windows.thresholds_W(threshold.value), strict=True
+            )
         ),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.forecasting.folds import held_out_seeds
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes
 from analysis.stopping.decisions import DecisionWindows
-from analysis.stopping.promise import CONFIDENCE, Threshold, fewest_convergers
+from analysis.stopping.promise import CONFIDENCE, STRICT, Promise, Threshold
 from analysis.stopping.schedulers import asha, discarded_at, median_stopping, reported, successive_halving
 from analysis.uncertainty.exact import clopper_pearson_upper
 from analysis.uncertainty.intervals import Estimate, from_bootstrap, json_safe
@@ -19,7 +19,6 @@ from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats
 from pipeline.store.history import History
 
-LOSE_AT_MOST = 0.01
 ORACLE_SHARE = 0.05
 # Metrics of this prefix come from training on beside the sweep, which costs run-steps.
 AHEAD_PREFIX = "ahead."
@@ -58,6 +57,7 @@ class Price:
 class StoppingPrices:
     """Prices of rules and schedulers on one sweep; `thresholds` are those of the rule by forecasts, fold by fold.
 
+    `levels_WK` are the probabilities below which the rule of each of K folds stops runs at each window.
     `run_steps` are those of the sweep as it was trained, `oracle_step` is where the oracle stops the runs that do not
     converge, `ahead_steps_W` what a run was charged for training ahead at each window that it reached.
     """
@@ -68,9 +68,9 @@ class StoppingPrices:
     budget: int
     shares_W: tuple[float, ...]
     steps_W: tuple[int, ...]
-    lose_at_most: float
-    is_promised: bool
+    promise: Promise
     thresholds: tuple[Threshold, ...]
+    levels_WK: tuple[tuple[float, ...], ...]
     oracle_step: int
     ahead_steps_W: tuple[float, ...]
     loss: str
@@ -80,7 +80,10 @@ class StoppingPrices:
         """Plain values; null where a number is undefined."""
         plain = json_safe(
             {
-                **{name: value for name, value in vars(self).items() if name not in ("thresholds", "prices")},
+                **{
+                    name: value for name, value in vars(self).items() if name not in ("promise", "thresholds", "prices")
+                },
+                **vars(self.promise),
                 "confidence": CONFIDENCE,
                 "thresholds": [{**vars(threshold), "upper": threshold.upper} for threshold in self.thresholds],
                 "prices": [price.to_json() for price in self.prices],
@@ -95,8 +98,7 @@ def stopping_prices(
     outcomes: Outcomes,
     shares: Sequence[float] | None = None,
     *,
-    lose_at_most: float = LOSE_AT_MOST,
-    is_promised: bool = True,
+    promise: Promise = STRICT,
     ahead_steps: float | None = None,
     seed: int = 0,
     bootstrap: int = 1000,
@@ -119,7 +121,7 @@ def stopping_prices(
     table = _Table.of(history, outcomes, windows, resample(history.runs, bootstrap, seed).with_estimate())
     prices, thresholds = [table.oracle()], []
     for name, columns in rules(windows, has_ahead).items():
-        stop_R, found = judged_apart(windows, columns, lose_at_most, is_promised, seed)
+        stop_R, found = judged_apart(windows, columns, promise, seed)
         thresholds.append(found)
         cost_R = table.reached_RW(stop_R) @ cost_W if columns(AHEAD_PREFIX) else 0.0
         prices.append(table.price(name, stop_R, cost_R))
@@ -132,9 +134,9 @@ def stopping_prices(
         history.budget,
         windows.shares_W,
         tuple(windows.steps_W.tolist()),
-        lose_at_most,
-        is_promised,
+        promise,
         tuple(thresholds[0]),
+        tuple(zip(*(windows.thresholds_W(found.value).tolist() for found in thresholds[0]), strict=True)),
         table.oracle_step,
         tuple(cost_W.tolist()),
         loss,
@@ -154,7 +156,7 @@ def rules(windows: DecisionWindows, has_ahead: bool) -> dict[str, Callable[[str]
 
 
 def judged_apart(
-    windows: DecisionWindows, columns: Callable[[str], bool], lose_at_most: float, is_promised: bool, seed: int
+    windows: DecisionWindows, columns: Callable[[str], bool], promise: Promise, seed: int
 ) -> tuple[Floats, list[Threshold]]:
     """(R,) where each run would be stopped by a rule that has seen none of its seeds, and the threshold of each fold.
 
@@ -165,9 +167,9 @@ def judged_apart(
     for fold in folds:
         calibrating_RW = windows.held_out_RW(fold.train_R, columns, seed)
         try:
-            threshold = windows.threshold(calibrating_RW, fold.train_R, lose_at_most, is_promised)
+            threshold = windows.threshold(calibrating_RW, fold.train_R, promise)
         except ValueError as error:
-            needed = int(np.ceil(fewest_convergers(lose_at_most) * len(folds) / (len(folds) - 1)))
+            needed = int(np.ceil(promise.fewest * len(folds) / (len(folds) - 1)))
             raise ValueError(f"{error}, so about {needed} in a sweep of which each fold is held out in turn") from error
         probability_RW = windows.probability_RW(windows.fitted(fold.train_R, columns), fold.test_R)
         stop_R = np.where(fold.test_R, windows.stop_step_R(probability_RW, threshold.value), stop_R)

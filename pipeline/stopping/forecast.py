@@ -25,7 +25,7 @@ def _content(given: Any) -> Any:
 
 
 class StopByForecast(StoppingRule):
-    """Ends a run at the first window of a policy at which its P(converged) is below the policy's threshold.
+    """Ends a run at the first window of a policy at which its P(converged) is below the window's threshold.
 
     `predictor` is a policy file (see `seedbed policy --out`); its content becomes part of the sweep's identity and is
     stored with it. `lose_at_most` must be what the file was calibrated for. A share `control_share` of the runs, drawn
@@ -110,14 +110,17 @@ class StopByForecast(StoppingRule):
         """Where it decides, by which policy, what that promises, and who is spared."""
         policy = self.predictor
         steps = ", ".join(str(window.step) for window in policy.windows)
-        thresholds = sorted({f"{window.threshold:.3g}" for window in policy.windows})
+        first, last = (f"{policy.windows[w].threshold:.3g} (step {policy.windows[w].step})" for w in (0, -1))
+        levels = first if len(policy.windows) == 1 else f"{first} to {last}"
         promise = (
             f"to lose at most {policy.lose_at_most:.2g} of the converging runs with 95% confidence"
             if policy.is_promised
             else f"to have lost at most {policy.lose_at_most:.2g} of them, which promises nothing"
         )
+        if policy.expect_at_most is not None:
+            promise += f" and {policy.expect_at_most:.2g} on average"
         return (
-            f"at steps {steps}, runs whose P(converged) is below {' or '.join(thresholds)} are stopped; policy "
+            f"at steps {steps}, runs whose P(converged) is below {levels} are stopped; policy "
             f"{policy.content_hash}, learned from {policy.num_runs} runs of {policy.source} and calibrated on "
             f"{policy.num_convergers} that converged, {policy.num_lost} of them lost, {promise}; a control share of "
             f"{self.control_share:.2g} is never stopped; converged runs end {self.evaluations} evaluations later"

@@ -88,8 +88,9 @@ class Policy(Parameters):
     """When runs stop: windows in order of step, and what they were fitted to and calibrated on.
 
     `source` names the sweeps, `settings` are the ids of their settings. Of the `num_convergers` converging runs that
-    the threshold was calibrated on, `num_lost` were lost. `is_promised`: with 95% confidence at most `lose_at_most` of
-    the runs that would converge are lost, in the settings that it was calibrated on.
+    the threshold was calibrated on, `num_lost` were lost. `is_promised`: of the runs that would converge, in the
+    settings that it was calibrated on, at most `lose_at_most` are lost with 95% confidence, and at most
+    `expect_at_most`, where given, on average over the calibrating runs.
     """
 
     source: str
@@ -98,6 +99,7 @@ class Policy(Parameters):
     budget: int = Field(gt=0)
     criterion: Converged
     lose_at_most: float = Field(gt=0, lt=1)
+    expect_at_most: float | None = Field(None, gt=0, lt=1)
     is_promised: bool
     num_convergers: int = Field(ge=0)
     num_lost: int = Field(ge=0)

@@ -80,7 +80,12 @@ def policy_command(
     windows: Annotated[
         str | None, typer.Option(help="Where to decide, as shares of the budget: 0.1,0.25,0.5.", show_default=False)
     ] = None,
-    lose_at_most: Annotated[float, typer.Option(help="Share of the converging runs that may be lost.")] = 0.01,
+    lose_at_most: Annotated[
+        float, typer.Option(help="Share of the converging runs that is lost at most, with 95% confidence.")
+    ] = 0.01,
+    expect_at_most: Annotated[
+        float | None, typer.Option(help="Share of them that is lost on average at most.", show_default=False)
+    ] = None,
     point_estimate: Annotated[
         bool, typer.Option("--point-estimate", help="Thresholds by the share lost so far, which promise nothing.")
     ] = False,
@@ -99,7 +104,7 @@ def policy_command(
     """
     from sweeps.command.forecasts.policy import PolicyRequest, run_policy
 
-    request = PolicyRequest(tuple(folders), windows, lose_at_most, not point_estimate, ahead_steps, to)
+    request = PolicyRequest(tuple(folders), windows, lose_at_most, expect_at_most, not point_estimate, ahead_steps, to)
     run_policy(request, as_json, out)
 
 

@@ -15,6 +15,7 @@ from analysis.outcomes.outcomes import CENSORED, decide_outcomes
 from analysis.predictors.base_rate import BaseRate
 from analysis.stopping.audit import StoppingAudit
 from analysis.stopping.fitting import fit_policy
+from analysis.stopping.promise import Promise
 from analysis.summary.analyse import analyse
 from analysis.uncertainty.exact import clopper_pearson_upper
 from analysis.uncertainty.intervals import from_bootstrap
@@ -184,13 +185,13 @@ def test_a_results_folder_that_ran_under_a_rule_is_read_with_its_weights(tmp_pat
 
 def test_a_policy_made_anew_learns_from_the_control_share_and_is_calibrated_on_it_alone():
     weight_R, control_R = stopping_weights(SEEN, OUTCOMES, RULE), control_runs(SEEN, RULE)
-    policy = fit_policy(SEEN, OUTCOMES, (0.25,), lose_at_most=0.1, weight_R=weight_R, is_free_R=control_R)
+    policy = fit_policy(SEEN, OUTCOMES, (0.25,), promise=Promise(0.1), weight_R=weight_R, is_free_R=control_R)
     converged_R = OUTCOMES.kind_R == "converged"
     assert policy.num_convergers == (control_R & converged_R).sum() < converged_R.sum() / 3
     assert policy.num_runs == (weight_R > 0).sum()
-    whole = fit_policy(WHOLE, decide_outcomes(WHOLE), (0.25,), lose_at_most=0.1)
+    whole = fit_policy(WHOLE, decide_outcomes(WHOLE), (0.25,), promise=Promise(0.1))
     asked = {"probe_loss": np.array([1.0, 0.0, -1.0])}
     again_R, known_R = (p.windows[0].probability_R(asked, [{}] * 3) for p in (policy, whole))
     np.testing.assert_allclose(again_R, known_R, atol=0.08)
     with pytest.raises(ValueError, match="nothing stands for them"):
-        fit_policy(SEEN, OUTCOMES, (0.25,), lose_at_most=0.1)
+        fit_policy(SEEN, OUTCOMES, (0.25,), promise=Promise(0.1))

@@ -12,6 +12,7 @@ from analysis.forecasting.control_share import rule_stops_R
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.stopping.decisions import DecisionWindows
 from analysis.stopping.fitting import fit_policy
+from analysis.stopping.promise import Promise
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec, diff
 from pipeline.stopping.base import RunPrefix
@@ -46,7 +47,7 @@ def of_kinds(history):
 HISTORY = of_kinds(synthetic_history(3, 80, seed=3))
 OUTCOMES = decide_outcomes(HISTORY)
 WINDOWS = DecisionWindows.of(HISTORY, OUTCOMES, SHARES)
-POLICY = fit_policy(HISTORY, OUTCOMES, SHARES, lose_at_most=0.05)
+POLICY = fit_policy(HISTORY, OUTCOMES, SHARES, promise=Promise(0.05))
 RULE = StopByForecast(predictor=POLICY, lose_at_most=0.05, control_share=0.0)
 
 
@@ -78,7 +79,9 @@ def test_the_rule_scores_and_stops_runs_as_analysis_does():
             found = window.probability_R({n: v for n, v in last.items() if len(v)}, [prefix.hyperparameters])[0]
             assert found == pytest.approx(probability_RW[r, w], rel=1e-9)
             assert RULE.would_stop(prefix) == (probability_RW[r, w] < window.threshold)
-    stop_R = WINDOWS.stop_step_R(probability_RW, POLICY.windows[0].threshold)
+    first = POLICY.windows[0]
+    odds = first.threshold / (1 - first.threshold) * np.sqrt(1 - first.share)
+    stop_R = WINDOWS.stop_step_R(probability_RW, odds / (1 + odds))
     assert rule_stops_R(HISTORY, RULE).tolist() == stop_R.tolist()
     assert 40 < np.isfinite(stop_R).sum() < 200
 
@@ -293,7 +296,7 @@ def test_doubts_name_settings_that_were_not_calibrated_on_and_a_rule_that_cannot
 def test_a_policy_without_outcomes_for_runs_that_count_is_refused():
     running = replace(OUTCOMES, kind_R=np.where(np.arange(240) < 3, "censored", OUTCOMES.kind_R))
     with pytest.raises(ValueError, match="no outcome"):
-        fit_policy(HISTORY, running, SHARES, lose_at_most=0.05)
+        fit_policy(HISTORY, running, SHARES, promise=Promise(0.05))
 
 
 def test_the_spec_keeps_the_rule_when_it_is_written_and_read_again():

@@ -12,6 +12,7 @@ from analysis.outcomes.outcomes import decide_outcomes
 from analysis.stopping.decisions import DecisionWindows, lowest
 from analysis.stopping.last_values import LastValuesModel
 from analysis.stopping.prices import FORECAST, judged_apart, rules, stopping_prices
+from analysis.stopping.promise import Promise
 from pipeline.store.history import History, RunEnd, RunInfo
 from tests.analysis.synthetic import overwrite_after, synthetic_history
 
@@ -29,7 +30,7 @@ def everything(name):
 def prices():
     return {
         price.name: price
-        for price in stopping_prices(HISTORY, OUTCOMES, SHARES, lose_at_most=0.05, bootstrap=50).prices
+        for price in stopping_prices(HISTORY, OUTCOMES, SHARES, promise=Promise(0.05), bootstrap=50).prices
     }
 
 
@@ -42,7 +43,7 @@ def test_steps_saved_and_runs_lost_are_counted_exactly():
     ends = (RunEnd("budget", 400), RunEnd("budget", 400), RunEnd("converged", 300), RunEnd("budget", 400)) * 40
     values = {"label_excess": np.tile(excess_RT, (40, 1)), "probe_loss": loss_RT}
     history = History("four", 400, runs, ends, steps_T, values)
-    found = stopping_prices(history, decide_outcomes(history), (0.25, 0.5), lose_at_most=0.5, bootstrap=10)
+    found = stopping_prices(history, decide_outcomes(history), (0.25, 0.5), promise=Promise(0.5), bootstrap=10)
     price = {price.name: price for price in found.prices}
     total = 40 * (400 + 400 + 300 + 400)
     assert found.run_steps == total
@@ -78,13 +79,13 @@ def test_where_nothing_forecasts_fates_nothing_is_promised_for_free():
             metric: array[order_R] if metric.startswith("label_") else array for metric, array in HISTORY.values.items()
         },
     )
-    found = stopping_prices(shuffled, decide_outcomes(shuffled), SHARES, lose_at_most=0.05, bootstrap=10)
+    found = stopping_prices(shuffled, decide_outcomes(shuffled), SHARES, promise=Promise(0.05), bootstrap=10)
     assert {price.name: price for price in found.prices}[FORECAST].of_oracle.value < 0.1
 
 
 def test_a_run_is_judged_by_nothing_that_its_own_fold_says():
     folds = held_out_seeds(HISTORY.runs, seed=0).folds
-    stop_R, thresholds = judged_apart(WINDOWS, everything, 0.05, True, seed=0)
+    stop_R, thresholds = judged_apart(WINDOWS, everything, Promise(0.05), seed=0)
     fold = folds[2]
     # The opposite outcomes and other times for the runs of one fold.
     changed = replace(
@@ -92,11 +93,30 @@ def test_a_run_is_judged_by_nothing_that_its_own_fold_says():
         converged_R=np.where(fold.test_R, ~WINDOWS.converged_R, WINDOWS.converged_R),
         log_time_R=np.where(fold.test_R, WINDOWS.log_time_R[::-1], WINDOWS.log_time_R),
     )
-    again_R, other_thresholds = judged_apart(changed, everything, 0.05, True, seed=0)
+    again_R, other_thresholds = judged_apart(changed, everything, Promise(0.05), seed=0)
     assert again_R[fold.test_R].tolist() == stop_R[fold.test_R].tolist()
     assert other_thresholds[2] == thresholds[2]
     assert other_thresholds[0] != thresholds[0]
     assert np.isfinite(stop_R[fold.test_R]).any()
+
+
+def test_the_odds_below_which_runs_are_stopped_grow_as_the_budget_runs_out():
+    level_W = WINDOWS.thresholds_W(0.1)
+    assert (level_W / (1 - level_W)).tolist() == pytest.approx(
+        (1 / 9 / np.sqrt(1 - np.array(WINDOWS.shares_W))).tolist()
+    )
+    assert WINDOWS.thresholds_W(0.0).tolist() == [0.0] * len(SHARES)
+    assert WINDOWS.thresholds_W(1.0).tolist() == [1.0] * len(SHARES)
+
+
+def test_the_rule_loses_as_many_of_the_calibrating_runs_as_its_threshold_says():
+    everyone_R = np.ones(len(WINDOWS.runs), dtype=bool)
+    probability_RW = WINDOWS.held_out_RW(everyone_R, everything, seed=0)
+    for share in (0.05, 0.1, 0.2):
+        threshold = WINDOWS.threshold(probability_RW, everyone_R, Promise(share))
+        stop_R = WINDOWS.stop_step_R(probability_RW, threshold.value)
+        assert np.isfinite(stop_R[WINDOWS.converged_R]).sum() == threshold.num_lost > 0
+        assert threshold.num_lost == Promise(share).most_lost(threshold.num_convergers)
 
 
 def test_nothing_after_a_window_moves_what_is_decided_there():
@@ -139,17 +159,17 @@ def test_training_ahead_is_charged_at_each_window_that_a_run_reaches(prices):
     ahead_RT = -HISTORY.values["label_excess"].min(axis=1, keepdims=True) + np.zeros_like(HISTORY.values["probe_loss"])
     with_ahead = replace(HISTORY, values={**HISTORY.values, "ahead.loss": ahead_RT})
     with pytest.raises(ValueError, match="run-steps"):
-        stopping_prices(with_ahead, OUTCOMES, SHARES, lose_at_most=0.05, bootstrap=10)
-    document = stopping_prices(with_ahead, OUTCOMES, SHARES, lose_at_most=0.05, ahead_steps=10.0, bootstrap=10)
+        stopping_prices(with_ahead, OUTCOMES, SHARES, promise=Promise(0.05), bootstrap=10)
+    document = stopping_prices(with_ahead, OUTCOMES, SHARES, promise=Promise(0.05), ahead_steps=10.0, bootstrap=10)
     found = {price.name: price for price in document.prices}
     windows = DecisionWindows.of(with_ahead, OUTCOMES, SHARES)
-    stop_R, _ = judged_apart(windows, everything, 0.05, True, seed=0)
+    stop_R, _ = judged_apart(windows, everything, Promise(0.05), seed=0)
     num_asked = int((windows.open_RW & (windows.steps_W <= stop_R[:, None])).sum())
     end_R = np.array([end.step for end in HISTORY.ends])
     saved = (end_R - np.minimum(stop_R, end_R)).sum() - 10 * num_asked
     assert found[FORECAST].saved.value == pytest.approx(saved / end_R.sum())
     priced = replace(with_ahead, extra_compute={0: 0.01, 300: 0.02, 800: 0.05, 1500: 0.9})
-    charged = stopping_prices(priced, OUTCOMES, SHARES, lose_at_most=0.05, bootstrap=10)
+    charged = stopping_prices(priced, OUTCOMES, SHARES, promise=Promise(0.05), bootstrap=10)
     assert charged.ahead_steps_W == pytest.approx((20.0, 40.0, 100.0))
     without = found["forecast, nothing trained ahead"]
     assert (without.saved.value, without.num_lost) == (prices[FORECAST].saved.value, prices[FORECAST].num_lost)
@@ -167,10 +187,10 @@ def test_unfinished_sweeps_and_too_few_converging_runs_are_refused():
         array[0, HISTORY.steps_T > 500] = np.nan
     running = replace(running, values=values)
     with pytest.raises(ValueError, match="1 of 300 runs have no outcome"):
-        stopping_prices(running, decide_outcomes(running), SHARES, lose_at_most=0.05)
+        stopping_prices(running, decide_outcomes(running), SHARES, promise=Promise(0.05))
     with pytest.raises(ValueError, match=r"takes 299, so about 374"):
-        stopping_prices(HISTORY, OUTCOMES, SHARES, lose_at_most=0.01)
-    assert stopping_prices(HISTORY, OUTCOMES, SHARES, lose_at_most=0.01, is_promised=False, bootstrap=10).prices
+        stopping_prices(HISTORY, OUTCOMES, SHARES, promise=Promise(0.01))
+    assert stopping_prices(HISTORY, OUTCOMES, SHARES, promise=Promise(0.01, is_promised=False), bootstrap=10).prices
 
 
 def test_the_model_finds_a_planted_effect_and_its_probabilities_are_right_for_runs_held_out():

@@ -10,7 +10,9 @@ import pytest
 from analysis.forecasting.control_share import control_runs
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.stopping.audit import StoppingAudit
+from analysis.stopping.promise import Promise
 from pipeline.spec.registered import declared
+from pipeline.stopping.forecast import StopByForecast
 from pipeline.stopping.policy_file import read_policy
 from pipeline.store.sweep_store import SweepStore
 from tests.stopping.test_prices import HISTORY
@@ -47,7 +49,7 @@ def test_the_table_has_a_row_for_every_rule_and_json_the_same_numbers(folders, m
     for price in document["prices"]:
         (line,) = [line for line in lines if line.strip().startswith(price["name"])]
         assert f"{price['num_lost']} of {price['num_convergers']} (at most {price['lost_upper']:.1%})" in line
-    assert {threshold["is_promised"] for threshold in document["thresholds"]} == {True}
+    assert (document["is_promised"], document["expect_at_most"]) == (True, None)
     assert "decisions at steps 500, 1000 of 2000" in printed
 
 
@@ -58,7 +60,9 @@ def test_what_cannot_be_priced_is_refused_in_a_line(folders, monkeypatch, capsys
         (("now", *ASKED), "have no outcome"),
         (("done", "--windows", "0.5,0.25"), "increasing shares"),
         (("done", "--windows", "0,x"), "increasing shares"),
-        (("done", "--lose-at-most", "0"), "between 0 and 1"),
+        (("done", "--lose-at-most", "0"), "--lose-at-most must be between 0 and 1"),
+        (("done", "--expect-at-most", "0.01"), "--expect-at-most must be between 0 and --lose-at-most"),
+        (("done", "--expect-at-most", "0.005", "--point-estimate"), "--point-estimate wants none"),
         (("done", "now"), "occurs in two"),
     ):
         code, printed = run(monkeypatch, capsys, "policy", *arguments)
@@ -69,6 +73,21 @@ def test_what_cannot_be_priced_is_refused_in_a_line(folders, monkeypatch, capsys
 def test_a_point_estimate_says_that_it_promises_nothing(folders, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "policy", "done", "--point-estimate", "--windows", "0.5")
     assert (code, "promises nothing" in printed) == (0, True)
+
+
+def test_a_second_number_limits_what_is_lost_on_average(folders, monkeypatch, capsys):
+    asked = (*ASKED, "--expect-at-most", "0.02", "--out", "mean.json")
+    code, printed = run(monkeypatch, capsys, "policy", "done", *asked)
+    assert (code, printed.count("with 95% confidence, and 0.02 on average")) == (0, 2)
+    policy = read_policy(Path("mean.json"))
+    assert policy.num_lost == Promise(0.05, 0.02).most_lost(policy.num_convergers)
+    assert "0.05 of the converging runs with 95% confidence and 0.02 on average" in rule_of("mean.json").in_words()
+    _, as_json = run(monkeypatch, capsys, "policy", "done", *asked, "--json")
+    assert json.loads(as_json)["expect_at_most"] == 0.02
+
+
+def rule_of(path):
+    return StopByForecast(predictor=path, lose_at_most=0.05)
 
 
 def test_a_sweep_under_a_rule_is_audited_and_a_policy_is_made_anew_from_it_and_an_earlier_one(

@@ -15,8 +15,8 @@ from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import joined
 from analysis.stopping.audit import StoppingAudit
 from analysis.stopping.fitting import fit_policy
-from analysis.stopping.prices import LOSE_AT_MOST, StoppingPrices, stopping_prices
-from analysis.stopping.promise import CONFIDENCE
+from analysis.stopping.prices import StoppingPrices, stopping_prices
+from analysis.stopping.promise import STRICT, Promise
 from pipeline.arrays import Bools, Floats
 from pipeline.planning.packs import stored_spec
 from pipeline.stopping.forecast import StopByForecast
@@ -34,7 +34,8 @@ class PolicyRequest:
 
     folders: tuple[Path, ...]
     windows: str | None = None
-    lose_at_most: float = LOSE_AT_MOST
+    lose_at_most: float = STRICT.lose_at_most
+    expect_at_most: float | None = None
     is_promised: bool = True
     ahead_steps: float | None = None
     to: Path | None = None
@@ -56,10 +57,16 @@ class PolicyRequest:
             )
         return shares
 
-    def require_share(self) -> None:
-        """Raises StoreError unless `lose_at_most` is a share."""
-        if not 0 < self.lose_at_most < 1:
-            raise StoreError(f"--lose-at-most must be between 0 and 1, given {self.lose_at_most:g}")
+    def promise(self) -> Promise:
+        """What may be lost. Raises StoreError where the shares make no sense, by the names of the options."""
+        try:
+            return Promise(self.lose_at_most, self.expect_at_most, self.is_promised)
+        except ValueError as error:
+            options = {"lose_at_most": "--lose-at-most", "expect_at_most": "--expect-at-most"}
+            told = str(error).replace("none was wanted", "--point-estimate wants none")
+            for name, option in options.items():
+                told = told.replace(name, option)
+            raise StoreError(told) from error
 
 
 def run_policy(request: PolicyRequest, as_json: bool, out: Console) -> None:
@@ -68,7 +75,7 @@ def run_policy(request: PolicyRequest, as_json: bool, out: Console) -> None:
     Of a sweep that ran under the rule it prints what its control share says. Raises StoreError where a sweep is not
     finished, sweeps differ in budget or criterion, or too few runs converged.
     """
-    request.require_share()
+    request.promise()
     sweeps = read_sweeps([SweepStore(folder) for folder in request.folders])
     try:
         audits = [StoppingAudit.of(sweep.history, sweep.outcomes, rule) for sweep, rule in _ruled(sweeps)]
@@ -129,8 +136,7 @@ def _prices(sweeps: Sequence[PolicySweep], request: PolicyRequest) -> StoppingPr
         history,
         decide_outcomes(history, sweeps[0].outcomes.criterion),
         request.shares(),
-        lose_at_most=request.lose_at_most,
-        is_promised=request.is_promised,
+        promise=request.promise(),
         ahead_steps=request.ahead_steps,
     )
 
@@ -142,8 +148,7 @@ def _fitted(sweeps: Sequence[PolicySweep], request: PolicyRequest) -> Policy:
         history,
         decide_outcomes(history, sweeps[0].outcomes.criterion),
         request.shares(),
-        lose_at_most=request.lose_at_most,
-        is_promised=request.is_promised,
+        promise=request.promise(),
         weight_R=np.concatenate([_weights(sweep) for sweep in sweeps]),
         is_free_R=np.concatenate([_is_free(sweep) for sweep in sweeps]),
     )
@@ -162,11 +167,10 @@ def _is_free(sweep: PolicySweep) -> Bools:
 
 
 def _written(policy: Policy, path: Path) -> str:
-    promise = f"with {CONFIDENCE:.0%} confidence" if policy.is_promised else "promising nothing"
+    promise = Promise(policy.lose_at_most, policy.expect_at_most, policy.is_promised).in_words()
     return (
         f"policy {policy.content_hash} in {path}: learned from {policy.num_runs} runs, calibrated on "
-        f"{policy.num_convergers} that converged, {policy.num_lost} of them lost, to lose at most "
-        f"{policy.lose_at_most:.2g} {promise}\n"
+        f"{policy.num_convergers} that converged, {policy.num_lost} of them lost, {promise}\n"
         f"stopping: {{name: forecast, predictor: {path}, lose_at_most: {policy.lose_at_most:g}, control_share: 0.05}}"
     )
 
@@ -203,19 +207,17 @@ def _print(prices: StoppingPrices, out: Console) -> None:
 
 def promise_sentence(prices: StoppingPrices) -> str:
     """What the thresholds of the rule by forecasts promise, and what they were calibrated on."""
-    share, thresholds = f"{prices.lose_at_most:.2g}", prices.thresholds
+    thresholds = prices.thresholds
     counts = sorted({threshold.num_convergers for threshold in thresholds})
     span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     lost = max(threshold.num_lost for threshold in thresholds)
-    level = f"stopped where P(converged) is below {min(t.value for t in thresholds):.3f}"
-    if min(t.value for t in thresholds) != max(t.value for t in thresholds):
-        level += f" to {max(t.value for t in thresholds):.3f}"
-    if prices.is_promised:
-        return (
-            f"{level}: calibrated, fold by fold, on {span} converged runs, of which at most {lost} were lost, to lose "
-            f"at most {share} with {CONFIDENCE:.0%} confidence"
-        )
-    return f"{level}: at most {share} of {span} calibrating converged runs were lost, which promises nothing"
+    first, last = (f"{np.mean(prices.levels_WK[w]):.3f} at step {prices.steps_W[w]}" for w in (0, -1))
+    levels = first if len(prices.steps_W) == 1 else f"{first} to {last}, on average over folds"
+    return (
+        f"stopped where P(converged) is below {levels}: calibrated, fold by fold, on {span} converged runs, of which "
+        f"at most {lost} were lost, "
+        f"{prices.promise.in_words()}"
+    )
 
 
 def _table(prices: StoppingPrices) -> Table:
