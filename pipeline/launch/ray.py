@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.launch.launched import NOTICES, Launched, OnProgress
+from pipeline.launch.ray_folder import private_folder
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import Progress
@@ -45,9 +46,27 @@ def launch_ray(
 
     On a cluster the sweep's folder must be on a path that all nodes share. A pack that fails is tried again twice.
     """
-    ray, tune = connect(address)
+    if address is not None:
+        scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder.resolve()))
+        try:
+            return _launch(*connect(address), store, pack_ids, resources, scratch, on_progress)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    with private_folder() as folder:
+        ray, tune = connect(None, folder)
+        return _launch(ray, tune, store, pack_ids, resources, folder / "tune", on_progress)
+
+
+def _launch(
+    ray: Any,
+    tune: Any,
+    store: SweepStore,
+    pack_ids: Sequence[str],
+    resources: Resources,
+    scratch: Path,
+    on_progress: OnProgress,
+) -> Launched:
     reporter = _reporter(tune, on_progress)
-    scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder.resolve() if address else None))
     per_pack: dict[str, float] = {"cpu": resources.cpus_per_pack}
     if store.plan["packs"][0]["numerics"]["device"] == "cuda":
         per_pack["gpu"] = resources.gpus_per_pack or 1
@@ -69,11 +88,13 @@ def launch_ray(
         return Launched(lost | reporter.failures)
     finally:
         ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def connect(address: str | None) -> tuple[Any, Any]:
-    """Connect; returns (ray, ray.tune). A local Ray has no dashboard and requires a random token of its clients."""
+def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
+    """Connect; returns (ray, ray.tune). A local Ray has no dashboard and requires a random token of its clients.
+
+    `folder` is where a local Ray puts its session.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # The driver handles Ctrl-C: packs commit and stop, then it prints how to resume.
@@ -93,6 +114,7 @@ def connect(address: str | None) -> tuple[Any, Any]:
             # "local": otherwise Ray joins any cluster that it finds from this machine.
             address=address or "local",
             include_dashboard=None if address else False,
+            _temp_dir=None if folder is None else str(folder / "r"),
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": _WORKER_ENVIRONMENT},
@@ -103,14 +125,30 @@ def connect(address: str | None) -> tuple[Any, Any]:
 
 
 def _init(ray: Any, **options: Any) -> None:
-    """`ray.init` that keeps this process's signal handlers and makes workers import this copy of the package."""
-    try:
-        # Ray puts the driver's current folder first on its workers' path: a folder there that is named as one of our
-        # packages would be imported in its place.
-        with _signals_kept(), contextlib.chdir(_ROOT):
-            ray.init(**options)
-    except ConnectionError as error:
-        raise StoreError(f"no Ray cluster answers: {str(error).splitlines()[0]}") from None
+    """`ray.init` that keeps this process's signal handlers and makes workers import this copy of the package.
+
+    A Ray that does not start is tried again twice. Raises StoreError.
+    """
+    for number in range(1, _MAX_RETRIES + 2):
+        try:
+            # Ray puts the driver's current folder first on its workers' path: a folder there that is named as one of
+            # our packages would be imported in its place.
+            with _signals_kept(), contextlib.chdir(_ROOT):
+                ray.init(**options)
+                return
+        except ConnectionError as error:
+            raise StoreError(f"no Ray cluster answers: {_first_line(error)}") from None
+        except (RuntimeError, TimeoutError, AssertionError) as error:
+            ray.shutdown()
+            if number > _MAX_RETRIES:
+                raise StoreError(
+                    f"Ray did not start in {number} tries ({_first_line(error)}); this machine may be too busy: launch "
+                    "again later, or train without Ray, with --inline"
+                ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager

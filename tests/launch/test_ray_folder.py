@@ -1,0 +1,77 @@
+"""A local Ray has a private folder, which goes with its launch or with the next one; and it is given three tries."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+
+import pytest
+
+from pipeline.launch import ray as ray_launch
+from pipeline.launch.ray_folder import leftovers, private_folder
+from pipeline.store.pack_store import StoreError
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.launch.ray_folder._LONGEST", 1000)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_it_is_private_and_goes_with_the_launch(base):
+    with private_folder() as folder:
+        assert folder.parent == base
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "r").mkdir(mode=0o777)
+        assert leftovers(base) == []
+    assert not list(base.iterdir())
+
+
+def test_what_a_killed_launch_left_goes_with_the_next_and_nothing_else_does(base):
+    left, living, other = (base / f"seedbed-ray-{name}" for name in ("left", "living", "other"))
+    for folder in (left, living, other):
+        (folder / "r").mkdir(parents=True)
+    (base / "seedbed-ray-link").symlink_to(left)
+    (left / "lock").touch()
+    with open(living / "lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert leftovers(base) == [left]
+        with private_folder():
+            assert not left.exists()
+            assert living.exists()
+    assert other.exists(), "it has no lock, so it is not ours"
+
+
+def test_a_long_name_is_not_used_since_sockets_could_not_be_made(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with private_folder() as folder:
+        assert str(folder.parent) == "/tmp"
+        assert len(os.fsencode(folder)) < 107 - 60
+
+
+class SlowRay:
+    """A Ray that starts at the `good`-th try."""
+
+    def __init__(self, good):
+        self.good, self.tries, self.stops = good, 0, 0
+
+    def init(self, **options):
+        self.tries += 1
+        if self.tries < self.good:
+            raise RuntimeError("Failed to start GCS.\n\nforty lines\n" * 20)
+
+    def shutdown(self):
+        self.stops += 1
+
+
+def test_a_ray_that_starts_slowly_is_tried_three_times_and_then_told_in_a_sentence():
+    third, never = SlowRay(3), SlowRay(9)
+    ray_launch._init(third)
+    assert (third.tries, third.stops) == (3, 2)
+    with pytest.raises(StoreError, match=r"^Ray did not start in 3 tries \(Failed to start GCS.\); .*--inline$"):
+        ray_launch._init(never)
+    assert (never.tries, never.stops) == (3, 3)
