@@ -68,8 +68,10 @@ def set_aside(store: SweepStore, found: list[Damage]) -> list[Path]:
 
 
 def _of_documents(store: SweepStore) -> Iterator[Damage]:
+    # Folders of earlier versions have no copies.
+    folders = (store.folder, store.copies) if store.copies.is_dir() else (store.folder,)
     for name in ("sweep.json", _plan_name(store)):
-        paths = [folder / name for folder in (store.folder, store.copies)] if name else []
+        paths = [folder / name for folder in folders] if name else []
         problems = [problem for path in paths if (problem := _sealed_problem(path)) is not None]
         for path in paths:
             problem = _sealed_problem(path)

@@ -36,6 +36,15 @@ _ARRAY_SCHEMA = pa.schema(
 )
 
 
+# Of every sealed document: raised when what is written now cannot be read by earlier versions. Those of format 1 do not
+# say so.
+FORMAT = 2
+
+
+class NewerFormatError(Exception):
+    """A document was written by a later version of seedbed. The message names it, and both formats."""
+
+
 class CorruptFileError(Exception):
     """A file's content is not what its record says. The message names the file."""
 
@@ -119,18 +128,27 @@ def _canonical_bytes(value: Any) -> bytes:
 
 
 def seal(body: Mapping[str, Any]) -> bytes:
-    """A JSON document that carries its own SHA-256."""
+    """A JSON document that carries its format and its own SHA-256."""
     digest = hashlib.sha256(_canonical_bytes(body)).hexdigest()
-    return json.dumps({"sha256": digest, "body": body}, sort_keys=True, indent=1, allow_nan=False).encode()
+    return json.dumps(
+        {"format": FORMAT, "sha256": digest, "body": body}, sort_keys=True, indent=1, allow_nan=False
+    ).encode()
 
 
 def unseal(content: bytes, path: Path) -> dict[str, Any]:
-    """The body of a sealed document. Raises CorruptFileError for anything else."""
+    """The body of a sealed document, of this format or an earlier one.
+
+    Raises NewerFormatError for a later one, and CorruptFileError for anything else.
+    """
     try:
         document = json.loads(content)
-        body, digest = document["body"], document["sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        body, digest, number = document["body"], document["sha256"], document.get("format", 1)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
+    if isinstance(number, int) and number > FORMAT:
+        raise NewerFormatError(
+            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to {FORMAT})"
+        )
     if not isinstance(body, dict) or hashlib.sha256(_canonical_bytes(body)).hexdigest() != digest:
         raise CorruptFileError(f"{path}: its checksum does not fit its content")
     return body

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.spec.sections import Tracking
-from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, make_folder
+from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, NewerFormatError, make_folder
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.ledger import CommitReader, Entry, Ledger
@@ -262,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tracking(SweepStore(given.folder))
         _prepare_process(given.folder)
         mirror(given.folder.resolve(), given.follow, given.max_runs, given.interval_s)
-    except (StoreError, OSError) as error:
+    except (StoreError, NewerFormatError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.spec.errors import SpecError
-from pipeline.store.files import CorruptFileError
+from pipeline.store.files import CorruptFileError, NewerFormatError
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import err, out
 from sweeps.cli.forecasts import forecast_commands
@@ -56,7 +56,7 @@ def main() -> None:
     """
     try:
         app()
-    except (SpecError, StoreError) as error:
+    except (SpecError, StoreError, NewerFormatError) as error:
         _leave(str(error), BAD_INPUT)
     except CorruptFileError as error:
         _leave(str(error), FAILED)
