@@ -53,10 +53,11 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks.bench
 
-# The sweeps of the benchmark of fates (half an hour on 2 cores; resumable), and the table in docs/forecasting.md.
+# The sweeps of the benchmark of fates (half an hour on 2 cores; resumable), and the tables in docs/forecasting.md.
 benchmark: $(STAMP)
 	$(BIN)/seedbed benchmark --results results/benchmark
 	$(BIN)/python -m benchmarks.fates results/benchmark
+	$(BIN)/python -m benchmarks.learning_curve results/benchmark
 
 setup: $(STAMP)
 

@@ -32,17 +32,25 @@ def evaluate_halves(
 
     Raises ValueError where the halves share a seed or differ in budget.
     """
-    for kind in ("init_seed", "data_seed"):
-        shared = {getattr(run, kind) for run in train.runs} & {getattr(run, kind) for run in test.runs}
-        if shared:
-            raise ValueError(f"{train.name}, {test.name}: both have runs of {kind} {min(shared)}")
-    history = joined([train, test])
+    history = joined_halves(train, test)
     place_R = np.arange(len(history.runs))
     is_train_R = place_R < len(train.runs)
     used_R = is_train_R if num_train is None else place_R < min(num_train, len(train.runs))
     splits = Folds((Fold(used_R, ~is_train_R),), f"trained on {used_R.sum()} runs, tested on others' seeds")
     outcomes = decide_outcomes(history, criterion)
     return evaluate(history, outcomes, predictors=predictors, bootstrap=bootstrap, splits=splits)
+
+
+def joined_halves(train: History, test: History) -> History:
+    """The runs of the training half and then those of the test half.
+
+    Raises ValueError where the halves share a seed or differ in budget.
+    """
+    for kind in ("init_seed", "data_seed"):
+        shared = {getattr(run, kind) for run in train.runs} & {getattr(run, kind) for run in test.runs}
+        if shared:
+            raise ValueError(f"{train.name}, {test.name}: both have runs of {kind} {min(shared)}")
+    return joined([train, test])
 
 
 def benchmark_rows(task: str, evaluation: Evaluation, ceilings: Mapping[float, float]) -> Iterator[BenchmarkRow]:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.outcomes.outcomes import DEFAULT_CRITERION
 from analysis.summary.analyse import analyse
-from benchmarks import bench, docs, fates, limits
+from benchmarks import bench, docs, fates, learning_curve, limits
 from benchmarks.measure import Pairs
 from benchmarks.rows import Row, paired, table
 from tests.analysis.synthetic import synthetic_history
@@ -31,9 +31,23 @@ def test_the_benchmarks_table_has_a_line_for_each_predictor_and_for_the_ceiling(
     lines = fates.table_lines([row, row | {"row": "coverage", "value": 0.1}])
     assert lines[2:] == [
         "| a (40) | ridge_time | .80 (.70-.90) |",
+        "|  | best_statistic |  |",
         "|  | last_loss |  |",
         "| | attainable | .950 |",
     ]
+    other = row | {"task": "b", "value": 0.6, "low": 0.4, "high": 0.8}
+    assert fates.mean_lines([row, other])[2:] == ["| ridge_time | .70 (.59-.81) |"]
+
+
+def test_the_page_on_forecasts_shows_the_learning_curve_as_kept():
+    text = learning_curve.PAGE.read_text()
+    assert learning_curve.with_curve(text, bench.read(learning_curve.KEPT)) == text
+
+
+def test_a_learning_curve_has_a_line_for_each_predictor_and_number_of_runs():
+    point = {"predictor": "a", "window": 0.0, "num_train": 40, "num_sets": 10, "value": 0.6, "low": 0.5, "high": 0.7}
+    lines = learning_curve.curve_lines([point, point | {"num_train": 80, "num_sets": 1, "high": None}])
+    assert lines[2:] == ["| a | 10 x 40 | .60 (.50-.70) |", "|  | 1 x 80 | .60 (n/a) |"]
 
 
 def test_the_readme_shows_what_was_found():

@@ -99,12 +99,16 @@ def task_rows(name: str, results: Path, predictors: Mapping[str, Predictor]) -> 
 
     Raises StoreError where its runs are not the frozen ones, or some are not finished.
     """
-    train, test = (_finished(half, results) for half in halves_of(name))
+    train, test = (finished(half, results) for half in halves_of(name))
     evaluation = evaluate_halves(train, test, stored_spec(SweepStore(results / name)).criterion, predictors)
     yield from benchmark_rows(name, evaluation, _ceilings(results / halves_of(name)[1]))
 
 
-def _finished(half: str, results: Path) -> History:
+def finished(half: str, results: Path) -> History:
+    """The history of a half in a results folder.
+
+    Raises StoreError where its runs are not the frozen ones, or some are not finished.
+    """
     store, frozen = SweepStore(results / half), json.loads(SPLITS.read_text(encoding="utf-8"))
     if unfinished(store):
         raise StoreError(f"{store.folder}: not finished; `seedbed benchmark` continues it")
