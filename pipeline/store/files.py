@@ -38,7 +38,7 @@ _ARRAY_SCHEMA = pa.schema(
 
 # Of every sealed document: raised when what is written now cannot be read by earlier versions. Those of format 1 do not
 # say so.
-FORMAT = 2
+DOCUMENT_FORMAT = 2
 
 
 class NewerFormatError(Exception):
@@ -131,7 +131,7 @@ def seal(body: Mapping[str, Any]) -> bytes:
     """A JSON document that carries its format and its own SHA-256."""
     digest = hashlib.sha256(_canonical_bytes(body)).hexdigest()
     return json.dumps(
-        {"format": FORMAT, "sha256": digest, "body": body}, sort_keys=True, indent=1, allow_nan=False
+        {"format": DOCUMENT_FORMAT, "sha256": digest, "body": body}, sort_keys=True, indent=1, allow_nan=False
     ).encode()
 
 
@@ -145,9 +145,9 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
         body, digest, number = document["body"], document["sha256"], document.get("format", 1)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
-    if isinstance(number, int) and number > FORMAT:
+    if isinstance(number, int) and number > DOCUMENT_FORMAT:
         raise NewerFormatError(
-            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to {FORMAT})"
+            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to {DOCUMENT_FORMAT})"
         )
     if not isinstance(body, dict) or hashlib.sha256(_canonical_bytes(body)).hexdigest() != digest:
         raise CorruptFileError(f"{path}: its checksum does not fit its content")

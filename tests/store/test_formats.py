@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.planning.packs import Machine, stored_spec
-from pipeline.store.files import FORMAT, NewerFormatError, seal, unseal
+from pipeline.store.files import DOCUMENT_FORMAT, NewerFormatError, seal, unseal
 from pipeline.store.sweep_store import SweepStore
 from tests.support import rows, trained
 from tests.sweeps.test_cli import run
@@ -25,7 +25,7 @@ def kept(request, tmp_path):
 
 
 def test_there_is_one_of_every_earlier_format():
-    assert [path.name for path in KEPT] == [f"format_{number}" for number in range(1, FORMAT)]
+    assert [path.name for path in KEPT] == [f"format_{number}" for number in range(1, DOCUMENT_FORMAT)]
 
 
 def test_a_kept_folder_is_read_and_verified(kept, monkeypatch, capsys):
@@ -54,17 +54,17 @@ def test_a_kept_folder_is_continued_with_the_bits_of_a_new_one(kept, tmp_path, m
 def test_a_later_format_is_refused_by_name_and_is_no_damage(kept, monkeypatch, capsys):
     path = kept.folder / "sweep.json"
     document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | {"format": FORMAT + 1}))
+    path.write_text(json.dumps(document | {"format": DOCUMENT_FORMAT + 1}))
     for command in ("status", "verify", "repair", "analyse", "resume", "forecast"):
         code, printed = run(monkeypatch, capsys, command, kept.folder)
         assert code == 2, printed
-        assert f"sweep.json: was written by a later version of seedbed (format {FORMAT + 1};" in printed
-    assert json.loads(path.read_text())["format"] == FORMAT + 1
+        assert f"sweep.json: was written by a later version of seedbed (format {DOCUMENT_FORMAT + 1};" in printed
+    assert json.loads(path.read_text())["format"] == DOCUMENT_FORMAT + 1
 
 
 def test_a_document_says_its_format(tmp_path):
     content = seal({"a": 1})
-    assert json.loads(content)["format"] == FORMAT
+    assert json.loads(content)["format"] == DOCUMENT_FORMAT
     assert unseal(content, tmp_path) == {"a": 1}
     with pytest.raises(NewerFormatError):
-        unseal(content.replace(f'"format": {FORMAT}'.encode(), b'"format": 99'), tmp_path)
+        unseal(content.replace(f'"format": {DOCUMENT_FORMAT}'.encode(), b'"format": 99'), tmp_path)
