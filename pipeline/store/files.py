@@ -147,7 +147,8 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
     if isinstance(number, int) and number > DOCUMENT_FORMAT:
         raise NewerFormatError(
-            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to {DOCUMENT_FORMAT})"
+            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to "
+            f"{DOCUMENT_FORMAT})"
         )
     if not isinstance(body, dict) or hashlib.sha256(_canonical_bytes(body)).hexdigest() != digest:
         raise CorruptFileError(f"{path}: its checksum does not fit its content")
