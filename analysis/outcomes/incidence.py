@@ -24,6 +24,7 @@ class Incidence:
     have converged or diverged by then; `low_T` and `high_T` the pointwise band of `converged_T`; `at_risk_T` the number
     of runs still without event and observed, at least 1 at the last step. `unit` says in the plural what the band
     resampled. The band is NaN where nothing could be resampled, and a Wilson band where all resamples agree.
+    `is_weighted`: some runs stand for others.
     """
 
     num_runs: int
@@ -34,6 +35,7 @@ class Incidence:
     high_T: Floats
     at_risk_T: Ints
     unit: str
+    is_weighted: bool = False
 
 
 def incidence(
@@ -70,7 +72,10 @@ def incidence(
     num_followed_T = (~((kind_R == CENSORED)[:, None] & (time_R[:, None] < steps_T))).sum(axis=0)
     low_T, high_T = _band(counts, resamples, copies_R[member_R], num_followed_T)
     at_risk_T = counts.at_risk_RT.sum(axis=0).astype(np.int64)
-    return Incidence(len(time_R), steps_T, converged_1T[0], diverged_1T[0], low_T, high_T, at_risk_T, resamples.unit)
+    is_weighted = bool(np.any(copies_R[member_R] != 1))
+    return Incidence(
+        len(time_R), steps_T, converged_1T[0], diverged_1T[0], low_T, high_T, at_risk_T, resamples.unit, is_weighted
+    )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class SettingSummary:
 
     `converged` is the share that converged by `by_step`: the plain share by the budget where every outcome is known,
     else the Aalen-Johansen estimate at the last step at which a run is at risk, with its band (`is_estimated`).
+    `is_weighted`: some runs stand in it for others, which a rule stopped.
     `interval` says whose 95% interval it is: WILSON, or what a bootstrap resampled where runs share seeds or outcomes
     are missing. `half_by` is the first evaluation by which at least half of the runs are estimated to have converged,
     in steps; NaN where that is never.
@@ -39,6 +40,7 @@ class SettingSummary:
     num_censored: int
     converged: Estimate
     is_estimated: bool
+    is_weighted: bool
     by_step: float
     interval: str
     half_by: float
@@ -88,8 +90,8 @@ def _summarise(
     reached = np.flatnonzero(curves.converged_T >= 0.5 - 1e-9)
     half_by = float(curves.steps_T[reached[0]]) if len(reached) else float("nan")
     return SettingSummary(
-        setting, label, len(kind_N), converged, diverged, unconverged, censored, share, censored > 0, by_step,
-        interval, half_by,
+        setting, label, len(kind_N), converged, diverged, unconverged, censored, share, censored > 0,
+        curves.is_weighted, by_step, interval, half_by,
     )  # fmt: skip
 
 
@@ -107,4 +109,6 @@ def describe_intervals(settings: tuple[SettingSummary, ...]) -> list[str]:
             "By step: some runs are censored, so the share is the Aalen-Johansen estimate at the last step at which "
             "any run is at risk."
         )
+    if any(setting.is_weighted for setting in settings):
+        sentences.append("Runs that the stopping rule spared by chance stand for those that it stopped.")
     return [*sentences, "Half by step: the first evaluation by which half of the runs had converged."]

@@ -17,6 +17,7 @@ from analysis.stopping.audit import StoppingAudit
 from analysis.stopping.fitting import fit_policy
 from analysis.stopping.promise import Promise
 from analysis.summary.analyse import analyse
+from analysis.summary.settings import describe_intervals
 from analysis.uncertainty.exact import clopper_pearson_upper
 from analysis.uncertainty.intervals import from_bootstrap
 from analysis.uncertainty.resampling import resample
@@ -141,6 +142,10 @@ def test_an_analysis_counts_control_runs_for_those_that_were_stopped():
     (summary,) = weighted.settings
     assert summary.converged.value == pytest.approx(weight_R @ converged_R / 600)
     assert summary.by_step == 400
+    assert [any("stand for those" in s for s in describe_intervals(a.settings)) for a in (weighted, plain)] == [
+        True,
+        False,
+    ]
     assert abs(plain.settings[0].converged.value - summary.converged.value) > 0.05
     # At the step at which the rule decides, too: the runs that it lets go on are not a fair sample of those at risk.
     assert ["were stopped" in window.problem for window in plain.evaluation.windows] == [True, True]
