@@ -10,12 +10,13 @@ import numpy as np
 
 from analysis.forecasting.evaluation import cases_of, pair_groups, windows_of
 from analysis.forecasting.folds import Fold, held_out_seeds
+from analysis.forecasting.ranking import Ranking, in_window, ranking_auroc, relative
 from analysis.forecasting.score_table import FEWEST_PAIRS
 from analysis.forecasting.scores import auroc, num_pairs
 from analysis.forecasting.window_model import TrainingSet, WindowModel
 from analysis.outcomes.outcomes import CONVERGED, Outcomes
 from analysis.outcomes.subsets import some_runs
-from analysis.predictors.base import Cases
+from analysis.predictors.base import Cases, Targets
 from analysis.predictors.encoding import HyperparameterEncoding, encodings_of
 from analysis.uncertainty.dependence import shares_a_seed
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
@@ -29,7 +30,8 @@ from pipeline.store.history import History, RunInfo
 class FittedWindow:
     """One window: the runs that were learned from, the AUROC between unseen seeds of one setting, and the model.
 
-    `model` is None where `problem` says, in a sentence, why nothing could be fitted.
+    `model` is None where `problem` says, in a sentence, why nothing could be fitted. `ranking` ranks runs inside other
+    settings, with an AUROC of `auroc_ranking` between unseen seeds; None where no setting has enough runs.
     """
 
     fraction: float
@@ -39,14 +41,17 @@ class FittedWindow:
     auroc_within: Estimate
     problem: str
     model: WindowModel | None
+    ranking: Ranking | None
+    auroc_ranking: Estimate
 
 
 @dataclass(frozen=True)
 class FittedForecasts:
-    """A forecaster for other sweeps of the same budget and criterion. `runs_hash` is of the run ids of `source`.
+    """A forecaster for other sweeps of the same task and model. `runs_hash` is of the run ids of `source`.
 
     `init_seeds` and `data_seeds` are those of all its runs that it may have learned from: no run with one of them is
     forecast. `num_left_out` runs were not learned from, since they share a seed with the runs to forecast.
+    `setting_ids` are the settings that it may have learned from.
     """
 
     source: str
@@ -58,6 +63,7 @@ class FittedForecasts:
     init_seeds: tuple[int, ...]
     data_seeds: tuple[int, ...]
     num_left_out: int
+    setting_ids: tuple[str, ...]
     encodings: tuple[HyperparameterEncoding, ...]
     windows: tuple[FittedWindow, ...]
 
@@ -106,6 +112,7 @@ def fit_forecasts(
         tuple(sorted({run.init_seed for run in history.runs})),
         tuple(sorted({run.data_seed for run in history.runs})),
         int(left_out_R.sum()),
+        tuple(sorted({run.setting_id for run in history.runs})),
         encodings,
         tuple(_fit_window(history, outcomes, fraction, copies_R, seed, bootstrap) for fraction in fractions),
     )
@@ -123,11 +130,15 @@ def fold_models(
     last_step: int,
     folds: Sequence[Fold],
     copies_R: Floats | None = None,
+    prior: str = "",
 ) -> Iterator[FoldModel]:
-    """For each fold, the model fitted to its training half alone, of which nothing in the test half moves a bit."""
+    """For each fold, the model fitted to its training half alone, of which nothing in the test half moves a bit.
+
+    `prior` names the column that says what another sweep makes of these runs, if there is one.
+    """
     for fold in folds:
         training = TrainingSet.of(history, outcomes, last_step, fold.train_R, copies_R)
-        fitted = None if training.problem else WindowModel.fit(cases, training, history.budget, last_step)
+        fitted = None if training.problem else WindowModel.fit(cases, training, history.budget, last_step, prior)
         yield FoldModel(fold, training.problem, fitted)
 
 
@@ -158,18 +169,34 @@ def _fit_window(
     window = history.window(fraction)
     training = TrainingSet.of(history, outcomes, window.last_step, np.ones(len(history.runs), dtype=bool), copies_R)
     counts = (fraction, window.last_step, training.num_finished, training.num_converged)
+    unknown = Estimate(np.nan)
     if training.problem:
-        return FittedWindow(*counts, Estimate(np.nan), training.problem, None)
+        return FittedWindow(*counts, unknown, training.problem, None, None, unknown)
     cases = cases_of(window)
     fitted = WindowModel.fit(cases, training, history.budget, window.last_step)
+    columns = relative(cases.statistics, cases.setting_R, in_window(history, outcomes, window.last_step))
+    use_R = training.finished_R
+    targets = Targets.of(outcomes, history.budget, use_R)
+    ranking = Ranking.fit(cases.rows(use_R), targets, training.weight_R[use_R], columns.rows(use_R))
     try:
         folds = held_out_seeds(history.runs, seed=seed).folds
     except ValueError:
-        return FittedWindow(*counts, Estimate(np.nan), "", fitted)
+        return FittedWindow(*counts, unknown, "", fitted, ranking, unknown)
     models = list(fold_models(history, outcomes, cases, window.last_step, folds, copies_R))
     weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
     quality = auroc_on_unseen_seeds(training, cases, models, weight_BR)
-    return FittedWindow(*counts, quality, "", fitted)
+    of_ranks = ranking_auroc(cases, columns, training, folds, history.budget, weight_BR)
+    return FittedWindow(*counts, quality, "", fitted, ranking, of_ranks)
+
+
+def task_and_model(run: RunInfo) -> str:
+    """What a run trains on what, as `task modular_addition with model transformer`."""
+    return task_and_model_text(str(run.hyperparameters.get("task.name")), str(run.hyperparameters.get("model.name")))
+
+
+def task_and_model_text(task: str, model: str) -> str:
+    """The same of names."""
+    return f"task {task} with model {model}"
 
 
 def values_text(history: History, path: str) -> str:

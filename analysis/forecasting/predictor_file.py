@@ -13,11 +13,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from analysis.forecasting.fitted import FittedForecasts
+from analysis.forecasting.ranking import Ranking
 from analysis.predictors.ridge import Ridge
 from analysis.predictors.time_distribution import TimeDistribution
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 
-FORMAT = "seedbed forecaster 2"
+FORMAT = "seedbed forecaster 3"
 _PACKAGES = ("seedbed", "numpy", "scikit-learn")
 
 
@@ -88,6 +89,8 @@ def _dataclass(expected: Any, value: Any, place: str) -> Any:
     made = expected(**{name: _built(hints[name], given[name], f"{place}.{name}") for name in names})
     if isinstance(made, Ridge):
         _require_lengths(place, len(made.names_F), "columns", {"weight_F": made.weight_F, **vars(made.scaler)})
+    if isinstance(made, Ranking):
+        _require_lengths(place, len(made.ridge.names_F), "columns", {"loading_F": made.loading_F})
     if isinstance(made, TimeDistribution):
         lines = {"intercept_K": made.intercept_K, "slope_K": made.slope_K}
         _require_lengths(place, max(len(made.steps_K), 1), "steps", {"steps_K": made.steps_K, **lines})

@@ -75,11 +75,14 @@ class WindowModel:
     fitted: FittedRidgeTime
 
     @classmethod
-    def fit(cls, cases: Cases, training: TrainingSet, budget: int, last_step: int) -> WindowModel:
-        """Fitted to the finished runs of `training`, which must have no problem; `cases` are of the whole sweep."""
+    def fit(cls, cases: Cases, training: TrainingSet, budget: int, last_step: int, prior: str = "") -> WindowModel:
+        """Fitted to the finished runs of `training`, which must have no problem; `cases` are of the whole sweep.
+
+        `prior` names the column that says what other sweeps make of these runs, if there is one.
+        """
         use_R = training.finished_R
         targets = Targets.of(training.outcomes, budget, use_R)
-        return cls(budget, last_step, RidgeTime().fit(cases.rows(use_R), targets, training.weight_R[use_R]))
+        return cls(budget, last_step, RidgeTime(prior).fit(cases.rows(use_R), targets, training.weight_R[use_R]))
 
     def forecast(self, cases: Cases, standing_R: Floats | None = None) -> Forecast:
         """The forecast of each run; with `standing_R`, of runs that had no outcome by these steps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,6 +72,10 @@ class FeatureScaler:
         spread_F = np.sqrt(np.average((cut_RF - mean_F) ** 2, axis=0, weights=weight_R))
         is_constant_F = spread_F <= 1e-12 * np.maximum(1.0, np.abs(fill_F))
         return cls(fill_F, low_F, high_F, mean_F, np.where(is_constant_F, np.inf, spread_F))
+
+    def magnified(self, is_magnified_F: Bools, times: float) -> FeatureScaler:
+        """The same, but the marked columns come out `times` as large, so a penalty on weights hardly binds them."""
+        return replace(self, spread_F=np.where(is_magnified_F, self.spread_F / times, self.spread_F))
 
     def apply(self, values_RF: Floats) -> Floats:
         """(R, F) scaled values, never NaN."""

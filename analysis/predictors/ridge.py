@@ -11,6 +11,8 @@ from pipeline.arrays import Floats, Ints
 
 PENALTIES = 10.0 ** np.arange(-1.0, 5.5, 0.5)
 NUM_FOLDS = 10
+# By how much a column is magnified that the penalty should leave free: it then counts for a 2,500th.
+FREE = 50.0
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,18 @@ class Ridge:
     intercept: float
 
     @classmethod
-    def fit(cls, features: Features, value_R: Floats, weight_R: Floats, group_R: Ints) -> tuple[Ridge, Floats]:
+    def fit(
+        cls, features: Features, value_R: Floats, weight_R: Floats, group_R: Ints, free: str = ""
+    ) -> tuple[Ridge, Floats]:
         """The regression, and (R,) predictions of each run by fits without its group.
 
         `weight_R` above 0 are numbers of copies; the penalty of PENALTIES, on squared weights of standardised columns,
         is the one of least squared error on held-out groups (init seeds), dealt to NUM_FOLDS folds in sorted order. Of
         a single group nothing can be held out: then the penalty is the largest, and the predictions are its own.
+        The column named `free` is almost exempt from the penalty.
         """
-        scaler = FeatureScaler.of(features.values_RF, weight_R)
+        is_free_F = np.array([name == free for name in features.names_F], dtype=bool)
+        scaler = FeatureScaler.of(features.values_RF, weight_R).magnified(is_free_F, FREE)
         scaled_RF = scaler.apply(features.values_RF)
         index_R = np.unique(group_R, return_inverse=True)[1]
         num_folds = min(NUM_FOLDS, int(index_R.max()) + 1)

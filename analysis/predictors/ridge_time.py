@@ -24,19 +24,27 @@ class RidgeTime(Predictor):
     ones included; its penalty is chosen on held-out init seeds. Its predictions of runs with held-out init seeds are
     then mapped to probabilities, step by step (see `TimeDistribution`). So P(converged), the median and the interval
     of the time are read from one distribution, and P(converged) is above one half where the median is within the
-    budget.
+    budget. A column named `prior`, what other runs say of these, is almost exempt from the penalty: few runs suffice to
+    weigh it, and the more there are, the more of the others' columns come to bear.
     """
 
     name: ClassVar[str] = "ridge_time"
 
+    def __init__(self, prior: str = "") -> None:
+        self.prior = prior
+
     def fit(self, cases: Cases, targets: Targets, weight_R: Floats | None = None) -> FittedRidgeTime:
         """Both regressions fitted to the cases and their targets. Raises ValueError when there are no cases."""
         cases, targets, weight_R = weighted_cases(cases, targets, weight_R)
-        time_R = np.where(targets.converged_R, targets.upper_R, NEVER * targets.budget)
-        log_R = np.log(np.maximum(time_R, 1.0))
-        ridge, held_out_R = Ridge.fit(cases.columns, log_R, weight_R, cases.init_seed_R)
+        log_R = log_time(targets)
+        ridge, held_out_R = Ridge.fit(cases.columns, log_R, weight_R, cases.init_seed_R, self.prior)
         distribution = TimeDistribution.fit(held_out_R, targets, weight_R)
         return FittedRidgeTime(ridge, distribution, DivergenceModel.of(cases, targets, weight_R))
+
+
+def log_time(targets: Targets) -> Floats:
+    """(R,) log min(T, NEVER budgets) of each run; a run that did not converge counts as NEVER budgets."""
+    return np.log(np.maximum(np.where(targets.converged_R, targets.upper_R, NEVER * targets.budget), 1.0))
 
 
 @dataclass(frozen=True)

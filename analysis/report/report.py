@@ -17,7 +17,7 @@ from markupsafe import Markup
 from analysis.figures.figures import VEGA_LITE, figures, specification, svg_to_png, to_svg
 from analysis.figures.style import Figure
 from analysis.forecasting.evaluation import Evaluation, WindowEvaluation
-from analysis.forecasting.live import RunForecast, RunForecasts, probability_text, time_text
+from analysis.forecasting.run_forecasts import RunForecast, RunForecasts, probability_text, time_text
 from analysis.summary.in_training import expected_of, most_uncertain
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_evaluation, describe_forks, describe_window, score_text

@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation, evaluate
 from analysis.forecasting.folds import held_out_seeds
-from analysis.forecasting.live import RunForecasts, forecast_running
+from analysis.forecasting.live import forecast_running
+from analysis.forecasting.run_forecasts import RunForecasts
 from analysis.outcomes.incidence import Incidence, incidence
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide_outcomes
 from analysis.outcomes.settings import runs_by_setting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from analysis.forecasting.live import RunForecast, RunForecasts
+from analysis.forecasting.run_forecasts import RunForecast, RunForecasts
 from analysis.uncertainty.expected_count import ExpectedCount
 from pipeline.store.stored_forecast import fewest_learned
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
-from analysis.forecasting.live import RunForecasts
+from analysis.forecasting.run_forecasts import RunForecasts
 from analysis.forecasting.score_table import LOSS_BASELINE, TIME_BASELINE
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.summary.in_training import expected_of

@@ -22,12 +22,18 @@ _PANEL = "Forecasts"
 @forecast_commands.command("forecast", rich_help_panel=_PANEL)
 def forecast_command(
     folder: Folder,
-    other: Annotated[
-        Path | None, typer.Option("--from", help="Learn from this results folder instead.", show_default=False)
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", help="Learn from this results folder instead; from several, each with --from.", show_default=False
+        ),
     ] = None,
     predictor: Annotated[
         Path | None, typer.Option("--predictor", help="Use a file of `seedbed fit`.", show_default=False)
     ] = None,
+    any_task: Annotated[
+        bool, typer.Option("--any-task", help="With runs of another task than --from's: rank them all the same.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
     watch: Annotated[
         float | None,
@@ -46,13 +52,14 @@ def forecast_command(
     """  # fmt: skip
     from sweeps.command.forecasts import forecasting
 
-    store, trained = SweepStore(folder), None if other is None else SweepStore(other)
+    trained = tuple(SweepStore(other) for other in others or ())
+    request = forecasting.ForecastRequest(SweepStore(folder), trained, predictor, any_task)
     if watch is None:
-        forecasting.run_forecast(store, trained, predictor, as_json, out, err)
+        forecasting.run_forecast(request, as_json, out, err)
     elif as_json:
         raise StoreError(f"--watch prints lines, not JSON: read {folder / 'forecast.json'}, which it writes")
     else:
-        forecasting.watch(store, trained, predictor, watch, out, err)
+        forecasting.watch(request, watch, out, err)
 
 
 @forecast_commands.command("fit", rich_help_panel=_PANEL)

@@ -30,6 +30,9 @@ def path(tmp_path):
 def test_a_forecaster_that_was_read_back_forecasts_to_the_byte_as_the_one_that_was_written(path):
     again = read_forecaster(path)
     assert repr(forecast_running(NOW, OUTCOMES, again)) == repr(forecast_running(NOW, OUTCOMES, FITTED))
+    shorter = [replace(fitted, budget=1000) for fitted in (again, FITTED)]
+    ranked = [repr(forecast_running(NOW, OUTCOMES, fitted, bootstrap=0)) for fitted in shorter]
+    assert ranked[0] == ranked[1]
     assert again.runs_hash == hash_of_runs(OTHER.runs) != hash_of_runs(OTHER.runs[1:])
     assert (again.task, again.budget, again.criterion) == ("dictionary_lookup", OTHER.budget, FITTED.criterion)
     assert set(json.loads(path.read_text())["body"]["versions"]) == {"seedbed", "numpy", "scikit-learn"}
@@ -46,6 +49,7 @@ def change(document, place, value):
 
 
 FITTED_MODEL = ("forecaster", "windows", 0, "model", "fitted")
+RANKING = ("forecaster", "windows", 0, "ranking")
 RIDGE, DISTRIBUTION = (*FITTED_MODEL, "ridge"), (*FITTED_MODEL, "distribution")
 
 
@@ -59,6 +63,7 @@ RIDGE, DISTRIBUTION = (*FITTED_MODEL, "ridge"), (*FITTED_MODEL, "distribution")
         ((*RIDGE, "intercept"), True, "ridge.intercept: must be of type float"),
         ((*RIDGE, "weight_F"), [1.0], "columns, but not as many numbers in weight_F"),
         ((*RIDGE, "scaler", "spread_F"), [1.0], "columns, but not as many numbers in spread_F"),
+        ((*RANKING, "loading_F"), [1.0], "columns, but not as many numbers in loading_F"),
         ((*DISTRIBUTION, "slope_K"), [1.0] * 20, "steps, but not as many numbers in slope_K"),
     ],
 )

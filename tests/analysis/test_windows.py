@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.forecasting.evaluation import WINDOWS, cases_of, evaluate, windows_of
-from analysis.forecasting.live import TOO_EARLY, forecast_running
+from analysis.forecasting.live import forecast_running
+from analysis.forecasting.run_forecasts import TOO_EARLY
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.outcomes.subsets import joined, within
 from analysis.predictors.base import PREDICTORS

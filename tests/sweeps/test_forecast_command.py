@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.forecasting.live import RunForecast, RunForecasts
+from analysis.forecasting.run_forecasts import RunForecast, RunForecasts
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts import forecasting
 from tests.analysis.synthetic import synthetic_history
@@ -116,3 +116,30 @@ def test_outside_a_terminal_every_run_stands_on_one_line_and_columns_are_aligned
     assert first.index("60") == second.index("1200") == header.index("step")
     folded = re.sub(r"\x1b\[\d+m", "", terminal.file.getvalue()).splitlines()
     assert max(map(len, folded)) <= 140 < len(first)
+
+
+def test_another_task_is_ranked_when_that_is_asked_for(folders, monkeypatch, capsys):
+    runs = tuple(
+        replace(run, hyperparameters={**run.hyperparameters, "task.name": "parity"}) for run in folders["now"].runs
+    )
+    folders["now"] = replace(NOW, runs=runs)
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--from", "other")
+    assert (code, "no forecast: learned from task dictionary_lookup" in printed) == (0, True)
+    assert " rank " not in printed.splitlines()[0]
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--from", "other", "--any-task")
+    assert (code, " rank " in printed.splitlines()[0]) == (0, True)
+    assert re.search(r" \d+ of \d+ .* ranked only: learned from task dictionary_lookup", printed)
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--any-task")
+    assert (code, "give one of them" in printed) == (2, True)
+
+
+def test_several_sweeps_are_learned_from_as_one(folders, monkeypatch, capsys, tmp_path):
+    (tmp_path / "third").symlink_to(tmp_path / "now")
+    runs = tuple(replace(run, run_id=f"third {run.run_id}") for run in OTHER.runs)
+    folders["third"] = replace(OTHER, runs=runs, name="third")
+    code, printed = run(monkeypatch, capsys, "forecast", "now", "--from", "other", "--from", "third", "--json")
+    document = json.loads(printed)
+    assert (code, document["source"]) == (0, "other + third")
+    alone = json.loads(run(monkeypatch, capsys, "forecast", "now", "--from", "other", "--json")[1])
+    sizes = [[window["num_finished"] for window in found["windows"]] for found in (document, alone)]
+    assert sizes[0] == [2 * number for number in sizes[1]]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from analysis.forecasting.fitted import FittedForecasts, fit_forecasts
-from analysis.forecasting.live import RunForecast, RunForecasts, forecast_running, probability_text, time_text
+from analysis.forecasting.live import forecast_running
 from analysis.forecasting.predictor_file import read_forecaster, write_forecaster
+from analysis.forecasting.run_forecasts import RunForecast, RunForecasts, probability_text, time_text
 from analysis.outcomes.subsets import with_metrics
 from analysis.summary.in_training import expected_of
 from pipeline.store.history import RunInfo
@@ -27,7 +30,33 @@ _WIDTH, _WIDE = 300, 130
 _NICENESS = 10
 # At rest for at least so many seconds per CPU second of a forecast: a twentieth of one core at most.
 _REST = 20
-_COLUMNS = ("run", "setting", "step", "window", "P(conv.)", "P(div.)", "median step (90%)", "why")
+_COLUMNS = ("run", "setting", "step", "window", "P(conv.)", "P(div.)", "rank", "median step (90%)", "why")
+
+
+@dataclass(frozen=True)
+class ForecastRequest:
+    """Arguments of `seedbed forecast`: the sweep, and what is learned from in place of it, `others` or `predictor`.
+
+    With `any_task` runs of another task than that one's are ranked all the same.
+    """
+
+    store: SweepStore
+    others: tuple[SweepStore, ...] = ()
+    predictor: Path | None = None
+    any_task: bool = False
+
+    def training(self) -> FittedForecasts | None:
+        """What is learned from in place of the sweep, fitted. Raises StoreError where it cannot be."""
+        if self.others and self.predictor is not None:
+            raise StoreError("give --from or --predictor, not both")
+        if self.any_task and not self.others and self.predictor is None:
+            raise StoreError("--any-task is about what --from or --predictor learned from: give one of them")
+        try:
+            if self.others:
+                return _fitted(self.others, unseen_by=read_source([self.store]).history.runs)
+            return None if self.predictor is None else read_forecaster(self.predictor)
+        except ValueError as error:
+            raise StoreError(str(error)) from error
 
 
 def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], out: Console) -> None:
@@ -48,14 +77,12 @@ def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], ou
     out.print(f"forecaster: {path}", markup=False)
 
 
-def run_forecast(
-    store: SweepStore, other: SweepStore | None, predictor: Path | None, as_json: bool, out: Console, err: Console
-) -> None:
+def run_forecast(request: ForecastRequest, as_json: bool, out: Console, err: Console) -> None:
     """Prints a forecast of every run that still trains, and keeps it as the newest.
 
     Raises StoreError where it cannot be made: two sources, nothing committed, another question, lacking columns.
     """
-    found, problem = _forecast(store, _training(store, other, predictor))
+    found, problem = _forecast(request, request.training())
     if as_json:
         out.print_json(data=found.to_json())
     else:
@@ -64,20 +91,18 @@ def run_forecast(
         err.print(problem)
 
 
-def watch(
-    store: SweepStore, other: SweepStore | None, predictor: Path | None, interval_s: float, out: Console, err: Console
-) -> None:
+def watch(request: ForecastRequest, interval_s: float, out: Console, err: Console) -> None:
     """Forecasts again whenever something was committed, `interval_s` seconds or more apart, until the sweep is done.
 
     Each time it prints a line and keeps the forecast; at low priority, and at rest for at least _REST times the CPU
     seconds of a forecast. Raises StoreError where the folder holds no sweep, or a predictor does not fit it.
     """
-    training, before = _training(store, other, predictor), None
+    store, training, before = request.store, request.training(), None
     os.nice(_NICENESS)
     while unfinished(store):
         started, orders = time.process_time(), newest_orders(store)
         if orders and orders != before:
-            found, problem = _forecast(store, training)
+            found, problem = _forecast(request, training)
             before = orders
             out.print(f"{time.strftime('%H:%M:%S')} {expected_of(found)}", markup=False)
             if problem:
@@ -86,27 +111,18 @@ def watch(
     out.print(f"{store.plan['name']}: no run is left to forecast")
 
 
-def _forecast(store: SweepStore, training: FittedForecasts | None) -> tuple[RunForecasts, str]:
+def _forecast(request: ForecastRequest, training: FittedForecasts | None) -> tuple[RunForecasts, str]:
     """The forecasts, kept as the newest; a sentence where they could not be kept."""
-    source = read_source([store])
+    source = read_source([request.store])
     try:
-        found = forecast_running(source.history, source.outcomes, training, copies_R=source.copies_R)
+        found = forecast_running(
+            source.history, source.outcomes, training, any_task=request.any_task, copies_R=source.copies_R
+        )
     except ValueError as error:
         raise StoreError(str(error)) from error
     if not found.runs:
         return found, ""
-    return found, keep_forecast(store, source.orders, len(source.history.runs), found.to_json())
-
-
-def _training(store: SweepStore, other: SweepStore | None, predictor: Path | None) -> FittedForecasts | None:
-    if other is not None and predictor is not None:
-        raise StoreError("give --from or --predictor, not both")
-    try:
-        if other is not None:
-            return _fitted([other], unseen_by=read_source([store]).history.runs)
-        return None if predictor is None else read_forecaster(predictor)
-    except ValueError as error:
-        raise StoreError(str(error)) from error
+    return found, keep_forecast(request.store, source.orders, len(source.history.runs), found.to_json())
 
 
 def _fitted(
@@ -129,30 +145,34 @@ def print_forecasts(found: RunForecasts, out: Console) -> None:
     # In a file or a pipe every row stands on one line; a narrow terminal has no room for the reasons.
     console = out if out.is_terminal else Console(file=out.file, width=_WIDTH, highlight=False, markup=False)
     is_wide = console.width >= _WIDE
-    _print_rows([_row(run, found.budget, is_wide) for run in found.runs], console)
+    is_shown = {"rank": any(run.rank for run in found.runs), "why": is_wide}
+    names = [column for column in _COLUMNS if is_shown.get(column, True)]
+    rows = [_cells(run, found.budget, is_wide) for run in found.runs]
+    _print_rows(names, [tuple(row[name] for name in names) for row in rows], console)
     if not is_wide:
         out.print(f"what each forecast rests on: a terminal of {_WIDE} columns, or --json")
     for sentence in found.sentences():
         out.print(sentence, markup=False)
 
 
-def _row(run: RunForecast, budget: int, is_wide: bool) -> tuple[str, ...]:
-    """The cells of a run; only a wide table says why."""
-    row = (
+def _cells(run: RunForecast, budget: int, is_wide: bool) -> dict[str, str]:
+    """The texts of a run's row; a narrow table has no column for reasons, so a problem stands in that of the time."""
+    texts = (
         run.run_id,
         run.setting,
         str(run.step),
-        "" if run.window != run.window else f"{run.window:g}",
+        "" if np.isnan(run.window) else f"{run.window:g}",
         probability_text(run.converged),
         probability_text(run.diverged),
+        f"{run.rank} of {run.num_ranked}" if run.rank else "",
         run.problem if run.problem and not is_wide else time_text(run, budget),
+        run.problem or "; ".join(run.reasons),
     )
-    return (*row, run.problem or "; ".join(run.reasons)) if is_wide else row
+    return dict(zip(_COLUMNS, texts, strict=True))
 
 
-def _print_rows(rows: Sequence[tuple[str, ...]], console: Console) -> None:
+def _print_rows(names: Sequence[str], rows: Sequence[tuple[str, ...]], console: Console) -> None:
     """A line each, aligned; where that is too wide for a terminal, a table with folded cells."""
-    names = _COLUMNS[: len(rows[0])]
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (names, *rows)
