@@ -28,10 +28,14 @@ def setting_labels(history: History) -> dict[str, str]:
     Only varied hyperparameters are named, by the last part of their path where that is unambiguous. A sweep of one
     setting has the label `all runs`. Labels that would coincide get the setting_id as well.
     """
-    names = _short_names(history.varied)
     first = {run.setting_id: run for run in reversed(history.runs)}
-    ordered = list(runs_by_setting(history))
-    labels = {setting: _label(first[setting].hyperparameters, names) for setting in ordered}
+    return labels_of({setting: first[setting].hyperparameters for setting in runs_by_setting(history)}, history.varied)
+
+
+def labels_of(hyperparameters: Mapping[str, Mapping[str, Any]], varied: tuple[str, ...]) -> dict[str, str]:
+    """The same for settings of any histories: setting_id -> its hyperparameters, of which `varied` are named."""
+    names = _short_names(varied)
+    labels = {setting: _label(own, names) for setting, own in hyperparameters.items()}
     values = list(labels.values())
     return {s: label if values.count(label) == 1 else f"{label} [{s}]" for s, label in labels.items()}
 

@@ -33,22 +33,22 @@ def summary_text(
     """Sweep, one line per setting, and one table per window; every undefined figure reads `n/a`."""
     counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in OUTCOME_KINDS)
     lines = [
-        *_wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
-        *_wrap(f"converged means {outcomes.criterion}; budget {history.budget} steps"),
-        *(_wrap(describe_forks(history)) if describe_forks(history) else []),
-        *_wrap(describe_provenance(provenance)),
+        *wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
+        *wrap(f"converged means {outcomes.criterion}; budget {history.budget} steps"),
+        *(wrap(describe_forks(history)) if describe_forks(history) else []),
+        *wrap(describe_provenance(provenance)),
         "",
-        *_setting_lines(settings),
+        *setting_lines(settings),
         "",
     ]
-    lines += _wrap(f"No forecasts: {problem}") if evaluation is None else _forecast_lines(evaluation)
+    lines += wrap(f"No forecasts: {problem}") if evaluation is None else _forecast_lines(evaluation)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def in_training_lines(forecasts: RunForecasts) -> list[str]:
     """How many of the runs in training are expected to converge, and what that rests on."""
     told = f"{expected_of(forecasts)}. {'. '.join(forecasts.sentences())}."
-    return _wrap(f"In training: {len(forecasts.runs)} run(s); {told}")
+    return wrap(f"In training: {len(forecasts.runs)} run(s); {told}")
 
 
 def describe_provenance(provenance: Mapping[str, Any]) -> str:
@@ -113,12 +113,13 @@ def score_text(evaluation: Evaluation, window: WindowEvaluation, predictor: str,
     return short(estimate.value) if score in ("calibration_error", "debiased_error") else str(estimate.text())
 
 
-def _setting_lines(settings: tuple[SettingSummary, ...]) -> list[str]:
+def setting_lines(settings: tuple[SettingSummary, ...]) -> list[str]:
+    """The table of settings, and what its figures are."""
     header = (
         f"{'setting':<{LABEL_WIDTH}} {'runs':>5}  {'converged':<28}{'diverged':>8} {'censored':>8} {'half by step':>13}"
     )
     rows = [line for setting in settings for line in _setting_rows(setting)]
-    return [header, *rows, *_wrap(" ".join(describe_intervals(settings)))]
+    return [header, *rows, *wrap(" ".join(describe_intervals(settings)))]
 
 
 def _setting_rows(setting: SettingSummary) -> list[str]:
@@ -131,9 +132,9 @@ def _setting_rows(setting: SettingSummary) -> list[str]:
 
 
 def _forecast_lines(evaluation: Evaluation) -> list[str]:
-    lines = _wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)))
+    lines = wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)))
     for window in evaluation.windows:
-        lines += ["", *_wrap(describe_window(window)), _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")]
+        lines += ["", *wrap(describe_window(window)), _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")]
         lines += [_predictor_line(evaluation, window, name) for name in evaluation.predictors]
         if {PRIMARY, LOSS_BASELINE} <= set(evaluation.predictors):
             lines.append(f"  AUROC in setting, {PRIMARY} less {LOSS_BASELINE}: {_gain_text(window)}")
@@ -161,5 +162,6 @@ def _row(name: str, within: str, pooled: str, brier: str, skill: str, slope: str
     return f"  {name:<21.21}{within:<17}{pooled:<6}{brier:<6}{skill:<23}{slope}"
 
 
-def _wrap(text: str) -> list[str]:
+def wrap(text: str) -> list[str]:
+    """The text in lines of at most 100 columns."""
     return textwrap.wrap(text, WIDTH, break_long_words=True) or [""]

@@ -17,25 +17,28 @@ def forked_spec(
     folder: Path,
     suffix: str,
     fork: Mapping[str, Any],
-    budget: int | None = None,
+    budget: int,
     chunk: int | None = None,
 ) -> SweepSpec:
     """A sweep named `NAME_SUFFIX` of forks of the runs in `folder`, which is the results folder of `parents`.
 
-    `fork` is that section of a sweep file without `sweep`. Without `budget` forks have their parents', are judged as
-    those are, at the same evaluations, and end once they have converged. With one they run to it, and are evaluated and
-    probed there alone; `chunk` (None: the parents') must divide it. Raises ValueError for a `fork` that does not fit.
+    `fork` is that section of a sweep file without `sweep`. Without `chunk`, `budget` is that of the parents that are
+    forked: forks are judged as those are, at the same evaluations, and end once they have converged. With a `chunk`,
+    which must divide it, they run to it, and are evaluated and probed there alone. Raises ValueError for a `fork` that
+    does not fit.
     """
     stored = parents.identity()
-    is_whole, end = budget is None, parents.budget if budget is None else budget
-    grid = {**stored["grid"], "probe_every": None, "probe_steps": [end]}
+    is_whole = chunk is None
+    grid = {**stored["grid"], "probe_every": None, "probe_steps": [budget]}
     if not is_whole:
-        grid |= {"chunk": chunk or parents.grid.chunk, "eval_every": None, "eval_steps": [end]}
+        grid |= {"chunk": chunk, "eval_every": None, "eval_steps": [budget]}
+    elif parents.grid.eval_steps is not None:
+        grid |= {"eval_steps": parents.steps(budget).grid.eval_steps_T.tolist()}
     criterion = stored["converged"] if is_whole else {**stored["converged"], "evaluations": 1}
     return SweepSpec.model_validate(
         {
             "name": f"{parents.name[: _LONGEST_NAME - len(suffix) - 1]}_{suffix}",
-            "budget": end,
+            "budget": budget,
             "fork": {"sweep": str(folder.resolve()), **fork},
             "grid": grid,
             "converged": criterion,

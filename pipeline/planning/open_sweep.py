@@ -5,19 +5,21 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pipeline.planning.packs import Pack, Plan, packs_of, stored_spec
-from pipeline.spec.run_config import RunConfig
+from pipeline.spec.run_config import RunConfig, Setting
 from pipeline.spec.sweep import SweepSpec, diff
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
 # Fields that may change between launches while finished runs stay valid.
 _FREE = ("description", "resources", "tracking", "fork.sweep")
+# Compared setting by setting.
+_BUDGET = ("budget:",)
 # More runs; that none is removed is checked run by run.
 _EXTENDABLE = ("vary", "seeds", "fork.runs", "fork.data_seed")
 _PACKAGES = ("torch", "lightning", "ray", "wandb", "numpy", "scipy", "scikit-learn", "pyarrow", "pydantic")
@@ -47,9 +49,8 @@ def kept_packs(spec: SweepSpec, runs: Mapping[str, RunConfig], folder: Path) -> 
 
 def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
     """Raises StoreError with every difference that would make the old runs' data untrue."""
-    lines = [line for line in diff(old, new) if not line.startswith(_FREE + _EXTENDABLE)]
-    if new.budget > old.budget and new.grid == old.grid:
-        lines = [line for line in lines if not line.startswith("budget:")]
+    lines = [line for line in diff(old, new) if not line.startswith(_FREE + _EXTENDABLE + _BUDGET)]
+    lines += _smaller_budgets(old, new)
     if lines:
         listed = "\n  ".join(lines)
         raise StoreError(
@@ -57,6 +58,21 @@ def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
             "name another folder with --results, or undo the changes (a larger budget, more seeds and more "
             "settings are allowed)"
         )
+
+
+def _smaller_budgets(old: SweepSpec, new: SweepSpec) -> Iterator[str]:
+    """A line for every budget of the old settings that is smaller now."""
+    if old.fork is not None or new.fork is not None:
+        pairs = [(old.budget, new.budget)]
+    else:
+        now = dict(zip(map(_canonical, new.expanded_settings), new.expanded_budgets, strict=True))
+        before = zip(map(_canonical, old.expanded_settings), old.expanded_budgets, strict=True)
+        pairs = [(budget, now[setting]) for setting, budget in before if setting in now]
+    yield from dict.fromkeys(f"budget: {was} -> {is_now}" for was, is_now in pairs if is_now < was)
+
+
+def _canonical(setting: Setting) -> str:
+    return setting.canonical
 
 
 def open_results(plan: Plan, folder: Path, source: str, launch: Mapping[str, Any] | None = None) -> SweepStore:

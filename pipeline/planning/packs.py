@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.planning.engine_choice import Calibration, choose
+from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.reading_names import reading_problems
 from pipeline.spec.renamed import present_form
@@ -101,22 +102,24 @@ class Plan:
                 found[config.setting_id] = config.hyperparameters()
         return found
 
+    def _with_settings(self, by_budget: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What each budget fixes, and the ids of the settings that have it."""
+        budget_of = {run.setting_id: self.spec.budget_of(run) for run in self.runs.values()}
+        return [
+            {**part, "settings": [setting for setting in self.settings if budget_of[setting] == part["budget"]]}
+            for part in by_budget
+        ]
+
     def configs(self, pack: Pack) -> dict[str, RunConfig]:
         """run_id -> config of a pack's runs, in its order."""
         return {run_id: self.runs[run_id] for run_id in pack.run_ids}
 
     def document(self) -> dict[str, Any]:
-        """The body of the plan document."""
-        grid = self.spec.time_grid
+        """The body of the plan document; `pipeline.store.budgets` reads what it says of one budget or several."""
+        by_budget = [_steps_document(self.spec.steps(budget)) for budget in self.spec.budgets]
         return {
             "name": self.spec.name,
-            "budget": self.spec.budget,
-            "grid": {
-                "chunk": grid.chunk,
-                "eval_steps": grid.eval_steps_T.tolist(),
-                "probe_steps": grid.probe_steps_T.tolist(),
-            },
-            "windows": [list(window) for window in self.spec.window_steps],
+            **(by_budget[0] if len(by_budget) == 1 else {"budgets": self._with_settings(by_budget)}),
             "readings": list(self.spec.reading_names),
             "varied": list(self.varied),
             "settings": self.settings,
@@ -200,6 +203,19 @@ def _split(group: Group, spec: SweepSpec, machine: Machine, calibration: Calibra
 def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:
     """The packs of a plan document."""
     return tuple(Pack(tuple(p["run_ids"]), Numerics(**p["numerics"]), p["reason"]) for p in document["packs"])
+
+
+def _steps_document(steps: BudgetSteps) -> dict[str, Any]:
+    grid = steps.grid
+    return {
+        "budget": steps.budget,
+        "grid": {
+            "chunk": grid.chunk,
+            "eval_steps": grid.eval_steps_T.tolist(),
+            "probe_steps": grid.probe_steps_T.tolist(),
+        },
+        "windows": [list(window) for window in steps.windows],
+    }
 
 
 def _row(run_id: str, config: RunConfig) -> dict[str, Any]:

@@ -124,3 +124,10 @@ def listed(steps: Sequence[int], chunk: int, budget: int, first: int) -> Ints:
             f"the nearest are {low} and {low + chunk}"
         )
     return np.array(steps, dtype=np.int64)
+
+
+def up_to(budget: int, steps_T: Ints) -> Ints:
+    """The steps that a run of this budget reaches. Raises ValueError where it reaches none."""
+    if steps_T[0] > budget:
+        raise ValueError(f"steps must begin at or before every budget, given {steps_T[0]} for a budget of {budget}")
+    return steps_T[steps_T <= budget]

@@ -133,14 +133,14 @@ class Setting(Parameters):
         return self.as_dict[section][name] if name else self.as_dict[section]
 
 
-def path_problem(path: str, setting: Setting) -> str | None:
-    """Why `path` cannot be changed in a setting of this shape; None if it can."""
+def path_problem(path: str, setting: Setting, others: tuple[str, ...] = ()) -> str | None:
+    """Why `path` cannot be changed in a setting of this shape; None if it can. `others` are valid paths outside it."""
     section, _, name = path.partition(".")
     if section in SECTIONS and name == "name":
         return f"another {section} has other parameters: give whole mappings, {section}: [{{name: ...}}, ...]"
     if section == "streams" and name:
         return None
-    valid = setting.paths()
+    valid = (*setting.paths(), *others)
     return None if path in valid else unknown("path", path, (*valid, "streams.<stream>"))
 
 

@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     Field,
     PlainSerializer,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_serializer,
@@ -19,9 +20,11 @@ from pydantic import (
 
 from pipeline.arrays import Ints
 from pipeline.spec import grid as grids
+from pipeline.spec.errors import dotted
+from pipeline.spec.messages import spec_problems
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import Problem, located, unknown
-from pipeline.spec.run_config import SECTIONS, Setting
+from pipeline.spec.run_config import SECTIONS, RunConfig, Setting
 from pipeline.spec.seeds import ForkSeedsField, Fresh, check_distinct
 
 Steps = Annotated[tuple[int, ...], Field(strict=False, max_length=grids.MAX_POINTS)]
@@ -40,6 +43,7 @@ else:
     KeptSteps = Annotated[Steps, WrapValidator(_steps_or_word), PlainSerializer(lambda value: value)]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MAX_STEPS = 2**40
+Budget = Annotated[int, Field(gt=0, le=MAX_STEPS)]
 DEFAULT_WINDOWS = (0.0, 0.05, 0.1, 0.25, 0.5)
 
 
@@ -71,8 +75,11 @@ class GridSpec(Parameters):
     probe_steps: Steps | None = None
     eval_steps: Steps | None = None
 
-    def resolved(self, budget: int) -> grids.Grid:
-        """The arrays. Raises ValueError (pydantic's, with the places of all mistakes) if they do not fit `budget`."""
+    def resolved(self, budget: int, largest: int | None = None) -> grids.Grid:
+        """The arrays for runs of this budget. Listed steps may reach `largest` (None: `budget`), and end at `budget`.
+
+        Raises ValueError (pydantic's, with the places of all mistakes) if they do not fit.
+        """
         problems: list[Problem] = []
         if budget % self.chunk:
             low = max(self.chunk, budget - budget % self.chunk)
@@ -91,7 +98,7 @@ class GridSpec(Parameters):
         steps = {}
         for name in ("eval", "probe"):
             try:
-                steps[name] = self._steps(name, budget)
+                steps[name] = self._steps(name, budget, largest or budget)
             except ValueError as error:
                 is_listed = getattr(self, f"{name}_steps") is not None
                 place = f"{name}_steps" if is_listed else f"{name}_every"
@@ -100,10 +107,11 @@ class GridSpec(Parameters):
             raise located(problems)
         return grids.Grid(self.chunk, steps["eval"], steps["probe"])
 
-    def _steps(self, name: str, budget: int) -> Ints:
+    def _steps(self, name: str, budget: int, largest: int) -> Ints:
         steps, interval = getattr(self, f"{name}_steps"), getattr(self, f"{name}_every")
         if steps is not None:
-            return grids.listed(steps, self.chunk, budget, first=self.chunk if name == "eval" else 0)
+            first = self.chunk if name == "eval" else 0
+            return grids.up_to(budget, grids.listed(steps, self.chunk, largest, first))
         if name == "eval":
             return grids.every(interval or self.chunk, budget)
         if interval is None:
@@ -144,10 +152,12 @@ class Snapshots(Parameters):
     weights: KeptSteps | None = None
     attention: KeptSteps | None = None
 
-    def resolved(self, chunk: int, budget: int, window_steps: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """{"states": steps, "weights": steps, "attention": steps}; an empty list stays empty.
+    def resolved(
+        self, chunk: int, budget: int, window_steps: tuple[int, ...], largest: int | None = None
+    ) -> dict[str, tuple[int, ...]]:
+        """{"states": steps, "weights": steps, "attention": steps} of runs of this budget; an empty list stays empty.
 
-        Raises ValueError as GridSpec does.
+        Listed steps may reach `largest` (None: `budget`), and end at `budget`. Raises ValueError as GridSpec does.
         """
         given = {name: getattr(self, name) for name in ("states", "weights", "attention")}
         problems: list[Problem] = []
@@ -155,13 +165,13 @@ class Snapshots(Parameters):
             if steps == WINDOWS_WORD and not window_steps:
                 problems.append((("snapshots", name), "has no effect: the sweep has no windows", steps))
             elif steps is not None and steps != WINDOWS_WORD:
-                found = _chunk_ends(steps, chunk, budget)
+                found = _chunk_ends(steps, chunk, largest or budget)
                 problems += [(("snapshots", name, *place), message, step) for place, message, step in found]
         if problems:
             raise located(problems)
         defaults = {"states": (budget,), "weights": (), "attention": (budget,)}
         return {
-            name: defaults[name] if steps is None else window_steps if steps == WINDOWS_WORD else steps
+            name: defaults[name] if steps is None else window_steps if steps == WINDOWS_WORD else _up_to(budget, steps)
             for name, steps in given.items()
         }
 
@@ -239,11 +249,24 @@ class Fork(Parameters):
             raise located(problems)
         return found
 
+    def forks_of(self, parent: RunConfig) -> list[RunConfig]:
+        """The forks of a run. Raises ValueError, a line for each mistake, where it cannot be changed so."""
+        try:
+            return parent.forks(self.steps, self.seeds_of(parent.run_id), self.changes_of(parent.setting))
+        except ValidationError as error:
+            found = spec_problems(error, Setting, parent.as_dict())
+            lines = [f"fork.changes of run {parent.run_id}: {dotted(place)}: {message}" for place, message, _ in found]
+            raise ValueError("\n".join(lines)) from None
+
     def check_steps(self, chunk: int, budget: int) -> None:
         """Raises ValueError, with places, unless steps increase and are multiples of the chunk before the budget."""
         problems = [(("fork", "steps", *place), *rest) for place, *rest in _chunk_ends(self.steps, chunk, budget - 1)]
         if problems:
             raise located(problems)
+
+
+def _up_to(budget: int, steps: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(step for step in steps if step <= budget)
 
 
 def _is_number(value: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -17,19 +18,20 @@ from pydantic import (
 )
 
 from pipeline.spec import messages as spec_errors
+from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import Mistake, SpecError, dotted
-from pipeline.spec.expansion import expanded
+from pipeline.spec.expansion import BUDGET, Expansion, expanded
 from pipeline.spec.factors import FactorField
-from pipeline.spec.grid import Grid, window_steps
+from pipeline.spec.grid import Grid
 from pipeline.spec.identity import canonical_json, differences, digest, plain
 from pipeline.spec.overrides import apply_overrides
 from pipeline.spec.parameters import Parameters, Registered
+from pipeline.spec.presence import OF_A_SETTING, misplaced, with_defaults
 from pipeline.spec.reading_names import DEFAULT_READINGS, reading_problems
 from pipeline.spec.registered import Problem, declared, located, reader
 from pipeline.spec.renamed import respell
 from pipeline.spec.run_config import (
-    SECTIONS,
     Lineage,
     ModelField,
     OptimiserField,
@@ -42,7 +44,7 @@ from pipeline.spec.run_config import (
 )
 from pipeline.spec.sections import (
     DEFAULT_WINDOWS,
-    MAX_STEPS,
+    Budget,
     Converged,
     Fork,
     GridSpec,
@@ -64,15 +66,15 @@ else:
 __all__ = ["Lineage", "RunConfig", "Setting", "SpecError", "SweepSpec", "diff", "load_spec"]
 
 MAX_RUNS = 1_000_000
-_OF_A_SETTING = (*SECTIONS, "batch_size", "dtype", "streams")
 _NOT_IDENTITY = ("description", "resources", "tracking")
 
 
 class SweepSpec(Parameters):
     """A sweep: the base setting, the factors that vary it, the seeds, and how runs are evaluated and ended.
 
-    The base must be valid by itself. With `fork`, the runs start from another sweep's: their settings and seeds are the
-    parents', so that task, model, optimiser, schedule, batch_size, dtype, streams, vary and seeds must be left out.
+    The base must be valid by itself. `budget` is that of the settings to which no factor gives another; it is no part
+    of a run. With `fork`, the runs start from another sweep's: their settings and seeds are the parents', so that task,
+    model, optimiser, schedule, batch_size, dtype, streams, vary and seeds must be left out.
     Raises pydantic's ValidationError, a ValueError, with every mistake at its place.
     """
 
@@ -85,7 +87,7 @@ class SweepSpec(Parameters):
     batch_size: int | None = Field(None, gt=0, lt=2**31)
     dtype: Literal["float32", "float64"] | None = None
     streams: dict[StreamName, Seed] = Field(default_factory=dict)
-    budget: int = Field(gt=0, le=MAX_STEPS)
+    budget: Budget
     vary: Annotated[tuple[FactorField, ...], Field(strict=False)] = ()
     seeds: Seeds | None = None
     grid: GridSpec = Field(default_factory=GridSpec)
@@ -98,7 +100,7 @@ class SweepSpec(Parameters):
     tracking: Tracking = Field(default_factory=Tracking)
     fork: Fork | None = None
 
-    _settings: tuple[Setting, ...] = PrivateAttr(())
+    _expansion: Expansion = PrivateAttr(Expansion((), (), {}))
 
     @model_validator(mode="wrap")
     @classmethod
@@ -106,16 +108,16 @@ class SweepSpec(Parameters):
         """Report mistakes within fields and across fields together."""
         if not isinstance(data, Mapping):
             return handler(data)
-        filled = _filled(data)
-        wrong = list(_misplaced(filled))
+        whole = with_defaults(data)
+        wrong = list(misplaced(whole))
         try:
-            spec = handler(filled)
+            spec = handler(whole)
         except ValidationError as error:
-            wrong = [*spec_errors.spec_problems(error, cls, filled), *wrong]
+            wrong = [*spec_errors.spec_problems(error, cls, whole), *wrong]
             spec = None
         bad = {place[0] if place else "" for place, _, _ in wrong}
         if spec is None:
-            spec = _rest_of(filled, bad, handler)
+            spec = _rest_of(whole, bad, handler)
         if spec is not None:
             wrong += spec._resolve(bad)
         if wrong or spec is None:
@@ -126,69 +128,88 @@ class SweepSpec(Parameters):
         """Expand the settings; returns the problems across fields, without those in `bad`."""
         wrong: list[Problem] = []
 
-        def attempt(check: Callable[[], None], *needs: str) -> None:
-            if bad.isdisjoint(needs):
+        def attempt(check: Callable[[], None], spoils: str, *needs: str) -> None:
+            if bad.isdisjoint({spoils, *needs}):
                 try:
                     check()
                 except ValidationError as error:
                     found = spec_errors.spec_problems(error, type(self), {})
-                    bad.update(place[0] for place, _, _ in found)
+                    bad.update({spoils, *(place[0] for place, _, _ in found)})
                     wrong.extend(found)
 
         if self.fork is None:
-            attempt(self._resolve_settings, *_OF_A_SETTING, "vary", "fork")
-            attempt(self._check_count, *_OF_A_SETTING, "vary", "seeds", "fork")
-            attempt(self._check_pinned, *_OF_A_SETTING, "vary", "seeds", "fork")
+            attempt(self._resolve_settings, "vary", *OF_A_SETTING, "fork")
+            attempt(self._check_count, "seeds", *OF_A_SETTING, "vary", "fork")
+            attempt(self._check_pinned, "seeds", *OF_A_SETTING, "vary", "fork")
         attempt(self._check_grid, "budget", "grid")
-        attempt(self._check_criterion, "budget", "grid", "converged", "task")
-        attempt(self._check_readings, "readings", "windows", *_OF_A_SETTING, "vary")
-        attempt(self._check_steps, "budget", "grid", "windows", "snapshots", "fork")
-        attempt(self._check_stopping, "budget", "grid", "converged", "stopping")
+        attempt(self._check_criterion, "converged", "budget", "grid", "task")
+        attempt(self._check_readings, "readings", "windows", *OF_A_SETTING, "vary")
+        attempt(self._check_steps, "snapshots", "budget", "grid", "windows", "fork")
+        attempt(self._check_stopping, "stopping", "budget", "grid", "converged")
         return wrong
 
     def _check_grid(self) -> None:
-        self.grid.resolved(self.budget)
+        self._for_each_budget(self._grid_of, self.budget)
+
+    def _grid_of(self, budget: int) -> Grid:
+        return self.grid.resolved(budget, max(budget, *self.budgets))
 
     def _check_stopping(self) -> None:
-        problems = self.stopping.problems(self.budget, self.criterion, self.time_grid)
+        self._for_each_budget(self._check_stopping_within)
+
+    def _check_stopping_within(self, budget: int) -> None:
+        problems = self.stopping.problems(budget, self.criterion, self._grid_of(budget))
         if problems:
             raise located([(("stopping", parameter), message, self.stopping.name) for parameter, message in problems])
 
     def _check_criterion(self) -> None:
-        tasks = [setting.task for setting in self._settings] or ([] if self.task is None else [self.task])
+        settings = self.expanded_settings
+        tasks = [setting.task for setting in settings] or ([] if self.task is None else [self.task])
         blind = next((task.name for task in tasks if not task.has_accuracy()), None)
         if self.converged.metric == "label_accuracy" and blind is not None:
             message = f"task {blind} has no accuracy; use label_excess or label_loss"
             raise located([(("converged", "metric"), message, self.converged.metric)])
-        num_evaluations = len(self.time_grid.eval_steps_T)
-        if self.converged.evaluations > num_evaluations:
-            message = f"asks for {self.converged.evaluations} successive evaluations, the grid has {num_evaluations}"
+        fewest = min(len(self._grid_of(budget).eval_steps_T) for budget in self.budgets)
+        if self.converged.evaluations > fewest:
+            message = f"asks for {self.converged.evaluations} successive evaluations, the grid has {fewest}"
             raise located([(("converged", "evaluations"), message, self.converged.evaluations)])
 
     def _check_steps(self) -> None:
-        _ = self.snapshot_steps
+        self._for_each_budget(self.steps)
         if self.fork is not None:
             self.fork.check_steps(self.grid.chunk, self.budget)
 
+    def _for_each_budget(self, check: Callable[[int], object], *others: int) -> None:
+        """Raises what `check` finds wrong with each budget (and `others`), where the spec states that budget, once."""
+        wrong: list[Problem] = []
+        for budget in dict.fromkeys((*others, *self.budgets)):
+            try:
+                check(budget)
+            except ValidationError as error:
+                for place, message, given in spec_errors.spec_problems(error, type(self), {}):
+                    stated = self._expansion.places.get(budget, place) if place == (BUDGET,) else place
+                    wrong += [(stated, message, given)] * ((stated, message, given) not in wrong)
+        if wrong:
+            raise located(wrong)
+
     def _check_readings(self) -> None:
-        if wrong := list(reading_problems(self.readings or (), bool(self.windows), self._settings)):
+        if wrong := list(reading_problems(self.readings or (), bool(self.windows), self.expanded_settings)):
             raise located(wrong)
 
     def _resolve_settings(self) -> None:
-        settings, wrong = expanded(self.base, self.vary)
+        self._expansion, wrong = expanded(self.base, self.budget, self.vary)
         if wrong:
             raise located(wrong)
-        self._settings = tuple(settings)
 
     def _check_count(self) -> None:
         assert self.seeds is not None
-        total = len(self._settings) * len(self.seeds)
+        total = len(self.expanded_settings) * len(self.seeds)
         if total > MAX_RUNS:
             raise located([(("seeds",), f"{total} runs; a sweep holds at most {MAX_RUNS}", total)])
 
     def _check_pinned(self) -> None:
         assert self.seeds is not None
-        for used in sorted({setting.seeds_used() for setting in self._settings if setting.streams}):
+        for used in sorted({setting.seeds_used() for setting in self.expanded_settings if setting.streams}):
             if message := equal_runs(self.seeds.pairs(), used):
                 raise located([(("seeds",), message, len(self.seeds))])
 
@@ -197,22 +218,35 @@ class SweepSpec(Parameters):
         """The setting that factors vary. Raises ValueError for a fork, whose settings are its parents'."""
         if self.fork is not None:
             raise ValueError(f"sweep {self.name} forks {self.fork.sweep}: its settings are those of its parents")
-        return Setting.model_validate({name: getattr(self, name) for name in _OF_A_SETTING})
+        return Setting.model_validate({name: getattr(self, name) for name in OF_A_SETTING})
 
     @property
     def expanded_settings(self) -> tuple[Setting, ...]:
         """Every setting, in declared order, the last factor moving fastest; empty for a fork."""
-        return self._settings
+        return self._expansion.settings
 
     @property
-    def time_grid(self) -> Grid:
-        """eval_steps and probe_steps as arrays."""
-        return self.grid.resolved(self.budget)
+    def expanded_budgets(self) -> tuple[int, ...]:
+        """The budget of every setting, in the same order."""
+        return self._expansion.budgets
 
     @property
-    def window_steps(self) -> tuple[tuple[float, int], ...]:
-        """(share of the budget, step) of each window, rounded to chunks; see `pipeline.spec.grid.window_steps`."""
-        return window_steps(self.windows, self.grid.chunk, self.budget)
+    def budgets(self) -> tuple[int, ...]:
+        """The budgets that its runs have, increasing."""
+        return tuple(sorted(set(self.expanded_budgets))) or (self.budget,)
+
+    def budget_of(self, run: RunConfig) -> int:
+        """The most steps that a run of this sweep may take; of a fork its parent's are counted too."""
+        return self.budget if self.fork is not None else self._budget_by_setting[run.setting.canonical]
+
+    @cached_property
+    def _budget_by_setting(self) -> dict[str, int]:
+        settings = (setting.canonical for setting in self.expanded_settings)
+        return dict(zip(settings, self.expanded_budgets, strict=True))
+
+    def steps(self, budget: int) -> BudgetSteps:
+        """When its runs of this budget are evaluated, probed and kept."""
+        return BudgetSteps.of(budget, max(budget, *self.budgets), self.grid, self.windows, self.snapshots)
 
     @property
     def reading_names(self) -> tuple[str, ...]:
@@ -227,12 +261,6 @@ class SweepSpec(Parameters):
         given = self.converged
         return Criterion(given.metric, given.at_most, given.at_least, given.evaluations)
 
-    @property
-    def snapshot_steps(self) -> dict[str, tuple[int, ...]]:
-        """{"states": steps, "weights": steps, "attention": steps}, defaults filled in."""
-        window_steps = tuple(step for _, step in self.window_steps)
-        return self.snapshots.resolved(self.grid.chunk, self.budget, window_steps)
-
     def runs(self, parents: Iterable[RunConfig] = ()) -> list[RunConfig]:
         """Every run, setting by setting and seeds within; for a fork, parent by parent, of those that it names.
 
@@ -241,13 +269,13 @@ class SweepSpec(Parameters):
         if self.fork is None:
             assert self.seeds is not None
             pairs = self.seeds.pairs()
-            return [RunConfig(setting, init, data) for setting in self._settings for init, data in pairs]
+            return [RunConfig(setting, init, data) for setting in self.expanded_settings for init, data in pairs]
         known = {parent.run_id: parent for parent in parents}
         wanted = list(known) if self.fork.runs == "all" else self.fork.runs
         missing = [run_id for run_id in wanted if run_id not in known]
         if missing or not wanted:
             raise ValueError(f"fork.runs: {self.fork.sweep} has no run {', '.join(missing) or 'at all'}")
-        return [run for run_id in wanted for run in _forks(self.fork, known[run_id])]
+        return [run for run_id in wanted for run in self.fork.forks_of(known[run_id])]
 
     def identity(self) -> dict[str, Any]:
         """Every field in plain dicts, lists and scalars."""
@@ -255,7 +283,7 @@ class SweepSpec(Parameters):
         return whole
 
     def _misplaced_now(self) -> set[str]:
-        return {*_OF_A_SETTING, "vary", "seeds"} if self.fork is not None else {"fork"}
+        return {*OF_A_SETTING, "vary", "seeds"} if self.fork is not None else {"fork"}
 
     @property
     def sweep_id(self) -> str:
@@ -266,15 +294,6 @@ class SweepSpec(Parameters):
     def to_yaml(self) -> str:
         """Text that loads as an equal spec, defaults written out."""
         return to_yaml(self.identity())
-
-
-def _forks(fork: Fork, parent: RunConfig) -> list[RunConfig]:
-    try:
-        return parent.forks(fork.steps, fork.seeds_of(parent.run_id), fork.changes_of(parent.setting))
-    except ValidationError as error:
-        found = spec_errors.spec_problems(error, Setting, parent.as_dict())
-        lines = [f"fork.changes of run {parent.run_id}: {dotted(place)}: {message}" for place, message, _ in found]
-        raise ValueError("\n".join(lines)) from None
 
 
 def _default_stopping() -> StoppingRule:
@@ -313,25 +332,6 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     if source.mistakes:
         raise SpecError(source.in_order(source.mistakes))
     return spec
-
-
-def _filled(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` with the defaults of a setting, which a fork does not have."""
-    defaults = {"schedule": {"name": "constant"}, "dtype": "float32"} if data.get("fork") is None else {}
-    return {**data, **{name: value for name, value in defaults.items() if data.get(name) is None}}
-
-
-def _misplaced(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """Required fields that are missing, and fields that have no effect in a fork."""
-    if data.get("fork") is None:
-        needed = ("task", "model", "optimiser", "batch_size", "seeds")
-        for name in needed:
-            if data.get(name) is None:
-                yield (name,), "required, but missing", None
-    else:
-        for name in (*_OF_A_SETTING, "vary", "seeds"):
-            if data.get(name):
-                yield (name,), "has no effect beside fork, whose runs have their parents'; leave it out", data[name]
 
 
 def _rest_of(

@@ -49,8 +49,9 @@ class RunEnd:
 
 @dataclass(frozen=True)
 class History:
-    """All recorded values of a sweep: `values[metric]` is (R, T) over `steps_T`, NaN where nothing was recorded.
+    """All recorded values of a sweep's runs: `values[metric]` is (R, T) over `steps_T`, NaN where nothing was recorded.
 
+    All runs have one budget: a sweep of several has a history for each, so that a window is the same share for all.
     `budget` and `steps_T` count a run's own optimiser steps. Arrays are read-only. `ends[r]` belongs to `runs[r]`.
     `windows` are the (share of the budget, step) pairs that the sweep declared, each step the end of a chunk.
     `readings` names the metrics that were read from weights at these steps alone, and so are no curves.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import Ended, Record
 from pipeline.store.sweep_store import SweepStore
 
@@ -36,12 +37,13 @@ class Progress:
 def progress_by_pack(store: SweepStore, records: Mapping[str, Record] | None = None) -> dict[str, Progress]:
     """pack_id -> progress at its newest commit (`records`, where they are read already), for every pack of the plan."""
     plan, records = store.plan, store.newest_records() if records is None else records
-    return {pack["pack_id"]: _progress(pack, records.get(pack["pack_id"]), plan["budget"]) for pack in plan["packs"]}
+    budgets = budget_by_run(plan)
+    return {pack["pack_id"]: _progress(pack, records.get(pack["pack_id"]), budgets) for pack in plan["packs"]}
 
 
-def _progress(pack: Mapping[str, Any], record: Record | None, budget: int) -> Progress:
+def _progress(pack: Mapping[str, Any], record: Record | None, budgets: Mapping[str, int]) -> Progress:
     committed = {} if record is None else record.ends
-    ends = _ends_by(committed, budget)
+    ends = ended_for_good(committed, budgets)
     steps = {run_id: end.step for run_id, end in committed.items()}
     steps |= {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
     missing = [run_id for run_id in pack["run_ids"] if run_id not in ends]
@@ -52,18 +54,19 @@ def _progress(pack: Mapping[str, Any], record: Record | None, budget: int) -> Pr
         num_diverged=sum(end.reason == "diverged" for end in ends.values()),
         num_stopped=sum(end.reason == "stopped" for end in ends.values()),
         run_steps=0 if record is None else record.run_steps,
-        steps_left=sum(budget - steps.get(run_id, 0) for run_id in missing),
+        steps_left=sum(budgets[run_id] - steps.get(run_id, 0) for run_id in missing),
     )
 
 
-def _ends_by(committed: Mapping[str, Ended], budget: int) -> dict[str, Ended]:
-    """run_id -> its end, of the runs that no longer train under this budget."""
-    return {run_id: end for run_id, end in committed.items() if not end.is_continued_to(budget)}
+def ended_for_good(committed: Mapping[str, Ended], budgets: Mapping[str, int]) -> dict[str, Ended]:
+    """run_id -> its end, of the runs that no longer train, each under its own budget."""
+    return {run_id: end for run_id, end in committed.items() if not end.is_continued_to(budgets[run_id])}
 
 
 def runs_left(plan: Mapping[str, Any], records: Mapping[str, Record]) -> list[str]:
     """Ids of the runs that train or have yet to start, in the order of the plan."""
-    ended = {run_id for record in records.values() for run_id in _ends_by(record.ends, plan["budget"])}
+    budgets = budget_by_run(plan)
+    ended = {run_id for record in records.values() for run_id in ended_for_good(record.ends, budgets)}
     return [row["run_id"] for row in plan["runs"] if row["run_id"] not in ended]
 
 
@@ -73,7 +76,7 @@ def packs_left(progress: Mapping[str, Progress]) -> list[str]:
 
 
 def unfinished(store: SweepStore) -> list[str]:
-    """Packs whose newest whole record does not name all their runs as ended, at the sweep's budget."""
+    """Packs whose newest whole record does not name all their runs as ended, each at its own budget."""
     return packs_left(progress_by_pack(store))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.store.budgets import budgets_json
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record
 from pipeline.store.sweep_store import SweepStore
@@ -100,7 +101,8 @@ def newest_orders(store: SweepStore) -> dict[str, tuple[int, int]]:
 def write_forecast(store: SweepStore, orders: Orders, num_runs: int, forecasts: Mapping[str, Any]) -> bool:
     """Keep `forecasts`, made from the commits `orders`, atomically, unless newer ones are kept; whether it did.
 
-    `forecasts` are plain values with `budget` and `runs`. Raises OSError where the folder cannot be written.
+    `forecasts` are plain values with `budget`, as `budgets_json` gives it, and `runs`. Raises OSError where the folder
+    cannot be written.
     """
     kept = read_forecast(store)
     if kept is not None and kept.orders != orders and not _is_ahead(orders, kept.orders):
@@ -119,7 +121,7 @@ def read_forecast(store: SweepStore) -> StoredForecast | None:
     except CorruptFileError:
         # Nothing rests on it, and the next forecast replaces it.
         return None
-    if body.pop("format", None) != _FORMAT or body["forecasts"]["budget"] != store.plan["budget"]:
+    if body.pop("format", None) != _FORMAT or body["forecasts"]["budget"] != budgets_json(store.plan):
         return None
     orders = {pack_id: (attempt, sequence) for pack_id, (attempt, sequence) in body["orders"].items()}
     return StoredForecast(**{**body, "orders": orders})

@@ -11,6 +11,7 @@ Every file it writes:
     added/NAME-HASH.parquet               that table: numbers by run and step, which the history joins
     stop                                  while it exists, packs commit and stop; empty
     ceiling.json                          what forks say of the best possible forecasts; sealed; safe to delete
+    budget-B/ceiling.json                 the same, of the runs of each budget where a sweep has several
     forecast.json                         the newest forecast of the runs in training; sealed; safe to delete
     packs/PACK/attempt-A                  claimed by attempt A; empty
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
@@ -28,7 +29,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ import pyarrow as pa
 
 from pipeline.arrays import Array
 from pipeline.store.added import AddedTable, added_tables
+from pipeline.store.budgets import budgets_of, part_of
 from pipeline.store.files import (
     PRIVATE_FILE,
     SHARED_FILE,
@@ -156,16 +158,31 @@ class SweepStore:
         """While this file exists, packs commit and stop."""
         return self.folder / "stop"
 
-    def history(self) -> History:
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The budgets that its runs have, increasing."""
+        return budgets_of(self.plan)
+
+    def folder_of(self, budget: int) -> Path:
+        """Where what is made of the runs of this budget is written: the folder itself for a sweep of one budget."""
+        return self.folder if len(self.budgets) == 1 else self.folder / f"budget-{budget}"
+
+    def histories(self) -> tuple[History, ...]:
+        """The history of the runs of each budget, by increasing budget."""
+        return tuple(self.history(budget) for budget in self.budgets)
+
+    def history(self, budget: int | None = None) -> History:
         """All values up to the newest records, and those of added tables, which never replace a recorded one.
 
-        Steps are the union over runs; NaN where a run recorded nothing.
+        Of the runs with this budget; None is for sweeps of one budget. Steps are the union over these runs; NaN where
+        a run recorded nothing. Raises StoreError, naming the budgets, where there is no such one.
         """
         plan, records = self.plan, self.newest_records()
+        part = part_of(plan, budget)
         tables = [self.pack(pack_id).table(entry) for pack_id, record in records.items() for entry in record.history]
         ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
         steps = {run_id: entry.step for record in records.values() for run_id, entry in record.active.items()}
-        runs = tuple(run_info(plan, row) for row in plan["runs"])
+        runs = tuple(run_info(plan, row) for row in part.rows)
         run_ends = tuple(
             RunEnd(ends[run.run_id].reason, ends[run.run_id].step)
             if run.run_id in ends
@@ -173,13 +190,12 @@ class SweepStore:
             for run in runs
         )
         steps_T, values = _pivot(tables, [run.run_id for run in runs])
-        # Plans of an earlier version name neither windows nor readings.
-        windows = tuple((share, step) for share, step in plan.get("windows", ()))
+        # Plans of an earlier version name no readings.
         readings = frozenset(name for name in values if name.partition(".")[0] in plan.get("readings", ()))
         recorded = History(
-            plan["name"], plan["budget"], runs, run_ends, steps_T, values, tuple(plan["varied"]), windows, readings
+            plan["name"], part.budget, runs, run_ends, steps_T, values, part.varied, part.windows, readings
         )
-        return _with_added(recorded, added_tables(self.folder))
+        return _with_added(recorded, {row["run_id"] for row in plan["runs"]}, added_tables(self.folder))
 
     def snapshots(self) -> SnapshotIndex:
         """An index of all snapshots, as of now."""
@@ -249,15 +265,19 @@ def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
     )
 
 
-def _with_added(history: History, tables: Iterable[AddedTable]) -> History:
+def _with_added(history: History, known: Collection[str], tables: Iterable[AddedTable]) -> History:
+    """The history with the tables' values for its runs; all runs that are `known` have rows there."""
     row_of = {run.run_id: row for row, run in enumerate(history.runs)}
     for added in tables:
         run_ids = added.table["run_id"].to_pylist()
-        if strange := {*run_ids} - row_of.keys():
+        if strange := {*run_ids} - {*known}:
             raise StoreError(f"added table {added.name!r} is of runs that the sweep does not have: {min(strange)}, ...")
-        row_N = np.array([row_of[run_id] for run_id in run_ids], np.int64)
-        columns = {name: added.table[name].to_numpy().astype(np.float64) for name in added.metrics}
-        history = filled(history, row_N, added.table["step"].to_numpy(), columns)
+        own_N = np.array([run_id in row_of for run_id in run_ids], bool)
+        if not own_N.any():
+            continue
+        row_N = np.array([row_of[run_id] for run_id in run_ids if run_id in row_of], np.int64)
+        columns = {name: added.table[name].to_numpy().astype(np.float64)[own_N] for name in added.metrics}
+        history = filled(history, row_N, added.table["step"].to_numpy()[own_N], columns)
         history = replace(history, readings=history.readings | columns.keys())
         if added.about.get("cost"):
             extra = dict(history.extra_compute)
@@ -267,11 +287,13 @@ def _with_added(history: History, tables: Iterable[AddedTable]) -> History:
 
 
 def _pivot(tables: Iterable[pa.Table], run_ids: list[str]) -> tuple[Any, dict[str, Any]]:
+    """The steps at which these runs recorded something, and metric -> (R, T) values; rows of other runs are left."""
     row_of = {run_id: index for index, run_id in enumerate(run_ids)}
-    parts = [
-        (np.array([row_of[run] for run in table["run_id"].to_pylist()], np.int64), table["step"].to_numpy(), table)
-        for table in tables
-    ]
+    parts = []
+    for table in tables:
+        rows = np.array([row_of.get(run, -1) for run in table["run_id"].to_pylist()], np.int64)
+        own = table if (rows >= 0).all() else _with_values(table.filter(pa.array(rows >= 0)))
+        parts.append((rows[rows >= 0], own["step"].to_numpy(), own))
     steps_T = np.unique(np.concatenate([steps for _, steps, _ in parts] or [np.empty(0, np.int64)]))
     metrics = dict.fromkeys(name for *_, table in parts for name in table.column_names[2:])
     values = {name: np.full((len(run_ids), len(steps_T)), np.nan) for name in metrics}
@@ -281,6 +303,12 @@ def _pivot(tables: Iterable[pa.Table], run_ids: list[str]) -> tuple[Any, dict[st
             is_valid = table[name].is_valid().to_numpy()
             values[name][rows[is_valid], columns[is_valid]] = table[name].drop_null().to_numpy()
     return steps_T, values
+
+
+def _with_values(table: pa.Table) -> pa.Table:
+    """The table without the metrics that none of its rows has."""
+    first, metrics = table.column_names[:2], table.column_names[2:]
+    return table.select([*first, *(name for name in metrics if table[name].null_count < len(table))])
 
 
 class DriverLock:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.store.budgets import budget_by_run
 from pipeline.store.files import CorruptFileError, make_folder, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record, StoreError
 from pipeline.store.stored_forecast import RunProbability, read_forecast
@@ -90,6 +91,7 @@ class CommitReader:
         self.tracked = tracked_runs(sweep, self._plan, max_runs)
         self._check = ConvergenceCheck.of(sweep, self._plan)
         self._pack_of = {run_id: pack["pack_id"] for pack in self._plan["packs"] for run_id in pack["run_ids"]}
+        self._budgets = budget_by_run(self._plan)
         self._records: dict[str, Record] = {}
         self._progress_by_run: dict[str, CommittedProgress] = {}
         self._recorded: dict[str, dict[str, Recorded]] = {}
@@ -105,7 +107,7 @@ class CommitReader:
                 newest = self.store.pack(pack_id).newest()
                 if newest is not None:
                     self._records[pack_id] = newest
-        self._progress_by_run = progress_of_runs(self._records.values(), self._plan["budget"])
+        self._progress_by_run = progress_of_runs(self._records.values(), self._budgets)
         self._recorded = {}
         forecast = read_forecast(self.store)
         self._probabilities = {} if forecast is None else forecast.probabilities()

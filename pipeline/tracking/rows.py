@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipeline.arrays import Floats, Ints
 from pipeline.spec.criterion import Criterion
+from pipeline.store.budgets import parts_of
 from pipeline.store.pack_store import Record
 
 TrackedRow = tuple[int, dict[str, float]]
@@ -86,7 +87,9 @@ class ConvergenceCheck:
     @staticmethod
     def of(sweep: Mapping[str, Any], plan: Mapping[str, Any]) -> ConvergenceCheck:
         """With the criterion and grid declared in a store's two documents."""
-        return ConvergenceCheck(Criterion(**sweep["spec"]["converged"]), np.array(plan["grid"]["eval_steps"], np.int64))
+        # Of the largest budget: the evaluations of a smaller one are those of them that it reaches.
+        eval_steps_T = np.array(parts_of(plan)[-1].eval_steps, np.int64)
+        return ConvergenceCheck(Criterion(**sweep["spec"]["converged"]), eval_steps_T)
 
     def streak(self, recorded: Recorded) -> tuple[int, int] | None:
         """The evaluation at which the run had converged, and the later one that confirms it; None if it has not."""
@@ -178,14 +181,14 @@ def _config(sweep: Mapping[str, Any], plan: Mapping[str, Any], setting_id: str) 
     return config
 
 
-def progress_of_runs(records: Iterable[Record], budget: int) -> dict[str, CommittedProgress]:
+def progress_of_runs(records: Iterable[Record], budgets: Mapping[str, int]) -> dict[str, CommittedProgress]:
     """run_id -> progress, for runs that have started. One that a larger budget will continue is running."""
     found: dict[str, CommittedProgress] = {}
     for record in records:
         found |= {run_id: CommittedProgress(active.step, RUNNING) for run_id, active in record.active.items()}
         for run_id, end in record.ends.items():
-            is_over = end.reason != "budget" or end.step >= budget
-            found[run_id] = CommittedProgress(end.step, end.reason if is_over else RUNNING, end.is_converged)
+            reason = RUNNING if end.is_continued_to(budgets[run_id]) else end.reason
+            found[run_id] = CommittedProgress(end.step, reason, end.is_converged)
     return found
 
 

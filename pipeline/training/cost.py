@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +32,7 @@ class CostEstimate:
 
 def estimate_cost(plan: Plan, num_workers: int) -> CostEstimate:
     """Estimate the cost by training temporary blocks for some seconds; writes nothing."""
-    evaluation_plan = evaluation_plan_of(plan.spec)
+    plans = {budget: evaluation_plan_of(plan.spec, budget) for budget in plan.spec.budgets}
     groups: dict[tuple[str, int], list[int]] = {}
     for index, pack in enumerate(plan.packs):
         key = (plan.runs[pack.run_ids[0]].static_key(), pack.numerics.slots)
@@ -40,25 +40,27 @@ def estimate_cost(plan: Plan, num_workers: int) -> CostEstimate:
     seconds, disk, memory = 0.0, 0.0, 0.0
     for indices in groups.values():
         pack = plan.packs[indices[0]]
-        num_runs = sum(len(plan.packs[index].run_ids) for index in indices)
-        config = plan.runs[pack.run_ids[0]]
-        block = block_of(pack, config)
-        seconds += _run_seconds(block, evaluation_plan) * num_runs
-        disk += _run_bytes(block, evaluation_plan) * num_runs
+        configs = [plan.runs[run_id] for index in indices for run_id in plan.packs[index].run_ids]
+        of_runs = [plans[plan.spec.budget_of(config)] for config in configs]
+        block = block_of(pack, configs[0])
+        seconds += _seconds(block, of_runs)
+        disk += _bytes(block, of_runs)
         memory = max(memory, _memory_mib(block.device))
     return CostEstimate(seconds / min(num_workers, len(plan.packs)), memory, disk / 2**20)
 
 
-def _run_seconds(block: Block, evaluation_plan: EvaluationPlan) -> float:
-    """Seconds of its block's time that one run takes, evaluations and probes included."""
-    grid = evaluation_plan.grid
+def _seconds(block: Block, of_runs: Sequence[EvaluationPlan]) -> float:
+    """Seconds of its block's time that these runs take together, evaluations and probes included."""
+    common = of_runs[0]
     block.train(2)
     step = _timed(lambda: block.train(_TIMED_STEPS), block.device) / _TIMED_STEPS
-    evaluation = _timed(lambda: block.evaluate(evaluation_plan.eval_items), block.device)
-    probe = _timed(lambda: block.probe(evaluation_plan.probe_items), block.device)
-    read = _timed(lambda: _read(block, evaluation_plan), block.device)
-    total = evaluation_plan.budget * step + len(grid.eval_steps_T) * evaluation + len(grid.probe_steps_T) * probe
-    total += len(evaluation_plan.window_steps) * read
+    evaluation = _timed(lambda: block.evaluate(common.eval_items), block.device)
+    probe = _timed(lambda: block.probe(common.probe_items), block.device)
+    read = _timed(lambda: _read(block, common), block.device)
+    total = step * sum(plan.budget for plan in of_runs)
+    total += evaluation * sum(len(plan.grid.eval_steps_T) for plan in of_runs)
+    total += probe * sum(len(plan.grid.probe_steps_T) for plan in of_runs)
+    total += read * sum(len(plan.window_steps) for plan in of_runs)
     return total / block.num_slots
 
 
@@ -77,17 +79,19 @@ def _timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _run_bytes(block: Block, evaluation_plan: EvaluationPlan) -> float:
+def _bytes(block: Block, of_runs: Sequence[EvaluationPlan]) -> float:
+    """Bytes that these runs leave together."""
+    common, num_runs = of_runs[0], len(of_runs)
+    per_weight = block.layout.num_parameters * block.dtype.itemsize
     num_arrays = 2 + len(block.optimiser.moments)
-    states = (1 + len(evaluation_plan.state_steps)) * num_arrays * block.layout.num_parameters * block.dtype.itemsize
-    states += len(evaluation_plan.weight_steps) * block.layout.num_parameters * block.dtype.itemsize
-    numbers = len(block.probe(evaluation_plan.probe_items)) * len(evaluation_plan.grid.probe_steps_T)
-    numbers += len(_read(block, evaluation_plan)) * len(evaluation_plan.window_steps)
-    numbers += len(block.evaluate(evaluation_plan.eval_items)) * len(evaluation_plan.grid.eval_steps_T)
-    maps = block.attention_maps(evaluation_plan.attention_items)
-    num_maps = len(evaluation_plan.attention_steps) + evaluation_plan.keeps_last_attention
+    kept = sum((1 + len(plan.state_steps)) * num_arrays + len(plan.weight_steps) for plan in of_runs) * per_weight
+    numbers = len(block.probe(common.probe_items)) * sum(len(plan.grid.probe_steps_T) for plan in of_runs)
+    numbers += len(_read(block, common)) * sum(len(plan.window_steps) for plan in of_runs)
+    numbers += len(block.evaluate(common.eval_items)) * sum(len(plan.grid.eval_steps_T) for plan in of_runs)
+    maps = block.attention_maps(common.attention_items)
+    num_maps = sum(len(plan.attention_steps) for plan in of_runs) + num_runs * common.keeps_last_attention
     attention = num_maps * sum(array[0].numel() * array.element_size() for array in maps)
-    return _COMPRESSION * (states + 8 * numbers + attention)
+    return _COMPRESSION * (kept + 8 * numbers + attention)
 
 
 def _memory_mib(device: torch.device) -> float:

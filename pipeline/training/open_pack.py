@@ -41,9 +41,12 @@ def open_pack(store: SweepStore, pack_id: str) -> PackLoop:
     origin = Origin(_answer(pack, first), sources, processor())
     refuse_other_bits(store, pack_id, origin)
     block = block_of(pack, first)
-    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, spec.budget, origin)
+    budgets = {run_id: spec.budget_of(config) for run_id, config in configs.items()}
+    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, budgets, origin)
     first_states = FirstStates(store, spec, recorder.continued)
-    return PackLoop(configs, block, evaluation_plan_of(spec), recorder, first_states)
+    by_budget = {budget: evaluation_plan_of(spec, budget) for budget in set(budgets.values())}
+    evaluation_plans = {run_id: by_budget[budget] for run_id, budget in budgets.items()}
+    return PackLoop(configs, block, evaluation_plans, recorder, first_states)
 
 
 def _answer(pack: Pack, config: RunConfig) -> str:
@@ -96,22 +99,22 @@ def _check(pack_id: str, wanted: Numerics, config: RunConfig) -> None:
         )
 
 
-def evaluation_plan_of(spec: SweepSpec) -> EvaluationPlan:
-    """When the runs of a sweep are evaluated, probed, recorded and ended."""
-    steps = spec.snapshot_steps
+def evaluation_plan_of(spec: SweepSpec, budget: int) -> EvaluationPlan:
+    """When the runs of a sweep that have this budget are evaluated, probed, recorded and ended."""
+    steps = spec.steps(budget)
     return EvaluationPlan(
-        grid=spec.time_grid,
-        budget=spec.budget,
+        grid=steps.grid,
+        budget=budget,
         eval_items=spec.grid.eval_items,
         probe_items=spec.grid.probe_items,
         criterion=spec.criterion,
         stopping=spec.stopping,
-        window_steps=frozenset(step for _, step in spec.window_steps),
+        window_steps=frozenset(step for _, step in steps.windows),
         readings=spec.reading_names,
-        state_steps=frozenset(steps["states"]),
+        state_steps=frozenset(steps.snapshots["states"]),
         # A state holds the weights too.
-        weight_steps=frozenset(steps["weights"]) - frozenset(steps["states"]),
-        attention_steps=frozenset(steps["attention"]),
+        weight_steps=frozenset(steps.snapshots["weights"]) - frozenset(steps.snapshots["states"]),
+        attention_steps=frozenset(steps.snapshots["attention"]),
         keeps_last_attention=spec.snapshots.attention is None,
     )
 

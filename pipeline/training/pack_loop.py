@@ -16,7 +16,7 @@ from pipeline.spec.criterion import Criterion
 from pipeline.spec.grid import Grid
 from pipeline.spec.run_config import RunConfig
 from pipeline.stopping.base import RunPrefix, StoppingRule
-from pipeline.store.progress import Progress
+from pipeline.store.progress import Progress, ended_for_good
 from pipeline.training.recorder import Recorder
 from pipeline.training.run_rows import RunRows
 from pipeline.training.window_readings import WindowReadings
@@ -24,7 +24,10 @@ from pipeline.training.window_readings import WindowReadings
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """When the runs of a sweep are evaluated, probed, recorded and ended; it does not affect weights."""
+    """When the runs of a sweep that have one budget are evaluated, probed, recorded and ended; no weight depends on it.
+
+    Chunk, numbers of items, criterion, stopping rule and readings are the same for all budgets of a sweep.
+    """
 
     grid: Grid
     budget: int
@@ -44,6 +47,7 @@ class EvaluationPlan:
 class PackLoop:
     """Trains `configs`, in order, in the slots of `block`, from the newest commit that `recorder` found.
 
+    `evaluation_plans[run_id]` is that of the run's own budget, so that it is treated alike whatever those of others.
     `first_state(run_id, config, block)` gives the state that a run starts from. What each run does depends on its
     config and the block's numerics alone; see docs/design.md.
     """
@@ -52,13 +56,15 @@ class PackLoop:
         self,
         configs: Mapping[str, RunConfig],
         block: Block,
-        evaluation_plan: EvaluationPlan,
+        evaluation_plans: Mapping[str, EvaluationPlan],
         recorder: Recorder,
         first_state: Callable[[str, RunConfig, Block], RunState],
     ) -> None:
-        self.configs, self.block, self.evaluation_plan = dict(configs), block, evaluation_plan
+        self.configs, self.block, self.evaluation_plans = dict(configs), block, dict(evaluation_plans)
         self.recorder, self.first_state = recorder, first_state
-        self.readings = window_readings_of(evaluation_plan, block)
+        # Of any run: what is read from it is common to all.
+        self.common = next(iter(evaluation_plans.values()))
+        self.readings = window_readings_of(self.common, block)
         if not self.readings.is_immediate:
             # Those of an earlier attempt; a rule that decides by none sees none.
             for rows in recorder.rows.values():
@@ -95,8 +101,8 @@ class PackLoop:
 
     def progress(self) -> Progress:
         """What the pack has done, committed or not."""
-        budget = self.evaluation_plan.budget
-        ends = [end for end in self.recorder.ends.values() if not end.is_continued_to(budget)]
+        budgets = {run_id: plan.budget for run_id, plan in self.evaluation_plans.items()}
+        ends = ended_for_good(self.recorder.ends, budgets).values()
         steps = {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
         unfinished = [run_id for run_id in self.occupants if run_id is not None] + self.waiting
         return Progress(
@@ -106,7 +112,7 @@ class PackLoop:
             num_diverged=sum(end.reason == "diverged" for end in ends),
             num_stopped=sum(end.reason == "stopped" for end in ends),
             run_steps=self.recorder.run_steps,
-            steps_left=sum(budget - steps.get(run_id, 0) for run_id in unfinished),
+            steps_left=sum(budgets[run_id] - steps.get(run_id, 0) for run_id in unfinished),
         )
 
     def _fill(self) -> None:
@@ -129,20 +135,17 @@ class PackLoop:
         for mark in self._first_marks if fresh_S.any() else ():
             self.block.train(mark - done, np.flatnonzero(occupied_S).tolist())
             done = mark
-            is_probed = mark in self.evaluation_plan.grid.probe_steps
-            self._record(np.zeros_like(fresh_S), fresh_S & is_probed, fresh_S & (mark in self._read_steps))
-        self.block.train(self.evaluation_plan.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
-        self.recorder.run_steps += int(occupied_S.sum()) * self.evaluation_plan.grid.chunk
+            self._record(np.zeros_like(fresh_S), fresh_S & self._at(_probe_steps), fresh_S & self._at(self._read_steps))
+        self.block.train(self.common.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
+        self.recorder.run_steps += int(occupied_S.sum()) * self.common.grid.chunk
 
     def _evaluate_and_end(self) -> None:
         """Evaluate, probe, snapshot and end the runs whose step asks for it."""
-        grid, steps_S = self.evaluation_plan.grid, self._steps()
-        occupied_S = self._occupied()
-        finite_S = self.block.is_finite()
-        eval_S = occupied_S & _among(steps_S, grid.eval_steps)
+        occupied_S, finite_S = self._occupied(), self.block.is_finite()
+        eval_S = self._at(_eval_steps)
         # A run with non-finite numbers is probed at any step, so that its last row shows them.
-        probe_S = occupied_S & (_among(steps_S, grid.probe_steps) | ~finite_S)
-        self._record(eval_S, probe_S, occupied_S & _among(steps_S, self._read_steps))
+        probe_S = occupied_S & (self._at(_probe_steps) | ~finite_S)
+        self._record(eval_S, probe_S, self._at(self._read_steps))
         self._add_readings(is_last=self.readings.is_immediate)
         slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
         ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
@@ -162,24 +165,34 @@ class PackLoop:
             self.converged.add(run_id)
         if not is_finite:
             return "diverged"
-        rule = self.evaluation_plan.stopping
+        rule = self.common.stopping
         if prefix is not None and rule.should_stop(prefix):
             return rule.reason_of(prefix)
-        return "budget" if self._steps()[slot] >= self.evaluation_plan.budget else None
+        return "budget" if self._steps()[slot] >= self.evaluation_plans[run_id].budget else None
 
-    @cached_property
-    def _read_steps(self) -> frozenset[int]:
+    def _read_steps(self, evaluation_plan: EvaluationPlan) -> frozenset[int]:
         """Steps at which readings are taken."""
-        return self.evaluation_plan.window_steps if self.readings.has_any else frozenset()
+        return evaluation_plan.window_steps if self.readings.has_any else frozenset()
 
     @cached_property
     def _first_marks(self) -> tuple[int, ...]:
-        """Steps before the end of the first chunk at which something is measured."""
-        return tuple(sorted({*self.evaluation_plan.grid.inner_marks, *({0} & self._read_steps)}))
+        """Steps before the end of the first chunk at which something of some run is measured."""
+        plans = {plan.budget: plan for plan in self.evaluation_plans.values()}.values()
+        marks = {mark for plan in plans for mark in (*plan.grid.inner_marks, *({0} & self._read_steps(plan)))}
+        return tuple(sorted(marks))
+
+    def _at(self, steps_of: Callable[[EvaluationPlan], frozenset[int]]) -> Bools:
+        """(S,) whether the run in a slot is at one of the steps that its own plan has; False of a free slot."""
+        steps = self._steps().tolist()
+        return np.array(
+            [run is not None and step in steps_of(self.evaluation_plans[run])
+             for run, step in zip(self.occupants, steps, strict=True)],
+            bool,
+        )  # fmt: skip
 
     def _prefix(self, run_id: str) -> RunPrefix:
         rows, hyperparameters = self.recorder.rows[run_id], self.hyperparameters[run_id]
-        return run_prefix(run_id, rows, self.evaluation_plan, hyperparameters)
+        return run_prefix(run_id, rows, self.evaluation_plans[run_id], hyperparameters)
 
     def _occupied(self) -> Bools:
         return np.array([occupant is not None for occupant in self.occupants])
@@ -192,8 +205,8 @@ class PackLoop:
         """One row for every slot in any mask, holding the metrics of those it is in; readings may come later."""
         evaluated, probed, read = (np.flatnonzero(mask_S).tolist() for mask_S in (eval_S, probe_S, read_S))
         found = to_host(
-            self.block.evaluate(self.evaluation_plan.eval_items, evaluated) if evaluated else {},
-            self.block.probe(self.evaluation_plan.probe_items, probed) if probed else {},
+            self.block.evaluate(self.common.eval_items, evaluated) if evaluated else {},
+            self.block.probe(self.common.probe_items, probed) if probed else {},
         )
         metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S | read_S)}
         for slots, columns in zip((evaluated, probed), found, strict=True):
@@ -217,26 +230,30 @@ class PackLoop:
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
         """States, weights and maps of the candidates at a declared step, and maps of runs that end here."""
-        steps_S, evaluation_plan = self._steps(), self.evaluation_plan
-        attention_S = candidates_S & _among(steps_S, evaluation_plan.attention_steps)
-        if evaluation_plan.keeps_last_attention:
+        steps_S = self._steps()
+        attention_S = candidates_S & self._at(lambda plan: plan.attention_steps)
+        if self.common.keeps_last_attention:
             attention_S |= ending_S
         mapped = np.flatnonzero(attention_S).tolist()
-        maps = self.block.attention_maps(evaluation_plan.attention_items, mapped) if mapped else []
+        maps = self.block.attention_maps(self.common.attention_items, mapped) if mapped else []
         on_host = [attention.cpu().numpy() for attention in maps]
         for place, slot in enumerate(mapped):
             arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(on_host)}
             self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
-        for slot in np.flatnonzero(candidates_S & _among(steps_S, evaluation_plan.state_steps)).tolist():
+        for slot in np.flatnonzero(candidates_S & self._at(lambda plan: plan.state_steps)).tolist():
             state = self.block.run_state(slot)
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
-        for slot in np.flatnonzero(candidates_S & _among(steps_S, evaluation_plan.weight_steps)).tolist():
+        for slot in np.flatnonzero(candidates_S & self._at(lambda plan: plan.weight_steps)).tolist():
             arrays = {"weights": self.block.weights_of(slot)}
             self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "weights", arrays)
 
 
-def _among(steps_S: Ints, wanted: frozenset[int]) -> Bools:
-    return np.array([step in wanted for step in steps_S.tolist()], bool)
+def _eval_steps(evaluation_plan: EvaluationPlan) -> frozenset[int]:
+    return evaluation_plan.grid.eval_steps
+
+
+def _probe_steps(evaluation_plan: EvaluationPlan) -> frozenset[int]:
+    return evaluation_plan.grid.probe_steps
 
 
 def window_readings_of(evaluation_plan: EvaluationPlan, block: Block) -> WindowReadings:

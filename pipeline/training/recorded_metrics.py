@@ -28,10 +28,11 @@ def refuse_undecidable(spec: SweepSpec, runs: Mapping[str, RunConfig]) -> None:
         for problem in rule.unfit(config.hyperparameters())
     )
     if rule.metrics_needed():
-        recorded: dict[str, frozenset[int]] = {}
-        for config in {config.static_key(): config for config in runs.values()}.values():
-            recorded.update(recorded_metrics(spec, config))
-        problems.update(dict.fromkeys(rule.unread(recorded)))
+        recorded: dict[int, dict[str, frozenset[int]]] = {budget: {} for budget in spec.budgets}
+        for config in {(config.static_key(), spec.budget_of(config)): config for config in runs.values()}.values():
+            recorded[spec.budget_of(config)].update(recorded_metrics(spec, config))
+        for of_one_budget in recorded.values():
+            problems.update(dict.fromkeys(rule.unread(of_one_budget)))
     if problems:
         raise StoreError("\n".join(f"stopping {rule.name}: {problem}" for problem in problems))
 
@@ -40,11 +41,11 @@ def recorded_metrics(spec: SweepSpec, config: RunConfig) -> dict[str, frozenset[
     """Metric -> the steps at which a run of the sweep like this records it, by a block of one slot."""
     block = Block(config, 1, torch.device("cpu"))
     block.load_run(0, config, block.start(config))
-    grid = spec.time_grid
-    found = dict.fromkeys(block.evaluate(_ITEMS), grid.eval_steps)
-    found |= dict.fromkeys(block.probe(_ITEMS), grid.probe_steps)
+    steps = spec.steps(spec.budget_of(config))
+    found = dict.fromkeys(block.evaluate(_ITEMS), steps.grid.eval_steps)
+    found |= dict.fromkeys(block.probe(_ITEMS), steps.grid.probe_steps)
     readings = suitable_readings(spec.reading_names, config)
     if readings:
         metrics = Reader(config, readings, _ITEMS, 1).read(block.parameters_of([0]), [config])
-        found |= dict.fromkeys(metrics, frozenset(step for _, step in spec.window_steps))
+        found |= dict.fromkeys(metrics, frozenset(step for _, step in steps.windows))
     return found

@@ -31,11 +31,17 @@ class Recorder:
 
     Opening it claims the attempt and starts from the newest whole record. `rows[run_id]` holds all rows of runs in
     progress and of those to be `continued`, recorded by this attempt or an earlier one. Those are the runs that ended
-    at a smaller budget: they count as ended until a slot takes them up again. `origin` is of this attempt.
+    at a smaller budget than `budgets[run_id]`: they count as ended until a slot takes them up again. `origin` is of
+    this attempt.
     """
 
     def __init__(
-        self, store: PackStore, sweep_id: str, pack_id: str, budget: int, origin: Origin | None = None
+        self,
+        store: PackStore,
+        sweep_id: str,
+        pack_id: str,
+        budgets: Mapping[str, int],
+        origin: Origin | None = None,
     ) -> None:
         self.store, self.origin = store, origin or Origin()
         self.attempt = store.claim_attempt()
@@ -47,7 +53,7 @@ class Recorder:
         else:
             store.remove_unnamed(self.attempt, [])
         self.ends = dict(self.record.ends)
-        self.continued = {run: end.step for run, end in self.ends.items() if end.is_continued_to(budget)}
+        self.continued = {run: end.step for run, end in self.ends.items() if end.is_continued_to(budgets[run])}
         self.run_steps = self.record.run_steps
         self._sources = {run_id: entry.sources for run_id, entry in self.record.active.items()}
         self._sources |= {run_id: self.ends[run_id].sources for run_id in self.continued}

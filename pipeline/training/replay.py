@@ -14,6 +14,7 @@ from pipeline.engine.parameter_layout import Layout
 from pipeline.engine.slots import RunState
 from pipeline.planning.packs import Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
+from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.open_pack import FirstStates, block_of
@@ -51,9 +52,9 @@ class Replay:
         self.config = next(config for config in expand(spec) if config.run_id == run_id)
         self.block = block_of(pack, self.config)
         first = 0 if self.config.lineage is None else self.config.lineage.step
-        if not first <= step <= spec.budget:
-            raise StoreError(f"run {run_id} has steps {first} to {spec.budget}; there is no step {step}")
-        self.grid, self.budget = spec.grid, spec.budget
+        self.grid, self.budget = spec.grid, spec.budget_of(self.config)
+        if not first <= step <= self.budget:
+            raise StoreError(f"run {run_id} has steps {first} to {self.budget}; there is no step {step}")
         snapshots = store.snapshots()
         self.recorded, self.recorded_weights = snapshots.of(run_id), snapshots.of(run_id, "weights")
         before = [known for known in self.recorded if known <= step]
@@ -186,7 +187,7 @@ def _pack_of(store: SweepStore, run_id: str) -> Pack:
 
 
 def _recorded_rows(store: SweepStore, run_id: str) -> dict[int, dict[str, float]]:
-    history = store.history()
+    history = store.history(budget_by_run(store.plan)[run_id])
     row = [run.run_id for run in history.runs].index(run_id)
     return {
         int(step): {name: float(array[row, column]) for name, array in history.values.items()}

@@ -13,6 +13,7 @@ from sweeps.cli.consoles import err, out
 from sweeps.cli.options import (
     Folder,
     Inline,
+    OneBudget,
 )
 
 forecast_commands = typer.Typer()
@@ -34,6 +35,7 @@ def forecast_command(
     any_task: Annotated[
         bool, typer.Option("--any-task", help="With runs of another task than --from's: rank them all the same.")
     ] = False,
+    budget: OneBudget = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
     watch: Annotated[
         float | None,
@@ -46,14 +48,15 @@ def forecast_command(
 ) -> None:
     """Which of the runs that still train will converge, when, why, and how good such forecasts were on unseen seeds.
 
-    The newest forecast is kept in FOLDER/forecast.json, from which `status` and the dashboards read it.
+    The newest forecast is kept in FOLDER/forecast.json, from which `status` and the dashboards read it; one for a
+    single --budget of several is printed alone.
 
     Example: `seedbed forecast results/quickstart`
     """  # fmt: skip
     from sweeps.command.forecasts import forecasting
 
     trained = tuple(SweepStore(other) for other in others or ())
-    request = forecasting.ForecastRequest(SweepStore(folder), trained, predictor, any_task)
+    request = forecasting.ForecastRequest(SweepStore(folder), trained, predictor, any_task, budget)
     if watch is None:
         forecasting.run_forecast(request, as_json, out, err)
     elif as_json:
@@ -70,6 +73,7 @@ def fit_command(
         str | None,
         typer.Option(help="Learn from metrics that begin so alone, as ahead or ahead,circuits.", show_default=False),
     ] = None,
+    budget: OneBudget = None,
 ) -> None:
     """Fit a forecaster to finished runs and write it to a file, for `seedbed forecast --predictor`.
 
@@ -78,7 +82,7 @@ def fit_command(
     from sweeps.command.forecasts.forecasting import run_fit
 
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
-    run_fit([SweepStore(folder) for folder in folders], to, chosen, out)
+    run_fit([SweepStore(folder) for folder in folders], to, chosen, budget, out)
 
 
 @forecast_commands.command("policy", rich_help_panel=_PANEL)
@@ -103,6 +107,7 @@ def policy_command(
     to: Annotated[
         Path | None, typer.Option("--out", help="Also write a policy file, for `stopping:` of a sweep.")
     ] = None,
+    budget: OneBudget = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What stopping runs by forecasts would have saved, and which converging runs it would have lost.
@@ -111,7 +116,9 @@ def policy_command(
     """
     from sweeps.command.forecasts.policy import PolicyRequest, run_policy
 
-    request = PolicyRequest(tuple(folders), windows, lose_at_most, expect_at_most, not point_estimate, ahead_steps, to)
+    request = PolicyRequest(
+        tuple(folders), windows, lose_at_most, expect_at_most, not point_estimate, ahead_steps, to, budget
+    )
     run_policy(request, as_json, out)
 
 

@@ -17,6 +17,7 @@ from sweeps.cli.options import (
     Folder,
     ForkCost,
     Inline,
+    OneBudget,
     Overrides,
     RateFactor,
     Results,
@@ -35,6 +36,7 @@ def ceiling_command(
     windows: Annotated[
         str | None, typer.Option(help="Shares of the budget, as 0,0.05 (default: those with kept states).")
     ] = None,
+    budget: OneBudget = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample of parents.")] = 0,
     results: Annotated[
         Path | None, typer.Option("--results", help="Where the forks go (default: FOLDER-ceiling).", show_default=False)
@@ -51,7 +53,7 @@ def ceiling_command(
     """
     from sweeps.command.forks.ceiling import CeilingRequest, run_ceiling
 
-    request = CeilingRequest(folder, parents, children, windows, seed, results, address, inline)
+    request = CeilingRequest(folder, parents, children, windows, seed, results, address, inline, budget)
     raise typer.Exit(run_ceiling(request, as_json, out))
 
 
@@ -59,6 +61,7 @@ def ceiling_command(
 def look_ahead_command(
     folder: Folder,
     window: Annotated[float, typer.Option(help="Share of the budget at which runs are forked; 0: initialisation.")],
+    budget: OneBudget = None,
     cost: ForkCost = 0.05,
     rate: RateFactor = 1.5,
     batch: BatchFactor = None,
@@ -79,7 +82,7 @@ def look_ahead_command(
     from sweeps.command.forks.looking_ahead import LookAheadRequest, names_in, run_look_ahead
 
     names = names_in(readings)
-    request = LookAheadRequest(folder, window, cost, rate, batch, data, names, results, address, inline)
+    request = LookAheadRequest(folder, window, cost, rate, batch, data, names, results, address, inline, budget)
     raise typer.Exit(run_look_ahead(request, out))
 
 
@@ -87,6 +90,7 @@ def look_ahead_command(
 def twins_command(
     spec: SpecPath,
     overrides: Overrides = None,
+    budget: OneBudget = None,
     cost: ForkCost = 0.05,
     rate: RateFactor = 1.5,
     batch: BatchFactor = None,
@@ -115,6 +119,6 @@ def twins_command(
     from sweeps.command.request import Request
 
     sweep = Request(spec, tuple(overrides or ()), results, address, inline)
-    ahead = LookAheadRequest(Path(), 0.0, cost, rate, batch, data, names_in(readings), None, address, inline)
+    ahead = LookAheadRequest(Path(), 0.0, cost, rate, batch, data, names_in(readings), None, address, inline, budget)
     learned_from = None if other is None else SweepStore(other)
     raise typer.Exit(run_twins(TwinsRequest(sweep, ahead, learned_from, predictor), as_json, out, err))

@@ -25,6 +25,10 @@ To = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
+OneBudget = Annotated[
+    int | None,
+    typer.Option("--budget", help="Of a sweep with several budgets: the runs that have this one.", show_default=False),
+]
 Address = Annotated[
     str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; its nodes share the results folder.")
 ]

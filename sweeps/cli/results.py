@@ -11,6 +11,7 @@ from sweeps.cli.consoles import out
 from sweeps.cli.options import (
     Folder,
     Folders,
+    OneBudget,
     To,
 )
 
@@ -20,29 +21,29 @@ _PANEL = "Results"
 
 @result_commands.command("analyze", hidden=True)
 @result_commands.command("analyse", rich_help_panel=_PANEL)
-def analyse_command(folders: Folders, to: To = None) -> None:
+def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
     """Analyse outcomes, times to convergence and forecasts; print them and write FOLDER/analysis.json.
 
-    Several sweeps of the same budget and criterion are analysed as one.
+    Several sweeps of the same budgets and criterion are analysed as one; runs of each budget are analysed apart.
 
     Example: `seedbed analyse results/quickstart`
     """
     from sweeps.command.analysing import run_analyse
 
-    run_analyse([SweepStore(folder) for folder in folders], to, out)
+    run_analyse([SweepStore(folder) for folder in folders], budget, to, out)
 
 
 @result_commands.command(rich_help_panel=_PANEL)
-def report(folders: Folders, to: To = None) -> None:
+def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
     """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.
 
-    Several sweeps of the same budget and criterion are reported as one.
+    Several sweeps of the same budgets and criterion are reported as one; runs of each budget are reported apart.
 
     Example: `seedbed report results/quickstart`
     """
     from sweeps.command.reporting import run_report
 
-    run_report([SweepStore(folder) for folder in folders], to, out)
+    run_report([SweepStore(folder) for folder in folders], budget, to, out)
 
 
 @result_commands.command("read", rich_help_panel=_PANEL)

@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from analysis.forecasting.by_budget import forecasts_document
 from analysis.forecasting.ceiling import read_ceiling
+from analysis.forecasting.live import forecast_running
 from analysis.summary.analyse import Analysis, analyse
+from analysis.summary.by_budget import AnalysisByBudget
+from pipeline.store.budgets import budgets_json
 from pipeline.store.files import make_folder, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
-from sweeps.command.sources import SweepData, read_source
+from sweeps.command.sources import SweepData, read_source, read_sources
 
 # The name of a folder that is made for several sweeps; file systems allow 255 bytes.
 _MAX_NAME = 200
 
 
-def analysis_of(stores: Sequence[SweepStore]) -> Analysis:
-    """The analysis of the commits so far, by the sweeps' own criterion.
+@dataclass(frozen=True)
+class Analysed:
+    """The analyses of a sweep, or of several as one, by increasing budget, each with the folder that it is in.
 
-    Raises StoreError if there are none, or several sweeps cannot be joined.
+    `whole` joins them where there are several, or one of several that was asked for is left; `folder` is where it is.
     """
-    return _analysis(read_source(stores), stores)
+
+    parts: tuple[tuple[Analysis, Path], ...]
+    folder: Path
+    whole: AnalysisByBudget | None = None
+
+
+def analysis_of(stores: Sequence[SweepStore], budget: int | None = None) -> Analysis:
+    """The analysis of the commits so far, by the sweeps' own criterion, of the runs with this budget.
+
+    Raises StoreError if there are none, several sweeps cannot be joined, or a sweep has several budgets.
+    """
+    return _analysis(read_source(stores, budget), stores)
 
 
 def _analysis(source: SweepData, stores: Sequence[SweepStore]) -> Analysis:
-    ceiling = _ceiling(stores[0]) if len(stores) == 1 else []
+    ceiling = _ceiling(stores[0], source.history.budget) if len(stores) == 1 else []
     criterion = source.outcomes.criterion
     return analyse(
         source.history,
@@ -42,29 +59,59 @@ def _analysis(source: SweepData, stores: Sequence[SweepStore]) -> Analysis:
     )
 
 
-def _ceiling(store: SweepStore) -> list[dict[str, Any]]:
+def _ceiling(store: SweepStore, budget: int) -> list[dict[str, Any]]:
     """The rows of the sweep's ceiling, none where it has none for its budget; of several sweeps there is none."""
-    found = read_ceiling(store.folder)
-    return [] if found is None or found.get("budget") != store.plan["budget"] else list(found["rows"])
+    found = read_ceiling(store.folder_of(budget))
+    return [] if found is None or found.get("budget") != budget else list(found["rows"])
 
 
-def run_analyse(stores: Sequence[SweepStore], to: Path | None, out: Console) -> tuple[Analysis, Path]:
-    """Writes analysis.json and prints a summary; the analysis, and the folder that it is in.
+def run_analyse(stores: Sequence[SweepStore], budget: int | None, to: Path | None, out: Console) -> Analysed:
+    """Writes analysis.json and prints a summary.
 
-    That is `to`; without it the results folder of a single sweep, and for several one beside the first, named after
-    all. Forecasts of a single sweep's runs in training are kept in its folder. Raises StoreError as `analysis_of`.
+    Its folder is `to`; without it the results folder of a single sweep, and for several one beside the first, named
+    after all. Of sweeps with several budgets there is one analysis for each, in `budget-B` inside that folder, and
+    joined tables in the folder itself; with `budget` that one alone. Forecasts of a single sweep's runs in training are
+    kept in its folder. Raises StoreError as `analysis_of`.
     """
     folder = _folder(stores, to)
-    source = read_source(stores)
-    found = _analysis(source, stores)
+    sources = list(read_sources(stores, budget).values())
+    is_mixed = any(len(store.budgets) > 1 for store in stores)
+    parts = []
+    for source in sources:
+        if not source.is_begun:
+            out.print(f"budget {source.history.budget} steps: nothing is committed yet")
+            continue
+        inside = folder / f"budget-{source.history.budget}" if is_mixed else folder
+        parts.append((_analysis(source, stores), inside))
+        _write(inside, parts[-1][0].to_json(), stores)
+    if not is_mixed or budget is not None:
+        found = Analysed(tuple(parts), folder)
+        out.print(parts[0][0].summary(), markup=False)
+    else:
+        found = Analysed(tuple(parts), folder, AnalysisByBudget(tuple(part for part, _ in parts)))
+        assert found.whole is not None
+        _write(folder, found.whole.to_json(), stores)
+        out.print(found.whole.summary(), markup=False)
+    if len(stores) == 1 and (not is_mixed or budget is None):
+        _keep_forecasts(stores[0], sources, [part for part, _ in parts])
+    if len(stores) > 1 or is_mixed:
+        for _, inside in parts:
+            out.print(f"analysis: {inside / 'analysis.json'}", markup=False)
+    return found
+
+
+def _keep_forecasts(store: SweepStore, sources: Sequence[SweepData], analyses: Sequence[Analysis]) -> None:
+    """Keep the forecasts of all runs in training, those of budgets of which no run has begun included."""
+    found = [analysis.forecasts for analysis in analyses if analysis.forecasts is not None]
+    found += [forecast_running(source.history, source.outcomes) for source in sources if not source.is_begun]
+    if found:
+        document = forecasts_document(found, budgets_json(store.plan))
+        keep_forecast(store, sources[0].orders, len(store.plan["runs"]), document)
+
+
+def _write(folder: Path, document: Mapping[str, Any], stores: Sequence[SweepStore]) -> None:
     make_folder(folder, is_shared=bool(stores[0].folder.stat().st_mode & 0o020))
-    write_file(folder / "analysis.json", json.dumps(found.to_json(), indent=1, allow_nan=False).encode())
-    if found.forecasts is not None and len(stores) == 1:
-        keep_forecast(stores[0], source.orders, len(source.history.runs), found.forecasts.to_json())
-    out.print(found.summary(), markup=False)
-    if len(stores) > 1:
-        out.print(f"analysis: {folder / 'analysis.json'}", markup=False)
-    return found, folder
+    write_file(folder / "analysis.json", json.dumps(document, indent=1, allow_nan=False).encode())
 
 
 def _folder(stores: Sequence[SweepStore], to: Path | None) -> Path:

@@ -27,7 +27,7 @@ def list_everything(out: Console) -> None:
     for path in sorted(_SWEEPS.rglob("*.yaml")):
         spec = load_spec(path)
         runs = "of its parents" if spec.fork is not None else str(len(spec.runs()))
-        table.add_row(str(path.relative_to(_SWEEPS.parent)), runs, str(spec.budget), spec.description)
+        table.add_row(str(path.relative_to(_SWEEPS.parent)), runs, ", ".join(map(str, spec.budgets)), spec.description)
     out.print(table)
     registries: dict[str, Iterable[str]] = {
         "tasks": TASKS,

@@ -11,6 +11,7 @@ from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.packs import Plan
 from pipeline.readings.base import READINGS
+from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.training.cost import estimate_cost
 from sweeps.command.display import clock
@@ -43,7 +44,8 @@ def show_plan(request: Request, out: Console) -> None:
 def describe(plan: Plan, folder: Path, out: Console) -> None:
     """Print runs, settings, varied hyperparameters, packs, and the results folder."""
     spec, packs = plan.spec, plan.packs
-    out.print(f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {spec.budget} steps")
+    budgets = " or ".join(map(str, spec.budgets))
+    out.print(f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {budgets} steps")
     for path in plan.varied:
         values = dict.fromkeys(str(setting.get(path)) for setting in plan.settings.values())
         shown = ", ".join(list(values)[:8]) + (f", ... {len(values)} values" if len(values) > 8 else "")
@@ -67,8 +69,11 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
 def _recorded(plan: Plan) -> Iterator[str]:
     """What is read and kept of the runs, and at which steps."""
     spec = plan.spec
-    if spec.window_steps:
-        yield f"windows: {', '.join(f'{share:g} (step {step})' for share, step in spec.window_steps)}"
+    by_budget = {steps.budget: steps for steps in map(spec.steps, spec.budgets)}
+    for budget, steps in by_budget.items():
+        if steps.windows:
+            windows = ", ".join(f"{share:g} (step {step})" for share, step in steps.windows)
+            yield f"windows{_of(budget, spec)}: {windows}"
     # Runs of one setting share the object.
     settings = {id(run.setting): run.setting for run in plan.runs.values()}.values()
     pairs = {(setting.task, setting.model): None for setting in settings}
@@ -76,9 +81,14 @@ def _recorded(plan: Plan) -> Iterator[str]:
         reasons = dict.fromkeys(READINGS[name].unsuitable(task, model) for task, model in pairs)
         unread = [reason for reason in reasons if reason is not None]
         yield f"reads at the windows: {name}" + (f"; some models cannot be read: {'; '.join(unread)}" if unread else "")
-    kept = {kind: steps for kind, steps in spec.snapshot_steps.items() if steps}
-    if kept:
-        yield f"keeps {'; '.join(f'{kind} at {_steps(steps)}' for kind, steps in kept.items())}"
+    for budget, steps in by_budget.items():
+        kept = [f"{kind} at {_steps(kept)}" for kind, kept in steps.snapshots.items() if kept]
+        if kept:
+            yield f"keeps{_of(budget, spec)} {'; '.join(kept)}"
+
+
+def _of(budget: int, spec: SweepSpec) -> str:
+    return f" of a budget of {budget}" if len(spec.budgets) > 1 else ""
 
 
 def _steps(steps: tuple[int, ...]) -> str:

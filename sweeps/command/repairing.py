@@ -41,7 +41,7 @@ def _retrained(store: SweepStore, number: int, seed: int, out: Console) -> int:
     starts = {row["run_id"]: row.get("fork_step", 0) for row in store.plan["runs"]}
     ends = {run_id: end for record in store.newest_records().values() for run_id, end in record.ends.items()}
     chosen = random.Random(seed).sample(sorted(ends), min(number, len(ends)))
-    chunk, num_hashes, num_values, num_wrong = store.plan["grid"]["chunk"], 0, 0, 0
+    chunk, num_hashes, num_values, num_wrong = stored_spec(store).grid.chunk, 0, 0, 0
     for run_id in chosen:
         try:
             again = replay(store, run_id, starts[run_id], ends[run_id].step, chunk, (), False)

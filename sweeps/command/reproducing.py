@@ -32,6 +32,7 @@ from pipeline.launch.machine import machine_of, num_cpus_here
 from pipeline.launch.planned import plan_for
 from pipeline.planning.open_sweep import provenance
 from pipeline.planning.packs import Plan
+from pipeline.store.budgets import budget_by_run
 from pipeline.store.files import write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, summed, unfinished
@@ -221,11 +222,12 @@ def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> fl
     by_name = {other.name: other for other in part.sweeps}
     parent, spec = part.request(by_name[sweep.forks_of]).spec(), part.request(sweep).spec()
     assert spec.fork is not None
-    num_parents = len(parent.runs()) if parent.fork is None else 1
+    budgets = [parent.budget_of(run) for run in parent.runs()] if parent.fork is None else [parent.budget]
+    num_parents = len(budgets)
     seeds = spec.fork.seeds_of("")
     num_forks = (num_parents if spec.fork.runs == "all" else len(spec.fork.runs)) * (1 if seeds is None else len(seeds))
     steps = num_forks * sum(spec.budget - step for step in spec.fork.steps)
-    return parents_s * steps / (num_parents * parent.budget)
+    return parents_s * steps / sum(budgets)
 
 
 def _share_left(store: SweepStore) -> float:
@@ -233,4 +235,4 @@ def _share_left(store: SweepStore) -> float:
     if not store.exists():
         return 1.0
     total = summed(progress_by_pack(store).values())
-    return total.steps_left / (total.num_runs * int(store.plan["budget"]))
+    return total.steps_left / sum(budget_by_run(store.plan).values())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pipeline.spec.expansion import BUDGET
 from pipeline.spec.sections import GridSpec
 from pipeline.spec.sweep import SweepSpec
 
@@ -19,6 +22,7 @@ def smoke(spec: SweepSpec) -> SweepSpec:
     chunk = min(spec.grid.chunk, 25)
     data["name"] = f"{spec.name[:58]}-smoke"
     data["budget"] = chunk * _NUM_CHUNKS
+    data["vary"] = [factor for factor in map(_without_budget, data.get("vary", ())) if factor]
     data["grid"] = {"chunk": chunk, "eval_items": min(spec.grid.eval_items, 64), "probe_items": 32}
     data["snapshots"] = {"states": [0, 2 * chunk]}
     if spec.stopping.problems(data["budget"], spec.criterion, GridSpec(**data["grid"]).resolved(data["budget"])):
@@ -31,3 +35,11 @@ def smoke(spec: SweepSpec) -> SweepSpec:
     else:
         data["fork"]["steps"] = [step for step in data["fork"]["steps"] if step < data["budget"]][:1] or [0]
     return SweepSpec.model_validate(data)
+
+
+def _without_budget(factor: dict[str, Any]) -> dict[str, Any]:
+    """A factor of `vary` that leaves the budget alone; empty if it varies nothing else."""
+    if "random" in factor:
+        left = {path: drawn for path, drawn in factor["random"].items() if path != BUDGET}
+        return {**factor, "random": left} if left else {}
+    return {path: values for path, values in factor.items() if path != BUDGET}

@@ -14,7 +14,9 @@ from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import joined, joined_outcomes
 from pipeline.arrays import Floats
 from pipeline.planning.packs import stored_spec
+from pipeline.spec.criterion import Criterion
 from pipeline.stopping.forecast import StopByForecast
+from pipeline.store.budgets import budgets_text, part_of
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import Orders, newest_orders
@@ -30,7 +32,8 @@ class SweepData:
 
     Runs are judged by their own sweep's evaluations. `copies_R` says how many runs each run stands for: 1, unless its
     sweep's rule stopped runs by their forecasts and spared a control share. `orders` are of the commits that it was
-    read from, at least; `provenance` names every folder.
+    read from, at least; `provenance` names every folder. `is_begun`: some run has
+    recorded something.
     """
 
     history: History
@@ -38,22 +41,60 @@ class SweepData:
     copies_R: Floats
     provenance: Mapping[str, Any]
     orders: Orders
+    is_begun: bool
 
 
-def read_source(stores: Sequence[SweepStore]) -> SweepData:
-    """The commits so far. Raises StoreError if there are none, or the sweeps cannot be joined, saying which and why."""
-    _require_same(stores)
+def budgets_in(stores: Sequence[SweepStore], budget: int | None = None) -> tuple[int, ...]:
+    """The budgets, increasing, by which the sweeps are read, each apart: `budget`, else those that all of them have.
+
+    Raises StoreError, naming the folders, where sweeps have different ones, or one does not have `budget`.
+    """
+    if budget is not None:
+        return tuple({part_of(store.plan, budget).budget for store in stores})
+    budgets = {str(store.folder): f"{budgets_text(store.plan)} steps" for store in stores}
+    shared = set.intersection(*(set(store.budgets) for store in stores))
+    hint = f"; --budget {min(shared)} reads the runs with that one" if shared else ""
+    _refuse_different("budgets", budgets, hint)
+    return stores[0].budgets
+
+
+def read_source(stores: Sequence[SweepStore], budget: int | None = None) -> SweepData:
+    """The commits so far, of the runs with this budget (None: of sweeps that have one, the same).
+
+    Raises StoreError if there are none, or the sweeps cannot be joined, saying which and why.
+    """
+    found = _read(stores, budget)
+    if not found.is_begun:
+        raise StoreError(_nothing(stores[0]))
+    return found
+
+
+def read_sources(stores: Sequence[SweepStore], budget: int | None = None) -> dict[int, SweepData]:
+    """budget -> as `read_source`, for each of `budgets_in(stores, budget)`; some may not have begun.
+
+    Raises StoreError where none has.
+    """
+    found = {each: _read(stores, each) for each in budgets_in(stores, budget)}
+    if not any(source.is_begun for source in found.values()):
+        raise StoreError(_nothing(stores[0]))
+    return found
+
+
+def _read(stores: Sequence[SweepStore], budget: int | None) -> SweepData:
+    budgets_in(stores, budget)
+    _refuse_different("criteria", {str(store.folder): str(stored_spec(store).criterion) for store in stores})
     # Before the histories, so that a commit made while they are read counts as made since.
     orders = {pack_id: order for store in stores for pack_id, order in newest_orders(store).items()}
-    histories = _named_apart([_history(store) for store in stores], stores)
-    _require_apart(histories, stores)
     criterion = stored_spec(stores[0]).criterion
+    histories = _named_apart([_history(store, budget, criterion) for store in stores], stores)
+    _require_apart(histories, stores)
     try:
         each = [decide_outcomes(history, criterion) for history in histories]
     except ValueError as error:
         raise StoreError(str(error)) from error
     copies_R = np.concatenate([_copies_R(*one) for one in zip(stores, histories, each, strict=True)])
-    return SweepData(joined(histories), joined_outcomes(each), copies_R, _provenance(histories, stores), orders)
+    history, outcomes = joined(histories), joined_outcomes(each)
+    return SweepData(history, outcomes, copies_R, _provenance(histories, stores), orders, len(history.steps_T) > 0)
 
 
 def provenance_of(store: SweepStore) -> dict[str, Any]:
@@ -84,21 +125,25 @@ def _copies_R(store: SweepStore, history: History, outcomes: Outcomes) -> Floats
     return np.ones(len(history.runs))
 
 
-def _history(store: SweepStore) -> History:
-    history = store.history()
-    if not history.values:
-        raise StoreError(f"{store.folder}: nothing is committed yet")
-    return history
+def _history(store: SweepStore, budget: int | None, criterion: Criterion) -> History:
+    """The history; where only runs of other budgets have recorded something, one without a step."""
+    history = store.history(budget)
+    if history.values:
+        return history
+    if not any(other.values for other in store.histories()):
+        raise StoreError(_nothing(store))
+    return replace(history, values={criterion.metric: np.empty((len(history.runs), 0))})
 
 
-def _require_same(stores: Sequence[SweepStore]) -> None:
-    """Raises StoreError where budgets or criteria differ, naming the folders."""
-    budgets = {str(store.folder): f"{store.plan['budget']} steps" for store in stores}
-    criteria = {str(store.folder): str(stored_spec(store).criterion) for store in stores}
-    for what, values in (("budgets", budgets), ("criteria", criteria)):
-        if len(set(values.values())) > 1:
-            told = "; ".join(f"{folder}: {value}" for folder, value in values.items())
-            raise StoreError(f"these sweeps have different {what}, so their outcomes mean different things: {told}")
+def _nothing(store: SweepStore) -> str:
+    return f"{store.folder}: nothing is committed yet"
+
+
+def _refuse_different(what: str, values: Mapping[str, str], hint: str = "") -> None:
+    """Raises StoreError where the values of the folders differ, naming them."""
+    if len(set(values.values())) > 1:
+        told = "; ".join(f"{folder}: {value}" for folder, value in values.items())
+        raise StoreError(f"these sweeps have different {what}, so their outcomes mean different things: {told}{hint}")
 
 
 def _named_apart(histories: Sequence[History], stores: Sequence[SweepStore]) -> list[History]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.store.history import History
+from pipeline.store.history import RunEnd, RunInfo
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left, summed
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
@@ -18,6 +18,8 @@ from sweeps.command.exit_codes import COMPLETE, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 
 _ENDS = {"running": "in progress"}
+# A run, its end, and its budget.
+_Run = tuple[RunInfo, RunEnd, int]
 
 
 def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console) -> int:
@@ -31,16 +33,16 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
     run_ids = runs_left(store.plan, records)
     # Without a run left there is nothing to forecast, so nothing is read.
     now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records)) if run_ids else None
-    history = store.history() if with_runs else None
+    runs = _runs(store) if with_runs else None
     if as_json:
-        out.print_json(data=_document(store, total, left, now, history))
+        out.print_json(data=_document(store, total, left, now, runs))
         return INCOMPLETE if left else COMPLETE
     out.print(
         f"{store.plan['name']}: {total.num_done}/{total.num_runs} runs done, {total.outcomes_text()}; "
         f"{total.run_steps:,} run-steps"
     )
-    if history is not None:
-        _print_runs(history, _probabilities(now), out)
+    if runs is not None:
+        _print_runs(store.plan["varied"], runs, _probabilities(now), out)
     if now is not None:
         out.print(now.sentence())
     elif left and records:
@@ -53,12 +55,12 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
 
 
 def _document(
-    store: SweepStore, total: Progress, left: list[str], now: ForecastNow | None, history: History | None
+    store: SweepStore, total: Progress, left: list[str], now: ForecastNow | None, runs: Sequence[_Run] | None
 ) -> dict[str, Any]:
     document = {"sweep": store.plan["name"], "folder": str(store.folder), **asdict(total), "packs_left": sorted(left)}
     document["forecast"] = None if now is None else now.to_json()
-    if history is not None:
-        document["runs"] = _run_documents(history, _probabilities(now))
+    if runs is not None:
+        document["runs"] = _run_documents(store.plan["varied"], runs, _probabilities(now))
     return document
 
 
@@ -66,30 +68,46 @@ def _probabilities(now: ForecastNow | None) -> dict[str, RunProbability]:
     return {} if now is None else now.stored.probabilities(now.run_ids)
 
 
-def _run_documents(history: History, probabilities: Mapping[str, RunProbability]) -> list[dict[str, Any]]:
+def _run_documents(
+    varied: Sequence[str], runs: Sequence[_Run], probabilities: Mapping[str, RunProbability]
+) -> list[dict[str, Any]]:
     return [
         {
             "run_id": run.run_id,
             "init_seed": run.init_seed,
             "data_seed": run.data_seed,
-            **{name: run.hyperparameters.get(name) for name in history.varied},
+            **{name: run.hyperparameters.get(name) for name in varied},
             "end": end.reason,
             "step": end.step,
+            "budget": budget,
             "p_converged": probabilities[run.run_id].converged if run.run_id in probabilities else None,
             "window": probabilities[run.run_id].window if run.run_id in probabilities else None,
         }
-        for run, end in zip(history.runs, history.ends, strict=True)
+        for run, end, budget in runs
     ]
 
 
-def _print_runs(history: History, probabilities: Mapping[str, RunProbability], out: Console) -> None:
-    names = history.varied
+def _runs(store: SweepStore) -> list[_Run]:
+    """Every run, in the order of the plan."""
+    found = {
+        run.run_id: (run, end, history.budget)
+        for history in store.histories()
+        for run, end in zip(history.runs, history.ends, strict=True)
+    }
+    return [found[row["run_id"]] for row in store.plan["runs"]]
+
+
+def _print_runs(
+    varied: Sequence[str], runs: Sequence[_Run], probabilities: Mapping[str, RunProbability], out: Console
+) -> None:
     forecast = ("P(conv.)", "window") if probabilities else ()
+    budgets = ("budget",) if len({budget for *_, budget in runs}) > 1 else ()
     table = Table(box=None, header_style="bold")
-    for column in ("run", "init", "data", *(name.rpartition(".")[2] for name in names), "end", "step", *forecast):
+    names = [name.rpartition(".")[2] for name in varied]
+    for column in ("run", "init", "data", *names, *budgets, "end", "step", *forecast):
         table.add_column(column, no_wrap=True)
-    for run, end in zip(history.runs, history.ends, strict=True):
-        values = [str(run.hyperparameters.get(name)) for name in names]
+    for run, end, budget in runs:
+        values = [*(str(run.hyperparameters.get(name)) for name in varied), *(str(budget) for _ in budgets)]
         table.add_row(
             run.run_id,
             str(run.init_seed),

@@ -49,7 +49,7 @@ def test_forks_differ_from_their_parents_by_rate_batch_and_data_stream_alone(tmp
     by_id = {run.run_id: run for run in runs}
     forks = spec.runs(runs)
     assert [fork.lineage.parent for fork in forks] == chosen
-    assert (spec.budget, spec.grid.chunk, spec.time_grid.probe_steps_T.tolist()) == (30, 10, [30])
+    assert (spec.budget, spec.grid.chunk, spec.steps(30).grid.probe_steps_T.tolist()) == (30, 10, [30])
     for fork in forks:
         parent = by_id[fork.lineage.parent]
         lr = round(1.5 * parent.optimiser.lr, 12)

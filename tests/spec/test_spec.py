@@ -11,7 +11,7 @@ def test_a_whole_file_becomes_a_spec(load):
     spec = load(GOOD)
     assert spec.base.optimiser.lr == 3e-3
     assert spec.converged.at_least == 0.99
-    assert spec.snapshot_steps == {"states": (0, 100, 1200), "weights": (), "attention": ()}
+    assert spec.steps(1200).snapshots == {"states": (0, 100, 1200), "weights": (), "attention": ()}
     assert [setting.model.head_width for setting in spec.expanded_settings] == [4, 4, 4, 3, 3, 3]
     assert [setting.optimiser.lr for setting in spec.expanded_settings][:3] == [1e-3, 0.00316227766017, 1e-2]
     assert [(run.init_seed, run.data_seed) for run in spec.runs()][:5] == [(0, 0), (1, 1), (2, 2), (3, 3), (0, 0)]
@@ -26,14 +26,14 @@ def test_the_short_form_has_the_defaults(load):
     assert (spec.base.dtype, spec.base.schedule.name, spec.grid.chunk) == ("float32", "constant", 50)
     assert (spec.converged.metric, spec.converged.at_most, spec.converged.evaluations) == ("label_excess", 0.02, 2)
     assert spec.stopping.name == "after_convergence"
-    assert spec.snapshot_steps == {"states": (1200,), "weights": (), "attention": (1200,)}
+    assert spec.steps(1200).snapshots == {"states": (1200,), "weights": (), "attention": (1200,)}
     assert len(spec.runs()) == 1
 
 
 def test_windows_and_snapshots_at_them_are_steps_at_the_ends_of_chunks(load):
     spec = load(GOOD, "windows=[0, 0.07, 0.5]", "snapshots={weights: windows, attention: [50]}")
-    assert spec.window_steps == ((0.0, 0), (0.07, 50), (0.5, 600))
-    assert spec.snapshot_steps == {"states": (1200,), "weights": (0, 50, 600), "attention": (50,)}
+    assert spec.steps(1200).windows == ((0.0, 0), (0.07, 50), (0.5, 600))
+    assert spec.steps(1200).snapshots == {"states": (1200,), "weights": (0, 50, 600), "attention": (50,)}
     assert load(spec.to_yaml()) == spec
     assert spec.reading_names == ("circuits",)
     assert load(GOOD, "windows=[]").reading_names == load(GOOD, "readings=[]").reading_names == ()
@@ -270,3 +270,24 @@ class TestFork:
         for run in load(FORK, "fork.changes={streams.data: 3, optimiser.lr: 1}").runs(load(GOOD).runs()[:2]):
             again = RunConfig.from_dict(run.as_dict())
             assert (again, again.run_id, again.setting_id) == (run, run.run_id, run.setting_id)
+
+
+def test_a_budget_is_given_by_a_factor_and_is_no_part_of_a_run(load):
+    plain = load(GOOD)
+    text = GOOD.replace("- model.head_width: [4, 3]", "- {model.head_width: [4, 3], budget: [600, 1200]}")
+    spec = load(
+        text.replace("budget: 1200", "budget: 300").replace("probe_steps: [0, 7, 50, 1000]", "probe_every: 100")
+    )
+    assert (spec.budget, spec.budgets, spec.expanded_budgets) == (300, (600, 1200), (600,) * 3 + (1200,) * 3)
+    assert [run.run_id for run in spec.runs()] == [run.run_id for run in plain.runs()]
+    assert {spec.budget_of(run) for run in spec.runs()[:12]} == {600}
+    assert {spec.budget_of(run) for run in spec.runs()[12:]} == {1200}
+    assert spec.steps(600).windows == ((0.0, 0), (0.1, 50), (0.25, 150), (0.5, 300))
+    assert load(spec.to_yaml()).budgets == spec.budgets
+    assert (plain.budgets, plain.sweep_id == spec.sweep_id) == ((1200,), False)
+
+
+def test_an_override_of_a_budget_that_a_factor_gives_is_refused(mistakes):
+    text = GOOD.replace("- model.head_width: [4, 3]", "- {model.head_width: [4, 3], budget: [1200, 2400]}")
+    (told,) = mistakes(text, "budget=1300")
+    assert "budget: has no effect: vary gives its values" in told

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from pipeline.store.pack_store import FencedError, PackStore, StoreError
 from pipeline.training.recorder import Recorder
 from tests.store.crashes import CrashError, crash_points
 
+BUDGETS = defaultdict(lambda: 100)
+
 
 def state(step, value):
     return RunState(step, {"weights": np.full(5, value, np.float32)})
@@ -23,7 +26,7 @@ def state(step, value):
 
 def recorder_with(folder, run_id="a" * 16, step=10, value=1.0):
     folder.mkdir(parents=True, exist_ok=True)
-    recorder = Recorder(PackStore(folder / "pack"), "sweep", "pack", 100)
+    recorder = Recorder(PackStore(folder / "pack"), "sweep", "pack", BUDGETS)
     recorder.add(run_id, step, {"label_loss": value, "probe_loss": float("nan")})
     recorder.commit({run_id: (0, state(step, value))})
     return recorder
@@ -31,7 +34,7 @@ def recorder_with(folder, run_id="a" * 16, step=10, value=1.0):
 
 def test_a_commit_names_rows_and_states_and_survives_reopening(tmp_path):
     recorder_with(tmp_path)
-    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     assert again.attempt == 2
     assert again.rows["a" * 16].steps == [10]
     assert np.isnan(again.rows["a" * 16].column("probe_loss")[0])
@@ -44,7 +47,7 @@ def test_what_no_record_names_is_ignored_and_removed(tmp_path):
     recorder.add("a" * 16, 20, {"label_loss": 2.0})
     recorder.store.write(recorder.attempt, 2, "history", files.encode_table(recorder._table()))
     (tmp_path / "pack" / ".0001-000002.snapshots.parquet.123.tmp").write_bytes(b"torn")
-    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     assert again.rows["a" * 16].steps == [10]
     names = sorted(path.name for path in (tmp_path / "pack").iterdir())
     assert names == [
@@ -84,7 +87,7 @@ def test_only_two_generations_are_kept(tmp_path):
 
 def test_a_late_attempt_can_neither_commit_nor_remove_anything(tmp_path):
     late = recorder_with(tmp_path)
-    current = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    current = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     current.add("a" * 16, 20, {"label_loss": 2.0})
     current.commit({"a" * 16: (0, state(20, 2.0))})
     before = sorted(path.name for path in (tmp_path / "pack").iterdir())
@@ -115,7 +118,7 @@ def test_a_crash_at_any_storage_operation_leaves_the_old_or_the_new_state(point,
     assert newest.sequence in (1, 2)
     if newest.sequence == 1:
         assert newest == old
-    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     steps = {1: [10], 2: [10, 20]}[newest.sequence]
     assert again.rows["a" * 16].steps == steps
     assert again.checkpoint()["a" * 16][1].step == steps[-1]
@@ -160,7 +163,7 @@ def test_when_no_generation_is_whole_it_is_an_error_and_nothing_is_deleted(tmp_p
     with pytest.raises(StoreError, match=r"0001-000001\.history\.parquet.*no generation"):
         PackStore(tmp_path / "pack").newest()
     with pytest.raises(StoreError, match="no generation"):
-        Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+        Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}.items()
 
 
@@ -178,14 +181,14 @@ def test_trouble_with_reading_is_not_taken_for_damage(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "open", too_many)
         with pytest.raises(OSError, match="Too many"):
-            Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+            Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "pack").iterdir()}.items()
 
 
 def test_a_late_attempt_whose_file_was_cleared_away_is_told_that_it_is_late(tmp_path, monkeypatch):
     late = recorder_with(tmp_path)
     late.add("a" * 16, 20, {"label_loss": 3.0})
-    Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", 100)
+    Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
 
     def gone(*_):
         raise FileNotFoundError(2, "No such file or directory")

@@ -49,7 +49,7 @@ def test_weights_are_kept_at_the_windows_and_of_tests_whole_states(name):
     budget = TRAINING[name].budget
     steps = tuple(budget * share // 100 for share in (0, 5, 10, 25, 50))
     assert budget % 20 == 0
-    assert TRAINING[name].snapshot_steps["weights"] == TESTING[name].snapshot_steps["states"] == steps
+    assert TRAINING[name].steps(budget).snapshots["weights"] == TESTING[name].steps(budget).snapshots["states"] == steps
 
 
 def test_the_runs_of_every_sweep_are_those_of_splits_json():

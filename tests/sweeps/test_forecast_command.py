@@ -28,7 +28,7 @@ def folders(tmp_path, monkeypatch):
     store = trained(tiny(), tmp_path / "now")
     (tmp_path / "other").symlink_to(store.folder)
     histories = {"now": NOW, "other": OTHER}
-    monkeypatch.setattr(SweepStore, "history", lambda self: histories[self.folder.name])
+    monkeypatch.setattr(SweepStore, "history", lambda self, budget=None: histories[self.folder.name])
     monkeypatch.chdir(tmp_path)
     return histories
 

@@ -34,7 +34,7 @@ def folders(tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(store.folder)
     opened(tiny(budget=400, grid={"chunk": 100}, stopping=declared(RULE)), tmp_path / "ruled")
     histories = {"done": HISTORY, "now": NOW, "earlier": EARLIER, "ruled": SEEN}
-    monkeypatch.setattr(SweepStore, "history", lambda self: histories[self.folder.name])
+    monkeypatch.setattr(SweepStore, "history", lambda self, budget=None: histories[self.folder.name])
     monkeypatch.chdir(tmp_path)
 
 

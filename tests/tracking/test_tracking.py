@@ -302,7 +302,7 @@ def test_an_aggregate_of_the_first_steps_is_a_prefix_of_the_whole() -> None:
     recorded = [
         Recorded(steps_T[:length], ("label_excess",), rng.uniform(0, 0.04, (length, 1))) for length in (8, 8, 5, 7)
     ]
-    plan = {"grid": {"eval_steps": STEPS}}
+    plan = {"budget": BUDGET, "grid": {"eval_steps": STEPS}, "runs": [], "settings": {}, "varied": []}
     sweep = {"spec": {"converged": {"metric": "label_excess", "at_most": 0.02, "evaluations": 2}}}
     whole = list(aggregate_rows(recorded, ConvergenceCheck.of(sweep, plan), BUDGET))
     assert {row["converged_fraction"] for _, row in whole} > {0.0}
@@ -320,12 +320,14 @@ def test_an_aggregate_waits_for_a_run_that_a_larger_budget_has_yet_to_continue()
     ends = {"a": Ended("budget", 200, "", False), "b": Ended("diverged", 150, "", False)}
     record = Record("sweep", "pack", 1, 1, ends=ends, active={"c": Active(0, 300)})
     tracked = TrackedRun("id", "name", "group", "aggregate", {}, ("a", "b", "c"))
-    assert progress_of(tracked, progress_of_runs([record], 400)) == CommittedProgress(200, "running")
-    assert progress_of(tracked, progress_of_runs([record], 200)) == CommittedProgress(300, "running")
-    assert progress_of(replace(tracked, run_ids=("a", "b")), progress_of_runs([record], 200)) == CommittedProgress(
-        200, "over"
-    )
-    assert progress_of(replace(tracked, run_ids=("a", "waiting")), progress_of_runs([record], 400)) is None
+
+    def within(budget: int) -> dict[str, CommittedProgress]:
+        return progress_of_runs([record], dict.fromkeys("abc", budget))
+
+    assert progress_of(tracked, within(400)) == CommittedProgress(200, "running")
+    assert progress_of(tracked, within(200)) == CommittedProgress(300, "running")
+    assert progress_of(replace(tracked, run_ids=("a", "b")), within(200)) == CommittedProgress(200, "over")
+    assert progress_of(replace(tracked, run_ids=("a", "waiting")), within(400)) is None
 
 
 def test_the_environment_neither_steers_the_mirror_nor_reaches_its_files(tmp_path: Path) -> None:

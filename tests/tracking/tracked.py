@@ -49,7 +49,8 @@ class Sweep:
         self.store = open_results(self.plan, folder, "")
         self.folder, self.run_ids = folder, list(self.plan.runs)
         self.recorders = {
-            p.pack_id: Recorder(self.store.pack(p.pack_id), self.id, p.pack_id, BUDGET) for p in self.plan.packs
+            p.pack_id: Recorder(self.store.pack(p.pack_id), self.id, p.pack_id, dict.fromkeys(p.run_ids, BUDGET))
+            for p in self.plan.packs
         }
         self.pack_of = {run_id: pack.pack_id for pack in self.plan.packs for run_id in pack.run_ids}
         self.active: dict[str, int] = {}

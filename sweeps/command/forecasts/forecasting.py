@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from analysis.forecasting.by_budget import forecasts_document
 from analysis.forecasting.fitted import FittedForecasts, fit_forecasts
 from analysis.forecasting.live import forecast_running
 from analysis.forecasting.predictor_file import read_forecaster, write_forecaster
 from analysis.forecasting.run_forecasts import RunForecast, RunForecasts, probability_text, time_text
 from analysis.outcomes.subsets import with_metrics
 from analysis.summary.in_training import expected_of
+from pipeline.store.budgets import budgets_json, part_of
 from pipeline.store.history import RunInfo
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.store.stored_forecast import newest_orders
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
-from sweeps.command.sources import read_source
+from sweeps.command.sources import budgets_in, read_source, read_sources
 
 _WIDTH, _WIDE = 300, 130
 _NICENESS = 10
@@ -37,37 +40,55 @@ _COLUMNS = ("run", "setting", "step", "window", "P(conv.)", "P(div.)", "rank", "
 class ForecastRequest:
     """Arguments of `seedbed forecast`: the sweep, and what is learned from in place of it, `others` or `predictor`.
 
-    With `any_task` runs of another task than that one's are ranked all the same.
+    With `any_task` runs of another task than that one's are ranked all the same. `budget` None: the runs of every
+    budget, each forecast from runs of its own.
     """
 
     store: SweepStore
     others: tuple[SweepStore, ...] = ()
     predictor: Path | None = None
     any_task: bool = False
+    budget: int | None = None
 
-    def training(self) -> FittedForecasts | None:
-        """What is learned from in place of the sweep, fitted. Raises StoreError where it cannot be."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether the runs of all budgets are forecast; then the forecast is kept as the newest."""
+        return self.budget is None or len(self.store.budgets) == 1
+
+    def training(self) -> dict[int, FittedForecasts]:
+        """What is learned from in place of the sweep, fitted, by budget; empty where nothing is.
+
+        Raises StoreError where it cannot be.
+        """
         if self.others and self.predictor is not None:
             raise StoreError("give --from or --predictor, not both")
         if self.any_task and not self.others and self.predictor is None:
             raise StoreError("--any-task is about what --from or --predictor learned from: give one of them")
         try:
-            if self.others:
-                return _fitted(self.others, unseen_by=read_source([self.store]).history.runs)
-            return None if self.predictor is None else read_forecaster(self.predictor)
+            if self.predictor is not None:
+                return {part_of(self.store.plan, self.budget).budget: read_forecaster(self.predictor)}
+            if not self.others:
+                return {}
+            # Of the parts of which nothing is committed yet, too: a watch begins before they do.
+            has_one = all(len(other.budgets) == 1 for other in self.others)
+            return {
+                budget: _fitted(self.others, None if has_one else budget, unseen_by=self.store.history(budget).runs)
+                for budget in budgets_in([self.store], self.budget)
+            }
         except ValueError as error:
             raise StoreError(str(error)) from error
 
 
-def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], out: Console) -> None:
-    """Fits a forecaster to the finished runs of these sweeps and writes it.
+def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], budget: int | None, out: Console) -> None:
+    """Fits a forecaster to the finished runs of these sweeps and writes it; of several budgets, to those with one.
 
     With `metrics` it learns from those alone whose names begin so.
 
-    Raises StoreError where the sweeps differ in budget or criterion, or no window has enough finished runs.
+    Raises StoreError where the sweeps differ in budget or criterion, have several and none is chosen, or no window has
+    enough finished runs.
     """
     try:
-        fitted = _fitted(stores, metrics)
+        fitted = _fitted(stores, budget, metrics)
     except ValueError as error:
         raise StoreError(str(error)) from error
     write_forecaster(path, fitted)
@@ -78,15 +99,18 @@ def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], ou
 
 
 def run_forecast(request: ForecastRequest, as_json: bool, out: Console, err: Console) -> None:
-    """Prints a forecast of every run that still trains, and keeps it as the newest.
+    """Prints a forecast of every run that still trains, and keeps it as the newest; not one of a single budget of many.
 
     Raises StoreError where it cannot be made: two sources, nothing committed, another question, lacking columns.
     """
     found, problem = _forecast(request, request.training())
     if as_json:
-        out.print_json(data=found.to_json())
+        out.print_json(data=_document(request, found))
     else:
-        print_forecasts(found, out)
+        for part in found:
+            if len(request.store.budgets) > 1:
+                out.print(f"budget {part.budget} steps:")
+            print_forecasts(part, out)
     if problem:
         err.print(problem)
 
@@ -104,31 +128,50 @@ def watch(request: ForecastRequest, interval_s: float, out: Console, err: Consol
         if orders and orders != before:
             found, problem = _forecast(request, training)
             before = orders
-            out.print(f"{time.strftime('%H:%M:%S')} {expected_of(found)}", markup=False)
+            for part in found:
+                which = f"budget {part.budget}: " if len(store.budgets) > 1 else ""
+                out.print(f"{time.strftime('%H:%M:%S')} {which}{expected_of(part)}", markup=False)
             if problem:
                 err.print(problem)
         time.sleep(max(interval_s, _REST * (time.process_time() - started)))
     out.print(f"{store.plan['name']}: no run is left to forecast")
 
 
-def _forecast(request: ForecastRequest, training: FittedForecasts | None) -> tuple[RunForecasts, str]:
-    """The forecasts, kept as the newest; a sentence where they could not be kept."""
-    source = read_source([request.store])
+def _forecast(request: ForecastRequest, training: Mapping[int, FittedForecasts]) -> tuple[list[RunForecasts], str]:
+    """The forecasts by budget, kept as the newest if they are whole; a sentence where they could not be kept."""
+    sources = read_sources([request.store], request.budget)
     try:
-        found = forecast_running(
-            source.history, source.outcomes, training, any_task=request.any_task, copies_R=source.copies_R
-        )
+        found = [
+            forecast_running(
+                source.history,
+                source.outcomes,
+                training.get(budget),
+                any_task=request.any_task,
+                copies_R=source.copies_R,
+            )
+            for budget, source in sources.items()
+        ]
     except ValueError as error:
         raise StoreError(str(error)) from error
-    if not found.runs:
+    if not request.is_whole or not any(part.runs for part in found):
         return found, ""
-    return found, keep_forecast(request.store, source.orders, len(source.history.runs), found.to_json())
+    num_runs = sum(len(source.history.runs) for source in sources.values())
+    orders = next(iter(sources.values())).orders
+    return found, keep_forecast(request.store, orders, num_runs, _document(request, found))
+
+
+def _document(request: ForecastRequest, found: Sequence[RunForecasts]) -> dict[str, Any]:
+    whole = budgets_json(request.store.plan)
+    return forecasts_document(found, whole if request.is_whole else found[0].budget)
 
 
 def _fitted(
-    stores: Sequence[SweepStore], metrics: Sequence[str] = (), unseen_by: Sequence[RunInfo] = ()
+    stores: Sequence[SweepStore],
+    budget: int | None = None,
+    metrics: Sequence[str] = (),
+    unseen_by: Sequence[RunInfo] = (),
 ) -> FittedForecasts:
-    source = read_source(stores)
+    source = read_source(stores, budget)
     history = with_metrics(source.history, metrics) if metrics else source.history
     fitted = fit_forecasts(history, source.outcomes, unseen_by=unseen_by, copies_R=source.copies_R)
     if all(window.model is None for window in fitted.windows):

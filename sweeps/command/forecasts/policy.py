@@ -39,6 +39,7 @@ class PolicyRequest:
     is_promised: bool = True
     ahead_steps: float | None = None
     to: Path | None = None
+    budget: int | None = None
 
     def shares(self) -> Sequence[float] | None:
         """The windows, in order; None for the sweep's own.
@@ -76,7 +77,7 @@ def run_policy(request: PolicyRequest, as_json: bool, out: Console) -> None:
     finished, sweeps differ in budget or criterion, or too few runs converged.
     """
     request.promise()
-    sweeps = read_sweeps([SweepStore(folder) for folder in request.folders])
+    sweeps = read_sweeps([SweepStore(folder) for folder in request.folders], request.budget)
     try:
         audits = [StoppingAudit.of(sweep.history, sweep.outcomes, rule) for sweep, rule in _ruled(sweeps)]
         prices = _prices([sweep for sweep in sweeps if sweep.rule is None], request)
@@ -106,8 +107,11 @@ class PolicySweep:
     rule: StopByForecast | None
 
 
-def read_sweeps(stores: Sequence[SweepStore]) -> list[PolicySweep]:
-    """The sweeps of these folders. Raises StoreError where nothing is committed, or criteria differ."""
+def read_sweeps(stores: Sequence[SweepStore], budget: int | None = None) -> list[PolicySweep]:
+    """The sweeps of these folders, of several budgets the runs with this one.
+
+    Raises StoreError where nothing is committed, criteria differ, or a sweep has several budgets and none is chosen.
+    """
     specs = [stored_spec(store) for store in stores]
     criteria = {spec.criterion: store for spec, store in zip(specs, stores, strict=True)}
     if len(criteria) > 1:
@@ -115,7 +119,7 @@ def read_sweeps(stores: Sequence[SweepStore]) -> list[PolicySweep]:
         raise StoreError(f"these sweeps have different criteria: {told}")
     found = []
     for store, spec in zip(stores, specs, strict=True):
-        history = store.history()
+        history = store.history(budget)
         if not history.values:
             raise StoreError(f"{store.folder}: nothing is committed yet")
         rule = spec.stopping if isinstance(spec.stopping, StopByForecast) else None

@@ -27,6 +27,7 @@ from pipeline.arrays import Bools
 from pipeline.planning.forked import forked_spec, in_order_of_packs
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
+from pipeline.store.files import make_folder
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, summed
@@ -49,6 +50,7 @@ class CeilingRequest:
     results: Path | None = None
     address: str | None = None
     is_inline: bool = False
+    budget: int | None = None
 
     def fractions(self) -> list[float] | None:
         """The windows asked for; None for the sweep's own. Raises StoreError as `read_windows`, and for odd counts."""
@@ -56,9 +58,10 @@ class CeilingRequest:
             raise StoreError("--parents must be at least 1 and --children at least 2")
         return None if self.windows is None else read_windows(self.windows)
 
-    def forks_folder(self) -> Path:
-        """The folder that holds a results folder of forks for every window."""
-        return self.results or self.folder.with_name(f"{self.folder.resolve().name}-ceiling")
+    def forks_folder(self, store: SweepStore, budget: int) -> Path:
+        """The folder that holds a results folder of forks for every window of this budget."""
+        folder = self.results or self.folder.with_name(f"{self.folder.resolve().name}-ceiling")
+        return folder / store.folder_of(budget).relative_to(store.folder)
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,13 @@ def read_windows(text: str) -> list[float]:
 def run_ceiling(request: CeilingRequest, as_json: bool, out: Console) -> int:
     """Trains the forks of every window and writes FOLDER/ceiling.json; returns the exit code, as of a launch.
 
-    Raises StoreError where nothing is committed, or no window has the states that forks start from.
+    Of a sweep with several budgets it forks the runs with one, and writes into FOLDER/budget-B. Raises StoreError where
+    none is chosen, nothing is committed, or no window has the states that forks start from.
     """
     # With --json, standard output holds nothing else.
     told = Console(file=StringIO()) if as_json else out
     store = SweepStore(request.folder)
-    spec, history = stored_spec(store), store.history()
+    spec, history = stored_spec(store), store.history(request.budget)
     if not history.values:
         raise StoreError(f"{store.folder}: nothing is committed yet")
     outcomes = decide_outcomes(history, spec.criterion)
@@ -119,13 +123,15 @@ def run_ceiling(request: CeilingRequest, as_json: bool, out: Console) -> int:
             told.print("incomplete, no ceiling was estimated: the same `seedbed ceiling` continues")
             return code
         rows.append(_row(window, history, request.seed))
-    about = {"sweep_id": store.sweep["sweep_id"], "budget": spec.budget, "seed": request.seed}
-    write_ceiling(store.folder, rows, about)
+    about = {"sweep_id": store.sweep["sweep_id"], "budget": history.budget, "seed": request.seed}
+    folder = store.folder_of(history.budget)
+    make_folder(folder, is_shared=bool(store.folder.stat().st_mode & 0o020))
+    write_ceiling(folder, rows, about)
     if as_json:
         out.print_json(json.dumps(json_safe({**about, "rows": [row.to_json() for row in rows]})))
     else:
         out.print(_table(rows))
-        out.print(f"ceiling: {store.folder / CEILING_FILE}", markup=False)
+        out.print(f"ceiling: {folder / CEILING_FILE}", markup=False)
     return COMPLETE
 
 
@@ -153,8 +159,9 @@ def _planned(
             "steps": [step],
             "data_seed": {"fresh": request.num_children},
         }
-        forks = forked_spec(spec, store.folder, f"ceiling_{step}", fork)
-        yield WindowForks(fraction, step, risk_R, forks, request.forks_folder() / f"step-{step}")
+        forks = forked_spec(spec, store.folder, f"ceiling_{step}", fork, history.budget)
+        folder = request.forks_folder(store, history.budget) / f"step-{step}"
+        yield WindowForks(fraction, step, risk_R, forks, folder)
 
 
 def _problem(history: History, snapshots: SnapshotIndex, rows: list[int], step: int) -> str:

@@ -20,7 +20,7 @@ from pipeline.store.added import AddedTable, add_table
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.look_ahead_table import look_ahead_table, readings_ahead
+from pipeline.training.look_ahead_table import AHEAD, look_ahead_table, readings_ahead
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.launching import train_spec
 
@@ -42,56 +42,63 @@ class LookAheadRequest:
     results: Path | None = None
     address: str | None = None
     is_inline: bool = False
+    budget: int | None = None
 
-    def forks_folder(self, look_ahead: LookAhead) -> Path:
-        """Where the forks go."""
-        beside = self.folder.with_name(f"{self.folder.resolve().name}-ahead")
-        return (self.results or beside) / f"step-{look_ahead.step}-{look_ahead.num_steps}"
+    def forks_folder(self, look_ahead: LookAhead, store: SweepStore, budget: int) -> Path:
+        """Where the forks of the runs with this budget go."""
+        folder = self.results or self.folder.with_name(f"{self.folder.resolve().name}-ahead")
+        part = store.folder_of(budget).relative_to(store.folder)
+        return folder / part / f"step-{look_ahead.step}-{look_ahead.num_steps}"
 
 
 def run_look_ahead(request: LookAheadRequest, out: Console) -> int:
     """Trains the forks of all runs at risk at the window and adds what they show to the sweep's history.
 
-    Returns the exit code, as of a launch. Raises StoreError where no run can be forked there, or not so.
+    Of a sweep with several budgets it forks the runs with one. Returns the exit code, as of a launch. Raises StoreError
+    where no run can be forked there, or not so, or no budget is chosen.
     """
     store = SweepStore(request.folder)
-    spec, history = stored_spec(store), store.history()
+    spec, history = stored_spec(store), store.history(request.budget)
     if not 0 <= request.window < 1:
         raise StoreError(f"--window must be a share of the budget from 0 to below 1, given {request.window:g}")
     step = history.window_step(request.window)
     configs = {config.run_id: config for config in expand(spec)}
     run_ids = _parents(store, spec, history, step, out)
-    look_ahead = look_ahead_of(request, spec, step, [configs[run_id] for run_id in run_ids])
-    names = readings_ahead(request.readings, list(configs.values()))
+    budget = history.budget
+    look_ahead = look_ahead_of(request, budget, step, [configs[run_id] for run_id in run_ids])
+    names = readings_ahead(request.readings, [configs[run.run_id] for run in history.runs])
     try:
         forks = look_ahead.spec(spec, store.folder, in_order_of_packs(store, run_ids))
     except ValueError as error:
         raise StoreError(str(error)) from error
-    cost = look_ahead.cost(spec.budget)
+    cost = look_ahead.cost(budget)
     out.print(
         f"look-ahead from step {step}: {len(run_ids)} forks of {look_ahead.num_steps} steps, at {look_ahead.rate:g} "
         f"times the learning rate and {look_ahead.batch:g} times the batch size; each takes {cost:.1%} of the examples "
         "of a whole run"
     )
-    folder = request.forks_folder(look_ahead)
+    folder = request.forks_folder(look_ahead, store, budget)
     code = train_spec(forks, folder, forks.to_yaml(), request.address, request.is_inline, out)
     if code != COMPLETE:
         out.print("incomplete, nothing was added: the same command continues")
         return code
     table = look_ahead_table(SweepStore(folder), names)
-    about = {**look_ahead.about(spec.budget), "readings": list(names)}
-    path = add_table(store.folder, AddedTable(f"ahead-{step}", table, about))
+    about = {**look_ahead.about(budget), "readings": list(names)}
+    path = add_table(store.folder, AddedTable(table_name(store, step, budget), table, about))
     out.print(f"{len(table.column_names) - 2} numbers of {len(table)} runs at step {step}: {path}", markup=False)
     return COMPLETE
 
 
-def look_ahead_of(request: LookAheadRequest, spec: SweepSpec, step: int, parents: Sequence[RunConfig]) -> LookAhead:
-    """The look-ahead that is asked for. Raises StoreError for a cost that none has."""
+def table_name(store: SweepStore, step: int, budget: int) -> str:
+    """The name of the added table of the look-ahead from a step of the runs with this budget."""
+    return f"{AHEAD}-{step}" if len(store.budgets) == 1 else f"{AHEAD}-{step}-budget-{budget}"
+
+
+def look_ahead_of(request: LookAheadRequest, budget: int, step: int, parents: Sequence[RunConfig]) -> LookAhead:
+    """The look-ahead that is asked for, of runs with this budget. Raises StoreError for a cost that none has."""
     settings = [parent.setting for parent in parents]
     try:
-        return LookAhead.costing(
-            request.cost, step, spec.budget, settings, request.rate, request.batch, request.data_seed
-        )
+        return LookAhead.costing(request.cost, step, budget, settings, request.rate, request.batch, request.data_seed)
     except ValueError as error:
         raise StoreError(str(error)) from error
 

@@ -22,12 +22,11 @@ from pipeline.store.sweep_store import SweepStore
 from pipeline.training.look_ahead_table import AHEAD
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.forecasts.forecasting import print_forecasts
-from sweeps.command.forks.looking_ahead import LookAheadRequest, run_look_ahead
+from sweeps.command.forks.looking_ahead import LookAheadRequest, run_look_ahead, table_name
 from sweeps.command.launching import opened_spec
 from sweeps.command.request import Request
 from sweeps.command.sources import read_source
 
-_TABLE = f"{AHEAD}-0"
 # What must be equal for the twins of two sweeps to show the same.
 _RECIPE = ("num_steps", "rate", "batch", "data_seed")
 
@@ -74,20 +73,20 @@ def run_twins(request: TwinsRequest, as_json: bool, out: Console, err: Console) 
 
 def _forecasts(request: TwinsRequest, store: SweepStore) -> Any:
     criterion = stored_spec(store).criterion
-    history = with_metrics(store.history(), [f"{AHEAD}."])
+    history = with_metrics(store.history(request.twins.budget), [f"{AHEAD}."])
     # Before the first commit no run has been evaluated.
     unseen_RT = np.full((len(history.runs), len(history.steps_T)), np.nan)
     history = replace(history, values={criterion.metric: unseen_RT, **history.values})
     if request.other is not None:
-        _require_equal_twins(request.other, store)
-    return forecast_running(history, decide_outcomes(history, criterion), _training(request))
+        _require_equal_twins(request.other, store, history.budget)
+    return forecast_running(history, decide_outcomes(history, criterion), _training(request, history.budget))
 
 
-def _training(request: TwinsRequest) -> FittedForecasts:
+def _training(request: TwinsRequest, budget: int) -> FittedForecasts:
     if request.predictor is not None:
         return read_forecaster(request.predictor)
     assert request.other is not None
-    source = read_source([request.other])
+    source = read_source([request.other], None if len(request.other.budgets) == 1 else budget)
     fitted = fit_forecasts(
         with_metrics(source.history, [f"{AHEAD}."]), source.outcomes, windows=(0.0,), copies_R=source.copies_R
     )
@@ -96,8 +95,8 @@ def _training(request: TwinsRequest) -> FittedForecasts:
     return fitted
 
 
-def _require_equal_twins(other: SweepStore, store: SweepStore) -> None:
-    here, there = _about(store), _about(other)
+def _require_equal_twins(other: SweepStore, store: SweepStore, budget: int) -> None:
+    here, there = _about(store, budget), _about(other, budget)
     options = f"--window 0 --cost {here['cost']:g} --rate {here['rate']:g} --batch {here['batch']:g}"
     options += "" if here["data_seed"] is None else f" --data-seed {here['data_seed']}"
     how = f"`seedbed look-ahead {other.folder} {options}` trains twins like these"
@@ -108,5 +107,6 @@ def _require_equal_twins(other: SweepStore, store: SweepStore) -> None:
         raise StoreError(f"{other.folder}: its twins were trained otherwise ({'; '.join(differing)}); {how}")
 
 
-def _about(store: SweepStore) -> Mapping[str, Any]:
-    return next((added.about for added in added_tables(store.folder) if added.name == _TABLE), {})
+def _about(store: SweepStore, budget: int) -> Mapping[str, Any]:
+    name = table_name(store, 0, budget)
+    return next((added.about for added in added_tables(store.folder) if added.name == name), {})

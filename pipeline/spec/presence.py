@@ -1,0 +1,30 @@
+"""Which fields a sweep file must have and which it may not, depending on whether its sweep is a fork."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.spec.registered import Problem
+from pipeline.spec.run_config import SECTIONS
+
+OF_A_SETTING = (*SECTIONS, "batch_size", "dtype", "streams")
+_NEEDED = ("task", "model", "optimiser", "batch_size", "seeds")
+
+
+def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with the defaults of a setting, which a fork does not have."""
+    defaults = {"schedule": {"name": "constant"}, "dtype": "float32"} if data.get("fork") is None else {}
+    return {**data, **{name: value for name, value in defaults.items() if data.get(name) is None}}
+
+
+def misplaced(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Required fields that are missing, and fields that have no effect in a fork."""
+    if data.get("fork") is None:
+        for name in _NEEDED:
+            if data.get(name) is None:
+                yield (name,), "required, but missing", None
+    else:
+        for name in (*OF_A_SETTING, "vary", "seeds"):
+            if data.get(name):
+                yield (name,), "has no effect beside fork, whose runs have their parents'; leave it out", data[name]
