@@ -190,8 +190,11 @@ def test_a_measurement_that_fails_leaves_nothing_and_is_not_taken_for_undecided(
     monkeypatch.setattr("sys.argv", ["seedbed", "reproduce", "--inline"])
     from sweeps.cli import __main__ as cli
 
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr("tempfile.tempdir", str(fake.folder))
+    with pytest.raises(SystemExit) as end:
         cli.main()
+    assert end.value.code == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
     assert not (fake.folder / "fast/fake/measured").exists()
 
 
