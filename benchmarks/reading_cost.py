@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = FOLDER / "reading_cost.json"
 MARKERS = ("<!-- reading cost: begin -->", "<!-- reading cost: end -->")
 # Reading -> runs in a measurement, pairs: dearer ones need fewer for the same relative error.
-DESIGN = {"circuits": (256, 10), "forces": (64, 5), "interventions": (64, 5), "gradients": (64, 5)}
+DESIGN = {"circuits": (256, 20), "forces": (64, 5), "interventions": (64, 5), "gradients": (64, 5)}
 
 Row = Mapping[str, Any]
 
