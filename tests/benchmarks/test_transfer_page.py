@@ -27,7 +27,7 @@ def test_every_forecast_that_is_given_is_better_than_chance_and_none_is_given_to
         for place, name in enumerate(names)
         if line["units"] == "relative" and line["given"][place]
     }
-    assert {source for source, _ in given} == {*names, "all sweeps of its task"}
+    assert {source for source, _ in given} == {*names, transfer_page.WHOLE_TASK}
     assert min(given.values()) > 0.5
     lookups = {"lookup_a", "lookup_b", "head_width_2", "head_width_3", "lookup_settings"}
     assert {target for source, target in given if source == "lookup_a"} == lookups
