@@ -47,11 +47,11 @@ def from_own_sweep(
 
     With a `prior`, a run keeps what it has where its own sweep cannot tell.
     """
+    if not asked_R.any():
+        return
     window, risk_step_R = draft.history.window(fraction), _risk_steps(draft.history, fraction)
-    steps = np.unique(risk_step_R[asked_R]).tolist()
-    cases = cases_of(window) if steps else None
-    for risk_step in steps:
-        assert cases is not None
+    cases = cases_of(window)
+    for risk_step in np.unique(risk_step_R[asked_R]).tolist():
         source = _from_risk_step(draft, window, cases, risk_step, asked_R & (risk_step_R == risk_step), prior)
         if source is not None:
             yield source
