@@ -15,6 +15,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, runs_left, summed, unfinished
 from pipeline.tracking.rows import ConvergenceCheck, progress_of_runs
 from pipeline.training import cost
+from pipeline.training.open_pack import open_pack
 from pipeline.training.replay import replay
 from tests.support import interrupted, opened, tiny, trained, weights
 
@@ -94,6 +95,10 @@ def test_progress_counts_the_steps_that_each_run_has_left(tmp_path, store):
     started = opened(mixed(), tmp_path / "r")
     assert summed(progress_by_pack(started).values()).steps_left == 5 * 60 + 5 * 30
     assert sorted(set(budget_by_run(started.plan).values())) == [30, 60]
+    loop = open_pack(started, *started.pack_ids())
+    assert loop.progress().steps_left == 5 * 60 + 5 * 30
+    loop.step()
+    assert loop.progress().steps_left == 5 * 60 + 5 * 30 - 3 * 10
     assert summed(progress_by_pack(store).values()).run_steps == 5 * 60 + 5 * 30
     assert not unfinished(store)
 
