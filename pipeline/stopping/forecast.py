@@ -110,8 +110,8 @@ class StopByForecast(StoppingRule):
         """Where it decides, by which policy, what that promises, and who is spared."""
         policy = self.predictor
         steps = ", ".join(str(window.step) for window in policy.windows)
-        first, last = (f"{policy.windows[w].threshold:.3g} (step {policy.windows[w].step})" for w in (0, -1))
-        levels = first if len(policy.windows) == 1 else f"{first} to {last}"
+        low, high = (f"{policy.windows[w].threshold:.3g}" for w in (0, -1))
+        levels = low if low == high else f"{low} (step {policy.windows[0].step}) to {high}"
         promise = (
             f"to lose at most {policy.lose_at_most:.2g} of the converging runs with 95% confidence"
             if policy.is_promised

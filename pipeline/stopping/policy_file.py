@@ -121,7 +121,11 @@ class Policy(Parameters):
     @cached_property
     def content_hash(self) -> str:
         """16 hex digits over everything that it holds."""
-        return digest("policy", canonical_json(self.model_dump()))
+        content = self.model_dump()
+        if self.expect_at_most is None:
+            # So that policies from before there was such a promise keep their hash.
+            del content["expect_at_most"]
+        return digest("policy", canonical_json(content))
 
     @cached_property
     def metrics(self) -> frozenset[str]:

@@ -183,9 +183,7 @@ def test_a_results_folder_that_ran_under_a_rule_is_read_with_its_weights(tmp_pat
     store = opened(tiny(budget=400, grid={"chunk": 100}, stopping=declared(RULE)), tmp_path / "ruled")
     plain = opened(tiny(budget=400, grid={"chunk": 100}), tmp_path / "plain")
     earlier = drawn_sweep(50, seed=7, first=1000)
-    monkeypatch.setattr(
-        SweepStore, "history", lambda self, budget=None: {"ruled": SEEN, "plain": earlier}[self.folder.name]
-    )
+    monkeypatch.setattr(SweepStore, "history", lambda self, *_: {"ruled": SEEN, "plain": earlier}[self.folder.name])
     found = read_source([store, plain])
     assert found.copies_R.tolist() == [*stopping_weights(SEEN, OUTCOMES, RULE), *np.ones(50)]
 

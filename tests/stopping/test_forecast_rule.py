@@ -226,6 +226,12 @@ def test_a_results_folder_needs_no_policy_file(tmp_path):
     assert stored_spec(store).stopping.predictor == small_policy()
 
 
+def test_the_hash_of_a_policy_is_of_what_it_promises_and_stays_where_it_promises_no_average():
+    one, mean = small_policy(), small_policy().model_copy(update={"expect_at_most": 0.005})
+    assert one.content_hash == "8a988f2ec096a7eb"
+    assert len({one.content_hash, mean.content_hash, small_policy(0.4).content_hash}) == 3
+
+
 def test_the_policy_is_part_of_what_a_sweep_is():
     one, same, other = (ruled(small_policy(threshold)) for threshold in (0.5, 0.5, 0.4))
     assert one.sweep_id == same.sweep_id != other.sweep_id
