@@ -23,6 +23,7 @@ from sweeps.cli.options import (
     Results,
     SpecPath,
 )
+from sweeps.command.how import How
 
 fork_commands = typer.Typer()
 _PANEL = "Forks"
@@ -53,7 +54,7 @@ def ceiling_command(
     """
     from sweeps.command.forks.ceiling import CeilingRequest, run_ceiling
 
-    request = CeilingRequest(folder, parents, children, windows, seed, results, address, inline, budget)
+    request = CeilingRequest(folder, parents, children, windows, seed, results, How(address, inline), budget)
     raise typer.Exit(run_ceiling(request, as_json, out))
 
 
@@ -82,7 +83,7 @@ def look_ahead_command(
     from sweeps.command.forks.looking_ahead import LookAheadRequest, names_in, run_look_ahead
 
     names = names_in(readings)
-    request = LookAheadRequest(folder, window, cost, rate, batch, data, names, results, address, inline, budget)
+    request = LookAheadRequest(folder, window, cost, rate, batch, data, names, results, How(address, inline), budget)
     raise typer.Exit(run_look_ahead(request, out))
 
 
@@ -118,7 +119,8 @@ def twins_command(
     from sweeps.command.forks.twinning import TwinsRequest, run_twins
     from sweeps.command.request import Request
 
-    sweep = Request(spec, tuple(overrides or ()), results, address, inline)
-    ahead = LookAheadRequest(Path(), 0.0, cost, rate, batch, data, names_in(readings), None, address, inline, budget)
+    how = How(address, inline)
+    sweep = Request(spec, tuple(overrides or ()), results, how)
+    ahead = LookAheadRequest(Path(), 0.0, cost, rate, batch, data, names_in(readings), None, how, budget)
     learned_from = None if other is None else SweepStore(other)
     raise typer.Exit(run_twins(TwinsRequest(sweep, ahead, learned_from, predictor), as_json, out, err))

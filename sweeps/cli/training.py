@@ -19,6 +19,7 @@ from sweeps.cli.options import (
     Smoke,
     SpecPath,
 )
+from sweeps.command.how import How
 
 training_commands = typer.Typer()
 _PANEL = "Sweeps"
@@ -51,7 +52,7 @@ def plan(
     from sweeps.command.planning import show_plan
     from sweeps.command.request import Request
 
-    show_plan(Request(spec, tuple(overrides or ()), results, address, inline, smoke), out)
+    show_plan(Request(spec, tuple(overrides or ()), results, How(address, inline), smoke), out)
 
 
 @training_commands.command(rich_help_panel=_PANEL)
@@ -75,7 +76,7 @@ def launch(
     from sweeps.command.request import Request
 
     given = tuple(overrides or ())
-    request = Request(spec, given, results, address, inline, smoke, accept_changed_code)
+    request = Request(spec, given, results, How(address, inline, accept_changed_code), smoke)
     raise typer.Exit(run_launch(request, out))
 
 
@@ -89,7 +90,7 @@ def resume(
     """
     from sweeps.command.launching import run_resume
 
-    raise typer.Exit(run_resume(SweepStore(folder), address, inline, out, accept_changed_code))
+    raise typer.Exit(run_resume(SweepStore(folder), How(address, inline, accept_changed_code), out))
 
 
 @training_commands.command(rich_help_panel=_PANEL)
@@ -139,7 +140,7 @@ def repair_command(
     """
     from sweeps.command.repairing import run_repair
 
-    raise typer.Exit(run_repair(SweepStore(folder), spec, address, inline, out))
+    raise typer.Exit(run_repair(SweepStore(folder), spec, How(address, inline), out))
 
 
 @training_commands.command("replay", rich_help_panel=_PANEL)

@@ -32,6 +32,7 @@ from sweeps.command.display import Display, clock
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 from sweeps.command.forecasts.refreshing import ForecastRefresher
+from sweeps.command.how import How
 from sweeps.command.leaving import leaving
 from sweeps.command.planning import describe
 from sweeps.command.request import Request
@@ -44,56 +45,37 @@ def run_launch(request: Request, out: Console) -> int:
     """Train the unfinished runs of the requested sweep; returns the exit code of the command."""
     spec = request.spec()
     source = request.path.read_text(encoding="utf-8")
-    folder, accepts = request.folder(spec), request.accepts_changed_code
-    return train_spec(spec, folder, source, request.address, request.is_inline, out, accepts)
+    return train_spec(spec, request.folder(spec), source, request.how, out)
 
 
-def train_spec(
-    spec: SweepSpec,
-    folder: Path,
-    source: str,
-    address: str | None,
-    is_inline: bool,
-    out: Console,
-    accepts_changed_code: bool = False,
-) -> int:
+def train_spec(spec: SweepSpec, folder: Path, source: str, how: How, out: Console) -> int:
     """Train the unfinished runs of `spec`, given as `source`, in `folder`; returns the exit code of the command."""
-    with opened_spec(spec, folder, source, address, is_inline, out, accepts_changed_code) as store:
-        return drive(store, spec, address, is_inline, out)
+    with opened_spec(spec, folder, source, how, out) as store:
+        return drive(store, spec, how, out)
 
 
 @contextmanager
-def opened_spec(
-    spec: SweepSpec,
-    folder: Path,
-    source: str,
-    address: str | None,
-    is_inline: bool,
-    out: Console,
-    accepts_changed_code: bool = False,
-) -> Iterator[SweepStore]:
+def opened_spec(spec: SweepSpec, folder: Path, source: str, how: How, out: Console) -> Iterator[SweepStore]:
     """In this context `folder` is opened for `spec`, given as `source`, planned for this machine, and locked."""
     # Planned without the lock, which creates a file: a folder that cannot be used stays unchanged. Opening it under
     # the lock refuses a plan that another launch has made stale.
-    plan = plan_for(spec, folder, machine_of(spec.resources, address, is_inline))
+    plan = plan_for(spec, folder, machine_of(spec.resources, how.address, how.is_inline))
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
     with DriverLock(folder):
-        yield open_results(plan, folder, source, launch_note(spec, plan.runs.values(), accepts_changed_code))
+        yield open_results(plan, folder, source, launch_note(spec, plan.runs.values(), how.accepts_changed_code))
 
 
-def run_resume(
-    store: SweepStore, address: str | None, is_inline: bool, out: Console, accepts_changed_code: bool = False
-) -> int:
+def run_resume(store: SweepStore, how: How, out: Console) -> int:
     """Continue the sweep of a results folder; returns the exit code of the command."""
     spec = stored_spec(store)
-    note = launch_note(spec, expand(spec), accepts_changed_code)
+    note = launch_note(spec, expand(spec), how.accepts_changed_code)
     with DriverLock(store.folder):
         store.add_launch({**provenance(), **note})
-        return drive(store, spec, address, is_inline, out)
+        return drive(store, spec, how, out)
 
 
-def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bool, out: Console) -> int:
+def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console) -> int:
     """Train the unfinished packs, show progress and report the result; returns the exit code. Needs the lock."""
     store.stop_file.unlink(missing_ok=True)
     left = unfinished(store)
@@ -114,10 +96,10 @@ def drive(store: SweepStore, spec: SweepSpec, address: str | None, is_inline: bo
                     display.update(pack_id, progress)
                     refresher.tick()
 
-                if is_inline:
+                if how.is_inline:
                     launched = launch_inline(store, left, show)
                 else:
-                    launched = launch_ray(store, left, spec.resources, address, show)
+                    launched = launch_ray(store, left, spec.resources, how.address, show)
             # Before the mirror's last pass, which writes the newest forecast.
             problem = _last_forecast(store, spec, refresher, asked, out)
     finally:

@@ -27,7 +27,7 @@ def show_plan(request: Request, out: Console) -> None:
     """
     spec = request.spec()
     folder = request.folder(spec)
-    machine = machine_of(spec.resources, request.address, request.is_inline)
+    machine = machine_of(spec.resources, request.how.address, request.how.is_inline)
     plan = plan_for(spec, folder, machine)
     describe(plan, folder, out)
     try:

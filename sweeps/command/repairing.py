@@ -14,6 +14,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.training.replay import ReplayError, replay
 from sweeps.command.exit_codes import COMPLETE, FAILED
+from sweeps.command.how import How
 from sweeps.command.launching import run_resume, train_spec
 from sweeps.command.request import Request
 
@@ -56,7 +57,7 @@ def _retrained(store: SweepStore, number: int, seed: int, out: Console) -> int:
     return num_wrong
 
 
-def run_repair(store: SweepStore, spec: Path | None, address: str | None, is_inline: bool, out: Console) -> int:
+def run_repair(store: SweepStore, spec: Path | None, how: How, out: Console) -> int:
     """Set aside what is damaged and compute it again; returns the exit code of the launch that does so.
 
     Raises StoreError where the sweep document and its copy are lost and `spec`, its sweep file, is not given.
@@ -73,8 +74,8 @@ def run_repair(store: SweepStore, spec: Path | None, address: str | None, is_inl
         for path in set_aside(store, found):
             out.print(f"set aside: {path}")
     if stored is not None:
-        return train_spec(*stored, address, is_inline, out)
-    return run_resume(store, address, is_inline, out)
+        return train_spec(*stored, how, out)
+    return run_resume(store, how, out)
 
 
 def _spec_of(store: SweepStore, path: Path | None) -> tuple[SweepSpec, Path, str]:

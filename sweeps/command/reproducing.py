@@ -40,6 +40,7 @@ from pipeline.store.sweep_store import SweepStore
 from pipeline.training.cost import estimate_cost
 from sweeps.command.display import clock
 from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.how import How
 from sweeps.command.launching import run_launch
 from sweeps.command.request import Request
 from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
@@ -81,7 +82,7 @@ class Reproduction:
             overrides.append("tracking.mode=disabled")
         if sweep.forks_of is not None:
             overrides.append(f"fork.sweep={json.dumps(str((self.folder / sweep.forks_of).resolve()))}")
-        return Request(sweep.path, tuple(overrides), self.folder / sweep.name, None, self.is_inline)
+        return Request(sweep.path, tuple(overrides), self.folder / sweep.name, How(is_inline=self.is_inline))
 
     def for_claims(self) -> Sweeps:
         """The sweeps as claims and figures read them."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.pack_store import StoreError
+from sweeps.command.how import HERE, How
 from sweeps.command.smoke import smoke
 
 
@@ -17,14 +18,12 @@ class Request:
     path: Path
     overrides: tuple[str, ...] = ()
     results: Path | None = None
-    address: str | None = None
-    is_inline: bool = False
+    how: How = HERE
     is_smoke: bool = False
-    accepts_changed_code: bool = False
 
     def spec(self) -> SweepSpec:
         """The requested sweep. Raises SpecError, and StoreError if options contradict each other."""
-        if self.address is not None and self.is_inline:
+        if self.how.address is not None and self.how.is_inline:
             raise StoreError("--address has no effect with --inline, which trains in this process")
         spec = load_spec(self.path, self.overrides)
         if spec.fork is not None:

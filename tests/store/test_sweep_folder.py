@@ -119,13 +119,14 @@ def test_a_crash_while_the_documents_are_written_leaves_the_old_sweep_or_none(is
 def test_documents_are_not_touched_while_another_driver_works(tmp_path):
     from rich.console import Console
 
+    from sweeps.command.how import How
     from sweeps.command.launching import run_launch
     from sweeps.command.request import Request
 
     (tmp_path / "tiny.yaml").write_text(tiny().to_yaml())
     store = opened(tiny(), tmp_path / "r")
     before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
-    request = Request(tmp_path / "tiny.yaml", ("budget=60",), store.folder, is_inline=True)
+    request = Request(tmp_path / "tiny.yaml", ("budget=60",), store.folder, How(is_inline=True))
     with DriverLock(store.folder), pytest.raises(StoreError, match="another"):
         run_launch(request, Console(quiet=True))
     after = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}

@@ -10,6 +10,7 @@ from rich.console import Console
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.command.forecasts import benchmarking
+from sweeps.command.how import How
 from sweeps.command.launching import train_spec
 from sweeps.command.smoke import smoke
 
@@ -41,6 +42,6 @@ def test_a_predictor_of_ones_own_joins_the_others(tmp_path):
 
 def test_results_of_other_runs_are_refused(tmp_path):
     spec = smoke(load_spec(benchmarking.SWEEPS / "lookup_a.yaml", ["resources.engine=torch", "tracking.mode=disabled"]))
-    train_spec(spec, tmp_path / "lookup_a", spec.to_yaml(), None, True, Console(file=StringIO()))
+    train_spec(spec, tmp_path / "lookup_a", spec.to_yaml(), How(is_inline=True), Console(file=StringIO()))
     with pytest.raises(StoreError, match="holds other runs than the benchmark's"):
         list(benchmarking.task_rows("lookup_a", tmp_path, {}))

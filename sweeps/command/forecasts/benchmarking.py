@@ -28,6 +28,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.how import How
 from sweeps.command.launching import run_launch
 from sweeps.command.request import Request
 
@@ -122,7 +123,8 @@ def _trained(half: str, folder: Path, is_inline: bool, out: Console) -> int:
     store = SweepStore(folder)
     if store.exists() and not unfinished(store):
         return COMPLETE
-    return run_launch(Request(SWEEPS / f"{half}.yaml", ("tracking.mode=disabled",), folder, None, is_inline), out)
+    path, how = SWEEPS / f"{half}.yaml", How(is_inline=is_inline)
+    return run_launch(Request(path, ("tracking.mode=disabled",), folder, how), out)
 
 
 def _ceilings(folder: Path) -> dict[float, float]:

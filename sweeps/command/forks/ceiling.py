@@ -33,6 +33,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, summed
 from pipeline.store.sweep_store import SnapshotIndex, SweepStore
 from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.how import HERE, How
 from sweeps.command.launching import train_spec
 
 _OFF_CHUNK = "forks start between chunks, and this is no multiple of grid.chunk: name it among the sweep's windows"
@@ -48,8 +49,7 @@ class CeilingRequest:
     windows: str | None = None
     seed: int = 0
     results: Path | None = None
-    address: str | None = None
-    is_inline: bool = False
+    how: How = HERE
     budget: int | None = None
 
     def fractions(self) -> list[float] | None:
@@ -118,7 +118,7 @@ def run_ceiling(request: CeilingRequest, as_json: bool, out: Console) -> int:
     rows = []
     for window in planned:
         told.print(f"window {window.fraction:g} (step {window.step}):", style="bold")
-        code = train_spec(window.spec, window.folder, window.spec.to_yaml(), request.address, request.is_inline, told)
+        code = train_spec(window.spec, window.folder, window.spec.to_yaml(), request.how, told)
         if code != COMPLETE:
             told.print("incomplete, no ceiling was estimated: the same `seedbed ceiling` continues")
             return code

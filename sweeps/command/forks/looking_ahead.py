@@ -22,6 +22,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.look_ahead_table import AHEAD, look_ahead_table, readings_ahead
 from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.how import HERE, How
 from sweeps.command.launching import train_spec
 
 
@@ -40,8 +41,7 @@ class LookAheadRequest:
     data_seed: int | None = None
     readings: tuple[str, ...] | None = None
     results: Path | None = None
-    address: str | None = None
-    is_inline: bool = False
+    how: How = HERE
     budget: int | None = None
 
     def forks_folder(self, look_ahead: LookAhead, store: SweepStore, budget: int) -> Path:
@@ -78,7 +78,7 @@ def run_look_ahead(request: LookAheadRequest, out: Console) -> int:
         "of a whole run"
     )
     folder = request.forks_folder(look_ahead, store, budget)
-    code = train_spec(forks, folder, forks.to_yaml(), request.address, request.is_inline, out)
+    code = train_spec(forks, folder, forks.to_yaml(), request.how, out)
     if code != COMPLETE:
         out.print("incomplete, nothing was added: the same command continues")
         return code

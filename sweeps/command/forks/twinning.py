@@ -55,7 +55,7 @@ def run_twins(request: TwinsRequest, as_json: bool, out: Console, err: Console) 
     spec = request.sweep.spec()
     folder, source = request.sweep.folder(spec), request.sweep.path.read_text(encoding="utf-8")
     told = err if as_json else out
-    with opened_spec(spec, folder, source, request.sweep.address, request.sweep.is_inline, told) as store:
+    with opened_spec(spec, folder, source, request.sweep.how, told) as store:
         pass
     code = run_look_ahead(replace(request.twins, folder=folder), told)
     if code != COMPLETE or (request.other is None and request.predictor is None):
