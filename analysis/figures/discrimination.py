@@ -127,8 +127,8 @@ def _chart(rows: Rows, lines: list[str]) -> Any:
     dash = alt.StrokeDash("line:N", scale=dash_scale, sort=domain, legend=legend)
     shares = sorted({row["share"] for row in rows})
     steps = {row["share"]: row["step"] for row in rows}
-    # Vega writes the labels: the share, and below it the step.
-    texts = "{" + ", ".join(f"'{share}': '{_share(share)}|{steps[share]}'" for share in shares) + "}"
+    # Vega writes the labels, by the text that JavaScript makes of a number: the share, and below it the step.
+    texts = "{" + ", ".join(f"'{share:g}': '{_share(share)}|{steps[share]}'" for share in shares) + "}"
     axis = alt.Axis(values=shares, labelExpr=f"split({texts}[datum.value], '|')", grid=False, labelOverlap="greedy")
     limits = [0, max(shares) * 1.04]
     x = alt.X("share:Q", title="share of the budget seen (step)", scale=alt.Scale(domain=limits, nice=False), axis=axis)

@@ -253,3 +253,12 @@ def test_a_sweep_in_training_shows_the_runs_that_are_least_certain_and_counts_th
     early = len(LIVE.runs) - len(known)
     assert f"of {len(known)} runs in training converge, from windows 0.25-0.5; {early} more have no forecast" in page
     assert "Runs in training" not in render_html(analysis, [empty], interactive=False)
+
+
+def test_no_figure_shows_what_javascript_makes_of_nothing(tmp_path):
+    """The first window is that of step 0, whose share Python writes as 0.0 and JavaScript as 0."""
+    analysis = analyse(synthetic_history(), provenance={}, windows=(0.0, 0.25), bootstrap=20)
+    folder = write_report(analysis, tmp_path).parent
+    texts = {path.name: path.read_text() for path in folder.glob("*.svg")}
+    assert ">0%<" in texts["discrimination.svg"]
+    assert not [name for name, text in texts.items() if re.search(r">(undefined|NaN|null)\b", text)]
