@@ -26,7 +26,7 @@ KEPT = FOLDER / "learning_curve.json"
 MARKERS = ("<!-- learning curve: begin -->", "<!-- learning curve: end -->")
 TASK = "lookup_a"
 SIZES = (40, 80, 160, 320, 640, 1280, 3200)
-SHOWN = ("ridge_time", "boosted_trees", "best_statistic")
+SHOWN = ("ridge_time", "discrete_hazard", "best_statistic")
 
 Point = Mapping[str, Any]
 
