@@ -53,7 +53,7 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks.bench
 
-# The sweeps of the benchmark of fates (forty minutes on 2 cores; resumable), and the tables in docs/forecasting.md.
+# The sweeps of the benchmark of fates (forty minutes on 2 cores; resumable), and the tables in docs/forecast_scores.md.
 benchmark: $(STAMP)
 	$(BIN)/seedbed benchmark --results results/benchmark
 	$(BIN)/python -m benchmarks.fates results/benchmark

@@ -1,4 +1,4 @@
-"""`make benchmark`: keeps the scores of a run of `seedbed benchmark`, and writes the tables in docs/forecasting.md.
+"""`make benchmark`: keeps the scores of a run of `seedbed benchmark`, and writes the tables in docs/forecast_scores.md.
 
     python -m benchmarks.fates results/benchmark
 
@@ -20,7 +20,7 @@ from analysis.uncertainty.intervals import short
 from benchmarks.bench import FOLDER, between, read
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "forecasting.md"
+PAGE = ROOT / "docs" / "forecast_scores.md"
 KEPT = FOLDER / "fates.json"
 MARKERS, MEAN_MARKERS = (
     (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "benchmark means")

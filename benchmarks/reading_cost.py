@@ -2,7 +2,7 @@
 
 The runs are those of sweeps/benchmark/lookup_a.yaml with readings at its five windows, against the same runs without:
 CPU time of the process and of its children, from the first chunk to the commit, pair by pair. The table goes into
-docs/forecasting.md.
+docs/forecast_scores.md.
 """
 
 from __future__ import annotations

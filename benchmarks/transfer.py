@@ -1,7 +1,7 @@
 """What forecasts of one task say of another: `python -m benchmarks.transfer RESULTS` from the root.
 
 RESULTS holds the results of `seedbed benchmark`. Everything is fitted to training halves and scored on test halves. The
-scores are kept beside this file, and docs/forecasting.md gets their tables; without a folder, from the kept scores.
+scores are kept beside this file, and docs/forecast_scores.md gets their tables; without a folder, from the kept scores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What forecasts of one task say of another, as kept beside the benchmark, and the tables of docs/forecasting.md."""
+"""What forecasts of one task say of another, as kept beside the benchmark, and the tables of docs/forecast_scores.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from analysis.uncertainty.intervals import Estimate, short
 from benchmarks.bench import FOLDER, between
 
-PAGE = Path(__file__).parents[1] / "docs" / "forecasting.md"
+PAGE = Path(__file__).parents[1] / "docs" / "forecast_scores.md"
 KEPT = FOLDER / "transfer.json"
 OTHERS, WHOLE_TASK = "all other tasks", "all sweeps of its task"
 _RANKS, _AFTER = ((f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("transfer", "adapted"))
