@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: sweep reproduce check test lint docs readme-test fuzz bench benchmark setup clean
+.PHONY: sweep reproduce check test lint docs readme-test fuzz fault-test bench benchmark setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -47,6 +47,13 @@ readme-test: $(STAMP)
 # The malformed specs at their full number.
 fuzz: $(STAMP)
 	SEEDBED_EXAMPLES=5000 $(PYTEST) tests/spec -k fuzz -m "" --timeout 3600
+
+# Faults injected into real launches, and random subsets of all files lost (half an hour on 2 cores); the table of
+# docs/reliability.md. FAULTS is the number of failing calls.
+FAULTS ?= 1500
+fault-test: $(STAMP)
+	SEEDBED_FAULTS=100 $(PYTEST) tests/sweeps/test_repair.py -m "" --timeout 1200
+	SEEDBED_FAULTS=$(FAULTS) $(BIN)/python -m tests.faults.run --write
 
 # Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the tables made of them.
 bench: $(STAMP)

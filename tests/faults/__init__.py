@@ -1,0 +1,1 @@
+"""Faults injected into the real command: failing calls, kills, signals and damaged files. `run.py` runs them all."""
