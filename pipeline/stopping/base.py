@@ -56,7 +56,7 @@ class StoppingRule(Registered):
         return self.reason
 
     def problems(self, budget: int, criterion: Criterion, grid: Grid) -> list[tuple[str, str]]:
-        """Why the rule does not fit a sweep: (parameter, a sentence) each."""
+        """Why the rule does not fit a sweep, asked for each of its budgets: (parameter, a sentence) each."""
         return []
 
     def metrics_needed(self) -> frozenset[str]:

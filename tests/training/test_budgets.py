@@ -172,3 +172,11 @@ def test_dashboards_see_each_run_end_at_its_own_budget(store):
         run for run, budget in budgets.items() if budget == 30
     }
     assert ConvergenceCheck.of(store.sweep, store.plan).eval_steps_T.tolist() == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_metric_that_runs_of_another_budget_alone_record_is_in_their_history_alone(tmp_path):
+    factor = {"model.num_heads": [1, 2], "budget": [30, 20]}
+    found = trained(tiny(vary=[factor], seeds={"together": [0]}, readings=[]), tmp_path / "r")
+    of_second_head = {name for name in found.history(20).values if "h1" in name}
+    assert of_second_head
+    assert not of_second_head & found.history(30).values.keys()
