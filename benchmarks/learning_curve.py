@@ -1,4 +1,4 @@
-"""Forecasts of lookup A by the number of runs learned from: measures them, and writes the table of docs/forecast_scores.md.
+"""Forecasts of lookup A by the number of runs learned from: makes the table of docs/forecast_scores.md.
 
     python -m benchmarks.learning_curve results/benchmark
 

@@ -5,7 +5,7 @@ RESULTS holds the results of the benchmark's sweeps of the tasks below, each und
     seedbed read RESULTS/lookup_a --readings forces,interventions,gradients
 
 The primary predictor is fitted to curves alone, and to curves and some of the readings: inside the training half, on
-held-out seeds, by which one would choose; then in all of it for the test half. The table goes into docs/forecast_scores.md.
+held-out seeds, by which one would choose; then in all of it for the test half. The table is in docs/forecast_scores.md.
 """
 
 from __future__ import annotations

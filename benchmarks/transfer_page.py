@@ -1,4 +1,4 @@
-"""What forecasts of one task say of another, as kept beside the benchmark, and the tables of docs/forecast_scores.md."""
+"""What forecasts of one task say of another, as it is kept, and the tables of docs/forecast_scores.md."""
 
 from __future__ import annotations
 
