@@ -129,30 +129,35 @@ def _canonical_bytes(value: Any) -> bytes:
 
 def seal(body: Mapping[str, Any]) -> bytes:
     """A JSON document that carries its format and its own SHA-256."""
-    digest = hashlib.sha256(_canonical_bytes(body)).hexdigest()
-    return json.dumps(
-        {"format": DOCUMENT_FORMAT, "sha256": digest, "body": body}, sort_keys=True, indent=1, allow_nan=False
-    ).encode()
+    document = {"format": DOCUMENT_FORMAT, "sha256": _digest(body, DOCUMENT_FORMAT), "body": body}
+    return json.dumps(document, sort_keys=True, indent=1, allow_nan=False).encode()
 
 
 def unseal(content: bytes, path: Path) -> dict[str, Any]:
     """The body of a sealed document, of this format or an earlier one.
 
-    Raises NewerFormatError for a later one, and CorruptFileError for anything else.
+    Raises NewerFormatError for a later one, and CorruptFileError for anything else: a document of this format whose
+    number is damaged has the checksum of this format.
     """
     try:
         document = json.loads(content)
         body, digest, number = document["body"], document["sha256"], document.get("format", 1)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
-    if isinstance(number, int) and number > DOCUMENT_FORMAT:
+    known = range(1, DOCUMENT_FORMAT + 1)
+    if number in known and isinstance(body, dict) and _digest(body, number) == digest:
+        return body
+    is_ours = isinstance(body, dict) and any(_digest(body, format_) == digest for format_ in known)
+    if isinstance(number, int) and number > DOCUMENT_FORMAT and not is_ours:
         raise NewerFormatError(
-            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to "
-            f"{DOCUMENT_FORMAT})"
+            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to {DOCUMENT_FORMAT})"
         )
-    if not isinstance(body, dict) or hashlib.sha256(_canonical_bytes(body)).hexdigest() != digest:
-        raise CorruptFileError(f"{path}: its checksum does not fit its content")
-    return body
+    raise CorruptFileError(f"{path}: its checksum does not fit its content")
+
+
+def _digest(body: Mapping[str, Any], number: int) -> str:
+    """SHA-256 of a body; after format 2, of its format and the body."""
+    return hashlib.sha256(_canonical_bytes(body if number <= 2 else [number, body])).hexdigest()
 
 
 def encode_table(table: pa.Table) -> bytes:
