@@ -150,7 +150,8 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
     is_ours = isinstance(body, dict) and any(_digest(body, format_) == digest for format_ in known)
     if isinstance(number, int) and number > DOCUMENT_FORMAT and not is_ours:
         raise NewerFormatError(
-            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to {DOCUMENT_FORMAT})"
+            f"{path}: was written by a later version of seedbed (format {number}; this one reads up to "
+            f"{DOCUMENT_FORMAT})"
         )
     raise CorruptFileError(f"{path}: its checksum does not fit its content")
 
