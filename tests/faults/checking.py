@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.store.files import CorruptFileError, NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from tests.faults.commands import Ended, import_all, seedbed
@@ -29,6 +30,8 @@ REPAIR = ("repair", "r", "--spec", "s.yaml", "--inline")
 # A file of the user's in the results folder, put there once it holds a sweep, and one beside it.
 _OWN, _BESIDE = "r/mine.txt", "beside.txt"
 _OWN_TEXT = "mine"
+# What reading raises where it does not take what it finds for whole.
+REFUSED = (CorruptFileError, NewerFormatError, StoreError)
 # Of a table that was added after training, which is not part of what training gives.
 ADDED_METRIC = "added.steps"
 
@@ -90,7 +93,7 @@ def committed(folder: Path) -> Mapping[tuple[str, int, str], bytes]:
     """The rows that the newest records name; none where there is no sweep that can be read."""
     try:
         return rows(SweepStore(folder))
-    except StoreError:
+    except REFUSED:
         return {}
 
 
@@ -111,6 +114,9 @@ def judge_end(verdict: Verdict, ended: Ended, results: Path, expected: Reference
 def judge_after(verdict: Verdict, cwd: Path, before: Mapping[Any, bytes], expected: Reference) -> None:
     """Compare a folder, after the sweep was completed in it, with the sweep without a fault."""
     store = SweepStore(cwd / "r")
+    if (problem := _why_unreadable(store)) is not None:
+        verdict.problems.append(problem)
+        return
     found = {key: value for key, value in rows(store).items() if key[2] != ADDED_METRIC}
     verdict.lost += sum(key not in found for key in {**before, **expected.rows})
     verdict.wrong += sum(found[key] != expected.rows.get(key) for key in found)
@@ -129,6 +135,14 @@ def judge_after(verdict: Verdict, cwd: Path, before: Mapping[Any, bytes], expect
     checked = seedbed(("verify", "r"), cwd, cwd / "r")
     if checked.code:
         verdict.problems.append(f"verify: {checked.output[-300:]}")
+
+
+def _why_unreadable(store: SweepStore) -> str | None:
+    try:
+        rows(store)
+    except REFUSED as error:
+        return f"completed, but not readable: {error}"
+    return None
 
 
 def doubled(store: SweepStore) -> int:

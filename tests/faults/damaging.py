@@ -5,24 +5,22 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.numerics.program_cache import keep, kept_program
 from pipeline.store.added import AddedTable, add_table
-from pipeline.store.files import CorruptFileError, NewerFormatError, seal
+from pipeline.store.files import seal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import newest_orders, read_forecast, write_forecast
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.ledger import Entry, Ledger
-from tests.faults.checking import ADDED_METRIC, LAUNCH, REPAIR, Reference, Verdict, judge_after, workplace
+from tests.faults.checking import ADDED_METRIC, LAUNCH, REFUSED, REPAIR, Reference, Verdict, judge_after, workplace
 from tests.faults.commands import seedbed
 from tests.faults.shim import Fault
 from tests.support import rows, weights
 
-_REFUSED = (CorruptFileError, StoreError, NewerFormatError)
 # What a file is -> where it lies below the folder that holds the results `r`.
 PLACES = {
     "sweep document": "r/sweep.json",
@@ -113,7 +111,7 @@ def _read(verdict: Verdict, kind: str, cwd: Path, stopped: Path, expected: Refer
     """Read what the damaged file holds, as the code does that uses it: it is refused, or equal to what it was."""
     results, before = SweepStore(cwd / "r"), SweepStore(stopped / "r")
     program, damaged = (folder / "cache" / "program-0.so" for folder in (stopped, cwd))
-    readers = [partial(rows), partial(weights), partial(_states)]
+    readers = (rows, weights, _states)
     if kind == "compiled program":
         found = kept_program(damaged)
         verdict.wrong += found is not None and found != kept_program(program)
@@ -130,7 +128,7 @@ def _read(verdict: Verdict, kind: str, cwd: Path, stopped: Path, expected: Refer
             try:
                 # An older generation may stand in: less, and nothing else.
                 verdict.wrong += not reader(results).items() <= reader(before).items()
-            except _REFUSED:
+            except REFUSED:
                 verdict.code = 1
 
 
