@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.planning.packs import expand
 from pipeline.spec.sweep import load_spec
@@ -119,9 +121,11 @@ SWEEP_FILES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "sweep_files.md"
 
 def test_the_sweep_files_of_the_reference_are_valid(tmp_path):
 
-    whole, fork = SWEEP_FILES
+    whole, budgets, fork = SWEEP_FILES
     (tmp_path / "whole.yaml").write_text(whole)
     spec = load_spec(tmp_path / "whole.yaml")
     assert len(spec.runs()) == 2 * 3 * 2 * 8
+    parts = [f"{name}={json.dumps(value)}" for name, value in yaml.safe_load(budgets).items()]
+    assert load_spec(tmp_path / "whole.yaml", parts).budgets == (1200, 2400)
     (tmp_path / "fork.yaml").write_text(fork)
     assert load_spec(tmp_path / "fork.yaml").fork.steps == (350, 700)
