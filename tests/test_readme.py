@@ -125,7 +125,7 @@ def test_the_sweep_files_of_the_reference_are_valid(tmp_path):
     (tmp_path / "whole.yaml").write_text(whole)
     spec = load_spec(tmp_path / "whole.yaml")
     assert len(spec.runs()) == 2 * 3 * 2 * 8
-    parts = [f"{name}={json.dumps(value)}" for name, value in yaml.safe_load(budgets).items()]
-    assert load_spec(tmp_path / "whole.yaml", parts).budgets == (1200, 2400)
+    factors = json.dumps(yaml.safe_load(budgets)["vary"])
+    assert load_spec(tmp_path / "whole.yaml", [f"vary={factors}"]).budgets == (1200, 2400)
     (tmp_path / "fork.yaml").write_text(fork)
     assert load_spec(tmp_path / "fork.yaml").fork.steps == (350, 700)
