@@ -20,10 +20,19 @@ def lines(verdicts: Verdicts, num_calls: int, seed: int) -> list[str]:
     numbers = {verdict["place"] for verdict in verdicts if verdict["kind"] in KINDS}
     told = (
         f"{len(verdicts)} faults, seed {seed}. One launch makes {num_calls} calls on files of its folder; "
-        f"{len(numbers)} of them met at least one fault."
+        f"{len(numbers)} of them met at least one fault. {_bound(verdicts)}"
     )
     head = ("fault", "tried", "survived", *COUNTS, "left over")
     return [told, "", _row(head), _row(["---", *["---:"] * (len(head) - 1)]), *_rows(verdicts)]
+
+
+def _bound(verdicts: Verdicts) -> str:
+    """What share of such faults may go wrong, with 95% confidence, where none was seen to (Clopper and Pearson 1934)."""
+    if not verdicts or not all(verdict["survived"] for verdict in verdicts):
+        return "Some were not survived."
+    return (
+        f"All were survived: at most {1 - 0.05 ** (1 / len(verdicts)):.1%} of such faults are not, with 95% confidence."
+    )
 
 
 def _rows(verdicts: Verdicts) -> Iterator[str]:
@@ -33,9 +42,14 @@ def _rows(verdicts: Verdicts) -> Iterator[str]:
 
 
 def _in_order(verdicts: Verdicts) -> list[Mapping[str, Any]]:
-    """Failing calls first, in the order of their kinds, then the others as they came."""
+    """Failing calls first, in the order of their kinds, then damaged files by name, then signals at random moments."""
     order = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(verdicts, key=lambda verdict: order.get(verdict["kind"], len(order)))
+
+    def place(verdict: Mapping[str, Any]) -> tuple[int, bool, str]:
+        kind = verdict["kind"]
+        return order.get(kind, len(order)), kind.endswith("random moment"), kind
+
+    return sorted(verdicts, key=place)
 
 
 def _numbers(verdicts: Verdicts) -> list[int]:

@@ -117,4 +117,7 @@ def test_the_table_counts_tries_by_kind_and_a_page_shows_one():
         "| EIO | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |",
         "| all | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |",
     ]
+    assert "Some were not survived" in table.lines(verdicts, 9, 1)[0]
+    # 3 in n, where n are many.
+    assert "at most 3.0% of such faults" in table.lines([verdicts[0]] * 99, 9, 1)[0]
     assert [table.PAGE.read_text(encoding="utf-8").count(marker) for marker in table.MARKERS] == [1, 1]
