@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NUM_CALLS, NUM_DAMAGES, NUM_SIGNALS = 18, 12, 3
 
 
+# A minute of two idle cores; more on busy ones.
+@pytest.mark.timeout(900)
 def test_a_slice_of_all_faults_is_survived(tmp_path):
     tries = ["--calls", NUM_CALLS, "--damages", NUM_DAMAGES, "--signals", NUM_SIGNALS, "--processes", 1]
     command = [sys.executable, "-m", "tests.faults.run", *map(str, tries), "--to", str(tmp_path / "verdicts.json")]
