@@ -27,7 +27,7 @@ def lines(verdicts: Verdicts, num_calls: int, seed: int) -> list[str]:
 
 
 def _bound(verdicts: Verdicts) -> str:
-    """What share of such faults may go wrong, with 95% confidence, where none was seen to (Clopper and Pearson 1934)."""
+    """The most, at 95%, that such faults may go wrong where none was seen to (Clopper and Pearson, 1934), in words."""
     if not verdicts or not all(verdict["survived"] for verdict in verdicts):
         return "Some were not survived."
     return (
