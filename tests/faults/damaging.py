@@ -133,13 +133,15 @@ def _read(verdict: Verdict, kind: str, cwd: Path, stopped: Path, expected: Refer
 
 
 def _states(store: SweepStore) -> dict[tuple[str, int, str], bytes]:
-    """Every array of every snapshot and of the newest checkpoints, by what it is of."""
+    """Every array of every snapshot and checkpoint, by what it is of."""
     index, found = store.snapshots(), {}
     for run in store.history().runs:
         for step in index.of(run.run_id):
             for name, array in index.read(run.run_id, step).items():
                 found[run.run_id, step, name] = array.tobytes()
-    for pack_id, record in store.newest_records().items():
+    # Of both generations: the older one may stand in for the newer.
+    generations = [(pack, record) for pack in store.pack_ids() for record in store.pack(pack).records()]
+    for pack_id, record in generations:
         arrays = store.pack(pack_id).arrays(record.checkpoint) if record.checkpoint is not None else {}
         found |= {(pack_id, record.sequence, name): array.tobytes() for name, array in arrays.items()}
     return found
