@@ -65,6 +65,11 @@ def main() -> None:
         _leave(f"{error.filename or 'disk'}: {error.strerror or error}", FAILED)
     except KeyboardInterrupt:
         _leave("interrupted", INTERRUPTED)
+    except SystemExit as end:
+        # What typer makes of Ctrl-C, without a word.
+        if end.code == INTERRUPTED:
+            _leave("interrupted", INTERRUPTED)
+        raise
     except MemoryError:
         _leave("memory has run out; what was committed before stays valid", FAILED)
     except Exception as error:

@@ -46,6 +46,8 @@ def seedbed(
     `send` is a signal and after how many seconds it is sent.
     """
     printed, started = cwd / "printed", time.monotonic()
+    # A signal may end the child before it has made the file.
+    printed.touch(mode=0o600)
     pid = os.fork()
     if pid == 0:
         _be_command(arguments, cwd, printed, fault.environment(folder, log))

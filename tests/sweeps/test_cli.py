@@ -232,7 +232,7 @@ def test_the_american_spelling_is_understood_and_not_listed(here, monkeypatch, c
     [
         (RuntimeError("not [/foreseen]"), 1, r"RuntimeError: not \[/foreseen\]; a mistake in seedbed or in code given"),
         (MemoryError(), 1, "memory has run out"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "interrupted"),
         (RecursionError("deep"), 1, "RecursionError: deep; a mistake"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
