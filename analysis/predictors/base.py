@@ -201,5 +201,15 @@ def weighted_cases(cases: Cases, targets: Targets, weight_R: Floats | None) -> t
     return cases.rows(use_R), targets.rows(use_R), weight_R[use_R]
 
 
-_HELPERS = ("base", "convergence_times", "encoding", "features", "logit", "ridge", "shares", "time_distribution")
+_HELPERS = (
+    "base",
+    "convergence_times",
+    "encoding",
+    "features",
+    "logit",
+    "ridge",
+    "setting_means",
+    "shares",
+    "time_distribution",
+)
 PREDICTORS: Registry[Predictor] = Registry("analysis.predictors", Predictor, _HELPERS)  # type: ignore[type-abstract]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from analysis.predictors.base import Cases, DivergenceModel, Fitted, Forecast, Predictor, Targets, weighted_cases
+from analysis.predictors.base import Cases, DivergenceModel, Fitted, Predictor, Targets, weighted_cases
 from analysis.predictors.features import Features, FeatureScaler
-from analysis.predictors.last_loss import SettingMeans
 from analysis.predictors.logit import Logit
 from analysis.predictors.ridge_time import NEVER
+from analysis.predictors.setting_means import CentredLogit, SettingMeans
 from pipeline.arrays import Floats
 
 
@@ -39,21 +38,7 @@ class BestStatistic(Predictor):
         means = SettingMeans.of(chosen, cases.setting_R, weight_R)
         features = means.apply(chosen, cases.setting_R)
         logit = Logit.fit(features, targets.converged_R, weight_R, inverse_penalty=1.0)
-        return FittedBestStatistic(means, logit, DivergenceModel.of(cases, targets, weight_R))
-
-
-@dataclass(frozen=True)
-class FittedBestStatistic:
-    """The statistic, its means and the regression."""
-
-    means: SettingMeans
-    logit: Logit
-    divergence: DivergenceModel
-
-    def forecast(self, cases: Cases) -> Forecast:
-        """Forecasts from the statistic, centred by the training means of the cases' settings."""
-        features = self.means.apply(cases.statistics, cases.setting_R)
-        return self.divergence.forecast(self.logit.probability_R(features), cases)
+        return CentredLogit(means, logit, DivergenceModel.of(cases, targets, weight_R))
 
 
 def _centred(features: Features, cases: Cases, weight_R: Floats) -> Features:

@@ -70,7 +70,7 @@ class Verdict:
         return not (self.lost or self.twice or self.wrong or self.hung or self.silent or self.problems)
 
 
-def workplace(folder: Path) -> Path:
+def fresh_folder(folder: Path) -> Path:
     """A new folder with the sweep file and a user's file, in which the results are to be made."""
     folder.mkdir(parents=True)
     (folder / "s.yaml").write_text(SPEC.to_yaml())
@@ -81,7 +81,7 @@ def workplace(folder: Path) -> Path:
 def reference(base: Path) -> Reference:
     """Train the sweep twice without a fault: the first imports what commands import, the second counts its calls."""
     for number in range(2):
-        folder, log = workplace(base / f"reference-{number}"), base / f"calls-{number}"
+        folder, log = fresh_folder(base / f"reference-{number}"), base / f"calls-{number}"
         ended = seedbed(LAUNCH, folder, folder / "r", log=log)
         assert ended.code == 0, ended.output
     store = SweepStore(folder / "r")
@@ -194,7 +194,7 @@ def judge(verdict: Verdict, cwd: Path, ended: Ended, expected: Reference) -> Ver
 
 def try_call(fault: Fault, cwd: Path, expected: Reference) -> Verdict:
     """Launch with this fault, complete the sweep without one, and judge."""
-    workplace(cwd)
+    fresh_folder(cwd)
     ended = seedbed(LAUNCH, cwd, cwd / "r", fault)
     place = f"call {fault.call} ({expected.calls[fault.call - 1]})"
     return judge(Verdict(fault.kind, place), cwd, ended, expected)

@@ -16,7 +16,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import newest_orders, read_forecast, write_forecast
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.ledger import Entry, Ledger
-from tests.faults.checking import ADDED_METRIC, LAUNCH, REFUSED, REPAIR, Reference, Verdict, judge_after, workplace
+from tests.faults.checking import ADDED_METRIC, LAUNCH, REFUSED, REPAIR, Reference, Verdict, fresh_folder, judge_after
 from tests.faults.commands import seedbed
 from tests.faults.shim import Fault
 from tests.support import rows, weights
@@ -40,7 +40,7 @@ PLACES = {
 
 def stopped_sweep(cwd: Path, expected: Reference, program: Path) -> Path:
     """A sweep killed in its last pack, with a file of every kind; `program` stands for a compiled one."""
-    workplace(cwd)
+    fresh_folder(cwd)
     # Just before its end: the last pack still has a checkpoint.
     last_commit = max(n for n, call in enumerate(expected.calls, 1) if call == "rename")
     seedbed(LAUNCH, cwd, cwd / "r", Fault("kill before", last_commit))

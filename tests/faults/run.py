@@ -31,7 +31,7 @@ def start(share: int, num_shares: int, given: argparse.Namespace, base: Path, li
     tries = map(str, (given.calls, given.damages, given.signals))
     values = {"SEEDBED_COMMIT_S": "0", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     options = ["--share", str(share), str(num_shares), "--tries", *tries, "--seed", str(given.seed)]
-    options += ["--seconds", str(given.minutes * 60), "--base", str(folder), "--library", str(library)]
+    options += ["--seconds", str(given.minutes * 60), "--base", str(folder), "--shim", str(library)]
     # A file, not a pipe, which would be full while another share is waited for.
     with printed_by(base, share).open("wb") as printed:
         return subprocess.Popen(

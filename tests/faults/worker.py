@@ -14,7 +14,7 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-from tests.faults.checking import LAUNCH, Reference, Verdict, judge, prepare, reference, try_call, workplace
+from tests.faults.checking import LAUNCH, Reference, Verdict, fresh_folder, judge, prepare, reference, try_call
 from tests.faults.commands import seedbed
 from tests.faults.damaging import plan_damages, stopped_sweep, try_damage
 from tests.faults.shim import Fault, applicable
@@ -35,7 +35,7 @@ def plan_calls(calls: tuple[str, ...], seed: int) -> Iterator[Fault]:
 
 def try_signal(number: int, after_s: float, cwd: Path, expected: Reference) -> Verdict:
     """Launch, send a signal after so many seconds, complete the sweep, and judge."""
-    workplace(cwd)
+    fresh_folder(cwd)
     ended = seedbed(LAUNCH, cwd, cwd / "r", send=(number, after_s))
     verdict = Verdict(f"{signal.Signals(number).name} at a random moment", f"after {after_s:.2f} s")
     return judge(verdict, cwd, ended, expected)
@@ -78,11 +78,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--base", type=Path, required=True, help="an empty folder")
-    parser.add_argument("--library", type=Path, required=True)
+    parser.add_argument("--shim", type=Path, required=True)
     given = parser.parse_args()
     prepare()
     started = time.monotonic()
-    tries = plan(*given.share, tuple(given.tries), given.seed, given.base, given.library)
+    tries = plan(*given.share, tuple(given.tries), given.seed, given.base, given.shim)
     for index, attempt in enumerate(tries):
         if time.monotonic() - started > given.seconds:
             print(json.dumps({"stopped": "time"}), flush=True)

@@ -14,7 +14,6 @@ import pytest
 
 from pipeline.store.pack_store import Active, Ended, Record
 from pipeline.tracking.ledger import CommitReader, Ledger
-from pipeline.tracking.mirror import start_mirror
 from pipeline.tracking.rows import (
     CommittedProgress,
     ConvergenceCheck,
@@ -193,35 +192,6 @@ def test_after_a_kill_the_ledger_is_true_and_the_next_mirror_completes_it(tmp_pa
     assert len(list(wandb_folder.glob("*run-*"))) == len(sweep.run_ids)
 
 
-def test_runs_of_others_and_links_are_not_touched(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path / "s", num_seeds=1)
-    sweep.finish()
-    wandb_folder, elsewhere = sweep.folder / "wandb", tmp_path / "elsewhere"
-    own_name = f"offline-run-20260101_000000-{sweep.id}-abc"
-    others = [wandb_folder / name for name in ("offline-run-20260101_000000-mine", "run-20260101_000000-mine", "run-x")]
-    for folder in (*others, elsewhere, wandb_folder / own_name):
-        folder.mkdir(parents=True)
-        (folder / "kept.txt").write_text("kept")
-    (wandb_folder / f"{own_name}-linked").symlink_to(elsewhere)
-    run_mirror(sweep.folder)
-    left = [*others, elsewhere, wandb_folder / f"{own_name}-linked", wandb_folder / "set-aside" / own_name]
-    assert all((folder / "kept.txt").read_text() == "kept" for folder in left)
-    assert not (wandb_folder / own_name).exists()
-
-
-def test_a_linked_wandb_folder_is_refused_and_nothing_is_written_there(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path / "s", num_seeds=1)
-    sweep.finish()
-    (tmp_path / "elsewhere").mkdir()
-    (sweep.folder / "wandb").symlink_to(tmp_path / "elsewhere")
-    done = subprocess.run(command(sweep.folder), capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "is a link, and the mirror follows none" in done.stderr
-    warning = start_mirror(sweep.folder).close()
-    assert "is a link" in warning
-    assert not list((tmp_path / "elsewhere").iterdir())
-
-
 def test_many_runs_become_aggregates_and_representatives(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "s", num_seeds=12)
     ids = sweep.setting(0)
@@ -328,23 +298,6 @@ def test_an_aggregate_waits_for_a_run_that_a_larger_budget_has_yet_to_continue()
     assert progress_of(tracked, within(200)) == CommittedProgress(300, "running")
     assert progress_of(replace(tracked, run_ids=("a", "b")), within(200)) == CommittedProgress(200, "over")
     assert progress_of(replace(tracked, run_ids=("a", "waiting")), within(400)) is None
-
-
-def test_the_environment_neither_steers_the_mirror_nor_reaches_its_files(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path / "s", num_seeds=1)
-    sweep.finish()
-    secrets = {"WANDB_API_KEY": "0123456789" * 4, "SOME_TOKEN": "a-secret-of-the-environment", "WANDB_NOTES": "private"}
-    steering = {"WANDB_MODE": "disabled", "WANDB_RUN_ID": "other", "WANDB_DIR": str(tmp_path), "WANDB_PROJECT": "no"}
-    run_mirror(sweep.folder, HOME=str(tmp_path / "home"), **secrets, **steering)
-    assert_every_row_once(sweep, mirrored(sweep.folder))
-    assert not (tmp_path / "home").exists(), "nothing is written outside the results folder"
-    files = [path for path in (sweep.folder / "wandb").rglob("*") if path.is_file()]
-    assert len(files) > 4
-    for path in files:
-        content = path.read_bytes()
-        assert not [name for name, value in secrets.items() if value.encode() in content]
-    modes = {path.stat().st_mode & 0o077 for path in (sweep.folder / "wandb").rglob("*")}
-    assert modes == {0}
 
 
 def test_readings_are_not_mirrored_nor_steps_at_which_nothing_else_was_recorded(tmp_path: Path) -> None:
