@@ -25,7 +25,7 @@ class MissingSweepError(UndecidedError, KeyError):
 
 
 @dataclass(frozen=True)
-class Sweep:
+class JudgedSweep:
     """What a claim reads of one sweep. `snapshots` is None where none were kept."""
 
     history: History
@@ -33,11 +33,11 @@ class Sweep:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Sweeps(Mapping[str, Sweep]):
+class Sweeps(Mapping[str, JudgedSweep]):
     """Sweeps by name. Asking for one that is not there raises MissingSweepError, which makes a claim undecided."""
 
     def __init__(
-        self, sweeps: Mapping[str, Sweep | Path], measured: Mapping[str, Sequence[Path]] | None = None
+        self, sweeps: Mapping[str, JudgedSweep | Path], measured: Mapping[str, Sequence[Path]] | None = None
     ) -> None:
         """A path is a results folder, read when first asked for; a folder without a sweep counts as missing.
 
@@ -45,9 +45,9 @@ class Sweeps(Mapping[str, Sweep]):
         """
         self._given = dict(sweeps)
         self._measured = dict(measured or {})
-        self._read = {name: sweep for name, sweep in sweeps.items() if isinstance(sweep, Sweep)}
+        self._read = {name: sweep for name, sweep in sweeps.items() if isinstance(sweep, JudgedSweep)}
 
-    def __getitem__(self, name: str) -> Sweep:
+    def __getitem__(self, name: str) -> JudgedSweep:
         if name not in self._given:
             raise MissingSweepError(f"sweep {name!r} is missing")
         if name not in self._read:
@@ -59,7 +59,7 @@ class Sweeps(Mapping[str, Sweep]):
     def has(self, name: str) -> bool:
         """Whether the sweep is there to be read."""
         given = self._given.get(name)
-        return isinstance(given, Sweep) or (given is not None and SweepStore(given).exists())
+        return isinstance(given, JudgedSweep) or (given is not None and SweepStore(given).exists())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._given)
@@ -68,7 +68,7 @@ class Sweeps(Mapping[str, Sweep]):
         return len(self._given)
 
 
-def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> Sweep:
+def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> JudgedSweep:
     store = SweepStore(folder)
     if not store.exists():
         raise MissingSweepError(f"sweep {name!r} is missing: {folder} holds none")
@@ -76,4 +76,4 @@ def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> Sweep:
     commits = dict.fromkeys(launch["git_commit"] or "unknown" for launch in document["launches"])
     provenance = {"sweep_id": document["sweep_id"], "git_commit": ", then ".join(commits)}
     rows = [row for path in measured for row in read_measurements(path)]
-    return Sweep(join_measurements(store.history(), rows), store.snapshots(), provenance)
+    return JudgedSweep(join_measurements(store.history(), rows), store.snapshots(), provenance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,3 +64,26 @@ def read_command(
 
     names = [name.strip() for name in (readings or "").split(",") if name.strip()]
     run_read(SweepStore(folder), names, out)
+
+
+@result_commands.command("export", rich_help_panel=_PANEL)
+def export_command(
+    folder: Folder,
+    parquet: Annotated[bool, typer.Option("--parquet", help="runs.parquet and metrics.parquet (the default).")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="runs.csv and metrics.csv.")] = False,
+    zarr: Annotated[bool, typer.Option("--zarr", help="sweep.zarr: an array of runs x steps for each metric.")] = False,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Where to write (default: FOLDER/export).", show_default=False)
+    ] = None,
+) -> None:
+    """Write the runs and metrics of a sweep as files for data frames, databases and other tools.
+
+    `runs` has a row for each run: hyperparameters, seeds, outcome and newest forecast; `metrics` one for each run and
+    step. They are joined by `run_id`.
+
+    Example: `seedbed export results/quickstart --parquet`
+    """
+    from sweeps.command.exporting import run_export
+
+    chosen = {"parquet": parquet, "csv": csv, "zarr": zarr}
+    run_export(folder, [kind for kind, is_chosen in chosen.items() if is_chosen] or ["parquet"], to, out)

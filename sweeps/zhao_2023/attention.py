@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.claims.sweeps import Sweep, UndecidedError
+from analysis.claims.sweeps import JudgedSweep, UndecidedError
 from analysis.dynamics.attention import permuted_positions, read_maps, similarity, steps_at_level, visible_keys
 from analysis.dynamics.similarity_contrasts import SimilarityContrast, contrast
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED
@@ -31,7 +31,7 @@ class AttentionMaps:
     layer2: Floats
 
     @classmethod
-    def at(cls, sweep: Sweep, step_R: Floats) -> AttentionMaps:
+    def at(cls, sweep: JudgedSweep, step_R: Floats) -> AttentionMaps:
         """Each run at its own step; NaN where there are no maps. Raises UndecidedError where there are none at all."""
         if sweep.snapshots is None:
             raise UndecidedError("no attention map was kept")
@@ -82,7 +82,7 @@ class MapContrast:
 class AttentionContrasts:
     """The four contrasts of a sweep whose maps were kept at several steps, its budget among them."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: JudgedSweep) -> None:
         self.sweep, self.history = sweep, sweep.history
         self.outcomes = outcomes_of(sweep.history)
         self.converged_R = self.outcomes.is_kind_R(CONVERGED)

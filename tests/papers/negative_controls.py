@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.claims.sweeps import Sweep, Sweeps
+from analysis.claims.sweeps import JudgedSweep, Sweeps
 from analysis.dynamics.attention import MapReader, permuted_positions
 from pipeline.arrays import Floats, Ints
 from pipeline.store.history import History
@@ -29,7 +29,7 @@ def shuffled(sweeps: Sweeps, how: str, seed: int = 0) -> Sweeps:
     """
     if how not in SHUFFLES:
         raise ValueError(f"unknown way to shuffle {how!r} (known: {', '.join(SHUFFLES)})")
-    found: dict[str, Sweep] = {}
+    found: dict[str, JudgedSweep] = {}
     for name in sweeps:
         if sweeps.has(name):
             sweep = sweeps[name]

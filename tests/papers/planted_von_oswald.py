@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.claims.sweeps import Sweep, Sweeps
+from analysis.claims.sweeps import JudgedSweep, Sweeps
 from pipeline.store.history import History, RunEnd, RunInfo
 
 NAN = np.nan
@@ -38,7 +38,7 @@ def sweep_of(name, runs, steps, values):
     budget = int(steps[-1])
     ends = tuple(RunEnd("budget", budget) for _ in runs)
     history = History(f"von_oswald_2023_{name}", budget, tuple(runs), ends, steps, values)
-    return Sweep(history, provenance={"sweep_id": "abc", "git_commit": "0123"})
+    return JudgedSweep(history, provenance={"sweep_id": "abc", "git_commit": "0123"})
 
 
 def changed(sweep, **metrics):

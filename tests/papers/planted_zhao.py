@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from analysis.claims.sweeps import Sweep, Sweeps
+from analysis.claims.sweeps import JudgedSweep, Sweeps
 from pipeline.store.history import History, RunEnd, RunInfo
 
 NAN = np.nan
@@ -73,12 +73,12 @@ def setting_a(num_converged=100, num_stuck=12, seed=0, **changes):
     jump_R = np.append(log_jumps(num_converged, np.random.default_rng(seed)), np.full(num_stuck, NAN))
     runs = seeds_of(len(jump_R))
     history = planted_history("zhao_2023_setting_a", runs, jump_R, seed=seed, **changes)
-    return Sweep(history, PlantedMaps(runs, jump_R), {"sweep_id": "abc", "git_commit": "0123"})
+    return JudgedSweep(history, PlantedMaps(runs, jump_R), {"sweep_id": "abc", "git_commit": "0123"})
 
 
 def plain(name, num_converged, num_stuck=0, seed=1, **changes):
     jump_R = np.append(log_jumps(num_converged, np.random.default_rng(seed)), np.full(num_stuck, NAN))
-    return Sweep(planted_history(f"zhao_2023_{name}", seeds_of(len(jump_R), 5000), jump_R, seed=seed, **changes))
+    return JudgedSweep(planted_history(f"zhao_2023_{name}", seeds_of(len(jump_R), 5000), jump_R, seed=seed, **changes))
 
 
 def crossed(num_init=16, num_data=10, of_init=0.3, of_data=0.0, seed=2):
@@ -87,7 +87,7 @@ def crossed(num_init=16, num_data=10, of_init=0.3, of_data=0.0, seed=2):
     runs = [RunInfo(f"c{i}-{j}", "s", i, 100 + j, {}) for i in range(num_init) for j in range(num_data)]
     shift_IJ = of_init * rng.normal(size=(num_init, 1)) + of_data * rng.normal(size=(1, num_data))
     jump_R = 950 * np.exp((shift_IJ + 0.05 * rng.normal(size=(num_init, num_data))).ravel())
-    return Sweep(planted_history("zhao_2023_crossed", runs, jump_R, every=100))
+    return JudgedSweep(planted_history("zhao_2023_crossed", runs, jump_R, every=100))
 
 
 def head_widths(num_seeds=20, stuck=0.3, seed=3):
@@ -100,7 +100,7 @@ def head_widths(num_seeds=20, stuck=0.3, seed=3):
             jumps.append(2500 * width**-0.5 * np.exp(0.2 * rng.normal()))
             if width in (2, 4) and s < stuck * num_seeds:
                 jumps[-1] = 5000 if s else NAN
-    return Sweep(planted_history("zhao_2023_head_widths", runs, np.array(jumps), budget=9000, every=100))
+    return JudgedSweep(planted_history("zhao_2023_head_widths", runs, np.array(jumps), budget=9000, every=100))
 
 
 def forked(fixed_at=300, num_parents=24, num_forks=6, steps=(0, 100, 300, 600, 800), seed=4):
@@ -121,8 +121,8 @@ def forked(fixed_at=300, num_parents=24, num_forks=6, steps=(0, 100, 300, 600, 8
     values = {metric: np.where(started_RT, values_RT, NAN) for metric, values_RT in history.values.items()}
     fork_history = History(history.name, history.budget, history.runs, history.ends, history.steps_T, values)
     return {
-        "fork_parents": Sweep(planted_history("zhao_2023_fork_parents", parents, jump_R, every=100)),
-        "forks": Sweep(fork_history),
+        "fork_parents": JudgedSweep(planted_history("zhao_2023_fork_parents", parents, jump_R, every=100)),
+        "forks": JudgedSweep(fork_history),
     }
 
 

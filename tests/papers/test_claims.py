@@ -13,7 +13,7 @@ import pytest
 from analysis.claims import claims as module
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, Region, judge
 from analysis.claims.records import claims_json, write_claims
-from analysis.claims.sweeps import MissingSweepError, Sweep, Sweeps, UndecidedError
+from analysis.claims.sweeps import JudgedSweep, MissingSweepError, Sweeps, UndecidedError
 from analysis.claims.text import claims_markdown, claims_table
 from analysis.dynamics.attention import permuted_positions, read_maps, similarity
 from analysis.dynamics.phases import find_phase_changes
@@ -79,7 +79,7 @@ def planted_sweep(num_init=6, num_data=5):
     ends = tuple(RunEnd("budget", 2000) for _ in runs)
     values = {"label_excess": np.array(excess), "score": np.array(score)}
     history = History("planted", 2000, tuple(runs), ends, STEPS, values)
-    return Sweep(history, PlantedMaps(), {"sweep_id": "abc"})
+    return JudgedSweep(history, PlantedMaps(), {"sweep_id": "abc"})
 
 
 class PlantedMaps:

@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
-from analysis.claims.sweeps import Sweep, Sweeps
+from analysis.claims.sweeps import JudgedSweep, Sweeps
 from analysis.figures.figures import specification
 from pipeline.store.history import History, RunEnd, RunInfo
 from sweeps.huang_2024.claims import CLAIMS, FIGURES
@@ -75,7 +75,9 @@ def sweep(settings, steps, unit, num_seeds=NUM_SEEDS, optimiser="sgd", stretch=l
     nothing = np.full(len(steps), np.nan)
     values = {name: np.array([row.get(name, nothing) for row in rows]) for name in {n: 0 for row in rows for n in row}}
     ends = tuple(RunEnd("budget", int(steps[-1])) for _ in runs)
-    return Sweep(History("planted", int(steps[-1]), tuple(runs), ends, steps, values), provenance={"sweep_id": "abc"})
+    return JudgedSweep(
+        History("planted", int(steps[-1]), tuple(runs), ends, steps, values), provenance={"sweep_id": "abc"}
+    )
 
 
 @cache

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
-from analysis.claims.sweeps import Sweep, Sweeps
+from analysis.claims.sweeps import JudgedSweep, Sweeps
 from analysis.figures.figures import specification
 from pipeline.spec.sweep import load_spec
 from sweeps.zhao_2023 import evidence
@@ -88,7 +88,7 @@ def test_controls_fail_where_there_is_what_they_deny():
     jumping = planted_history("zhao_2023_setting_c", seeds_of(90), np.linspace(800, 2000, 90))
     spoiled = {**jumping.values, "label_accuracy": np.minimum(jumping.values["label_accuracy"], 0.95)}
     jumping = type(jumping)(jumping.name, jumping.budget, jumping.runs, jumping.ends, jumping.steps_T, spoiled)
-    found = judge("unconverged_runs_do_not_change_abruptly", setting_a=setting_a(), setting_c=Sweep(jumping))
+    found = judge("unconverged_runs_do_not_change_abruptly", setting_a=setting_a(), setting_c=JudgedSweep(jumping))
     assert found.verdict == DOES_NOT
     leaking = judge("previous_token_score_at_init_says_little", setting_a=setting_a(sign_at_init=0.2))
     assert leaking.verdict == DOES_NOT
@@ -109,7 +109,7 @@ def test_runs_that_never_jump_are_never_said_to_converge_later():
     silent = {**never.history.values, "label_accuracy": np.minimum(never.history.values["label_accuracy"], 0.9)}
     history = never.history
     history = type(history)("h", history.budget, history.runs, history.ends, history.steps_T, silent)
-    assert judge("unconverged_runs_converge_in_the_end", head_widths=Sweep(history)).verdict == DOES_NOT
+    assert judge("unconverged_runs_converge_in_the_end", head_widths=JudgedSweep(history)).verdict == DOES_NOT
 
 
 def test_a_fate_that_is_open_until_late_is_not_fixed_early():
@@ -136,12 +136,12 @@ def test_one_wrong_answer_in_the_last_evaluations_is_not_100_percent():
     history = sweep.history
     values = {**history.values, "label_accuracy": accuracy}
     history = type(history)("h", history.budget, history.runs, history.ends, history.steps_T, values)
-    found = judge("wide_heads_reach_100_percent", full_width=Sweep(history))
+    found = judge("wide_heads_reach_100_percent", full_width=JudgedSweep(history))
     assert (found.verdict, found.estimate.value) == (DOES_NOT, 0.5)
     assert "0.049% are wrong" in found.evidence.note
     capped = {**history.values, "label_accuracy": np.minimum(accuracy, 0.98)}
     history = type(history)("h", history.budget, history.runs, history.ends, history.steps_T, capped)
-    assert judge("wide_heads_converge", full_width=Sweep(history)).verdict == DOES_NOT
+    assert judge("wide_heads_converge", full_width=JudgedSweep(history)).verdict == DOES_NOT
 
 
 def test_maps_at_the_plateau_are_those_before_the_jump():
