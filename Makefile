@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: sweep reproduce check test lint docs readme-test fuzz fault-test bench benchmark setup clean
+.PHONY: sweep reproduce check test lint docs readme-test fuzz fault-test cluster-test bench benchmark setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -54,6 +54,10 @@ FAULTS ?= 1500
 fault-test: $(STAMP)
 	SEEDBED_FAULTS=100 $(PYTEST) tests/sweeps/test_repair.py -m "" --timeout 1200
 	SEEDBED_FAULTS=$(FAULTS) $(BIN)/python -m tests.faults.run --write
+
+# A launch on two nodes of a Ray cluster that differ in what they can compute (two minutes).
+cluster-test: $(STAMP)
+	$(PYTEST) tests/launch/test_cluster.py -m ""
 
 # Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the tables made of them.
 bench: $(STAMP)

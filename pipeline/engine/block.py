@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.engine.compiled_engine import CompiledEngine
 from pipeline.engine.norms import norm
-from pipeline.engine.program import program_for
+from pipeline.engine.program import engines_here, program_for
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
 from pipeline.numerics.streams import held_out_key
@@ -65,7 +65,9 @@ class Block(Slots):
         self.engine: Engine = TorchEngine(self) if engine == "torch" else self._compiled_engine()
 
     def _compiled_engine(self) -> CompiledEngine:
-        program = program_for(self.template)
+        instruction_set = engines_here().get(self.engine_name)
+        assert instruction_set is not None, f"{self.engine_name} was planned, and this machine cannot compute it"
+        program = program_for(self.template, instruction_set)
         assert program is not None, "a compiled program was planned, and none is available"
         return CompiledEngine(self, program)
 

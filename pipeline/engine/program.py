@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
-from pipeline.numerics.compiler import compiled, toolchain
+from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
 from pipeline.numerics.native_source import HasNative, twin_of
 
 if TYPE_CHECKING:
@@ -46,25 +46,36 @@ def _function(function: Any, *argument_types: Any) -> Callable[..., None]:
     return found
 
 
-def compiled_engine_of(config: RunConfig) -> str | None:
+def compiled_engine_of(config: RunConfig, instruction_set: str | None = None) -> str | None:
     """The `engine` of numerics under which this machine trains such runs as a compiled program; None if it cannot.
 
-    Compiles the program unless it is cached.
+    By this machine's largest instruction set, or the given one. Compiles the program unless it is cached.
     """
-    if toolchain() is None or program_for(config) is None:
-        return None
-    return f"compiled-{toolchain()}"
+    tools = toolchain(instruction_set)
+    return None if tools is None or program_for(config, instruction_set) is None else _engine(tools)
 
 
-def program_for(config: RunConfig) -> Program | None:
-    """The program for runs of this static setting."""
+def engines_here() -> dict[str, str]:
+    """Engine of compiled programs -> instruction set, for all that this machine can compute."""
+    pairs = ((toolchain(instruction_set), instruction_set) for instruction_set in instruction_sets())
+    return {_engine(tools): instruction_set for tools, instruction_set in pairs if tools is not None}
+
+
+def _engine(tools: str) -> str:
+    return f"compiled-{tools}"
+
+
+def program_for(config: RunConfig, instruction_set: str | None = None) -> Program | None:
+    """The program for runs of this static setting, by the largest instruction set here or the given one."""
     preamble = preamble_of(config)
-    return None if preamble is None else _program(preamble, ProgramArguments.of(config))
+    if preamble is None:
+        return None
+    return _program(preamble, ProgramArguments.of(config), instruction_set or instruction_sets()[0])
 
 
 @cache
-def _program(preamble: str, arguments: ProgramArguments) -> Program | None:
-    library = compiled("program.cpp", preamble)
+def _program(preamble: str, arguments: ProgramArguments, instruction_set: str) -> Program | None:
+    library = compiled("program.cpp", preamble, instruction_set)
     return None if library is None else Program(library, arguments)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.store.progress import Progress
 
@@ -20,6 +20,12 @@ OnProgress = Callable[[str, Progress], None]
 
 @dataclass(frozen=True)
 class Launched:
-    """Result of a launch. `failures` maps pack_id to the reason of its failure after all retries."""
+    """Result of a launch. `failures` maps pack_id to the reason of its failure after all retries.
+
+    `elsewhere` maps the packs that no machine here can compute to what they need and what is here, as a clause; these
+    are no failures. `idle` names the machines of a cluster that can compute none of the packs, with the reason.
+    """
 
     failures: Mapping[str, str]
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    idle: Mapping[str, str] = field(default_factory=dict)

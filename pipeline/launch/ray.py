@@ -12,23 +12,27 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.launch.launched import NOTICES, Launched, OnProgress
+from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
+from pipeline.launch.placement import Placement
 from pipeline.launch.ray_folder import private_folder
+from pipeline.planning.packs import packs_of
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import Progress
 from pipeline.store.sweep_store import SweepStore
+from pipeline.training.abilities import NotHereError
 from pipeline.training.worker import run_pack
 
 # The folder that holds the package `pipeline`.
 _ROOT = Path(__file__).resolve().parents[2]
 _MAX_RETRIES = 2
-_FAILURE = "failure"
+_FAILURE, _SENT_BACK = "failure", "sent_back"
 _CONNECT_TIMEOUT_S = 5.0
 # Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
 _WORKER_ENVIRONMENT = {
@@ -44,50 +48,90 @@ def launch_ray(
 ) -> Launched:
     """Run packs as Ray Tune trials, on a local Ray that ends with this call, or on the cluster at `address`.
 
-    On a cluster the sweep's folder must be on a path that all nodes share. A pack that fails is tried again twice.
+    On a cluster the sweep's folder must be on a path that all nodes share, and packs are placed on the nodes that can
+    compute them. A pack that fails is tried again twice.
     """
     if address is not None:
         scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder.resolve()))
         try:
-            return _launch(*connect(address), store, pack_ids, resources, scratch, on_progress)
+            ray, tune = connect(address)
+            return _launch(ray, _Trials(tune, store, resources, scratch, on_progress), pack_ids, is_cluster=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     with private_folder() as folder:
         ray, tune = connect(None, folder)
-        return _launch(ray, tune, store, pack_ids, resources, folder / "tune", on_progress)
+        trials = _Trials(tune, store, resources, folder / "tune", on_progress)
+        return _launch(ray, trials, pack_ids, is_cluster=False)
 
 
-def _launch(
-    ray: Any,
-    tune: Any,
-    store: SweepStore,
-    pack_ids: Sequence[str],
-    resources: Resources,
-    scratch: Path,
-    on_progress: OnProgress,
-) -> Launched:
-    reporter = _reporter(tune, on_progress)
-    per_pack: dict[str, float] = {"cpu": resources.cpus_per_pack}
-    if store.plan["packs"][0]["numerics"]["device"] == "cuda":
-        per_pack["gpu"] = resources.gpus_per_pack or 1
-    tuner = tune.Tuner(
-        tune.with_resources(_trial, per_pack),
-        param_space={"pack_id": tune.grid_search(list(pack_ids)), "folder": str(store.folder.resolve())},
-        tune_config=tune.TuneConfig(reuse_actors=True),
-        run_config=tune.RunConfig(
-            name=store.sweep["sweep_id"],
-            storage_path=str(scratch),
-            failure_config=tune.FailureConfig(max_failures=_MAX_RETRIES),
-            callbacks=[reporter],
-            verbose=0,
-        ),
-    )
+def _launch(ray: Any, trials: _Trials, pack_ids: Sequence[str], is_cluster: bool) -> Launched:
+    """Trains in rounds: a pack that a node sent back is placed on another, until none is left that could take it.
+
+    Nodes that have joined since are looked at before each round. Every further round bars a kind of machine for each of
+    its packs, so there are no more of them than kinds.
+    """
+    store, left, failures = trials.store, list(pack_ids), dict[str, str]()
+    placement = Placement(pack for pack in packs_of(store.plan) if pack.pack_id in set(pack_ids))
     try:
-        results = tuner.fit()
-        lost = {(r.config or {}).get("pack_id", "?"): _cause(r.error) for r in results if r.error is not None}
-        return Launched(lost | reporter.failures)
+        while True:
+            alive = alive_nodes(ray)
+            if is_cluster:
+                placement.add_nodes(abilities_of(ray, alive.keys() - placement.nodes.keys()))
+            barred = {pack_id: placement.barred(pack_id, alive) for pack_id in left}
+            possible = [pack_id for pack_id in left if len(barred[pack_id]) < len(alive)]
+            if not possible or store.stop_file.exists():
+                break
+            reporter = trials.run(possible, barred)
+            failures |= reporter.failures
+            for pack_id, (node_id, reason) in reporter.sent_back.items():
+                placement.send_back(pack_id, node_id, reason)
+            left = [pack_id for pack_id in left if pack_id not in possible or pack_id in reporter.sent_back]
+        impossible = [pack_id for pack_id in left if pack_id not in possible]
+        idle = {alive[node_id]: reason for node_id, reason in placement.idle(alive).items()}
+        return Launched(failures, {pack: "; ".join(dict.fromkeys(barred[pack].values())) for pack in impossible}, idle)
     finally:
         ray.shutdown()
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Ray Tune, and what all packs of a launch have in common. `scratch` is Tune's own folder."""
+
+    tune: Any
+    store: SweepStore
+    resources: Resources
+    scratch: Path
+    on_progress: OnProgress
+
+    def run(self, pack_ids: Sequence[str], barred: Mapping[str, Collection[str]]) -> Any:
+        """Trains packs, none on a node that is barred to it; what its reporter was told, lost trials as failures."""
+        tune, reporter = self.tune, _reporter(self.tune, self.on_progress)
+        space = {"pack_id": tune.grid_search(list(pack_ids)), "folder": str(self.store.folder.resolve())}
+        tuner = tune.Tuner(
+            tune.with_resources(_trial, self._resources(barred)),
+            param_space=space,
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(
+                name=self.store.sweep["sweep_id"],
+                storage_path=str(self.scratch),
+                failure_config=tune.FailureConfig(max_failures=_MAX_RETRIES),
+                callbacks=[reporter],
+                verbose=0,
+            ),
+        )
+        results = tuner.fit()
+        lost = {(r.config or {}).get("pack_id", "?"): _cause(r.error) for r in results if r.error is not None}
+        reporter.failures = lost | reporter.failures
+        return reporter
+
+    def _resources(self, barred: Mapping[str, Collection[str]]) -> Any:
+        per_pack: dict[str, float] = {"cpu": self.resources.cpus_per_pack}
+        if self.store.plan["packs"][0]["numerics"]["device"] == "cuda":
+            per_pack["gpu"] = self.resources.gpus_per_pack or 1
+        if not any(barred.values()):
+            return per_pack
+        factory, bundle = self.tune.PlacementGroupFactory, {name.upper(): share for name, share in per_pack.items()}
+        return lambda config: factory([bundle], bundle_label_selector=elsewhere(barred[config["pack_id"]]))
 
 
 def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
@@ -187,14 +231,20 @@ def _require_answer(address: str) -> None:
 def _trial(config: dict[str, Any]) -> None:
     """One Ray Tune trial: one pack, tried three times; the reason of a failure is reported as a result.
 
-    If the exception were raised, Tune would retry on a reused actor and reject its state.
+    If the exception were raised, Tune would retry on a reused actor and reject its state. A pack that this node cannot
+    compute is sent back, with the node's id.
     """
+    import ray
     from ray import tune
 
     failure = ""
     for _ in range(1 + _MAX_RETRIES):
         try:
             run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report(asdict(progress)))
+            return
+        except NotHereError as error:
+            node_id = ray.get_runtime_context().get_node_id()
+            tune.report({_SENT_BACK: error.reason, "node_id": node_id})
             return
         except StoreError as error:
             # A retry would fail in the same way.
@@ -212,6 +262,7 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
         def __init__(self, on_progress: OnProgress) -> None:
             self.on_progress = on_progress
             self.failures: dict[str, str] = {}
+            self.sent_back: dict[str, tuple[str, str]] = {}
             self._on_notice = signal.getsignal(signal.SIGUSR1)
 
         def __getstate__(self) -> dict[str, Any]:
@@ -226,6 +277,8 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
             pack_id = trial.config["pack_id"]
             if _FAILURE in result:
                 self.failures[pack_id] = result[_FAILURE]
+            elif _SENT_BACK in result:
+                self.sent_back[pack_id] = (result["node_id"], result[_SENT_BACK])
             else:
                 fields = {name: result[name] for name in Progress.__dataclass_fields__}
                 self.on_progress(pack_id, Progress(**fields))

@@ -30,40 +30,53 @@ _FLAGS = (
     "-w",
 )
 _TIMEOUT_S = 600
-_LEVELS = {
+# Instruction sets, the largest first, and what /proc/cpuinfo says of a processor that has them.
+_LEVELS: dict[str, set[str]] = {
     "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
     "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"},
+    "x86-64": set(),
 }
 
 
-@cache
-def toolchain() -> str | None:
-    """Compiler, its version and instruction set, which fix the rounding of compiled code; None without a compiler.
+def instruction_sets() -> tuple[str, ...]:
+    """The named instruction sets that this machine can execute, the largest first; elsewhere its kind of processor.
 
-    SEEDBED_NATIVE=0 disables compilation.
+    The environment variable SEEDBED_INSTRUCTION_SET names the largest that is to be used on this machine.
     """
-    compiler = _compiler()
-    if compiler is None:
-        return None
-    try:
-        found = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, check=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"g++-{found.stdout.strip()}-{_level()}"
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return (platform.machine(),)
+    levels, flags = tuple(_LEVELS), _processor_flags()
+    largest = os.environ.get("SEEDBED_INSTRUCTION_SET") or levels[0]
+    if largest not in levels:
+        _say_once(f"SEEDBED_INSTRUCTION_SET is {largest}, which is none of {', '.join(levels)}: it is not used")
+        largest = levels[0]
+    return tuple(level for level in levels[levels.index(largest) :] if _LEVELS[level] <= flags)
 
 
-def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
+def toolchain(instruction_set: str | None = None) -> str | None:
+    """Compiler, its version and instruction set, which fix the rounding of compiled code.
+
+    Of this machine's largest instruction set, or of the given one; None without a compiler, or where the machine lacks
+    the instruction set. SEEDBED_NATIVE=0 disables compilation.
+    """
+    compiler, here = _compiler(), instruction_sets()
+    version = None if compiler is None else _version(compiler)
+    wanted = here[0] if instruction_set is None else instruction_set
+    return f"g++-{version}-{wanted}" if version is not None and wanted in here else None
+
+
+def compiled(source: str, preamble: str = "", instruction_set: str | None = None) -> ctypes.CDLL | None:
     """Compile and load `source`, a file of pipeline/native or a path, after `preamble`; None and a warning on failure.
 
-    Kept under the user's cache folder, named by a hash of all sources, flags, compiler and instruction set, and sealed
-    with a checksum: a damaged one is compiled again.
+    For this machine's largest instruction set, or the given one. Kept under the user's cache folder, named by a hash of
+    all sources, flags, compiler and instruction set, and sealed with a checksum: a damaged one is compiled again.
     """
-    tools = toolchain()
+    tools = toolchain(instruction_set)
     if tools is None:
         _say_once("no C++ compiler (g++): everything is computed by torch, more slowly")
         return None
     try:
-        return load_program(*_built(source, preamble, tools))
+        return load_program(*_built(source, preamble, tools, instruction_set or instruction_sets()[0]))
     except subprocess.CalledProcessError as error:
         _say_once(f"compiling {source} failed, torch computes instead, more slowly: {_first_error(error.stderr)}")
     except (OSError, subprocess.SubprocessError) as error:
@@ -71,8 +84,8 @@ def compiled(source: str, preamble: str = "") -> ctypes.CDLL | None:
     return None
 
 
-def _built(source: str, preamble: str, tools: str) -> tuple[bytes, Path]:
-    flags = (*_FLAGS, f"-I{_FOLDER}", *_target())
+def _built(source: str, preamble: str, tools: str, instruction_set: str) -> tuple[bytes, Path]:
+    flags = (*_FLAGS, f"-I{_FOLDER}", *([f"-march={instruction_set}"] if instruction_set in _LEVELS else []))
     paths = [*sorted(path for path in _FOLDER.iterdir() if path.suffix in {".h", ".cpp"}), _FOLDER / source]
     parts = [path.read_bytes() for path in paths]
     identity = b"\0".join([source.encode(), preamble.encode(), " ".join(flags).encode(), tools.encode(), *parts])
@@ -98,19 +111,21 @@ def _compiler() -> str | None:
 
 
 @cache
-def _level() -> str:
-    if platform.machine() not in {"x86_64", "AMD64"}:
-        return platform.machine()
+def _version(compiler: str) -> str | None:
+    try:
+        found = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, check=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+@cache
+def _processor_flags() -> frozenset[str]:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return "x86-64"
-    flags = set(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
-    return next((level for level, needed in _LEVELS.items() if needed <= flags), "x86-64")
-
-
-def _target() -> tuple[str, ...]:
-    return (f"-march={_level()}",) if _level().startswith("x86-64") else ()
+        return frozenset()
+    return frozenset(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
 
 
 @cache

@@ -180,11 +180,15 @@ class Resources(Parameters):
     """Resources of a pack. `slots` None: chosen at planning.
 
     `slots` is the number of runs computed together. `engine` auto: a compiled program on CPUs if all parts of a run
-    have one and g++ is available, else torch. `matmul_precision`: bf16 and tf32 are faster on GPUs and less exact; on
+    have one and g++ is available, else torch. `instruction_set` is that of compiled programs; auto: the largest of the
+    machine that plans. Sixteen numbers fill a vector of x86-64-v4 (AVX-512), eight one of x86-64-v3 (AVX2). A machine
+    computes programs of its own and smaller sets, so a cluster of unlike processors needs the smallest that they have.
+    `matmul_precision`: bf16 and tf32 are faster on GPUs and less exact; on
     CPUs bf16 serves to measure its effect on outcomes.
     """
 
     engine: Literal["auto", "torch", "compiled"] = "auto"
+    instruction_set: Literal["auto", "x86-64-v4", "x86-64-v3", "x86-64"] = "auto"
     matmul_precision: Literal["float32", "tf32", "bf16"] = "float32"
     slots: int | None = Field(None, gt=0, le=2**20)
     cpus_per_pack: float = Field(1.0, ge=0)
@@ -192,6 +196,13 @@ class Resources(Parameters):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, gt=0, le=4096)
     share_with_group: bool = False
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Resources:
+        if self.instruction_set != "auto" and self.engine == "torch":
+            message = "has no effect with engine torch, which compiles nothing; leave one out"
+            raise located([(("instruction_set",), message, self.instruction_set)])
+        return self
 
 
 class Tracking(Parameters):

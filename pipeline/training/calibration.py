@@ -15,7 +15,7 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, why_torch
-from pipeline.numerics.compiler import toolchain
+from pipeline.numerics.compiler import instruction_sets, toolchain
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
 from pipeline.planning.open_sweep import processor
@@ -23,6 +23,7 @@ from pipeline.planning.packs import PROGRAM, Group, Machine
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sections import Resources
+from pipeline.store.pack_store import StoreError
 
 _TIMED_S = 0.3
 # Share of a device's free memory that a block may take, extrapolated from one with fewer slots.
@@ -32,14 +33,31 @@ _MEMORY_SHARE = 0.7
 def calibrate(groups: Mapping[str, Group], resources: Resources, machine: Machine) -> dict[str, Calibration]:
     """Static key -> engine and speeds on this computer. Compiles programs and trains temporary blocks where needed.
 
-    `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks.
+    `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks. Raises
+    StoreError where this computer lacks the instruction set that the spec names.
     """
     return {key: _calibrated(group, resources, machine) for key, group in groups.items()}
 
 
+def instruction_set_of(resources: Resources) -> str | None:
+    """The instruction set that programs are to be compiled for; None: the largest of this machine.
+
+    Raises StoreError where this machine lacks the one that the spec names.
+    """
+    wanted = resources.instruction_set
+    if wanted == "auto":
+        return None
+    if wanted not in instruction_sets():
+        raise StoreError(
+            f"resources.instruction_set is {wanted}, and this machine has {', '.join(instruction_sets())}: name "
+            "one that all machines have"
+        )
+    return wanted
+
+
 def _calibrated(group: Group, resources: Resources, machine: Machine) -> Calibration:
     is_tried = may_be_compiled(resources, machine.device)
-    engine = compiled_engine_of(group.config) if is_tried else None
+    engine = compiled_engine_of(group.config, instruction_set_of(resources)) if is_tried else None
     if engine is not None:
         return Calibration(engine)
     why = _why_torch(group.config, resources, machine.device)

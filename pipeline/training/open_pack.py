@@ -10,15 +10,16 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.known_answer import WrongProgramError, known_answer
-from pipeline.engine.program import compiled_engine_of
+from pipeline.engine.program import compiled_engine_of, engines_here
 from pipeline.engine.slots import RunState
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.open_sweep import processor
-from pipeline.planning.packs import PROGRAM, Numerics, Pack, expand, packs_of, stored_spec
+from pipeline.planning.packs import Numerics, Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
+from pipeline.training.abilities import Abilities, NotHereError
 from pipeline.training.origin import refuse_changed_code, refuse_other_bits
 from pipeline.training.pack_loop import EvaluationPlan, PackLoop
 from pipeline.training.recorder import Origin, Recorder
@@ -28,8 +29,9 @@ from pipeline.training.sources import source_hashes, sources_digest
 def open_pack(store: SweepStore, pack_id: str) -> PackLoop:
     """Claim a new attempt at a pack; its loop continues from the newest whole commit, or starts anew.
 
-    Raises StoreError when this machine's numerics are not those of the plan, when it computes other bits than the
-    newest commit is made of, or when the code has changed since and the newest launch does not accept that.
+    Raises NotHereError, before anything is claimed, when this machine cannot have the pack's numerics or computes other
+    bits than the newest commit is made of; StoreError when the code has changed since and the newest launch does not
+    accept that.
     """
     spec = stored_spec(store)
     pack = next(pack for pack in packs_of(store.plan) if pack.pack_id == pack_id)
@@ -64,7 +66,7 @@ def _answer(pack: Pack, config: RunConfig) -> str:
 
 
 def block_of(pack: Pack, config: RunConfig) -> Block:
-    """A block with the numerics of a pack, of which `config` is a run. Raises StoreError if this machine has others."""
+    """A block with the numerics of a pack, of which `config` is a run. Raises NotHereError where it cannot be had."""
     numerics = pack.numerics
     _check(pack.pack_id, numerics, config)
     return Block(
@@ -78,25 +80,14 @@ def block_of(pack: Pack, config: RunConfig) -> Block:
 
 
 def _check(pack_id: str, wanted: Numerics, config: RunConfig) -> None:
-    found = torch.__version__.partition("+")[0]
-    if wanted.torch.partition("+")[0] != found:
-        raise StoreError(
-            f"pack {pack_id} was planned for torch {wanted.torch}, this process has {found}: bits may differ; "
-            "install that version, or start the sweep in another folder"
-        )
-    if wanted.program != PROGRAM:
-        raise StoreError(
-            f"pack {pack_id} was planned for the arithmetic {wanted.program!r}, and this seedbed computes "
-            f"{PROGRAM!r}: bits may differ; go on with the version that began it, or start the sweep in another folder"
-        )
-    if wanted.device == "cuda" and not torch.cuda.is_available():
-        raise StoreError(f"pack {pack_id} was planned for a GPU, and this process sees none")
-    if wanted.engine != "torch" and (here := compiled_engine_of(config)) != wanted.engine:
-        raise StoreError(
-            f"pack {pack_id} was planned for programs of {wanted.engine}, and this machine has {here or 'none'}: "
-            "bits may differ; use that compiler and kind of processor, or start the sweep in another folder "
-            "(resources.engine=torch asks for none)"
-        )
+    here = Abilities.here()
+    lack = here.lacks(wanted)
+    if lack is None and wanted.engine != "torch":
+        instruction_set = engines_here()[wanted.engine]
+        if compiled_engine_of(config, instruction_set) is None:
+            lack = f"programs of {wanted.engine}, and that of its runs does not compile here"
+    if lack is not None:
+        raise NotHereError(pack_id, f"planned for {lack}")
 
 
 def evaluation_plan_of(spec: SweepSpec, budget: int) -> EvaluationPlan:

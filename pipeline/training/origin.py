@@ -9,6 +9,7 @@ from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
+from pipeline.training.abilities import NotHereError
 from pipeline.training.recorder import Origin
 from pipeline.training.sources import source_hashes, sources_digest
 
@@ -40,16 +41,17 @@ def refuse_changed_code(store: SweepStore, pack_ids: Iterable[str], sources: str
 
 
 def refuse_other_bits(store: SweepStore, pack_id: str, origin: Origin) -> None:
-    """Raises StoreError where the arithmetic of the pack's newest record gave other bits than that of `origin`."""
+    """Raises NotHereError where the arithmetic of the pack's newest record gave other bits than that of `origin`."""
     record = next(iter(store.pack(pack_id).records()), None)
     if record is None or not record.answer or record.answer == origin.answer:
         return
     # Other code may compute other bits, which the newest launch has then accepted.
     if record.sources != origin.sources and store.accepts_changed_code:
         return
-    raise StoreError(
-        f"pack {pack_id} was begun on a processor ({record.processor or 'unknown'}) that computes other bits than this "
-        f"one ({origin.processor or 'unknown'}): go on there, or start the sweep in another folder"
+    raise NotHereError(
+        pack_id,
+        f"begun on a processor ({record.processor or 'unknown'}) that computes other bits than this one "
+        f"({origin.processor or 'unknown'}): go on there",
     )
 
 

@@ -22,8 +22,8 @@ def run_pack(
 ) -> Progress:
     """Train a pack until all its runs have ended, or until the sweep's stop file appears.
 
-    Starts from the newest whole commit, or from nothing. Raises StoreError when this machine's numerics are not those
-    of the plan, FencedError when a later attempt took over.
+    Starts from the newest whole commit, or from nothing. Raises NotHereError when this machine cannot compute it,
+    StoreError when the code has changed, FencedError when a later attempt took over.
     """
     store = SweepStore(folder)
     loop = open_pack(store, pack_id)

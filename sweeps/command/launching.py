@@ -39,6 +39,7 @@ from sweeps.command.request import Request
 
 # Between two forecasts while training, at least; and the longest that the end of a launch waits for the last one.
 _FORECAST_INTERVAL_S, _FORECAST_S = 300.0, 20.0
+_SHOWN_PACKS = 5
 
 
 def run_launch(request: Request, out: Console) -> int:
@@ -138,6 +139,8 @@ def _conclude(
 ) -> int:
     for pack_id, reason in launched.failures.items():
         out.print(f"pack {pack_id} failed: {reason}", style="red")
+    for line in not_computed(launched, store.folder):
+        out.print(line, style="yellow", markup=False)
     left = unfinished(store)
     if not left:
         out.print(f"complete in {clock(wall_s)}: {store.folder}")
@@ -147,6 +150,23 @@ def _conclude(
         out.print(_forecast_sentence(store, forecast_problem))
     out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
+
+
+def not_computed(launched: Launched, folder: Path) -> Iterator[str]:
+    """The packs that no machine here can compute, by reason, what would help, and the machines that were idle."""
+    by_reason: dict[str, list[str]] = {}
+    for pack_id, reason in launched.elsewhere.items():
+        by_reason.setdefault(reason, []).append(pack_id)
+    for reason, pack_ids in by_reason.items():
+        shown = ", ".join(pack_ids[:_SHOWN_PACKS]) + (", ..." if len(pack_ids) > _SHOWN_PACKS else "")
+        yield f"not computed here: {len(pack_ids)} pack(s) ({shown}), {reason}"
+    if by_reason:
+        yield f"on a machine that can compute them: seedbed resume {shlex.quote(str(folder))}"
+    for host, reason in launched.idle.items():
+        yield (
+            f"{host} could compute none of the packs, {reason}; a new sweep can use it that names the smallest "
+            "instruction set of all machines (resources.instruction_set)"
+        )
 
 
 def _forecast_sentence(store: SweepStore, problem: str) -> str:

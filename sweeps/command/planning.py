@@ -52,9 +52,10 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
         out.print(f"  varies: {path}: {shown}")
     sizes = sorted({len(pack.run_ids) for pack in packs})
     slots = sorted({pack.numerics.slots for pack in packs})
+    engines = " or ".join(dict.fromkeys(pack.numerics.engine for pack in packs))
     out.print(
         f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(slots)} slots, "
-        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {packs[0].numerics.engine}"
+        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {engines}"
     )
     for reason in dict.fromkeys(pack.reason for pack in packs):
         out.print(f"  {reason}")

@@ -61,7 +61,7 @@ def test_one_bit_of_the_arithmetic_changes_it(engine, monkeypatch):
 def test_a_program_of_another_setting_is_refused_with_both_numbers(dtype, lr, monkeypatch):
     config, other = (run(dtype=dtype, optimiser={"name": "adamw", "lr": lr}, batch_size=size) for size in (16, 17))
     known_answer(config, block(config))
-    monkeypatch.setattr(blocks, "program_for", lambda _: program_for(other))
+    monkeypatch.setattr(blocks, "program_for", lambda *_: program_for(other))
     with pytest.raises(WrongProgramError, match=r"train_loss at step 1 is [\d.]+, and by torch [\d.]+"):
         known_answer(config, block(config))
 
