@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.dynamics.attention import MapReader
+from analysis.outcomes.equal_runs import distinct_runs
 from analysis.outcomes.measurements import join_measurements, read_measurements
 from pipeline.store.history import History
 from pipeline.store.sweep_store import SweepStore
@@ -74,6 +75,10 @@ def _from_store(name: str, folder: Path, measured: Sequence[Path]) -> JudgedSwee
         raise MissingSweepError(f"sweep {name!r} is missing: {folder} holds none")
     document = store.sweep
     commits = dict.fromkeys(launch["git_commit"] or "unknown" for launch in document["launches"])
-    provenance = {"sweep_id": document["sweep_id"], "git_commit": ", then ".join(commits)}
+    provenance: dict[str, Any] = {"sweep_id": document["sweep_id"], "git_commit": ", then ".join(commits)}
     rows = [row for path in measured for row in read_measurements(path)]
-    return JudgedSweep(join_measurements(store.history(), rows), store.snapshots(), provenance)
+    history = join_measurements(store.history(), rows)
+    (distinct,) = distinct_runs([history], [store])
+    if num_equal := len(history.runs) - len(distinct.runs):
+        provenance["num_equal_runs"] = num_equal
+    return JudgedSweep(distinct, store.snapshots(), provenance)

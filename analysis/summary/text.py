@@ -11,6 +11,7 @@ import numpy as np
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.forecasting.run_forecasts import RunForecasts
 from analysis.forecasting.score_table import LOSS_BASELINE, TIME_BASELINE
+from analysis.outcomes.equal_runs import equal_runs_text
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.summary.in_training import expected_of
 from analysis.summary.settings import SettingSummary, describe_intervals
@@ -37,6 +38,7 @@ def summary_text(
         *wrap(f"converged means {outcomes.criterion}; budget {history.budget} steps"),
         *(wrap(describe_forks(history)) if describe_forks(history) else []),
         *wrap(describe_provenance(provenance)),
+        *(line for note in provenance_notes(provenance) for line in wrap(note)),
         "",
         *setting_lines(settings),
         "",
@@ -62,6 +64,12 @@ def describe_provenance(provenance: Mapping[str, Any]) -> str:
     sweep_id = [f"sweep_id {provenance['sweep_id']}"] if provenance.get("sweep_id") else []
     several = f" (computed by {provenance['num_sources']} versions of the code)" if "num_sources" in provenance else ""
     return ", ".join([*sweep_id, f"commit {provenance.get('git_commit') or 'unknown'}{several}"])
+
+
+def provenance_notes(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Sentences on the runs of an analysis: those that were left out since they equal others."""
+    num_equal = provenance.get("num_equal_runs", 0)
+    return (f"{equal_runs_text(num_equal)}.",) if num_equal else ()
 
 
 def describe_forks(history: History) -> str:

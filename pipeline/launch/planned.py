@@ -9,6 +9,7 @@ from pipeline.planning.open_sweep import kept_packs
 from pipeline.planning.packs import Machine, Pack, Plan, expand, grouped, make_plan
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
+from pipeline.store.pack_store import StoreError
 from pipeline.training.calibration import calibrate
 from pipeline.training.recorded_metrics import refuse_undecidable
 
@@ -26,8 +27,8 @@ def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
 def plan_on(spec: SweepSpec, machine: Machine) -> Plan:
     """The plan for `spec` in a new folder. Compiles programs and times blocks on this computer where needed.
 
-    Raises StoreError if the spec asks for a compiled program where there can be none, a fork's parents are missing, or
-    the stopping rule needs what the runs do not record.
+    Raises StoreError if the spec asks for a compiled program where there can be none, a fork's parents are missing, its
+    forks are not all different, or the stopping rule needs what the runs do not record.
     """
     return _planned(spec, _by_id(spec), machine, ())
 
@@ -38,5 +39,17 @@ def _by_id(spec: SweepSpec) -> dict[str, RunConfig]:
 
 def _planned(spec: SweepSpec, runs: Mapping[str, RunConfig], machine: Machine, kept: Sequence[Pack]) -> Plan:
     refuse_undecidable(spec, runs)
+    if spec.fork is not None and not kept:
+        _refuse_equal(spec, runs)
     groups = grouped(runs, machine.num_workers, kept)
     return make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine), kept)
+
+
+def _refuse_equal(spec: SweepSpec, runs: Mapping[str, RunConfig]) -> None:
+    """Raises StoreError where forks are equal, which would be counted as independent; a sweep file cannot tell."""
+    num_different = len({config.draws_id for config in runs.values()})
+    if num_different < len(runs):
+        raise StoreError(
+            f"{spec.name}: {len(runs)} forks are {num_different} different run(s): streams, of the parents or of "
+            "fork.changes, pins what fork.data_seed seeds"
+        )

@@ -19,7 +19,7 @@ from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.reading_names import reading_problems
 from pipeline.spec.renamed import present_form
 from pipeline.spec.run_config import RunConfig
-from pipeline.spec.sweep import SweepSpec
+from pipeline.spec.sweep import STORED, SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
@@ -258,4 +258,4 @@ def expand(spec: SweepSpec) -> list[RunConfig]:
 
 def stored_spec(store: SweepStore) -> SweepSpec:
     """The spec that a results folder was made from."""
-    return SweepSpec.model_validate(present_form(store.sweep["spec"]))
+    return SweepSpec.model_validate(present_form(store.sweep["spec"]), context=STORED)

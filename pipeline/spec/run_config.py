@@ -85,9 +85,48 @@ class Setting(Parameters):
 
     def seeds_used(self) -> tuple[bool, bool]:
         """Whether init_seed, and whether data_seed, seeds any stream of a run: not if `streams` pins all of them."""
-        specs = self.model.parameter_specs(self.task.shape())
-        inits, data = (f"init/{spec.name}" for spec in specs), self.task.streams
+        inits, data = self._stream_names
         return any(name not in self.streams for name in inits), any(name not in self.streams for name in data)
+
+    @cached_property
+    def _stream_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The streams of the initial weights, and those of the task."""
+        specs = self.model.parameter_specs(self.task.shape())
+        return tuple(f"init/{spec.name}" for spec in specs), tuple(self.task.streams)
+
+    @cached_property
+    def _unseeded(self) -> str:
+        """Canonical JSON of every field but the streams."""
+        return canonical_json({name: value for name, value in self.as_dict.items() if name != "streams"})
+
+    def draws(self, init_seed: int, data_seed: int, has_init: bool = True) -> str:
+        """Canonical text of what a run draws and what it does with that: each stream's own seed, and the other fields.
+
+        Equal for pairs of seeds, and for settings, that differ only in what `streams` pins. A run that starts from
+        another's weights draws none (`has_init` False).
+        """
+        inits, data = self._stream_names
+        seeds = {name: init_seed for name in inits if has_init} | dict.fromkeys(data, data_seed)
+        seeds |= {name: seed for name, seed in self.streams.items() if name in seeds}
+        return f"{canonical_json(seeds)}{self._unseeded}"
+
+    @classmethod
+    def from_hyperparameters(cls, hyperparameters: Mapping[str, Any]) -> Setting:
+        """The setting whose leaves these are, by dotted path, as `RunConfig.hyperparameters` has them.
+
+        Raises pydantic's ValueError where they make none.
+        """
+        data: dict[str, Any] = {}
+        for path, value in hyperparameters.items():
+            section, _, name = path.partition(".")
+            # Names of streams have dots of their own.
+            *outer, last = [section, name] if section == "streams" else path.split(".")
+            inside = data
+            for key in outer:
+                inside = inside.setdefault(key, {})
+            inside[last] = value
+        data.pop("fork", None)
+        return cls.model_validate(data)
 
     @cached_property
     def as_dict(self) -> dict[str, Any]:
@@ -228,6 +267,15 @@ class RunConfig:
         streams = {name: seed for name, seed in whole["streams"].items() if name not in reseeded}
         lineage = {"parent_setting": self.lineage.parent_setting, "step": self.lineage.step, "changes": changes}
         return digest("setting", canonical_json({**whole, "streams": streams, "lineage": lineage}))
+
+    @cached_property
+    def draws_id(self) -> str:
+        """16 hex digits, equal for runs that are one and the same under two ids, since `streams` pins their seeds.
+
+        Of forks: those of one parent and step under equal settings and data streams.
+        """
+        start = "" if self.lineage is None else f"{self.lineage.parent} {self.lineage.step} "
+        return digest("draws", start + self.setting.draws(self.init_seed, self.data_seed, self.lineage is None))
 
     def static_key(self) -> str:
         """Canonical JSON by which runs are grouped into packs."""

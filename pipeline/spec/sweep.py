@@ -14,6 +14,7 @@ from pydantic import (
     PlainValidator,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -66,6 +67,7 @@ else:
 __all__ = ["Lineage", "RunConfig", "Setting", "SpecError", "SweepSpec", "diff", "load_spec"]
 
 MAX_RUNS = 1_000_000
+STORED = {"is_stored": True}
 _NOT_IDENTITY = ("description", "resources", "tracking")
 
 
@@ -75,7 +77,8 @@ class SweepSpec(Parameters):
     The base must be valid by itself. `budget` is that of the settings to which no factor gives another; it is no part
     of a run. With `fork`, the runs start from another sweep's: their settings and seeds are the parents', so that task,
     model, optimiser, schedule, batch_size, dtype, streams, vary and seeds must be left out.
-    Raises pydantic's ValidationError, a ValueError, with every mistake at its place.
+    Raises pydantic's ValidationError, a ValueError, with every mistake at its place. In the context STORED, of a spec
+    in a results folder, it takes seeds that give a run several times, as earlier versions did.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")
@@ -104,8 +107,10 @@ class SweepSpec(Parameters):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _every_mistake(cls, data: Any, handler: ModelWrapValidatorHandler[SweepSpec]) -> SweepSpec:
-        """Report mistakes within fields and across fields together."""
+    def _every_mistake(
+        cls, data: Any, handler: ModelWrapValidatorHandler[SweepSpec], info: ValidationInfo
+    ) -> SweepSpec:
+        """Report all mistakes together."""
         if not isinstance(data, Mapping):
             return handler(data)
         whole = with_defaults(data)
@@ -119,12 +124,12 @@ class SweepSpec(Parameters):
         if spec is None:
             spec = _rest_of(whole, bad, handler)
         if spec is not None:
-            wrong += spec._resolve(bad)
+            wrong += spec._resolve(bad, is_stored=bool(info.context))
         if wrong or spec is None:
             raise located(wrong)
         return spec
 
-    def _resolve(self, bad: set[str | int]) -> list[Problem]:
+    def _resolve(self, bad: set[str | int], is_stored: bool) -> list[Problem]:
         """Expand the settings; returns the problems across fields, without those in `bad`."""
         wrong: list[Problem] = []
 
@@ -140,16 +145,14 @@ class SweepSpec(Parameters):
         if self.fork is None:
             attempt(self._resolve_settings, "vary", *OF_A_SETTING, "fork")
             attempt(self._check_count, "seeds", *OF_A_SETTING, "vary", "fork")
-            attempt(self._check_pinned, "seeds", *OF_A_SETTING, "vary", "fork")
-        attempt(self._check_grid, "budget", "grid")
+            if not is_stored:
+                attempt(self._check_pinned, "seeds", *OF_A_SETTING, "vary", "fork")
+        attempt(lambda: self._for_each_budget(self._grid_of, self.budget), "budget", "grid")
         attempt(self._check_criterion, "converged", "budget", "grid", "task")
         attempt(self._check_readings, "readings", "windows", *OF_A_SETTING, "vary")
         attempt(self._check_steps, "snapshots", "budget", "grid", "windows", "fork")
         attempt(self._check_stopping, "stopping", "budget", "grid", "converged")
         return wrong
-
-    def _check_grid(self) -> None:
-        self._for_each_budget(self._grid_of, self.budget)
 
     def _grid_of(self, budget: int) -> Grid:
         return self.grid.resolved(budget, max(budget, *self.budgets))

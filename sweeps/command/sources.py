@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from analysis.forecasting.control_share import stopping_weights
+from analysis.outcomes.equal_runs import distinct_runs
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import joined, joined_outcomes
+from analysis.summary.text import provenance_notes
 from pipeline.arrays import Floats
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.criterion import Criterion
@@ -32,8 +35,8 @@ class SweepData:
 
     Runs are judged by their own sweep's evaluations. `copies_R` says how many runs each run stands for: 1, unless its
     sweep's rule stopped runs by their forecasts and spared a control share. `orders` are of the commits that it was
-    read from, at least; `provenance` names every folder. `is_begun`: some run has
-    recorded something.
+    read from, at least; `provenance` names every folder. `is_begun`: some run has recorded something. Of runs that are
+    one and the same, in one folder or several, one is there; `notes` says so, and what else to know of the runs.
     """
 
     history: History
@@ -42,6 +45,11 @@ class SweepData:
     provenance: Mapping[str, Any]
     orders: Orders
     is_begun: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what the runs are."""
+        return provenance_notes(self.provenance)
 
 
 def budgets_in(stores: Sequence[SweepStore], budget: int | None = None) -> tuple[int, ...]:
@@ -86,15 +94,23 @@ def _read(stores: Sequence[SweepStore], budget: int | None) -> SweepData:
     # Before the histories, so that a commit made while they are read counts as made since.
     orders = {pack_id: order for store in stores for pack_id, order in newest_orders(store).items()}
     criterion = stored_spec(stores[0]).criterion
-    histories = _named_apart([_history(store, budget, criterion) for store in stores], stores)
-    _require_apart(histories, stores)
+    whole = _named_apart([_history(store, budget, criterion) for store in stores], stores)
+    histories = distinct_runs(whole, stores)
     try:
         each = [decide_outcomes(history, criterion) for history in histories]
     except ValueError as error:
         raise StoreError(str(error)) from error
     copies_R = np.concatenate([_copies_R(*one) for one in zip(stores, histories, each, strict=True)])
     history, outcomes = joined(histories), joined_outcomes(each)
-    return SweepData(history, outcomes, copies_R, _provenance(histories, stores), orders, len(history.steps_T) > 0)
+    num_equal = sum(len(one.runs) for one in whole) - len(history.runs)
+    provenance = _provenance(histories, stores) | ({"num_equal_runs": num_equal} if num_equal else {})
+    return SweepData(history, outcomes, copies_R, provenance, orders, len(history.steps_T) > 0)
+
+
+def print_notes(sources: Iterable[SweepData], out: Console) -> None:
+    """Print what is to be known of the runs, each sentence once."""
+    for note in dict.fromkeys(note for source in sources for note in source.notes):
+        out.print(note, markup=False)
 
 
 def provenance_of(store: SweepStore) -> dict[str, Any]:
@@ -153,19 +169,6 @@ def _named_apart(histories: Sequence[History], stores: Sequence[SweepStore]) -> 
         history if uses[history.name] == 1 else replace(history, name=f"{history.name} ({store.folder})")
         for history, store in zip(histories, stores, strict=True)
     ]
-
-
-def _require_apart(histories: Sequence[History], stores: Sequence[SweepStore]) -> None:
-    """Raises StoreError where a run stands in two folders: counted twice, it would be in training and test sets."""
-    first: dict[str, SweepStore] = {}
-    for history, store in zip(histories, stores, strict=True):
-        twice = [run.run_id for run in history.runs if run.run_id in first]
-        if twice:
-            raise StoreError(
-                f"{len(twice)} of {len(history.runs)} runs of {store.folder} stand in {first[twice[0]].folder} as "
-                f"well ({twice[0]}, say); leave one of the two folders out"
-            )
-        first |= {run.run_id: store for run in history.runs}
 
 
 def _provenance(histories: Sequence[History], stores: Sequence[SweepStore]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from pipeline.store.progress import unfinished
 from pipeline.store.stored_forecast import newest_orders
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
-from sweeps.command.sources import budgets_in, read_source, read_sources
+from sweeps.command.sources import SweepData, budgets_in, print_notes, read_source, read_sources
 
 _WIDTH, _WIDE = 300, 130
 _NICENESS = 10
@@ -72,7 +72,9 @@ class ForecastRequest:
             # Of the parts of which nothing is committed yet, too: a watch begins before they do.
             has_one = all(len(other.budgets) == 1 for other in self.others)
             return {
-                budget: _fitted(self.others, None if has_one else budget, unseen_by=self.store.history(budget).runs)
+                budget: _fitted(
+                    read_source(self.others, None if has_one else budget), unseen_by=self.store.history(budget).runs
+                )
                 for budget in budgets_in([self.store], self.budget)
             }
         except ValueError as error:
@@ -88,10 +90,12 @@ def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], bu
     enough finished runs.
     """
     try:
-        fitted = _fitted(stores, budget, metrics)
+        source = read_source(stores, budget)
+        fitted = _fitted(source, metrics)
     except ValueError as error:
         raise StoreError(str(error)) from error
     write_forecaster(path, fitted)
+    print_notes([source], out)
     for window in fitted.windows:
         quality = f"AUROC between unseen seeds of one setting {window.auroc_within.text()}"
         out.print(f"window {window.fraction:g}: {window.num_finished} finished runs; {window.problem or quality}")
@@ -103,10 +107,12 @@ def run_forecast(request: ForecastRequest, as_json: bool, out: Console, err: Con
 
     Raises StoreError where it cannot be made: two sources, nothing committed, another question, lacking columns.
     """
-    found, problem = _forecast(request, request.training())
+    sources = read_sources([request.store], request.budget)
+    found, problem = _forecast(request, sources, request.training())
     if as_json:
         out.print_json(data=_document(request, found))
     else:
+        print_notes(sources.values(), out)
         for part in found:
             if len(request.store.budgets) > 1:
                 out.print(f"budget {part.budget} steps:")
@@ -126,7 +132,7 @@ def watch(request: ForecastRequest, interval_s: float, out: Console, err: Consol
     while unfinished(store):
         started, orders = time.process_time(), newest_orders(store)
         if orders and orders != before:
-            found, problem = _forecast(request, training)
+            found, problem = _forecast(request, read_sources([store], request.budget), training)
             before = orders
             for part in found:
                 which = f"budget {part.budget}: " if len(store.budgets) > 1 else ""
@@ -137,9 +143,10 @@ def watch(request: ForecastRequest, interval_s: float, out: Console, err: Consol
     out.print(f"{store.plan['name']}: no run is left to forecast")
 
 
-def _forecast(request: ForecastRequest, training: Mapping[int, FittedForecasts]) -> tuple[list[RunForecasts], str]:
+def _forecast(
+    request: ForecastRequest, sources: Mapping[int, SweepData], training: Mapping[int, FittedForecasts]
+) -> tuple[list[RunForecasts], str]:
     """The forecasts by budget, kept as the newest if they are whole; a sentence where they could not be kept."""
-    sources = read_sources([request.store], request.budget)
     try:
         found = [
             forecast_running(
@@ -165,13 +172,7 @@ def _document(request: ForecastRequest, found: Sequence[RunForecasts]) -> dict[s
     return forecasts_document(found, whole if request.is_whole else found[0].budget)
 
 
-def _fitted(
-    stores: Sequence[SweepStore],
-    budget: int | None = None,
-    metrics: Sequence[str] = (),
-    unseen_by: Sequence[RunInfo] = (),
-) -> FittedForecasts:
-    source = read_source(stores, budget)
+def _fitted(source: SweepData, metrics: Sequence[str] = (), unseen_by: Sequence[RunInfo] = ()) -> FittedForecasts:
     history = with_metrics(source.history, metrics) if metrics else source.history
     fitted = fit_forecasts(history, source.outcomes, unseen_by=unseen_by, copies_R=source.copies_R)
     if all(window.model is None for window in fitted.windows):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.forecasting.control_share import control_runs, stopping_weights
+from analysis.outcomes.equal_runs import distinct_runs
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import joined
 from analysis.stopping.audit import StoppingAudit
@@ -108,7 +109,7 @@ class PolicySweep:
 
 
 def read_sweeps(stores: Sequence[SweepStore], budget: int | None = None) -> list[PolicySweep]:
-    """The sweeps of these folders, of several budgets the runs with this one.
+    """The sweeps of these folders, of several budgets the runs with this one; equal runs count once.
 
     Raises StoreError where nothing is committed, criteria differ, or a sweep has several budgets and none is chosen.
     """
@@ -118,8 +119,8 @@ def read_sweeps(stores: Sequence[SweepStore], budget: int | None = None) -> list
         told = "; ".join(f"{store.folder}: {criterion}" for criterion, store in criteria.items())
         raise StoreError(f"these sweeps have different criteria: {told}")
     found = []
-    for store, spec in zip(stores, specs, strict=True):
-        history = store.history(budget)
+    histories = distinct_runs([store.history(budget) for store in stores], stores)
+    for store, spec, history in zip(stores, specs, histories, strict=True):
         if not history.values:
             raise StoreError(f"{store.folder}: nothing is committed yet")
         rule = spec.stopping if isinstance(spec.stopping, StopByForecast) else None

@@ -21,6 +21,7 @@ from analysis.forecasting.ceiling import (
     write_ceiling,
 )
 from analysis.forecasting.evaluation import windows_of
+from analysis.outcomes.equal_runs import distinct_history
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Bools
@@ -107,7 +108,7 @@ def run_ceiling(request: CeilingRequest, as_json: bool, out: Console) -> int:
     # With --json, standard output holds nothing else.
     told = Console(file=StringIO()) if as_json else out
     store = SweepStore(request.folder)
-    spec, history = stored_spec(store), store.history(request.budget)
+    spec, history = stored_spec(store), distinct_history(store, request.budget)
     if not history.values:
         raise StoreError(f"{store.folder}: nothing is committed yet")
     outcomes = decide_outcomes(history, spec.criterion)

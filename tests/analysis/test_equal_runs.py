@@ -1,0 +1,155 @@
+"""Runs that are one under two ids, since `streams` pins their seeds, count once: in intervals, scores and claims."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from analysis.claims.sweeps import Sweeps
+from analysis.outcomes.equal_runs import distinct_history, distinct_runs
+from analysis.summary.analyse import analyse
+from pipeline.planning.packs import expand, stored_spec
+from pipeline.spec.run_config import Setting
+from pipeline.spec.sweep import STORED, SweepSpec
+from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.worker import run_pack
+from sweeps.command.analysing import analysis_of
+from sweeps.command.sources import read_source
+from tests.support import opened, tiny, trained
+from tests.sweeps.test_cli import run
+
+# All runs meet it.
+EASY = {"metric": "label_loss", "at_most": 100.0, "evaluations": 2}
+
+
+def pinned(streams, inits, datas, **changes):
+    """A sweep as earlier versions took it: every pair of these seeds, though `streams` pins some of what they seed."""
+    seeds = {"crossed": {"init_seed": list(inits), "data_seed": list(datas)}}
+    return SweepSpec.model_validate(tiny().identity() | changes | {"streams": streams, "seeds": seeds}, context=STORED)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """One sweep of three seeds whose every run stands there four times, and the same without the copies."""
+    folder = tmp_path_factory.mktemp("equal")
+    trained(pinned({"data": 5}, range(3), range(4), converged=EASY), folder / "copies")
+    trained(pinned({"data": 5}, range(3), [0], converged=EASY), folder / "once")
+    return folder
+
+
+def test_runs_are_equal_if_and_only_if_they_draw_the_same():
+    runs = pinned({"data": 5}, range(3), range(4)).runs()
+    assert len({run.run_id for run in runs}) == 12
+    assert len({run.draws_id for run in runs}) == 3
+    assert len({run.draws_id for run in pinned({}, range(3), range(4)).runs()}) == 12
+    # A pin that has the value of the seed itself.
+    (own,) = pinned({"data": 5}, [7], [0]).runs()
+    (same,) = pinned({}, [7], [5]).runs()
+    (other,) = pinned({}, [7], [6]).runs()
+    assert own.draws_id == same.draws_id != other.draws_id
+    faster = pinned({"data": 5}, [7], [0], optimiser={"name": "adamw", "lr": 0.5}).runs()
+    assert own.draws_id != faster[0].draws_id
+
+
+def test_forks_are_equal_by_parent_step_and_data_streams():
+    (parent,) = pinned({"data": 5}, [7], [0]).runs()
+    (free,) = pinned({}, [7], [5]).runs()
+    assert len({fork.draws_id for fork in parent.forks([10, 20], [1, 2, 3])}) == 2
+    assert len({fork.draws_id for fork in free.forks([10, 20], [1, 2, 3])}) == 6
+    assert len({fork.draws_id for fork in free.forks([10], [1, 2, 3], {"streams.data": 4})}) == 1
+
+
+@pytest.mark.parametrize("task", ["dictionary_lookup", "linear_regression", "modular_addition"])
+def test_a_setting_comes_back_from_its_hyperparameters(task):
+    base = tiny(task)
+    streams = {"init/" + base.runs()[0].model.parameter_specs(base.runs()[0].task.shape())[0].name: 3}
+    for spec in (base, SweepSpec.model_validate(base.identity() | {"streams": streams})):
+        run_config = spec.runs()[0]
+        found = Setting.from_hyperparameters({**run_config.hyperparameters(), "fork.step": 10})
+        assert found.canonical == run_config.setting.canonical
+
+
+def test_copies_change_no_figure_and_are_told(folders, monkeypatch, capsys):
+    copies, once = (analysis_of([SweepStore(folders / name)]) for name in ("copies", "once"))
+    assert len(copies.history.runs) == len(once.history.runs) == 3
+    documents = [analysis.to_json() for analysis in (copies, once)]
+    assert documents[0]["provenance"]["num_equal_runs"] == 9
+    assert "num_equal_runs" not in documents[1]["provenance"]
+    for document in documents:
+        del document["provenance"]
+    assert documents[0] == documents[1]
+    sentence = "9 run(s) left out that equal others, which count once."
+    assert sentence in copies.summary()
+    assert "left out" not in once.summary()
+    code, printed = run(monkeypatch, capsys, "analyse", folders / "copies")
+    assert (code, sentence in printed) == (0, True)
+
+
+def test_an_interval_is_that_of_the_runs_without_the_copies(tmp_path):
+    """Four seeds of one set of weights: as if independent, they would give a narrower interval."""
+    setting = tiny().runs()[0].setting
+    streams = {f"init/{each.name}": 5 for each in setting.model.parameter_specs(setting.task.shape())} | {"data": 5}
+
+    def stored(num_seeds):
+        seeds = {"together": list(range(num_seeds))}
+        identity = tiny(converged=EASY).identity() | {"streams": streams, "seeds": seeds}
+        return trained(SweepSpec.model_validate(identity, context=STORED), tmp_path / str(num_seeds))
+
+    copies, once = stored(4), stored(1)
+    expected = analysis_of([once]).settings[0].converged_text()
+    assert analysis_of([copies]).settings[0].converged_text() == expected
+    as_if_independent = analyse(copies.history(), stored_spec(copies).criterion).settings[0].converged_text()
+    assert as_if_independent != expected
+
+
+def test_claims_read_each_run_once(folders):
+    sweep = Sweeps({"a": folders / "copies"})["a"]
+    assert len(sweep.history.runs) == 3
+    assert sweep.provenance["num_equal_runs"] == 9
+
+
+def test_in_several_folders_equal_runs_count_once_and_the_one_that_is_furthest_stays(folders, tmp_path, monkeypatch):
+    begun = opened(pinned({}, [1, 2], [5], converged=EASY), tmp_path / "begun")
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.training.worker._StopFile.__call__", lambda self: True)
+        run_pack(begun.folder, begun.pack_ids()[0], lambda progress: None)
+    assert begun.history().values
+    found = read_source([begun, SweepStore(folders / "copies")])
+    assert len(found.history.runs) == 3
+    assert {end.reason for end in found.history.ends} == {"budget"}
+    assert found.notes == ("11 run(s) left out that equal others, which count once.",)
+    twice = read_source([SweepStore(folders / "once"), SweepStore(folders / "once")])
+    assert len(twice.history.runs) == 3
+    assert twice.provenance["num_equal_runs"] == 3
+
+
+def test_a_run_that_was_stopped_gives_way_to_one_that_ended(folders):
+    store = SweepStore(folders / "once")
+    whole = store.history()
+    stopped = replace(whole, ends=tuple(replace(end, reason="stopped") for end in whole.ends))
+    first, second = distinct_runs([stopped, whole], [store, store])
+    assert (len(first.runs), len(second.runs)) == (0, 3)
+
+
+def test_new_sweeps_of_equal_runs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="12 pairs give 3 different runs"):
+        SweepSpec.model_validate(pinned({"data": 5}, range(3), range(4)).identity())
+    store = trained(pinned({"data": 5}, [7], [0]), tmp_path / "parents")
+    fork = {"sweep": str(store.folder), "steps": [0], "data_seed": {"range": [0, 4]}}
+    kept = ("name", "grid", "tracking", "resources")
+    data = {name: value for name, value in tiny().identity().items() if name in kept}
+    forks = SweepSpec.model_validate(data | {"name": "forks", "budget": 30, "fork": fork})
+    assert len({config.draws_id for config in expand(forks)}) == 1
+    with pytest.raises(StoreError, match="4 forks are 1 different run"):
+        opened(forks, tmp_path / "forks")
+
+
+def test_an_older_folder_is_read_and_goes_on(folders):
+    store = SweepStore(folders / "copies")
+    assert len(stored_spec(store).runs()) == 12
+    assert len(distinct_history(store).runs) == 3
+    assert len(store.history().runs) == 12
+    assert json.dumps(store.plan["runs"])
