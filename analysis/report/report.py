@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-import vl_convert
-from markupsafe import Markup
-
-from analysis.figures.figures import VEGA_LITE, figures, specification, svg_to_png, to_svg
+from analysis.figures.figures import figures, svg_to_png, to_svg
 from analysis.figures.style import Figure
 from analysis.forecasting.evaluation import Evaluation, WindowEvaluation
 from analysis.forecasting.run_forecasts import RunForecast, RunForecasts, probability_text, time_text
+from analysis.page.data import PageSource, page_data
+from analysis.page.html import ShownFigure, StaticPart, page_html
 from analysis.summary.in_training import expected_of, most_uncertain
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_evaluation, describe_forks, describe_window, score_text
@@ -26,15 +20,8 @@ from analysis.uncertainty.intervals import short
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
 
-# `ast` with Vega's interpreter evaluates expressions without `eval`, so the page needs no unsafe-eval.
-EMBED = """
-for (const holder of document.querySelectorAll("div[data-figure]")) {
-  const spec = JSON.parse(document.getElementById(holder.dataset.figure).textContent);
-  const target = document.createElement("div");
-  const options = {mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false};
-  vegaEmbed(target, spec, options).then(() => holder.replaceChildren(target));
-}
-"""
+# Figures of the forecasts, shown before those of single settings.
+_FIRST = ("discrimination", "forecast_quality", "calibration")
 # Rows of the table of runs in training.
 _MOST_RUNS = 20
 SCORE_COLUMNS = {
@@ -54,72 +41,58 @@ SCORE_COLUMNS = {
 }
 
 
-def write_report(analysis: Analysis, folder: Path | str, *, interactive: bool = True) -> Path:
+def write_report(
+    analysis: Analysis,
+    folder: Path | str,
+    *,
+    source: PageSource | None = None,
+    pages: Sequence[tuple[str, str | None]] = (),
+) -> Path:
     """Writes report.html, and NAME.svg and NAME.png per figure into `folder`; returns the HTML's path.
 
-    `folder` is made if missing; files of those names are overwritten. Without `interactive`, or without JavaScript in
-    the browser, the page shows the static figures.
+    `folder` is made if missing; files of those names are overwritten. `source` is what the results folders add to the
+    analysis, `pages` the reports of all budgets (see `page_html`). Without JavaScript in the browser, the page shows
+    the static figures and the tables.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [DrawnFigure.of(figure) for figure in figures(analysis)]
+    drawn = [drawn_figure(figure) for figure in figures(analysis)]
     for figure in drawn:
         if figure.svg:
             (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
             (folder / f"{figure.name}.png").write_bytes(svg_to_png(figure.svg))
     path = folder / "report.html"
-    path.write_text(render_html(analysis, drawn, interactive=interactive), encoding="utf-8")
+    path.write_text(render_html(analysis, drawn, source, pages), encoding="utf-8")
     return path
 
 
-@dataclass(frozen=True)
-class DrawnFigure:
-    """A figure with its SVG and its Vega-Lite specification; both empty for a figure without data."""
-
-    name: str
-    title: str
-    text: str
-    svg: str
-    specification: str
-
-    @classmethod
-    def of(cls, figure: Figure) -> DrawnFigure:
-        """The figure rendered to SVG and to its Vega-Lite specification."""
-        if figure.chart is None:
-            return cls(figure.name, figure.title, figure.text, "", "")
-        return cls(figure.name, figure.title, figure.text, to_svg(figure), specification(figure))
-
-    @property
-    def data_uri(self) -> str:
-        """The SVG as an image of its own: inlined, the clip paths of several figures would share their ids."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+def drawn_figure(figure: Figure) -> ShownFigure:
+    """The figure rendered to SVG, empty for a figure without data."""
+    return ShownFigure(figure.name, figure.title, figure.text, "" if figure.chart is None else to_svg(figure))
 
 
-def render_html(analysis: Analysis, drawn: list[DrawnFigure], *, interactive: bool = True) -> str:
-    """The page. Every text is escaped; the content security policy admits its own two scripts, by hash, and no load."""
-    scripts = [_bundle(), EMBED] if interactive and any(figure.svg for figure in drawn) else []
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+def render_html(
+    analysis: Analysis,
+    drawn: Sequence[ShownFigure],
+    source: PageSource | None = None,
+    pages: Sequence[tuple[str, str | None]] = (),
+) -> str:
+    """The page. Every text is escaped; the content security policy admits its own script, by hash, and no load."""
     evaluation = analysis.evaluation
-    return environment.get_template("report.html.j2").render(
-        name=analysis.history.name,
-        facts=sweep_facts(analysis),
-        provenance=_flat(analysis.provenance),
-        training=None if analysis.forecasts is None else _training(analysis.forecasts),
-        settings=analysis.settings,
-        half_by=[short(s.half_by, 0) for s in analysis.settings],
-        settings_note=" ".join(describe_intervals(analysis.settings)),
-        forecasts_note="" if evaluation is None else " ".join(describe_evaluation(evaluation)),
-        windows=[] if evaluation is None else [_window_table(evaluation, window) for window in evaluation.windows],
-        problem=analysis.problem,
-        score_columns=list(SCORE_COLUMNS.values()),
-        figures=drawn,
-        specifications={figure.name: _in_script(figure.specification) for figure in drawn} if scripts else {},
-        scripts=[Markup(script) for script in scripts],
-        script_hashes=" ".join(f"'sha256-{_sha256(script)}'" for script in scripts) or "'none'",
-    )
+    tables = {
+        "first": _FIRST,
+        "facts": sweep_facts(analysis),
+        "provenance": _flat(analysis.provenance),
+        "training": None if analysis.forecasts is None else _training(analysis.forecasts),
+        "settings": analysis.settings,
+        "half_by": [short(s.half_by, 0) for s in analysis.settings],
+        "settings_note": " ".join(describe_intervals(analysis.settings)),
+        "forecasts_note": "" if evaluation is None else " ".join(describe_evaluation(evaluation)),
+        "windows": [] if evaluation is None else [_window_table(evaluation, window) for window in evaluation.windows],
+        "problem": analysis.problem,
+        "score_columns": list(SCORE_COLUMNS.values()),
+    }
+    return page_html(page_data(analysis, source), StaticPart(drawn, tables), pages=pages)
 
 
 def sweep_facts(analysis: Analysis) -> dict[str, str]:
@@ -181,21 +154,3 @@ def _window_table(evaluation: Evaluation, window: WindowEvaluation) -> dict[str,
             for name in evaluation.predictors
         ],
     }
-
-
-def _in_script(specification: str) -> Any:
-    """JSON that cannot end the script element it stands in."""
-    escaped = specification.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(escaped)
-
-
-@cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, made once per process (about a second)."""
-    bundle = str(vl_convert.javascript_bundle(snippet="window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
-    # An HTML parser ends the script at this text even inside a JavaScript string.
-    return bundle.replace("</script", "<\\/script").replace("<!--", "\\x3c!--")
-
-
-def _sha256(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,86 @@
+"""The page as one HTML text: its script, style and data inside it, everything from the store escaped."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from analysis.page.data import PageData
+from analysis.page.script import page_script, page_style, sha256_source
+
+
+@dataclass(frozen=True)
+class ShownFigure:
+    """A static figure: its title, what it shows in words, and its SVG; empty where `text` says why there is none."""
+
+    name: str
+    title: str
+    text: str
+    svg: str
+
+    @property
+    def data_uri(self) -> str:
+        """The SVG as an image of its own: inlined, the clip paths of several figures would share their ids."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
+
+@dataclass(frozen=True)
+class StaticPart:
+    """What the page shows without a script as well: figures, and tables as `page.html.j2` reads them."""
+
+    figures: Sequence[ShownFigure] = ()
+    tables: Mapping[str, Any] = field(default_factory=dict)
+
+
+def page_html(
+    data: PageData, static: StaticPart, *, pages: Sequence[tuple[str, str | None]] = (), is_live: bool = False
+) -> str:
+    """The page. Its content security policy admits its own script and style sheet, by hash, and no load.
+
+    `pages` are the pages of all budgets as (name, address), without an address for this one. A live page holds no blob
+    and asks the server that it came from.
+    """
+    blobs = {} if is_live else {name: base64.b64encode(blob).decode() for name, blob in data.blobs.items()}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("page.html.j2").render(
+        name=data.state["name"],
+        policy=content_policy(is_live),
+        style=Markup(page_style()),
+        script=Markup(page_script()),
+        state=_in_script(json.dumps(data.state, allow_nan=False)),
+        blobs=blobs,
+        findings=data.state["findings"],
+        pages=pages,
+        is_live=is_live,
+        figures=static.figures,
+        **{"tables": dict(static.tables)},
+    )
+
+
+def content_policy(is_live: bool) -> str:
+    """What the page may load and run: its own script and style, pictures of its own making, and the server of a live one."""
+    rules = {
+        "default-src": "'none'",
+        "script-src": sha256_source(page_script()),
+        "style-src": sha256_source(page_style()),
+        "img-src": "data:",
+        "connect-src": "'self'" if is_live else "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {source}" for name, source in rules.items())
+
+
+def _in_script(text: str) -> Markup:
+    """JSON that cannot end the script element it stands in."""
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -1,0 +1,120 @@
+// How many of the chosen runs had converged, and diverged, by each step.
+
+import { Axis, DASHES, drawAxes, fitted, linearTicks, numberText, palette } from "./scales.js";
+
+/** @typedef {import("./main.js").App} App */
+
+const MARGIN = { left: 44, right: 14, top: 10, bottom: 30 };
+
+/**
+ * Aalen-Johansen estimates: steps, and the shares that converged and diverged by them. An event of the kinds 0 and 1
+ * counts from `upper`; other runs leave at theirs, after the events there.
+ * @param {Uint8Array} mask @param {ArrayLike<number>} kinds @param {ArrayLike<number>} upper
+ */
+export function incidence(mask, kinds, upper) {
+  const runs = [];
+  for (let r = 0; r < mask.length; r += 1) if (mask[r]) runs.push(r);
+  runs.sort((one, other) => upper[one] - upper[other]);
+  const found = { steps: [0], converged: [0], diverged: [0] };
+  let [atRisk, still, converged, diverged] = [runs.length, 1, 0, 0];
+  for (let i = 0; i < runs.length; ) {
+    const step = upper[runs[i]];
+    const counts = [0, 0, 0];
+    for (; i < runs.length && upper[runs[i]] === step; i += 1) counts[Math.min(kinds[runs[i]], 2)] += 1;
+    converged += (still * counts[0]) / atRisk;
+    diverged += (still * counts[1]) / atRisk;
+    still *= 1 - (counts[0] + counts[1]) / atRisk;
+    atRisk -= counts[0] + counts[1] + counts[2];
+    if (counts[0] || counts[1]) {
+      found.steps.push(step);
+      found.converged.push(converged);
+      found.diverged.push(diverged);
+    }
+  }
+  return found;
+}
+
+export class IncidenceView {
+  /** @param {App} app @param {HTMLElement} holder */
+  constructor(app, holder) {
+    this.app = app;
+    this.holder = holder;
+    this.canvas = /** @type {HTMLCanvasElement} */ (holder.querySelector("canvas"));
+    this.start = NaN;
+    const { canvas } = this;
+    canvas.addEventListener("pointerdown", (event) => {
+      this.start = event.offsetX;
+      canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (Number.isNaN(this.start) || Math.abs(event.offsetX - this.start) < 4) return;
+      const ends = [this.start, event.offsetX].map((place) => this.x.value(place)).sort((one, other) => one - other);
+      app.selection.times = [ends[0], ends[1]];
+      app.isDragging = true;
+      app.update();
+    });
+    canvas.addEventListener("pointerup", (event) => {
+      if (Math.abs(event.offsetX - this.start) < 4) app.selection.times = null;
+      this.start = NaN;
+      app.isDragging = false;
+      app.update();
+    });
+  }
+
+  draw() {
+    const { sweep, selection } = this.app;
+    const [width, height] = [this.holder.clientWidth, this.holder.clientHeight];
+    if (!width) return;
+    const context = fitted(this.canvas, width, height);
+    const x = new Axis(0, sweep.state.budget, MARGIN.left, width - MARGIN.right);
+    const y = new Axis(0, 1, height - MARGIN.bottom, MARGIN.top);
+    this.x = x;
+    const steps = linearTicks(0, sweep.state.budget, width / 100);
+    drawAxes(
+      context, x, y, steps.map((step) => ({ place: x.pixel(step), text: numberText(step) })),
+      [0, 0.25, 0.5, 0.75, 1].map((share) => ({ place: y.pixel(share), text: `${100 * share}%` })),
+    );
+    const colours = palette();
+    const { kind, upper } = sweep.columns;
+    const all = incidence(new Uint8Array(sweep.numRuns).fill(1), kind, upper);
+    if (!selection.isEmpty) this.line(context, y, all.steps, all.converged, colours.context, [], 4);
+    const shown = selection.isEmpty ? all : incidence(selection.mask, kind, upper);
+    this.line(context, y, shown.steps, shown.converged, colours.kinds[0], [], 2.5);
+    if (shown.diverged[shown.diverged.length - 1] > 0) {
+      this.line(context, y, shown.steps, shown.diverged, colours.kinds[1], DASHES[1], 2.5);
+    }
+    if (selection.times) {
+      context.fillStyle = colours.text;
+      context.globalAlpha = 0.1;
+      const [left, right] = selection.times.map((step) => x.pixel(step));
+      context.fillRect(left, y.to, right - left, y.from - y.to);
+      context.globalAlpha = 1;
+    }
+    const last = shown.converged[shown.converged.length - 1];
+    const half = shown.converged.findIndex((share) => share >= 0.5);
+    const middle = half < 0 ? "" : `, half by step ${numberText(shown.steps[half])}`;
+    const of = selection.isEmpty ? "all runs" : "the chosen runs (grey: all)";
+    this.app.note("incidence", `Estimated for ${of}: ${(100 * last).toFixed(0)}% converged by the budget${middle}.`);
+  }
+
+  /**
+   * @param {CanvasRenderingContext2D} context @param {Axis} y @param {number[]} steps @param {number[]} shares
+   * @param {string} colour @param {number[]} dash @param {number} wide
+   */
+  line(context, y, steps, shares, colour, dash, wide) {
+    const x = /** @type {Axis} */ (this.x);
+    context.strokeStyle = colour;
+    context.lineWidth = wide;
+    context.setLineDash(dash);
+    context.beginPath();
+    context.moveTo(x.from, y.pixel(0));
+    for (let i = 0; i < steps.length; i += 1) {
+      const place = x.pixel(steps[i]);
+      context.lineTo(place, y.pixel(shares[Math.max(i - 1, 0)]));
+      context.lineTo(place, y.pixel(shares[i]));
+    }
+    context.lineTo(x.to, y.pixel(shares[shares.length - 1]));
+    context.stroke();
+    context.setLineDash([]);
+  }
+}

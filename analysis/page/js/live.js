@@ -1,0 +1,83 @@
+// A page that is served asks for what was committed since it last did, and puts it into the columns that it has.
+
+import { NO_PROBABILITY } from "./sweep.js";
+
+/** @typedef {import("./main.js").App} App */
+
+const SOON_MS = 1000;
+// Of a page that nobody sees.
+const LATER_MS = 15000;
+
+export class Live {
+  /** @param {App} app @param {HTMLElement} holder */
+  constructor(app, holder) {
+    this.app = app;
+    this.holder = holder;
+    this.version = app.sweep.state.version;
+    this.failures = 0;
+  }
+
+  start() {
+    setTimeout(() => this.poll(), document.hidden ? LATER_MS : SOON_MS);
+  }
+
+  async poll() {
+    const search = new URLSearchParams(location.search);
+    search.set("since", String(this.version));
+    search.set("metrics", JSON.stringify([...this.app.sweep.metrics.keys()]));
+    try {
+      const reply = await fetch(`changes?${search}`, { cache: "no-store" });
+      if (!reply.ok) throw new Error(`the server answered ${reply.status}`);
+      const changes = await reply.json();
+      if (changes.reload) {
+        location.reload();
+        return;
+      }
+      this.take(changes);
+      this.failures = 0;
+    } catch (error) {
+      this.failures += 1;
+      this.holder.textContent = `Not reached: ${error instanceof Error ? error.message : error}; trying again.`;
+      this.holder.classList.add("lost");
+    }
+    setTimeout(() => this.poll(), document.hidden ? LATER_MS : Math.min(SOON_MS * 2 ** Math.max(0, this.failures - 3), LATER_MS));
+  }
+
+  /** @param {any} changes */
+  take(changes) {
+    const { sweep } = this.app;
+    this.holder.textContent = changes.progress;
+    this.holder.classList.remove("lost");
+    this.holder.classList.toggle("ended", changes.is_done);
+    if (changes.version === this.version) return;
+    this.version = changes.version;
+    const { runs } = changes;
+    runs.run.forEach((/** @type {number} */ run, /** @type {number} */ i) => {
+      for (const column of ["kind", "lower", "upper", "step"]) sweep.columns[column][run] = runs[column][i];
+    });
+    for (const [name, rows] of Object.entries(changes.values)) {
+      const metric = sweep.metrics.get(name);
+      if (!metric) continue;
+      const { run, step, value } = /** @type {any} */ (rows);
+      for (let i = 0; i < run.length; i += 1) metric.put(run[i], step[i], value[i] ?? NaN);
+    }
+    if (changes.newest) this.takeForecasts(changes.newest);
+    sweep.state.metrics = changes.metrics;
+    sweep.state.findings = changes.findings;
+    this.app.onCommit();
+  }
+
+  /** @param {any} newest columns by run */
+  takeForecasts(newest) {
+    const { sweep } = this.app;
+    const codes = new Uint16Array(sweep.numRuns).fill(NO_PROBABILITY);
+    codes.set(newest.newest);
+    sweep.columns.newest = codes;
+    for (const name of ["newest_median", "newest_low", "newest_high"]) {
+      sweep.columns[name] = Float32Array.from(newest[name], (step) => step ?? NaN);
+    }
+    if (!sweep.state.forecasts.some((/** @type {any} */ forecast) => forecast.column === "newest")) {
+      sweep.state.forecasts.unshift({ column: "newest", share: null, text: "newest, of runs in training" });
+    }
+  }
+}

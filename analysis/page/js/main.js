@@ -1,0 +1,254 @@
+// The page: what it shows, what is chosen, and how its parts hear of it.
+
+import { CurvesView } from "./curves.js";
+import { ForecastsView } from "./forecasts.js";
+import { OutcomeButtons, SettingBars, element } from "./groups.js";
+import { IncidenceView } from "./incidence.js";
+import { Live } from "./live.js";
+import { RunPanel } from "./run.js";
+import { numberText } from "./scales.js";
+import { Selection } from "./selection.js";
+import { Sweep } from "./sweep.js";
+import { RunTable } from "./table.js";
+
+/** @template {HTMLElement} T @param {string} id @returns {T} */
+function part(id) {
+  return /** @type {T} */ (document.getElementById(id));
+}
+
+export class App {
+  /** @param {Sweep} sweep */
+  constructor(sweep) {
+    this.sweep = sweep;
+    this.selection = new Selection(sweep);
+    /** @type {number | null} */
+    this.hovered = null;
+    /** @type {number | null} */
+    this.opened = null;
+    this.version = 0;
+    this.theme = "";
+    this.isDragging = false;
+    this.frame = 0;
+    this.settled = 0;
+    /** @type {string | undefined} */
+    this.probabilityColumn = undefined;
+  }
+
+  async start() {
+    await this.sweep.readRuns();
+    part("app").hidden = false;
+    this.setTheme(null);
+    this.curves = new CurvesView(this, part("curves"));
+    this.outcomes = new OutcomeButtons(this, part("outcomes"));
+    this.settings = new SettingBars(this, part("settings"));
+    this.incidence = new IncidenceView(this, part("incidence"));
+    this.forecasts = new ForecastsView(this, part("forecasts"));
+    this.chooseForecast();
+    this.table = new RunTable(this, part("runs"));
+    this.panel = new RunPanel(this, part("run"));
+    this.fillMetrics();
+    this.showFindings();
+    this.listen();
+    await this.curves.choose(this.curves.name);
+    if (document.body.dataset.live !== undefined) new Live(this, part("live")).start();
+    new ResizeObserver(() => this.update()).observe(part("curves"));
+  }
+
+  /** Choose the column of forecasts: that of the select, by default the newest or the one nearest to a quarter. */
+  chooseForecast() {
+    const { forecasts } = this.sweep.state;
+    const select = /** @type {HTMLSelectElement} */ (part("forecast-window"));
+    const old = select.value;
+    select.replaceChildren(...forecasts.map((/** @type {any} */ one) => element("option", { value: one.column }, [one.text])));
+    const nearest = [...forecasts].sort((one, other) => Math.abs((one.share ?? 0.25) - 0.25) - Math.abs((other.share ?? 0.25) - 0.25))[0];
+    if (nearest) select.value = forecasts.some((/** @type {any} */ one) => one.column === old) ? old : nearest.column;
+    this.probabilityColumn = nearest ? select.value : undefined;
+    this.selection.probabilityColumn = this.probabilityColumn;
+    part("forecasts-panel").hidden = !nearest;
+  }
+
+  fillMetrics() {
+    const select = /** @type {HTMLSelectElement} */ (part("metric"));
+    const { metrics } = this.sweep.state;
+    if (select.options.length === metrics.length) return;
+    select.replaceChildren(...metrics.map((/** @type {string} */ name) => element("option", { value: name }, [name])));
+    select.value = /** @type {CurvesView} */ (this.curves).name;
+  }
+
+  showFindings() {
+    part("findings").textContent = this.sweep.state.findings.join(" ");
+  }
+
+  /** Something was chosen: compute it, and draw with the next frame. */
+  update() {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      const start = performance.now();
+      this.selection.apply();
+      for (const view of [this.curves, this.outcomes, this.settings, this.incidence, this.forecasts]) view?.draw();
+      this.showCount();
+      clearTimeout(this.settled);
+      if (this.isBusy) this.settled = window.setTimeout(() => this.table?.draw(), 120);
+      else this.table?.draw();
+      performance.measure("redraw", { start, end: performance.now() });
+    });
+  }
+
+  get isBusy() {
+    return this.isDragging || Boolean(this.curves?.isDragging);
+  }
+
+  showCount() {
+    const { selection, sweep } = this;
+    const all = sweep.numRuns.toLocaleString("en");
+    part("count").textContent = selection.isEmpty ? `all ${all} runs` : `${selection.count.toLocaleString("en")} of ${all} runs`;
+    part("clear").hidden = selection.isEmpty;
+    part("problem").textContent = selection.problem;
+    part("none").hidden = selection.count > 0;
+    const low = /** @type {HTMLInputElement} */ (part("p-low"));
+    const high = /** @type {HTMLInputElement} */ (part("p-high"));
+    if (![low, high].includes(/** @type {HTMLInputElement} */ (document.activeElement))) {
+      const range = selection.probabilities?.range ?? [0, 1];
+      [low.value, high.value] = range.map((p) => p.toFixed(2));
+    }
+  }
+
+  /** @param {[number, number] | null} range of P(converged) */
+  choose(range) {
+    this.selection.probabilities = range && this.probabilityColumn ? { column: this.probabilityColumn, range } : null;
+    this.update();
+  }
+
+  /** @param {string} name @param {string} text */
+  note(name, text) {
+    part(`${name}-note`).textContent = text;
+  }
+
+  onMetric() {
+    const curves = /** @type {CurvesView} */ (this.curves);
+    /** @type {HTMLInputElement} */ (part("log-values")).checked = curves.isLog;
+    this.version += 1;
+    this.update();
+  }
+
+  onCommit() {
+    this.version += 1;
+    this.fillMetrics();
+    this.showFindings();
+    this.chooseForecast();
+    this.update();
+  }
+
+  /** @param {number | null} run @param {PointerEvent | null} event */
+  hover(run, event) {
+    const tip = part("tip");
+    if (run !== this.hovered) {
+      this.hovered = run;
+      this.curves?.drawOver();
+    }
+    tip.hidden = run === null || event === null;
+    if (run === null || event === null) return;
+    const { sweep } = this;
+    const p = sweep.probability(run, this.probabilityColumn ?? "");
+    const lines = [`run ${sweep.texts.run_id[run]}`, `${sweep.setting(run).label}, ${sweep.seeds(run)}`, sweep.outcomeText(run)];
+    if (p === p) lines.push(`P(converged) ${numberText(p)}`);
+    tip.replaceChildren(...lines.map((line) => element("div", {}, [line])));
+    tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
+    tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
+  }
+
+  /** @param {number | null} run */
+  open(run) {
+    this.opened = run;
+    document.body.classList.toggle("has-run", run !== null);
+    this.panel?.show(run);
+    this.hover(null, null);
+    this.curves?.drawOver();
+    this.table?.fill();
+  }
+
+  /** @param {string | null} theme */
+  setTheme(theme) {
+    const isDark = theme === null ? matchMedia("(prefers-color-scheme: dark)").matches : theme === "dark";
+    this.theme = isDark ? "dark" : "light";
+    document.documentElement.dataset.theme = this.theme;
+    part("theme").textContent = isDark ? "Light" : "Dark";
+    part("theme").setAttribute("aria-label", `Switch to ${isDark ? "light" : "dark"} colours`);
+    if (this.curves) this.update();
+  }
+
+  listen() {
+    const curves = /** @type {CurvesView} */ (this.curves);
+    part("metric").addEventListener("change", (event) => curves.choose(/** @type {HTMLSelectElement} */ (event.target).value));
+    const switches = { "log-values": "isLog", "log-steps": "isLogStep", "share-steps": "isShare" };
+    for (const [id, name] of Object.entries(switches)) {
+      part(id).addEventListener("change", (event) => {
+        Object.assign(curves, { [name]: /** @type {HTMLInputElement} */ (event.target).checked });
+        this.update();
+      });
+    }
+    part("forecast-window").addEventListener("change", () => {
+      this.chooseForecast();
+      this.choose(this.selection.probabilities?.range ?? null);
+    });
+    for (const id of ["p-low", "p-high"]) {
+      part(id).addEventListener("change", () => {
+        const [low, high] = ["p-low", "p-high"].map((one) => Number(/** @type {HTMLInputElement} */ (part(one)).value));
+        this.choose(low <= 0 && high >= 1 ? null : [low, high]);
+      });
+    }
+    const search = /** @type {HTMLInputElement} */ (part("search"));
+    search.addEventListener("input", () => {
+      this.selection.query = search.value;
+      this.update();
+    });
+    part("clear").addEventListener("click", () => this.clear());
+    part("theme").addEventListener("click", () => this.setTheme(this.theme === "dark" ? "light" : "dark"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setTheme(null));
+    part("export").addEventListener("click", () => this.download());
+    document.addEventListener("keydown", (event) => this.onKey(event, search));
+    addEventListener("beforeprint", () => this.setTheme("light"));
+  }
+
+  clear() {
+    this.selection.clear();
+    /** @type {HTMLInputElement} */ (part("search")).value = "";
+    this.update();
+  }
+
+  /** @param {KeyboardEvent} event @param {HTMLInputElement} search */
+  onKey(event, search) {
+    const isTyping = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+    if (event.key === "/" && !isTyping) {
+      event.preventDefault();
+      search.focus();
+    } else if (event.key === "Escape") {
+      if (this.opened !== null) this.open(null);
+      else if (event.target === search && search.value) this.clear();
+      else if (event.target === search) search.blur();
+      else this.clear();
+    }
+  }
+
+  download() {
+    const csv = /** @type {RunTable} */ (this.table).csv();
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([csv], { type: "text/csv" }));
+    link.download = "runs.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+}
+
+const state = part("state");
+if (state) {
+  const app = new App(new Sweep(JSON.parse(state.textContent ?? "")));
+  Object.assign(window, { seedbed: app });
+  app.start().then(() => performance.mark("ready")).catch((error) => {
+    const problem = part("failed");
+    problem.textContent = `This page could not be shown in full: ${error.message}`;
+    problem.hidden = false;
+    throw error;
+  });
+}
