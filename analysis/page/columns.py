@@ -93,11 +93,12 @@ def _spaced(values: Floats, scale: str, unit: float) -> Floats:
     return np.asarray(np.arcsinh(values / unit)) if scale == "asinh" else np.asarray(values)
 
 
-def metric_blob(name: str, steps_T: Array, values_RT: Floats, bits: int | None) -> bytes:
+def metric_blob(name: str, steps_T: Array, values_RT: Floats, bits: int | None, version: int = 0) -> bytes:
     """One metric at the steps at which it was recorded: codes of `bits` bits, or float32 where `bits` is None."""
     kept_T = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
     values = np.ascontiguousarray(values_RT[:, kept_T])
     header: dict[str, Any] = {"metric": name, "steps": steps_T[kept_T].tolist(), "runs": len(values)}
+    header["version"] = version
     if bits is None:
         exact = np.ascontiguousarray(values, np.float32)
         # Bytes of equal weight side by side compress better.

@@ -105,16 +105,21 @@ def page_state(history: History, outcomes: Outcomes) -> dict[str, Any]:
 
 
 def shown_metrics(history: History) -> tuple[str, ...]:
-    """The metrics of which a value was recorded, those of the label set first."""
+    """The metrics of which a value was recorded, those of the label set first, readings last."""
     recorded = [name for name, values in history.values.items() if not np.all(np.isnan(values))]
-    return tuple(sorted(recorded, key=lambda name: (not name.startswith("label_"), name)))
+    first = {name: (name in history.readings, not name.startswith("label_"), name) for name in recorded}
+    return tuple(sorted(recorded, key=lambda name: first[name]))
 
 
-def blob_of(history: History, outcomes: Outcomes, metric: str) -> bytes:
-    """A metric's values: as float32 if outcomes are judged by it, else at 16 bits, of many values 8."""
+def blob_of(history: History, outcomes: Outcomes, metric: str, version: int = 0) -> bytes:
+    """A metric's values: as float32 if outcomes are judged by it, else at 16 bits, of many values 8.
+
+    `version` is that of the commits of a page that is served.
+    """
     values_RT = history.values[metric]
     bits = 8 if values_RT.size * len(history.values) > MANY_VALUES else 16
-    return metric_blob(metric, history.steps_T, values_RT, None if metric == outcomes.criterion.metric else bits)
+    bits_or_exact = None if metric == outcomes.criterion.metric else bits
+    return metric_blob(metric, history.steps_T, values_RT, bits_or_exact, version)
 
 
 def runs_blob(
@@ -163,12 +168,17 @@ def forecast_names(
 ) -> list[dict[str, Any]]:
     """The columns of probabilities, each with what it is in words."""
     rows: list[dict[str, Any]] = [
-        {"column": name, "share": share, "text": f"from the first {share:.3g} of the budget (step {step}), held out"}
+        {"column": name, "share": share, "text": _window_text(share, step)}
         for name, (share, step) in held_out.items()
     ]
     if newest is not None:
         rows.insert(0, {"column": "newest", "share": None, "text": "newest, of runs in training"})
     return rows
+
+
+def _window_text(share: float, step: int) -> str:
+    seen = f"first {100 * share:.3g}% (to step {step})" if share else "initialisation"
+    return f"from the {seen}, held out"
 
 
 def _by_run(scored_R: Array, probability_N: Floats) -> Floats:

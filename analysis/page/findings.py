@@ -11,6 +11,7 @@ from analysis.forecasting.score_table import FEWEST_PAIRS, LOSS_BASELINE
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.summary.in_training import expected_of
+from analysis.uncertainty.intervals import Estimate, short
 from pipeline.store.history import History
 
 if TYPE_CHECKING:
@@ -64,10 +65,16 @@ def _forecast_finding(evaluation: Evaluation) -> list[str]:
     window = min(told, key=lambda w: abs(w.fraction - _TOLD))
     scores = window.scores
     first = f"{_when(window)} a forecast orders {ordered(scores[PRIMARY].auroc_within.value)} of seeds of one setting right"
-    figures = f"AUROC {scores[PRIMARY].auroc_within.text()}, n = {window.num_scored:,}"
+    figures = f"AUROC {_with_interval(scores[PRIMARY].auroc_within)}, n = {window.num_scored:,}"
     if LOSS_BASELINE in scores and np.isfinite(scores[LOSS_BASELINE].auroc_within.value):
-        figures += f"; the last loss alone: {scores[LOSS_BASELINE].auroc_within.text()}"
+        figures += f"; the last loss alone: {_with_interval(scores[LOSS_BASELINE].auroc_within)}"
     return [f"{first} ({figures})."]
+
+
+def _with_interval(estimate: Estimate) -> str:
+    if not np.isfinite(estimate.low):
+        return short(estimate.value)
+    return f"{short(estimate.value)}, 95% {short(estimate.low)} to {short(estimate.high)}"
 
 
 def _when(window: WindowEvaluation) -> str:

@@ -7,13 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 from markupsafe import Markup
 
 from analysis.page.data import PageData
 from analysis.page.script import page_script, page_style, sha256_source
+
+
+_NO_TABLES: Final[dict[str, Any]] = {"training": None, "settings": (), "provenance": {}, "first": ()}
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def page_html(
         pages=pages,
         is_live=is_live,
         figures=static.figures,
-        **{"tables": dict(static.tables)},
+        tables=_NO_TABLES | dict(static.tables),
     )
 
 

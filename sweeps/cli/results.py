@@ -47,6 +47,21 @@ def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
     run_report([SweepStore(folder) for folder in folders], budget, to, out)
 
 
+@result_commands.command(rich_help_panel=_PANEL)
+def watch(
+    folder: Folder,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")] = 0,
+    budget: OneBudget = None,
+) -> None:
+    """Serve a page of the sweep that follows its commits, to this machine alone, at an address with a token.
+
+    Example: `seedbed watch results/quickstart`
+    """
+    from sweeps.command.watch.watching import run_watch
+
+    run_watch(SweepStore(folder), budget, port, out)
+
+
 @result_commands.command("read", rich_help_panel=_PANEL)
 def read_command(
     folder: Folder,

@@ -104,7 +104,7 @@ export class CurvesView {
     if (this.contextKey !== key) {
       const all = new Uint8Array(sweep.numRuns).fill(1);
       const found = densities(this.curves, all, new Uint8Array(sweep.numRuns), 1, inner, tall, 1);
-      this.contextPicture = picture(found, inner, tall, 1, [colours.context], 0.45);
+      this.contextPicture = picture(found, inner, tall, 1, [colours.context], 0.7);
       this.contextKey = key;
     }
     context.drawImage(/** @type {HTMLCanvasElement} */ (this.contextPicture), MARGIN.left, MARGIN.top, inner, tall);
@@ -307,8 +307,9 @@ export class CurvesView {
   noteText() {
     const { selection, sweep } = this.app;
     const shown = selection.count > MOST_LINES ? "shown as density, brighter where more runs pass" : "a line each";
-    const parts = [`${selection.count.toLocaleString("en")} of ${sweep.numRuns.toLocaleString("en")} runs, ${shown}; dashed: medians by outcome`];
+    const parts = [`${selection.count.toLocaleString("en")} of ${sweep.numRuns.toLocaleString("en")} runs, ${shown}`];
     if (this.isLog && this.metric?.range()[0] !== undefined && this.metric.range()[0] <= 0) parts.push("values of 0 and below are not on a log axis");
+    if (!this.isDragging && selection.count > 12) parts.push("thick: medians by outcome, of the runs that still have values");
     if (this.isCut) parts.push("cut above the 99.5th percentile");
     parts.push(this.metric?.precision ?? "");
     return `${parts.join("; ")}.`;

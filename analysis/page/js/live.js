@@ -1,5 +1,6 @@
 // A page that is served asks for what was committed since it last did, and puts it into the columns that it has.
 
+import { fromBase64 } from "./decode.js";
 import { NO_PROBABILITY } from "./sweep.js";
 
 /** @typedef {import("./main.js").App} App */
@@ -23,7 +24,7 @@ export class Live {
 
   async poll() {
     const search = new URLSearchParams(location.search);
-    search.set("since", String(this.version));
+    search.set("since", String(this.since()));
     search.set("metrics", JSON.stringify([...this.app.sweep.metrics.keys()]));
     try {
       const reply = await fetch(`changes?${search}`, { cache: "no-store" });
@@ -43,23 +44,28 @@ export class Live {
     setTimeout(() => this.poll(), document.hidden ? LATER_MS : Math.min(SOON_MS * 2 ** Math.max(0, this.failures - 3), LATER_MS));
   }
 
+  /** The version that all columns here have reached: a metric may have been read before the others were renewed. */
+  since() {
+    return Math.min(this.version, ...[...this.app.sweep.metrics.values()].map((metric) => metric.version));
+  }
+
   /** @param {any} changes */
   take(changes) {
     const { sweep } = this.app;
     this.holder.textContent = changes.progress;
     this.holder.classList.remove("lost");
     this.holder.classList.toggle("ended", changes.is_done);
-    if (changes.version === this.version) return;
+    if (changes.version === this.since()) return;
     this.version = changes.version;
     const { runs } = changes;
     runs.run.forEach((/** @type {number} */ run, /** @type {number} */ i) => {
       for (const column of ["kind", "lower", "upper", "step"]) sweep.columns[column][run] = runs[column][i];
     });
-    for (const [name, rows] of Object.entries(changes.values)) {
+    for (const [name, found] of Object.entries(changes.values)) {
+      const { steps, rows } = /** @type {any} */ (found);
       const metric = sweep.metrics.get(name);
-      if (!metric) continue;
-      const { run, step, value } = /** @type {any} */ (rows);
-      for (let i = 0; i < run.length; i += 1) metric.put(run[i], step[i], value[i] ?? NaN);
+      metric?.replace(runs.run, steps, new Float32Array(fromBase64(rows).buffer));
+      if (metric) metric.version = changes.version;
     }
     if (changes.newest) this.takeForecasts(changes.newest);
     sweep.state.metrics = changes.metrics;

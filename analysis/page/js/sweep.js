@@ -14,6 +14,8 @@ export class Metric {
     this.steps = header.steps;
     this.numRuns = header.runs;
     this.values = values;
+    /** @type {number} */
+    this.version = header.version;
     this.precision = precisionText(header);
     /** @type {Float32Array | null} */
     this.logs = null;
@@ -46,29 +48,30 @@ export class Metric {
     return this.extent;
   }
 
-  /** Add a value, at a step that may be new. @param {number} run @param {number} step @param {number} value */
-  put(run, step, value) {
-    let t = this.steps.indexOf(step);
-    if (t < 0) {
-      t = this.steps.findIndex((other) => other > step);
-      if (t < 0) t = this.steps.length;
-      this.widen(t, step);
-    }
-    this.values[run * this.steps.length + t] = value;
+  /** Put whole curves in place of those of some runs. @param {number[]} runs @param {number[]} steps @param {Float32Array} rows */
+  replace(runs, steps, rows) {
+    const merged = [...new Set([...this.steps, ...steps])].sort((one, other) => one - other);
+    if (merged.length > this.steps.length) this.widen(merged);
+    const columns = steps.map((step) => this.steps.indexOf(step));
+    const width = this.steps.length;
+    runs.forEach((run, i) => {
+      this.values.fill(NaN, run * width, (run + 1) * width);
+      for (let t = 0; t < steps.length; t += 1) this.values[run * width + columns[t]] = rows[i * steps.length + t];
+    });
     this.logs = null;
     this.extent = null;
   }
 
-  /** @param {number} place @param {number} step */
-  widen(place, step) {
-    const old = this.steps.length;
-    const values = new Float32Array(this.numRuns * (old + 1)).fill(NaN);
+  /** @param {number[]} merged the steps there are, and new ones */
+  widen(merged) {
+    const columns = this.steps.map((step) => merged.indexOf(step));
+    const [old, width] = [this.steps.length, merged.length];
+    const values = new Float32Array(this.numRuns * width).fill(NaN);
     for (let r = 0; r < this.numRuns; r += 1) {
-      values.set(this.values.subarray(r * old, r * old + place), r * (old + 1));
-      values.set(this.values.subarray(r * old + place, (r + 1) * old), r * (old + 1) + place + 1);
+      for (let t = 0; t < old; t += 1) values[r * width + columns[t]] = this.values[r * old + t];
     }
     this.values = values;
-    this.steps = [...this.steps.slice(0, place), step, ...this.steps.slice(place)];
+    this.steps = merged;
   }
 }
 

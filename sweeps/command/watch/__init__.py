@@ -1,0 +1,1 @@
+"""`seedbed watch`: the page of a sweep, served to this machine alone and kept up with its commits."""

@@ -1,0 +1,203 @@
+"""What the served page asks for: the page itself, columns, and what has changed since it last asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.outcomes.outcomes import Outcomes, decide_outcomes
+from analysis.page.attention import attention_blob
+from analysis.page.data import (
+    NewestForecast,
+    PageData,
+    blob_of,
+    forecast_names,
+    kinds_R,
+    newest_columns,
+    page_state,
+    runs_blob,
+)
+from analysis.page.findings import outcome_findings
+from analysis.page.html import StaticPart, page_html
+from analysis.uncertainty.intervals import json_safe
+from pipeline.arrays import Array, Floats, Ints
+from pipeline.planning.packs import stored_spec
+from pipeline.spec.criterion import Criterion
+from pipeline.store.history import History
+from pipeline.store.history_tail import HistoryTail
+from pipeline.store.pack_store import StoreError
+from pipeline.store.stored_forecast import FORECAST_FILE, StoredForecast, newest_orders, read_forecast
+from pipeline.store.sweep_store import SweepStore
+from sweeps.command.forecasts.newest_forecast import ForecastNow
+
+_RELOAD = {"reload": True}
+
+
+class LivePage:
+    """The page of the runs of one budget. `version` is raised by every commit and forecast that is taken in."""
+
+    def __init__(self, store: SweepStore, budget: int | None) -> None:
+        self.store = store
+        self.criterion: Criterion = stored_spec(store).criterion
+        self.tail = HistoryTail(store, budget)
+        self.version = 0
+        self._run_version_R = np.zeros(0, np.int64)
+        self._forecast_ns = -1
+        self._forecast_version = 0
+        self._forecast: StoredForecast | None = None
+        self._held_out: dict[str, Floats] = {}
+        self._names: dict[str, tuple[float, int]] = {}
+        self.refresh()
+        self._read_held_out()
+
+    def refresh(self) -> None:
+        """Take in what was committed or forecast since; opens the sweep again after a launch that changed its plan."""
+        if self.tail.is_replanned:
+            self.tail = HistoryTail(self.store, self.tail.history([]).budget)
+            self._run_version_R = np.zeros(0, np.int64)
+        touched = self.tail.poll()
+        stamp_ns = _stamp_ns(self.store.folder / FORECAST_FILE)
+        is_forecast = stamp_ns != self._forecast_ns
+        if not (len(touched) or is_forecast or not len(self._run_version_R)):
+            return
+        self.version += 1
+        self._history = self.tail.history([self.criterion.metric])
+        self._outcomes = self._decided(self._history)
+        if not len(self._run_version_R):
+            self._run_version_R = np.full(len(self._history.runs), self.version)
+        self._run_version_R[touched] = self.version
+        if is_forecast:
+            self._forecast_ns, self._forecast_version = stamp_ns, self.version
+            self._forecast = read_forecast(self.store)
+
+    def html(self, pages: Sequence[tuple[str, str | None]]) -> str:
+        """The page, without the columns, which it asks for."""
+        state = page_state(self.tail.history(), self._outcomes) | {
+            "version": self.version,
+            "metrics": list(self.tail.metrics) or [self.criterion.metric],
+            "findings": self._findings(),
+            "folder": str(self.store.folder),
+            "forecasts": forecast_names(self._names, self._newest()),
+            "attention": {},
+        }
+        return page_html(PageData(state), StaticPart(), pages=pages, is_live=True)
+
+    def blob(self, name: str) -> bytes | None:
+        """A blob by its name, as of the last refresh; None where there is none."""
+        kind, _, which = name.partition("-")
+        if name == "runs":
+            return runs_blob(self._history, self._outcomes, self._held_out, self._newest())
+        if kind == "attention":
+            numbers = {run.run_id: number for number, run in enumerate(self._history.runs)}
+            return attention_blob(self.store.snapshots(), {numbers[which]: which}) if which in numbers else None
+        number = name.removeprefix("metric_")
+        metrics = self.tail.metrics
+        if not (number.isdecimal() and int(number) < max(len(metrics), 1)):
+            return None
+        if not metrics:
+            empty = replace(self._history, values={self.criterion.metric: np.empty((len(self._history.runs), 0))})
+            return blob_of(empty, self._outcomes, self.criterion.metric, self.version)
+        metric = metrics[int(number)]
+        return blob_of(self.tail.history([metric]), self._outcomes, metric, self.version)
+
+    def changes(self, since: int, metrics: Sequence[str]) -> Mapping[str, Any]:
+        """What has changed after version `since`: outcomes, curves of these metrics, forecasts, words."""
+        if since > self.version or len(self._run_version_R) != len(self._history.runs):
+            return _RELOAD
+        rows = np.flatnonzero(self._run_version_R > since)
+        is_done = all(end.reason != "running" for end in self._history.ends)
+        found: dict[str, Any] = {"version": self.version, "progress": self._progress(is_done), "is_done": is_done}
+        if since == self.version:
+            return found
+        ends = [self._history.ends[row] for row in rows.tolist()]
+        found["runs"] = {
+            "run": rows.tolist(),
+            "kind": kinds_R(self._history, self._outcomes)[rows].tolist(),
+            "lower": self._outcomes.lower_R[rows].tolist(),
+            "upper": self._outcomes.upper_R[rows].tolist(),
+            "step": [end.step for end in ends],
+        }
+        found["values"] = {metric: self._rows(metric, rows) for metric in metrics if metric in self.tail.metrics}
+        newest = self._newest()
+        if self._forecast_version > since and newest is not None:
+            columns = newest_columns([run.run_id for run in self._history.runs], newest)
+            found["newest"] = {name: _plain(column) for name, column in columns.items()}
+        return found | {"metrics": list(self.tail.metrics), "findings": self._findings()}
+
+    def _rows(self, metric: str, rows: Ints) -> dict[str, Any]:
+        steps_T, values = self.tail.rows_of(metric, rows)
+        content = np.ascontiguousarray(values, "<f4").tobytes()
+        return {"steps": steps_T.tolist(), "rows": base64.b64encode(content).decode()}
+
+    def _decided(self, history: History) -> Outcomes:
+        if self.criterion.metric not in history.values:
+            nothing = {self.criterion.metric: np.empty((len(history.runs), len(history.steps_T))) * np.nan}
+            history = replace(history, values=nothing)
+        return decide_outcomes(history, self.criterion)
+
+    def _newest(self) -> NewestForecast | None:
+        if self._forecast is None:
+            return None
+        found = self._forecast.probabilities(run.run_id for run in self._history.runs)
+        return NewestForecast({run.run_id: (run.converged, run.median, run.low, run.high) for run in found.values()})
+
+    def _findings(self) -> list[str]:
+        found = outcome_findings(self._history, self._outcomes)
+        running = [run.run_id for run, end in zip(self._history.runs, self._history.ends, strict=True)
+                   if end.reason == "running"]  # fmt: skip
+        now = ForecastNow.of(self._forecast, running, newest_orders(self.store)) if running else None
+        if now is not None:
+            sentence = now.sentence().removeprefix("forecast: ")
+            found.append(f"{sentence[0].upper()}{sentence[1:]}.")
+        return found
+
+    def _progress(self, is_done: bool) -> str:
+        history = self._history
+        num_ended = sum(end.reason != "running" for end in history.ends)
+        if is_done:
+            return f"All {num_ended:,} runs have ended"
+        steps = sum(min(end.step, history.budget) for end in history.ends if end.reason == "running")
+        left = len(history.runs) - num_ended
+        return f"{num_ended:,} of {len(history.runs):,} runs have ended; the others are at step {steps / left:,.0f} on average"
+
+    def _read_held_out(self) -> None:
+        """Held-out forecasts of the last analysis of the same runs, if there is one."""
+        path = self.store.folder_of(self._history.budget) / "analysis.json"
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            windows = document["evaluation"]["windows"]
+            found_RW = np.array([run["p_converged"] for run in document["runs"]], np.float64)
+            run_ids = [run["run_id"] for run in document["runs"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if run_ids != [run.run_id for run in self._history.runs] or found_RW.shape != (len(run_ids), len(windows)):
+            return
+        for number, window in enumerate(windows):
+            if np.isfinite(found_RW[:, number]).any():
+                self._held_out[f"held_out_{number}"] = found_RW[:, number]
+                self._names[f"held_out_{number}"] = (float(window["fraction"]), int(window["last_step"]))
+
+
+def live_pages(store: SweepStore, budget: int | None) -> dict[int, LivePage]:
+    """budget -> its page, of all budgets or of one. Raises StoreError where there is no sweep or no such budget."""
+    if budget is not None and budget not in store.budgets:
+        raise StoreError(f"{store.folder}: no run has a budget of {budget} steps (there are: {store.budgets})")
+    return {each: LivePage(store, each) for each in (store.budgets if budget is None else (budget,))}
+
+
+def _stamp_ns(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return -1
+
+
+def _plain(column: Array) -> Any:
+    return json_safe(column.tolist())
