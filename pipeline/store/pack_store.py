@@ -90,6 +90,8 @@ class Record:
 
     `answer` is the hash of what the arithmetic that computed it makes of the pack's first run in two steps, `sources`
     that of the source files, `processor` the model of the processor; all empty in records of versions before 0.2.
+    `history_times` are the Unix times, in seconds, between which the rows of each history file were recorded, by the
+    clock of the machine; none in records of earlier versions. They are information alone: no order rests on them.
     """
 
     sweep_id: str
@@ -106,11 +108,18 @@ class Record:
     answer: str = ""
     sources: str = ""
     processor: str = ""
+    history_times: tuple[tuple[float, float], ...] = ()
 
     @property
     def order(self) -> tuple[int, int]:
         """Sort key by which the newest record is the greatest; independent of clocks."""
         return self.attempt, self.sequence
+
+    def times_of_history(self) -> Iterator[tuple[FileEntry, tuple[float, float] | None]]:
+        """Every history file, in order, with the times between which its rows were recorded, where these are known."""
+        unknown = [(0.0, 0.0)] * (len(self.history) - len(self.history_times))
+        for entry, times in zip(self.history, (*unknown, *self.history_times), strict=True):
+            yield entry, times if times[1] > 0 else None
 
     def files(self) -> Iterator[FileEntry]:
         """Every file that the record names."""
@@ -141,6 +150,7 @@ class Record:
             answer=body.get("answer", ""),
             sources=body.get("sources", ""),
             processor=body.get("processor", ""),
+            history_times=tuple((begun, committed) for begun, committed in body.get("history_times", ())),
         )
 
 

@@ -62,7 +62,7 @@ class Recorder:
         self._new: dict[tuple[str, int], dict[str, float]] = {}
         self._arrays: dict[str, Array] = {}
         self._entries: dict[SnapshotEntry, None] = {}
-        self._started = time.monotonic()
+        self._started, self._began_at = time.monotonic(), time.time()
 
     def _rows_in_progress(self) -> dict[str, RunRows]:
         found: dict[str, RunRows] = {run_id: RunRows() for run_id in (*self.record.active, *self.continued)}
@@ -119,8 +119,10 @@ class Recorder:
         if states:
             arrays = {f"{run}/{name}": a for run, (_, state) in states.items() for name, a in state.arrays.items()}
             checkpoint = self.store.write(self.attempt, sequence, "checkpoint", encode_arrays(arrays))
-        history, snapshots = self.record.history, self.record.snapshots
+        history, snapshots, now = self.record.history, self.record.snapshots, time.time()
+        history_times = tuple(times or (0.0, 0.0) for _, times in self.record.times_of_history())
         if self._new:
+            history_times = (*history_times, (round(self._began_at, 3), round(now, 3)))
             history = (*history, self.store.write(self.attempt, sequence, "history", encode_table(self._table())))
         if self._entries:
             written = self.store.write(self.attempt, sequence, "snapshots", encode_arrays(self._arrays))
@@ -142,9 +144,10 @@ class Recorder:
             answer=self.origin.answer,
             sources=self.origin.sources,
             processor=self.origin.processor,
+            history_times=history_times,
         )
         self.store.commit(record)
-        self._started = time.monotonic()
+        self._started, self._began_at = time.monotonic(), now
         before, self.record = self.record, record
         self._new, self._entries, self._arrays = {}, {}, {}
         self.store.remove_unnamed(self.attempt, [record, before])

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections import defaultdict
 
 import numpy as np
@@ -196,3 +197,30 @@ def test_a_late_attempt_whose_file_was_cleared_away_is_told_that_it_is_late(tmp_
     monkeypatch.setattr(files.os, "rename", gone)
     with pytest.raises(FencedError, match="superseded"):
         late.commit({"a" * 16: (0, state(20, 3.0))})
+
+
+def test_a_record_says_when_the_rows_of_each_of_its_history_files_were_recorded(tmp_path):
+    before = time.time()
+    recorder = recorder_with(tmp_path)
+    recorder.add("a" * 16, 20, {"label_loss": 2.0})
+    recorder.commit({})
+    recorder.commit({})
+    record = recorder.store.newest()
+    (begun, first), (first_again, second) = record.history_times
+    assert before - 0.01 <= begun <= first == first_again <= second <= time.time() + 0.01
+    assert [times for _, times in record.times_of_history()] == list(record.history_times)
+
+
+def test_history_of_earlier_versions_has_no_times_and_is_continued(tmp_path):
+    recorder_with(tmp_path)
+    (path,) = tmp_path.rglob("*.record.json")
+    body = files.unseal(path.read_bytes(), path)
+    del body["history_times"]
+    path.write_bytes(files.seal(body))
+    again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
+    assert [times for _, times in again.record.times_of_history()] == [None]
+    again.add("a" * 16, 20, {"label_loss": 2.0})
+    again.commit({})
+    old, new = [times for _, times in again.store.newest().times_of_history()]
+    assert old is None
+    assert new is not None
