@@ -6,12 +6,12 @@ Pure functions: what a machine can compile and how fast it computes is measured 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.planning.engine_choice import Calibration, choose
 from pipeline.spec.budget_steps import BudgetSteps
@@ -27,6 +27,7 @@ from pipeline.store.sweep_store import SweepStore
 PROGRAM = "query-only.3"
 # Upper bound on the runs of a pack, in multiples of its slots.
 _RUNS_PER_SLOT = 8
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,30 @@ def make_plan(
         for _, message, _ in reading_problems(spec.readings or (), True, (run.setting for run in runs.values())):
             raise StoreError(f"{spec.name}: readings: {message}")
     groups = grouped(runs, machine.num_workers, kept)
-    packs = [pack for key, group in groups.items() for pack in _split(group, spec, machine, calibrations[key])]
-    return Plan(spec, runs, (*kept, *packs))
+    split = {key: _split(group, runs, spec, machine, calibrations[key]) for key, group in groups.items()}
+    packs = in_turn([(key, pack) for key, packs in split.items() for pack in packs], lambda keyed: keyed[0])
+    return Plan(spec, runs, (*kept, *(pack for _, pack in packs)))
 
 
-def _split(group: Group, spec: SweepSpec, machine: Machine, calibration: Calibration) -> list[Pack]:
+def in_turn(items: Sequence[_Item], part_of: Callable[[_Item], Hashable]) -> list[_Item]:
+    """The first item of every part, then the second of every part, and so on.
+
+    Where parts are equally long, their numbers of items in any prefix differ by one at most.
+
+    >>> in_turn(["a1", "a2", "b1", "b2", "a3"], lambda item: item[0])
+    ['a1', 'b1', 'a2', 'b2', 'a3']
+    """
+    taken: dict[Hashable, int] = {}
+    rank = {}
+    for place, item in enumerate(items):
+        part = part_of(item)
+        rank[place] = taken[part] = taken.get(part, -1) + 1
+    return [items[place] for place in sorted(rank, key=rank.__getitem__)]
+
+
+def _split(
+    group: Group, runs: Mapping[str, RunConfig], spec: SweepSpec, machine: Machine, calibration: Calibration
+) -> list[Pack]:
     """Packs of one static setting: enough for every worker, each of at most a few runs per slot."""
     choice = choose(group.config, group.most_runs, spec.grid.chunk, spec.resources, machine.device, calibration)
     num_runs, slots = len(group.run_ids), choice.slots
@@ -197,7 +217,12 @@ def _split(group: Group, spec: SweepSpec, machine: Machine, calibration: Calibra
         matmul_precision=spec.resources.matmul_precision,
     )
     # Round-robin, so that slow settings and seeds are spread evenly.
-    return [Pack(group.run_ids[index::num_packs], numerics, choice.reason) for index in range(num_packs)]
+    dealt = [group.run_ids[index::num_packs] for index in range(num_packs)]
+    if spec.fork is None:
+        # A partial look at the sweep is then fair to all settings. Forks stay beside their siblings, which start from
+        # the same snapshot.
+        dealt = [tuple(in_turn(run_ids, lambda run_id: runs[run_id].setting.canonical)) for run_ids in dealt]
+    return [Pack(run_ids, numerics, choice.reason) for run_ids in dealt]
 
 
 def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:

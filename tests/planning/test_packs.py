@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from pipeline.launch.planned import plan_on
@@ -91,3 +93,45 @@ def test_a_spec_without_runs_that_are_there_is_refused(tmp_path):
     with pytest.raises(StoreError, match="4 runs that are done or under way are not in the spec any more"):
         kept_packs(fewer, {config.run_id: config for config in fewer.runs()}, store.folder)
     assert len(SweepStore(store.folder).plan["runs"]) == 8
+
+
+def sweep_of_settings(num_seeds, **resources):
+    factors = [{"model.width": [8, 16]}, {"optimiser.lr": [0.001, 0.002, 0.003]}]
+    seeds = {"together": {"range": [0, num_seeds]}}
+    return tiny(vary=factors, seeds=seeds, resources={"engine": "auto", **resources})
+
+
+@pytest.mark.parametrize("num_workers", [1, 4])
+def test_settings_start_in_turn_so_that_a_partial_look_is_fair(num_workers):
+    plan = planned(sweep_of_settings(20, slots=1), TIMED, num_workers)
+    for pack in plan.packs:
+        settings = [plan.runs[run_id].setting_id for run_id in pack.run_ids]
+        for end in range(len(settings) + 1):
+            counts = Counter(settings[:end])
+            assert max(counts.values(), default=0) - min(counts[setting] for setting in set(settings)) <= 1
+    static = [plan.runs[pack.run_ids[0]].static_key() for pack in plan.packs]
+    assert len(static) >= 8
+    for end in range(len(static) + 1):
+        counts = Counter(static[:end])
+        assert max(counts.values(), default=0) - min(counts[key] for key in set(static)) <= 1
+
+
+def test_seeds_of_a_setting_start_in_the_order_that_the_sweep_file_gives():
+    plan = planned(sweep_of_settings(20, slots=1), TIMED)
+    for pack in plan.packs:
+        by_setting = {}
+        for run_id in pack.run_ids:
+            by_setting.setdefault(plan.runs[run_id].setting_id, []).append(plan.runs[run_id].init_seed)
+        assert all(seeds == sorted(seeds) for seeds in by_setting.values())
+
+
+def test_the_runs_of_every_setting_are_spread_evenly_over_the_packs_of_its_group():
+    """What a worker is given is spread evenly: every setting has as many runs in each pack, or one less."""
+    plan = planned(sweep_of_settings(20, slots=3), TIMED, num_workers=4)
+    by_key = {}
+    for pack in plan.packs:
+        counts = Counter(plan.runs[run_id].setting_id for run_id in pack.run_ids)
+        by_key.setdefault(plan.runs[pack.run_ids[0]].static_key(), []).append(counts)
+    for packs in by_key.values():
+        for setting in set().union(*packs):
+            assert max(counts[setting] for counts in packs) - min(counts[setting] for counts in packs) <= 1
