@@ -13,7 +13,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from pipeline.training.worker import run_pack
 # The folder that holds the package `pipeline`.
 _ROOT = Path(__file__).resolve().parents[2]
 _MAX_RETRIES = 2
-_FAILURE, _SENT_BACK = "failure", "sent_back"
+# Text, since Tune keeps statistics of every number that it is told.
+_FAILURE, _PROGRESS, _SENT_BACK = "failure", "progress", "sent_back"
 _CONNECT_TIMEOUT_S = 5.0
 # Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
 _WORKER_ENVIRONMENT = {
@@ -240,7 +241,7 @@ def _trial(config: dict[str, Any]) -> None:
     failure = ""
     for _ in range(1 + _MAX_RETRIES):
         try:
-            run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report(asdict(progress)))
+            run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report({_PROGRESS: progress.encoded()}))
             return
         except NotHereError as error:
             node_id = ray.get_runtime_context().get_node_id()
@@ -280,8 +281,7 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
             elif _SENT_BACK in result:
                 self.sent_back[pack_id] = (result["node_id"], result[_SENT_BACK])
             else:
-                fields = {name: result[name] for name in Progress.__dataclass_fields__}
-                self.on_progress(pack_id, Progress(**fields))
+                self.on_progress(pack_id, Progress.decoded(result[_PROGRESS]))
 
     return Reporter(on_progress)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.store.budgets import budget_by_run
@@ -17,7 +18,8 @@ class Progress:
 
     `num_stopped` were ended by a stopping rule without having converged.
     `num_converged` includes runs still in progress where a worker reports it; a commit names ended runs alone.
-    `steps_left` supposes that every run uses its whole budget.
+    `steps_left` supposes that every run uses its whole budget. `num_running` have begun and not ended.
+    `by_setting` has the same for the pack's runs of each setting, by its id; there it is empty.
     """
 
     num_runs: int
@@ -27,6 +29,28 @@ class Progress:
     num_stopped: int
     run_steps: int
     steps_left: int
+    num_running: int = 0
+    by_setting: Mapping[str, Progress] = field(default_factory=dict)
+
+    @property
+    def num_waiting(self) -> int:
+        """How many runs have not begun."""
+        return self.num_runs - self.num_done - self.num_running
+
+    def counts(self) -> dict[str, int]:
+        """The numbers by name, without those of each setting."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "by_setting"}
+
+    def encoded(self) -> str:
+        """As text, which a worker reports."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def decoded(cls, text: str) -> Progress:
+        """The inverse of `encoded`."""
+        fields = json.loads(text)
+        parts = {setting: cls(**part) for setting, part in fields.pop("by_setting").items()}
+        return cls(**fields, by_setting=parts)
 
     def outcomes_text(self) -> str:
         """How many runs converged and diverged, and how many were stopped if any were."""
@@ -34,28 +58,68 @@ class Progress:
         return f"{text}, {self.num_stopped} stopped" if self.num_stopped else text
 
 
+@dataclass(frozen=True)
+class RunStates:
+    """Where the runs of a pack stand, as its newest commit or its worker knows them.
+
+    `ends` are of runs that no longer train, `steps` of all that have begun; `running` are in a slot.
+    """
+
+    ends: Mapping[str, Ended]
+    steps: Mapping[str, int]
+    converged: Collection[str]
+    running: Collection[str]
+
+    def progress(
+        self, setting_of: Mapping[str, str], budgets: Mapping[str, int], run_steps: int | None = None
+    ) -> Progress:
+        """Progress of the runs that `setting_of` maps to their settings, of each setting too.
+
+        `run_steps`, where it is known, counts what lost attempts took as well.
+        """
+        by_setting: dict[str, list[str]] = {}
+        for run_id, setting in setting_of.items():
+            by_setting.setdefault(setting, []).append(run_id)
+        parts = {setting: self._of(run_ids, budgets) for setting, run_ids in by_setting.items()}
+        whole = replace(summed(parts.values()), by_setting=parts)
+        return whole if run_steps is None else replace(whole, run_steps=run_steps)
+
+    def _of(self, run_ids: Collection[str], budgets: Mapping[str, int]) -> Progress:
+        ends = [self.ends[run_id] for run_id in run_ids if run_id in self.ends]
+        left = [run_id for run_id in run_ids if run_id not in self.ends]
+        return Progress(
+            num_runs=len(run_ids),
+            num_done=len(ends),
+            num_converged=sum(run_id in self.converged for run_id in run_ids),
+            num_diverged=sum(end.reason == "diverged" for end in ends),
+            num_stopped=sum(end.reason == "stopped" for end in ends),
+            run_steps=sum(self.steps.get(run_id, 0) for run_id in run_ids),
+            steps_left=sum(budgets[run_id] - self.steps.get(run_id, 0) for run_id in left),
+            num_running=sum(run_id in self.running for run_id in left),
+        )
+
+
 def progress_by_pack(store: SweepStore, records: Mapping[str, Record] | None = None) -> dict[str, Progress]:
     """pack_id -> progress at its newest commit (`records`, where they are read already), for every pack of the plan."""
     plan, records = store.plan, store.newest_records() if records is None else records
     budgets = budget_by_run(plan)
-    return {pack["pack_id"]: _progress(pack, records.get(pack["pack_id"]), budgets) for pack in plan["packs"]}
+    setting_of = {row["run_id"]: row["setting_id"] for row in plan["runs"]}
+    return {
+        pack["pack_id"]: _progress(
+            {run_id: setting_of[run_id] for run_id in pack["run_ids"]}, records.get(pack["pack_id"]), budgets
+        )
+        for pack in plan["packs"]
+    }
 
 
-def _progress(pack: Mapping[str, Any], record: Record | None, budgets: Mapping[str, int]) -> Progress:
-    committed = {} if record is None else record.ends
-    ends = ended_for_good(committed, budgets)
-    steps = {run_id: end.step for run_id, end in committed.items()}
-    steps |= {} if record is None else {run_id: entry.step for run_id, entry in record.active.items()}
-    missing = [run_id for run_id in pack["run_ids"] if run_id not in ends]
-    return Progress(
-        num_runs=len(pack["run_ids"]),
-        num_done=len(pack["run_ids"]) - len(missing),
-        num_converged=sum(end.is_converged for end in ends.values()),
-        num_diverged=sum(end.reason == "diverged" for end in ends.values()),
-        num_stopped=sum(end.reason == "stopped" for end in ends.values()),
-        run_steps=0 if record is None else record.run_steps,
-        steps_left=sum(budgets[run_id] - steps.get(run_id, 0) for run_id in missing),
-    )
+def _progress(setting_of: Mapping[str, str], record: Record | None, budgets: Mapping[str, int]) -> Progress:
+    if record is None:
+        return RunStates({}, {}, (), ()).progress(setting_of, budgets)
+    ends = ended_for_good(record.ends, budgets)
+    steps = {run_id: end.step for run_id, end in record.ends.items()}
+    steps |= {run_id: entry.step for run_id, entry in record.active.items()}
+    converged = {run_id for run_id, end in ends.items() if end.is_converged}
+    return RunStates(ends, steps, converged, record.active.keys()).progress(setting_of, budgets, record.run_steps)
 
 
 def ended_for_good(committed: Mapping[str, Ended], budgets: Mapping[str, int]) -> dict[str, Ended]:
@@ -81,6 +145,13 @@ def unfinished(store: SweepStore) -> list[str]:
 
 
 def summed(packs: Iterable[Progress]) -> Progress:
-    """The progress of several packs together; zeros for no packs."""
-    rows = [asdict(entry) for entry in packs]
-    return Progress(**{name: sum(row[name] for row in rows) for name in Progress.__dataclass_fields__})
+    """The progress of several packs together, by setting too; zeros for no packs."""
+    whole, none = list(packs), Progress(0, 0, 0, 0, 0, 0, 0)
+    parts: dict[str, list[Progress]] = {}
+    for entry in whole:
+        for setting, part in entry.by_setting.items():
+            parts.setdefault(setting, []).append(part)
+    return Progress(
+        **{name: sum(getattr(entry, name) for entry in whole) for name in none.counts()},
+        by_setting={setting: summed(found) for setting, found in parts.items()},
+    )

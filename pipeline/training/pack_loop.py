@@ -16,7 +16,7 @@ from pipeline.spec.criterion import Criterion
 from pipeline.spec.grid import Grid
 from pipeline.spec.run_config import RunConfig
 from pipeline.stopping.base import RunPrefix, StoppingRule
-from pipeline.store.progress import Progress, ended_for_good
+from pipeline.store.progress import Progress, RunStates, ended_for_good
 from pipeline.training.recorder import Recorder
 from pipeline.training.run_rows import RunRows
 from pipeline.training.window_readings import WindowReadings
@@ -102,18 +102,12 @@ class PackLoop:
     def progress(self) -> Progress:
         """What the pack has done, committed or not."""
         budgets = {run_id: plan.budget for run_id, plan in self.evaluation_plans.items()}
-        ends = ended_for_good(self.recorder.ends, budgets).values()
-        steps = {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
-        unfinished = [run_id for run_id in self.occupants if run_id is not None] + self.waiting
-        return Progress(
-            num_runs=len(self.configs),
-            num_done=len(ends),
-            num_converged=len(self.converged),
-            num_diverged=sum(end.reason == "diverged" for end in ends),
-            num_stopped=sum(end.reason == "stopped" for end in ends),
-            run_steps=self.recorder.run_steps,
-            steps_left=sum(budgets[run_id] - steps.get(run_id, 0) for run_id in unfinished),
-        )
+        ends = ended_for_good(self.recorder.ends, budgets)
+        steps = {run_id: end.step for run_id, end in self.recorder.ends.items()}
+        steps |= {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
+        running = {run_id for run_id in self.occupants if run_id is not None}
+        settings = {run_id: config.setting_id for run_id, config in self.configs.items()}
+        return RunStates(ends, steps, self.converged, running).progress(settings, budgets, self.recorder.run_steps)
 
     def _fill(self) -> None:
         for slot, occupant in enumerate(self.occupants):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -57,7 +56,7 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
 def _document(
     store: SweepStore, total: Progress, left: list[str], now: ForecastNow | None, runs: Sequence[_Run] | None
 ) -> dict[str, Any]:
-    document = {"sweep": store.plan["name"], "folder": str(store.folder), **asdict(total), "packs_left": sorted(left)}
+    document = {"sweep": store.plan["name"], "folder": str(store.folder), **total.counts(), "packs_left": sorted(left)}
     document["forecast"] = None if now is None else now.to_json()
     if runs is not None:
         document["runs"] = _run_documents(store.plan["varied"], runs, _probabilities(now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 from pipeline.store.progress import Progress
 from pipeline.training.open_pack import open_pack
@@ -60,10 +61,13 @@ def test_a_step_is_one_chunk_of_every_slot_and_slots_refill_at_its_start(tmp_pat
 
 def test_progress_counts_what_is_not_committed_yet(tmp_path):
     loop = loop_of(SPEC, tmp_path / "r")
-    assert loop.progress() == Progress(5, 0, 0, 0, 0, run_steps=0, steps_left=150)
+    assert replace(loop.progress(), by_setting={}) == Progress(5, 0, 0, 0, 0, run_steps=0, steps_left=150)
     for _ in range(4):
         loop.step()
-    assert loop.progress() == Progress(5, 2, 0, 0, 0, run_steps=80, steps_left=70)
+    expected = Progress(5, 2, 0, 0, 0, run_steps=80, steps_left=70, num_running=2)
+    assert replace(loop.progress(), by_setting={}) == expected
+    assert list(loop.progress().by_setting.values()) == [expected]
+    assert Progress.decoded(loop.progress().encoded()) == loop.progress()
 
 
 def test_a_loop_goes_on_where_the_newest_commit_left_it(tmp_path):
