@@ -238,10 +238,13 @@ def _trial(config: dict[str, Any]) -> None:
     import ray
     from ray import tune
 
+    def report(progress: Progress) -> None:
+        tune.report({_PROGRESS: progress.encoded()})
+
     failure = ""
     for _ in range(1 + _MAX_RETRIES):
         try:
-            run_pack(Path(config["folder"]), config["pack_id"], lambda progress: tune.report({_PROGRESS: progress.encoded()}))
+            run_pack(Path(config["folder"]), config["pack_id"], report)
             return
         except NotHereError as error:
             node_id = ray.get_runtime_context().get_node_id()
