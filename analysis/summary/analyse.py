@@ -44,10 +44,12 @@ class Analysis:
     forecasts: RunForecasts | None = None
     ceiling: tuple[Mapping[str, Any], ...] = ()
 
-    def summary(self) -> str:
-        """The analysis as text, at most 100 columns wide."""
-        text = summary_text(self.history, self.outcomes, self.settings, self.evaluation, self.problem, self.provenance)
-        return text if self.forecasts is None else "\n".join([text, "", *in_training_lines(self.forecasts)])
+    def summary(self, with_scores: bool = False) -> str:
+        """The analysis as text, at most 80 columns wide; with the score tables of every predictor, 100."""
+        return summary_text(
+            self.history, self.outcomes, self.settings, self.evaluation, self.problem, self.provenance,
+            [] if self.forecasts is None else in_training_lines(self.forecasts), with_scores=with_scores,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, text and finite numbers; None where a figure is undefined.

@@ -7,8 +7,8 @@ from typing import Any
 
 from analysis.outcomes.settings import labels_of
 from analysis.summary.analyse import Analysis
+from analysis.summary.setting_table import WIDTH, setting_table, wrap
 from analysis.summary.settings import SettingSummary
-from analysis.summary.text import WIDTH, setting_lines, wrap
 from pipeline.store.budgets import in_words
 
 JUDGED = (
@@ -52,12 +52,12 @@ class AnalysisByBudget:
         budgets = ("budgets of " if len(self.budgets) > 1 else "a budget of ") + in_words(self.budgets)
         return f"{num_runs} run(s) of {num_settings} setting(s) with {budgets} steps"
 
-    def summary(self) -> str:
-        """The joined table of settings, then the summary of every budget, at most 100 columns wide."""
-        lines = [*wrap(f"{self.name}: {self.counts()}"), *wrap(JUDGED), "", *setting_lines(self.settings())]
+    def summary(self, with_scores: bool = False) -> str:
+        """The joined table of settings, then the summary of every budget, as wide as these."""
+        lines = [*wrap(f"{self.name}: {self.counts()}"), *setting_table(self.settings()), "", *wrap(JUDGED)]
         for part in self.parts:
             heading = f"Budget {part.history.budget} steps"
-            lines += ["", heading, "-" * min(len(heading), WIDTH), "", part.summary()]
+            lines += ["", heading, "-" * min(len(heading), WIDTH), "", part.summary(with_scores)]
         return "\n".join(line.rstrip() for line in lines)
 
     def to_json(self) -> dict[str, Any]:

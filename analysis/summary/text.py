@@ -1,9 +1,8 @@
-"""Plain-text summary of an analysis, at most 100 columns wide."""
+"""Plain-text summary of an analysis: outcomes, then forecasts, a finding per line; at most 80 columns wide."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ from analysis.forecasting.score_table import LOSS_BASELINE, TIME_BASELINE
 from analysis.outcomes.equal_runs import equal_runs_text
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.summary.in_training import expected_of
+from analysis.summary.setting_table import setting_table, wrap
 from analysis.summary.settings import SettingSummary, describe_intervals
 from analysis.uncertainty.intervals import short
 from pipeline.store.history import History
 
-WIDTH = 100
-LABEL_WIDTH = 30
 OF_FITTED = "Intervals are of these fitted forecasts; variation from training them is not included."
 
 
@@ -30,21 +28,59 @@ def summary_text(
     evaluation: Evaluation | None,
     problem: str,
     provenance: Mapping[str, Any],
+    in_training: Sequence[str] = (),
+    *,
+    with_scores: bool = False,
 ) -> str:
-    """Sweep, one line per setting, and one table per window; every undefined figure reads `n/a`."""
+    """Outcomes, one line per setting; one line per window on its forecasts; then what the figures mean.
+
+    Every undefined figure reads `n/a`. `in_training` are lines on runs in training. With scores a table per window of
+    every predictor follows, up to 100 columns wide.
+    """
     counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in OUTCOME_KINDS)
     lines = [
         *wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
-        *wrap(f"converged means {outcomes.criterion}; budget {history.budget} steps"),
+        *setting_table(settings),
+        *in_training,
+        "",
+        *(wrap(f"No forecasts: {problem}") if evaluation is None else finding_lines(evaluation)),
+        "",
+        *wrap(f"Converged means {outcomes.criterion}; the budget is {history.budget} steps."),
+        *(line for sentence in describe_intervals(settings) for line in wrap(sentence)),
+        *(line for sentence in _shared_notes(evaluation) for line in wrap(sentence)),
         *(wrap(describe_forks(history)) if describe_forks(history) else []),
         *wrap(describe_provenance(provenance)),
         *(line for note in provenance_notes(provenance) for line in wrap(note)),
-        "",
-        *setting_lines(settings),
-        "",
     ]
-    lines += wrap(f"No forecasts: {problem}") if evaluation is None else _forecast_lines(evaluation)
+    if with_scores and evaluation is not None:
+        lines += ["", *_score_lines(evaluation)]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _shared_notes(evaluation: Evaluation | None) -> list[str]:
+    if evaluation is None:
+        return []
+    return [*(f"Note: {sentence}." for sentence in evaluation.shared), OF_FITTED]
+
+
+def finding_lines(evaluation: Evaluation) -> list[str]:
+    """How well the forecasts from each window tell the seeds of a setting apart, beside the last loss: a line each."""
+    lines = wrap(
+        "Forecasts of seeds that were left out, as AUROC between seeds of one setting "
+        f"({PRIMARY}, beside {LOSS_BASELINE} alone):"
+    )
+    for window in evaluation.windows:
+        lines += wrap(f"  {_finding(window)}", indent="    ")
+    return lines
+
+
+def _finding(window: WindowEvaluation) -> str:
+    share = f"first {100 * window.fraction:.3g}%" if window.fraction else "initialisation"
+    head = f"{share} (step {window.last_step}), {window.num_at_risk} runs: "
+    if window.problem:
+        return f"{head}n/a: {window.problem}"
+    figures = [window.scores[name].auroc_within.text() for name in (PRIMARY, LOSS_BASELINE) if name in window.scores]
+    return head + ", beside ".join(figures or ["n/a"])
 
 
 def in_training_lines(forecasts: RunForecasts) -> list[str]:
@@ -121,25 +157,7 @@ def score_text(evaluation: Evaluation, window: WindowEvaluation, predictor: str,
     return short(estimate.value) if score in ("calibration_error", "debiased_error") else str(estimate.text())
 
 
-def setting_lines(settings: tuple[SettingSummary, ...]) -> list[str]:
-    """The table of settings, and what its figures are."""
-    header = (
-        f"{'setting':<{LABEL_WIDTH}} {'runs':>5}  {'converged':<28}{'diverged':>8} {'censored':>8} {'half by step':>13}"
-    )
-    rows = [line for setting in settings for line in _setting_rows(setting)]
-    return [header, *rows, *wrap(" ".join(describe_intervals(settings)))]
-
-
-def _setting_rows(setting: SettingSummary) -> list[str]:
-    """One line, and further ones where the label is too long for its column: settings must stay tellable apart."""
-    first, *rest = textwrap.wrap(setting.label, LABEL_WIDTH, subsequent_indent="  ") or [""]
-    figures = (
-        f"{setting.num_runs:>5}  {setting.converged_text():<28}{setting.num_diverged:>8} {setting.num_censored:>8}"
-    )
-    return [f"{first:<{LABEL_WIDTH}} {figures} {short(setting.half_by, 0):>13}", *rest]
-
-
-def _forecast_lines(evaluation: Evaluation) -> list[str]:
+def _score_lines(evaluation: Evaluation) -> list[str]:
     lines = wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)))
     for window in evaluation.windows:
         lines += ["", *wrap(describe_window(window)), _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")]
@@ -168,8 +186,3 @@ def _predictor_line(evaluation: Evaluation, window: WindowEvaluation, name: str)
 
 def _row(name: str, within: str, pooled: str, brier: str, skill: str, slope: str) -> str:
     return f"  {name:<21.21}{within:<17}{pooled:<6}{brier:<6}{skill:<23}{slope}"
-
-
-def wrap(text: str) -> list[str]:
-    """The text in lines of at most 100 columns."""
-    return textwrap.wrap(text, WIDTH, break_long_words=True) or [""]

@@ -14,8 +14,17 @@ from pipeline.store.progress import Progress
 
 # Signals that announce an end and may come more than once: of a terminal, of a Slurm job, of CPU time.
 NOTICES = (signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
-# Called with a pack's id and its newest progress.
-OnProgress = Callable[[str, Progress], None]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A pack has failed after all retries, for this reason."""
+
+    reason: str
+
+
+# Called with a pack's id and its newest progress, or that it has failed.
+OnProgress = Callable[[str, Progress | Failed], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.planning.open_sweep import kept_packs
@@ -14,14 +14,19 @@ from pipeline.training.calibration import calibrate
 from pipeline.training.recorded_metrics import refuse_undecidable
 
 
-def plan_for(spec: SweepSpec, folder: Path, machine: Machine) -> Plan:
+def plan_for(
+    spec: SweepSpec, folder: Path, machine: Machine, on_phase: Callable[[str], None] = lambda phase: None
+) -> Plan:
     """The plan for `spec` in `folder`, with the packs that it already has. Writes nothing to the folder.
+
+    `on_phase` is told what is being done.
 
     Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue, and in the
     cases of `plan_on`.
     """
+    on_phase("planning")
     runs = _by_id(spec)
-    return _planned(spec, runs, machine, kept_packs(spec, runs, folder))
+    return _planned(spec, runs, machine, kept_packs(spec, runs, folder), on_phase)
 
 
 def plan_on(spec: SweepSpec, machine: Machine) -> Plan:
@@ -37,12 +42,18 @@ def _by_id(spec: SweepSpec) -> dict[str, RunConfig]:
     return {config.run_id: config for config in expand(spec)}
 
 
-def _planned(spec: SweepSpec, runs: Mapping[str, RunConfig], machine: Machine, kept: Sequence[Pack]) -> Plan:
+def _planned(
+    spec: SweepSpec,
+    runs: Mapping[str, RunConfig],
+    machine: Machine,
+    kept: Sequence[Pack],
+    on_phase: Callable[[str], None] = lambda phase: None,
+) -> Plan:
     refuse_undecidable(spec, runs)
     if spec.fork is not None and not kept:
         _refuse_equal(spec, runs)
     groups = grouped(runs, machine.num_workers, kept)
-    return make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine), kept)
+    return make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine, on_phase), kept)
 
 
 def _refuse_equal(spec: SweepSpec, runs: Mapping[str, RunConfig]) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.launch.launched import NOTICES, Launched, OnProgress
+from pipeline.launch.launched import NOTICES, Failed, Launched, OnProgress
 from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
 from pipeline.launch.ray_folder import private_folder
@@ -281,10 +281,16 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
             pack_id = trial.config["pack_id"]
             if _FAILURE in result:
                 self.failures[pack_id] = result[_FAILURE]
+                self.on_progress(pack_id, Failed(result[_FAILURE]))
             elif _SENT_BACK in result:
                 self.sent_back[pack_id] = (result["node_id"], result[_SENT_BACK])
             else:
                 self.on_progress(pack_id, Progress.decoded(result[_PROGRESS]))
+
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            # Its worker has died once too often.
+            error = trial.get_error()
+            self.on_progress(trial.config["pack_id"], Failed("its worker died" if error is None else _cause(error)))
 
     return Reporter(on_progress)
 

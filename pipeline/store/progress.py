@@ -37,6 +37,12 @@ class Progress:
         """How many runs have not begun."""
         return self.num_runs - self.num_done - self.num_running
 
+    def at_its_start(self) -> Progress:
+        """The same runs before their first step."""
+        parts = {setting: part.at_its_start() for setting, part in self.by_setting.items()}
+        left = self.steps_left + self.run_steps
+        return Progress(self.num_runs, 0, 0, 0, 0, run_steps=0, steps_left=left, by_setting=parts)
+
     def counts(self) -> dict[str, int]:
         """The numbers by name, without those of each setting."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "by_setting"}

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -30,13 +30,24 @@ _TIMED_S = 0.3
 _MEMORY_SHARE = 0.7
 
 
-def calibrate(groups: Mapping[str, Group], resources: Resources, machine: Machine) -> dict[str, Calibration]:
+def calibrate(
+    groups: Mapping[str, Group],
+    resources: Resources,
+    machine: Machine,
+    on_phase: Callable[[str], None] = lambda phase: None,
+) -> dict[str, Calibration]:
     """Static key -> engine and speeds on this computer. Compiles programs and trains temporary blocks where needed.
 
     `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks. Raises
-    StoreError where this computer lacks the instruction set that the spec names.
+    StoreError where this computer lacks the instruction set that the spec names. `on_phase` is told which
+    is being compiled or timed.
     """
-    return {key: _calibrated(group, resources, machine) for key, group in groups.items()}
+    verb = "compiling" if may_be_compiled(resources, machine.device) else "timing"
+    found = {}
+    for number, (key, group) in enumerate(groups.items(), 1):
+        on_phase(f"{verb} {number} of {len(groups)}")
+        found[key] = _calibrated(group, resources, machine)
+    return found
 
 
 def instruction_set_of(resources: Resources) -> str | None:

@@ -53,3 +53,4 @@ AcceptChangedCode = Annotated[
     typer.Option("--accept-changed-code", help="Go on with runs that other code began; they are marked."),
 ]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A short test run: a few seeds and chunks only.")]
+Scores = Annotated[bool, typer.Option("--scores", help="Also print the scores of every predictor at every window.")]

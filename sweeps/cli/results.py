@@ -13,6 +13,7 @@ from sweeps.cli.options import (
     Folder,
     Folders,
     OneBudget,
+    Scores,
     To,
 )
 
@@ -22,7 +23,7 @@ _PANEL = "Results"
 
 @result_commands.command("analyze", hidden=True)
 @result_commands.command("analyse", rich_help_panel=_PANEL)
-def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
+def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None, scores: Scores = False) -> None:
     """Analyse outcomes, times to convergence and forecasts; print them and write FOLDER/analysis.json.
 
     Several sweeps of the same budgets and criterion are analysed as one; runs of each budget are analysed apart.
@@ -31,7 +32,7 @@ def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None) -
     """
     from sweeps.command.analysing import run_analyse
 
-    run_analyse([SweepStore(folder) for folder in folders], budget, to, out)
+    run_analyse([SweepStore(folder) for folder in folders], budget, to, out, scores)
 
 
 @result_commands.command(rich_help_panel=_PANEL)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.cli.consoles import out
 from sweeps.cli.options import (
@@ -16,10 +17,12 @@ from sweeps.cli.options import (
     Inline,
     Overrides,
     Results,
+    Scores,
     Smoke,
     SpecPath,
 )
 from sweeps.command.how import How
+from sweeps.command.terminal.phases import phases
 
 training_commands = typer.Typer()
 _PANEL = "Sweeps"
@@ -64,6 +67,7 @@ def launch(
     inline: Inline = False,
     smoke: Smoke = False,
     accept_changed_code: AcceptChangedCode = False,
+    scores: Scores = False,
 ) -> None:
     """Train every unfinished run of a sweep, through Ray Tune.
 
@@ -72,12 +76,19 @@ def launch(
 
     Example: `seedbed launch sweeps/quickstart.yaml`
     """
-    from sweeps.command.launching import run_launch
-    from sweeps.command.request import Request
+    with phases(out, is_quiet=True) as phase:
+        phase("loading")
+        from sweeps.command.launching import run_launch
+        from sweeps.command.request import Request
 
     given = tuple(overrides or ())
     request = Request(spec, given, results, How(address, inline, accept_changed_code), smoke)
-    raise typer.Exit(run_launch(request, out))
+    code = run_launch(request, out)
+    if scores:
+        from sweeps.command.analysing import run_analyse
+
+        run_analyse([SweepStore(request.folder(request.spec()))], None, None, out, with_scores=True)
+    raise typer.Exit(code)
 
 
 @training_commands.command(rich_help_panel=_PANEL)
@@ -98,14 +109,26 @@ def status(
     folder: Folder,
     runs: Annotated[bool, typer.Option("--runs", help="Also print a line for every run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep showing it until the sweep is complete; Ctrl-C leaves.")
+    ] = False,
 ) -> None:
     """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3.
+
+    With --watch as a launch shows it, from the results folder alone, wherever the launch runs.
 
     Example: `seedbed status results/quickstart`
     """
     from sweeps.command.status import show_status
 
-    raise typer.Exit(show_status(SweepStore(folder), runs, as_json, out))
+    store = SweepStore(folder)
+    if watch and (runs or as_json):
+        raise StoreError("--watch shows a picture: leave out --runs and --json")
+    if watch:
+        from sweeps.command.terminal.watching import watch_status
+
+        watch_status(store, out)
+    raise typer.Exit(show_status(store, runs, as_json, out))
 
 
 @training_commands.command("verify", rich_help_panel=_PANEL)

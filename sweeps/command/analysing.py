@@ -21,6 +21,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
 from sweeps.command.sources import SweepData, read_source, read_sources
+from sweeps.command.terminal.phases import phases
 
 # The name of a folder that is made for several sweeps; file systems allow 255 bytes.
 _MAX_NAME = 200
@@ -65,8 +66,10 @@ def _ceiling(store: SweepStore, budget: int) -> list[dict[str, Any]]:
     return [] if found is None or found.get("budget") != budget else list(found["rows"])
 
 
-def run_analyse(stores: Sequence[SweepStore], budget: int | None, to: Path | None, out: Console) -> Analysed:
-    """Writes analysis.json and prints a summary.
+def run_analyse(
+    stores: Sequence[SweepStore], budget: int | None, to: Path | None, out: Console, with_scores: bool = False
+) -> Analysed:
+    """Writes analysis.json and prints a summary, with the score tables of every predictor if asked for.
 
     Its folder is `to`; without it the results folder of a single sweep, and for several one beside the first, named
     after all. Of sweeps with several budgets there is one analysis for each, in `budget-B` inside that folder, and
@@ -74,7 +77,9 @@ def run_analyse(stores: Sequence[SweepStore], budget: int | None, to: Path | Non
     kept in its folder. Raises StoreError as `analysis_of`.
     """
     folder = _folder(stores, to)
-    sources = list(read_sources(stores, budget).values())
+    with phases(out, is_quiet=True) as phase:
+        phase(f"reading {sum(len(store.plan['runs']) for store in stores):,} histories")
+        sources = list(read_sources(stores, budget).values())
     is_mixed = any(len(store.budgets) > 1 for store in stores)
     parts = []
     for source in sources:
@@ -82,16 +87,18 @@ def run_analyse(stores: Sequence[SweepStore], budget: int | None, to: Path | Non
             out.print(f"budget {source.history.budget} steps: nothing is committed yet")
             continue
         inside = folder / f"budget-{source.history.budget}" if is_mixed else folder
-        parts.append((_analysis(source, stores), inside))
+        with phases(out, is_quiet=True) as phase:
+            phase(f"forecasting {len(source.history.runs):,} runs, each by models that saw none of its seeds")
+            parts.append((_analysis(source, stores), inside))
         _write(inside, parts[-1][0].to_json(), stores)
     if not is_mixed or budget is not None:
         found = Analysed(tuple(parts), folder)
-        out.print(parts[0][0].summary(), markup=False)
+        out.print(parts[0][0].summary(with_scores), markup=False)
     else:
         found = Analysed(tuple(parts), folder, AnalysisByBudget(tuple(part for part, _ in parts)))
         assert found.whole is not None
         _write(folder, found.whole.to_json(), stores)
-        out.print(found.whole.summary(), markup=False)
+        out.print(found.whole.summary(with_scores), markup=False)
     if len(stores) == 1 and (not is_mixed or budget is None):
         _keep_forecasts(stores[0], sources, [part for part, _ in parts])
     if len(stores) > 1 or is_mixed:

@@ -14,8 +14,9 @@ from pipeline.readings.base import READINGS
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.training.cost import estimate_cost
-from sweeps.command.display import clock
+from sweeps.command.clock import clock
 from sweeps.command.request import Request
+from sweeps.command.terminal.wrapped import print_wrapped
 
 _SHOWN_STEPS = 8
 
@@ -35,9 +36,10 @@ def show_plan(request: Request, out: Console) -> None:
     except StoreError as error:
         out.print(f"  cost not measured: {error}")
         return
-    out.print(
+    print_wrapped(
+        out,
         f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at "
-        f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk"
+        f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk",
     )
 
 
@@ -45,26 +47,27 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     """Print runs, settings, varied hyperparameters, packs, and the results folder."""
     spec, packs = plan.spec, plan.packs
     budgets = " or ".join(map(str, spec.budgets))
-    out.print(f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {budgets} steps")
+    print_wrapped(out, f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {budgets} steps")
     for path in plan.varied:
         values = dict.fromkeys(str(setting.get(path)) for setting in plan.settings.values())
         shown = ", ".join(list(values)[:8]) + (f", ... {len(values)} values" if len(values) > 8 else "")
-        out.print(f"  varies: {path}: {shown}")
+        print_wrapped(out, f"  varies: {path}: {shown}")
     sizes = sorted({len(pack.run_ids) for pack in packs})
     slots = sorted({pack.numerics.slots for pack in packs})
     engines = " or ".join(dict.fromkeys(pack.numerics.engine for pack in packs))
-    out.print(
+    print_wrapped(
+        out,
         f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(slots)} slots, "
-        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {engines}"
+        f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {engines}",
     )
     for reason in dict.fromkeys(pack.reason for pack in packs):
-        out.print(f"  {reason}")
+        print_wrapped(out, f"  {reason}")
     for line in _recorded(plan):
-        out.print(f"  {line}")
-    out.print(f"  stopping: {spec.stopping.in_words()}", markup=False)
+        print_wrapped(out, f"  {line}")
+    print_wrapped(out, f"  stopping: {spec.stopping.in_words()}")
     for doubt in spec.stopping.doubts(frozenset(plan.settings)):
-        out.print(f"  stopping: {doubt}", style="yellow", markup=False)
-    out.print(f"  results: {folder}")
+        print_wrapped(out, f"  stopping: {doubt}", style="yellow")
+    print_wrapped(out, f"  results: {folder}")
 
 
 def _recorded(plan: Plan) -> Iterator[str]:

@@ -1,0 +1,97 @@
+"""What a launch says at its end: failures, outcomes per setting, the newest forecast, and the commands to go on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis.outcomes.incidence import incidence
+from analysis.outcomes.settings import runs_by_setting
+from analysis.summary.setting_table import setting_table, wrap
+from analysis.summary.settings import describe_intervals, summarise_settings
+from pipeline.launch.launched import Launched
+from pipeline.store.progress import runs_left, unfinished
+from pipeline.store.stored_forecast import orders_of, read_forecast
+from pipeline.store.sweep_store import SweepStore
+from sweeps.command.clock import clock
+from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
+from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
+from sweeps.command.sources import SweepData, read_sources
+from sweeps.command.terminal.phases import phases
+
+_MOST_SETTINGS, _SHOWN_PACKS, _BOOTSTRAP, _SEED = 20, 5, 1000, 0
+
+
+def conclude(
+    store: SweepStore, launched: Launched, was_asked: bool, forecast_problem: str | None, wall_s: float, out: Console
+) -> int:
+    """Print how a launch ended and the commands to go on; returns its exit code."""
+    for pack_id, reason in launched.failures.items():
+        out.print(f"pack {pack_id} failed: {reason}", style="red")
+    for line in not_computed(launched, store.folder):
+        out.print(line, style="yellow", markup=False)
+    left, folder = unfinished(store), shlex.quote(str(store.folder))
+    if not left:
+        out.print(f"complete in {clock(wall_s)}: {store.folder}")
+        out.print(f"next: seedbed report {folder}")
+        return COMPLETE
+    if forecast_problem is not None:
+        out.print(_forecast_sentence(store, forecast_problem))
+    out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {folder}")
+    return FAILED if launched.failures and not was_asked else INCOMPLETE
+
+
+def not_computed(launched: Launched, folder: Path) -> Iterator[str]:
+    """The packs that no machine here can compute, by reason, what would help, and the machines that were idle."""
+    by_reason: dict[str, list[str]] = {}
+    for pack_id, reason in launched.elsewhere.items():
+        by_reason.setdefault(reason, []).append(pack_id)
+    for reason, pack_ids in by_reason.items():
+        shown = ", ".join(pack_ids[:_SHOWN_PACKS]) + (", ..." if len(pack_ids) > _SHOWN_PACKS else "")
+        yield f"not computed here: {len(pack_ids)} pack(s) ({shown}), {reason}"
+    if by_reason:
+        yield f"on a machine that can compute them: seedbed resume {shlex.quote(str(folder))}"
+    for host, reason in launched.idle.items():
+        yield (
+            f"{host} could compute none of the packs, {reason}; a new sweep can use it that names the smallest "
+            "instruction set of all machines (resources.instruction_set)"
+        )
+
+
+def _forecast_sentence(store: SweepStore, problem: str) -> str:
+    """How many runs are not finished, and how many of them are expected to converge, or why that is not known."""
+    records = store.newest_records()
+    run_ids = runs_left(store.plan, records)
+    now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records))
+    if now is None or (problem and now.num_commits):
+        told = f"no forecast of them: {problem or 'too little is known'}"
+    else:
+        told = now.expectation()
+    return f"{len(run_ids)} runs are not finished; {told}; each of them: {how_to_forecast(store.folder)}"
+
+
+def print_outcomes(store: SweepStore, out: Console) -> None:
+    """Print the outcomes of every setting so far, with intervals; nothing where no run has recorded anything."""
+    if not store.newest_records():
+        return
+    with phases(out, is_quiet=True) as phase:
+        phase(f"reading {len(store.plan['runs']):,} histories")
+        lines = [line for source in read_sources([store]).values() if source.is_begun for line in _outcomes(source)]
+    for line in lines:
+        out.print(line)
+
+
+def _outcomes(source: SweepData) -> Iterator[str]:
+    history, outcomes = source.history, source.outcomes
+    by_setting = {
+        setting: incidence(outcomes, history.runs, member_R, copies_R=source.copies_R, bootstrap=_BOOTSTRAP, seed=_SEED)
+        for setting, member_R in runs_by_setting(history).items()
+    }
+    settings = summarise_settings(history, outcomes, by_setting, _BOOTSTRAP, _SEED)
+    yield f"converged within {history.budget} steps, with 95% intervals:"
+    yield from setting_table(settings, _MOST_SETTINGS)
+    if any(setting.is_estimated for setting in settings):
+        yield from wrap(next(told for told in describe_intervals(settings) if told.startswith("By step")))

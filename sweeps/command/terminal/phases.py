@@ -1,0 +1,40 @@
+"""What a command waits for, before there is anything to count."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+# Told what begins now: "planning", "compiling 1 of 2".
+OnPhase = Callable[[str], None]
+
+
+def is_live(console: Console) -> bool:
+    """Whether text on this console can be drawn over: a terminal that understands how."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+@contextlib.contextmanager
+def phases(console: Console, *, is_quiet: bool = False) -> Iterator[OnPhase]:
+    """In this context the yielded function shows what is waited for.
+
+    On a terminal one line, which goes away at the end; elsewhere a line for every change, where numbers count as none,
+    or nothing if `is_quiet`, as for commands whose output is read by programs.
+    """
+    if not is_live(console):
+        told: list[str] = []
+
+        def tell(phase: str) -> None:
+            kind = re.sub(r"\d+", "", phase)
+            if not is_quiet and told[-1:] != [kind]:
+                told.append(kind)
+                console.print(phase)
+
+        yield tell
+        return
+    with console.status("", spinner="dots") as status:
+        yield lambda phase: status.update(Text(phase, no_wrap=True, overflow="ellipsis"))
