@@ -80,7 +80,7 @@ def quantised(values: Floats, bits: int) -> Quantised:
 
 def _scale_of(found: Floats) -> tuple[str, float]:
     size = np.abs(found[found != 0])
-    if not size.size or (size.max() < _LINEAR_RANGE * float(np.median(size)) and size.max() < 1e3 * size.min()):
+    if not size.size or size.max() < _LINEAR_RANGE * float(np.median(size)) and size.max() < 1e3 * size.min():
         return "linear", 1.0
     if found.min() > 0:
         return "log", 1.0

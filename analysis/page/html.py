@@ -15,6 +15,7 @@ from markupsafe import Markup
 from analysis.page.data import PageData
 from analysis.page.script import page_script, page_style, sha256_source
 
+
 _NO_TABLES: Final[dict[str, Any]] = {"training": None, "settings": (), "provenance": {}, "first": ()}
 
 

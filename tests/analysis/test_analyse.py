@@ -24,11 +24,32 @@ PROVENANCE = {"sweep_id": "abc123", "git_commit": "0123456789abcdef"}
 
 
 def fits(analysis):
-    """The summary, after checking that it fits 100 columns, and that the JSON is strict."""
-    text = analysis.summary()
+    """The summary with scores, after checking that it fits 100 columns, 80 without, and that the JSON is strict."""
+    text, short_text = analysis.summary(with_scores=True), analysis.summary()
     assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, short_text.splitlines())) <= 80
+    assert text.startswith(short_text)
     json.dumps(analysis.to_json(), allow_nan=False)
     return text
+
+
+def test_the_summary_tells_outcomes_first_then_a_line_per_window_and_scores_on_request_alone():
+    analysis = analyse(synthetic_history(3, 12), provenance=PROVENANCE, bootstrap=50)
+    lines = analysis.summary().splitlines()
+    assert lines[0].startswith("synthetic: 36 run(s) of 3 setting(s), ")
+    title = next(number for number, line in enumerate(lines) if line.startswith("setting "))
+    assert [line.split()[0].rstrip(",") for line in lines[title + 1 : title + 4]] == [
+        setting.label.split()[0].rstrip(",") for setting in analysis.settings
+    ]
+    findings = [line for line in lines if line.startswith("  ")]
+    expected = []
+    for window in analysis.evaluation.windows:
+        best, loss = (window.scores[name].auroc_within.text() for name in ("ridge_time", "last_loss"))
+        expected.append(f" {window.last_step}), {window.num_at_risk} runs: {best}, beside {loss}")
+    assert [line.partition("(step")[2] for line in findings] == expected
+    assert lines.index(findings[0]) > title + 3
+    assert not any(line.startswith("  setting_rate") for line in lines)
+    assert any(line.startswith("  setting_rate") for line in analysis.summary(with_scores=True).splitlines())
 
 
 def test_a_summary_states_sweep_counts_settings_baselines_and_commit():

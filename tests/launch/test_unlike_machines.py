@@ -16,7 +16,8 @@ from pipeline.store.progress import unfinished
 from pipeline.training import open_pack
 from pipeline.training.abilities import Abilities, NotHereError
 from sweeps.command.how import How
-from sweeps.command.launching import not_computed, run_resume, train_spec
+from sweeps.command.concluding import not_computed
+from sweeps.command.launching import run_resume, train_spec
 from tests.support import opened, rows, tiny, trained, weights
 
 V3, V4 = "x86-64-v3", "x86-64-v4"

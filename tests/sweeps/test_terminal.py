@@ -13,7 +13,7 @@ from pipeline.store.progress import Progress, summed
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import is_live, phases
 from sweeps.command.terminal.rendering import folded, picture
-from sweeps.command.terminal.view import Line, Speed, Sweep, time_left_s
+from sweeps.command.terminal.view import DisplayedSweep, Line, Speed, time_left_s
 
 SIZES = [(80, 23), (60, 19), (200, 49), (40, 11), (24, 5)]
 
@@ -58,7 +58,7 @@ def view_of(num_settings, num_packs=2, failures=None, label="model.head_width"):
     for now_s in (0.0, 10.0):
         for pack_id, each in packs_of(plan, run_steps=int(100 * now_s)).items():
             speed.add(pack_id, now_s, each)
-    return Sweep(plan).view(packs, tuple(packs), speed, "training", 10.0, failures or {})
+    return DisplayedSweep(plan).view(packs, tuple(packs), speed, "training", 10.0, failures or {})
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)

@@ -15,7 +15,7 @@ from rich.live import Live
 from pipeline.store.progress import Progress
 from sweeps.command.terminal.phases import is_live
 from sweeps.command.terminal.rendering import picture, plain_line
-from sweeps.command.terminal.view import Speed, Sweep, View
+from sweeps.command.terminal.view import DisplayedSweep, Speed, View
 
 _LINE_INTERVAL_S, _REFRESH_S = 60.0, 0.5
 # Over which speeds are taken.
@@ -38,7 +38,7 @@ class Display:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console, self.packs, self.failures = console, dict(packs), dict[str, str]()
-        self._sweep, self._speed, self._now_s = Sweep(plan), Speed(_SPEED_WINDOW_S), now_s
+        self._sweep, self._speed, self._now_s = DisplayedSweep(plan), Speed(_SPEED_WINDOW_S), now_s
         self._started = self._printed = now_s()
         self._first_steps = self._run_steps()
         self._reporting: dict[str, None] = {}

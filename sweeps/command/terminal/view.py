@@ -66,7 +66,7 @@ class View:
     note: str = ""
 
 
-class Sweep:
+class DisplayedSweep:
     """A sweep as its plan document declares it, of which views are made."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:

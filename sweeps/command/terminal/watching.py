@@ -18,7 +18,7 @@ from sweeps.command.clock import clock
 from sweeps.command.forecasts.newest_forecast import ForecastNow
 from sweeps.command.terminal.phases import is_live
 from sweeps.command.terminal.rendering import picture, plain_line
-from sweeps.command.terminal.view import Speed, Sweep, View
+from sweeps.command.terminal.view import DisplayedSweep, Speed, View
 
 # The store is read this often at most, and at rest for at least _REST times what reading it took.
 _READ_INTERVAL_S, _REST, _LINE_INTERVAL_S = 2.0, 20, 60.0
@@ -62,7 +62,7 @@ class StoreWatch:
         now = () if stat is None else (stat.st_ino, stat.st_mtime_ns)
         if now != self._documents or not now:
             plan = self.store.plan
-            self._sweep, self._plan_packs = Sweep(plan), tuple(pack["pack_id"] for pack in plan["packs"])
+            self._sweep, self._plan_packs = DisplayedSweep(plan), tuple(pack["pack_id"] for pack in plan["packs"])
             self._documents = now
 
     def _has_committed(self, pack_id: str) -> bool:
