@@ -14,7 +14,7 @@ from pipeline.store.progress import Progress
 from sweeps.command.clock import clock
 from sweeps.command.terminal.view import Line, View
 
-_BAR_WIDTH, _MIN_LABEL, _GAP = 30, 16, 2
+_BAR_WIDTH, _GAP = 30, 2
 _MOST_FAILURES = 3
 # Columns, in order, with what each shows; the first of _DROPPED go where there is no room for all.
 _COLUMNS: dict[str, Callable[[Line], str]] = {
@@ -138,11 +138,14 @@ def _table(title: str, lines: Sequence[Line | str], width: int) -> list[Renderab
         if not any(getattr(line.progress, f"num_{name}") for line in rows):
             del cells[name]
     widths = {name: max(len(name), *(len(cell) for cell in column or [""])) for name, column in cells.items()}
+    longest = max([len(title), *(len(line.label) for line in rows)])
     for name in _DROPPED:
-        if sum(widths.values()) + _GAP * len(widths) + _MIN_LABEL > width:
+        # Labels have half of the width, where they need it.
+        if sum(widths.values()) + _GAP * len(widths) + min(longest, width // 2) > width:
             widths.pop(name, None)
-    table = Table.grid(expand=True, padding=(0, _GAP, 0, 0))
-    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    label_width = max(1, min(longest, width - sum(widths.values()) - _GAP * len(widths)))
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(width=label_width, no_wrap=True, overflow="ellipsis")
     for column_width in widths.values():
         table.add_column(width=column_width, justify="right", no_wrap=True, overflow="ellipsis")
     table.add_row(title, *widths, style="bold")
