@@ -65,10 +65,7 @@ def _shared_notes(evaluation: Evaluation | None) -> list[str]:
 
 def finding_lines(evaluation: Evaluation) -> list[str]:
     """How well the forecasts from each window tell the seeds of a setting apart, beside the last loss: a line each."""
-    lines = wrap(
-        "Forecasts of seeds that were left out, as AUROC between seeds of one setting "
-        f"({PRIMARY}, beside {LOSS_BASELINE} alone):"
-    )
+    lines = [f"AUROC between left-out seeds of a setting: {PRIMARY}, beside {LOSS_BASELINE} alone"]
     for window in evaluation.windows:
         lines += wrap(f"  {_finding(window)}", indent="    ")
     return lines

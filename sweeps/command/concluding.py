@@ -37,6 +37,7 @@ def conclude(
     if not left:
         out.print(f"complete in {clock(wall_s)}: {store.folder}")
         out.print(f"next: seedbed report {folder}")
+        out.print(f"  or: seedbed watch {folder} (its page, live); seedbed analyse {folder} --scores")
         return COMPLETE
     if forecast_problem is not None:
         out.print(_forecast_sentence(store, forecast_problem))
