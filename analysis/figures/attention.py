@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
+from analysis.figures.marks import band
 from analysis.figures.style import Figure, Rows, caption, data, finish, number, outcome_colour, outcome_dash
-from analysis.outcomes.outcomes import CENSORED, OUTCOME_KINDS
+from analysis.outcomes.outcomes import CENSORED, CONVERGED, OUTCOME_KINDS, UNCONVERGED
 from analysis.statistics.strongest_head import HEAD_METRIC
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def attention_progress(analysis: Analysis) -> Figure:
     rows = [row for family in families for row in _progress_rows(analysis, family)]
     if not rows:
         return Figure(name, title, "No attention metric was recorded.", None)
+    title = _finding(rows) or title
     x = alt.X(
         "step:Q",
         title="step (log)",
@@ -56,13 +58,27 @@ def attention_progress(analysis: Analysis) -> Figure:
     )  # fmt: skip
 
 
+def _finding(rows: Rows) -> str:
+    """The last medians of both outcomes, of the metric in which they differ most; empty where there are not both."""
+    last = {(row["family"], row["outcome"]): row["median"] for row in sorted(rows, key=lambda row: row["step"])}
+    gaps = {
+        family: abs(last[family, CONVERGED] - last[family, UNCONVERGED])
+        for family in ATTENTION_METRICS
+        if (family, CONVERGED) in last and (family, UNCONVERGED) in last
+    }
+    if not gaps:
+        return ""
+    family = max(gaps, key=gaps.__getitem__)
+    ends = f"{last[family, CONVERGED]:.2g} in runs that converge, at {last[family, UNCONVERGED]:.2g} in the others"
+    return f"The {ATTENTION_METRICS[family][1]}, ends at {ends}"
+
+
 def _progress_panel(values: Any, title: str, x: alt.X, colour: alt.Color, dash: alt.StrokeDash) -> Any:
     base = alt.Chart().encode(x=x, color=colour)
-    band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=title), y2="high:Q")
-    line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=14)).encode(
-        strokeDash=dash, y=alt.Y("median:Q", title=title, scale=alt.Scale(zero=False))
+    shown = band(
+        base, title, value="median", scale=alt.Scale(zero=False), opacity=0.2, stroke=2, point=14, strokeDash=dash
     )
-    return alt.layer(band, line, data=values).properties(width=250, height=220)
+    return alt.layer(*shown.layer, data=values).properties(width=250, height=220)
 
 
 def _progress_rows(analysis: Analysis, family: str) -> Rows:

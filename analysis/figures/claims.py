@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ import altair as alt
 import numpy as np
 
 from analysis.claims.sweeps import Sweeps
-from analysis.figures.style import CAPTION_COLUMNS, Rows, number
+from analysis.figures.marks import band
+from analysis.figures.style import Rows, captioned, number
 from analysis.summary.text import describe_provenance
 from analysis.uncertainty.estimates import median_of_runs
 from analysis.uncertainty.resampling import resample
@@ -21,13 +21,13 @@ NUM_BAND_RESAMPLES = 400
 
 
 def sweeps_caption(sweeps: Sweeps, names: Sequence[str], *parts: str) -> list[str]:
-    """The lines under a figure's title: each sweep with its runs, budget and commit, then what is particular."""
+    """The lines under a figure's title: what is seen, then each sweep with its runs, budget and commit."""
     facts = [
         f"{name}: {len(sweeps[name].history.runs)} runs, all {sweeps[name].history.budget} steps, "
         f"{describe_provenance(sweeps[name].provenance)}."
         for name in names
     ]
-    return textwrap.wrap(" ".join([*facts, *(part for part in parts if part)]), CAPTION_COLUMNS, break_on_hyphens=False)
+    return captioned(parts, facts)
 
 
 def curve_rows(values_RT: Floats, steps_T: Ints | Floats, runs: Sequence[RunInfo], **labels: Any) -> Rows:
@@ -68,10 +68,7 @@ def bands(x: alt.X, title: str, *, scale: alt.Scale | None = None, detail: Seque
     `title` and `scale` are those of the y axis. `detail` names further fields that tell lines apart; `encodings` are
     colours and the like.
     """
-    y_scale = alt.Scale() if scale is None else scale
     base = alt.Chart().encode(x=x, **encodings)
     if detail:
         base = base.encode(detail=[alt.Detail(f"{name}:N") for name in detail])
-    band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", title=title, scale=y_scale), y2="high:Q")
-    line = base.mark_line(strokeWidth=1.6).encode(y=alt.Y("value:Q", title=title, scale=y_scale))
-    return alt.layer(band.transform_filter("isValid(datum.low)"), line)
+    return band(base, title, scale=scale)

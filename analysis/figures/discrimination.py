@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
 
+from analysis.figures.marks import band, points_with_intervals
 from analysis.figures.style import GREY, PREDICTOR_COLOURS, Figure, Rows, caption, data, finish, number
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.forecasting.score_table import FEWEST_PAIRS
@@ -29,6 +29,8 @@ _LABELS = {
 _COLOURS = ("#8C5FBF", PREDICTOR_COLOURS[0], PREDICTOR_COLOURS[2], GREY)
 _DASHES = ([2, 2], [1, 0], [6, 3], [4, 3])
 _WIDTH, _HEIGHT, _CAPTION_COLUMNS = 470, 280, 84
+# The share of training that the title speaks of, at most.
+_EARLY = 0.25
 
 
 def discrimination(analysis: Analysis) -> Figure:
@@ -52,9 +54,20 @@ def discrimination(analysis: Analysis) -> Figure:
         _ceiling_text(analysis),
     ]
     # Narrower than other captions, so that the whole figure stays legible on a small screen.
-    lines_of_text = textwrap.wrap(" ".join(caption(analysis, *parts)), _CAPTION_COLUMNS, break_on_hyphens=False)
-    chart = finish(_chart(rows, lines), _TITLE, lines_of_text)
-    return Figure(_NAME, _TITLE, _in_words(evaluation, rows), chart)
+    title = _finding(rows)
+    chart = finish(_chart(rows, lines), title, caption(analysis, *parts, columns=_CAPTION_COLUMNS))
+    return Figure(_NAME, title, _in_words(evaluation, rows), chart)
+
+
+def _finding(rows: Rows) -> str:
+    """The AUROC from the largest of the windows in the first quarter of training, beside the losses alone."""
+    of_line = {line: [row for row in rows if row["line"] == _LABELS[line]] for line in ("primary", "loss")}
+    early = [row for row in of_line["primary"] if row["share"] <= _EARLY] or of_line["primary"][:1]
+    if not early:
+        return _TITLE
+    at = early[-1]["share"]
+    loss = [f", {row['value']:.2f} of losses alone" for row in of_line["loss"] if row["share"] == at]
+    return f"Forecasts at {_share(at)} of training: AUROC {early[-1]['value']:.2f}{''.join(loss)}"
 
 
 def _rows(evaluation: Evaluation, ceiling: tuple[Mapping[str, Any], ...]) -> Rows:
@@ -77,7 +90,7 @@ def _row(line: str, fraction: float, step: int, estimate: Estimate) -> dict[str,
         "line": _LABELS[line],
         "share": fraction,
         "step": step,
-        "auroc": number(estimate.value),
+        "value": number(estimate.value),
         "low": number(estimate.low),
         "high": number(estimate.high),
     }
@@ -105,7 +118,7 @@ def _ceiling_text(analysis: Analysis) -> str:
 
 def _in_words(evaluation: Evaluation, rows: Rows) -> str:
     told = [
-        f"{_share(row['share'])} of training: {row['auroc']:.2f}" for row in rows if row["line"] == _LABELS["primary"]
+        f"{_share(row['share'])} of training: {row['value']:.2f}" for row in rows if row["line"] == _LABELS["primary"]
     ]
     return f"AUROC between seeds of one setting of {PRIMARY}: {', '.join(told) or 'undefined'}."
 
@@ -132,18 +145,16 @@ def _chart(rows: Rows, lines: list[str]) -> Any:
     axis = alt.Axis(values=shares, labelExpr=f"split({texts}[datum.value], '|')", grid=False, labelOverlap="greedy")
     limits = [0, max(shares) * 1.04]
     x = alt.X("share:Q", title="share of the budget seen (step)", scale=alt.Scale(domain=limits, nice=False), axis=axis)
-    lowest = min(0.4, *(row["low"] if row["low"] is not None else row["auroc"] for row in rows))
+    lowest = min(0.4, *(row["low"] if row["low"] is not None else row["value"] for row in rows))
     scale = alt.Scale(domain=[np.floor(lowest * 10) / 10, 1], nice=False)
-    y = alt.Y("auroc:Q", title="AUROC between seeds of one setting", scale=scale)
+    y = alt.Y("value:Q", title="AUROC between seeds of one setting", scale=scale)
     base = alt.Chart(data(rows)).encode(x=x, color=colour)
-    measured = base.transform_filter("isValid(datum.low)")
-    single = len(shares) == 1
-    band = measured.mark_rule(strokeWidth=2) if single else measured.mark_area(opacity=0.13)
-    line = base.mark_line(strokeWidth=2.2, point=alt.OverlayMarkDef(size=45, filled=True, opacity=1))
-    chance = data([{"line": _LABELS["chance"], "auroc": 0.5}])
-    layers = [
-        band.encode(y=alt.Y("low:Q", title="AUROC between seeds of one setting", scale=scale), y2="high:Q"),
-        alt.Chart(chance).mark_rule(strokeWidth=1.5).encode(y=y, color=colour, strokeDash=dash),
-        line.encode(y=y, strokeDash=dash, tooltip=["line:N", "share:Q", "step:Q", "auroc:Q", "low:Q", "high:Q"]),
-    ]
-    return alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT)
+    what = "AUROC between seeds of one setting"
+    tooltip = ["line:N", "share:Q", "step:Q", "value:Q", "low:Q", "high:Q"]
+    if len(shares) == 1:
+        shown = points_with_intervals(base, what, scale=scale, mark={"size": 45}, tooltip=tooltip)
+    else:
+        shown = band(base, what, scale=scale, opacity=0.13, stroke=2.2, point=45, strokeDash=dash, tooltip=tooltip)
+    chance = data([{"line": _LABELS["chance"], "value": 0.5}])
+    rule = alt.Chart(chance).mark_rule(strokeWidth=1.5).encode(y=y, color=colour, strokeDash=dash)
+    return alt.layer(rule, shown).properties(width=_WIDTH, height=_HEIGHT)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
+from analysis.figures.marks import diagonal, points_with_intervals, reference
 from analysis.figures.style import (
-    GREY,
     PREDICTOR_COLOURS,
     PREDICTOR_SHAPES,
     Figure,
@@ -24,10 +24,13 @@ from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluatio
 from analysis.forecasting.score_table import FEWEST_PAIRS
 from analysis.forecasting.scores import equal_mass_bins
 from analysis.summary.text import OF_FITTED
-from analysis.uncertainty.intervals import Estimate, wilson_proportion
+from analysis.uncertainty.intervals import Estimate, short, wilson_proportion
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
+
+# The share of training that titles speak of, at most.
+_EARLY = 0.25
 
 
 def forecast_quality(analysis: Analysis) -> Figure:
@@ -40,6 +43,7 @@ def forecast_quality(analysis: Analysis) -> Figure:
     brier = _score_rows(evaluation, "brier")
     if not within and not brier:
         return Figure(name, title, _nothing(evaluation), None)
+    title = _quality_title(evaluation) or title
     panels = [
         _panel(evaluation, within, "AUROC between seeds of one setting", [0, 1], 0.5),
         _panel(evaluation, brier, "Brier score (lower is better)", None, None),
@@ -67,18 +71,13 @@ def calibration(analysis: Analysis) -> Figure:
     rows = [row for window in evaluation.windows for row in _bin_rows(window)]
     if not rows:
         return Figure(name, title, _nothing(evaluation), None)
+    title = _calibration_title(evaluation) or title
     unit = alt.Scale(domain=[0, 1])
     x = alt.X("forecast:Q", title="forecast probability", scale=unit, axis=alt.Axis(tickCount=5))
-    y = alt.Y("share:Q", title="share that converged", scale=unit, axis=alt.Axis(tickCount=5))
-    base = alt.Chart().transform_filter("datum.kind == 'bin'")
-    diagonal = (
-        alt.Chart().transform_filter("datum.kind == 'line'").mark_line(strokeDash=[4, 3], color=GREY).encode(x=x, y=y)
-    )
-    bars = base.mark_rule(color=PREDICTOR_COLOURS[0], opacity=0.6).encode(
-        x=x, y=alt.Y("low:Q", title="share that converged"), y2="high:Q"
-    )
-    points = base.mark_circle(color=PREDICTOR_COLOURS[0], opacity=1, size=50).encode(x=x, y=y, tooltip=["runs:Q"])
-    panel = alt.layer(diagonal, bars, points, data=data(rows)).properties(width=210, height=210)
+    y = alt.Y("value:Q", title="share that converged", scale=unit, axis=alt.Axis(tickCount=5))
+    base = alt.Chart().encode(x=x, color=alt.value(PREDICTOR_COLOURS[0]))
+    points = points_with_intervals(base, "share that converged", scale=unit, mark={"size": 50}, tooltip=["runs:Q"])
+    panel = alt.layer(diagonal(x, y, 0, 1), *points.layer, data=data(rows)).properties(width=210, height=210)
     labels = list(dict.fromkeys(row["window"] for row in rows))
     header = alt.Header(labelExpr="split(datum.label, '|')")
     chart = panel.facet(alt.Facet("window:N", sort=labels, title=None, header=header), columns=4)
@@ -90,6 +89,35 @@ def calibration(analysis: Analysis) -> Figure:
     ]
     text = "Share of runs that converged in each bin of the forecast probability, one panel per window."
     return Figure(name, title, text, finish(chart, title, caption(analysis, *parts)))
+
+
+def _at_a_quarter(evaluation: Evaluation) -> WindowEvaluation | None:
+    """The largest window in the first quarter of training that is scored; the first where there is none."""
+    scored = [window for window in evaluation.windows if PRIMARY in window.scores and window.num_scored]
+    early = [window for window in scored if window.fraction <= _EARLY]
+    return early[-1] if early else scored[0] if scored else None
+
+
+def _quality_title(evaluation: Evaluation) -> str:
+    """AUROC and Brier score of the primary predictor, beside those of the reference."""
+    window = _at_a_quarter(evaluation)
+    if window is None or not np.isfinite(window.scores[PRIMARY].brier.value):
+        return ""
+    own, reference = window.scores[PRIMARY], window.scores[evaluation.reference]
+    brier = f"Brier score {own.brier.text()}, {short(reference.brier.value)} of {evaluation.reference}"
+    return f"From {100 * window.fraction:.3g}% of training: AUROC {own.auroc_within.text()} between seeds; {brier}"
+
+
+def _calibration_title(evaluation: Evaluation) -> str:
+    """The slope of the calibration line, and whether 1 is inside its interval."""
+    window = _at_a_quarter(evaluation)
+    slope = Estimate(np.nan) if window is None else window.scores[PRIMARY].calibration_slope
+    if window is None or not np.isfinite([slope.value, slope.low, slope.high]).all():
+        return ""
+    verdict = (
+        "too extreme" if slope.high < 1 else "too cautious" if slope.low > 1 else "neither too extreme nor too cautious"
+    )
+    return f"From {100 * window.fraction:.3g}% of training, forecasts are {verdict}: slope {slope.text()}"
 
 
 def _score_rows(evaluation: Evaluation, score: str) -> Rows:
@@ -119,21 +147,13 @@ def _panel(evaluation: Evaluation, rows: Rows, title: str, domain: list[float] |
         xOffset=alt.XOffset("predictor:N", sort=names, scale=alt.Scale(domain=names, paddingOuter=0.4)),
         color=alt.Color("predictor:N", sort=names, scale=alt.Scale(domain=names, range=colours), title="predictor"),
     )
-    bars = (
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=1.5)
-        .encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q")
-    )
-    points = base.mark_point(size=55, opacity=1, filled=True).encode(
+    points = points_with_intervals(
+        base, title, scale=scale, mark={"size": 55}, stroke=1.5,
         shape=alt.Shape("predictor:N", sort=names, scale=alt.Scale(domain=names, range=shapes), title="predictor"),
-        y=alt.Y("value:Q", title=title, scale=scale),
         tooltip=["predictor:N", "value:Q", "low:Q", "high:Q"],
-    )
-    layers = [bars, points]
-    if chance is not None:
-        rule = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], color=GREY).encode(y=alt.datum(chance))
-        layers.insert(0, rule)
-    return alt.layer(*layers).properties(width=max(150, 95 * len(order)), height=260)
+    )  # fmt: skip
+    behind = [] if chance is None else [reference(chance)]
+    return alt.layer(*behind, points).properties(width=max(150, 95 * len(order)), height=260)
 
 
 def _window_label(window: WindowEvaluation) -> str:
@@ -152,7 +172,7 @@ def _bin_rows(window: WindowEvaluation) -> Rows:
         return []
     scores = window.scores[PRIMARY]
     label = f"{window_text(window)}, n={window.num_scored}|slope {scores.calibration_slope.text()}"
-    rows: Rows = [{"window": label, "kind": "line", "forecast": end, "share": end} for end in (0, 1)]
+    rows: Rows = []
     bin_N = equal_mass_bins(probability_N, bins=10)
     for b in np.unique(bin_N):
         weight_M = window.weight_N[bin_N == b]
@@ -162,9 +182,8 @@ def _bin_rows(window: WindowEvaluation) -> Rows:
         rows.append(
             {
                 "window": label,
-                "kind": "bin",
                 "forecast": number(float(np.average(probability_N[bin_N == b], weights=weight_M))),
-                "share": number(share.value),
+                "value": number(share.value),
                 "low": number(share.low),
                 "high": number(share.high),
                 "runs": len(weight_M),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
+from analysis.figures.marks import reference, stairs, thin_lines
 from analysis.figures.style import (
     BROKEN_LABEL,
-    GREY,
     LINE_END,
     OUTCOME_COLOURS,
     Figure,
@@ -25,12 +25,19 @@ from analysis.figures.style import (
 )
 from analysis.outcomes.outcomes import CONVERGED, OUTCOME_KINDS
 from analysis.outcomes.settings import runs_by_setting
+from analysis.uncertainty.intervals import short
 from pipeline.arrays import Floats
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
     from analysis.summary.settings import SettingSummary
 
+# What a metric is, with its unit; others are named as they are recorded.
+METRIC_TITLES = {
+    "label_excess": "excess loss (0: best, 1: no skill)",
+    "label_accuracy": "accuracy, share of labels",
+    "label_loss": "loss on labels",
+}
 MAX_FACETS, MAX_LINES, MAX_LINES_PER_FACET, MAX_POINTS_PER_LINE = 12, 800, 200, 120
 
 
@@ -45,18 +52,19 @@ def learning_curves_by_outcome(analysis: Analysis) -> Figure:
     lines, medians = _curve_rows(analysis, shown)
     top = _upper_limit(analysis, values_RT)
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4))
-    y = alt.Y("value:Q", title=metric, scale=alt.Scale(domainMax=top) if top is not None else alt.Scale())
+    y = alt.Y("value:Q", title=METRIC_TITLES.get(metric, metric), scale=alt.Scale(domainMax=top) if top is not None else alt.Scale())
     colour = outcome_colour(analysis.outcomes.kind_R.tolist())
-    base = alt.Chart().encode(x=x, y=y, color=colour)
-    thin = base.transform_filter("datum.run != null").mark_line(clip=True, strokeWidth=0.8, opacity=0.35)
+    base = alt.Chart().encode(x=x, color=colour)
+    thin = thin_lines(base.transform_filter("datum.run != null"), y)
     thick = base.transform_filter("datum.run == null").mark_line(clip=True, strokeWidth=2.5)
-    threshold = alt.Chart(data([{}])).mark_rule(strokeWidth=1.2, color=GREY).encode(y=alt.datum(_threshold(analysis)))
-    thick = thick.encode(strokeDash=outcome_dash(analysis.outcomes.kind_R.tolist()))
-    layered = alt.layer(thin.encode(detail="run:N"), threshold, thick, data=data(lines + medians))
+    thick = thick.encode(y=y, strokeDash=outcome_dash(analysis.outcomes.kind_R.tolist()))
+    layered = alt.layer(thin, reference(_threshold(analysis)), thick, data=data(lines + medians))
+    counts = analysis.outcomes.count(CONVERGED), len(analysis.outcomes.kind_R)
+    title = f"{counts[0]} of {counts[1]} runs converge within {analysis.history.budget} steps"
     num_lines = len({(row["setting"], row["run"]) for row in lines})
     parts = [
         "Thin: runs; thick: median of the runs with that outcome still training, so that late in training it rests on "
-        "few; grey: the threshold of the criterion.",
+        "few; grey, dashed: the threshold of the criterion.",
         f"{num_lines} of {len(analysis.history.runs)} runs drawn, evenly sampled."
         if num_lines < len(analysis.history.runs)
         else "",
@@ -71,6 +79,7 @@ def converged_fraction(analysis: Analysis) -> Figure:
     """Cumulative incidence of convergence and divergence per setting, with bands."""
     name, title = "converged_fraction", "Fraction converged over time"
     shown = _shown_settings(analysis)
+    title = _shares_title(analysis)
     rows: Rows = []
     for setting in shown:
         curves, label = analysis.incidence[setting], _labels(analysis)[setting]
@@ -84,14 +93,12 @@ def converged_fraction(analysis: Analysis) -> Figure:
             )
             rows.append(shared | {"outcome": "diverged", "share": number(curves.diverged_T[t])})
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4))
-    y = alt.Y("share:Q", title="share of runs", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart().encode(x=x, color=outcome_colour(("converged", "diverged")))
-    band = base.mark_area(opacity=0.2, interpolate="step-after").encode(
-        y=alt.Y("low:Q", title="share of runs"), y2="high:Q"
-    )
-    line = base.mark_line(strokeWidth=2, interpolate="step-after")
-    line = line.encode(y=y, strokeDash=outcome_dash(("converged", "diverged")))
-    layered = alt.layer(band.transform_filter("isValid(datum.low)"), line, data=data(rows))
+    share_curves = stairs(
+        base, "share of runs", value="share", scale=alt.Scale(domain=[0, 1]), opacity=0.2,
+        strokeDash=outcome_dash(("converged", "diverged")),
+    )  # fmt: skip
+    layered = alt.layer(*share_curves.layer, data=data(rows))
     parts = [
         f"Converged: {analysis.outcomes.criterion}. Aalen-Johansen, divergence competing; "
         f"band: 95%, resampled: {'; '.join(dict.fromkeys(analysis.incidence[s].unit for s in shown))}; "
@@ -116,6 +123,7 @@ def times_to_convergence(analysis: Analysis) -> Figure:
             rows.append({"setting": label, "after": float(after), "by": float(by), "runs": int(runs)})
     if not rows:
         return Figure(name, title, "No run converged.", None)
+    title = _half_title(analysis)
     halves = [
         {"setting": _counted(summaries[s]), "by": summaries[s].half_by}
         for s in shown
@@ -142,6 +150,25 @@ def times_to_convergence(analysis: Analysis) -> Figure:
         name, title, "Number of runs by step of convergence, one row per setting.",
         finish(chart, title, caption(analysis, *parts)),
     )  # fmt: skip
+
+
+def _shares_title(analysis: Analysis) -> str:
+    """The share that converged, with its interval where there is one setting, from the lowest to the highest else."""
+    known = [setting for setting in analysis.settings if np.isfinite(setting.converged.value)]
+    if not known:
+        return "Fraction converged over time"
+    by = f"by step {max(setting.by_step for setting in known):.0f}"
+    if len(analysis.settings) == 1:
+        return f"{known[0].converged.text()} of the runs converge {by}"
+    low, high = (pick(setting.converged.value for setting in known) for pick in (min, max))
+    return f"{short(low)} to {short(high)} of the runs of a setting converge {by}"
+
+
+def _half_title(analysis: Analysis) -> str:
+    """When the middle half of the runs that converged did so."""
+    upper_N = analysis.outcomes.upper_R[analysis.outcomes.is_kind_R(CONVERGED)]
+    first, middle, last = np.quantile(upper_N, [0.25, 0.5, 0.75], method="inverted_cdf")
+    return f"The {len(upper_N)} runs that converge do so at step {middle:.0f} (median; half: {first:.0f} to {last:.0f})"
 
 
 def _curve_rows(analysis: Analysis, shown: list[str]) -> tuple[Rows, Rows]:

@@ -47,10 +47,16 @@ class Figure:
     chart: Any | None
 
 
-def caption(analysis: Analysis, *parts: str) -> list[str]:
-    """The lines under a figure's title: sweep, runs, commit, then what is particular to the figure."""
+def caption(analysis: Analysis, *parts: str, columns: int = CAPTION_COLUMNS) -> list[str]:
+    """The lines under a figure's title: what is seen, and last its sweep, number of runs and commit."""
     facts = f"{analysis.history.name}: {len(analysis.history.runs)} runs, {describe_provenance(analysis.provenance)}."
-    return textwrap.wrap(" ".join([facts, *(part for part in parts if part)]), CAPTION_COLUMNS, break_on_hyphens=False)
+    return captioned(parts, [facts], columns)
+
+
+def captioned(parts: Sequence[str], facts: Sequence[str], columns: int = CAPTION_COLUMNS) -> list[str]:
+    """Sentences on what is seen, in lines; then, on lines of their own, where it comes from."""
+    texts = [" ".join(part for part in parts if part), " ".join(facts)]
+    return [line for text in texts for line in textwrap.wrap(text, columns, break_on_hyphens=False)]
 
 
 def finish(chart: Any, title: str, lines: Sequence[str]) -> Any:

@@ -21,6 +21,7 @@ from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 from sweeps.command.sources import SweepData, read_sources
 from sweeps.command.terminal.phases import phases
+from sweeps.command.terminal.wrapped import print_wrapped
 
 _MOST_SETTINGS, _SHOWN_PACKS, _BOOTSTRAP, _SEED = 20, 5, 1000, 0
 
@@ -30,9 +31,9 @@ def conclude(
 ) -> int:
     """Print how a launch ended and the commands to go on; returns its exit code."""
     for pack_id, reason in launched.failures.items():
-        out.print(f"pack {pack_id} failed: {reason}", style="red")
+        print_wrapped(out, f"pack {pack_id} failed: {reason}", style="red")
     for line in not_computed(launched, store.folder):
-        out.print(line, style="yellow", markup=False)
+        print_wrapped(out, line, style="yellow")
     left, folder = unfinished(store), shlex.quote(str(store.folder))
     if not left:
         out.print(f"complete in {clock(wall_s)}: {store.folder}")
@@ -40,8 +41,8 @@ def conclude(
         out.print(f"  or: seedbed watch {folder} (its page, live); seedbed analyse {folder} --scores")
         return COMPLETE
     if forecast_problem is not None:
-        out.print(_forecast_sentence(store, forecast_problem))
-    out.print(f"incomplete: {len(left)} packs are left; resume with: seedbed resume {folder}")
+        print_wrapped(out, _forecast_sentence(store, forecast_problem))
+    print_wrapped(out, f"incomplete: {len(left)} packs are left; resume with: seedbed resume {folder}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
 
 

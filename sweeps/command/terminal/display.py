@@ -111,8 +111,9 @@ class Display:
         return sum(progress.run_steps for progress in self.packs.values())
 
     def _picture(self) -> RenderableType:
-        # One line less than there are: the cursor stands in the last.
-        return picture(self.view(), self.console.width, self.console.height - 1)
+        # A line less than there are, for the cursor, and room for the ^C that a terminal echoes: a line that it breaks
+        # would be counted as one.
+        return picture(self.view(), self.console.width - 2, self.console.height - 1)
 
     def _refresh(self) -> None:
         width = self.console.width

@@ -104,7 +104,7 @@ class DisplayedSweep:
                 if setting in by_setting
             ),
             packs=tuple(Line(self.pack_names[pack_id], packs[pack_id], speed.of(pack_id)) for pack_id in running),
-            num_packs_waiting=len(packs_left(packs)) - len(running),
+            num_packs_waiting=len(set(packs_left(packs)) - set(running) - failures.keys()),
             failures=tuple((self.pack_names.get(pack_id, pack_id), reason) for pack_id, reason in failures.items()),
             note=note,
         )

@@ -1,0 +1,169 @@
+"""What all figures share: no text over another, every axis with a title, findings as titles, provenance last."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import altair as alt
+import numpy as np
+import pytest
+
+from analysis.figures.figures import figures, to_svg
+from analysis.figures.marks import band, diagonal, points_with_intervals, raster, reference, stairs, thin_lines
+from analysis.figures.style import Figure, captioned, data, finish
+from analysis.summary.analyse import analyse
+from tests.analysis.synthetic import synthetic_history
+
+# Of Helvetica's characters, in shares of the size of the font: the mean over English text.
+CHARACTER_WIDTH, LINE_HEIGHT = 0.5, 0.72
+SVG = "{http://www.w3.org/2000/svg}"
+ROWS = [{"step": step, "value": 0.5, "low": 0.4, "high": 0.6, "run": 0, "kind": "a"} for step in (0, 10, 20)]
+
+
+def boxes(svg):
+    """(text, left, top, right, bottom) of every text of a figure, rotated ones as they stand."""
+    found = []
+
+    def walk(element, at_x, at_y):
+        moved = re.match(r"translate\(([-\d.]+),([-\d.]+)\)(?: rotate\((-?\d+))?", element.get("transform", ""))
+        if moved:
+            at_x, at_y = at_x + float(moved[1]), at_y + float(moved[2])
+        if element.tag == f"{SVG}text" and element.get("opacity") != "0":
+            size = float(element.get("font-size", "12px").removesuffix("px"))
+            lines = [part.text or "" for part in element.findall(f"{SVG}tspan")] or [element.text or ""]
+            width = CHARACTER_WIDTH * size * max(map(len, lines))
+            left = {"middle": -width / 2, "end": -width}.get(element.get("text-anchor"), 0.0)
+            low = LINE_HEIGHT * size
+            high = 0.2 * size * (len(lines) > 1) + 1.2 * size * (len(lines) - 1)
+            box = (at_x + left, at_y - low, at_x + left + width, at_y + high)
+            if moved and moved[3] == "-90":
+                box = (at_x - low, at_y - left - width, at_x + high, at_y - left)
+            found.append((" ".join(lines), *box))
+        for child in element:
+            walk(child, at_x, at_y)
+
+    walk(ElementTree.fromstring(svg), 0.0, 0.0)
+    return [box for box in found if box[0].strip()]
+
+
+def overlaps(svg):
+    """Pairs of texts of which one lies over the other by more than a pixel."""
+    every = boxes(svg)
+    return [
+        (one[0], other[0])
+        for number, one in enumerate(every)
+        for other in every[:number]
+        if min(one[3], other[3]) - max(one[1], other[1]) > 1 and min(one[4], other[4]) - max(one[2], other[2]) > 1
+    ]
+
+
+def untitled(specification):
+    """The position channels of a specification, at any depth, that have neither a title nor a row of names for one."""
+    if isinstance(specification, list):
+        return [found for each in specification for found in untitled(each)]
+    if not isinstance(specification, dict):
+        return []
+    found = [
+        (channel, encoding["field"])
+        for channel, encoding in specification.get("encoding", {}).items()
+        if channel in ("x", "y") and "field" in encoding
+        if not encoding.get("title") and encoding.get("type") != "nominal"
+    ]
+    return found + [each for value in specification.values() for each in untitled(value)]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    history = synthetic_history(3, 12)
+    return figures(analyse(history, provenance={"sweep_id": "abc", "git_commit": "0" * 40}, bootstrap=20))
+
+
+def test_no_text_of_a_figure_lies_over_another(drawn):
+    charts = [figure for figure in drawn if figure.chart is not None]
+    assert len(charts) >= 6
+    for figure in charts:
+        svg = to_svg(figure)
+        assert len(boxes(svg)) > 8
+        assert not overlaps(svg), figure.name
+
+
+def test_texts_that_do_overlap_are_found():
+    chart = (
+        alt.Chart(data([{"x": 1, "t": "one text"}, {"x": 1.01, "t": "another"}]))
+        .mark_text()
+        .encode(x="x:Q", text="t:N")
+    )
+    assert ("another", "one text") in overlaps(to_svg(Figure("a", "a", "", chart)))
+
+
+def test_every_axis_has_a_title(drawn):
+    for figure in drawn:
+        if figure.chart is not None:
+            assert not untitled(figure.chart.to_dict()), figure.name
+    assert untitled(alt.Chart(data(ROWS)).mark_point().encode(x="step:Q", y=alt.Y("value:Q", title="v")).to_dict())
+
+
+def test_titles_state_what_was_found_with_its_number(drawn):
+    titles = {figure.name: figure.title for figure in drawn if figure.chart is not None}
+    assert all(re.search(r"\d", title) for title in titles.values()), titles
+    analysis = analyse(synthetic_history(3, 12), bootstrap=20)
+    converged = analysis.outcomes.count("converged")
+    assert titles["learning_curves"] == f"{converged} of 36 runs converge within {analysis.history.budget} steps"
+    shares = sorted(setting.converged.value for setting in analysis.settings)
+    low, high = (f"{share:.2f}".lstrip("0") for share in (shares[0], shares[-1]))
+    assert titles["converged_fraction"].startswith(f"{low} to {high} of the runs of a setting converge by step ")
+    upper = analysis.outcomes.upper_R[analysis.outcomes.is_kind_R("converged")]
+    middle = np.sort(upper)[(len(upper) + 1) // 2 - 1]
+    assert f"do so at step {middle:.0f} " in titles["times_to_convergence"]
+
+
+def test_a_title_says_no_more_than_is_known():
+    history = synthetic_history(2, 6)
+    values = dict(history.values) | {"label_excess": np.ones_like(history.values["label_excess"])}
+    by_name = {figure.name: figure for figure in figures(analyse(replace(history, values=values), bootstrap=5))}
+    assert by_name["times_to_convergence"].chart is None
+    assert by_name["learning_curves"].title.startswith("0 of 12 runs converge")
+
+
+def test_captions_end_with_where_the_data_come_from(drawn):
+    for figure in drawn:
+        if figure.chart is not None:
+            lines = figure.chart.to_dict()["title"]["subtitle"]
+            assert " ".join(lines).endswith(f"synthetic: 36 runs, sweep_id abc, commit {'0' * 40}.")
+            (start,) = (number for number, line in enumerate(lines) if line.startswith("synthetic: 36 runs"))
+            assert start > 0
+    assert captioned(["Seen."], ["From here."]) == ["Seen.", "From here."]
+
+
+def test_marks_draw_what_their_rows_hold():
+    x, y = alt.X("step:Q", title="step"), alt.Y("value:Q", title="v")
+    base = alt.Chart(data(ROWS)).encode(x=x)
+    unknown = alt.Chart(data([row | {"low": None, "high": None} for row in ROWS])).encode(x=x)
+    across = alt.Chart(data(ROWS)).encode(y=alt.Y("kind:N", title=None))
+
+    def paths(chart):
+        svg = to_svg(Figure("a", "a", "", finish(chart, "a", [])))
+        return [
+            len(re.findall(rf'class="mark-{kind} role-mark', svg))
+            for kind in ("area", "line", "rule", "symbol", "rect")
+        ]
+
+    def count(chart, role):
+        svg = to_svg(Figure("a", "a", "", finish(chart, "a", [])))
+        return len(re.findall(rf'aria-roledescription="{role}"', svg))
+
+    assert paths(band(base, "v"))[:2] == [1, 1]
+    assert count(band(base, "v", point=20), "point") == 3
+    assert count(points_with_intervals(base, "v"), "rule mark") == 3
+    assert count(points_with_intervals(unknown, "v"), "rule mark") == 0
+    assert count(points_with_intervals(unknown, "v"), "point") == 3
+    assert count(points_with_intervals(across, "v", along="x"), "rule mark") == 3
+    assert paths(stairs(base, "v"))[:2] == [1, 1]
+    assert paths(thin_lines(base, y))[1] == 1
+    cells = raster(ROWS, alt.X("step:O", title="step"), alt.Y("kind:N", title="kind"), alt.Color("value:Q"))
+    assert count(cells, "rect mark") == 3
+    assert paths(reference(0.5) + base.mark_point().encode(y=y))[2] == 1
+    equal = alt.Y("value:Q", title="v", scale=alt.Scale(domain=[0, 1]))
+    assert paths(diagonal(alt.X("step:Q", title="step"), equal, 0, 1))[1] == 1
