@@ -23,6 +23,7 @@ from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 from pipeline.store.history import History, RunInfo
+from pipeline.store.shapes import CEILING, misfit
 
 CEILING_FILE = "ceiling.json"
 # A setting with fewer parents than this is left out of the ceiling.
@@ -185,6 +186,6 @@ def read_ceiling(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     document = unseal(read_file(path), path)
-    if not isinstance(document.get("rows"), list):
-        raise CorruptFileError(f"{path}: holds no rows; `seedbed ceiling` makes it anew")
+    if (problem := misfit(document, CEILING)) is not None:
+        raise CorruptFileError(f"{path}: is no ceiling: {problem}; `seedbed ceiling` makes it anew")
     return document

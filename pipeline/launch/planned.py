@@ -11,6 +11,7 @@ from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.training.calibration import calibrate
+from pipeline.training.memory import refuse_huge_packs, refuse_huge_settings
 from pipeline.training.recorded_metrics import refuse_undecidable
 
 
@@ -53,7 +54,10 @@ def _planned(
     if spec.fork is not None and not kept:
         _refuse_equal(spec, runs)
     groups = grouped(runs, machine.num_workers, kept)
-    return make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine, on_phase), kept)
+    refuse_huge_settings(spec, groups, machine.device)
+    plan = make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine, on_phase), kept)
+    refuse_huge_packs(plan, machine.device)
+    return plan
 
 
 def _refuse_equal(spec: SweepSpec, runs: Mapping[str, RunConfig]) -> None:

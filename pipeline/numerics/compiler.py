@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -130,7 +131,13 @@ def _processor_flags() -> frozenset[str]:
 
 @cache
 def _say_once(message: str) -> None:
-    print(f"seedbed: {message}", file=sys.stderr)
+    notice(message)
+
+
+def notice(message: str) -> None:
+    """Print what a user should know on standard error; where that cannot be written, nothing."""
+    with suppress(OSError):
+        print(f"seedbed: {message}", file=sys.stderr)
 
 
 def _first_error(output: bytes) -> str:

@@ -13,9 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from pipeline.planning.engine_choice import Calibration, choose
 from pipeline.spec.budget_steps import BudgetSteps
+from pipeline.spec.errors import dotted
 from pipeline.spec.identity import canonical_json, digest
+from pipeline.spec.messages import spec_problems
 from pipeline.spec.reading_names import reading_problems
 from pipeline.spec.renamed import present_form
 from pipeline.spec.run_config import RunConfig
@@ -282,5 +286,13 @@ def expand(spec: SweepSpec) -> list[RunConfig]:
 
 
 def stored_spec(store: SweepStore) -> SweepSpec:
-    """The spec that a results folder was made from."""
-    return SweepSpec.model_validate(present_form(store.sweep["spec"]), context=STORED)
+    """The spec that a results folder was made from. Raises StoreError where what stands there is none."""
+    stored = present_form(store.sweep["spec"])
+    try:
+        return SweepSpec.model_validate(stored, context=STORED)
+    except ValidationError as error:
+        place, message, _ = spec_problems(error, SweepSpec, stored)[0]
+        raise StoreError(
+            f"{store.folder / 'sweep.json'}: its spec is not valid: {dotted(place)}: {message}; it was changed by "
+            "something else than seedbed, or was written by another version"
+        ) from None

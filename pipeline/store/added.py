@@ -18,7 +18,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.store.files import decode_table, encode_table, make_folder, read_file, seal, unseal, write_file
+from pipeline.store.files import (
+    CorruptFileError,
+    decode_table,
+    encode_table,
+    make_folder,
+    read_file,
+    rows_misfit,
+    seal,
+    unseal,
+    write_file,
+)
+from pipeline.store.shapes import ADDED, misfit
 
 ADDED_FOLDER = "added"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -69,9 +80,19 @@ def added_tables(results: Path) -> Iterator[AddedTable]:
     """The tables of a results folder, in the order of their names. Raises CorruptFileError for one that is damaged."""
     folder = results / ADDED_FOLDER
     for path in sorted(folder.glob("*.json")):
-        body = unseal(read_file(path), path)
-        table = folder / body["file"]
-        yield AddedTable(path.stem, decode_table(read_file(table, body["sha256"]), table), body["about"])
+        yield read_added(path)
+
+
+def read_added(path: Path) -> AddedTable:
+    """The table that a document names. Raises CorruptFileError where either is damaged, or is none of `add_table`."""
+    body = unseal(read_file(path), path)
+    if (problem := misfit(body, ADDED)) is not None:
+        raise CorruptFileError(f"{path}: describes no added table: {problem}")
+    file = path.parent / body["file"]
+    table = decode_table(read_file(file, body["sha256"]), file)
+    if (problem := rows_misfit(table)) is not None:
+        raise CorruptFileError(f"{file}: is no table of runs and steps: {problem}")
+    return AddedTable(path.stem, table, body["about"])
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.store.added import ADDED_FOLDER
+from pipeline.store.added import ADDED_FOLDER, read_added
 from pipeline.store.files import CorruptFileError, make_folder, read_file, unseal
-from pipeline.store.pack_store import PackStore, Record, StoreError
-from pipeline.store.sweep_store import SweepStore
+from pipeline.store.pack_store import PackStore, StoreError, read_record
+from pipeline.store.sweep_store import SweepStore, read_document
 
 SET_ASIDE = "set-aside"
 _SIDE_FILES = ("forecast.json", "ceiling.json")
@@ -72,9 +72,9 @@ def _of_documents(store: SweepStore) -> Iterator[Damage]:
     folders = (store.folder, store.copies) if store.copies.is_dir() else (store.folder,)
     for name in ("sweep.json", _plan_name(store)):
         paths = [folder / name for folder in folders] if name else []
-        problems = [problem for path in paths if (problem := _sealed_problem(path)) is not None]
+        problems = [problem for path in paths if (problem := _document_problem(path)) is not None]
         for path in paths:
-            problem = _sealed_problem(path)
+            problem = _document_problem(path)
             if problem is not None:
                 yield Damage(path, problem, is_blocking=len(problems) == len(paths))
 
@@ -84,6 +84,14 @@ def _plan_name(store: SweepStore) -> str:
         return str(store.sweep["plan"])
     except StoreError:
         return ""
+
+
+def _document_problem(path: Path) -> str | None:
+    try:
+        read_document(path)
+    except CorruptFileError as error:
+        return str(error)
+    return None
 
 
 def _sealed_problem(path: Path) -> str | None:
@@ -106,7 +114,7 @@ def _of_pack(pack: PackStore) -> Iterator[Damage]:
 
 def _record_problem(pack: PackStore, path: Path) -> str | None:
     try:
-        for entry in Record.from_body(unseal(read_file(path), path)).files():
+        for entry in read_record(path).files():
             read_file(pack.folder / entry.name, entry.sha256)
     except CorruptFileError as error:
         return str(error)
@@ -126,8 +134,7 @@ def _of_side_files(store: SweepStore) -> Iterator[Damage]:
 
 def _added_problem(path: Path) -> str | None:
     try:
-        body = unseal(read_file(path), path)
-        read_file(path.parent / body["file"], body["sha256"])
+        read_added(path)
     except CorruptFileError as error:
         return str(error)
     return None

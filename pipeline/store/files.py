@@ -11,7 +11,8 @@ import io
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ _ARRAY_SCHEMA = pa.schema(
 )
 
 
+# Types of arrays: of weights, states and attention maps.
+_DTYPES = ("bool", "int32", "int64", "uint32", "uint64", "uint8", "float16", "float32", "float64")
+# A table of this size is read in any case; of larger ones, so many bytes for a byte of the file.
+_MOST_UNPACKED, _MOST_RATIO = 2**27, 200
+
 # Of every sealed document: raised when what is written now cannot be read by earlier versions. Those of format 1 do not
 # say so.
 DOCUMENT_FORMAT = 2
@@ -56,9 +62,10 @@ def write_file(path: Path, content: bytes) -> str:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shared = bool(path.parent.stat().st_mode & 0o020)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    # A link that waits under this name would lead out of the folder.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with _naming(path), os.fdopen(descriptor, "wb") as stream:
             if shared:
                 os.fchmod(descriptor, SHARED_FILE)
             stream.write(content)
@@ -70,6 +77,18 @@ def write_file(path: Path, content: bytes) -> str:
         raise
     sync_folder(path.parent)
     return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the system that name no file, such as a full disk, name this one."""
+    try:
+        yield
+    except OSError as error:
+        # That of a descriptor is its number.
+        if not isinstance(error.filename, str):
+            error.filename = str(path)
+        raise
 
 
 def make_folder(path: Path, is_shared: bool) -> None:
@@ -97,7 +116,8 @@ def sync_folder(path: Path) -> None:
     """Make the names in a folder durable (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with _naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -113,9 +133,10 @@ def read_file(path: Path, sha256: str | None = None) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CorruptFileError(f"{path}: is missing") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CorruptFileError(f"{path}: is not a file")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CorruptFileError(f"{path}: is not a file")
+    with _naming(path), os.fdopen(descriptor, "rb") as stream:
         content = stream.read()
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise CorruptFileError(f"{path}: its content does not have the checksum that its record names")
@@ -140,12 +161,12 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
     number is damaged has the checksum of this format.
     """
     try:
-        document = json.loads(content)
+        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
         body, digest, number = document["body"], document["sha256"], document.get("format", 1)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
     known = range(1, DOCUMENT_FORMAT + 1)
-    if number in known and isinstance(body, dict) and _digest(body, number) == digest:
+    if type(number) is int and number in known and isinstance(body, dict) and _digest(body, number) == digest:
         return body
     is_ours = isinstance(body, dict) and any(_digest(body, format_) == digest for format_ in known)
     if isinstance(number, int) and number > DOCUMENT_FORMAT and not is_ours:
@@ -154,6 +175,10 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
             f"{DOCUMENT_FORMAT})"
         )
     raise CorruptFileError(f"{path}: its checksum does not fit its content")
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _digest(body: Mapping[str, Any], number: int) -> str:
@@ -171,10 +196,37 @@ def encode_table(table: pa.Table) -> bytes:
 def decode_table(content: bytes, path: Path) -> pa.Table:
     """The inverse of `encode_table`. Raises CorruptFileError."""
     try:
+        file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
+        _refuse_bomb(file.metadata, len(content), path)
         # Arrow's threads, once started, may end a process by SIGABRT when it exits on a busy machine.
-        return pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        return file.read(use_threads=False)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"{path}: is not a whole Parquet file: {error}") from error
+
+
+def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path) -> None:
+    """Refuse a table that would take far more memory than its file: values of eight bytes at least, as declared."""
+    packed = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
+    needed, most = max(packed, 8 * metadata.num_rows * metadata.num_columns), max(_MOST_UNPACKED, _MOST_RATIO * size)
+    if needed > most:
+        raise CorruptFileError(
+            f"{path}: would take {needed / 2**20:,.0f} MiB of memory, and {most / 2**20:,.0f} MiB is the most for a "
+            f"file of {size:,} bytes"
+        )
+
+
+def rows_misfit(table: pa.Table) -> str | None:
+    """Why a table is not one of runs, steps and metrics (text, int64, float64), in a clause; None where it is."""
+    names, types = table.column_names, table.schema.types
+    if names[:2] != ["run_id", "step"] or len({*names}) < len(names):
+        return "its columns must be run_id, step and metrics, each once"
+    text = (pa.string(), pa.dictionary(pa.int32(), pa.string()))
+    if types[0] not in text or types[1] != pa.int64() or any(kind != pa.float64() for kind in types[2:]):
+        return "run_id must be text, step int64 and metrics float64"
+    if table["run_id"].null_count or table["step"].null_count:
+        return "run_id and step must be given in every row"
+    low = pc.min(table["step"]).as_py()
+    return f"step {low} is below 0" if low is not None and low < 0 else None
 
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
@@ -190,11 +242,19 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
 def decode_arrays(content: bytes, path: Path, ending: str = "") -> dict[str, Array]:
     """The inverse of `encode_arrays`, of the arrays whose names end so."""
     table = decode_table(content, path)
+    if table.column_names != _ARRAY_SCHEMA.names or table.schema.types != _ARRAY_SCHEMA.types:
+        raise CorruptFileError(f"{path}: is no table of arrays: its columns must be {', '.join(_ARRAY_SCHEMA.names)}")
     rows = (table.filter(pc.ends_with(table["name"], ending)) if ending else table).to_pylist()
-    return {
-        row["name"]: np.frombuffer(row["data"], np.dtype(row["dtype"]).newbyteorder("<")).reshape(row["shape"])
-        for row in rows
-    }
+    try:
+        return {row["name"]: _array(row) for row in rows}
+    except (ValueError, TypeError) as error:
+        raise CorruptFileError(f"{path}: holds something that is no array: {error}") from error
+
+
+def _array(row: Mapping[str, Any]) -> Array:
+    if row["dtype"] not in _DTYPES or row["name"] is None:
+        raise ValueError(f"its type {row['dtype']!r} is none of {', '.join(_DTYPES)}")
+    return np.frombuffer(row["data"], np.dtype(row["dtype"]).newbyteorder("<")).reshape(row["shape"])
 
 
 def _little(value: Array) -> Array:

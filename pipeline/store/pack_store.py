@@ -18,10 +18,12 @@ from pipeline.store.files import (
     decode_table,
     make_folder,
     read_file,
+    rows_misfit,
     seal,
     unseal,
     write_file,
 )
+from pipeline.store.shapes import RECORD, misfit
 
 _READ_TRIES = 3
 
@@ -154,6 +156,14 @@ class Record:
         )
 
 
+def read_record(path: Path) -> Record:
+    """The record in a file; the files that it names are not checked. Raises CorruptFileError for anything else."""
+    body = unseal(read_file(path), path)
+    if (problem := misfit(body, RECORD)) is not None:
+        raise CorruptFileError(f"{path}: is no commit record: {problem}")
+    return Record.from_body(body)
+
+
 def _with_sources(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {**entry, "sources": tuple(entry.get("sources", ()))}
 
@@ -184,7 +194,7 @@ class PackStore:
         found = []
         for path in self.folder.glob("*.record.json"):
             try:
-                found.append(Record.from_body(unseal(read_file(path), path)))
+                found.append(read_record(path))
             except CorruptFileError:
                 continue
         return sorted(found, key=lambda record: record.order, reverse=True)
@@ -253,4 +263,7 @@ class PackStore:
     def table(self, entry: FileEntry) -> pa.Table:
         """The rows of a history file. Raises CorruptFileError."""
         path = self.folder / entry.name
-        return decode_table(read_file(path, entry.sha256), path)
+        table = decode_table(read_file(path, entry.sha256), path)
+        if (problem := rows_misfit(table)) is not None:
+            raise CorruptFileError(f"{path}: is no table of runs and steps: {problem}")
+        return table

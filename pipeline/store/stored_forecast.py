@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.store.budgets import budgets_json
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record
+from pipeline.store.shapes import FORECAST, FORECAST_WITH, FORECAST_WITHOUT, misfit
 from pipeline.store.sweep_store import SweepStore
 
 FORECAST_FILE = "forecast.json"
@@ -121,10 +122,30 @@ def read_forecast(store: SweepStore) -> StoredForecast | None:
     except CorruptFileError:
         # Nothing rests on it, and the next forecast replaces it.
         return None
-    if body.pop("format", None) != _FORMAT or body["forecasts"]["budget"] != budgets_json(store.plan):
+    if body.get("format") != _FORMAT or not _is_forecast(body):
         return None
+    if body["forecasts"]["budget"] != budgets_json(store.plan):
+        return None
+    del body["format"]
     orders = {pack_id: (attempt, sequence) for pack_id, (attempt, sequence) in body["orders"].items()}
     return StoredForecast(**{**body, "orders": orders})
+
+
+def _is_forecast(body: Mapping[str, Any]) -> bool:
+    """Whether a document is one of `write_forecast`: every field, a time that exists, and rows of its own windows."""
+    if misfit(body, FORECAST) is not None:
+        return False
+    try:
+        timegm(time.strptime(body["made_at"], _TIME_FORMAT))
+    except ValueError:
+        return False
+    windows = {source["fraction"] for source in body["forecasts"]["windows"]}
+    return all(
+        misfit(row, FORECAST_WITHOUT) is None
+        if row["converged"] is None
+        else misfit(row, FORECAST_WITH) is None and row["window"] in windows
+        for row in body["forecasts"]["runs"]
+    )
 
 
 def _is_ahead(orders: Orders, others: Orders) -> bool:

@@ -52,6 +52,7 @@ from pipeline.store.files import (
 )
 from pipeline.store.history import History, RunEnd, RunInfo, filled
 from pipeline.store.pack_store import FileEntry, PackStore, Record, SnapshotEntry, StoreError
+from pipeline.store.shapes import SWEEP, misfit, plan_misfit
 
 # What may stand in a folder that is to hold a sweep.
 _OWN = (
@@ -110,7 +111,7 @@ class SweepStore:
         problems = []
         for path in (self.folder / name, self.copies / name):
             try:
-                return unseal(read_file(path), path)
+                return read_document(path)
             except CorruptFileError as error:
                 problems.append(str(error))
         if not self.exists():
@@ -252,6 +253,15 @@ class SnapshotIndex:
         return self.read(run_id, step, kind)["weights"]
 
 
+def read_document(path: Path) -> dict[str, Any]:
+    """The body of a sweep's document or its plan, by the name of the file. Raises CorruptFileError for another."""
+    body = unseal(read_file(path), path)
+    problem = misfit(body, SWEEP) if path.name == "sweep.json" else plan_misfit(body)
+    if problem is not None:
+        raise CorruptFileError(f"{path}: is not what seedbed writes: {problem}")
+    return body
+
+
 def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
     """`RunInfo` from a run's row in the plan."""
     return RunInfo(
@@ -320,7 +330,8 @@ class DriverLock:
 
     def __enter__(self) -> DriverLock:
         is_shared = bool(self._path.parent.stat().st_mode & 0o020)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, SHARED_FILE if is_shared else PRIVATE_FILE)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._descriptor = os.open(self._path, flags, SHARED_FILE if is_shared else PRIVATE_FILE)
         if is_shared and os.fstat(self._descriptor).st_uid == os.getuid():
             os.fchmod(self._descriptor, SHARED_FILE)
         try:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.files import CorruptFileError, make_folder, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record, StoreError
+from pipeline.store.shapes import LEDGER, misfit
 from pipeline.store.stored_forecast import RunProbability, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.forecasts import run_forecast_numbers, setting_forecast_numbers, with_numbers
@@ -60,6 +61,8 @@ class Ledger:
             body = unseal(read_file(path), path)
         except CorruptFileError as error:
             raise StoreError(f"{error}; delete {path.parent} to mirror the sweep anew") from error
+        if (problem := misfit(body, LEDGER)) is not None:
+            raise StoreError(f"{path}: is no ledger: {problem}; delete {path.parent} to mirror the sweep anew")
         items = body["entries"].items()
         return Ledger(path, {key: Entry(e["step"], e["reason"], tuple(e["folders"])) for key, e in items})
 

@@ -15,7 +15,7 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, why_torch
-from pipeline.numerics.compiler import instruction_sets, toolchain
+from pipeline.numerics.compiler import instruction_sets, notice, toolchain
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
 from pipeline.planning.open_sweep import processor
@@ -103,6 +103,7 @@ def _remembered(config: RunConfig, resources: Resources, machine: Machine) -> di
         return dict(sorted(known.items()))
     except (OSError, ValueError):
         pass
+    notice("timing a setting on this computer, once for all")
     speeds = _measured(config, resources, machine.device)
     if speeds:
         scratch = path.with_suffix(f".{os.getpid()}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
@@ -21,6 +23,8 @@ from sweeps.cli.forks import fork_commands
 from sweeps.cli.results import result_commands
 from sweeps.cli.training import training_commands
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+
+_NO_MEMORY = "memory has run out; what was committed before stays valid"
 
 app = typer.Typer(
     name="seedbed",
@@ -54,6 +58,7 @@ def main() -> None:
 
     A user's mistake is 2, anything else 1, Ctrl-C 130. What seedbed did not foresee goes to a log file.
     """
+    _be_able_to_print()
     try:
         app()
     except (SpecError, StoreError, NewerFormatError) as error:
@@ -61,23 +66,51 @@ def main() -> None:
     except CorruptFileError as error:
         _leave(str(error), FAILED)
     except OSError as error:
-        # Disk errors are reported in one line; earlier commits stay valid.
-        _leave(f"{error.filename or 'disk'}: {error.strerror or error}", FAILED)
+        # Disk errors are reported in one line; earlier commits stay valid. What is written to a file names it.
+        _leave(f"{error.filename or 'standard output'}: {error.strerror or error}", FAILED)
     except KeyboardInterrupt:
         _leave("interrupted", INTERRUPTED)
     except SystemExit as end:
         # What typer makes of Ctrl-C, without a word.
         if end.code == INTERRUPTED:
             _leave("interrupted", INTERRUPTED)
+        if (problem := _flush()) is not None:
+            _leave(f"standard output: {problem}", FAILED)
         raise
     except MemoryError:
-        _leave("memory has run out; what was committed before stays valid", FAILED)
+        _leave(_NO_MEMORY, FAILED)
     except Exception as error:
+        # Torch has no exception of its own for it.
+        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+            _leave(_NO_MEMORY, FAILED)
         _leave(f"{type(error).__name__}: {error}; a mistake in seedbed or in code given to it, {_logged()}", FAILED)
 
 
+def _be_able_to_print() -> None:
+    """Characters that the terminal's encoding lacks are shown as escape sequences."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> str | None:
+    """Write what is printed now, while an error can still be told: that of standard output, else None."""
+    problems = {}
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            # What is left in it would be tried again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            problems[number] = error.strerror or str(error)
+    return problems.get(1)
+
+
 def _leave(message: str, code: int) -> NoReturn:
-    err.print(message, style="red")
+    _flush()
+    with suppress(OSError):
+        err.print(message, style="red")
     sys.exit(code)
 
 

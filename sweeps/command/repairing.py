@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from sweeps.command.exit_codes import COMPLETE, FAILED
 from sweeps.command.how import How
 from sweeps.command.launching import run_resume, train_spec
 from sweeps.command.request import Request
+
+# What is left of a results folder whose documents are lost.
+_PARTS = ("sweep.json", "copies", "packs")
 
 
 def run_verify(store: SweepStore, num_retrained: int, seed: int, out: Console) -> int:
@@ -64,6 +68,9 @@ def run_repair(store: SweepStore, spec: Path | None, how: How, out: Console) -> 
     """
     if not store.folder.is_dir():
         raise StoreError(f"{store.folder}: there is no such folder")
+    # A lock is left in what is repaired: not in any folder.
+    if not store.exists() and not any(os.path.lexists(store.folder / part) for part in _PARTS):
+        raise StoreError(f"{store.folder}: holds no sweep and no part of one; `seedbed launch SPEC` makes one")
     with DriverLock(store.folder):
         found, lost = damages(store), lost_document(store)
         stored = None if lost is None else _spec_of(store, spec)

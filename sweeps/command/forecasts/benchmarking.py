@@ -130,7 +130,8 @@ def _trained(half: str, folder: Path, is_inline: bool, out: Console) -> int:
 def _ceilings(folder: Path) -> dict[float, float]:
     """window -> attainable AUROC, from the ceiling.json of a results folder; empty without one."""
     document = read_ceiling(folder)
-    return {} if document is None else {float(row["window"]): float(row["auroc"]) for row in document["rows"]}
+    rows = [] if document is None else document["rows"]
+    return {float(row["window"]): float(row["auroc"]) for row in rows if row["auroc"] is not None}
 
 
 def _predictors(path: Path | None) -> dict[str, Predictor]:

@@ -59,7 +59,7 @@ class ForecastNow:
         return {
             "made_at": self.stored.made_at,
             "commits_since": self.num_commits,
-            "source": self.stored.forecasts["source"],
+            "source": self.stored.forecasts.get("source"),
             "windows": self.windows,
             "num_forecast": count.num_runs,
             "num_without": sum(self.stored.problems(self.run_ids).values()),

@@ -1,0 +1,225 @@
+"""What the documents of a results folder must look like, checked before anything is done with what they say.
+
+A seal shows damage, not who sealed it: a document may be whole and still hold other fields, types or ids than seedbed
+writes. Names that become paths are the reason for most of these checks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# A shape is a type, a pattern for text, [shape] of a list's items, (shape, ...) for any of them, {str: shape} or {pattern:
+# shape} for a mapping with any such keys, {"key": shape, "key?": shape} for one with these and maybe others, or one of the classes below.
+Shape = Any
+# Ids and file names are parts of paths.
+ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `least` to what 64 bits hold."""
+
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class Exactly:
+    """A mapping that has no other keys than these."""
+
+    keys: Mapping[str, Shape]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A list of exactly these items."""
+
+    items: tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Some:
+    """A list of at least one item."""
+
+    item: Shape
+
+
+COUNT, POSITIVE = Whole(), Whole(1)
+NUMBER = (int, float)
+
+_FILE = Exactly({"name": FILE_NAME, "sha256": SHA256})
+_ENTRY = Exactly({"run_id": ID, "step": COUNT, "kind": ("state", "weights", "attention"), "sha256": str})
+_END = Exactly({"reason": str, "step": COUNT, "weights_sha256": str, "is_converged": bool, "sources?": [str]})
+RECORD: Shape = {
+    "sweep_id": str,
+    "pack_id": str,
+    "attempt": COUNT,
+    "sequence": COUNT,
+    "checkpoint": (None, _FILE),
+    "history": [_FILE],
+    "snapshots": [Row((_FILE, [_ENTRY]))],
+    "ends": {ID: _END},
+    "active": {ID: Exactly({"slot": COUNT, "step": COUNT, "sources?": [str]})},
+    "run_steps": COUNT,
+    "wall_s": NUMBER,
+    "answer?": str,
+    "sources?": str,
+    "processor?": str,
+}
+
+SWEEP: Shape = {
+    "sweep_id": ID,
+    "name": str,
+    "spec": dict,
+    "source": str,
+    "launches": Some({"git_commit?": (None, str), "code?": (None, {str: str}), "accepts_changed_code?": bool}),
+    "plan": re.compile(r"plan-[0-9a-f]{16}\.json"),
+}
+_NUMERICS = Exactly(
+    {
+        "slots": POSITIVE,
+        "dtype": str,
+        "device": str,
+        "threads": POSITIVE,
+        "torch": str,
+        "program?": str,
+        "engine?": str,
+        "matmul_precision?": str,
+    }
+)
+_STEPS = {
+    "budget": POSITIVE,
+    "grid": {"chunk": POSITIVE, "eval_steps": Some(COUNT), "probe_steps": [COUNT]},
+    "windows?": [Row((NUMBER, COUNT))],
+}
+PLAN: Shape = {
+    "name": str,
+    "readings?": [str],
+    "varied": [str],
+    "settings": {ID: dict},
+    "runs": Some(
+        {"run_id": ID, "setting_id": ID, "init_seed": COUNT, "data_seed": COUNT, "parent?": ID, "fork_step?": COUNT}
+    ),
+    "packs": Some({"pack_id": ID, "run_ids": Some(ID), "numerics": _NUMERICS, "reason": str}),
+}
+ADDED: Shape = {"file": FILE_NAME, "sha256": SHA256, "about": {"cost?": NUMBER, "step?": COUNT}}
+_SHARE = (None, int, float)
+FORECAST: Shape = Exactly(
+    {
+        "format": COUNT,
+        "made_at": re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z"),
+        "orders": {ID: Row((COUNT, COUNT))},
+        "num_runs": COUNT,
+        "num_in_training": COUNT,
+        "forecasts": {
+            "budget": (COUNT, {ID: COUNT}),
+            "runs": [{"run_id": ID, "converged": _SHARE}],
+            "windows": [{"fraction": NUMBER, "num_finished": COUNT}],
+        },
+    }
+)
+# A row of it with probabilities, and one without.
+FORECAST_WITH: Shape = {
+    "step": COUNT,
+    "window": NUMBER,
+    "converged": NUMBER,
+    "diverged": NUMBER,
+    **dict.fromkeys(("low", "median", "high"), (None, int, float, str)),
+}
+FORECAST_WITHOUT: Shape = {"problem": str}
+_MAYBE = dict.fromkeys(("auroc", "low", "high", "brier_floor", "brier_low", "brier_high"), _SHARE)
+_COUNTS = dict.fromkeys(("step", "parents", "children", "num_at_risk", "num_left_out?"), COUNT)
+CEILING: Shape = {"rows": [{"window": NUMBER, **_MAYBE, **_COUNTS, "q": {ID: NUMBER}}]}
+LEDGER: Shape = {"entries": {str: Exactly({"step": COUNT, "reason": str, "folders": [str]})}}
+
+
+def misfit(value: Any, shape: Shape, place: str = "") -> str | None:
+    """Where a value is not of a shape, and what should be there, in a clause; None where all of it is."""
+    if isinstance(shape, dict | Exactly) and isinstance(value, dict):
+        return _in_mapping(value, shape, place)
+    if isinstance(shape, list | Some) and isinstance(value, list) and (value or isinstance(shape, list)):
+        item = shape[0] if isinstance(shape, list) else shape.item
+        return _first((misfit(each, item, f"{place}[{index}]") for index, each in enumerate(value)))
+    if isinstance(shape, Row) and isinstance(value, list) and len(value) == len(shape.items):
+        pairs = enumerate(zip(value, shape.items, strict=True))
+        return _first((misfit(each, item, f"{place}[{index}]") for index, (each, item) in pairs))
+    if isinstance(shape, tuple):
+        found = [misfit(value, each, place) for each in shape]
+        return None if None in found else found[-1]
+    return None if _is(value, shape) else f"{place or 'it'} must be {_name(shape)}, given {_shown(value)}"
+
+
+def plan_misfit(plan: Mapping[str, Any]) -> str | None:
+    """The same of a plan document, with what its parts say of one another: runs, settings, packs and budgets."""
+    parts = [plan] if "budget" in plan else plan.get("budgets")
+    problem = misfit(plan, PLAN) or misfit(parts, Some(_STEPS), "budgets")
+    if problem is None and "budget" not in plan:
+        problem = misfit(parts, [{"settings": [ID]}], "budgets")
+    if problem is not None:
+        return problem
+    known, settings = {row["run_id"] for row in plan["runs"]}, plan["settings"].keys()
+    in_packs = [run_id for pack in plan["packs"] for run_id in pack["run_ids"]]
+    in_parts = (
+        [*settings] if "budget" in plan else [setting for part in plan["budgets"] for setting in part["settings"]]
+    )
+    packs = [pack["pack_id"] for pack in plan["packs"]]
+    if len(known) < len(plan["runs"]) or len({*packs}) < len(packs):
+        return "runs and packs must have ids of their own"
+    if sorted(in_packs) != sorted(known):
+        return "packs must hold every run of runs once, and no other"
+    if sorted(in_parts) != sorted(settings) or not settings >= {row["setting_id"] for row in plan["runs"]}:
+        return "settings must hold the setting of every run, each with one budget"
+    return None
+
+
+def _in_mapping(value: Mapping[str, Any], shape: Any, place: str) -> str | None:
+    keys = shape.keys if isinstance(shape, Exactly) else shape
+    (first,) = keys if len(keys) == 1 else (None,)
+    if first is not None and not isinstance(first, str):
+        strange = next((key for key in value if not _is(key, first)), None)
+        if strange is not None:
+            return f"{place or 'it'} has the key {_shown(strange)}"
+        return _first((misfit(each, keys[first], f"{place}.{key}") for key, each in value.items()))
+    names = {name.removesuffix("?"): name for name in keys}
+    missing = [name for name, key in names.items() if name == key and name not in value]
+    strange = next((key for key in value if isinstance(shape, Exactly) and key not in names), None)
+    if missing or strange is not None:
+        return f"{place or 'it'} " + (f"has no {missing[0]!r}" if missing else f"has the key {_shown(strange)}")
+    prefix = f"{place}." if place else ""
+    return _first((misfit(value[name], keys[key], prefix + name) for name, key in names.items() if name in value))
+
+
+def _first(problems: Iterable[str | None]) -> str | None:
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _is(value: Any, shape: Shape) -> bool:
+    if isinstance(shape, re.Pattern):
+        return isinstance(value, str) and shape.fullmatch(value) is not None
+    if isinstance(shape, Whole):
+        return type(value) is int and shape.least <= value < 2**63
+    if isinstance(shape, type):
+        return isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
+    return value is None if shape is None else value == shape
+
+
+def _name(shape: Shape) -> str:
+    if isinstance(shape, Whole):
+        return f"a whole number of at least {shape.least}"
+    if isinstance(shape, re.Pattern):
+        return f"text like {shape.pattern}"
+    if isinstance(shape, type):
+        return {str: "text", dict: "a mapping", bool: "true or false", int: "a number", float: "a number"}[shape]
+    if isinstance(shape, Row):
+        return f"a list of {len(shape.items)}"
+    return "a list of at least one" if isinstance(shape, Some) else "a list" if isinstance(shape, list) else "a mapping"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value) if not isinstance(value, dict | list) else type(value).__name__
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,164 @@
+"""`make fuzz`: odd inputs given to the real command, drawn from a printed seed; exit code 1 if one is not answered well.
+
+    python -m tests.fuzz.run --inputs 10000 --seed 0
+
+An answer is good if it comes within 3 s of processor time and 1 GiB, shows no traceback and no control character, ends
+with a documented exit code and a sentence, and writes nothing that its command does not name. `--only N` tries the one
+input of that number again. The table of docs/reliability.md is written with `--write`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz import command_lines, environments, other_files, results_folders, sweep_files, table
+from tests.fuzz.bases import make_bases
+from tests.fuzz.case import Case
+from tests.fuzz.judging import problems, state
+from tests.fuzz.server import NOBODY, Answer, answered, import_all
+
+# How many of a hundred inputs are of each kind.
+_SHARES = {"line": 28, "sweep": 28, "folder": 28, "other": 8, "environment": 8}
+# Of those that are of another kind, in an odd environment.
+_COMBINED = 0.06
+
+
+@dataclass(frozen=True)
+class Found:
+    """One input and what was wrong with its answer."""
+
+    number: int
+    kind: str
+    line: str
+    problems: tuple[str, ...]
+    answer: Answer
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; without the output where nothing was wrong."""
+        answer = self.answer
+        kept = {"code": answer.code, "cpu_s": answer.cpu_s, "wall_s": answer.wall_s, "peak_mib": answer.peak_mib}
+        told = {"text": answer.text[-2000:], "log": answer.log[-3000:]} if self.problems else {}
+        return {"number": self.number, "kind": self.kind, "line": self.line, "problems": self.problems, **kept, **told}
+
+
+def case_of(number: int, seed: int, base: Path) -> Case:
+    """The input of this number."""
+    chance = random.Random(f"{seed}/{number}")
+    kind = chance.choices(tuple(_SHARES), tuple(_SHARES.values()))[0]
+    if kind == "environment":
+        return environments.draw(chance, base)
+    if kind == "line":
+        case = command_lines.draw(chance, lambda work, named: _good_files(base, work, named))
+    elif kind == "sweep":
+        case = sweep_files.draw(chance)
+    else:
+        case = (results_folders if kind == "folder" else other_files).draw(chance, base)
+    return environments.altered(case, chance) if chance.random() < _COMBINED else case
+
+
+def _good_files(base: Path, work: Path, named: tuple[str, ...]) -> None:
+    """Good files beside a command line, and those of the good folders that it names."""
+    for name in ("s.yaml", "forecaster.json", "policy.json"):
+        shutil.copy(base / name, work / name)
+    for name in {"done", "begun"}.intersection(named):
+        results_folders.copied(base / name, work, name)
+
+
+def tried(number: int, seed: int, base: Path, folder: Path) -> Found:
+    """Give the command the input of this number, and judge its answer."""
+    case = case_of(number, seed, base)
+    for name in ("work", "home", "tmp"):
+        (folder / name).mkdir(parents=True)
+    case.make(folder / "work")
+    if os.geteuid() == 0:
+        _give_away(folder)
+    before = state(folder)
+    answer = answered(case, folder)
+    found = tuple(problems(case, answer, before, state(folder)))
+    line = " ".join(map(repr, case.arguments))
+    extra = {
+        **case.environment,
+        **{n: v for n in ("stdin", "stdout", "stderr") if (v := getattr(case, n)) in ("closed", "full")},
+    }
+    remove(folder)
+    return Found(number, case.kind, f"{line} {extra}" if extra else line, found, answer)
+
+
+def _give_away(folder: Path) -> None:
+    """Make it nobody's, whom the command runs as."""
+    for path, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(os.path.join(path, name), NOBODY, NOBODY, follow_symlinks=False)
+    os.chown(folder, NOBODY, NOBODY)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder in which permissions may have been taken away."""
+    for path, folders, _ in os.walk(folder):
+        os.chmod(path, 0o700)
+        for name in folders:
+            if not os.path.islink(os.path.join(path, name)):
+                os.chmod(os.path.join(path, name), 0o700)
+    shutil.rmtree(folder)
+
+
+def run(given: argparse.Namespace, base: Path) -> Iterator[Found]:
+    """Try the numbers in order, until all are tried or the time is over."""
+    started = time.monotonic()
+    numbers = [given.only] if given.only is not None else range(given.first, given.first + given.inputs)
+    for number in numbers:
+        if time.monotonic() - started > given.minutes * 60:
+            print(f"the time of {given.minutes:g} minutes was over before all were tried")
+            return
+        yield tried(number, given.seed, base / "bases", base / "case")
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="try this number alone, and show its output")
+    parser.add_argument("--minutes", type=float, default=600.0)
+    parser.add_argument("--to", type=Path, help="a file for a line of JSON on each")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Try everything, print what was not answered well, and the table."""
+    given, documents = parsed(), []
+    print(f"seed {given.seed}: {given.inputs} inputs", flush=True)
+    import_all()
+    with tempfile.TemporaryDirectory(prefix="seedbed-fuzz-") as temporary:
+        base = Path(temporary).resolve()
+        base.chmod(0o755)
+        (base / "bases").mkdir()
+        make_bases(base / "bases")
+        stream = given.to.open("a") if given.to is not None else None
+        for found in run(given, base):
+            documents.append(found.document())
+            if stream is not None:
+                print(json.dumps(documents[-1]), file=stream, flush=True)
+            if found.problems or given.only is not None:
+                print(json.dumps(documents[-1], indent=1) if given.only is None else found, flush=True)
+    print("\n".join(table.lines(documents, given.seed)))
+    if given.write:
+        table.write(documents, given.seed)
+    return int(any(document["problems"] for document in documents))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
