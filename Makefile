@@ -44,9 +44,13 @@ docs: $(STAMP)
 readme-test: $(STAMP)
 	SEEDBED_README=full $(PYTEST) tests/test_readme.py -m "" --timeout 7200
 
-# The malformed specs at their full number.
+# Odd inputs (two hours of a core): the real command's, and the table of docs/reliability.md; malformed specs; the
+# store against its model, and against itself without its guards. INPUTS is the number of the command's.
+INPUTS ?= 10000
 fuzz: $(STAMP)
 	SEEDBED_EXAMPLES=5000 $(PYTEST) tests/spec -k fuzz -m "" --timeout 3600
+	SEEDBED_SEQUENCES=500 $(PYTEST) tests/store/test_store_machine.py -m "" --timeout 7200
+	$(BIN)/python -m tests.fuzz.run --inputs $(INPUTS) --write
 
 # Faults injected into real launches, and random subsets of all files lost (half an hour on 2 cores); the table of
 # docs/reliability.md. FAULTS is the number of failing calls.

@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.claims.claims import Claim, ClaimBook, Evidence, JudgedClaim
 from analysis.uncertainty.intervals import Estimate, json_safe
+from pipeline.store.files import write_file
 
 NOT_JUDGED = "not judged yet"
 REWORDED = "reworded"
@@ -51,7 +52,7 @@ def claims_json(claims: Sequence[JudgedClaim], provenance: Mapping[str, Any] | N
 def write_claims(claims: Sequence[JudgedClaim], path: Path | str, provenance: Mapping[str, Any] | None = None) -> Path:
     """Writes the claims as JSON to `path`, overwriting it; returns the path."""
     path = Path(path)
-    path.write_text(json.dumps(claims_json(claims, provenance), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_file(path, (json.dumps(claims_json(claims, provenance), indent=2, allow_nan=False) + "\n").encode())
     return path
 
 

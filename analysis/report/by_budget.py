@@ -11,11 +11,12 @@ from analysis.summary.by_budget import JUDGED, AnalysisByBudget
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_provenance
 from analysis.uncertainty.intervals import short
+from pipeline.store.files import is_shared_folder, make_folder, write_file
 
 
 def write_first_page(analysis: AnalysisByBudget, folder: Path, pages: Mapping[int, str]) -> Path:
     """Writes report.html into `folder`, made if missing; `pages` are the addresses of the reports, by budget."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, is_shared=is_shared_folder(folder.parent))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -32,5 +33,5 @@ def write_first_page(analysis: AnalysisByBudget, folder: Path, pages: Mapping[in
         provenance=describe_provenance(analysis.parts[0].provenance),
     )
     path = folder / "report.html"
-    path.write_text(text, encoding="utf-8")
+    write_file(path, text.encode())
     return path

@@ -16,6 +16,7 @@ from analysis.summary.in_training import expected_of, most_uncertain
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_evaluation, describe_forks, describe_window, score_text
 from analysis.uncertainty.intervals import short
+from pipeline.store.files import is_shared_folder, make_folder, write_file
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
@@ -50,19 +51,19 @@ def write_report(
 ) -> Path:
     """Writes report.html, and NAME.svg and NAME.png per figure into `folder`; returns the HTML's path.
 
-    `folder` is made if missing; files of those names are overwritten. `source` is what the results folders add to the
-    analysis, `pages` the reports of all budgets (see `page_html`). Without JavaScript in the browser, the page shows
-    the static figures and the tables.
+    `folder` is made if missing; files of those names are overwritten. All are private, unless `folder` is shared.
+    `source` is what the results folders add to the analysis, `pages` the reports of all budgets (see `page_html`).
+    Without JavaScript in the browser, the page shows the static figures and the tables.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, is_shared=is_shared_folder(folder.parent))
     drawn = [drawn_figure(figure) for figure in figures(analysis)]
     for figure in drawn:
         if figure.svg:
-            (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
-            (folder / f"{figure.name}.png").write_bytes(svg_to_png(figure.svg))
+            write_file(folder / f"{figure.name}.svg", figure.svg.encode())
+            write_file(folder / f"{figure.name}.png", svg_to_png(figure.svg))
     path = folder / "report.html"
-    path.write_text(render_html(analysis, drawn, source, pages), encoding="utf-8")
+    write_file(path, render_html(analysis, drawn, source, pages).encode())
     return path
 
 

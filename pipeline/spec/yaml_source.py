@@ -18,6 +18,9 @@ from pipeline.spec.errors import Mistake, Place, SpecError, dotted, shown
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 50
+# Reading takes a tenth of a millisecond for each.
+MAX_ITEMS = 20_000
+MAX_MISTAKES = 200
 _MAX_INTEGER = 2**63 - 1
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
 _DECIMAL = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
@@ -117,16 +120,22 @@ class _Reader:
 
     def __init__(self, events: Iterator[yaml.Event], source: Source, where: Callable[[int], str]) -> None:
         self.line = 0
+        self.num_items = 0
         self.events = events
         self.source = source
         self.where = where
 
     def refuse(self, event: yaml.Event, path: Place, message: str) -> None:
         self.source.mistakes.append(Mistake(self.where(_line(event)), dotted(path), message))
+        if len(self.source.mistakes) >= MAX_MISTAKES:
+            raise _Refused(_line(event), f"{MAX_MISTAKES} mistakes so far; the rest of the file was not read")
 
     def value(self, event: yaml.Event, path: Place) -> Any:
         self.line = _line(event)
         self.source.where.setdefault(path, self.where(self.line))
+        self.num_items += 1
+        if self.num_items > MAX_ITEMS:
+            raise _Refused(self.line, f"a spec holds at most {MAX_ITEMS} values; write long lists as {{range: [0, N]}}")
         if len(path) > MAX_DEPTH:
             raise _Refused(_line(event), f"nested more than {MAX_DEPTH} deep")
         if isinstance(event, yaml.AliasEvent):
@@ -202,7 +211,7 @@ def _read(text: str, where: Callable[[int], str]) -> Source:
         source.is_whole = False
 
     for number, row in enumerate(text.split("\n")):
-        if "\t" in row[: len(row) - len(row.lstrip())]:
+        if "\t" in row[: len(row) - len(row.lstrip())] and len(source.mistakes) < MAX_MISTAKES:
             stop(number, "tab in the indentation; indent with spaces")
     odd = _OTHER_BREAK.search(text)
     if odd is not None:

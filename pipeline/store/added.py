@@ -22,7 +22,7 @@ from pipeline.store.files import (
     CorruptFileError,
     decode_table,
     encode_table,
-    make_folder,
+    make_inner_folder,
     read_file,
     rows_misfit,
     seal,
@@ -63,7 +63,7 @@ def add_table(results: Path, added: AddedTable) -> Path:
     if not _NAME.fullmatch(added.name) or names[:2] != ["run_id", "step"] or len(places) < max(len(table), 1):
         raise ValueError(f"table {added.name!r}: needs run_id, step and metrics, every run and step once")
     folder = results / ADDED_FOLDER
-    make_folder(folder, is_shared=bool(results.stat().st_mode & 0o020))
+    make_inner_folder(folder, is_shared=bool(results.stat().st_mode & 0o020))
     content = encode_table(table)
     path = folder / f"{added.name}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
     with _locked(folder):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.store.added import ADDED_FOLDER, read_added
-from pipeline.store.files import CorruptFileError, make_folder, read_file, unseal
+from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, unseal
 from pipeline.store.pack_store import PackStore, StoreError, read_record
 from pipeline.store.sweep_store import SweepStore, read_document
 
@@ -60,7 +60,7 @@ def set_aside(store: SweepStore, found: list[Damage]) -> list[Path]:
     for damage in found:
         if os.path.lexists(damage.path):
             aside = store.folder / SET_ASIDE
-            make_folder(aside, is_shared=bool(store.folder.stat().st_mode & 0o020))
+            make_inner_folder(aside, is_shared=bool(store.folder.stat().st_mode & 0o020))
             target = _unused(aside / "-".join(damage.path.relative_to(store.folder).parts))
             damage.path.rename(target)
             moved.append(target)

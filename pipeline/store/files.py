@@ -6,6 +6,7 @@ no pickle anywhere.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -100,6 +101,23 @@ def make_folder(path: Path, is_shared: bool) -> None:
     if is_shared:
         path.chmod(SHARED_FOLDER)
     sync_folder(path.parent)
+
+
+def is_shared_folder(path: Path) -> bool:
+    """Whether the user's group may write to a folder, so that what is made in it is shared; not if there is none."""
+    return path.is_dir() and bool(path.stat().st_mode & 0o020)
+
+
+def make_inner_folder(path: Path, is_shared: bool) -> None:
+    """`make_folder` inside a results folder. Raises OSError for a link, which would lead what is written out of it."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, and inside a results folder none is followed: move it away", str(path))
+    make_folder(path, is_shared)
+
+
+def open_lock(path: Path, mode: int = PRIVATE_FILE) -> int:
+    """The descriptor of a lock file, made if missing. Raises OSError for a link, which would lead out of the folder."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def create_exclusively(path: Path) -> bool:

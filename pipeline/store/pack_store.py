@@ -16,7 +16,7 @@ from pipeline.store.files import (
     create_exclusively,
     decode_arrays,
     decode_table,
-    make_folder,
+    make_inner_folder,
     read_file,
     rows_misfit,
     seal,
@@ -176,7 +176,9 @@ class PackStore:
 
     def claim_attempt(self) -> int:
         """Claim the next attempt number exclusively; every earlier attempt is fenced from now on."""
-        make_folder(self.folder, is_shared=bool(self.folder.parent.stat().st_mode & 0o020))
+        is_shared = bool(self.folder.parent.stat().st_mode & 0o020)
+        make_inner_folder(self.folder.parent, is_shared)
+        make_inner_folder(self.folder, is_shared)
         number = self.newest_attempt() + 1
         while not create_exclusively(self._attempt(number)):
             number += 1

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# A shape is a type, a pattern for text, [shape] of a list's items, (shape, ...) for any of them, {str: shape} or {pattern:
-# shape} for a mapping with any such keys, {"key": shape, "key?": shape} for one with these and maybe others, or one of the classes below.
+# A shape is a type, a pattern of text, [shape] for a list of such items, (shape, ...) for any of these, {str: shape} or
+# {pattern: shape} for a mapping with any such keys, {"key": shape, "key?": shape} for one with these keys and maybe
+# others, or one of the classes below.
 Shape = Any
 # Ids and file names are parts of paths.
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")

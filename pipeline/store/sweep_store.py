@@ -45,6 +45,8 @@ from pipeline.store.files import (
     SHARED_FILE,
     CorruptFileError,
     make_folder,
+    make_inner_folder,
+    open_lock,
     read_file,
     seal,
     unseal,
@@ -124,8 +126,8 @@ class SweepStore:
         Their copies follow, so at any moment one of the two is whole.
         """
         make_folder(self.folder, is_shared)
-        make_folder(self.folder / "packs", is_shared)
-        make_folder(self.copies, is_shared)
+        make_inner_folder(self.folder / "packs", is_shared)
+        make_inner_folder(self.copies, is_shared)
         content = seal(plan)
         name = f"plan-{hashlib.sha256(content).hexdigest()[:16]}.json"
         for folder in (self.folder, self.copies):
@@ -330,8 +332,7 @@ class DriverLock:
 
     def __enter__(self) -> DriverLock:
         is_shared = bool(self._path.parent.stat().st_mode & 0o020)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        self._descriptor = os.open(self._path, flags, SHARED_FILE if is_shared else PRIVATE_FILE)
+        self._descriptor = open_lock(self._path, SHARED_FILE if is_shared else PRIVATE_FILE)
         if is_shared and os.fstat(self._descriptor).st_uid == os.getuid():
             os.fchmod(self._descriptor, SHARED_FILE)
         try:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.store.budgets import budget_by_run
-from pipeline.store.files import CorruptFileError, make_folder, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record, StoreError
 from pipeline.store.shapes import LEDGER, misfit
 from pipeline.store.stored_forecast import RunProbability, read_forecast
@@ -81,7 +81,7 @@ class Ledger:
         for found in list(self.path.parent.iterdir()):
             is_ours = own.fullmatch(found.name) and found.is_dir() and not found.is_symlink()
             if is_ours and found.name not in named:
-                make_folder(aside, is_shared=bool(self.path.parent.stat().st_mode & 0o020))
+                make_inner_folder(aside, is_shared=bool(self.path.parent.stat().st_mode & 0o020))
                 found.rename(aside / found.name)
 
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.spec.sections import Tracking
-from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, NewerFormatError, make_folder
+from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, NewerFormatError, make_folder, open_lock
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.ledger import CommitReader, Entry, Ledger
@@ -227,7 +227,7 @@ def _input_ended(timeout_s: float) -> bool:
 
 @contextmanager
 def _lock(path: Path, waits: bool) -> Iterator[None]:
-    with open(path, "wb") as stream:
+    with os.fdopen(open_lock(path), "wb") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:

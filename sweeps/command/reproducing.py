@@ -180,8 +180,8 @@ def write_figures(draw: Sequence[Callable[[Sweeps], Figure]], sweeps: Sweeps, fo
 def write_table(claims: Sequence[JudgedClaim], folder: Path, document: Mapping[str, Any]) -> None:
     """claims.json, claims.txt and claims.md."""
     write_claims(claims, folder / "claims.json", document)
-    (folder / "claims.txt").write_text("\n".join(claims_table(claims)) + "\n", encoding="utf-8")
-    (folder / "claims.md").write_text(claims_markdown(claims), encoding="utf-8")
+    write_file(folder / "claims.txt", ("\n".join(claims_table(claims)) + "\n").encode())
+    write_file(folder / "claims.md", claims_markdown(claims).encode())
 
 
 def print_estimate(parts: Sequence[Reproduction], out: Console) -> None:

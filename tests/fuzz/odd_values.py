@@ -74,7 +74,7 @@ def json_value(chance: random.Random, depth: int = 2) -> Any:
     if kind == 6:
         return {chance.choice(TEXTS): json_value(chance, depth - 1) for _ in range(chance.randrange(4))}
     value: Any = chance.choice((1, "x", None))
-    for _ in range(chance.choice((3, 60, 400))):
+    for _ in range(chance.choice((3, 60, 120))):
         value = [value]
     return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import random
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.store.files import DOCUMENT_FORMAT, encode_table, seal, unseal
 from tests.fuzz.case import Case
@@ -121,7 +124,11 @@ def replace(folder: Path, chance: random.Random) -> None:
 
 def foreign(folder: Path, chance: random.Random) -> None:
     """Put files there that seedbed did not write, under odd names and under names of its own."""
-    names = ("a b", "[red]", "\x1b[31m", "ümlaut", "x" * 200, "0009-000001.record.json", "attempt-0009", "attempt-x", "sweep.json.bak", "plan-x.json", ".x.tmp", "driver.lock", "stop", "forecast.json", "ceiling.json", "analysis.json")  # fmt: skip
+    names = (
+        *("a b", "[red]", "\x1b[31m", "ümlaut", "x" * 200, ".x.tmp", "sweep.json.bak", "plan-x.json"),
+        *("0009-000001.record.json", "attempt-0009", "attempt-x", "driver.lock", "stop"),
+        *("forecast.json", "ceiling.json", "analysis.json"),
+    )
     for _ in range(chance.choice((1, 5))):
         folders = [folder, *(path for path in sorted(folder.rglob("*")) if path.is_dir() and not path.is_symlink())]
         path = chance.choice(folders) / chance.choice(names)
@@ -146,11 +153,6 @@ def tables(folder: Path, chance: random.Random) -> None:
     entry = chance.choice([entry for entry in entries if entry])
     key = "file" if "file" in entry else "name"
     file = path.parent / entry[key]
-    import hashlib
-    import io
-
-    import pyarrow.parquet as pq
-
     content = encode_table(_altered(pq.read_table(io.BytesIO(file.read_bytes()), use_threads=False), chance))
     file.write_bytes(content)
     entry["sha256"] = hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""`make fuzz`: odd inputs given to the real command, drawn from a printed seed; exit code 1 if one is not answered well.
+"""Odd inputs given to the real command, drawn from a printed seed; exit code 1 if one is not answered well.
 
     python -m tests.fuzz.run --inputs 10000 --seed 0
 
@@ -17,10 +17,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tests.fuzz import command_lines, environments, other_files, results_folders, sweep_files, table
 from tests.fuzz.bases import make_bases
@@ -113,10 +113,9 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def run(given: argparse.Namespace, base: Path) -> Iterator[Found]:
+def run(numbers: Iterable[int], given: argparse.Namespace, base: Path) -> Iterator[Found]:
     """Try the numbers in order, until all are tried or the time is over."""
     started = time.monotonic()
-    numbers = [given.only] if given.only is not None else range(given.first, given.first + given.inputs)
     for number in numbers:
         if time.monotonic() - started > given.minutes * 60:
             print(f"the time of {given.minutes:g} minutes was over before all were tried")
@@ -132,32 +131,49 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="try this number alone, and show its output")
     parser.add_argument("--minutes", type=float, default=600.0)
-    parser.add_argument("--to", type=Path, help="a file for a line of JSON on each")
+    parser.add_argument(
+        "--to", type=Path, help="a file for a line of JSON on each; what it says was good is not tried again"
+    )
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
     return parser.parse_args(arguments)
 
 
+def planned(given: argparse.Namespace) -> tuple[dict[int, dict[str, Any]], list[int]]:
+    """What is known already, by number, and the numbers to try: all, one, or those that a file lacks or has as bad."""
+    if given.only is not None:
+        return {}, [given.only]
+    numbers = range(given.first, given.first + given.inputs)
+    lines = given.to.read_text().splitlines() if given.to is not None and given.to.exists() else []
+    known = {document["number"]: document for document in map(json.loads, lines) if not document["problems"]}
+    return known, [number for number in numbers if number not in known]
+
+
 def main() -> int:
     """Try everything, print what was not answered well, and the table."""
-    given, documents = parsed(), []
-    print(f"seed {given.seed}: {given.inputs} inputs", flush=True)
+    given = parsed()
+    documents, numbers = planned(given)
+    print(f"seed {given.seed}: {len(numbers)} inputs", flush=True)
     import_all()
-    with tempfile.TemporaryDirectory(prefix="seedbed-fuzz-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="seedbed-fuzz-") as temporary, _opened(given.to) as stream:
         base = Path(temporary).resolve()
         base.chmod(0o755)
         (base / "bases").mkdir()
         make_bases(base / "bases")
-        stream = given.to.open("a") if given.to is not None else None
-        for found in run(given, base):
-            documents.append(found.document())
-            if stream is not None:
-                print(json.dumps(documents[-1]), file=stream, flush=True)
+        for found in run(numbers, given, base):
+            documents[found.number] = found.document()
+            print(json.dumps(documents[found.number]), file=stream, flush=True)
             if found.problems or given.only is not None:
-                print(json.dumps(documents[-1], indent=1) if given.only is None else found, flush=True)
-    print("\n".join(table.lines(documents, given.seed)))
+                print(json.dumps(found.document(), indent=1) if given.only is None else found, flush=True)
+    tried = [documents[number] for number in sorted(documents)]
+    print("\n".join(table.lines(tried, given.seed)))
     if given.write:
-        table.write(documents, given.seed)
-    return int(any(document["problems"] for document in documents))
+        table.write(tried, given.seed)
+    return int(any(document["problems"] for document in tried))
+
+
+def _opened(path: Path | None) -> TextIO:
+    """A file to append to, or nothing."""
+    return (Path(os.devnull) if path is None else path).open("a", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -126,6 +126,10 @@ def test_every_value_knows_its_line():
 FILES = {
     "not UTF-8": (b"a: 1\nb: \xff\n", ":2: must be UTF-8"),
     "UTF-16": ("a: 1\n".encode("utf-16"), ":1: must be UTF-8"),
+    "too many values": (
+        b"a: [" + b"1, " * yaml_source.MAX_ITEMS + b"1]",
+        ":1: a spec holds at most 20000 values; write long lists as {range: [0, N]}",
+    ),
     "too large": (b"a: 1\n" + b"#" * yaml_source.MAX_BYTES, ":1: a spec holds at most 1048576 bytes"),
 }
 
@@ -138,6 +142,13 @@ def test_files_that_are_no_spec_are_refused(tmp_path, case):
     with pytest.raises(SpecError) as refused:
         read_spec_file(path)
     assert str(refused.value).startswith(f"{path}{expected}")
+
+
+def test_after_two_hundred_mistakes_reading_stops_and_says_so():
+    with pytest.raises(SpecError) as refused:
+        read_text("a: 1\n" * 1000 + "b: [", "s")
+    assert len(refused.value.mistakes) == 201
+    assert str(refused.value).endswith("s:201: 200 mistakes so far; the rest of the file was not read")
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", ".", "nul\0byte"])

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pipeline.engine.slots import RunState
 from pipeline.store.added import AddedTable, add_table
 from pipeline.store.damage import damages, lost_document, set_aside
-from pipeline.store.files import CorruptFileError, seal, unseal
+from pipeline.store.files import CorruptFileError, unseal
 from pipeline.store.pack_store import FencedError, StoreError
 from pipeline.store.stored_forecast import newest_orders, read_forecast, write_forecast
 from pipeline.store.sweep_store import SnapshotIndex, SweepStore
@@ -148,6 +148,7 @@ class StoreMachine(RuleBasedStateMachine):
         writer.held = states  # type: ignore[attr-defined]
         self._note_files(pack_id, generation, writer)
         pack.acknowledged, pack.is_harmed = pack.generations[-1], pack.is_harmed and self._is_harmed(pack_id)
+        pack.num_since_harm = 0 if pack.is_harmed else pack.num_since_harm + 1
 
     def _advance(self, pack_id: str, writer: Recorder, states: dict[str, Any], chance: random.Random) -> None:
         budget = self.sweep.budget
@@ -237,6 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
         path = chance.choice(paths)
         if path.parent.name in self.packs:
             self.packs[path.parent.name].is_harmed = True
+            self.packs[path.parent.name].num_since_harm = 0
         if path.parent.name == "added":
             self.added.clear()
             shutil.rmtree(self.folder / "added") if chance.random() < 0.5 else self._harm_added(path, chance)
@@ -260,9 +262,7 @@ class StoreMachine(RuleBasedStateMachine):
             lost = lost_document(self.store)
             assert lost is None
             expected = {
-                self.store.pack(pack_id).folder
-                for pack_id, pack in self.packs.items()
-                if self._problems(pack_id, pack)
+                self.store.pack(pack_id).folder for pack_id, pack in self.packs.items() if self._problems(pack_id, pack)
             }
             seen = {path for damage in found for path in (damage.path, damage.path.parent) if path in expected}
             assert seen == expected, "verify missed a damage"
@@ -382,6 +382,8 @@ class StoreMachine(RuleBasedStateMachine):
             if not pack.is_harmed and pack.acknowledged is not None:
                 assert expected is not None, "an acknowledged commit is gone"
                 assert expected.order >= pack.acknowledged.order, "an acknowledged commit is gone"
+                num_whole = len(pack.whole(store.pack(pack_id).folder))
+                assert num_whole >= min(pack.num_since_harm, 2), "the generation before is gone"
             if expected is None:
                 try:
                     store.pack(pack_id).newest()
@@ -417,8 +419,3 @@ def _states(writer: Recorder) -> dict[str, Any]:
     """The states of a writer's runs in progress: its own since it committed, else those of the checkpoint."""
     held = getattr(writer, "held", None)
     return dict(held) if held is not None else writer.checkpoint()
-
-
-def other_bytes(path: Path) -> bytes:
-    """A sealed document that says something else."""
-    return seal({**unseal(path.read_bytes(), path), "budget": 1})

@@ -63,7 +63,10 @@ class Sweep:
             "readings": [],
             "varied": [],
             "settings": {"setting": {"optimiser.lr": 0.1}},
-            "runs": [{"run_id": r, "setting_id": "setting", "init_seed": n, "data_seed": n} for n, r in enumerate(runs)],
+            "runs": [
+                {"run_id": run_id, "setting_id": "setting", "init_seed": seed, "data_seed": seed}
+                for seed, run_id in enumerate(runs)
+            ],
             "packs": [
                 {"pack_id": name, "run_ids": list(pack), "numerics": numerics, "reason": ""}
                 for name, pack in zip(self.pack_ids, self.packs, strict=True)
@@ -97,15 +100,17 @@ class Generation:
 
 @dataclass
 class Pack:
-    """What is known of a pack: every commit that was begun, the newest that was acknowledged, and whether it was harmed.
+    """What is known of a pack: every commit that was begun, the newest acknowledged one, and whether it was harmed.
 
-    `records` are the SHA-256 of record files, taken when they were first seen.
+    `num_since_harm` commits were acknowledged since then. `records` are the SHA-256 of record files, taken when they
+    were first seen.
     """
 
     generations: list[Generation] = field(default_factory=list)
     records: dict[str, str] = field(default_factory=dict)
     acknowledged: Generation | None = None
     is_harmed: bool = False
+    num_since_harm: int = 0
 
     def whole(self, folder: Path) -> list[Generation]:
         """The whole commits on the disk, newest first."""
