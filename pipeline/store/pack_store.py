@@ -20,6 +20,7 @@ from pipeline.store.files import (
     read_file,
     rows_misfit,
     seal,
+    sync_folder,
     unseal,
     write_file,
 )
@@ -242,20 +243,38 @@ class PackStore:
         """Write `record`, making it current. Raises FencedError, changing nothing, if a later attempt was claimed."""
         self._refuse_if_fenced(record.attempt)
         path = self.folder / f"{record.attempt:04d}-{record.sequence:06d}.record.json"
-        write_file(path, seal(asdict(record)))
+        try:
+            write_file(path, seal(asdict(record)))
+        except FileNotFoundError:
+            self._refuse_if_fenced(record.attempt)
+            raise
+        if self.newest_attempt() > record.attempt:
+            # Claimed since then. What it removed of this one's files before it could see the record is gone, and with
+            # a file missing it has not continued from this record either.
+            if self._damage(record) is not None:
+                path.unlink(missing_ok=True)
+            self._refuse_if_fenced(record.attempt)
 
     def _refuse_if_fenced(self, attempt: int) -> None:
         if self.newest_attempt() > attempt:
             raise FencedError(f"{self.folder}: attempt {attempt} was superseded; it may not commit")
 
     def remove_unnamed(self, attempt: int, generations: Sequence[Record]) -> None:
-        """Delete records and files, of this and earlier attempts, that none of the given generations names."""
+        """Delete records and files, of this and earlier attempts, that none of the given generations names.
+
+        Records first, durably: no record is left that names a file which is gone.
+        """
         kept = {f"{record.attempt:04d}-{record.sequence:06d}.record.json" for record in generations}
         kept |= {entry.name for record in generations for entry in record.files()}
-        for number in range(1, attempt + 1):
-            for path in (*self.folder.glob(f"{number:04d}-*"), *self.folder.glob(f".{number:04d}-*.tmp")):
-                if path.name not in kept:
-                    path.unlink(missing_ok=True)
+        patterns = [pattern for n in range(1, attempt + 1) for pattern in (f"{n:04d}-*", f".{n:04d}-*.tmp")]
+        unnamed = [path for pattern in patterns for path in self.folder.glob(pattern) if path.name not in kept]
+        records = [path for path in unnamed if path.name.endswith(".record.json")]
+        for path in records:
+            path.unlink(missing_ok=True)
+        if records:
+            sync_folder(self.folder)
+        for path in unnamed:
+            path.unlink(missing_ok=True)
 
     def arrays(self, entry: FileEntry, ending: str = "") -> dict[str, Array]:
         """The arrays of a checkpoint or snapshots file whose names end so. Raises CorruptFileError."""

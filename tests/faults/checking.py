@@ -1,50 +1,24 @@
-"""A sweep that was trained without a fault, and what a folder holds compared with it."""
+"""What a results folder holds after a fault, compared with a sweep that met none."""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pipeline.store.files import CorruptFileError, NewerFormatError
-from pipeline.store.pack_store import StoreError
+from pipeline.store.damage import damages
 from pipeline.store.sweep_store import SweepStore
-from tests.faults.commands import Ended, import_all, seedbed
-from tests.faults.shim import Fault
-from tests.support import rows, tiny, weights
+from tests.faults.cases import BESIDE, LAUNCH, OWN_TEXT, REFUSED, REPAIR, RESUME, Case, Rows, committed
+from tests.faults.commands import Ended, seedbed
+from tests.faults.shim import COUNT, Fault
+from tests.support import rows, weights
 
-# Two packs of two runs, two chunks each, with a commit at every chunk.
-SPEC = tiny(
-    vary=[{"batch_size": [4, 8]}],
-    seeds={"together": [0, 1]},
-    budget=20,
-    grid={"chunk": 10, "eval_items": 8, "probe_items": 8},
-    readings=[],
-    snapshots={"states": [10]},
-)
-LAUNCH = ("launch", "s.yaml", "--results", "r", "--inline")
-REPAIR = ("repair", "r", "--spec", "s.yaml", "--inline")
-# A file of the user's in the results folder, put there once it holds a sweep, and one beside it.
-_OWN, _BESIDE = "r/mine.txt", "beside.txt"
-_OWN_TEXT = "mine"
-# What reading raises where it does not take what it finds for whole.
-REFUSED = (CorruptFileError, NewerFormatError, StoreError)
+# A file of the user's in the results folder, put there once it holds a sweep.
+_OWN = "r/mine.txt"
 # Of a table that was added after training, which is not part of what training gives.
 ADDED_METRIC = "added.steps"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The sweep without a fault: rows of its history, last weights, its calls on files (name, path), its seconds."""
-
-    folder: Path
-    rows: Mapping[tuple[str, int, str], bytes]
-    weights: Mapping[str, str]
-    calls: tuple[str, ...]
-    took_s: float
+# How many rounds of completing a sweep may ask for the next, such as a resume that asks for a repair.
+_MOST_ROUNDS = 3
 
 
 @dataclass
@@ -70,79 +44,58 @@ class Verdict:
         return not (self.lost or self.twice or self.wrong or self.hung or self.silent or self.problems)
 
 
-def fresh_folder(folder: Path) -> Path:
-    """A new folder with the sweep file and a user's file, in which the results are to be made."""
-    folder.mkdir(parents=True)
-    (folder / "s.yaml").write_text(SPEC.to_yaml())
-    (folder / _BESIDE).write_text(_OWN_TEXT)
-    return folder
+def judge_end(verdict: Verdict, ended: Ended, case: Case, found: Rows) -> None:
+    """Whether a command with a fault said so: it hangs not, shows no traceback, and did its work where it exits 0.
 
-
-def reference(base: Path) -> Reference:
-    """Train the sweep twice without a fault: the first imports what commands import, the second counts its calls."""
-    for number in range(2):
-        folder, log = fresh_folder(base / f"reference-{number}"), base / f"calls-{number}"
-        ended = seedbed(LAUNCH, folder, folder / "r", log=log)
-        assert ended.code == 0, ended.output
-    store = SweepStore(folder / "r")
-    calls = tuple(line.partition(" ")[0] for line in log.read_text().splitlines())
-    return Reference(folder, rows(store), weights(store), calls, ended.took_s)
-
-
-def committed(folder: Path) -> Mapping[tuple[str, int, str], bytes]:
-    """The rows that the newest records name; none where there is no sweep that can be read."""
-    try:
-        return rows(SweepStore(folder))
-    except REFUSED:
-        return {}
-
-
-def judge_end(verdict: Verdict, ended: Ended, results: Path, expected: Reference) -> None:
-    """Whether a command with a fault said so: it hangs not, shows no traceback, and is complete where it exits 0."""
+    `found` are the rows that are committed after it. What a command that only reads printed is that of the one without
+    a fault, where it exits with the same code.
+    """
     verdict.code = ended.code
     verdict.hung += ended.is_hung
     if "Traceback" in ended.output or "a mistake in seedbed" in ended.output:
         verdict.problems.append(f"not foreseen: {ended.output[-400:]}")
     if ended.left_processes:
         verdict.problems.append("a process was left behind")
-    if ended.code == 0 and committed(results) != expected.rows:
+    if case.trains and ended.code == 0 and found != case.rows:
         verdict.silent += 1
+    if not case.trains and ended.code == case.code and ended.output != case.output:
+        verdict.wrong += 1
+        verdict.problems.append(f"printed {ended.output[-300:]!r}")
     if ended.code > 0 and not ended.output.strip():
         verdict.silent += 1
 
 
-def judge_after(verdict: Verdict, cwd: Path, before: Mapping[Any, bytes], expected: Reference) -> None:
+def judge_after(verdict: Verdict, cwd: Path, before: Rows, case: Case) -> None:
     """Compare a folder, after the sweep was completed in it, with the sweep without a fault."""
     store = SweepStore(cwd / "r")
-    if (problem := _why_unreadable(store)) is not None:
-        verdict.problems.append(problem)
+    try:
+        held, last = rows(store), weights(store)
+    except REFUSED as error:
+        verdict.problems.append(f"completed, but not readable: {error}")
         return
-    found = {key: value for key, value in rows(store).items() if key[2] != ADDED_METRIC}
-    verdict.lost += sum(key not in found for key in {**before, **expected.rows})
-    verdict.wrong += sum(found[key] != expected.rows.get(key) for key in found)
-    verdict.wrong += sum(sha256 != expected.weights.get(run) for run, sha256 in weights(store).items())
-    verdict.lost += len(expected.weights.keys() - weights(store).keys())
+    found = {key: value for key, value in held.items() if key[2] != ADDED_METRIC}
+    expected = case.rows if case.trains else case.rows_at_start
+    verdict.lost += sum(key not in found for key in {**before, **expected} if key[2] != ADDED_METRIC)
+    verdict.wrong += sum(found[key] != expected.get(key) for key in found)
+    sha256s = case.weights if case.trains else case.weights_at_start
+    verdict.wrong += sum(sha256 != sha256s.get(run) for run, sha256 in last.items())
+    verdict.lost += len(sha256s.keys() - last.keys())
     verdict.twice += doubled(store)
     verdict.leftovers += len(leftovers(store))
-    for path in (cwd / _OWN, cwd / _BESIDE):
-        if path.exists() and path.read_text() != _OWN_TEXT:
+    for damage in damages(store):
+        verdict.problems.append(f"damaged: {damage.problem}")
+    _judge_others_files(verdict, cwd)
+
+
+def _judge_others_files(verdict: Verdict, cwd: Path) -> None:
+    for path in (cwd / _OWN, cwd / BESIDE):
+        if path.exists() and path.read_text() != OWN_TEXT:
             verdict.problems.append(f"{path.name} was changed")
     if verdict.has_own_file and not (cwd / _OWN).exists():
         verdict.problems.append("a user's file was removed")
-    strange = {path.name for path in cwd.iterdir()} - {"r", "s.yaml", _BESIDE}
+    strange = {path.name for path in cwd.iterdir()} - {"r", "s.yaml", BESIDE}
     if strange:
         verdict.problems.append(f"outside the folder: {sorted(strange)}")
-    checked = seedbed(("verify", "r"), cwd, cwd / "r")
-    if checked.code:
-        verdict.problems.append(f"verify: {checked.output[-300:]}")
-
-
-def _why_unreadable(store: SweepStore) -> str | None:
-    try:
-        rows(store)
-    except REFUSED as error:
-        return f"completed, but not readable: {error}"
-    return None
 
 
 def doubled(store: SweepStore) -> int:
@@ -165,51 +118,46 @@ def leftovers(store: SweepStore) -> list[Path]:
     return found
 
 
-def complete(cwd: Path, before: Ended) -> Ended:
-    """Finish a sweep: by `resume` where there is one, by `repair` if that was asked for, else by `launch`."""
+def complete(cwd: Path, before: Ended, case: Case) -> Ended:
+    """Finish the work of a case after a fault, without one: as its messages say, else by what it is.
+
+    `seedbed repair` where that was asked for, else the case's own command; for a launch `seedbed resume`, where the
+    folder holds a sweep.
+    """
+    for _ in range(_MOST_ROUNDS):
+        before = seedbed(_command(cwd, before, case), cwd, cwd / "r")
+        if before.code in (0, case.code) or "seedbed repair" not in before.output:
+            return before
+    return before
+
+
+def _command(cwd: Path, before: Ended, case: Case) -> tuple[str, ...]:
     if "seedbed repair" in before.output:
-        return seedbed(REPAIR, cwd, cwd / "r")
-    if SweepStore(cwd / "r").exists():
-        ended = seedbed(("resume", "r", "--inline"), cwd, cwd / "r")
-        return complete(cwd, ended) if ended.code and "seedbed repair" in ended.output else ended
-    return seedbed(LAUNCH, cwd, cwd / "r")
+        return REPAIR
+    return RESUME if case.command == LAUNCH and not case.extends and SweepStore(cwd / "r").exists() else case.command
 
 
-def judge(verdict: Verdict, cwd: Path, ended: Ended, expected: Reference) -> Verdict:
-    """The verdict on a command that a fault or a signal met in `cwd`, after the sweep was completed there."""
-    judge_end(verdict, ended, cwd / "r", expected)
-    before = committed(cwd / "r")
+def judge(verdict: Verdict, cwd: Path, ended: Ended, case: Case, second: Fault = COUNT) -> Verdict:
+    """The verdict on a command that a fault or a signal met in `cwd`, after its work was completed there.
+
+    `second` is a fault that the first command that is to complete it meets; the next one meets none.
+    """
+    before = committed(cwd / "r")[0]
+    judge_end(verdict, ended, case, before)
     if SweepStore(cwd / "r").exists():
-        (cwd / _OWN).write_text(_OWN_TEXT)
+        (cwd / _OWN).write_text(OWN_TEXT)
         verdict.has_own_file = True
-    after = complete(cwd, ended)
+    if second != COUNT:
+        ended = seedbed(_command(cwd, ended, case), cwd, cwd / "r", second)
+        found = committed(cwd / "r")[0]
+        verdict.lost += len(before.keys() - found.keys())
+        judge_end(verdict, ended, case, found)
+    after = complete(cwd, ended, case)
     verdict.hung += after.is_hung
-    if after.code:
-        verdict.problems.append(f"not completed: {after.output[-400:]}")
+    if after.code != case.code:
+        verdict.problems.append(f"not completed ({after.code}): {after.output[-400:]}")
     else:
-        judge_after(verdict, cwd, before, expected)
-    shutil.rmtree(cwd)
+        if not case.trains and after.output != case.output:
+            verdict.problems.append(f"afterwards printed {after.output[-300:]!r}")
+        judge_after(verdict, cwd, before, case)
     return verdict
-
-
-def try_call(fault: Fault, cwd: Path, expected: Reference) -> Verdict:
-    """Launch with this fault, complete the sweep without one, and judge."""
-    fresh_folder(cwd)
-    ended = seedbed(LAUNCH, cwd, cwd / "r", fault)
-    place = f"call {fault.call} ({expected.calls[fault.call - 1]})"
-    return judge(Verdict(fault.kind, place), cwd, ended, expected)
-
-
-def prepare() -> None:
-    """Import what the commands import when they are called."""
-    import_all(
-        (
-            "sweeps.cli.__main__",
-            "sweeps.command.launching",
-            "sweeps.command.repairing",
-            "sweeps.command.status",
-            "sweeps.command.analysing",
-            "lightning.pytorch",
-            "pipeline.training.worker",
-        )
-    )

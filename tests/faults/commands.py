@@ -9,10 +9,12 @@ import gc
 import importlib
 import io
 import os
+import resource
+import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tests.faults.shim import COUNT, Fault, arm
 
 # A command that takes longer than this hangs. A whole one takes a second or two.
 DEADLINE_S = 120.0
+_AT_RANDOM = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
 
 
 @dataclass(frozen=True)
@@ -33,33 +36,68 @@ class Ended:
     left_processes: bool = False
 
 
+@dataclass(frozen=True)
+class Started:
+    """A command that runs: its process, where it prints, and when it began."""
+
+    pid: int
+    printed: Path
+    began_s: float
+
+    def is_frozen(self) -> bool:
+        """Wait until it has stopped itself (SIGSTOP), which is True, or has ended."""
+        waited = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return waited is not None and waited.si_code == os.CLD_STOPPED
+
+    def ended(self, send: Sequence[tuple[int, float]] = ()) -> Ended:
+        """Wait until it has ended; `send` are signals and after how many seconds from its start they are sent."""
+        code, is_hung = _wait(self.pid, self.began_s, list(send))
+        # It leads a group of its own: whoever is still in it was left behind.
+        left = _end_group(self.pid)
+        output = self.printed.read_text(errors="replace")
+        self.printed.unlink()
+        return Ended(code, output, time.monotonic() - self.began_s, is_hung, left)
+
+
 def seedbed(
     arguments: Sequence[str],
     cwd: Path,
     folder: Path,
     fault: Fault = COUNT,
     log: Path | None = None,
-    send: tuple[int, float] | None = None,
+    trace: Path | None = None,
+    send: Sequence[tuple[int, float]] = (),
+    limits: Mapping[int, int] | None = None,
 ) -> Ended:
-    """Run `seedbed ARGUMENTS` in `cwd`, with a fault among its calls on files below `folder`.
+    """Run `seedbed ARGUMENTS` in `cwd`, with a fault among its calls on files below `folder`; see `start`."""
+    return start(arguments, cwd, folder, fault, log, trace, limits).ended(send)
 
-    `send` is a signal and after how many seconds it is sent.
-    """
-    printed, started = cwd / "printed", time.monotonic()
+
+def start(
+    arguments: Sequence[str],
+    cwd: Path,
+    folder: Path,
+    fault: Fault = COUNT,
+    log: Path | None = None,
+    trace: Path | None = None,
+    limits: Mapping[int, int] | None = None,
+) -> Started:
+    """Begin `seedbed ARGUMENTS` in `cwd`; `limits` are of the process (`resource.RLIMIT_...`)."""
+    printed, began_s = cwd / f"printed-{time.monotonic_ns()}", time.monotonic()
     # A signal may end the child before it has made the file.
     printed.touch(mode=0o600)
+    # Until it is the command, a child takes no signal.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _AT_RANDOM)
     pid = os.fork()
     if pid == 0:
-        _be_command(arguments, cwd, printed, fault.environment(folder, log))
-    code, is_hung = _wait(pid, started, send)
-    # It leads a group of its own: whoever is still in it was left behind.
-    left = _end_group(pid)
-    output = printed.read_text(errors="replace")
-    printed.unlink()
-    return Ended(code, output, time.monotonic() - started, is_hung, left)
+        _be_command(arguments, cwd, printed, fault.environment(folder, log, trace), limits or {})
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return Started(pid, printed, began_s)
 
 
-def _be_command(arguments: Sequence[str], cwd: Path, printed: Path, environment: dict[str, str]) -> None:
+def _be_command(
+    arguments: Sequence[str], cwd: Path, printed: Path, environment: dict[str, str], limits: Mapping[int, int]
+) -> None:
     code = 70
     try:
         os.setpgid(0, 0)
@@ -69,8 +107,14 @@ def _be_command(arguments: Sequence[str], cwd: Path, printed: Path, environment:
             os.dup2(descriptor, number)
         sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(number, "wb"), write_through=True) for number in (1, 2))
         sys.argv = ["seedbed", *arguments]
+        for number, value in limits.items():
+            resource.setrlimit(number, (value, value))
         arm(environment)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AT_RANDOM)
         code = _main()
+    except KeyboardInterrupt:
+        print("interrupted before it began")
+        code = 130
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -86,20 +130,21 @@ def _main() -> int:
     return 0
 
 
-def _wait(pid: int, started: float, send: tuple[int, float] | None) -> tuple[int, bool]:
+def _wait(pid: int, began_s: float, send: list[tuple[int, float]]) -> tuple[int, bool]:
     """The exit code of a child, and whether it had to be killed after the deadline."""
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status), False
-        passed = time.monotonic() - started
-        if send is not None and passed >= send[1]:
-            os.kill(pid, send[0])
-            send = None
-        if passed > DEADLINE_S:
-            os.kill(pid, signal.SIGKILL)
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), True
-        time.sleep(0.005)
+    descriptor, is_hung = os.pidfd_open(pid), False
+    try:
+        while not select.select([descriptor], [], [], _until(send, began_s))[0]:
+            is_hung = not send
+            os.kill(pid, send.pop(0)[0] if send else signal.SIGKILL)
+    finally:
+        os.close(descriptor)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), is_hung
+
+
+def _until(send: list[tuple[int, float]], began_s: float) -> float:
+    """Seconds until the next signal is due, or the deadline."""
+    return max(0.0, began_s + (send[0][1] if send else DEADLINE_S) - time.monotonic())
 
 
 def _end_group(pid: int) -> bool:

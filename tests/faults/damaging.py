@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import newest_orders, read_forecast, write_forecast
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.ledger import Entry, Ledger
-from tests.faults.checking import ADDED_METRIC, LAUNCH, REFUSED, REPAIR, Reference, Verdict, fresh_folder, judge_after
+from tests.faults.cases import LAUNCH, OWN_TEXT, REFUSED, REPAIR, Case
+from tests.faults.checking import ADDED_METRIC, Verdict, judge_after
 from tests.faults.commands import seedbed
 from tests.faults.shim import Fault
 from tests.support import rows, weights
@@ -38,15 +40,15 @@ PLACES = {
 }
 
 
-def stopped_sweep(cwd: Path, expected: Reference, program: Path) -> Path:
-    """A sweep killed in its last pack, with a file of every kind; `program` stands for a compiled one."""
-    fresh_folder(cwd)
+def stopped_sweep(cwd: Path, case: Case, program: Path) -> Path:
+    """A launch that was killed in its last pack, with a file of every kind; `program` stands for a compiled one."""
+    case.begun(cwd)
     # Just before its end: the last pack still has a checkpoint.
-    last_commit = max(n for n, call in enumerate(expected.calls, 1) if call == "rename")
+    last_commit = max(n for n, call in enumerate(case.calls, 1) if call == "rename")
     seedbed(LAUNCH, cwd, cwd / "r", Fault("kill before", last_commit))
     store = SweepStore(cwd / "r")
     run_ids = [row["run_id"] for row in store.plan["runs"]]
-    table = pa.table({"run_id": run_ids, "step": [10] * len(run_ids), ADDED_METRIC: [10.0] * len(run_ids)})
+    table = pa.table({"run_id": run_ids, "step": [2] * len(run_ids), ADDED_METRIC: [2.0] * len(run_ids)})
     add_table(store.folder, AddedTable("added", table, {}))
     forecasts = {"budget": store.plan["budget"], "runs": [], "windows": []}
     assert write_forecast(store, newest_orders(store), len(run_ids), forecasts)
@@ -56,7 +58,7 @@ def stopped_sweep(cwd: Path, expected: Reference, program: Path) -> Path:
     _ledger(cwd).write()
     shutil.copy(program, cwd / "cache" / "built.so")
     keep(cwd / "cache" / "built.so", cwd / "cache" / "program-0.so")
-    (cwd / "r" / "mine.txt").write_text("mine")
+    (cwd / "r" / "mine.txt").write_text(OWN_TEXT)
     return cwd
 
 
@@ -77,21 +79,20 @@ def harm(path: Path, chance: random.Random) -> str:
     return f"{path.name} bit {bit}"
 
 
-def plan_damages(number: int, seed: int) -> Iterator[tuple[str, int]]:
+def plan_damages(seed: int) -> Iterator[tuple[str, int]]:
     """(kind of file, seed of its damage): the kinds in turn."""
-    for index in range(number):
+    for index in itertools.count():
         yield list(PLACES)[index % len(PLACES)], seed * 1_000_003 + index
 
 
-def try_damage(kind: str, seed: int, cwd: Path, stopped: Path, expected: Reference) -> Verdict:
+def try_damage(kind: str, seed: int, cwd: Path, stopped: Path, case: Case) -> Verdict:
     """Damage a file of this kind in a copy of a stopped sweep, read everything, repair it, and judge."""
     shutil.copytree(stopped, cwd)
     chance = random.Random(seed)
     path = chance.choice(sorted(cwd.glob(PLACES[kind])))
-    verdict = Verdict(kind, harm(path, chance), has_own_file=True)
-    _read(verdict, kind, cwd, stopped, expected)
+    verdict = Verdict(f"damaged {kind}", harm(path, chance), has_own_file=True)
+    _read(verdict, kind, cwd, stopped)
     if kind in ("mirror's ledger", "compiled program"):
-        shutil.rmtree(cwd)
         return verdict
     shutil.rmtree(cwd / "cache")
     for command in (("status", "r"), REPAIR):
@@ -102,12 +103,11 @@ def try_damage(kind: str, seed: int, cwd: Path, stopped: Path, expected: Referen
     if ended.code:
         verdict.problems.append(f"repair: {ended.output[-400:]}")
     else:
-        judge_after(verdict, cwd, {}, expected)
-    shutil.rmtree(cwd)
+        judge_after(verdict, cwd, {}, case)
     return verdict
 
 
-def _read(verdict: Verdict, kind: str, cwd: Path, stopped: Path, expected: Reference) -> None:
+def _read(verdict: Verdict, kind: str, cwd: Path, stopped: Path) -> None:
     """Read what the damaged file holds, as the code does that uses it: it is refused, or equal to what it was."""
     results, before = SweepStore(cwd / "r"), SweepStore(stopped / "r")
     program, damaged = (folder / "cache" / "program-0.so" for folder in (stopped, cwd))

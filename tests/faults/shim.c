@@ -2,10 +2,14 @@
 
    FAULT_FOLDER  the folder; calls on other files pass
    FAULT_KIND    an errno's name, "short" (half of a write), "torn" (half of a write, then SIGKILL), "kill before",
-                 "kill after", or a signal's name, which the process sends itself before the call. "ENOSPC on" and
-                 "EROFS on" fail that call and every later one that changes something
+                 "kill after", "delay" (the call takes a tenth of a second), or a signal's name, which the process sends
+                 itself before the call. "ENOSPC on" and "EROFS on" fail that call and every later one that changes
+                 something
    FAULT_CALL    the number of the call, from 1; 0 only counts
    FAULT_LOG     a file that receives a line "CALL PATH" for every call
+   FAULT_TRACE   a file that receives every change and every sync, with what was written (crash_states.py reads it)
+   FAULT_CLOCK   "FROM SECONDS RATE": from the FROM-th look at the time of day on, it is SECONDS later than it is, and
+                 goes RATE times as fast (0: it stands still, -1: it goes backwards)
 
    fault_arm() reads these again and starts to count anew. */
 #define _GNU_SOURCE
@@ -19,6 +23,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST_FILES 4096
@@ -29,13 +35,15 @@ static const struct named ERRORS[] = {
     {"ENFILE", ENFILE}, {"ENOSPC on", ENOSPC}, {"EROFS on", EROFS}, {NULL, 0}};
 static const struct named SIGNALS[] = {
     {"SIGTERM", SIGTERM}, {"SIGINT", SIGINT}, {"SIGHUP", SIGHUP}, {"SIGUSR1", SIGUSR1}, {"SIGXCPU", SIGXCPU},
-    {"kill before", SIGKILL}, {NULL, 0}};
+    {"SIGSTOP", SIGSTOP}, {"kill before", SIGKILL}, {NULL, 0}};
 
 enum action { PASS, FAIL, SHORT, TORN, KILL_AFTER };
 
 static char folder[PATH_MAX], kind[32];
 static long wanted, seen;
-static int log_file = -1;
+static int log_file = -1, trace_file = -1;
+static long clock_from, clock_seen;
+static double clock_shift, clock_rate, clock_began;
 /* The path of each open file below the folder, NULL for every other descriptor. */
 static char *paths[MOST_FILES];
 
@@ -45,14 +53,34 @@ static int number_of(const struct named *list, const char *name) {
     return 0;
 }
 
+static int opened_log(const char *name) {
+    const char *path = getenv(name);
+    if (!path || !*path) return -1;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
 __attribute__((constructor)) void fault_arm(void) {
     const char *root = getenv("FAULT_FOLDER"), *what = getenv("FAULT_KIND"), *call = getenv("FAULT_CALL");
-    const char *log = getenv("FAULT_LOG");
+    const char *clock = getenv("FAULT_CLOCK");
     snprintf(folder, sizeof folder, "%s", root ? root : "");
     snprintf(kind, sizeof kind, "%s", what ? what : "");
     wanted = call ? atol(call) : 0;
-    seen = 0;
-    log_file = log && *log ? (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    seen = clock_seen = clock_from = 0;
+    clock_began = 0;
+    if (clock && *clock) sscanf(clock, "%ld %lf %lf", &clock_from, &clock_shift, &clock_rate);
+    log_file = opened_log("FAULT_LOG");
+    trace_file = opened_log("FAULT_TRACE");
+}
+
+/* One entry of the trace: a line of the call, the length of what follows, and the paths; then the bytes. */
+static void traced(const char *call, const char *path, const char *other, const void *data, size_t size) {
+    char head[2 * PATH_MAX + 64];
+    int saved = errno;
+    if (trace_file < 0) return;
+    int length = snprintf(head, sizeof head, "%s\t%zu\t%s\t%s\n", call, size, path, other);
+    syscall(SYS_write, trace_file, head, (size_t)length);
+    if (size) syscall(SYS_write, trace_file, data, size);
+    errno = saved;
 }
 
 /* The absolute path, without resolving links; 0 if it does not lie below the folder. */
@@ -95,6 +123,11 @@ static enum action next(const char *call, const char *path, int changes) {
         kill(getpid(), number_of(SIGNALS, kind));
         return PASS;
     }
+    if (!strcmp(kind, "delay")) {
+        struct timespec tenth = {0, 100000000};
+        nanosleep(&tenth, NULL);
+        return PASS;
+    }
     if (!strcmp(kind, "kill after")) return KILL_AFTER;
     if (is_write && !strcmp(kind, "short")) return SHORT;
     if (is_write && !strcmp(kind, "torn")) return TORN;
@@ -113,6 +146,8 @@ static int opened(int at, const char *path, int flags, mode_t mode) {
     if (action == FAIL) return -1;
     int file = (int)done(action, syscall(SYS_openat, at, path, flags, mode));
     if (file >= 0 && file < MOST_FILES) paths[file] = strdup(absolute);
+    if (file >= 0 && flags & O_CREAT) traced("create", absolute, "", NULL, 0);
+    if (file >= 0 && flags & O_TRUNC) traced("truncate", absolute, "", NULL, 0);
     return file;
 }
 
@@ -145,6 +180,7 @@ ssize_t write(int file, const void *data, size_t size) {
     enum action action = next("write", path_of(file), 1);
     if (action == FAIL) return -1;
     if (action == SHORT || action == TORN) size = size / 2;
+    traced("write", path_of(file), "", data, size);
     return done(action, syscall(SYS_write, file, data, size));
 }
 
@@ -157,7 +193,9 @@ ssize_t read(int file, void *data, size_t size) {
 int fsync(int file) {
     if (!path_of(file)) return (int)syscall(SYS_fsync, file);
     enum action action = next("fsync", path_of(file), 1);
-    return action == FAIL ? -1 : (int)done(action, syscall(SYS_fsync, file));
+    if (action == FAIL) return -1;
+    traced("fsync", path_of(file), "", NULL, 0);
+    return (int)done(action, syscall(SYS_fsync, file));
 }
 
 int close(int file) {
@@ -173,16 +211,56 @@ int close(int file) {
     return -1;
 }
 
-static int on_path(const char *call, const char *path, long number, long first, long second, long third, long fourth) {
-    char absolute[PATH_MAX];
+/* `other` is the second path of a rename, or empty. */
+static int on_path(const char *call, const char *path, const char *other, long number, long first, long second, long third,
+                   long fourth) {
+    char absolute[PATH_MAX], from[PATH_MAX] = "";
     enum action action = is_ours(AT_FDCWD, path, absolute) ? next(call, absolute, 1) : PASS;
-    return action == FAIL ? -1 : (int)done(action, syscall(number, first, second, third, fourth, 0));
+    if (action == FAIL) return -1;
+    if (*other && !is_ours(AT_FDCWD, other, from)) *from = 0;
+    int result = (int)done(action, syscall(number, first, second, third, fourth, 0));
+    if (!result && is_ours(AT_FDCWD, path, absolute)) traced(call, absolute, from, NULL, 0);
+    return result;
 }
 
 int rename(const char *from, const char *to) {
-    return on_path("rename", to, SYS_renameat2, AT_FDCWD, (long)from, AT_FDCWD, (long)to);
+    return on_path("rename", to, from, SYS_renameat2, AT_FDCWD, (long)from, AT_FDCWD, (long)to);
 }
 
-int unlink(const char *path) { return on_path("unlink", path, SYS_unlinkat, AT_FDCWD, (long)path, 0, 0); }
+int unlink(const char *path) { return on_path("unlink", path, "", SYS_unlinkat, AT_FDCWD, (long)path, 0, 0); }
 
-int mkdir(const char *path, mode_t mode) { return on_path("mkdir", path, SYS_mkdirat, AT_FDCWD, (long)path, mode, 0); }
+int mkdir(const char *path, mode_t mode) {
+    return on_path("mkdir", path, "", SYS_mkdirat, AT_FDCWD, (long)path, mode, 0);
+}
+
+/* The time of day, as FAULT_CLOCK has it. */
+static double told(double real) {
+    if (!clock_from || __sync_add_and_fetch(&clock_seen, 1) < clock_from) return real;
+    if (!clock_began) clock_began = real;
+    return clock_began + clock_shift + clock_rate * (real - clock_began);
+}
+
+int clock_gettime(clockid_t which, struct timespec *found) {
+    int result = (int)syscall(SYS_clock_gettime, which, found);
+    if (result || !clock_from || (which != CLOCK_REALTIME && which != CLOCK_REALTIME_COARSE)) return result;
+    double now = told((double)found->tv_sec + 1e-9 * (double)found->tv_nsec);
+    found->tv_sec = (time_t)now;
+    found->tv_nsec = (long)(1e9 * (now - (double)found->tv_sec));
+    return 0;
+}
+
+time_t time(time_t *found) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (found) *found = now.tv_sec;
+    return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict found, void *restrict zone) {
+    struct timespec now;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    found->tv_sec = now.tv_sec;
+    found->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}

@@ -15,23 +15,30 @@ LASTING = ("ENOSPC on", "EROFS on")
 WRITES = ("short", "torn")
 KILLS = ("kill before", "kill after")
 SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGXCPU")
-KINDS = (*ERRORS, *LASTING, *WRITES, *KILLS, *SIGNALS)
+KINDS = (*ERRORS, *LASTING, *WRITES, *KILLS, "delay", *SIGNALS)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at which call on the files below a folder, counted from 1; at no call if that is 0."""
+    """What happens at which call on the files below a folder, counted from 1; at no call if that is 0.
+
+    `clock` is what the process takes for the time of day: from which look at it on, by how many seconds it is shifted,
+    and how fast it goes (0: it stands still); None is the true one.
+    """
 
     kind: str
     call: int
+    clock: tuple[int, float, float] | None = None
 
-    def environment(self, folder: Path, log: Path | None = None) -> dict[str, str]:
+    def environment(self, folder: Path, log: Path | None = None, trace: Path | None = None) -> dict[str, str]:
         """What the library reads."""
         return {
             "FAULT_FOLDER": str(folder),
             "FAULT_KIND": self.kind,
             "FAULT_CALL": str(self.call),
+            "FAULT_CLOCK": "" if self.clock is None else " ".join(map(str, self.clock)),
             "FAULT_LOG": str(log or ""),
+            "FAULT_TRACE": str(trace or ""),
         }
 
 

@@ -1,7 +1,8 @@
-"""The table of a run of faults, and its place between the markers of docs/reliability.md."""
+"""The tables of a run of faults, and their place between the markers of docs/reliability.md."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,45 @@ from tests.faults.shim import KINDS
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 MARKERS = ("<!-- faults: begin -->", "<!-- faults: end -->")
 COUNTS = ("lost", "twice", "wrong", "silent", "hung")
+# The parts whose tries are of single calls of a command, which stands at the start of their place.
+_OF_CALLS = ("launches", "commands", "twice")
 Verdicts = Sequence[Mapping[str, Any]]
 
 
-def lines(verdicts: Verdicts, num_calls: int, seed: int) -> list[str]:
-    """What was tried, in a sentence, and a table with a row for each kind of fault, their sum last."""
-    numbers = {verdict["place"] for verdict in verdicts if verdict["kind"] in KINDS}
-    told = (
-        f"{len(verdicts)} faults, seed {seed}. One launch makes {num_calls} calls on files of its folder; "
-        f"{len(numbers)} of them met at least one fault. {_bound(verdicts)}"
-    )
+def lines(verdicts: Verdicts) -> list[str]:
+    """What was tried, in sentences; a table with a row for each kind of fault, their sum last; one by command."""
     head = ("fault", "tried", "survived", *COUNTS, "left over")
-    return [told, "", _row(head), _row(["---", *["---:"] * (len(head) - 1)]), *_rows(verdicts)]
+    told = [_told(verdicts), "", _row(head), _rule(head), *_rows(verdicts)]
+    commands = _by_command(verdicts)
+    if commands:
+        head = ("command", "calls that met one", "tried", "survived")
+        told += [
+            "",
+            "The faults at single calls, by the command that met them:",
+            "",
+            _row(head),
+            _rule(head),
+            *commands,
+        ]
+    return told
+
+
+def _told(verdicts: Verdicts) -> str:
+    seeds = ", ".join(map(str, sorted({verdict["seed"] for verdict in verdicts})))
+    cpu_s = sum(verdict["cpu_s"] for verdict in verdicts) / max(len(verdicts), 1)
+    return (
+        f"{len(verdicts):,} faults (seed {seeds}), {cpu_s:.2f} CPU seconds each, on {os.cpu_count()} processors. "
+        f"{_bound(verdicts)}"
+    )
 
 
 def _bound(verdicts: Verdicts) -> str:
     """The most, at 95%, that such faults may go wrong where none was seen to (Clopper and Pearson, 1934), in words."""
-    if not verdicts or not all(verdict["survived"] for verdict in verdicts):
-        return "Some were not survived."
+    num_failed = sum(not verdict["survived"] for verdict in verdicts)
+    if num_failed or not verdicts:
+        return f"{num_failed} were not survived."
     return (
-        f"All were survived: at most {1 - 0.05 ** (1 / len(verdicts)):.1%} of such faults are not, with 95% confidence."
+        f"All were survived: at most {1 - 0.05 ** (1 / len(verdicts)):.2%} of such faults are not, with 95% confidence."
     )
 
 
@@ -42,14 +62,9 @@ def _rows(verdicts: Verdicts) -> Iterator[str]:
 
 
 def _in_order(verdicts: Verdicts) -> list[Mapping[str, Any]]:
-    """Failing calls first, in the order of their kinds, then damaged files by name, then signals at random moments."""
+    """Failing calls first, in the order of their kinds, then the others by part and name."""
     order = {kind: number for number, kind in enumerate(KINDS)}
-
-    def place(verdict: Mapping[str, Any]) -> tuple[int, bool, str]:
-        kind = verdict["kind"]
-        return order.get(kind, len(order)), kind.endswith("random moment"), kind
-
-    return sorted(verdicts, key=place)
+    return sorted(verdicts, key=lambda found: (order.get(found["kind"], len(order)), found["part"], found["kind"]))
 
 
 def _numbers(verdicts: Verdicts) -> list[int]:
@@ -59,10 +74,30 @@ def _numbers(verdicts: Verdicts) -> list[int]:
     return [len(verdicts), survived, *failing, sum(verdict["leftovers"] for verdict in verdicts)]
 
 
+def _by_command(verdicts: Verdicts) -> list[str]:
+    of_calls = [verdict for verdict in verdicts if verdict["part"] in _OF_CALLS]
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for verdict in of_calls:
+        twice = ", and again while it is completed" if verdict["part"] == "twice" else ""
+        found.setdefault(verdict["place"].partition(", call ")[0] + twice, []).append(verdict)
+    return [
+        _row([command, _num_calls(tries), len(tries), sum(verdict["survived"] for verdict in tries)])
+        for command, tries in sorted(found.items())
+    ]
+
+
+def _num_calls(tries: Verdicts) -> int:
+    return len({verdict["place"].partition(", then ")[0] for verdict in tries})
+
+
 def _row(cells: Sequence[object]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def write(verdicts: Verdicts, num_calls: int, seed: int) -> None:
-    """Put the table of these verdicts in the place of the one in docs/reliability.md."""
-    PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), MARKERS, lines(verdicts, num_calls, seed)))
+def _rule(head: Sequence[str]) -> str:
+    return _row(["---", *["---:"] * (len(head) - 1)])
+
+
+def write(verdicts: Verdicts) -> None:
+    """Put the tables of these verdicts in the place of those in docs/reliability.md."""
+    PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), MARKERS, lines(verdicts)))

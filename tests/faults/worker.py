@@ -1,94 +1,85 @@
-"""One process that tries its share of the faults and prints a line of JSON for each: started by `run.py`."""
+"""One process that tries its share of the faults and appends a line of JSON for each: started by `run.py`."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import random
-import signal
+import resource
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
-from itertools import cycle, islice
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-from tests.faults.checking import LAUNCH, Reference, Verdict, fresh_folder, judge, prepare, reference, try_call
-from tests.faults.commands import seedbed
-from tests.faults.damaging import plan_damages, stopped_sweep, try_damage
-from tests.faults.shim import Fault, applicable
-
-Try = Callable[[Path], Verdict]
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU, signal.SIGKILL)
+from tests.faults.cases import Cases, prepare
+from tests.faults.parts import PARTS, Try
+from tests.faults.verdicts import append, tried_before
 
 
-def plan_calls(calls: tuple[str, ...], seed: int) -> Iterator[Fault]:
-    """Every pair of call and kind that it can meet, shuffled, so that every call comes once before any comes twice."""
-    chance = random.Random(seed)
-    kinds = [chance.sample(applicable(call), len(applicable(call))) for call in calls]
-    for turn in range(max(map(len, kinds))):
-        for number in chance.sample(range(len(calls)), len(calls)):
-            if turn < len(kinds[number]):
-                yield Fault(kinds[number][turn], number + 1)
+def evenly(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
+    """(part, index) of all tries, each part in its order and spread over the whole."""
+    placed = [((index + 0.5) / number, part, index) for part, number in numbers.items() for index in range(number)]
+    return [(part, index) for _, part, index in sorted(placed)]
 
 
-def try_signal(number: int, after_s: float, cwd: Path, expected: Reference) -> Verdict:
-    """Launch, send a signal after so many seconds, complete the sweep, and judge."""
-    fresh_folder(cwd)
-    ended = seedbed(LAUNCH, cwd, cwd / "r", send=(number, after_s))
-    verdict = Verdict(f"{signal.Signals(number).name} at a random moment", f"after {after_s:.2f} s")
-    return judge(verdict, cwd, ended, expected)
+class Plans:
+    """The tries of each part by their index, each part begun when it is first asked for."""
+
+    def __init__(self, cases: Cases, base: Path, library: Path, seed: int) -> None:
+        self._arguments = (cases, base, library, seed)
+        self._plans: dict[str, Iterator[tuple[int, Try]]] = {}
+
+    def get(self, part: str, index: int) -> Try:
+        """The try of this index, which must be greater than that of any call before for the part."""
+        if part not in self._plans:
+            self._plans[part] = zip(count(), PARTS[part][0](*self._arguments), strict=False)
+        return next(found for number, found in self._plans[part] if number == index)
 
 
-def plan(
-    share: int, num_shares: int, tries: tuple[int, int, int], seed: int, base: Path, library: Path
-) -> Iterator[Try]:
-    """This share of the tries: so many failing calls, damages and signals in all, mixed evenly."""
-    expected = reference(base)
-    stopped = stopped_sweep(base / "stopped", expected, library)
-    print(json.dumps({"calls": len(expected.calls)}), flush=True)
-    num_calls, num_damages, num_signals = tries
-    calls = [
-        partial(try_call, fault, expected=expected) for fault in islice(plan_calls(expected.calls, seed), num_calls)
-    ]
-    damages = [
-        partial(try_damage, kind, chosen, stopped=stopped, expected=expected)
-        for kind, chosen in plan_damages(num_damages, seed)
-    ]
-    chance = random.Random(seed)
-    signals = [
-        partial(try_signal, number, chance.uniform(0, 1.1) * expected.took_s, expected=expected)
-        for number in islice(cycle(SIGNALS), num_signals)
-    ]
-    yield from evenly(*(part[share::num_shares] for part in (calls, damages, signals)))
-
-
-def evenly(*parts: Sequence[Try]) -> list[Try]:
-    """The items of all parts in one list, each part in its order and spread over the whole of it."""
-    placed = [((index + 0.5) / len(part), item) for part in parts for index, item in enumerate(part)]
-    return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
+def cpu_s() -> float:
+    """CPU seconds of this process and of all children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def main() -> None:
     """Try this process's share, until it is done or the time is over."""
+    given = _parsed()
+    prepare()
+    started = time.monotonic()
+    numbers = {part: int(number) for part, number in (one.split("=") for one in given.tries)}
+    cases = Cases(given.base)
+    plans = Plans(cases, given.base, given.shim, given.seed)
+    done = tried_before(given.to, given.seed)
+    for place, (part, index) in enumerate(evenly(numbers)):
+        if place % given.share[1] != given.share[0] or (part, index) in done:
+            continue
+        if time.monotonic() - started > given.seconds:
+            print("the time is over", flush=True)
+            return
+        append(given.to, _tried(plans, part, index, given) | {"seed": given.seed, "part": part, "index": index})
+
+
+def _tried(plans: Plans, part: str, index: int, given: argparse.Namespace) -> dict[str, Any]:
+    attempt, cwd = plans.get(part, index), given.base / "try"
+    before_s = cpu_s()
+    verdict = attempt(cwd)
+    shutil.rmtree(cwd)
+    return asdict(verdict) | {"survived": verdict.survived, "cpu_s": round(cpu_s() - before_s, 3)}
+
+
+def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", type=int, nargs=2, required=True, help="which share, of how many")
-    parser.add_argument("--tries", type=int, nargs=3, required=True, help="failing calls, damages, signals")
+    parser.add_argument("--tries", nargs="+", required=True, help="PART=NUMBER ...")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--base", type=Path, required=True, help="an empty folder")
     parser.add_argument("--shim", type=Path, required=True)
-    given = parser.parse_args()
-    prepare()
-    started = time.monotonic()
-    tries = plan(*given.share, tuple(given.tries), given.seed, given.base, given.shim)
-    for index, attempt in enumerate(tries):
-        if time.monotonic() - started > given.seconds:
-            print(json.dumps({"stopped": "time"}), flush=True)
-            return
-        verdict = attempt(given.base / f"try-{index}")
-        print(json.dumps(asdict(verdict) | {"survived": verdict.survived}), flush=True)
+    parser.add_argument("--to", type=Path, required=True, help="the file of verdicts")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.engine.slots import RunState
-from pipeline.store import files
+from pipeline.store import files, pack_store
 from pipeline.store.pack_store import FencedError, PackStore, StoreError
 from pipeline.training.recorder import Recorder
 from tests.store.crashes import CrashError, crash_points
@@ -86,6 +87,28 @@ def test_only_two_generations_are_kept(tmp_path):
     assert sum("history" in name for name in names) == 4
 
 
+def test_an_old_record_is_gone_for_good_before_what_it_names(tmp_path, monkeypatch):
+    recorder, done = recorder_with(tmp_path), []
+    recorder.add("a" * 16, 20, {"label_loss": 2.0})
+    recorder.commit({"a" * 16: (0, state(20, 2.0))})
+    unlink, fsync = Path.unlink, files.os.fsync
+
+    def unlinked(path, missing_ok=False):
+        if path.exists():
+            done.append("record" if path.name.endswith(".record.json") else "file")
+        unlink(path, missing_ok=missing_ok)
+
+    def synced(descriptor):
+        done.append("sync")
+        fsync(descriptor)
+
+    monkeypatch.setattr(Path, "unlink", unlinked)
+    monkeypatch.setattr(files.os, "fsync", synced)
+    recorder.add("a" * 16, 30, {"label_loss": 2.0})
+    recorder.commit({"a" * 16: (0, state(30, 2.0))})
+    assert done[-3:] == ["record", "sync", "file"]
+
+
 def test_a_late_attempt_can_neither_commit_nor_remove_anything(tmp_path):
     late = recorder_with(tmp_path)
     current = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
@@ -97,6 +120,32 @@ def test_a_late_attempt_can_neither_commit_nor_remove_anything(tmp_path):
         late.commit({"a" * 16: (0, state(20, 3.0))})
     assert set(before) <= {path.name for path in (tmp_path / "pack").iterdir()}
     assert PackStore(tmp_path / "pack").newest().attempt == 2
+
+
+@pytest.mark.parametrize("has_seen_it", [False, True])
+def test_an_attempt_that_is_overtaken_while_it_commits_leaves_no_record_of_files_that_are_gone(
+    has_seen_it, tmp_path, monkeypatch
+):
+    late = recorder_with(tmp_path)
+    late.add("a" * 16, 20, {"label_loss": 2.0})
+    write_file = pack_store.write_file
+
+    def overtaken(path, content):
+        is_record = path.name.endswith(".record.json")
+        if is_record and not has_seen_it:
+            Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
+        written = write_file(path, content)
+        if is_record and has_seen_it:
+            Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pack_store, "write_file", overtaken)
+        with pytest.raises(FencedError, match="superseded"):
+            late.commit({"a" * 16: (0, state(20, 2.0))})
+    found = PackStore(tmp_path / "pack")
+    assert found.newest().sequence == (2 if has_seen_it else 1)
+    assert all(found._damage(record) is None for record in found.records())
 
 
 def test_a_row_stands_once(tmp_path):
