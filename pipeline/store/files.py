@@ -93,10 +93,13 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path, is_shared: bool) -> None:
-    """Create `path` and its parents, its own mode private or shared; existing folders keep theirs."""
+    """Create `path` and its parents durably, its own mode private or shared; existing folders keep theirs."""
     if path.is_dir():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    missing = [parent for parent in path.parents if not parent.is_dir()]
+    for parent in reversed(missing):
+        parent.mkdir(exist_ok=True)
+        sync_folder(parent.parent)
     path.mkdir(mode=SHARED_FOLDER if is_shared else PRIVATE_FOLDER, exist_ok=True)
     if is_shared:
         path.chmod(SHARED_FOLDER)

@@ -2,9 +2,9 @@
 
 After ALICE (Pillai and others, 2014), in a model of a file system that promises what POSIX does and no more: what was
 written to a file is sure to be there once the file was synced, and a name that was made, moved or removed in a folder
-once the folder was synced. All else may have happened or not, in any combination, at any time. So from the trace of a launch
-(`FAULT_TRACE`) come, for a crash after each of its operations, the state in which all of them have happened, that in
-which only the sure ones have, and any number of random ones between.
+once the folder was synced. All else may have happened or not, in any combination, at any time. So from the trace of
+commands (`FAULT_TRACE`) come, for a crash after each of their operations, the state in which all of them have happened,
+that in which only the sure ones have, and any number of random ones between.
 """
 
 from __future__ import annotations

@@ -4,37 +4,59 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from pipeline.store.sweep_store import SweepStore
-from tests.faults import table
-from tests.faults.checking import SPEC, Verdict, doubled, leftovers
+from tests.faults import run, table, verdicts
+from tests.faults.calls import plan_calls
+from tests.faults.cases import SPEC
+from tests.faults.checking import Verdict, doubled, leftovers
+from tests.faults.disks import may_mount
+from tests.faults.parts import PARTS
 from tests.faults.shim import KINDS, Fault, build, preloaded
-from tests.faults.worker import plan_calls
+from tests.faults.worker import evenly
 from tests.support import trained
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_CALLS, NUM_DAMAGES, NUM_SIGNALS = 18, 12, 3
+SLICE = {
+    "launches": 14,
+    "commands": 12,
+    "twice": 2,
+    "damages": 12,
+    "power": 150,
+    "signals": 4,
+    "clocks": 3,
+    "drivers": 2,
+    "disks": 6,
+}
 
 
 # A minute of two idle cores; more on busy ones.
+@pytest.mark.native
 @pytest.mark.timeout(900)
 def test_a_slice_of_all_faults_is_survived(tmp_path):
-    tries = ["--calls", NUM_CALLS, "--damages", NUM_DAMAGES, "--signals", NUM_SIGNALS, "--processes", 1]
-    command = [sys.executable, "-m", "tests.faults.run", *map(str, tries), "--to", str(tmp_path / "verdicts.json")]
+    assert SLICE.keys() == PARTS.keys()
+    parts = [f"--part={name}={number}" for name, number in SLICE.items()]
+    command = [sys.executable, "-m", "tests.faults.run", *parts, "--processes", "1", "--to", str(tmp_path / "found")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    verdicts = json.loads((tmp_path / "verdicts.json").read_text())
-    assert len(verdicts) == NUM_CALLS + NUM_DAMAGES + NUM_SIGNALS
-    assert all(verdict["survived"] for verdict in verdicts)
-    # The faults took place: kills killed, and lasting errors ended the launch.
-    assert {v["code"] for v in verdicts if v["kind"].startswith("kill")} <= {-9}
-    assert 0 not in {v["code"] for v in verdicts if v["kind"].endswith(" on")}
-    assert sum(v["code"] != 0 for v in verdicts) > NUM_CALLS // 2
+    found = verdicts.read(tmp_path / "found")
+    assert len(found) == sum(SLICE.values())
+    assert all(verdict["survived"] for verdict in found)
+    # The faults took place: kills killed, and lasting errors ended what trains.
+    assert {v["code"] for v in found if v["kind"].startswith("kill")} <= {-9}
+    assert sum(v["code"] != 0 for v in found if v["part"] in ("launches", "twice")) >= 8
+    assert sum(v["code"] != 0 for v in found if v["part"] == "disks") >= (2 if may_mount(tmp_path) else 1)
+    # What was tried is not tried again.
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0
+    assert len(verdicts.read(tmp_path / "found")) == len(found)
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +108,15 @@ def test_a_torn_write_is_half_a_write_and_a_short_one_is_made_good(tmp_path, lib
 
 def test_every_call_is_hit_once_before_any_is_hit_twice_and_every_pair_is_planned():
     calls = ("open", "write", "close")
-    faults = list(plan_calls(calls, 7))
+    num_pairs = 3 * len(KINDS) - 2 * 2
+
+    def planned(seed):
+        return list(islice(plan_calls(calls, random.Random(seed)), num_pairs))
+
+    faults = planned(7)
     assert sorted(fault.call for fault in faults[:3]) == [1, 2, 3]
-    assert len(set(faults)) == len(faults) == 3 * len(KINDS) - 2 * 2
-    assert faults == list(plan_calls(calls, 7)) != list(plan_calls(calls, 8))
+    assert len(set(faults)) == num_pairs
+    assert faults == planned(7) != planned(8)
 
 
 def test_rows_that_stand_twice_and_files_that_nothing_names_are_counted(tmp_path, monkeypatch):
@@ -111,15 +138,37 @@ def _histories(store, records):
     return [(store.pack(pack_id), entry) for pack_id, record in records.items() for entry in record.history]
 
 
-def test_the_table_counts_tries_by_kind_and_a_page_shows_one():
-    verdicts = [
-        vars(found) | {"survived": found.survived} for found in (Verdict("EIO", "a"), Verdict("EIO", "b", lost=2))
-    ]
-    assert table.lines(verdicts, 9, 1)[-2:] == [
-        "| EIO | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |",
-        "| all | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |",
-    ]
-    assert "Some were not survived" in table.lines(verdicts, 9, 1)[0]
+def verdict(kind, place="launch, call 1 (open)", **fields):
+    found = Verdict(kind, place, **fields)
+    return vars(found) | {"survived": found.survived, "part": "launches", "seed": 1, "index": 0, "cpu_s": 0.5}
+
+
+def test_the_table_counts_tries_by_kind_and_by_command_and_the_page_has_a_place_for_it():
+    found = [verdict("EIO"), verdict("EIO", "launch, call 2 (close)", lost=2)]
+    lines = table.lines(found)
+    assert "| EIO | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |" in lines
+    assert "| all | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |" in lines
+    assert lines[-1] == "| launch | 2 | 2 | 1 |"
+    assert lines[0].startswith("2 faults (seed 1), 0.50 CPU seconds each")
+    assert "1 were not survived" in lines[0]
     # 3 in n, where n are many.
-    assert "at most 3.0% of such faults" in table.lines([verdicts[0]] * 99, 9, 1)[0]
+    assert "at most 2.98% of such faults" in table.lines([found[0]] * 99)[0]
     assert [table.PAGE.read_text(encoding="utf-8").count(marker) for marker in table.MARKERS] == [1, 1]
+
+
+def test_verdicts_are_appended_and_a_line_that_was_cut_is_tried_again(tmp_path):
+    path = tmp_path / "found"
+    assert verdicts.read(path) == []
+    for index in range(2):
+        verdicts.append(path, verdict("EIO") | {"index": index})
+    with path.open("a") as stream:
+        stream.write(json.dumps(verdict("EIO"))[:20])
+    assert verdicts.tried_before(path, 1) == {("launches", 0), ("launches", 1)}
+    assert verdicts.tried_before(path, 2) == set()
+
+
+def test_the_tries_of_all_parts_are_mixed_and_ten_thousand_by_default(monkeypatch):
+    assert evenly({"a": 4, "b": 2}) == [("a", 0), ("b", 0), ("a", 1), ("a", 2), ("b", 1), ("a", 3)]
+    monkeypatch.setattr(sys, "argv", ["run"])
+    monkeypatch.delenv("SEEDBED_FAULTS", raising=False)
+    assert sum(run.numbers(run.parsed()).values()) == 10_000

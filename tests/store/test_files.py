@@ -76,3 +76,17 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path, mo
     assert first[1].endswith(".tmp")
     assert second == ("rename", str(tmp_path / "file"))
     assert third == ("sync", str(tmp_path))
+
+
+def test_a_folder_and_the_parents_made_for_it_are_each_synced_into_theirs(tmp_path, monkeypatch):
+    done, fsync = [], os.fsync
+
+    def synced(descriptor):
+        done.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", synced)
+    files.make_folder(tmp_path / "a" / "b" / "c", is_shared=False)
+    assert done == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
+    files.make_folder(tmp_path / "a" / "b" / "c", is_shared=False)
+    assert len(done) == 3
