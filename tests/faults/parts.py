@@ -57,7 +57,7 @@ def _disks(cases: Cases, base: Path, library: Path, seed: int) -> Iterator[Try]:
 
 
 def _power(cases: Cases, base: Path, library: Path, seed: int) -> Iterator[Try]:
-    traced, chance = power.Traced(cases, base), random.Random(seed)
+    traced, chance = power.trace_of(cases, base), random.Random(seed)
     for number, missing, state in traced.states(random.Random(seed)):
         is_completed = chance.random() < power.COMPLETED
         yield partial(power.try_state, traced, number, missing, state, is_completed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -36,20 +36,23 @@ class Sure:
     has_documents: bool
 
 
-class Traced:
-    """The trace of a launch that is killed, resumed, and launched again with more seeds, all below one folder."""
+def trace_of(cases: Cases, base: Path) -> Traced:
+    """The trace of a launch that is killed, resumed, and launched again with more seeds."""
+    root, log, launch = base / "traced", base / "trace", cases.launches[0]
+    launch.begun(root)
+    killed = Fault("kill before", len(launch.calls) * 2 // 3)
+    for command, fault in ((LAUNCH, killed), (RESUME, COUNT)):
+        seedbed(command, root, root, fault, trace=log)
+    (root / "s.yaml").write_text(spec_of(cases.engines[0], seeds={"together": [0, 1, 2]}).to_yaml())
+    assert seedbed(LAUNCH, root, root, trace=log).code == 0
+    return Traced(root, read_trace(log.read_bytes()), cases.more_seeds)
 
-    def __init__(self, cases: Cases, base: Path) -> None:
-        self.case = cases.more_seeds
-        self.root = base / "traced"
-        launch, log = cases.launches[0], base / "trace"
-        launch.begun(self.root)
-        killed = len(launch.calls) * 2 // 3
-        for command, fault in ((LAUNCH, Fault("kill before", killed)), (RESUME, COUNT)):
-            seedbed(command, self.root, self.root, fault, trace=log)
-        (self.root / "s.yaml").write_text(spec_of(cases.engines[0], seeds={"together": [0, 1, 2]}).to_yaml())
-        assert seedbed(LAUNCH, self.root, self.root, trace=log).code == 0
-        self.operations = read_trace(log.read_bytes())
+
+class Traced:
+    """What was done below the folder `root`, where the results are `r`; `case` completes a sweep that was traced."""
+
+    def __init__(self, root: Path, operations: Sequence[Operation], case: Case | None = None) -> None:
+        self.root, self.operations, self.case = root, operations, case
 
     @cached_property
     def records(self) -> dict[str, Record]:
@@ -103,7 +106,10 @@ def try_state(
     traced: Traced, number: int, missing: str, state: Mapping[str, bytes | None], is_completed: bool, cwd: Path
 ) -> Verdict:
     """Lay out a state and open it: each pack is at a record that was written, not behind one that is sure."""
-    shutil.copytree(traced.case.start, cwd, ignore=shutil.ignore_patterns("r"))
+    if traced.case is None:
+        cwd.mkdir()
+    else:
+        shutil.copytree(traced.case.start, cwd, ignore=shutil.ignore_patterns("r"))
     lay_out(state, cwd)
     last = traced.operations[number - 1] if number else Operation("begin", str(traced.root))
     place = f"after operation {number} ({last.call} {Path(last.path).name}), missing: {missing}"
@@ -113,7 +119,7 @@ def try_state(
         _judge_pack(verdict, PackStore(folder), traced)
     for pack_id, record in traced.sure[number].records.items():
         verdict.lost += _order(cwd / "r" / "packs" / pack_id) < record.order
-    if (is_completed or not is_readable) and verdict.survived:
+    if traced.case is not None and (is_completed or not is_readable) and verdict.survived:
         _judge_completed(verdict, cwd, traced.case)
     return verdict
 

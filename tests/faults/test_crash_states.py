@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
+import subprocess
+import sys
+from itertools import islice
 
 import pytest
 
+from pipeline.store.damage import damages
+from pipeline.store.sweep_store import SweepStore
 from tests.faults.crash_states import Operation, crash_states, lay_out, read_trace
-from tests.faults.shim import COUNT, build
-from tests.faults.test_faults import python
+from tests.faults.power import Traced, try_state
+from tests.faults.shim import COUNT, build, preloaded
+from tests.faults.test_faults import ROOT, python
+
+NUM_STATES = 250
 
 WRITE = [
     Operation("create", "/d/.new"),
@@ -92,12 +102,49 @@ def test_the_trace_of_a_process_gives_the_folder_that_it_left(tmp_path, monkeypa
     assert python(TRACED, folder, library, COUNT).returncode == 0
     operations = read_trace(trace.read_bytes())
     assert [done.call for done in operations] == ["mkdir", "create", "truncate", "write", "fsync", "rename"]
-    *_, (_, _, state) = crash_states(operations, str(tmp_path), 0, random.Random(1))
-    everything = [
-        state
-        for _, missing, state in crash_states(operations, str(tmp_path), 0, random.Random(1))
-        if missing == "nothing"
-    ]
+    states = crash_states(operations, str(tmp_path), 0, random.Random(1))
+    *_, everything = (state for _, missing, state in states if missing == "nothing")
     (tmp_path / "again").mkdir()
-    lay_out(everything[-1], tmp_path / "again")
+    lay_out(everything, tmp_path / "again")
     assert (tmp_path / "again" / "r" / "new").read_bytes() == (folder / "new").read_bytes() == b"1\n2\t"
+
+
+STORE = """
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.engine.slots import RunState
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.recorder import Recorder
+
+store = SweepStore(Path(sys.argv[1]))
+store.write_documents({"launches": []}, {"packs": [{"pack_id": "a"}, {"pack_id": "b"}]}, is_shared=False)
+for number, pack_id in enumerate("aba"):
+    recorder = Recorder(store.pack(pack_id), "sweep", pack_id, defaultdict(lambda: 100))
+    for step in range(30 * number + 10, 30 * number + 40, 10):
+        state = RunState(step, {"weights": np.full(3, step, np.float32)})
+        recorder.add("run", step, {"label_loss": 1.0})
+        recorder.commit({"run": (0, state)})
+    store.write_documents({"launches": [number]}, {"packs": [{"pack_id": "a"}, {"pack_id": "b"}, number]}, False)
+"""
+
+
+def test_the_store_opens_to_what_was_sure_or_newer_in_every_state_that_a_loss_of_power_may_leave(tmp_path):
+    folder, trace = tmp_path / "traced" / "r", tmp_path / "trace"
+    folder.parent.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **COUNT.environment(folder.parent, trace=trace)}
+    command = [sys.executable, "-c", STORE, str(folder)]
+    subprocess.run(command, env=preloaded(build(tmp_path), environment), check=True)
+    traced = Traced(folder.parent, read_trace(trace.read_bytes()))
+    assert len(traced.records) == 9
+    assert len(traced.sure[-1].records) == 2
+    for number, missing, state in islice(traced.states(random.Random(0)), NUM_STATES):
+        verdict = try_state(traced, number, missing, state, False, tmp_path / "opened")
+        # No record names a file that is gone. A document's copy may lack while both are replaced.
+        found = [damage for damage in damages(SweepStore(tmp_path / "opened" / "r")) if "packs" in damage.path.parts]
+        assert verdict.survived, verdict
+        assert not found, (verdict, found)
+        shutil.rmtree(tmp_path / "opened")

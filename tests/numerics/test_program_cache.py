@@ -135,3 +135,11 @@ def test_what_runs_is_what_was_checked_whatever_happens_to_the_file(tmp_path, mo
     for path in (tmp_path / "seedbed").iterdir():
         path.write_bytes(b"")
     assert [library.number() for library in numbers] == [0, 1, 2]
+
+
+def test_a_program_is_synced_before_it_has_its_name(tmp_path, monkeypatch):
+    built, program, fsync, seen = tmp_path / "scratch", tmp_path / "program.so", os.fsync, []
+    built.write_bytes(b"program")
+    monkeypatch.setattr(program_cache.os, "fsync", lambda number: (seen.append(program.exists()), fsync(number)))
+    keep(built, program)
+    assert seen == [False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,3 +91,16 @@ def test_a_folder_and_the_parents_made_for_it_are_each_synced_into_theirs(tmp_pa
     assert done == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a" / "b")]
     files.make_folder(tmp_path / "a" / "b" / "c", is_shared=False)
     assert len(done) == 3
+
+
+def test_a_flipped_bit_of_a_page_is_noticed_by_the_table_itself():
+    content = encode_arrays({"a": np.arange(4000, dtype=np.float32)})
+    rng, num_noticed = np.random.default_rng(0), 0
+    for _ in range(60):
+        flipped = bytearray(content)
+        # The pages of the column with the data, whose values any bit changes.
+        flipped[rng.integers(len(content) // 4, 3 * len(content) // 4)] ^= 1 << rng.integers(8)
+        with pytest.raises(CorruptFileError, match="whole Parquet"):
+            decode_table(bytes(flipped), Path("file"))
+        num_noticed += 1
+    assert num_noticed == 60

@@ -1,0 +1,220 @@
+"""`make mutants`: each sync, rename, checksum and fence is taken out in turn, and some test must fail without it.
+
+A mutant is a copy of the source tree with one piece of text replaced. The tests are those of the store and of the states
+that a loss of power may leave; the original passes them first. Prints a table, and writes it into docs/reliability.md
+with `--write`; exit code 1 if a mutant survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bench import between
+from tests.faults.table import PAGE
+
+ROOT = Path(__file__).resolve().parents[2]
+MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
+_COPIED = ("pipeline", "analysis", "sweeps", "benchmarks", "tests", "docs", "pyproject.toml", "README.md")
+_FILES, _PACK = "pipeline/store/files.py", "pipeline/store/pack_store.py"
+_SWEEP, _CACHE = "pipeline/store/sweep_store.py", "pipeline/numerics/program_cache.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is taken out, in words, and how: in which file which text becomes which."""
+
+    what: str
+    file: str
+    text: str
+    becomes: str
+
+    def apply(self, root: Path) -> None:
+        """Replace the text, which must stand there once."""
+        path = root / self.file
+        content = path.read_text(encoding="utf-8")
+        assert content.count(self.text) == 1, (
+            f"{self.what}: the text to replace stands there {content.count(self.text)} times"
+        )
+        path.write_text(content.replace(self.text, self.becomes), encoding="utf-8")
+
+
+MUTANTS = (
+    Mutant("sync of a file before its rename", _FILES, "            os.fsync(stream.fileno())\n", ""),
+    Mutant("rename: files written in place", _FILES, 'path.with_name(f".{path.name}.{os.getpid()}.tmp")', "path"),
+    Mutant(
+        "sync of the folder after a rename",
+        _FILES,
+        "    sync_folder(path.parent)\n    return hashlib",
+        "    return hashlib",
+    ),
+    Mutant(
+        "temporary file removed after an error",
+        _FILES,
+        "        temporary.unlink(missing_ok=True)\n        raise",
+        "        raise",
+    ),
+    Mutant(
+        "sync of a new folder into its parent",
+        _FILES,
+        "        path.chmod(SHARED_FOLDER)\n    sync_folder(path.parent)\n",
+        "        path.chmod(SHARED_FOLDER)\n",
+    ),
+    Mutant("sync of the folders made above it", _FILES, "        sync_folder(parent.parent)\n", ""),
+    Mutant(
+        "sync of a claimed attempt",
+        _FILES,
+        "        return False\n    sync_folder(path.parent)\n",
+        "        return False\n",
+    ),
+    Mutant("exclusive claim of an attempt", _FILES, "os.O_CREAT | os.O_EXCL", "os.O_CREAT"),
+    Mutant(
+        "checksum of a file that a record names", _FILES, "hashlib.sha256(content).hexdigest() != sha256:", "False:"
+    ),
+    Mutant(
+        "checksum of a sealed document",
+        _FILES,
+        "isinstance(body, dict) and _digest(body, number) == digest:",
+        "isinstance(body, dict):",
+    ),
+    Mutant(
+        "checksums of Parquet's pages when read",
+        _FILES,
+        "page_checksum_verification=True",
+        "page_checksum_verification=False",
+    ),
+    Mutant(
+        "checksums of Parquet's pages when written", _FILES, "write_page_checksum=True", "write_page_checksum=False"
+    ),
+    Mutant(
+        "fence before a record is written",
+        _PACK,
+        "        self._refuse_if_fenced(record.attempt)\n        path =",
+        "        path =",
+    ),
+    Mutant("fence after a record was written", _PACK, "if self.newest_attempt() > record.attempt:", "if False:"),
+    Mutant(
+        "removal of an overtaken attempt's record",
+        _PACK,
+        "            if self._damage(record) is not None:\n                path.unlink(missing_ok=True)\n",
+        "",
+    ),
+    Mutant(
+        "fence told where a file was cleared away",
+        _PACK,
+        "            self._refuse_if_fenced(attempt)\n            raise",
+        "            raise",
+    ),
+    Mutant(
+        "check of what a record names",
+        _PACK,
+        "                read_file(self.folder / entry.name, entry.sha256)\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "attempts before sequences in the order",
+        _PACK,
+        "return self.attempt, self.sequence",
+        "return self.sequence, self.attempt",
+    ),
+    Mutant(
+        "removal of old records before their files",
+        _PACK,
+        "        for path in records:\n            path.unlink(missing_ok=True)\n        if records:\n            sync_folder(self.folder)\n",
+        "",
+    ),
+    Mutant("sync between the two removals", _PACK, "        if records:\n            sync_folder(self.folder)\n", ""),
+    Mutant(
+        "second generation kept",
+        "pipeline/training/recorder.py",
+        "remove_unnamed(self.attempt, [record, before])",
+        "remove_unnamed(self.attempt, [record])",
+    ),
+    Mutant("the driver's lock", _SWEEP, "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+    Mutant(
+        "copies of the documents",
+        _SWEEP,
+        "        for folder in (self.folder, self.copies):\n            write_file(folder / name",
+        "        for folder in (self.folder,):\n            write_file(folder / name",
+    ),
+    Mutant(
+        "a new plan beside the old one until it is named",
+        _SWEEP,
+        'name = f"plan-{hashlib.sha256(content).hexdigest()[:16]}.json"',
+        'name = "plan-0.json"',
+    ),
+    Mutant(
+        "checksum of a compiled program",
+        _CACHE,
+        "return content if content[-_SEAL_BYTES:] == _seal(content[:-_SEAL_BYTES]) else None",
+        "return content",
+    ),
+    Mutant("sync of a compiled program", _CACHE, "        os.fsync(stream.fileno())\n", ""),
+    Mutant(
+        "an older forecast never replaces a newer one",
+        "pipeline/store/stored_forecast.py",
+        "kept.orders != orders and not _is_ahead(orders, kept.orders)",
+        "False",
+    ),
+)
+TESTS = (
+    "tests/store/test_files.py",
+    "tests/store/test_commits.py",
+    "tests/store/test_stored_forecast.py",
+    "tests/faults/test_crash_states.py",
+    "tests/numerics/test_program_cache.py",
+    "tests/store/test_sweep_folder.py",
+    "tests/sweeps/test_repair.py",
+)
+
+
+def failed_test(mutant: Mutant | None, folder: Path) -> str | None:
+    """The first test that fails with this mutant (None: without one), in a copy below `folder`; None if none does."""
+    root = folder / "mutated"
+    root.mkdir()
+    for name in _COPIED:
+        source = ROOT / name
+        shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
+    if mutant is not None:
+        mutant.apply(root)
+    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *TESTS]
+    environment = {**os.environ, "PYTHONPATH": str(root), "SEEDBED_FAULTS": "3"}
+    ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    shutil.rmtree(root)
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.M)
+    assert ended.returncode in (0, 1), ended.stdout + ended.stderr
+    return found[1].partition("[")[0] if ended.returncode and found else None
+
+
+def main() -> int:
+    """Try the original, then every mutant, and say which test noticed it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
+    parser.add_argument("--only", default="", help="mutants with this in their words")
+    given = parser.parse_args()
+    lines = ["| taken out | file | a test that fails without it |", "| --- | --- | --- |"]
+    with tempfile.TemporaryDirectory(prefix="seedbed-mutants-") as temporary:
+        assert (failing := failed_test(None, Path(temporary))) is None, f"the original fails {failing}"
+        for mutant in MUTANTS:
+            if given.only in mutant.what:
+                found = failed_test(mutant, Path(temporary))
+                name = "none" if found is None else f"`{found.partition('::')[2]}`"
+                lines.append(f"| {mutant.what} | `{mutant.file}` | {name} |")
+                print(lines[-1], flush=True)
+    num_found = sum("| none |" not in line for line in lines[2:])
+    told = f"{num_found} of {len(lines) - 2} mutants were found."
+    print(told)
+    if given.write:
+        PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), MARKERS, [told, "", *lines]))
+    return int(num_found < len(lines) - 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
