@@ -104,5 +104,5 @@ def plan_disks(
         case = chance.choice((*launches, *others))
         num_open = len(os.listdir("/proc/self/fd"))
         yield partial(try_limit, case, "RLIMIT_FSIZE", int(2 ** chance.uniform(0, 15)))
-        yield partial(try_limit, case, "RLIMIT_NOFILE", num_open + chance.randint(0, 16))
+        yield partial(try_limit, case, "RLIMIT_NOFILE", num_open + chance.randint(4, 20))
         yield partial(try_limit, case, "RLIMIT_AS", _address_space() + chance.randint(0, 256) * _MIB)

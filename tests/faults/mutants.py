@@ -1,7 +1,7 @@
 """`make mutants`: each sync, rename, checksum and fence is taken out in turn, and some test must fail without it.
 
-A mutant is a copy of the source tree with one piece of text replaced. The tests are those of the store and of the states
-that a loss of power may leave; the original passes them first. Prints a table, and writes it into docs/reliability.md
+A mutant is a copy of the source tree with one piece of text replaced. The tests are those of the store and of the
+states that a loss of power may leave; the original passes them first. Prints a table, and writes it into docs/reliability.md
 with `--write`; exit code 1 if a mutant survives.
 """
 
@@ -127,7 +127,8 @@ MUTANTS = (
     Mutant(
         "removal of old records before their files",
         _PACK,
-        "        for path in records:\n            path.unlink(missing_ok=True)\n        if records:\n            sync_folder(self.folder)\n",
+        "        for path in records:\n            path.unlink(missing_ok=True)\n"
+        "        if records:\n            sync_folder(self.folder)\n",
         "",
     ),
     Mutant("sync between the two removals", _PACK, "        if records:\n            sync_folder(self.folder)\n", ""),

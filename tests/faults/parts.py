@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.faults import calls, damaging, disks, moments, power
+from tests.faults import calls, damaging, disks, moments, power, tracked
 from tests.faults.cases import Cases
 from tests.faults.checking import Verdict
 from tests.faults.shim import KINDS, SIGNALS, WRITES, Fault
@@ -63,9 +63,14 @@ def _power(cases: Cases, base: Path, library: Path, seed: int) -> Iterator[Try]:
         yield partial(power.try_state, traced, number, missing, state, is_completed)
 
 
+def _tracked(cases: Cases, base: Path, library: Path, seed: int) -> Iterator[Try]:
+    yield from tracked.plan_tracked(tracked.tracked_launch(cases, base), random.Random(seed))
+
+
 # Name -> its plan, and how many of 10,000 tries are its own.
 PARTS: dict[str, tuple[Callable[[Cases, Path, Path, int], Iterator[Try]], int]] = {
-    "launches": (_launches, 2400),
+    "launches": (_launches, 2340),
+    "tracked": (_tracked, 60),
     "commands": (_commands, 1800),
     "twice": (_twice, 400),
     "damages": (_damages, 600),

@@ -26,6 +26,7 @@ from tests.support import trained
 ROOT = Path(__file__).resolve().parents[2]
 SLICE = {
     "launches": 14,
+    "tracked": 2,
     "commands": 12,
     "twice": 2,
     "damages": 12,
@@ -39,6 +40,7 @@ SLICE = {
 
 # A minute of two idle cores; more on busy ones.
 @pytest.mark.native
+@pytest.mark.wandb
 @pytest.mark.timeout(900)
 def test_a_slice_of_all_faults_is_survived(tmp_path):
     assert SLICE.keys() == PARTS.keys()
