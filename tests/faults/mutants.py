@@ -1,8 +1,9 @@
 """`make mutants`: each sync, rename, checksum and fence is taken out in turn, and some test must fail without it.
 
-A mutant is a copy of the source tree with one piece of text replaced. The tests are those of the store and of the
-states that a loss of power may leave; the original passes them first. Prints a table, and writes it into docs/reliability.md
-with `--write`; exit code 1 if a mutant survives.
+A mutant is a copy of the source tree with one piece of text replaced. The tests are those of the store, of the states
+that a loss of power may leave, of the cache of programs and of repairs; the file that should notice a mutant comes
+first, and the others where it does not. Prints a table, and writes it into docs/reliability.md with `--write`; exit
+code 1 if a mutant survives, or if the original does not pass.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,15 +167,15 @@ MUTANTS = (
         "False",
     ),
 )
-TESTS = (
-    "tests/store/test_files.py",
-    "tests/store/test_commits.py",
-    "tests/store/test_stored_forecast.py",
-    "tests/faults/test_crash_states.py",
-    "tests/numerics/test_program_cache.py",
-    "tests/store/test_sweep_folder.py",
-    "tests/sweeps/test_repair.py",
-)
+_STORE = "tests/store/test_commits.py"
+# Which file of tests is tried first, by the file that is changed.
+_FIRST = {
+    _FILES: "tests/store/test_files.py",
+    _CACHE: "tests/numerics/test_program_cache.py",
+    _SWEEP: "tests/store/test_sweep_folder.py",
+    "pipeline/store/stored_forecast.py": "tests/store/test_stored_forecast.py",
+}
+TESTS = (*_FIRST.values(), _STORE, "tests/faults/test_crash_states.py", "tests/sweeps/test_repair.py")
 
 
 def failed_test(mutant: Mutant | None, folder: Path) -> str | None:
@@ -185,12 +187,18 @@ def failed_test(mutant: Mutant | None, folder: Path) -> str | None:
         shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
     if mutant is not None:
         mutant.apply(root)
-    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *TESTS]
+    first = _FIRST.get(mutant.file, _STORE) if mutant is not None else TESTS[0]
+    found = _failed(root, [first]) or _failed(root, [test for test in TESTS if test != first])
+    shutil.rmtree(root)
+    return found
+
+
+def _failed(root: Path, tests: Sequence[str]) -> str | None:
+    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(root), "SEEDBED_FAULTS": "3"}
     ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    shutil.rmtree(root)
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.M)
     assert ended.returncode in (0, 1), ended.stdout + ended.stderr
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.M)
     return found[1].partition("[")[0] if ended.returncode and found else None
 
 

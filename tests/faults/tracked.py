@@ -1,4 +1,4 @@
-"""Faults in launches that are tracked: in the driver or in the process that mirrors commits, to a stand-in for wandb."""
+"""Faults in launches that are tracked: in the driver or in the process that mirrors commits to a stand-in for wandb."""
 
 from __future__ import annotations
 
