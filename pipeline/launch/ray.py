@@ -21,6 +21,7 @@ from pipeline.launch.launched import NOTICES, Failed, Launched, OnProgress
 from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
 from pipeline.launch.ray_folder import private_folder
+from pipeline.launch.ray_loss import ends_when_ray_is_lost
 from pipeline.planning.packs import packs_of
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
@@ -65,6 +66,7 @@ def launch_ray(
         return _launch(ray, trials, pack_ids, is_cluster=False)
 
 
+@ends_when_ray_is_lost
 def _launch(ray: Any, trials: _Trials, pack_ids: Sequence[str], is_cluster: bool) -> Launched:
     """Trains in rounds: a pack that a node sent back is placed on another, until none is left that could take it.
 
@@ -148,6 +150,10 @@ def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
     if address is None and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if address is None:
+        # Ray then takes 127.0.0.1 for the address of this computer, and listens there alone: read when Ray is imported,
+        # and named after the systems on which it is the default.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if address is not None:
         _require_answer(address)
     import ray

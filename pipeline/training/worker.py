@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pipeline.store.progress import Progress
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.lightning_module import Committer, fit
 from pipeline.training.open_pack import open_pack
 
 # A kill loses at most this much work; shorter for tests and for preemptible machines.
@@ -25,6 +24,9 @@ def run_pack(
     Starts from the newest whole commit, or from nothing. Raises NotHereError when this machine cannot compute it,
     StoreError when the code has changed, FencedError when a later attempt took over.
     """
+    # Here, since Lightning takes seconds to import, and Ray's driver imports this function without calling it.
+    from pipeline.training.lightning_module import Committer, fit
+
     store = SweepStore(folder)
     loop = open_pack(store, pack_id)
     committer = Committer(commit_interval_s, _StopFile(store.stop_file), lambda: on_progress(loop.progress()))

@@ -20,8 +20,7 @@ Verdicts = Sequence[Mapping[str, Any]]
 
 def lines(verdicts: Verdicts) -> list[str]:
     """What was tried, in sentences; a table with a row for each kind of fault, their sum last; one by command."""
-    head = ("fault", "tried", "survived", *COUNTS, "left over")
-    told = [_told(verdicts), "", _row(head), _rule(head), *_rows(verdicts)]
+    told = [_told(verdicts), "", *table_of(verdicts)]
     commands = _by_command(verdicts)
     if commands:
         head = ("command", "calls that met one", "tried", "survived")
@@ -29,11 +28,17 @@ def lines(verdicts: Verdicts) -> list[str]:
             "",
             "The faults at single calls, by the command that met them:",
             "",
-            _row(head),
+            table_row(head),
             _rule(head),
             *commands,
         ]
     return told
+
+
+def table_of(verdicts: Verdicts) -> list[str]:
+    """A table with a row for each kind of fault, their sum last."""
+    head = ("fault", "tried", "survived", *COUNTS, "left over")
+    return [table_row(head), _rule(head), *_rows(verdicts)]
 
 
 def _told(verdicts: Verdicts) -> str:
@@ -57,8 +62,8 @@ def _bound(verdicts: Verdicts) -> str:
 
 def _rows(verdicts: Verdicts) -> Iterator[str]:
     for kind in dict.fromkeys(verdict["kind"] for verdict in _in_order(verdicts)):
-        yield _row([kind, *_numbers([verdict for verdict in verdicts if verdict["kind"] == kind])])
-    yield _row(["all", *_numbers(verdicts)])
+        yield table_row([kind, *_numbers([verdict for verdict in verdicts if verdict["kind"] == kind])])
+    yield table_row(["all", *_numbers(verdicts)])
 
 
 def _in_order(verdicts: Verdicts) -> list[Mapping[str, Any]]:
@@ -81,7 +86,7 @@ def _by_command(verdicts: Verdicts) -> list[str]:
         twice = ", and again while it is completed" if verdict["part"] == "twice" else ""
         found.setdefault(verdict["place"].partition(", call ")[0] + twice, []).append(verdict)
     return [
-        _row([command, _num_calls(tries), len(tries), sum(verdict["survived"] for verdict in tries)])
+        table_row([command, _num_calls(tries), len(tries), sum(verdict["survived"] for verdict in tries)])
         for command, tries in sorted(found.items())
     ]
 
@@ -90,12 +95,13 @@ def _num_calls(tries: Verdicts) -> int:
     return len({verdict["place"].partition(", then ")[0] for verdict in tries})
 
 
-def _row(cells: Sequence[object]) -> str:
+def table_row(cells: Sequence[object]) -> str:
+    """A row of a table, in Markdown."""
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def _rule(head: Sequence[str]) -> str:
-    return _row(["---", *["---:"] * (len(head) - 1)])
+    return table_row(["---", *["---:"] * (len(head) - 1)])
 
 
 def write(verdicts: Verdicts) -> None:

@@ -1,0 +1,94 @@
+"""Two computers of one Ray cluster as two `ray start` on this host: own ports and environment, one private token."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cluster.processes import Started, until
+
+# Outside 10002-19999, where Ray's workers listen by default, and below the ports that the system gives out.
+_PORTS = (20_000, 31_000)
+# Ports of one node's workers.
+_NUM_WORKER_PORTS = 60
+START_S = 120.0
+
+
+class Cluster:
+    """A head and nodes that join it, each with one CPU; to be used as a context, which kills what it started."""
+
+    def __init__(self, cwd: Path) -> None:
+        # Paths of sockets are short, and Ray's are long.
+        self.folder = cwd / "n"
+        self.folder.mkdir()
+        token = self.folder / "token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        self.environment = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "TMPDIR": str(cwd / "t"),
+        }
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.nodes: list[Started] = []
+
+    def __enter__(self) -> Cluster:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes:
+            node.kill_all()
+
+    def start(self, environment: Mapping[str, str] | None = None) -> Started:
+        """Start the head, or a node that joins it, with further variables of its environment."""
+        number = len(self.nodes)
+        lowest = self.port + 1 + number * _NUM_WORKER_PORTS
+        ports = ["--min-worker-port", lowest, "--max-worker-port", lowest + _NUM_WORKER_PORTS - 1]
+        where = ["--address", self.address]
+        if number == 0:
+            where = ["--head", "--port", self.port, "--include-dashboard", "false", "--temp-dir", self.folder / "r"]
+        ray = Path(sys.executable).parent / "ray"
+        options = ["--num-cpus", 1, "--num-gpus", 0, "--object-store-memory", 80_000_000]
+        command = [ray, "start", *where, *ports, *options, "--dashboard-agent-listen-port", 0, "--block"]
+        values = {**self.environment, **(environment or {})}
+        node = Started(command, self.folder.parent, values, f"node-{number}")
+        self.nodes.append(node)
+        if not until(lambda: self._is_up(node), START_S, 0.5):
+            raise RuntimeError(f"`ray start` did not come up: {node.output[-600:]}")
+        return node
+
+    def _is_up(self, node: Started) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and bool(node.of_kind("raylet"))
+
+
+def lose(node: Started) -> None:
+    """Kill every process of a node at once, as the loss of the computer does."""
+    victims = list(node.processes())
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    node.process.wait()
+    time.sleep(0.1)
+
+
+def free_port() -> int:
+    """A port at which nothing listens, with room for the workers' ports behind it."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(*_PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
