@@ -59,9 +59,15 @@ fault-test: $(STAMP)
 	SEEDBED_FAULTS=100 $(PYTEST) tests/sweeps/test_repair.py -m "" --timeout 1200
 	SEEDBED_FAULTS=$(FAULTS) $(BIN)/python -m tests.faults.run --write
 
-# A launch on two nodes of a Ray cluster that differ in what they can compute (two minutes).
+# A launch on two nodes of a Ray cluster that differ in what they can compute (two minutes); then kills of every process
+# of Ray, two nodes on this computer, signals under Ray and races of launches: an hour on 2 idle cores, so not part of
+# fault-test. It writes tables of docs/reliability.md and docs/security.md. TRIES is how many workers are killed; the
+# rest is in proportion.
+TRIES ?= 20
 cluster-test: $(STAMP)
 	$(PYTEST) tests/launch/test_cluster.py -m ""
+	$(BIN)/python -m tests.cluster.ports --write
+	$(BIN)/python -m tests.cluster.run --tries $(TRIES) --write
 
 # Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the tables made of them.
 bench: $(STAMP)

@@ -34,6 +34,7 @@ _COMMANDS_THAT_LAUNCH = ("launch", "resume", "reproduce")
 # One worker runs these files, one after another: they start Ray, whose processes fill both cores, or measure time.
 _ALONE = (
     "tests/test_readme.py",
+    "tests/cluster/test_cluster.py",
     "tests/launch/test_launch.py",
     "tests/launch/test_shadowed_names.py",
     "tests/benchmarks/test_measure.py",

@@ -20,8 +20,8 @@ from pipeline.store.pack_store import StoreError
 # A service that has not answered for so long is lost: refused at once, or a computer that does not answer at all.
 PATIENCE_S = 20.0
 _INTERVAL_S, _CONNECT_S = 2.0, 5.0
-# The launch, interrupted, may take so long to leave; then the process is ended.
-_LEAVING_S = 10.0
+# The launch is interrupted so often, so many seconds apart, since Tune tidies up and waits again; then it is ended.
+_INTERRUPTS, _LEAVING_S = 5, 2.0
 # Python's handler of this signal ends the wait of the main thread; nobody sends it from outside.
 _SIGNAL = signal.SIGRTMIN
 _Given = ParamSpec("_Given")
@@ -77,6 +77,7 @@ def _watching(services: dict[str, tuple[str, int]]) -> Iterator[None]:
     finally:
         is_over.set()
         with contextlib.suppress(_LostError):
+            signal.signal(_SIGNAL, signal.SIG_IGN)
             watcher.join()
             signal.signal(_SIGNAL, before)
 
@@ -115,7 +116,9 @@ def _told(name: str, host: str, port: int) -> str:
 
 def _end_launch(is_over: threading.Event, reason: str) -> None:
     """Interrupt the main thread; if it does not leave, because Ray's own calls wait for the dead, end the process."""
-    _thread.interrupt_main(_SIGNAL)
-    if not is_over.wait(_LEAVING_S):
-        print(reason, file=sys.stderr, flush=True)
-        os._exit(2)
+    for _ in range(_INTERRUPTS):
+        _thread.interrupt_main(_SIGNAL)
+        if is_over.wait(_LEAVING_S):
+            return
+    print(reason, file=sys.stderr, flush=True)
+    os._exit(2)

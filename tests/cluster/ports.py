@@ -129,14 +129,10 @@ def as_nobody(port: int, token: str | None) -> list[Answer]:
     pid = os.fork()
     if pid == 0:
         try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
-            os.write(
-                writing,
-                json.dumps([asdict(answer) for answer in ask(port, token, METHODS + HARMFUL)]).encode()[:60_000],
-            )
+            _become_nobody()
+            answers = [asdict(answer) for answer in ask(port, token, METHODS + HARMFUL)]
+            # No more than a pipe holds.
+            os.write(writing, json.dumps(answers).encode()[:60_000])
         finally:
             os._exit(0)
     os.close(writing)
@@ -206,6 +202,8 @@ def _connects(path: Path) -> bool:
 
 
 def _become_nobody() -> None:
+    # Sockets import this codec when it is asked for; another user may not be able to read it.
+    "a".encode("idna")
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)
