@@ -18,15 +18,15 @@ from pipeline.store.history import History, RunInfo
 from pipeline.store.sweep_store import SweepStore
 
 # Which of equal runs counts: the one that is furthest, by its end and then by its step.
-_RANK = {"running": 0, "stopped": 1}
+_RANK = {"running": 0, "stopped": 1, "failed": 1}
 _PINNED = "streams."
 
 
 def distinct_runs(histories: Sequence[History], stores: Sequence[SweepStore]) -> list[History]:
     """The histories, each of the store beside it, without the runs that equal another of any of them.
 
-    Of equal runs that which has ended stays, before one that was stopped, and one in training; then the one with most
-    steps, then the first. Runs are equal if they have one id, or draw the same (`RunConfig.draws_id`).
+    Of equal runs that which has ended stays, before one that was stopped or failed, and one in training; then the one
+    with most steps, then the first. Runs are equal if they have one id, or draw the same (`RunConfig.draws_id`).
     """
     keys = _keys(histories, stores)
     best: dict[str, tuple[tuple[int, int], int, int]] = {}

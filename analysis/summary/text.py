@@ -16,6 +16,7 @@ from analysis.summary.in_training import expected_of
 from analysis.summary.setting_table import setting_table, wrap
 from analysis.summary.settings import SettingSummary, describe_intervals
 from analysis.uncertainty.intervals import short
+from pipeline.store.computed_by import numerics_text
 from pipeline.store.history import History
 
 OF_FITTED = "Intervals are of these fitted forecasts; variation from training them is not included."
@@ -100,9 +101,10 @@ def describe_provenance(provenance: Mapping[str, Any]) -> str:
 
 
 def provenance_notes(provenance: Mapping[str, Any]) -> tuple[str, ...]:
-    """Sentences on the runs of an analysis: those that were left out since they equal others."""
-    num_equal = provenance.get("num_equal_runs", 0)
-    return (f"{equal_runs_text(num_equal)}.",) if num_equal else ()
+    """Sentences on the runs of an analysis: how many equal others, and under which numerics, where these differ."""
+    num_equal, by_numerics = provenance.get("num_equal_runs", 0), provenance.get("runs_by_numerics", {})
+    equal = (f"{equal_runs_text(num_equal)}.",) if num_equal else ()
+    return (*equal, numerics_text(by_numerics)) if by_numerics else equal
 
 
 def describe_forks(history: History) -> str:

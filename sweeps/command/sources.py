@@ -20,6 +20,7 @@ from pipeline.planning.packs import stored_spec
 from pipeline.spec.criterion import Criterion
 from pipeline.stopping.forecast import StopByForecast
 from pipeline.store.budgets import budgets_text, part_of
+from pipeline.store.computed_by import runs_by_numerics
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import Orders, newest_orders
@@ -104,6 +105,8 @@ def _read(stores: Sequence[SweepStore], budget: int | None) -> SweepData:
     history, outcomes = joined(histories), joined_outcomes(each)
     num_equal = sum(len(one.runs) for one in whole) - len(history.runs)
     provenance = _provenance(histories, stores) | ({"num_equal_runs": num_equal} if num_equal else {})
+    if by_numerics := runs_by_numerics(stores, {run.run_id for run in history.runs}):
+        provenance["runs_by_numerics"] = by_numerics
     return SweepData(history, outcomes, copies_R, provenance, orders, len(history.steps_T) > 0)
 
 

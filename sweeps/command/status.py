@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.store.computed_by import numerics_text, numerics_that_differ
 from pipeline.store.history import RunEnd, RunInfo
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left, summed
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
@@ -33,8 +34,10 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
     # Without a run left there is nothing to forecast, so nothing is read.
     now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records)) if run_ids else None
     runs = _runs(store) if with_runs else None
+    by_numerics = numerics_that_differ(store.plan, records)
     if as_json:
-        out.print_json(data=_document(store, total, left, now, runs))
+        document = _document(store, total, left, now, runs)
+        out.print_json(data=document | ({"runs_by_numerics": by_numerics} if by_numerics else {}))
         return INCOMPLETE if left else COMPLETE
     out.print(
         f"{store.plan['name']}: {total.num_done}/{total.num_runs} runs done, {total.outcomes_text()}; "
@@ -42,6 +45,8 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
     )
     if runs is not None:
         _print_runs(store.plan["varied"], runs, _probabilities(now), out)
+    if by_numerics:
+        out.print(numerics_text(by_numerics), markup=False)
     if now is not None:
         out.print(now.sentence())
     elif left and records:
