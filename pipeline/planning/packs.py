@@ -286,13 +286,13 @@ def expand(spec: SweepSpec) -> list[RunConfig]:
 
 
 def stored_spec(store: SweepStore) -> SweepSpec:
-    """The spec that a results folder was made from. Raises StoreError where what stands there is none."""
+    """The spec that a results folder was made from. Raises StoreError where this version cannot read it."""
     stored = present_form(store.sweep["spec"])
     try:
         return SweepSpec.model_validate(stored, context=STORED)
     except ValidationError as error:
         place, message, _ = spec_problems(error, SweepSpec, stored)[0]
         raise StoreError(
-            f"{store.folder / 'sweep.json'}: its spec is not valid: {dotted(place)}: {message}; it was changed by "
-            "something else than seedbed, or was written by another version"
+            f"{store.folder / 'sweep.json'}: its spec is not valid: {dotted(place)}: {message}; it is of another version "
+            "of seedbed, names parts that are not here, or was changed by something else"
         ) from None

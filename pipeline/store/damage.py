@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.store.added import ADDED_FOLDER, read_added
-from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, unseal
+from pipeline.store.added import ADDED_FOLDER, added_tables, read_added
+from pipeline.store.files import CorruptFileError, NewerFormatError, make_inner_folder, read_file, unseal
 from pipeline.store.pack_store import PackStore, StoreError, read_record
 from pipeline.store.sweep_store import SweepStore, read_document
 
@@ -44,6 +44,24 @@ def lost_document(store: SweepStore) -> str | None:
         _ = store.plan
     except StoreError as error:
         return str(error)
+    return None
+
+
+def unreadable(store: SweepStore, is_whole: bool = True) -> str | None:
+    """Why a sweep cannot be read: its documents, and if `is_whole` its records, their files and added tables.
+
+    None where it can. Side files that are left out where they are damaged do not count.
+    """
+    try:
+        _ = store.plan
+        if is_whole:
+            store.newest_records()
+            for _ in added_tables(store.folder):
+                pass
+    except (StoreError, CorruptFileError, NewerFormatError) as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or store.folder}: {error.strerror or error}"
     return None
 
 

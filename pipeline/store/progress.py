@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.store.budgets import budget_by_run
-from pipeline.store.pack_store import Ended, Record
+from pipeline.store.pack_store import Ended, Record, StoreError
 from pipeline.store.sweep_store import SweepStore
 
 
@@ -103,6 +103,21 @@ class RunStates:
             steps_left=sum(budgets[run_id] - self.steps.get(run_id, 0) for run_id in left),
             num_running=sum(run_id in self.running for run_id in left),
         )
+
+
+def readable_records(store: SweepStore) -> tuple[dict[str, Record], dict[str, str]]:
+    """pack_id -> newest whole record, of packs that have one; and what is damaged, by pack, where none is whole."""
+    records: dict[str, Record] = {}
+    damaged: dict[str, str] = {}
+    for pack_id in store.pack_ids():
+        try:
+            record = store.pack(pack_id).newest()
+        except StoreError as error:
+            damaged[pack_id] = str(error)
+            continue
+        if record is not None:
+            records[pack_id] = record
+    return records, damaged
 
 
 def progress_by_pack(store: SweepStore, records: Mapping[str, Record] | None = None) -> dict[str, Progress]:

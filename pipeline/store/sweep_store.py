@@ -201,26 +201,36 @@ class SweepStore:
         return _with_added(recorded, {row["run_id"] for row in plan["runs"]}, added_tables(self.folder))
 
     def snapshots(self) -> SnapshotIndex:
-        """An index of all snapshots, as of now."""
+        """An index of all snapshots."""
         return SnapshotIndex(self)
 
 
 class SnapshotIndex:
-    """Index of the snapshots named by a sweep's newest records at construction."""
+    """Index of a sweep's snapshots: those that the newest record of a run's pack names when the run is first asked for.
+
+    Each method raises StoreError where the pack of the run that it is asked for is damaged, whatever the others are.
+    """
 
     def __init__(self, store: SweepStore) -> None:
-        self.folder = store.folder
+        self.folder, self._store = store.folder, store
+        self._pack_of = {run_id: pack["pack_id"] for pack in store.plan["packs"] for run_id in pack["run_ids"]}
+        self._read_packs: set[str] = set()
         self._places: dict[tuple[str, str], dict[int, tuple[PackStore, FileEntry, SnapshotEntry]]] = {}
-        for pack_id, record in store.newest_records().items():
-            for file, entries in record.snapshots:
-                for entry in entries:
-                    steps = self._places.setdefault((entry.run_id, entry.kind), {})
-                    steps[entry.step] = (store.pack(pack_id), file, entry)
         self._files: dict[FileEntry, dict[str, Array]] = {}
 
     def of(self, run_id: str, kind: str = "state") -> dict[int, SnapshotEntry]:
         """step -> entry, for one run."""
+        pack_id = self._pack_of.get(run_id)
+        if pack_id is not None and pack_id not in self._read_packs:
+            self._read_pack(self._store.pack(pack_id))
+            self._read_packs.add(pack_id)
         return {step: entry for step, (_, _, entry) in self._places.get((run_id, kind), {}).items()}
+
+    def _read_pack(self, pack: PackStore) -> None:
+        record = pack.newest()
+        for file, entries in () if record is None else record.snapshots:
+            for entry in entries:
+                self._places.setdefault((entry.run_id, entry.kind), {})[entry.step] = (pack, file, entry)
 
     def read(self, run_id: str, step: int, kind: str = "state") -> dict[str, Array]:
         """The arrays of one snapshot, by name. Raises StoreError naming the steps there are."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,6 @@ from pipeline.engine.parameter_layout import Layout
 from pipeline.engine.slots import RunState
 from pipeline.planning.packs import Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
-from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.open_pack import FirstStates, block_of
@@ -187,12 +188,17 @@ def _pack_of(store: SweepStore, run_id: str) -> Pack:
 
 
 def _recorded_rows(store: SweepStore, run_id: str) -> dict[int, dict[str, float]]:
-    history = store.history(budget_by_run(store.plan)[run_id])
-    row = [run.run_id for run in history.runs].index(run_id)
-    return {
-        int(step): {name: float(array[row, column]) for name, array in history.values.items()}
-        for column, step in enumerate(history.steps_T)
-    }
+    """step -> metric -> value. Of the run's own pack alone, since others may be damaged."""
+    pack = store.pack(_pack_of(store, run_id).pack_id)
+    record = pack.newest()
+    found: dict[int, dict[str, float]] = {}
+    for entry in () if record is None else record.history:
+        table = pack.table(entry)
+        own = table.filter(pc.equal(table["run_id"].cast(pa.string()), run_id))
+        for row in own.drop_columns(["run_id"]).to_pylist():
+            values = {name: value for name, value in row.items() if value is not None}
+            found.setdefault(values.pop("step"), {}).update(values)
+    return found
 
 
 def _check(run_id: str, step: int, metrics: Mapping[str, float], recorded: Mapping[str, float]) -> int:

@@ -54,15 +54,17 @@ def forecast_command(
     Example: `seedbed forecast results/quickstart`
     """  # fmt: skip
     from sweeps.command.forecasts import forecasting
+    from sweeps.command.several import readable_among
 
-    trained = tuple(SweepStore(other) for other in others or ())
-    request = forecasting.ForecastRequest(SweepStore(folder), trained, predictor, any_task, budget)
+    trained, code = readable_among([SweepStore(other) for other in others or ()], err)
+    request = forecasting.ForecastRequest(SweepStore(folder), tuple(trained), predictor, any_task, budget)
     if watch is None:
         forecasting.run_forecast(request, as_json, out, err)
     elif as_json:
         raise StoreError(f"--watch prints lines, not JSON: read {folder / 'forecast.json'}, which it writes")
     else:
         forecasting.watch(request, watch, out, err)
+    raise typer.Exit(code)
 
 
 @forecast_commands.command("fit", rich_help_panel=_PANEL)
@@ -80,9 +82,12 @@ def fit_command(
     Example: `seedbed fit results/quickstart --out quickstart.forecaster.json`
     """
     from sweeps.command.forecasts.forecasting import run_fit
+    from sweeps.command.several import readable_among
 
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
-    run_fit([SweepStore(folder) for folder in folders], to, chosen, budget, out)
+    stores, code = readable_among([SweepStore(folder) for folder in folders], err)
+    run_fit(stores, to, chosen, budget, out)
+    raise typer.Exit(code)
 
 
 @forecast_commands.command("policy", rich_help_panel=_PANEL)
@@ -115,11 +120,21 @@ def policy_command(
     Example: `seedbed policy results/quickstart --lose-at-most 0.05`
     """
     from sweeps.command.forecasts.policy import PolicyRequest, run_policy
+    from sweeps.command.several import readable_among
 
+    stores, code = readable_among([SweepStore(folder) for folder in folders], err)
     request = PolicyRequest(
-        tuple(folders), windows, lose_at_most, expect_at_most, not point_estimate, ahead_steps, to, budget
+        tuple(store.folder for store in stores),
+        windows,
+        lose_at_most,
+        expect_at_most,
+        not point_estimate,
+        ahead_steps,
+        to,
+        budget,
     )
     run_policy(request, as_json, out)
+    raise typer.Exit(code)
 
 
 @forecast_commands.command("benchmark", rich_help_panel=_PANEL)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.store.sweep_store import SweepStore
-from sweeps.cli.consoles import out
+from sweeps.cli.consoles import err, out
 from sweeps.cli.options import (
     Folder,
     Folders,
@@ -26,26 +26,34 @@ _PANEL = "Results"
 def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None, scores: Scores = False) -> None:
     """Analyse outcomes, times to convergence and forecasts; print them and write FOLDER/analysis.json.
 
-    Several sweeps of the same budgets and criterion are analysed as one; runs of each budget are analysed apart.
+    Several sweeps of the same budgets and criterion are analysed as one; runs of each budget are analysed apart. Of
+    several, those that cannot be read are named and left out, with exit code 3.
 
     Example: `seedbed analyse results/quickstart`
     """
     from sweeps.command.analysing import run_analyse
+    from sweeps.command.several import readable_among
 
-    run_analyse([SweepStore(folder) for folder in folders], budget, to, out, scores)
+    stores, code = readable_among([SweepStore(folder) for folder in folders], err)
+    run_analyse(stores, budget, to, out, scores)
+    raise typer.Exit(code)
 
 
 @result_commands.command(rich_help_panel=_PANEL)
 def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
     """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.
 
-    Several sweeps of the same budgets and criterion are reported as one; runs of each budget are reported apart.
+    Several sweeps of the same budgets and criterion are reported as one; runs of each budget are reported apart. Of
+    several, those that cannot be read are named and left out, with exit code 3.
 
     Example: `seedbed report results/quickstart`
     """
     from sweeps.command.reporting import run_report
+    from sweeps.command.several import readable_among
 
-    run_report([SweepStore(folder) for folder in folders], budget, to, out)
+    stores, code = readable_among([SweepStore(folder) for folder in folders], err)
+    run_report(stores, budget, to, out)
+    raise typer.Exit(code)
 
 
 @result_commands.command(rich_help_panel=_PANEL)

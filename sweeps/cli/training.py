@@ -113,7 +113,8 @@ def status(
         bool, typer.Option("--watch", help="Keep showing it until the sweep is complete; Ctrl-C leaves.")
     ] = False,
 ) -> None:
-    """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3.
+    """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3;
+    1 where packs are damaged, which are named.
 
     With --watch as a launch shows it, from the results folder alone, wherever the launch runs.
 
@@ -178,11 +179,13 @@ def replay_command(
 ) -> None:
     """Train one run again from its nearest snapshot and measure it more densely; checked by hash on the way.
 
+    Exit code: 0, or 3 where it was looked for in several sweeps of which some cannot be read.
+
     Example: `seedbed replay 3fa2 --from 900 --to 1300 --every 5 --probe induction_score --weights`
     """
     from sweeps.command.replaying import run_replay
 
-    run_replay(run, results, (first, last, every), tuple(probe or ()), weights, out)
+    raise typer.Exit(run_replay(run, results, (first, last, every), tuple(probe or ()), weights, out))
 
 
 @training_commands.command(rich_help_panel=_PANEL)

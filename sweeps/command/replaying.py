@@ -9,10 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.store.damage import unreadable
 from pipeline.store.files import encode_arrays, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.replay import Replayed, replay
+from sweeps.command.exit_codes import COMPLETE, INCOMPLETE
 
 # Limits of the printed table; the file has all rows.
 _SHOWN_METRICS, _SHOWN_ROWS = 5, 20
@@ -25,12 +27,13 @@ def run_replay(
     probes: tuple[str, ...],
     with_weights: bool,
     out: Console,
-) -> None:
+) -> int:
     """Replays the run whose id begins with `run` from step to step (first, last, every), prints and writes the rows.
 
-    Raises StoreError where there is no such run, step or probe, or more than one such run.
+    Returns the exit code: INCOMPLETE where the run was looked for in sweeps some of which cannot be read. Raises
+    StoreError where there is no such run, step or probe, or more than one such run.
     """
-    store, run_id = find_run(run, results)
+    store, run_id, code = find_run(run, results)
     first, last, every = steps
     try:
         found = replay(store, run_id, first, last, every, probes, with_weights)
@@ -44,6 +47,7 @@ def run_replay(
         f"checked: {found.num_hashes} states and weights by hash, {found.num_values} recorded numbers; all equal "
         "to the bit"
     )
+    return code
 
 
 def _print_rows(found: Replayed, out: Console) -> None:
@@ -71,17 +75,26 @@ def _write(found: Replayed, stem: Path, with_weights: bool, out: Console) -> Non
         out.print(f"weights: {stem}.parquet")
 
 
-def find_run(prefix: str, results: Path | None) -> tuple[SweepStore, str]:
-    """The sweep, `results` or any under results/, and the run whose id is uniquely given by `prefix`."""
-    everywhere = sorted(path.parent for path in Path("results").glob("*/sweep.json"))
-    folders = everywhere if results is None else [results]
+def find_run(prefix: str, results: Path | None, err: Console | None = None) -> tuple[SweepStore, str, int]:
+    """The sweep, `results` or any under results/, and the run whose id is uniquely given by `prefix`; an exit code.
+
+    Sweeps under results/ whose documents cannot be read are named on `err`, and the code is INCOMPLETE.
+    """
+    everywhere = [store for path in sorted(Path("results").glob("*")) if (store := SweepStore(path)).exists()]
+    stores = everywhere if results is None else [SweepStore(results)]
+    left_out: dict[Path, str] = {}
     found = []
-    for folder in folders:
-        store = SweepStore(folder)
+    for store in stores:
+        problem = unreadable(store, is_whole=False)
+        if problem is not None and len(stores) > 1:
+            left_out[store.folder] = problem
+            continue
         matches = [row["run_id"] for row in store.plan["runs"] if row["run_id"].startswith(prefix)]
         found += [(store, run_id) for run_id in matches]
+    for folder, problem in left_out.items():
+        (err or Console(stderr=True)).print(f"left out: {folder}: {problem}", style="red", markup=False)
     if len(found) == 1:
-        return found[0]
+        return *found[0], INCOMPLETE if left_out else COMPLETE
     where = "results/*" if results is None else str(results)
     if not found:
         raise StoreError(

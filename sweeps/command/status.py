@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.store.budgets import budget_by_run
 from pipeline.store.computed_by import numerics_text, numerics_that_differ
 from pipeline.store.history import RunEnd, RunInfo
-from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left, summed
+from pipeline.store.pack_store import Record
+from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, runs_left, summed
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
-from pipeline.store.sweep_store import SweepStore
-from sweeps.command.exit_codes import COMPLETE, INCOMPLETE
+from pipeline.store.sweep_store import SweepStore, run_info
+from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 
 _ENDS = {"running": "in progress"}
@@ -25,20 +27,22 @@ _Run = tuple[RunInfo, RunEnd, int]
 def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console) -> int:
     """Print counts of runs, the newest forecast, and a line for each run if `with_runs`; returns the exit code.
 
-    The code is COMPLETE or INCOMPLETE.
+    The code is COMPLETE or INCOMPLETE; FAILED where packs are damaged, whose runs then count as not begun.
     """
-    records = store.newest_records()
+    records, damaged = readable_records(store)
     progress = progress_by_pack(store, records)
     left, total = packs_left(progress), summed(progress.values())
+    code = FAILED if damaged else INCOMPLETE if left else COMPLETE
     run_ids = runs_left(store.plan, records)
     # Without a run left there is nothing to forecast, so nothing is read.
     now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records)) if run_ids else None
-    runs = _runs(store) if with_runs else None
+    runs = _runs(store, records, damaged) if with_runs else None
     by_numerics = numerics_that_differ(store.plan, records)
     if as_json:
+        extra = {"runs_by_numerics": by_numerics, "damaged": damaged}
         document = _document(store, total, left, now, runs)
-        out.print_json(data=document | ({"runs_by_numerics": by_numerics} if by_numerics else {}))
-        return INCOMPLETE if left else COMPLETE
+        out.print_json(data=document | {name: value for name, value in extra.items() if value})
+        return code
     out.print(
         f"{store.plan['name']}: {total.num_done}/{total.num_runs} runs done, {total.outcomes_text()}; "
         f"{total.run_steps:,} run-steps"
@@ -51,11 +55,15 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
         out.print(now.sentence())
     elif left and records:
         out.print(f"no forecast of the runs in training yet; make one with: {how_to_forecast(store.folder)}")
-    if left:
+    for pack_id, problem in damaged.items():
+        out.print(f"pack {pack_id} cannot be read, and its runs are not counted: {problem}", style="red", markup=False)
+    if damaged:
+        out.print(f"damaged: {len(damaged)} pack(s); repair with: seedbed repair {shlex.quote(str(store.folder))}")
+    elif left:
         out.print(
             f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}"
         )
-    return INCOMPLETE if left else COMPLETE
+    return code
 
 
 def _document(
@@ -91,14 +99,19 @@ def _run_documents(
     ]
 
 
-def _runs(store: SweepStore) -> list[_Run]:
-    """Every run, in the order of the plan."""
-    found = {
-        run.run_id: (run, end, history.budget)
-        for history in store.histories()
-        for run, end in zip(history.runs, history.ends, strict=True)
-    }
-    return [found[row["run_id"]] for row in store.plan["runs"]]
+def _runs(store: SweepStore, records: Mapping[str, Record], damaged: Collection[str]) -> list[_Run]:
+    """Every run, in the order of the plan; of those in damaged packs it is not known how they ended."""
+    plan, budgets = store.plan, budget_by_run(store.plan)
+    ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
+    steps = {run_id: entry.step for record in records.values() for run_id, entry in record.active.items()}
+    lost = {run_id for pack in plan["packs"] if pack["pack_id"] in damaged for run_id in pack["run_ids"]}
+
+    def end_of(run_id: str) -> RunEnd:
+        if run_id in ends:
+            return RunEnd(ends[run_id].reason, ends[run_id].step)
+        return RunEnd("unreadable" if run_id in lost else "running", steps.get(run_id, 0))
+
+    return [(run_info(plan, row), end_of(row["run_id"]), budgets[row["run_id"]]) for row in plan["runs"]]
 
 
 def _print_runs(

@@ -22,12 +22,13 @@ from analysis.forecasting.evaluation import PRIMARY
 from analysis.predictors.base import PREDICTORS, Predictor
 from analysis.uncertainty.intervals import short
 from pipeline.planning.packs import stored_spec
+from pipeline.store.damage import unreadable
 from pipeline.store.files import write_file
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.exit_codes import COMPLETE, INCOMPLETE
 from sweeps.command.how import How
 from sweeps.command.launching import run_launch
 from sweeps.command.request import Request
@@ -52,11 +53,15 @@ def run_benchmark(
 ) -> int:
     """Trains what is not trained of the tasks, scores the predictors, and writes RESULTS/benchmark.json.
 
-    Returns the exit code, as of a launch: the first sweep that is left incomplete ends it. Raises StoreError for
-    unknown tasks, and for results of other runs than the frozen ones.
+    Returns the exit code, as of a launch: the first sweep that is left incomplete ends it. Tasks whose results are
+    damaged are named and left out, and the code is INCOMPLETE. Raises StoreError for unknown tasks, and for results of
+    other runs than the frozen ones.
     """
-    tasks, chosen = tasks_of(names), _predictors(predictor)
-    told = Console(stderr=True) if as_json else out
+    chosen, told = _predictors(predictor), Console(stderr=True) if as_json else out
+    asked = tasks_of(names)
+    tasks = [name for name in asked if not _is_damaged(name, results, told)]
+    if not tasks:
+        raise StoreError(f"{results}: every task that was asked for is damaged; `seedbed repair` computes it again")
     for name in tasks:
         for half in halves_of(name):
             code = _trained(half, results / half, is_inline, told)
@@ -74,7 +79,16 @@ def run_benchmark(
         wide.print(_table([row for row in rows if row.predictor in FOREMOST or row.predictor not in PREDICTORS]))
         wide.print(_means(rows))
         out.print(f"rows: {results / 'benchmark.json'}", markup=False)
-    return COMPLETE
+    return COMPLETE if len(tasks) == len(asked) else INCOMPLETE
+
+
+def _is_damaged(task: str, results: Path, told: Console) -> bool:
+    """Whether a half of a task is there and cannot be read, which is then said."""
+    stores = [SweepStore(results / half) for half in halves_of(task)]
+    problems = [problem for store in stores if store.exists() and (problem := unreadable(store)) is not None]
+    for problem in problems:
+        told.print(f"left out: {task}, which cannot be read: {problem}", style="red", markup=False)
+    return bool(problems)
 
 
 def tasks_of(names: Sequence[str]) -> list[str]:
