@@ -293,6 +293,6 @@ def stored_spec(store: SweepStore) -> SweepSpec:
     except ValidationError as error:
         place, message, _ = spec_problems(error, SweepSpec, stored)[0]
         raise StoreError(
-            f"{store.folder / 'sweep.json'}: its spec is not valid: {dotted(place)}: {message}; it is of another version "
-            "of seedbed, names parts that are not here, or was changed by something else"
+            f"{store.folder / 'sweep.json'}: its spec is not valid: {dotted(place)}: {message}; it is of another "
+            "version of seedbed, names parts that are not here, or was changed by something else"
         ) from None

@@ -13,6 +13,7 @@ from analysis.outcomes.settings import runs_by_setting
 from analysis.summary.setting_table import setting_table, wrap
 from analysis.summary.settings import describe_intervals, summarise_settings
 from pipeline.launch.launched import Launched
+from pipeline.store.left_over import remove_left_over
 from pipeline.store.progress import runs_left, unfinished
 from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
@@ -35,6 +36,7 @@ def conclude(
     for line in not_computed(launched, store.folder):
         print_wrapped(out, line, style="yellow")
     left, folder = unfinished(store), shlex.quote(str(store.folder))
+    remove_left_over(store, set(store.pack_ids()).difference(left))
     if not left:
         out.print(f"complete in {clock(wall_s)}: {store.folder}")
         out.print(f"next: seedbed report {folder}")

@@ -21,6 +21,7 @@ from pipeline.planning.open_sweep import open_results, provenance
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.files import make_folder
+from pipeline.store.left_over import remove_left_over
 from pipeline.store.progress import Progress, progress_by_pack, summed, unfinished
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.tracking.mirror import start_mirror, sync_hint
@@ -83,6 +84,7 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
     """
     store.stop_file.unlink(missing_ok=True)
     left = unfinished(store)
+    remove_left_over(store, set(store.pack_ids()).difference(left))
     if not left:
         out.print(f"complete already: {store.folder}")
         return COMPLETE
