@@ -54,7 +54,7 @@ def forecast_command(
     Example: `seedbed forecast results/quickstart`
     """  # fmt: skip
     from sweeps.command.forecasts import forecasting
-    from sweeps.command.several import readable_among
+    from sweeps.command.sources import readable_among
 
     trained, code = readable_among([SweepStore(other) for other in others or ()], err)
     request = forecasting.ForecastRequest(SweepStore(folder), tuple(trained), predictor, any_task, budget)
@@ -82,7 +82,7 @@ def fit_command(
     Example: `seedbed fit results/quickstart --out quickstart.forecaster.json`
     """
     from sweeps.command.forecasts.forecasting import run_fit
-    from sweeps.command.several import readable_among
+    from sweeps.command.sources import readable_among
 
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     stores, code = readable_among([SweepStore(folder) for folder in folders], err)
@@ -120,7 +120,7 @@ def policy_command(
     Example: `seedbed policy results/quickstart --lose-at-most 0.05`
     """
     from sweeps.command.forecasts.policy import PolicyRequest, run_policy
-    from sweeps.command.several import readable_among
+    from sweeps.command.sources import readable_among
 
     stores, code = readable_among([SweepStore(folder) for folder in folders], err)
     request = PolicyRequest(

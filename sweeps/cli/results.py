@@ -32,7 +32,7 @@ def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None, s
     Example: `seedbed analyse results/quickstart`
     """
     from sweeps.command.analysing import run_analyse
-    from sweeps.command.several import readable_among
+    from sweeps.command.sources import readable_among
 
     stores, code = readable_among([SweepStore(folder) for folder in folders], err)
     run_analyse(stores, budget, to, out, scores)
@@ -49,7 +49,7 @@ def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
     Example: `seedbed report results/quickstart`
     """
     from sweeps.command.reporting import run_report
-    from sweeps.command.several import readable_among
+    from sweeps.command.sources import readable_among
 
     stores, code = readable_among([SweepStore(folder) for folder in folders], err)
     run_report(stores, budget, to, out)

@@ -12,7 +12,7 @@ from pipeline.store.damage import unreadable
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts import benchmarking, forecasting
-from sweeps.command.several import readable_among
+from sweeps.command.sources import readable_among
 from tests.support import rows, tiny, trained
 from tests.sweeps.test_cli import run
 
