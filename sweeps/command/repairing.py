@@ -11,6 +11,7 @@ from rich.console import Console
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.damage import damages, documents, lost_document, set_aside
+from pipeline.store.left_over import remove_left_over
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.training.replay import ReplayError, replay
@@ -72,6 +73,8 @@ def run_repair(store: SweepStore, spec: Path | None, how: How, out: Console) -> 
     if not store.exists() and not any(os.path.lexists(store.folder / part) for part in _PARTS):
         raise StoreError(f"{store.folder}: holds no sweep and no part of one; `seedbed launch SPEC` makes one")
     with DriverLock(store.folder):
+        # What a killed process was writing is no part of what is damaged.
+        remove_left_over(store, ())
         found, lost = damages(store), lost_document(store)
         stored = None if lost is None else _spec_of(store, spec)
         if stored is not None:

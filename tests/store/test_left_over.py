@@ -102,3 +102,14 @@ def test_a_launch_that_finds_everything_complete_removes_them(command, store, mo
     assert every_file(store) - {"driver.lock"} == before
     assert (rows(store), weights(store)) == (expected, hashes)
     assert not damages(store)
+
+
+def test_what_is_set_aside_holds_no_temporary_file(store, monkeypatch, capsys):
+    first = store.pack_ids()[0]
+    for path in store.folder.glob(f"packs/{first}/*.record.json"):
+        path.write_bytes(path.read_bytes()[:9])
+    put(store, f"packs/{first}/.0001-000099.record.json.{GONE}.tmp")
+    monkeypatch.chdir(store.folder.parent)
+    assert run(monkeypatch, capsys, "repair", "r", "--inline")[0] == 0
+    assert list(store.folder.glob(f"set-aside/packs-{first}/*.record.json"))
+    assert not list(store.folder.rglob(".*.tmp"))
