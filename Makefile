@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: sweep reproduce check test lint docs readme-test fuzz fault-test cluster-test bench benchmark setup clean
+.PHONY: sweep reproduce check test page-test lint docs readme-test fuzz fault-test cluster-test bench benchmark setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -29,6 +29,10 @@ check: $(STAMP) lint
 
 test: $(STAMP) lint
 	$(PYTEST) $(PARALLEL) -m "not slow"
+
+# The page in a browser, which must be there: chromium, on a machine that has one. `make test` skips it elsewhere.
+page-test: $(STAMP)
+	SEEDBED_BROWSER=required $(PYTEST) tests/page tests/analysis/test_report.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

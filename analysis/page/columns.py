@@ -45,7 +45,7 @@ class Quantised:
 
     @property
     def half_step(self) -> float:
-        """The largest error: relative on a log scale, relative to values far above `unit` on an asinh one, else absolute."""
+        """The largest error: relative on a log scale, and far above `unit` on an asinh one; absolute on a linear one."""
         half = 0.5 * (self.high - self.low) / max(self.num_codes - 1, 1)
         return half if self.scale == "linear" else float(np.expm1(half))
 
@@ -80,7 +80,7 @@ def quantised(values: Floats, bits: int) -> Quantised:
 
 def _scale_of(found: Floats) -> tuple[str, float]:
     size = np.abs(found[found != 0])
-    if not size.size or size.max() < _LINEAR_RANGE * float(np.median(size)) and size.max() < 1e3 * size.min():
+    if not size.size or (size.max() < _LINEAR_RANGE * float(np.median(size)) and size.max() < 1e3 * size.min()):
         return "linear", 1.0
     if found.min() > 0:
         return "log", 1.0

@@ -163,13 +163,10 @@ def kinds_R(history: History, outcomes: Outcomes) -> Ints:
     return np.where(is_running_R & (outcomes.kind_R == CENSORED), PAGE_KINDS.index(IN_TRAINING), kind_R)
 
 
-def forecast_names(
-    held_out: Mapping[str, tuple[float, int]], newest: NewestForecast | None
-) -> list[dict[str, Any]]:
+def forecast_names(held_out: Mapping[str, tuple[float, int]], newest: NewestForecast | None) -> list[dict[str, Any]]:
     """The columns of probabilities, each with what it is in words."""
     rows: list[dict[str, Any]] = [
-        {"column": name, "share": share, "text": _window_text(share, step)}
-        for name, (share, step) in held_out.items()
+        {"column": name, "share": share, "text": _window_text(share, step)} for name, (share, step) in held_out.items()
     ]
     if newest is not None:
         rows.insert(0, {"column": "newest", "share": None, "text": "newest, of runs in training"})

@@ -50,7 +50,9 @@ def outcome_findings(history: History, outcomes: Outcomes) -> list[str]:
 
 def _range_of_settings(history: History, outcomes: Outcomes) -> list[str]:
     labels, is_converged_R = setting_labels(history), outcomes.is_kind_R("converged")
-    share = {labels[setting]: float(is_converged_R[own_R].mean()) for setting, own_R in runs_by_setting(history).items()}
+    share = {
+        labels[setting]: float(is_converged_R[own_R].mean()) for setting, own_R in runs_by_setting(history).items()
+    }
     if len(share) < 2 or max(share.values()) - min(share.values()) < 0.005:
         return []
     worst, best = min(share, key=lambda label: share[label]), max(share, key=lambda label: share[label])
@@ -64,7 +66,9 @@ def _forecast_finding(evaluation: Evaluation) -> list[str]:
         return []
     window = min(told, key=lambda w: abs(w.fraction - _TOLD))
     scores = window.scores
-    first = f"{_when(window)} a forecast orders {ordered(scores[PRIMARY].auroc_within.value)} of seeds of one setting right"
+    first = (
+        f"{_when(window)} a forecast orders {ordered(scores[PRIMARY].auroc_within.value)} of seeds of one setting right"
+    )
     figures = f"AUROC {_with_interval(scores[PRIMARY].auroc_within)}, n = {window.num_scored:,}"
     if LOSS_BASELINE in scores and np.isfinite(scores[LOSS_BASELINE].auroc_within.value):
         figures += f"; the last loss alone: {_with_interval(scores[LOSS_BASELINE].auroc_within)}"

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from analysis.page.data import PageData
 from analysis.page.script import page_script, page_style, sha256_source
 
-
 _NO_TABLES: Final[dict[str, Any]] = {"training": None, "settings": (), "provenance": {}, "first": ()}
 
 
@@ -71,7 +70,7 @@ def page_html(
 
 
 def content_policy(is_live: bool) -> str:
-    """What the page may load and run: its own script and style, pictures of its own making, and the server of a live one."""
+    """What the page may load and run: its own script, style and pictures, and of a live page the server it is from."""
     rules = {
         "default-src": "'none'",
         "script-src": sha256_source(page_script()),

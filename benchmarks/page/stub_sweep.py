@@ -1,6 +1,6 @@
 """A results folder of a sweep of any size whose curves are drawn, not trained: plan and commits are the store's own.
 
-    python -m benchmarks.page.stub_sweep FOLDER --runs 10000
+python -m benchmarks.page.stub_sweep FOLDER --runs 10000
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def commit(store: SweepStore, pack_id: str, sequence: int, last: int, since: int
     (run_ids,) = [entry["run_ids"] for entry in store.plan["packs"] if entry["pack_id"] == pack_id]
     before = pack.newest()
     attempt = pack.claim_attempt() if before is None else before.attempt
-    use_T = (STEPS_T > since) & (STEPS_T <= last)
+    use_T = (since < STEPS_T) & (last >= STEPS_T)
     drawn = curves(pack_id, len(run_ids))
     columns = {"run_id": np.repeat(run_ids, use_T.sum()), "step": np.tile(STEPS_T[use_T], len(run_ids))}
     columns |= {name: drawn[name][:, use_T].reshape(-1) for name in METRICS}
@@ -83,7 +83,7 @@ def commit(store: SweepStore, pack_id: str, sequence: int, last: int, since: int
 
 
 def curves(pack_id: str, num_runs: int) -> dict[str, np.ndarray]:
-    """(R, T) of each metric: plateau, drop at a step of the run's own, noise at every point; drawn by the pack's name."""
+    """(R, T) of each metric: a plateau, a drop at a step of the run's own, noise; the same for a pack's name."""
     rng = np.random.default_rng(int(pack_id[:12], 16))
     drop_R1 = BUDGET * np.exp(rng.normal(-0.1, 0.45, (num_runs, 1)))
     learned_RT = 1 / (1 + np.exp(-(STEPS_T - drop_R1) / (0.04 * BUDGET)))
@@ -94,7 +94,7 @@ def curves(pack_id: str, num_runs: int) -> dict[str, np.ndarray]:
     loss_RT = noisy(np.exp(np.log(1.4) * (1 - learned_RT) + np.log(0.005) * learned_RT), 0.08)
     found = {"label_loss": loss_RT, "label_excess": loss_RT / 1.4, "label_accuracy": np.clip(1 - 0.6 * loss_RT, 0, 1)}
     found |= {name: noisy(loss_RT, 0.15) for name in ("train_loss", "probe_loss")}
-    for number, name in enumerate(METRICS[len(found):]):
+    for number, name in enumerate(METRICS[len(found) :]):
         level_R1 = rng.normal(1, 0.15, (num_runs, 1))
         found[name] = noisy(level_R1 * (0.3 + 0.6 * (learned_RT if number % 2 else 1 - learned_RT)), 0.05)
     return found

@@ -136,6 +136,10 @@ class HistoryTail:
             values_RT[rows] = np.nan
         for row in touched:
             self._ends[row] = RunEnd("running", 0)
+        empty_T = [np.all(np.isnan(values_RT), axis=0) for values_RT in self._values.values()]
+        kept_T = ~np.all(empty_T, axis=0)
+        self._steps_T = self._steps_T[kept_T]
+        self._values = {name: values_RT[:, kept_T] for name, values_RT in self._values.items()}
 
     def _add(self, table: pa.Table) -> set[int]:
         rows_N = np.array([self._row_of.get(run_id, -1) for run_id in table["run_id"].to_pylist()], np.int64)

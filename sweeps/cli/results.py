@@ -56,8 +56,8 @@ def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
     raise typer.Exit(code)
 
 
-@result_commands.command(rich_help_panel=_PANEL)
-def watch(
+@result_commands.command("watch", rich_help_panel=_PANEL)
+def watch_command(
     folder: Folder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")] = 0,
     budget: OneBudget = None,

@@ -1,7 +1,8 @@
 // Learning curves: lines of few runs, densities of many, the chosen ones in colour on top of all others in grey.
 
+import { logBounds, nearestRun, stepTicks, valueTicks } from "./curve_axes.js";
 import { densities, medians, picture, strokeCurves } from "./raster.js";
-import { Axis, DASHES, drawAxes, fitted, linearTicks, logTicks, numberText, palette } from "./scales.js";
+import { Axis, DASHES, drawAxes, fitted, numberText, palette } from "./scales.js";
 
 /** @typedef {import("./main.js").App} App */
 /** @typedef {import("./sweep.js").Metric} Metric */
@@ -11,15 +12,20 @@ const MOST_LINES = 300;
 const MARGIN = { left: 58, right: 14, top: 10, bottom: 30 };
 // Pixels that the pointer moves before a press becomes a box.
 const DRAG = 4;
-// Pixels between the pointer and a curve that it names.
-const NEAR = 14;
 
 export class CurvesView {
   /** @param {App} app @param {HTMLElement} holder */
   constructor(app, holder) {
     this.app = app;
     this.holder = holder;
-    [this.base, this.over] = /** @type {HTMLCanvasElement[]} */ ([...holder.querySelectorAll("canvas")]);
+    const [base, over] = /** @type {HTMLCanvasElement[]} */ ([...holder.querySelectorAll("canvas")]);
+    this.base = base;
+    this.over = over;
+    this.x = new Axis(0, 1, 0, 1);
+    this.y = new Axis(0, 1, 1, 0);
+    /** @type {import("./raster.js").Curves} */
+    this.curves = { values: new Float32Array(0), places: new Float32Array(0), slope: 1, offset: 0 };
+    this.isCut = false;
     this.name = app.sweep.state.criterion.metric;
     /** @type {Metric | null} */
     this.metric = null;
@@ -81,7 +87,7 @@ export class CurvesView {
     if (!this.metric || !this.holder.clientWidth) return;
     const { width, height } = this.layout();
     const context = fitted(this.base, width, height);
-    drawAxes(context, this.x, this.y, this.stepTicks(), this.valueTicks());
+    drawAxes(context, this.x, this.y, stepTicks(this), valueTicks(this));
     const [inner, tall] = [Math.round(width - MARGIN.left - MARGIN.right), height - MARGIN.top - MARGIN.bottom];
     context.save();
     context.beginPath();
@@ -180,7 +186,7 @@ export class CurvesView {
 
   /** The run under the pointer, the opened run and the box, on a canvas of their own. */
   drawOver() {
-    if (!this.metric || !this.curves) return;
+    if (!this.metric) return;
     const context = fitted(this.over, Math.max(220, this.holder.clientWidth), Math.max(220, this.holder.clientHeight));
     const colours = palette();
     const { hovered, opened, sweep } = this.app;
@@ -212,31 +218,7 @@ export class CurvesView {
 
   /** The chosen run whose curve is nearest to a point, null if none is near. @param {number} px @param {number} py */
   nearest(px, py) {
-    if (!this.metric || !this.curves) return null;
-    const { values, places, slope, offset } = this.curves;
-    const [x, y] = [px - MARGIN.left, py - MARGIN.top];
-    const numSteps = places.length;
-    const { mask } = this.app.selection;
-    let best = null;
-    let least = NEAR;
-    for (let r = 0; r < mask.length; r += 1) {
-      if (!mask[r]) continue;
-      let before = -1;
-      for (let t = 0; t < numSteps; t += 1) {
-        const value = values[r * numSteps + t];
-        if (value !== value) continue;
-        if (places[t] >= x && (before >= 0 || places[t] - x < NEAR)) {
-          const first = before < 0 ? value : values[r * numSteps + before];
-          const part = before < 0 ? 1 : (x - places[before]) / (places[t] - places[before] || 1);
-          const distance = Math.abs(slope * (first + part * (value - first)) + offset - y);
-          if (distance < least) [best, least] = [r, distance];
-          break;
-        }
-        before = t;
-        if (places[t] >= x) break;
-      }
-    }
-    return best;
+    return nearestRun(this.curves, this.app.selection.mask, px - MARGIN.left, py - MARGIN.top);
   }
 
   listen() {
@@ -288,22 +270,6 @@ export class CurvesView {
     this.app.update();
   }
 
-  stepTicks() {
-    const count = (this.x.to - this.x.from) / 90;
-    const text = (/** @type {number} */ value) => (this.isShare ? `${Number((100 * value).toPrecision(3))}%` : numberText(value));
-    if (!this.isLogStep) {
-      return linearTicks(this.x.low, this.x.high, count).map((value) => ({ place: this.x.pixel(value), text: text(value) }));
-    }
-    const values = this.isShare ? [0, 0.001, 0.01, 0.1, 0.25, 0.5, 1] : [0, 1, 10, 100, 1000, 1e4, 1e5, 1e6];
-    return values.map((value) => ({ place: this.x.pixel(Math.log10(1 + (this.isShare ? 1000 * value : value))), text: text(value) }))
-      .filter(({ place }) => place <= this.x.to + 1);
-  }
-
-  valueTicks() {
-    const values = this.isLog ? logTicks(this.y.low, this.y.high) : linearTicks(this.y.low, this.y.high, 5);
-    return values.map((value) => ({ place: this.y.pixel(this.isLog ? Math.log10(value) : value), text: numberText(value) }));
-  }
-
   noteText() {
     const { selection, sweep } = this.app;
     const shown = selection.count > MOST_LINES ? "shown as density, brighter where more runs pass" : "a line each";
@@ -314,15 +280,4 @@ export class CurvesView {
     parts.push(this.metric?.precision ?? "");
     return `${parts.join("; ")}.`;
   }
-}
-
-/** The logarithms between which the positive values lie. @param {Metric} metric */
-function logBounds(metric) {
-  const logs = metric.plotted(true);
-  let [low, high] = [Infinity, -Infinity];
-  for (let i = 0; i < logs.length; i += 1) {
-    if (logs[i] < low) low = logs[i];
-    if (logs[i] > high) high = logs[i];
-  }
-  return low <= high ? [low, high] : [-1, 0];
 }

@@ -13,6 +13,7 @@ export class ForecastsView {
     this.app = app;
     this.holder = holder;
     this.canvas = /** @type {HTMLCanvasElement} */ (holder.querySelector("canvas"));
+    this.x = new Axis(0, 1, 0, 1);
     this.start = NaN;
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
@@ -20,7 +21,7 @@ export class ForecastsView {
       canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (Number.isNaN(this.start) || !this.x || Math.abs(event.offsetX - this.start) < 4) return;
+      if (Number.isNaN(this.start) || Math.abs(event.offsetX - this.start) < 4) return;
       const ends = [this.start, event.offsetX].map((place) => this.x.value(place)).sort((one, other) => one - other);
       app.isDragging = true;
       app.choose([Math.max(0, ends[0]), Math.min(1, ends[1])]);

@@ -40,6 +40,7 @@ export class IncidenceView {
     this.app = app;
     this.holder = holder;
     this.canvas = /** @type {HTMLCanvasElement} */ (holder.querySelector("canvas"));
+    this.x = new Axis(0, 1, 0, 1);
     this.start = NaN;
     const { canvas } = this;
     canvas.addEventListener("pointerdown", (event) => {
@@ -102,7 +103,7 @@ export class IncidenceView {
    * @param {string} colour @param {number[]} dash @param {number} wide
    */
   line(context, y, steps, shares, colour, dash, wide) {
-    const x = /** @type {Axis} */ (this.x);
+    const { x } = this;
     context.strokeStyle = colour;
     context.lineWidth = wide;
     context.setLineDash(dash);

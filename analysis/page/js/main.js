@@ -52,6 +52,8 @@ export class App {
     await this.curves.choose(this.curves.name);
     if (document.body.dataset.live !== undefined) new Live(this, part("live")).start();
     new ResizeObserver(() => this.update()).observe(part("curves"));
+    // The first frame draws, the second one begins when it was shown.
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   }
 
   /** Choose the column of forecasts: that of the select, by default the newest or the one nearest to a quarter. */

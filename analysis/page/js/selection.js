@@ -110,10 +110,10 @@ export class Selection {
     if (!sweep.state.settings.some((/** @type {any} */ setting) => path in setting.values)) {
       this.problem = `no hyperparameter is called ${name}`;
     }
-    return (run) => holds(sweep.setting(run).values[path]);
+    return (/** @type {number} */ run) => holds(sweep.setting(run).values[path]);
   }
 
-  /** @param {string} name @param {number} step @param {(value: any) => boolean} holds */
+  /** @param {string} name @param {number} step @param {(value: any) => boolean} holds @returns {(run: number) => boolean} */
   valueAt(name, step, holds) {
     const metric = this.sweep.metrics.get(name);
     const t = metric ? metric.steps.indexOf(step) : -1;
@@ -122,7 +122,7 @@ export class Selection {
       this.problem = `no value of ${name} at step ${step}: there is one at ${steps}`;
       return () => false;
     }
-    return (run) => holds(metric.values[run * metric.steps.length + t]);
+    return (/** @type {number} */ run) => holds(metric.values[run * metric.steps.length + t]);
   }
 
   /** @type {string | undefined} */

@@ -165,7 +165,8 @@ class LivePage:
             return f"All {num_ended:,} runs have ended"
         steps = sum(min(end.step, history.budget) for end in history.ends if end.reason == "running")
         left = len(history.runs) - num_ended
-        return f"{num_ended:,} of {len(history.runs):,} runs have ended; the others are at step {steps / left:,.0f} on average"
+        ended = f"{num_ended:,} of {len(history.runs):,} runs have ended"
+        return f"{ended}; the others are at step {steps / left:,.0f} on average"
 
     def _read_held_out(self) -> None:
         """Held-out forecasts of the last analysis of the same runs, if there is one."""

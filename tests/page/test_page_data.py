@@ -1,0 +1,141 @@
+"""What the page is made of: columns and their precision, sentences, one script, everything escaped."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.page.columns import metric_blob, quantised
+from analysis.page.data import page_data
+from analysis.page.findings import findings, ordered, outcome_findings
+from analysis.page.html import StaticPart, content_policy, page_html
+from analysis.page.script import page_script, page_style, sha256_source
+from analysis.predictors.base import PREDICTORS
+from analysis.summary.analyse import analyse
+from pipeline.store.history import RunEnd
+from tests.analysis.synthetic import synthetic_history
+
+FOLDER = Path(__file__).resolve().parents[2] / "analysis" / "page"
+MODULES = sorted((FOLDER / "js").glob("*.js"))
+RNG = np.random.default_rng(0)
+VALUES = {
+    "even": RNG.uniform(2, 3, (20, 30)),
+    "decades": 10 ** RNG.uniform(-6, 4, (20, 30)),
+    "signed decades": RNG.choice([-1, 1], (20, 30)) * 10 ** RNG.uniform(-4, 8, (20, 30)),
+    "zeros and ones": RNG.integers(0, 2, (20, 30)).astype(float),
+    "constant": np.full((20, 30), 7.0),
+}
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    predictors = {name: PREDICTORS[name]() for name in ("last_loss", "ridge_time")}
+    return analyse(synthetic_history(3, 12), windows=(0.1, 0.25), predictors=predictors, bootstrap=5)
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_shown_values_are_as_near_as_the_page_says(name, bits):
+    values = VALUES[name].copy()
+    values[3, 4:9] = [np.nan, np.inf, -np.inf, np.nan, np.nan]
+    coded = quantised(values, bits)
+    found, is_finite = coded.values(), np.isfinite(values)
+    np.testing.assert_array_equal(np.isfinite(found), is_finite)
+    error = np.abs(found - values)[is_finite]
+    size = 1.0 if coded.scale == "linear" else np.maximum(np.abs(values[is_finite]), coded.unit)
+    if coded.scale == "asinh":
+        size = np.hypot(values[is_finite], coded.unit)
+    assert (error <= coded.half_step * size * (1 + 1e-6) + 1e-12).all()
+    assert coded.half_step < {8: 0.15, 16: 6e-4}[bits]
+
+
+def test_scales_follow_the_values():
+    assert {name: quantised(values, 8).scale for name, values in VALUES.items()} == {
+        "even": "linear",
+        "decades": "log",
+        "signed decades": "asinh",
+        "zeros and ones": "linear",
+        "constant": "linear",
+    }
+
+
+def test_the_metric_that_outcomes_are_judged_by_is_exact_and_steps_without_it_are_left_out():
+    values = RNG.normal(size=(4, 3))
+    values[:, 1] = np.nan
+    text = gzip.decompress(metric_blob("label_excess", np.array([0, 10, 20]), values, None))
+    (length,) = struct.unpack("<I", text[:4])
+    header = json.loads(text[4 : 4 + length])
+    start = -(-(4 + length) // 8) * 8
+    planes = np.frombuffer(text[start : start + 4 * 8], np.uint8).reshape(4, 8)
+    np.testing.assert_array_equal(planes.T.copy().view(np.float32).reshape(4, 2), values[:, [0, 2]].astype(np.float32))
+    assert header["steps"] == [0, 20]
+    assert header["scale"] == "exact"
+
+
+def test_of_many_values_only_the_judged_metric_is_kept_exactly(monkeypatch):
+    history = synthetic_history(2, 6)
+    predictors = {"base_rate": PREDICTORS["base_rate"]()}
+    analysis = analyse(history, windows=(0.25,), predictors=predictors, bootstrap=2)
+    small = page_data(analysis).blobs
+    monkeypatch.setattr("analysis.page.data.MANY_VALUES", 10)
+    large = page_data(analysis).blobs
+    place = page_data(analysis).state["metrics"].index("label_excess")
+    assert large[f"metric_{place}"] == small[f"metric_{place}"]
+    others = [name for name in small if name not in ("runs", f"metric_{place}")]
+    assert sum(len(large[name]) for name in others) < 0.7 * sum(len(small[name]) for name in others)
+
+
+def test_findings_are_the_numbers_of_the_analysis(analysis):
+    first, second, third = findings(analysis)
+    outcomes = analysis.outcomes
+    assert first.startswith(f"{outcomes.count('converged')} of 36 runs converged")
+    assert f"{outcomes.count('diverged')} diverged" in first
+    shares = [setting.num_converged / setting.num_runs for setting in analysis.settings]
+    assert f"from {min(shares):.0%}" in second
+    assert f"to {max(shares):.0%}" in second
+    window = analysis.evaluation.windows[1]
+    assert third.startswith("At a quarter of training a forecast orders about ")
+    assert ordered(window.scores["ridge_time"].auroc_within.value) in third
+    assert f"n = {window.num_scored}" in third
+
+
+def test_runs_in_training_are_neither_censored_nor_judged_by_shares():
+    history = synthetic_history(2, 4, diverge_share=0.0)
+    ends = tuple(RunEnd("running", 100) for _ in history.ends)
+    values = {name: np.where(history.steps_T > 100, np.nan, array) for name, array in history.values.items()}
+    analysis = analyse(replace(history, ends=ends, values=values), bootstrap=2)
+    assert outcome_findings(analysis.history, analysis.outcomes) == ["0 of 8 runs converged (8 still train)."]
+
+
+def test_a_number_of_pairs_is_told_as_it_is():
+    told = {0.5: "half", 0.62: "three of five", 0.71: "seven of ten", 0.79: "four of five", 0.97: "nearly all"}
+    for auroc, words in told.items():
+        assert words in ordered(auroc)
+
+
+def test_the_page_runs_its_own_script_alone_and_needs_no_eval(analysis):
+    text = page_html(page_data(analysis), StaticPart())
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)[1].replace("&#39;", "'")
+    assert policy == content_policy(is_live=False)
+    assert "unsafe" not in policy
+    assert "connect-src 'none'" in policy
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.S)
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.S)
+    assert f"script-src {sha256_source(script)}" in policy
+    assert f"style-src {sha256_source(style)}" in policy
+    assert not re.search(r"\beval\(|new Function|innerHTML|document\.write|https?://", page_script() + page_style())
+
+
+def test_the_script_holds_every_module_once_and_imports_nothing():
+    script = page_script()
+    for module in MODULES:
+        assert script.count(f"const module_{module.stem} = ") == 1
+        assert len(module.read_text(encoding="utf-8").splitlines()) < 300, module.name
+    assert not re.search(r"^(import|export) ", script, re.MULTILINE)
