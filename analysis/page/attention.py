@@ -52,4 +52,4 @@ def _size(snapshots: SnapshotIndex, run_id: str) -> int:
     """Bytes of the maps of one run."""
     steps = snapshots.of(run_id, "attention")
     arrays: Mapping[str, Any] = snapshots.read(run_id, next(iter(steps)), "attention")
-    return len(steps) * sum(array[0].size for array in arrays.values())
+    return len(steps) * sum(int(array[0].size) for array in arrays.values())

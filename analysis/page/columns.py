@@ -45,7 +45,7 @@ class Quantised:
 
     @property
     def half_step(self) -> float:
-        """The largest error: relative on a log scale, and far above `unit` on an asinh one; absolute on a linear one."""
+        """The largest error: relative on a log scale, or an asinh one far above `unit`; absolute on a linear one."""
         half = 0.5 * (self.high - self.low) / max(self.num_codes - 1, 1)
         return half if self.scale == "linear" else float(np.expm1(half))
 

@@ -70,7 +70,7 @@ def given(selector, value, event):
 
 def rows_shown(page):
     return page.value(
-        "[...document.querySelectorAll('.space .row')].map((row) => [...row.children].map((one) => one.textContent.trim()))"
+        "[...document.querySelectorAll('.space .row')].map((row) => [...row.children].map((x) => x.textContent.trim()))"
     )
 
 
