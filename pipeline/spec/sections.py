@@ -206,12 +206,18 @@ class Resources(Parameters):
 
 
 class Tracking(Parameters):
-    """What is written to wandb. `detail` auto: one wandb run per run up to 500 runs, one per setting above."""
+    """What is written to wandb.
+
+    `detail` auto: one wandb run per run up to `max_runs` runs, above that one per setting beside representatives.
+    `readings`: numbers read from weights at windows are written, too.
+    """
 
     mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = Field("seedbed", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     entity: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     detail: Literal["auto", "runs", "aggregates"] = "auto"
+    max_runs: int = Field(500, gt=0, le=100_000)
+    readings: bool = False
 
 
 class Fork(Parameters):

@@ -1,27 +1,38 @@
 """The newest forecast of a sweep, as rows and summaries of tracked runs carry it. Needs no wandb.
 
-A run's forecast stands in the row of the step that it was made at, or the last one before; a setting's in its last row.
+It stands in the first row that is written after it was made, and in the summary; `forecast/step` says which step of
+the run it is from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.store.stored_forecast import RunProbability
-from pipeline.tracking.rows import RUNNING, CommittedProgress, TrackedRow
+from pipeline.tracking.names import (
+    EXPECTED_SHARE,
+    FORECAST_STEP,
+    FORECAST_WINDOW,
+    MEDIAN_STEP,
+    NUM_FORECAST,
+    P_CONVERGED,
+    P_DIVERGED,
+)
+from pipeline.tracking.progress import RUNNING, CommittedProgress
+from pipeline.tracking.rows import TrackedRow
 
 Numbers = dict[str, float]
 
 
 def run_forecast_numbers(found: RunProbability) -> Numbers:
-    """Forecast of one run; without `forecast/median_step` where that is beyond the budget."""
+    """Forecast of one run; without its median step where that is beyond the budget."""
     numbers = {
-        "forecast/p_converged": found.converged,
-        "forecast/p_diverged": found.diverged,
-        "forecast/window": found.window,
-        "forecast/step": float(found.step),
+        P_CONVERGED: found.converged,
+        P_DIVERGED: found.diverged,
+        FORECAST_WINDOW: found.window,
+        FORECAST_STEP: float(found.step),
     }
-    return numbers if found.median is None else {**numbers, "forecast/median_step": found.median}
+    return numbers if found.median is None else {**numbers, MEDIAN_STEP: found.median}
 
 
 def setting_forecast_numbers(
@@ -29,7 +40,7 @@ def setting_forecast_numbers(
 ) -> Numbers:
     """Share of a setting's runs that are expected to converge, over those that ended or have a forecast.
 
-    `forecast/num_runs` counts the latter; nothing without any.
+    Nothing without a forecast of a run in training.
     """
     running = {run_id for run_id, progress in progress_by_run.items() if progress.reason == RUNNING}
     expected = [probabilities[run_id].converged for run_id in running & probabilities.keys()]
@@ -38,11 +49,12 @@ def setting_forecast_numbers(
     num_ended = len(progress_by_run) - len(running)
     num_converged = sum(progress.is_converged for progress in progress_by_run.values() if progress.reason != RUNNING)
     share = (num_converged + sum(expected)) / (num_ended + len(expected))
-    return {"forecast/expected_converged_share": share, "forecast/num_runs": float(len(expected))}
+    return {EXPECTED_SHARE: share, NUM_FORECAST: float(len(expected))}
 
 
-def with_numbers(rows: Iterable[TrackedRow], steps: Sequence[int], at: float, numbers: Numbers) -> Iterator[TrackedRow]:
-    """The rows, at increasing `steps`, with `numbers` in the last one at or before step `at`; none if all are later."""
-    place = max((step for step in steps if step <= at), default=None)
-    for step, row in rows:
-        yield step, {**row, **numbers} if step == place else row
+def with_numbers(rows: Iterable[TrackedRow], at: float, numbers: Numbers) -> Iterator[TrackedRow]:
+    """The rows, with `numbers` in the last one at or before step `at`; in the first if all are later."""
+    found = list(rows)
+    place = max((place for place, row in enumerate(found) if row.step <= at), default=0)
+    for number, row in enumerate(found):
+        yield row._replace(values={**row.values, **numbers}) if number == place else row

@@ -24,7 +24,7 @@ from pipeline.store.files import make_folder
 from pipeline.store.left_over import remove_left_over
 from pipeline.store.progress import Progress, progress_by_pack, summed, unfinished
 from pipeline.store.sweep_store import DriverLock, SweepStore
-from pipeline.tracking.mirror import start_mirror, sync_hint
+from pipeline.tracking.driven import start_mirror, sync_hint
 from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest
 from sweeps.command.concluding import conclude, print_outcomes

@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from pipeline.store.stored_forecast import RunProbability, newest_orders, write_forecast
+from pipeline.tracking.commits import CommitReader
 from pipeline.tracking.forecasts import setting_forecast_numbers, with_numbers
-from pipeline.tracking.ledger import CommitReader
-from pipeline.tracking.rows import CommittedProgress, progress_of
+from pipeline.tracking.progress import CommittedProgress
+from pipeline.tracking.rows import TrackedRow
 from tests.store.test_stored_forecast import forecasts_of, in_training
 
 
-def contents(sweep, max_runs=500):
-    """tracked run -> (rows, summary) as the last pass of a mirror writes them."""
+def contents(sweep, max_runs=500, after=-1):
+    """tracked run -> (rows after a step, summary) as the last pass of a mirror writes them."""
     reader = CommitReader(sweep.store, max_runs)
     reader.refresh()
     found = {}
     for tracked in reader.tracked:
-        progress = progress_of(tracked, reader._progress_by_run)
-        rows, summary = reader.content(tracked, progress)
-        found[tracked.tracked_id] = (list(rows), summary)
+        content = reader.content(tracked, reader.progress(tracked), after)
+        found[tracked.tracked_id] = ([(row.step, row.values) for row in content.rows], content.summary)
     return found
 
 
@@ -50,6 +50,10 @@ def test_a_run_carries_its_forecast_in_the_row_where_it_was_made_and_in_its_summ
         assert numbers.items() <= summary.items()
         with_forecast = {step: {k: v for k, v in row.items() if k.startswith("forecast/")} for step, row in rows}
         assert with_forecast == {50: {}, 100: numbers, 150: {}, 200: {}}
+        rows, _ = contents(sweep, after=100)[f"{sweep.id}-{run_id}"]
+        assert [(step, numbers.items() <= row.items()) for step, row in rows] == [(150, True), (200, False)], (
+            "rows that were written before the forecast was made stay; the next one carries it"
+        )
     rows, summary = found[f"{sweep.id}-{sweep.run_ids[-1]}"]
     assert not any(key.startswith("forecast/") for row in (summary, *(row for _, row in rows)) for key in row)
 
@@ -75,9 +79,10 @@ def test_a_setting_without_a_forecast_of_a_run_in_training_carries_none():
     assert setting_forecast_numbers({"b": running}, {"a": probability}) == {}
 
 
-def test_numbers_stand_in_the_last_row_that_is_not_later():
-    rows = [(50, {"x": 1.0}), (100, {"x": 2.0})]
-    for at, place in ((100, 100), (99, 50), (1000, 100), (49, None)):
-        found = dict(with_numbers(rows, [50, 100], at, {"y": 3.0}))
-        assert {step for step, row in found.items() if "y" in row} == {place} - {None}
-        assert [row["x"] for row in found.values()] == [1.0, 2.0]
+def test_numbers_stand_in_the_last_row_that_is_not_later_or_in_the_first():
+    rows = [TrackedRow(50, {"x": 1.0}), TrackedRow(100, {"x": 2.0})]
+    for at, place in ((100, 100), (99, 50), (1000, 100), (49, 50)):
+        found = list(with_numbers(rows, at, {"y": 3.0}))
+        assert {row.step for row in found if "y" in row.values} == {place}
+        assert [row.values["x"] for row in found] == [1.0, 2.0]
+    assert list(with_numbers([], 10, {"y": 3.0})) == []

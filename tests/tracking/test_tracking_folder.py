@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from pipeline.tracking.mirror import start_mirror
+from pipeline.tracking.driven import start_mirror
 from tests.tracking.tracked import Sweep, assert_every_row_once, command, mirrored, run_mirror
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.store.sweep_store import SweepStore
-from pipeline.tracking.mirror import sync_hint
+from pipeline.tracking.driven import sync_hint
 from tests.tracking.fake_wandb import Server
 from tests.tracking.tracked import STEPS, Sweep, command, run_mirror
 
@@ -45,7 +45,7 @@ def test_online_every_row_reaches_the_server_once_in_spite_of_a_429(tmp_path: Pa
         assert server.steps(f"{sweep.id}-{run_id}") == STEPS
     bucket = server.buckets[f"{sweep.id}-{run_id}"]
     assert (bucket["jobType"], bucket["entity"]) == ("run", "me")
-    assert bucket["groupName"].startswith("model.head_width=3 ")
+    assert bucket["groupName"].startswith("tiny: model.head_width=3")
     assert sync_hint(sweep.folder) is None
 
 

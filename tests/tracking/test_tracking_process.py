@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.tracking.mirror import start_mirror, sync_hint
+from pipeline.tracking.driven import start_mirror, sync_hint
 from tests.tracking.tracked import Sweep, assert_every_row_once, command, mirrored, run_mirror, wait_for
 
 
@@ -40,7 +40,7 @@ def test_a_mirror_that_cannot_write_is_a_warning(tmp_path: Path) -> None:
     warning = mirror.close(30)
     assert warning is not None
     assert "could not be started" in warning
-    assert f"python -P -m pipeline.tracking.mirror {sweep.folder}" in warning
+    assert f"seedbed mirror {sweep.folder}" in warning
 
 
 def test_a_mirror_that_fails_is_a_warning_with_its_last_line(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_killed_driver_ends_its_mirror(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "s", num_seeds=1)
     sweep.finish()
     code = (
-        "import os, sys, pathlib; from pipeline.tracking.mirror import start_mirror; "
+        "import os, sys, pathlib; from pipeline.tracking.driven import start_mirror; "
         "print(start_mirror(pathlib.Path(sys.argv[1]))._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(sweep.folder)], stdout=subprocess.PIPE)

@@ -20,6 +20,7 @@ from pipeline.launch.planned import plan_on
 from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
+from pipeline.tracking.names import wandb_name
 from pipeline.training.recorder import Recorder
 
 BUDGET, CHUNK = 400, 50
@@ -103,6 +104,13 @@ class Found:
     begun: list[dict] = field(default_factory=list)
     rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     summary: dict = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    run_times: list[float | None] = field(default_factory=list)
+    alerts: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def job_type(self) -> str:
+        return self.begun[0]["job_type"]
 
 
 def log_records(path: Path):
@@ -148,12 +156,22 @@ def mirrored(folder: Path, names: list[str] | None = None) -> dict[str, Found]:
                 keys = [item.key or ".".join(item.nested_key) for item in record.history.item]
                 values = [json.loads(item.value_json) for item in record.history.item]
                 row = {key: value for key, value in zip(keys, values, strict=True) if not key.startswith("_")}
-                assert record.history.step.num == row["step"]
+                row.setdefault("step", row.get("sweep/run_steps"))
+                assert record.history.step.num == row["step"] or "sweep/run_steps" not in row
+                target.times.append(dict(zip(keys, values, strict=True))["_timestamp"])
+                target.run_times.append(row.pop("time/run_s", None))
                 target.rows.append((row.pop("step"), row))
+            elif kind == "alert":
+                target.alerts.append((record.alert.title, record.alert.text))
             elif kind == "summary":
                 pairs = {(item.key or ".".join(item.nested_key)): item.value_json for item in record.summary.update}
                 target.summary |= {key: json.loads(value) for key, value in pairs.items()}
     return dict(found)
+
+
+def mirrored_runs(folder: Path, names: list[str] | None = None) -> dict[str, Found]:
+    """The same of the tracked runs that mirror a run each."""
+    return {key: item for key, item in mirrored(folder, names).items() if item.job_type == "run"}
 
 
 def named_folders(folder: Path) -> list[str]:
@@ -174,7 +192,12 @@ def run_mirror(folder: Path, *options: str, **variables: str) -> None:
 
 def assert_every_row_once(sweep: Sweep, found: dict[str, Found], run_ids: list[str] | None = None) -> None:
     for run_id in run_ids or sweep.run_ids:
-        assert found[f"{sweep.id}-{run_id}"].rows == list(sweep.rows[run_id].items())
+        assert found[f"{sweep.id}-{run_id}"].rows == expected_rows(sweep, run_id)
+
+
+def expected_rows(sweep: Sweep, run_id: str) -> list[tuple[int, dict[str, float]]]:
+    """A run's rows by their names in wandb."""
+    return [(step, {wandb_name(m): v for m, v in row.items()}) for step, row in sweep.rows[run_id].items()]
 
 
 def wait_for(condition, timeout_s: float = 30.0):

@@ -13,7 +13,7 @@ from pipeline.planning.packs import Machine
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, runs_left, summed, unfinished
-from pipeline.tracking.rows import ConvergenceCheck, progress_of_runs
+from pipeline.tracking.progress import ConvergenceCheck, progress_of_runs
 from pipeline.training import cost
 from pipeline.training.open_pack import open_pack
 from pipeline.training.replay import replay

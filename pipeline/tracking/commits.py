@@ -1,0 +1,219 @@
+"""Reads a sweep's tracked runs from its newest commits, each history file once. Needs no wandb."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.arrays import Array
+from pipeline.store.budgets import budget_by_run
+from pipeline.store.files import CorruptFileError
+from pipeline.store.pack_store import FileEntry, PackStore, Record
+from pipeline.store.stored_forecast import FORECAST_FILE, RunProbability, StoredForecast, read_forecast
+from pipeline.store.sweep_store import SweepStore
+from pipeline.tracking.forecasts import run_forecast_numbers, setting_forecast_numbers, with_numbers
+from pipeline.tracking.names import RUN_STEPS
+from pipeline.tracking.progress import (
+    OVER,
+    CommittedProgress,
+    ConvergenceCheck,
+    progress_of_runs,
+    progress_of_setting,
+)
+from pipeline.tracking.rows import (
+    Recorded,
+    TrackedRow,
+    aggregate_rows,
+    joined_recorded,
+    read_recorded,
+    with_times,
+)
+from pipeline.tracking.summaries import aggregate_summary, run_summary, sweep_values
+from pipeline.tracking.tracked import TrackedRun, tracked_runs, with_attempt
+
+
+@dataclass
+class _PackReader:
+    """The newest record of one pack, and what its runs recorded, read file by file as commits add them."""
+
+    store: PackStore
+    dropped: tuple[str, ...]
+    record: Record | None = None
+    _names: frozenset[str] = frozenset()
+    _read: list[FileEntry] = field(default_factory=list)
+    _parts: dict[str, list[Recorded]] = field(default_factory=dict)
+
+    def refresh(self) -> bool:
+        """Whether there is a newer record than before."""
+        names = frozenset(path.name for path in self.store.folder.glob("*.record.json"))
+        if names == self._names:
+            return False
+        self._names = names
+        found = next(iter(self.store.records()), None)
+        if found is None or (self.record is not None and found.order <= self.record.order):
+            return False
+        try:
+            self._read_files(found)
+            self.record = found
+        except CorruptFileError:
+            # Removed by the next commit, or damaged: the newest whole generation, if there is one.
+            newest = self.store.newest()
+            if newest is None or (self.record is not None and newest.order <= self.record.order):
+                return False
+            self._read_files(newest)
+            self.record = newest
+        return True
+
+    def of(self, run_id: str) -> Recorded:
+        """What a run recorded so far."""
+        parts = self._parts.get(run_id)
+        if not parts:
+            return Recorded.empty()
+        self._parts[run_id] = [joined_recorded(parts)]
+        return self._parts[run_id][0]
+
+    def _read_files(self, record: Record) -> None:
+        if list(record.history[: len(self._read)]) != self._read:
+            self._read, self._parts = [], {}
+        for entry, times in list(record.times_of_history())[len(self._read) :]:
+            table = self._curves(with_times(self.store.table(entry), times))
+            for run_id, recorded in read_recorded([table]).items():
+                self._parts.setdefault(run_id, []).append(recorded)
+            self._read.append(entry)
+
+    def _curves(self, table: pa.Table) -> pa.Table:
+        """The table without readings that are not tracked, and without rows of nothing else."""
+        readings = [name for name in table.column_names if name.startswith(self.dropped)] if self.dropped else []
+        if not readings:
+            return table
+        kept = table.drop_columns(readings)
+        return kept.filter(np.any([kept[name].is_valid() for name in kept.column_names[2:-1]], axis=0))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What there is to write of a tracked run: rows after those that are written, the summary so far, the config."""
+
+    rows: list[TrackedRow]
+    summary: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+class CommitReader:
+    """Reads a sweep's tracked runs from its newest commits. The plan is read once, since a launch has one plan."""
+
+    def __init__(self, store: SweepStore, max_runs: int | None = None) -> None:
+        self.store = store
+        sweep, self._plan = store.sweep, store.plan
+        self.tracked = tracked_runs(sweep, self._plan, max_runs)
+        self.budgets = budget_by_run(self._plan)
+        self._check = ConvergenceCheck.of(sweep, self._plan)
+        self._pack_of = {run_id: pack["pack_id"] for pack in self._plan["packs"] for run_id in pack["run_ids"]}
+        readings = () if sweep["spec"]["tracking"].get("readings") else self._plan.get("readings", ())
+        dropped = tuple(f"{name}." for name in readings)
+        self._packs = {pack_id: _PackReader(store.pack(pack_id), dropped) for pack_id in store.pack_ids()}
+        self.progress_by_run: dict[str, CommittedProgress] = {}
+        self.forecast: StoredForecast | None = None
+        self._forecast_time: int | None = None
+        self.probabilities: dict[str, RunProbability] = {}
+
+    def refresh(self) -> list[TrackedRun]:
+        """Read new commits and the newest forecast; returns the tracked runs that they may have changed."""
+        changed = {pack_id for pack_id, pack in self._packs.items() if pack.refresh()}
+        records = [pack.record for pack in self._packs.values() if pack.record is not None]
+        self.progress_by_run = progress_of_runs(records, self.budgets)
+        if self._has_new_forecast():
+            return self.tracked
+        return [one for one in self.tracked if any(self._pack_of[run_id] in changed for run_id in one.run_ids)]
+
+    def _has_new_forecast(self) -> bool:
+        path = self.store.folder / FORECAST_FILE
+        found = path.stat().st_mtime_ns if path.is_file() else None
+        if found == self._forecast_time:
+            return False
+        self._forecast_time, forecast = found, read_forecast(self.store)
+        if forecast is None or (self.forecast is not None and forecast.orders == self.forecast.orders):
+            return False
+        self.forecast, self.probabilities = forecast, forecast.probabilities()
+        return True
+
+    def progress(self, tracked: TrackedRun) -> CommittedProgress | None:
+        """How far a tracked run is; None before it has begun. The steps of a sweep are its run-steps."""
+        if tracked.job_type == "run":
+            return self.progress_by_run.get(tracked.run_ids[0])
+        found = progress_of_setting(tracked.run_ids, self.progress_by_run)
+        if tracked.job_type == "aggregate" or found is None:
+            return found
+        run_steps = sum(pack.record.run_steps for pack in self._packs.values() if pack.record is not None)
+        return CommittedProgress(run_steps, found.reason)
+
+    def content(self, tracked: TrackedRun, progress: CommittedProgress, after: int) -> Content:
+        """Rows in (`after`, the progress], with the newest forecast, summary and config of a tracked run."""
+        if tracked.job_type == "sweep":
+            return self._of_sweep(tracked, progress, after)
+        recorded_R = [self._packs[self._pack_of[run_id]].of(run_id) for run_id in tracked.run_ids]
+        if tracked.job_type == "run":
+            return self._of_run(tracked, recorded_R[0], progress, after)
+        by_run = {run: self.progress_by_run[run] for run in tracked.run_ids if run in self.progress_by_run}
+        numbers = setting_forecast_numbers(by_run, self.probabilities)
+        streaks = [self._check.streak(recorded) for recorded in recorded_R]
+        confirmed = [streak[1] for streak in streaks if streak is not None]
+        rows = with_numbers(aggregate_rows(recorded_R, confirmed, after, progress.step), math.inf, numbers)
+        summary = aggregate_summary(list(by_run.values()), len(tracked.run_ids), progress.reason)
+        return Content(list(rows), {**summary, **numbers}, tracked.config)
+
+    def _of_run(self, tracked: TrackedRun, recorded: Recorded, progress: CommittedProgress, after: int) -> Content:
+        (run_id,) = tracked.run_ids
+        rows, numbers = recorded.rows(after), {}
+        if run_id in self.probabilities:
+            found = self.probabilities[run_id]
+            numbers = run_forecast_numbers(found)
+            rows = with_numbers(rows, found.step, numbers)
+        record = self._packs[self._pack_of[run_id]].record
+        assert record is not None
+        summary = run_summary(progress, recorded, self._check)
+        return Content(list(rows), {**summary, **numbers}, with_attempt(tracked, record))
+
+    def _of_sweep(self, tracked: TrackedRun, progress: CommittedProgress, after: int) -> Content:
+        values = self.sweep_values()
+        committed = [times[1] for pack in self._packs.values() if pack.record for times in pack.record.history_times]
+        row = TrackedRow(progress.step, {RUN_STEPS: progress.step, **values}, max(committed, default=None))
+        return Content([row] if progress.step > after else [], {"reason": progress.reason, **values}, tracked.config)
+
+    def sweep_values(self) -> dict[str, float]:
+        """Progress of the whole sweep, by its names in wandb."""
+        chances = {run_id: found.converged for run_id, found in self.probabilities.items()}
+        return sweep_values(self.progress_by_run, self.budgets, chances)
+
+    @property
+    def seconds_per_run_step(self) -> float:
+        """What a run-step has taken a worker so far; 0 before the first commit."""
+        records = [pack.record for pack in self._packs.values() if pack.record is not None]
+        return sum(record.wall_s for record in records) / max(sum(record.run_steps for record in records), 1)
+
+    def attention(self, run_id: str) -> tuple[int, Mapping[str, Array]] | None:
+        """The last step at which a run's attention was kept, and the maps by layer; None where it was not."""
+        pack = self._packs[self._pack_of[run_id]]
+        found = [
+            (entry.step, file)
+            for file, entries in (() if pack.record is None else pack.record.snapshots)
+            for entry in entries
+            if (entry.run_id, entry.kind) == (run_id, "attention")
+        ]
+        if not found:
+            return None
+        step, file = max(found, key=lambda one: one[0])
+        prefix = f"{run_id}/{step}/attention/"
+        arrays = pack.store.arrays(file)
+        return step, {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every run of the sweep has ended."""
+        found = progress_of_setting(self._pack_of, self.progress_by_run)
+        return found is not None and found.reason == OVER
