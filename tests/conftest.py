@@ -55,6 +55,8 @@ def markers_of(command: list[str]) -> set[str]:
     is_ours = ("-m", "sweeps.cli") in pairwise(words) or "seedbed" in names
     if is_ours and set(words) & set(_COMMANDS_THAT_LAUNCH) and not {"--inline", "--help"} & set(words):
         found.add("ray")
+    if is_ours and set(words) & {"mirror", "dashboard"} and "--help" not in words:
+        found.add("wandb")
     # Not anywhere in the words: code that is passed with -c may name it as absent.
     if "pipeline.tracking.mirror" in words or "wandb" in words[:3]:
         found.add("wandb")

@@ -20,6 +20,7 @@ from tests import conftest
         (["seedbed resume results/a"], {"ray"}),
         (["seedbed status results/a"], set()),
         ([sys.executable, "-m", "pipeline.tracking.mirror", "folder"], {"wandb"}),
+        ([sys.executable, "-m", "sweeps.cli", "mirror", "folder"], {"wandb"}),
         (["sh", "-c", "wandb sync folder"], {"wandb"}),
         (["git", "ls-files"], set()),
     ],

@@ -21,8 +21,9 @@ from pipeline.tracking.tracked import TrackedRun
 _FILES_PER_RUN, _OTHER_FILES = 5, 200
 _MOST_OPEN = 2000
 _INIT_TIMEOUT_S, _FINISH_TIMEOUT_S = 30.0, 45.0
-# Of an offline run: until rows can be read by others.
-_FLUSH_S = 5.0
+# Until rows of an offline run can be read by others, and those of an online run are sent. By wandb's own rule (15 s)
+# they would come later than need be; requests are made only where there are rows, so by run and commit.
+_FLUSH_S, _TRANSMIT_S = 3.0, 3.0
 
 
 class UploadError(Exception):
@@ -82,15 +83,21 @@ class OpenRun:
 
 
 class Writer:
-    """Opens wandb runs, with wandb's own data collection disabled."""
+    """Opens wandb runs, with wandb's own data collection disabled. Imports wandb with the first of them."""
 
     def __init__(self, folder: Path, tracking: Tracking) -> None:
+        self._folder, self._tracking = folder, tracking
+        self._wandb: Any = None
+        self._settings: dict[str, Any] = {}
+        self.most_open = _most_open()
+
+    def _begin(self) -> None:
         import wandb
 
-        self._wandb, self._tracking = wandb, tracking
+        self._wandb = wandb
         wanted: dict[str, Any] = {
-            "mode": tracking.mode,
-            "root_dir": str(folder),
+            "mode": self._tracking.mode,
+            "root_dir": str(self._folder),
             "host": "",
             "program": "seedbed",
             "console": "off",
@@ -110,14 +117,16 @@ class Writer:
             "x_disable_machine_info": True,
             "x_save_requirements": False,
             "x_transaction_log_flush_interval": _FLUSH_S,
+            "x_file_stream_transmit_interval": _TRANSMIT_S,
         }
         # Some are newer than the oldest version of wandb that will do.
         self._settings = {name: wanted[name] for name in wanted if name in wandb.Settings.model_fields}
         wandb.setup(settings=wandb.Settings(**self._settings))
-        self.most_open = _most_open()
 
     def open(self, tracked: TrackedRun, config: Mapping[str, Any], tags: Sequence[str], step: int) -> OpenRun:
         """A wandb run to which rows after `step` are to be written. Raises UploadError if the server is not there."""
+        if self._wandb is None:
+            self._begin()
         try:
             run = self._wandb.init(
                 id=tracked.tracked_id,
@@ -144,7 +153,8 @@ class Writer:
 
     def close(self) -> None:
         """End wandb's own processes, and whatever is still open."""
-        self._wandb.teardown()
+        if self._wandb is not None:
+            self._wandb.teardown()
 
 
 def _nothing() -> None:

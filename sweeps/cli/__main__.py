@@ -18,6 +18,7 @@ from pipeline.spec.errors import SpecError
 from pipeline.store.files import CorruptFileError, NewerFormatError
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import err, out
+from sweeps.cli.dashboards import dashboard_commands
 from sweeps.cli.forecasts import forecast_commands
 from sweeps.cli.forks import fork_commands
 from sweeps.cli.results import result_commands
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (training_commands, result_commands, forecast_commands, fork_commands):
+for commands in (training_commands, result_commands, forecast_commands, fork_commands, dashboard_commands):
     app.add_typer(commands)
 
 

@@ -1,22 +1,64 @@
-"""As much of a wandb server, on loopback, as the tests of the mirror need."""
+"""A stand-in for wandb's server, on loopback: as much of it as runs, syncs, workspaces and reports need.
+
+What it does is what wandb 0.31 asks of a server, as its requests show; it was never compared with wandb's own server
+(`python -m tests.tracking.real_account` compares what matters with a real account). Its behaviour:
+
+- GraphQL at /graphql, by operation name: `Viewer`, `UpsertBucket` (a run is made or changed), `RunResumeStatus` (what
+  is known of a run: the number of history lines and the last one, by which a client resumes), `CreateRunFiles` (where
+  to upload), `ProjectInternalId`, `NotifyScriptableRunAlert`, `UpsertView2` and `upsertView`
+  (workspace, report).
+  Any other is answered with an empty object.
+- History at /files/ENTITY/PROJECT/RUN/file_stream: lines by number from an offset. Lines that it has already are
+  counted in `num_doubled`, and kept as they were last sent.
+- PUT anywhere: an upload, whose bytes are kept in `uploads`.
+
+Faults are taken one by one from `faults`, a list of (kind, seconds), by requests that carry history, or by all requests
+if `faults_everything`:
+
+- "429": refused, with Retry-After and RateLimit headers of these seconds;
+- "500": an error of the server; "403": refused for good, after which wandb drops what it holds of the run;
+- "hang": no answer for these seconds, then the connection is closed; the lines are not kept;
+- "reset": the connection is reset before an answer; "lost": the lines are kept, and the connection reset.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import struct
 import sys
+import threading
+import time
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server(ThreadingHTTPServer):
-    """As much of a wandb server as runs and syncs need: history lines by run, and one answer 429 if asked for."""
+    """See the module. Use it as a context that serves."""
+
+    request_queue_size = 512
+    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.lines: dict[str, dict[int, dict]] = defaultdict(dict)
+        self.arrived: dict[str, list[float]] = defaultdict(list)
         self.buckets: dict[str, dict] = defaultdict(dict)
-        self.refusals = 0
-        self.num_refused = self.num_doubled = 0
+        self.views: list[dict] = []
+        self.alerts: list[dict] = []
+        self.operations: list[str] = []
+        self.uploads: dict[str, bytes] = {}
+        self.faults: list[tuple[str, float]] = []
+        self.faults_everything = False
+        self.num_faults: dict[str, int] = defaultdict(int)
+        self.num_doubled = 0
+        self._lock = threading.Lock()
+
+    def serving(self) -> Server:
+        """In the background, until the context ends."""
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        return self
 
     @property
     def variables(self) -> dict[str, str]:
@@ -24,27 +66,59 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no error."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def steps(self, tracked_id: str) -> list[int]:
-        return [line["step"] for _, line in sorted(self.lines[tracked_id].items())]
+        """The steps of a run's history, in the order of their lines."""
+        return [line["_step"] for _, line in sorted(self.lines[tracked_id].items())]
+
+    def take_fault(self, has_history: bool) -> tuple[str, float] | None:
+        """The next fault, where this request is to have one."""
+        with self._lock:
+            if not self.faults or not (has_history or self.faults_everything):
+                return None
+            kind, seconds = self.faults.pop(0)
+            self.num_faults[kind] += 1
+            return kind, seconds
+
+    def keep(self, tracked_id: str, offset: int, lines: list[str]) -> None:
+        """History lines of a run from a number on."""
+        with self._lock:
+            known = self.lines[tracked_id]
+            for number, line in enumerate(lines, start=offset):
+                self.num_doubled += number in known
+                known[number] = json.loads(line)
+                self.arrived[tracked_id].append(time.time())
 
     def answer(self, operation: str, given: dict) -> dict:
+        """What GraphQL answers."""
+        self.operations.append(operation)
         of_project = {"id": "p", "name": "seedbed", "entity": {"id": "e", "name": "me"}}
         if operation == "Viewer":
             return {"viewer": {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
         if operation == "CreateRunFiles":
-            files = [{"name": name, "uploadUrl": self.variables["WANDB_BASE_URL"]} for name in given["files"]]
+            base = self.variables["WANDB_BASE_URL"]
+            files = [{"name": name, "uploadUrl": f"{base}/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
         if operation == "RunResumeStatus":
             return {"model": of_project | {"bucket": self.bucket(given["name"]) if self._knows(given) else None}}
         if operation == "UpsertBucket":
             is_new = not self._knows(given)
             self.buckets[given["name"]] |= {key: value for key, value in given.items() if value is not None}
-            return {
-                "upsertBucket": {"bucket": self.bucket(given["name"]) | {"project": of_project}, "inserted": is_new}
-            }
+            bucket = self.bucket(given["name"]) | {"project": of_project}
+            return {"upsertBucket": {"bucket": bucket, "inserted": is_new}}
+        if operation == "ProjectInternalId":
+            return {"project": {"internalId": "aW50ZXJuYWw6cHJvamVjdA=="}}
+        if operation == "NotifyScriptableRunAlert":
+            self.alerts.append(given)
+            return {"notifyScriptableRunAlert": {"success": True}}
+        if operation in ("UpsertView2", "upsertView"):
+            self.views.append(given)
+            about = {"id": "v", "name": given["name"], "spec": given["spec"], "type": given["type"]}
+            about |= {"displayName": given["displayName"], "description": given["description"], "updatedAt": ""}
+            about["project"] = {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}
+            return {"upsertView": {"view": about, "inserted": True}}
         return {}
 
     def _knows(self, given: dict) -> bool:
@@ -73,31 +147,46 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def _reply(self, body: dict, status: int = 200) -> None:
+    def _reply(self, body: dict, status: int = 200, headers: dict[str, str] | None = None) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.uploads[self.path.lstrip("/")] = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._reply({})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
-        if self.path.endswith("/graphql"):
-            self._reply({"data": self.server.answer(body["operationName"], body.get("variables") or {})})
-            return
         history = body.get("files", {}).get("wandb-history.jsonl")
-        if history and self.server.refusals:
-            self.server.refusals -= 1
-            self.server.num_refused += 1
-            self._reply({"error": "rate limit"}, 429)
+        fault = self.server.take_fault(bool(history))
+        if fault is not None and fault[0] != "lost":
+            self._fail(*fault)
             return
         if history:
-            lines = self.server.lines[self.path.split("/")[-2]]
-            for number, line in enumerate(history["content"], start=history["offset"]):
-                self.server.num_doubled += number in lines
-                lines[number] = json.loads(line)
-        self._reply({})
+            self.server.keep(self.path.split("/")[-2], history["offset"], history["content"])
+        if fault is not None:
+            self._fail("reset", 0)
+        elif self.path.endswith("/graphql"):
+            self._reply({"data": self.server.answer(body["operationName"], body.get("variables") or {})})
+        else:
+            self._reply({})
+
+    def _fail(self, kind: str, seconds: float) -> None:
+        if kind == "429":
+            wait = str(max(1, round(seconds)))
+            limits = {"Retry-After": wait, "RateLimit-Remaining": "0", "RateLimit-Reset": wait}
+            self._reply({"error": "rate limit"}, 429, limits)
+        elif kind in ("500", "403"):
+            self._reply({"error": kind}, int(kind))
+        else:
+            if kind == "hang":
+                time.sleep(seconds)
+            # Without a farewell: the client sees a reset.
+            with contextlib.suppress(OSError):
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()

@@ -200,7 +200,7 @@ def expected_rows(sweep: Sweep, run_id: str) -> list[tuple[int, dict[str, float]
     return [(step, {wandb_name(m): v for m, v in row.items()}) for step, row in sweep.rows[run_id].items()]
 
 
-def wait_for(condition, timeout_s: float = 30.0):
+def wait_for(condition, timeout_s: float = 90.0):
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline

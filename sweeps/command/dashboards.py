@@ -1,0 +1,41 @@
+"""`seedbed dashboard`: a sweep's wandb workspace and report, saved to the account or written as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.store.files import write_file
+from pipeline.store.sweep_store import SweepStore
+from pipeline.tracking.dashboard import report_of, workspace_json, workspace_of
+from pipeline.tracking.folder import tracking_of
+from sweeps.command.exit_codes import COMPLETE, FAILED
+
+_MISSING = "it is made by the package {}, which is missing: pip install 'seedbed[dashboards]'"
+
+
+def run_dashboard(store: SweepStore, to: str | None, out: Console) -> int:
+    """Save workspace and report of a results folder and print where they are, or write the workspace to a file.
+
+    Returns the exit code.
+    """
+    try:
+        import wandb
+
+        if to is not None:
+            write_file(Path(to), workspace_json(workspace_of(store, tracking_of(store).entity or "")))
+            out.print(f"workspace: {to}", markup=False)
+            return COMPLETE
+        entity = tracking_of(store).entity or wandb.Api().default_entity
+        workspace = workspace_of(store, entity).save()
+        report = report_of(store, entity).save()
+    except ModuleNotFoundError as error:
+        out.print(_MISSING.format(error.name), style="red", markup=False)
+        return FAILED
+    except Exception as error:  # What wandb raises for no account, no server and a refusal has no common class.
+        problem = str(error).strip().splitlines() or [type(error).__name__]
+        out.print(f"wandb did not take it: {problem[0]}", style="red", markup=False)
+        return FAILED
+    out.print(f"workspace: {workspace.url}\nreport: {report.url}", markup=False)
+    return COMPLETE
