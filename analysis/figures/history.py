@@ -52,7 +52,11 @@ def learning_curves_by_outcome(analysis: Analysis) -> Figure:
     lines, medians = _curve_rows(analysis, shown)
     top = _upper_limit(analysis, values_RT)
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4))
-    y = alt.Y("value:Q", title=METRIC_TITLES.get(metric, metric), scale=alt.Scale(domainMax=top) if top is not None else alt.Scale())
+    y = alt.Y(
+        "value:Q",
+        title=METRIC_TITLES.get(metric, metric),
+        scale=alt.Scale(domainMax=top) if top is not None else alt.Scale(),
+    )
     colour = outcome_colour(analysis.outcomes.kind_R.tolist())
     base = alt.Chart().encode(x=x, color=colour)
     thin = thin_lines(base.transform_filter("datum.run != null"), y)

@@ -111,8 +111,9 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
                     launched = launch_inline(store, left, show)
                 else:
                     launched = launch_ray(store, left, spec.resources, how.address, show)
-            for pack_id in launched.failures if mirror is not None else ():
-                mirror.tell_failed(pack_id)
+            if mirror is not None:
+                for pack_id in launched.failures:
+                    mirror.tell_failed(pack_id)
             # Before the mirror's last pass, which writes the newest forecast.
             problem = _last_forecast(store, spec, refresher, asked, out)
     finally:
