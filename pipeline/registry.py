@@ -1,4 +1,8 @@
-"""Self-populating registries: a new file in a package registers the one class that it defines."""
+"""Self-populating registries: a new file in a package registers the one class that it defines.
+
+So does a module of the user's own that was imported (`own_code`), or that an installed package offers as an entry
+point: of the group `seedbed.tasks` for the registry of `pipeline.tasks`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Generic, TypeVar
+
+from pipeline.own_code.imported import modules, named_classes, plugins
 
 T = TypeVar("T")
 
@@ -49,19 +55,39 @@ class Registry(Mapping[str, type[T]], Generic[T]):
             and isinstance(candidate.__dict__.get("name"), str)
         )
 
+    def _all(self) -> dict[str, type[T]]:
+        """The classes of the package, of plug-ins and of what was imported. Raises ValueError if two share a name."""
+        sources = (*plugins(f"seedbed.{self.package.rpartition('.')[2]}"), *modules())
+        if not sources:
+            return self._classes
+        found = dict(self._classes)
+        for source in sources:
+            for cls in named_classes(source):
+                name = cls.__dict__["name"]
+                if not issubclass(cls, self.base_class) or found.get(name) is cls:
+                    continue
+                if name in found:
+                    raise ValueError(
+                        f"two classes are called {name!r}: {found[name].__qualname__} of {found[name].__module__} and "
+                        f"{cls.__qualname__} of {source.__file__}; rename the latter"
+                    )
+                found[name] = cls
+        return found
+
     def __getitem__(self, name: str) -> type[T]:
-        if name not in self._classes:
+        found = self._all()
+        if name not in found:
             raise KeyError(self.unknown(name))
-        return self._classes[name]
+        return found[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._classes))
+        return iter(sorted(self._all()))
 
     def __len__(self) -> int:
-        return len(self._classes)
+        return len(self._all())
 
     def unknown(self, name: str) -> str:
         """Error message for an unknown name: the valid names, nearest first."""
-        near = difflib.get_close_matches(name, self._classes, n=1)
+        near = difflib.get_close_matches(name, self._all(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"unknown name {name!r}{hint} (known: {', '.join(self)})"

@@ -22,6 +22,7 @@ from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
 from pipeline.launch.ray_folder import private_folder
 from pipeline.launch.ray_loss import ends_when_ray_is_lost
+from pipeline.own_code.imported import allow, allowed
 from pipeline.planning.packs import packs_of
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
@@ -109,7 +110,11 @@ class _Trials:
     def run(self, pack_ids: Sequence[str], barred: Mapping[str, Collection[str]]) -> Any:
         """Trains packs, none on a node that is barred to it; what its reporter was told, lost trials as failures."""
         tune, reporter = self.tune, _reporter(self.tune, self.on_progress)
-        space = {"pack_id": tune.grid_search(list(pack_ids)), "folder": str(self.store.folder.resolve())}
+        space = {
+            "pack_id": tune.grid_search(list(pack_ids)),
+            "folder": str(self.store.folder.resolve()),
+            "allowed": sorted(allowed()),
+        }
         tuner = tune.Tuner(
             tune.with_resources(_trial, self._resources(barred)),
             param_space=space,
@@ -243,6 +248,9 @@ def _trial(config: dict[str, Any]) -> None:
     """
     import ray
     from ray import tune
+
+    # What the driver may import, since the user named it or has run it before.
+    allow(config["allowed"])
 
     def report(progress: Progress) -> None:
         tune.report({_PROGRESS: progress.encoded()})

@@ -6,6 +6,7 @@ Pure functions: what a machine can compile and how fast it computes is measured 
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from pipeline.own_code.imported import OwnCodeError, refused
 from pipeline.planning.engine_choice import Calibration, choose
 from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.errors import dotted
@@ -286,8 +288,12 @@ def expand(spec: SweepSpec) -> list[RunConfig]:
 
 
 def stored_spec(store: SweepStore) -> SweepSpec:
-    """The spec that a results folder was made from. Raises StoreError where this version cannot read it."""
+    """The spec that a results folder was made from; the code of the user's own that it names is imported.
+
+    Raises StoreError where this version cannot read it, or that code is not here or was not run before.
+    """
     stored = present_form(store.sweep["spec"])
+    _require_allowed(store, stored.get("imports"))
     try:
         return SweepSpec.model_validate(stored, context=STORED)
     except ValidationError as error:
@@ -296,3 +302,17 @@ def stored_spec(store: SweepStore) -> SweepSpec:
             f"{store.folder / 'sweep.json'}: its spec is not valid: {dotted(place)}: {message}; it is of another "
             "version of seedbed, names parts that are not here, or was changed by something else"
         ) from None
+
+
+def _require_allowed(store: SweepStore, entries: Any) -> None:
+    """Raises StoreError where a results folder names code that this user has not imported before."""
+    try:
+        names = refused([entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else [])
+    except (OwnCodeError, OSError, ValueError) as error:
+        raise StoreError(f"{store.folder}: its sweep imports code that is not here: {error}") from None
+    if names:
+        options = " ".join(f"--import {shlex.quote(name)}" for name in names)
+        raise StoreError(
+            f"{store.folder}: its sweep imports code that you have not run before, or that has changed since: if you "
+            f"trust it, repeat the command with {options}"
+        )

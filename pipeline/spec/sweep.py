@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.own_code.entries import Imports, import_problems, resolve_imports
 from pipeline.spec import messages as spec_errors
 from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.criterion import Criterion
@@ -68,7 +69,8 @@ __all__ = ["Lineage", "RunConfig", "Setting", "SpecError", "SweepSpec", "diff", 
 
 MAX_RUNS = 1_000_000
 STORED = {"is_stored": True}
-_NOT_IDENTITY = ("description", "resources", "tracking")
+_DEFAULT_RULE = {"name": "after_convergence"}
+_NOT_IDENTITY = ("description", "imports", "resources", "tracking")
 
 
 class SweepSpec(Parameters):
@@ -83,6 +85,7 @@ class SweepSpec(Parameters):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")
     description: str = ""
+    imports: Imports = ()
     task: TaskField | None = None
     model: ModelField | None = None
     optimiser: OptimiserField | None = None
@@ -97,7 +100,7 @@ class SweepSpec(Parameters):
     windows: WindowShares = DEFAULT_WINDOWS
     readings: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     converged: Converged = Field(default_factory=lambda: Converged(at_most=0.02))
-    stopping: StoppingField = Field(default_factory=lambda: _default_stopping())
+    stopping: StoppingField = Field(default_factory=lambda: cast("StoppingRule", reader("stopping")(_DEFAULT_RULE)))
     snapshots: Snapshots = Field(default_factory=Snapshots)
     resources: Resources = Field(default_factory=Resources)
     tracking: Tracking = Field(default_factory=Tracking)
@@ -114,7 +117,7 @@ class SweepSpec(Parameters):
         if not isinstance(data, Mapping):
             return handler(data)
         whole = with_defaults(data)
-        wrong = list(misplaced(whole))
+        wrong = [*import_problems(whole.get("imports")), *misplaced(whole)]
         try:
             spec = handler(whole)
         except ValidationError as error:
@@ -299,25 +302,22 @@ class SweepSpec(Parameters):
         return to_yaml(self.identity())
 
 
-def _default_stopping() -> StoppingRule:
-    rule: Any = reader("stopping")({"name": "after_convergence"})
-    return cast("StoppingRule", rule)
-
-
 def diff(old: SweepSpec | Mapping[str, Any], new: SweepSpec | Mapping[str, Any]) -> list[str]:
     """Fields in which two specs, or their `identity()`, differ, such as "budget: 1200 -> 1500"."""
     before, after = (spec.identity() if isinstance(spec, SweepSpec) else spec for spec in (old, new))
     return differences(before, after)
 
 
-def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
-    """The spec in a YAML file, with values put in place by overrides such as "optimiser.lr=1e-2".
+def load_spec(path: str | Path, overrides: Sequence[str] = (), imports: Sequence[str] = ()) -> SweepSpec:
+    """The spec in a YAML file, with values put in place by overrides such as "optimiser.lr=1e-2", and more `imports`.
 
     Raises SpecError with every mistake, each at its line or override.
     """
     source = read_spec_file(path)
     respell(source)
     apply_overrides(source, overrides)
+    for place, message in resolve_imports(source.data, Path(path).resolve().parent, imports):
+        source.mistakes.append(Mistake(source.locate(place), dotted(place), message))
     try:
         spec = SweepSpec.model_validate(source.data)
     except ValidationError as error:

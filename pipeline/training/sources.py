@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.engine.reader import suitable_readings
 from pipeline.numerics.native_source import Native, twin_of
+from pipeline.own_code.closure import own_files
 from pipeline.readings.base import READINGS
 from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.run_config import RunConfig
@@ -36,7 +37,8 @@ _INCLUDED = re.compile(r'#include "(\w+\.h)"')
 def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, str]:
     """File -> sixteen hexadecimal digits, for every file whose text computes runs of `configs`.
 
-    Files of this package are named from its folder on, others in full. Of the C++ only what the runs' twins include.
+    Files of this package are named from its folder on, others from that of theirs (see `own_files`). Of the C++ only
+    what the runs' twins include.
     """
     objects: list[object] = [spec.stopping]
     # Runs of one setting share its objects.
@@ -45,10 +47,12 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
         objects += [READINGS[name] for name in suitable_readings(spec.reading_names, config)]
     paths = {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}
     paths |= {path for room in _ROOMS for path in _PACKAGE.glob(f"{room}/_*.py")}
-    paths |= {path for found in objects for path in _files_of_class(found)}
+    own = dict(part for found in objects for part in _files_of_class(found))
+    paths |= {path for path in own.values() if path.is_relative_to(_PACKAGE)}
     paths |= set(_native_files(twin for found in objects if (twin := _twin(found)) is not None))
-    counted = sorted(path for path in paths if path.name != "__init__.py")
-    return {_name(path): hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in counted}
+    named = {str(path.relative_to(_PACKAGE)): path for path in paths if path.name != "__init__.py"}
+    named |= {name: path for name, path in own.items() if not path.is_relative_to(_PACKAGE)}
+    return {name: hashlib.sha256(named[name].read_bytes()).hexdigest()[:16] for name in sorted(named)}
 
 
 def sources_digest(hashes: dict[str, str]) -> str:
@@ -56,12 +60,15 @@ def sources_digest(hashes: dict[str, str]) -> str:
     return digest("sources", canonical_json(hashes))
 
 
-def _files_of_class(found: object) -> Iterator[Path]:
+def _files_of_class(found: object) -> Iterator[tuple[str, Path]]:
+    """The files of a class and its bases, by name; of other packages with what they import of their own."""
     cls = found if isinstance(found, type) else type(found)
     for module in {base.__module__ for base in cls.__mro__}:
         file = getattr(sys.modules.get(module), "__file__", None)
-        if file is not None and module.partition(".")[0] not in sys.stdlib_module_names | {"pydantic"}:
-            yield Path(file).resolve()
+        if file is None or module.partition(".")[0] in sys.stdlib_module_names | {"pydantic"}:
+            continue
+        path = Path(file).resolve()
+        yield from {str(path): path}.items() if path.is_relative_to(_PACKAGE) else own_files(path, module).items()
 
 
 def _twin(found: object) -> Native | None:
@@ -77,7 +84,3 @@ def _native_files(twins: Iterable[Native]) -> Iterator[Path]:
             seen.add(path)
             waiting += [_NATIVE / name for name in _INCLUDED.findall(path.read_text(encoding="utf-8"))]
     yield from seen
-
-
-def _name(path: Path) -> str:
-    return str(path.relative_to(_PACKAGE)) if path.is_relative_to(_PACKAGE) else str(path)

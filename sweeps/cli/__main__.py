@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from contextlib import suppress
 from importlib.metadata import version
+from itertools import islice
 from typing import Annotated, NoReturn
 
 import typer
@@ -23,6 +24,7 @@ from sweeps.cli.forecasts import forecast_commands
 from sweeps.cli.forks import fork_commands
 from sweeps.cli.results import result_commands
 from sweeps.cli.training import training_commands
+from sweeps.command.consent import import_named, trust_kept
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 
 _NO_MEMORY = "memory has run out; what was committed before stays valid"
@@ -50,8 +52,34 @@ def seedbed(
     is_version_asked: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            help="Code of your own, ./my_task.py or my_pkg.tasks, for any command (repeatable).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train thousands of small transformers that differ by seed, and forecast which will converge."""
+    trust_kept()
+    if imports:
+        import_named(imports)
+
+
+def imports_first(arguments: list[str]) -> list[str]:
+    """The arguments with `--import X`, wherever it stands, before the command, whose options it is not one of."""
+    first: list[str] = []
+    others: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            others += [argument, *waiting]
+        elif argument == "--import":
+            first += [argument, *list(islice(waiting, 1))]
+        else:
+            (first if argument.startswith("--import=") else others).append(argument)
+    return first + others
 
 
 def main() -> None:
@@ -61,7 +89,7 @@ def main() -> None:
     """
     _be_able_to_print()
     try:
-        app()
+        app(imports_first(sys.argv[1:]))
     except (SpecError, StoreError, NewerFormatError) as error:
         _leave(str(error), BAD_INPUT)
     except CorruptFileError as error:

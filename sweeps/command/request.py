@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.own_code.imported import entries
 from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.pack_store import StoreError
+from sweeps.command.consent import keep_allowed
 from sweeps.command.how import HERE, How
 from sweeps.command.smoke import smoke
 
@@ -25,7 +27,9 @@ class Request:
         """The requested sweep. Raises SpecError, and StoreError if options contradict each other."""
         if self.how.address is not None and self.how.is_inline:
             raise StoreError("--address has no effect with --inline, which trains in this process")
-        spec = load_spec(self.path, self.overrides)
+        spec = load_spec(self.path, self.overrides, entries())
+        # A results folder of this sweep may be read and resumed without naming its code again.
+        keep_allowed()
         if spec.fork is not None:
             # Workers have folders of their own: the parents' must be named in full.
             parents = str(Path(spec.fork.sweep).resolve())

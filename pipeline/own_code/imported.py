@@ -1,0 +1,214 @@
+"""Code of one's own: modules that a sweep file or the command line names, and installed plug-ins.
+
+A class with a `name` that such a module defines is registered as one in a folder of this package would be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+# Between a module and the folder that it is imported from, in the resolved form of an entry.
+_FROM = " from "
+# What a file is imported as: no installed module has such a name.
+_PREFIX = "seedbed_imported_"
+
+_modules: dict[str, ModuleType] = {}
+_allowed: set[str] = set()
+_is_kept: list[Callable[[str], bool]] = []
+
+
+class OwnCodeError(ValueError):
+    """A module that cannot be imported, or gives nothing; the message names its file, and line where there is one."""
+
+
+def resolved(entry: str, folder: Path) -> str:
+    """The entry of a sweep file in `folder` as any process can import it.
+
+    A path (`./my_task.py`, from that folder on) becomes absolute. A module (`my_pkg.tasks`) stays as it is where it is
+    installed, and otherwise names the folder that it is in: that of the sweep file, or the working directory. Raises
+    OwnCodeError if there is no such file or module.
+    """
+    if _FROM in entry:
+        return entry
+    if _is_path(entry):
+        path = (folder / Path(entry).expanduser()).resolve()
+        if not path.is_file():
+            raise OwnCodeError(f"there is no file {path}")
+        return str(path)
+    if not all(part.isidentifier() for part in entry.split(".")):
+        raise OwnCodeError(f"{entry!r} is neither a path, as ./my_task.py, nor a module, as my_pkg.tasks")
+    first, searched = entry.partition(".")[0], (folder.resolve(), Path.cwd())
+    for root in searched:
+        if (root / first).is_dir() or (root / f"{first}.py").is_file():
+            return f"{entry}{_FROM}{root}"
+    if importlib.util.find_spec(first) is None:
+        raise OwnCodeError(f"there is no module {first!r}, in {searched[0]}, in {searched[1]}, or installed")
+    return entry
+
+
+def load(entry: str) -> ModuleType:
+    """The module of a resolved entry, imported once in a process. Raises OwnCodeError, naming the line that failed.
+
+    The folder that it is imported from is searched last by later imports of this process.
+    """
+    if entry not in _modules:
+        file = file_of(entry)
+        root = str(_root(entry))
+        if root not in sys.path:
+            sys.path.append(root)
+        # Below the working directory a command may have been started that wrote this module a moment ago.
+        importlib.invalidate_caches()
+        try:
+            module = _from_file(file) if _is_path(entry) else importlib.import_module(entry.partition(_FROM)[0])
+        except (Exception, SystemExit) as error:
+            raise OwnCodeError(_where(error, file)) from error
+        if not list(named_classes(module)):
+            raise OwnCodeError(f"{file}: defines no class with a `name`, so there is nothing to register")
+        _modules[entry] = module
+        allow([sha256(file)])
+    return _modules[entry]
+
+
+def modules() -> tuple[ModuleType, ...]:
+    """What was imported so far, in that order."""
+    return tuple(_modules.values())
+
+
+def entries() -> tuple[str, ...]:
+    """The entries that were imported so far, in that order."""
+    return tuple(_modules)
+
+
+def forget(entry: str) -> None:
+    """Takes back that an entry was imported: its classes are registered no more."""
+    module = _modules.pop(entry, None)
+    if module is not None:
+        sys.modules.pop(module.__name__, None)
+
+
+@cache
+def plugins(group: str) -> tuple[ModuleType, ...]:
+    """The modules that installed packages offer under an entry point group; one that fails is left out, with a line."""
+    found = []
+    for point in entry_points(group=group):
+        try:
+            found.append(importlib.import_module(point.module))
+        except Exception as error:
+            print(f"seedbed: plug-in {point.value} of {group} is left out: {error}", file=sys.stderr)
+    return tuple(found)
+
+
+def file_of(entry: str) -> Path:
+    """The file that a resolved entry imports. Raises OwnCodeError if it is not there."""
+    if _is_path(entry):
+        path = Path(entry)
+    else:
+        name, _, root = entry.partition(_FROM)
+        path = _module_file(name, Path(root)) if root else _installed_file(name)
+    if not path.is_file():
+        raise OwnCodeError(f"there is no file {path}")
+    return path
+
+
+def sha256(file: Path) -> str:
+    """The hash under which a file is allowed."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def allow(hashes: Iterable[str]) -> None:
+    """Files with these hashes may be imported where a results folder asks for it, in this process."""
+    _allowed.update(hashes)
+
+
+def allowed() -> frozenset[str]:
+    """The hashes that this process allows."""
+    return frozenset(_allowed)
+
+
+def consult(is_kept: Callable[[str], bool]) -> None:
+    """Ask this function, too, whether a file with a hash may be imported."""
+    _is_kept[:] = [is_kept]
+
+
+def refused(entries: Collection[str]) -> list[str]:
+    """The entries of a results folder whose files this user has not imported before, as they are now.
+
+    Raises OwnCodeError for a file that is not there.
+    """
+    return [entry for entry in entries if entry not in _modules and not _may_load(sha256(file_of(entry)))]
+
+
+def _may_load(digest: str) -> bool:
+    return digest in _allowed or any(is_kept(digest) for is_kept in _is_kept)
+
+
+def _is_path(entry: str) -> bool:
+    return _FROM not in entry and (entry.endswith(".py") or "/" in entry)
+
+
+def _root(entry: str) -> Path:
+    """The folder from which the names of the module's own imports start."""
+    name, _, root = entry.partition(_FROM)
+    return Path(root) if root else Path(name).parent if _is_path(entry) else Path(sys.prefix)
+
+
+def _module_file(name: str, root: Path) -> Path:
+    path = root.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _installed_file(name: str) -> Path:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None:
+        raise OwnCodeError(f"there is no module {name!r} installed")
+    return Path(found.origin)
+
+
+def _from_file(file: Path) -> ModuleType:
+    name = _PREFIX + file.stem
+    if name in sys.modules:
+        raise OwnCodeError(f"{file}: another imported file is called {file.name}, too; rename one")
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _where(error: BaseException, file: Path) -> str:
+    """FILE:LINE: what happened; the line is the last one of the file itself, or of a syntax error."""
+    if isinstance(error, OwnCodeError):
+        return str(error)
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+    told = str(error) or "no message"
+    return f"{file}:{lines[-1] if lines else 1}: {type(error).__name__}: {told.splitlines()[0]}"
+
+
+def named_classes(module: ModuleType) -> Iterator[type]:
+    """The classes with a name of their own that a module, or a module below it, defines."""
+    below = f"{module.__name__}."
+    for candidate in vars(module).values():
+        if isinstance(candidate, type) and isinstance(candidate.__dict__.get("name"), str):
+            home = candidate.__module__
+            if home == module.__name__ or home.startswith(below):
+                yield candidate
