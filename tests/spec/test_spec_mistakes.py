@@ -12,7 +12,7 @@ WRONG = [
     ("name:", "name: two words", "name: should match pattern"),
     ("name:", "name: ..", "name: should match pattern"),
     ("name:", "name: 12", "name: should be a valid string, given 12 (quote it, if it is text)"),
-    ("name:", "nam: x", "nam: unknown key 'nam'; did you mean 'name'? (valid: name, description, task,"),
+    ("name:", "nam: x", "nam: unknown key 'nam'; did you mean 'name'? (valid: name, description, imports, task,"),
     ("task:", "task: {name: dictionary_lokup}", "task.name: unknown name 'dictionary_lokup'; did you mean 'dictionary_lookup'?"),
     ("task:", "task: {num_keys: 8}", "task.name: required, but missing (valid: dictionary_lookup"),
     ("task:", "task: dictionary_lookup", "task: should be a mapping such as {name: dictionary_lookup}"),
