@@ -35,6 +35,7 @@ _COMMANDS_THAT_LAUNCH = ("launch", "resume", "reproduce")
 _ALONE = (
     "tests/test_readme.py",
     "tests/cluster/test_cluster.py",
+    "tests/launch/test_failing_launches.py",
     "tests/launch/test_launch.py",
     "tests/launch/test_shadowed_names.py",
     "tests/benchmarks/test_measure.py",

@@ -175,7 +175,7 @@ def _evaluate_window(
         num_censored=risk.num_censored,
         num_not_started=int((~started_R).sum()),
         problem=problem,
-        note="" if problem else scoring_note(risk),
+        note="" if problem else scoring_note(history, outcomes, risk),
         num_converged=int(converged_N.sum()),
         num_diverged=int((kind_N == DIVERGED).sum()),
         num_settings=len(np.unique(settings)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.forecasting.censoring import RiskSet
-from analysis.outcomes.outcomes import CENSORED, Outcomes, has_started
+from analysis.outcomes.outcomes import CENSORED, Outcomes, failed_without_outcome, has_started
 from pipeline.store.history import History, Window
 
 
@@ -43,7 +43,7 @@ def scoring_problem(history: History, window: Window, outcomes: Outcomes, risk: 
     return ""
 
 
-def scoring_note(risk: RiskSet) -> str:
+def scoring_note(history: History, outcomes: Outcomes, risk: RiskSet) -> str:
     """What the weights of the scored runs assume, in sentences; empty where each counts once."""
     sentences = []
     if np.any(risk.copies_R[risk.risk_R] != 1):
@@ -52,6 +52,11 @@ def scoring_note(risk: RiskSet) -> str:
         sentences.append(
             f"{risk.num_censored} runs at risk have no outcome yet. The others are weighted by the inverse probability "
             "of having been watched as long, which assumes that how long a run was watched says nothing about its fate."
+        )
+    num_failed = int((risk.risk_R & failed_without_outcome(history, outcomes)).sum())
+    if num_failed:
+        sentences.append(
+            f"{num_failed} of these failed by an error; where errors depend on how a run trains, weights do not help."
         )
     num_left_out = int((risk.risk_R & ~risk.scorable_R).sum())
     if num_left_out:

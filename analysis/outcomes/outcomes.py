@@ -54,9 +54,9 @@ def decide_outcomes(history: History, criterion: Criterion = DEFAULT_CRITERION) 
     """The outcome of every run. The first event decides: a run that converged and diverged later is converged.
 
     The evaluations are the steps at which any run recorded the metric; a run that recorded none of them is censored
-    unless it diverged. A run that was stopped, still runs, ended at a smaller budget than the sweep has now, or was
-    ended before the budget by a laxer criterion that this one does not confirm, is censored: what it would have done
-    is unknown.
+    unless it diverged. A run that was stopped, failed by an error, still runs, ended at a smaller budget than the sweep
+    has now, or was ended before the budget by a laxer criterion that this one does not confirm, is censored: what it
+    would have done is unknown.
     Raises ValueError when the history lacks the metric.
 
     >>> from pipeline.store.history import RunEnd
@@ -91,6 +91,11 @@ def decide_outcomes(history: History, criterion: Criterion = DEFAULT_CRITERION) 
         elif is_seen_R[r] and end.reason in ("budget", "converged") and end.step >= history.budget:
             kind_R[r] = UNCONVERGED
     return Outcomes(criterion, kind_R, lower_R, upper_R)
+
+
+def failed_without_outcome(history: History, outcomes: Outcomes) -> Bools:
+    """(R,) True for the runs that an error ended before they had an outcome."""
+    return np.array([end.reason == "failed" for end in history.ends], dtype=bool) & outcomes.is_kind_R(CENSORED)
 
 
 def at_risk(outcomes: Outcomes, step: float) -> Bools:

@@ -14,7 +14,7 @@ from analysis.page.data import PageSource, page_data
 from analysis.page.html import ShownFigure, StaticPart, page_html
 from analysis.summary.in_training import expected_of, most_uncertain
 from analysis.summary.settings import describe_intervals
-from analysis.summary.text import describe_evaluation, describe_forks, describe_window, score_text
+from analysis.summary.text import describe_evaluation, describe_failed, describe_forks, describe_window, score_text
 from analysis.uncertainty.intervals import short
 from pipeline.store.files import is_shared_folder, make_folder, write_file
 
@@ -111,6 +111,8 @@ def sweep_facts(analysis: Analysis) -> dict[str, str]:
     }
     if describe_forks(history):
         facts["forks"] = describe_forks(history)
+    if describe_failed(history, outcomes):
+        facts["failed"] = describe_failed(history, outcomes)
     return facts
 
 

@@ -64,6 +64,7 @@ class Analysis:
             "criterion": str(outcomes.criterion),
             "budget": self.history.budget,
             "num_runs": len(self.history.runs),
+            "num_failed": sum(end.reason == "failed" for end in self.history.ends),
             "settings": [setting.to_json() for setting in self.settings],
             "runs": [
                 {"run_id": run.run_id, "outcome": str(kind), "after": lower, "by": upper, "p_converged": list(p_W)}

@@ -70,6 +70,7 @@ class AnalysisByBudget:
             "criterion": documents[0]["criterion"],
             "budgets": list(self.budgets),
             "num_runs": sum(document["num_runs"] for document in documents),
+            "num_failed": sum(document["num_failed"] for document in documents),
             "settings": [
                 {**setting, "label": labels[setting["setting_id"]], "budget": document["budget"]}
                 for document in documents

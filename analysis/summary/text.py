@@ -11,7 +11,7 @@ from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluatio
 from analysis.forecasting.run_forecasts import RunForecasts
 from analysis.forecasting.score_table import LOSS_BASELINE, TIME_BASELINE
 from analysis.outcomes.equal_runs import equal_runs_text
-from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
+from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes, failed_without_outcome
 from analysis.summary.in_training import expected_of
 from analysis.summary.setting_table import setting_table, wrap
 from analysis.summary.settings import SettingSummary, describe_intervals
@@ -50,6 +50,7 @@ def summary_text(
         *(line for sentence in describe_intervals(settings) for line in wrap(sentence)),
         *(line for sentence in _shared_notes(evaluation) for line in wrap(sentence)),
         *(wrap(describe_forks(history)) if describe_forks(history) else []),
+        *(wrap(describe_failed(history, outcomes)) if describe_failed(history, outcomes) else []),
         *wrap(describe_provenance(provenance)),
         *(line for note in provenance_notes(provenance) for line in wrap(note)),
     ]
@@ -113,6 +114,20 @@ def describe_forks(history: History) -> str:
     if not steps:
         return ""
     return f"{len(steps)} run(s) are forks, made at step(s) {', '.join(map(str, sorted(set(steps))))}"
+
+
+def describe_failed(history: History, outcomes: Outcomes) -> str:
+    """How many runs failed, how they count, and how much that can matter; empty without any."""
+    num_failed = sum(end.reason == "failed" for end in history.ends)
+    if not num_failed:
+        return ""
+    num_unknown, num_runs = int(failed_without_outcome(history, outcomes).sum()), len(history.runs)
+    counted = "all of them had an outcome before, which counts"
+    if num_unknown:
+        most = f"{num_unknown / num_runs:.2g}"
+        counted = f"{num_unknown} of them, without an outcome, are censored at their last step; whatever would have "
+        counted += f"become of them, the share of all runs that converge differs by {most} at most"
+    return f"{num_failed} run(s) failed by an error: {counted}"
 
 
 def describe_evaluation(evaluation: Evaluation) -> list[str]:

@@ -19,6 +19,9 @@ from pipeline.spec.parameters import Registered
 from pipeline.spec.run_config import RunConfig
 from pipeline.tasks.base import Batch
 
+# A copy of what some slots hold: its arrays, a row for each slot.
+SlotArrays = list[Tensor]
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -115,11 +118,34 @@ class Slots:
 
     def run_state(self, slot: int) -> RunState:
         """The state of the run in a slot, copied to the host; the slot itself keeps it."""
+        return RunState(int(self.steps_S[slot]), self._on_host(self._state_tensors(), slot))
+
+    def _on_host(self, tensors: Mapping[str, Tensor], row: int) -> dict[str, Array]:
         arrays = {}
-        for name, source in self._state_tensors().items():
-            value = source[slot].detach()
+        for name, source in tensors.items():
+            value = source[row].detach()
             arrays[name] = (self.layout.compact(value) if value.dim() else value).cpu().numpy().copy()
-        return RunState(int(self.steps_S[slot]), arrays)
+        return arrays
+
+    def copy(self, slots: Sequence[int] | None = None) -> SlotArrays:
+        """Copies of everything that these slots (None: all) hold, a row for each, on the block's device."""
+        if slots is None:
+            return [source.detach().clone() for source in self._all_tensors()]
+        chosen = torch.tensor(list(slots), device=self.device)
+        return [source.detach().index_select(0, chosen) for source in self._all_tensors()]
+
+    def put(self, arrays: SlotArrays, rows: Mapping[int, int]) -> None:
+        """Slot -> the row of `arrays`, a `copy`, that it holds from now on; other slots stay as they are."""
+        parts = (rows.keys(), rows.values())
+        slots, chosen = (torch.tensor(list(part), dtype=torch.int64, device=self.device) for part in parts)
+        with torch.no_grad():
+            for target, source in zip(self._all_tensors(), arrays, strict=True):
+                target[slots] = source[chosen]
+
+    def state_in(self, arrays: SlotArrays, row: int) -> RunState:
+        """The state of the run in a row of a `copy`."""
+        names = self._state_tensors()
+        return RunState(int(arrays[-1][row]), self._on_host(dict(zip(names, arrays, strict=False)), row))
 
     def weights_of(self, slot: int) -> Array:
         """The flat weights, without padding, of the run in a slot, as `RunState` has them."""
@@ -127,6 +153,11 @@ class Slots:
 
     def _state_tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights_SP, "initial_weights": self.initial_SP, **self.state, **self.last}
+
+    def _all_tensors(self) -> list[Tensor]:
+        """Everything that training a slot depends on; the state first, the steps last."""
+        parts = (self._state_tensors(), self.keys, self.columns, self.schedule_columns, self.task_vectors)
+        return [*(tensor for part in parts for tensor in part.values()), self.steps_S]
 
     def sample(
         self,

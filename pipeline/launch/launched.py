@@ -14,6 +14,8 @@ from pipeline.store.progress import Progress
 
 # Signals that announce an end and may come more than once: of a terminal, of a Slurm job, of CPU time.
 NOTICES = (signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
+# Of a pack that failed, except in ways that would fail again.
+MOST_RETRIES = 2
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.launch.launched import NOTICES, Failed, Launched, OnProgress
+from pipeline.launch.launched import MOST_RETRIES, NOTICES, Failed, Launched, OnProgress
 from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
 from pipeline.launch.ray_folder import private_folder
 from pipeline.launch.ray_loss import ends_when_ray_is_lost
+from pipeline.launch.watch import last_hang, log_size
+from pipeline.launch.watched import watched_from_outside
 from pipeline.own_code.imported import allow, allowed
 from pipeline.planning.packs import packs_of
 from pipeline.spec.sections import Resources
@@ -33,7 +35,6 @@ from pipeline.training.worker import run_pack
 
 # The folder that holds the package `pipeline`.
 _ROOT = Path(__file__).resolve().parents[2]
-_MAX_RETRIES = 2
 # Text, since Tune keeps statistics of every number that it is told.
 _FAILURE, _PROGRESS, _SENT_BACK = "failure", "progress", "sent_back"
 _CONNECT_TIMEOUT_S = 5.0
@@ -122,13 +123,15 @@ class _Trials:
             run_config=tune.RunConfig(
                 name=self.store.sweep["sweep_id"],
                 storage_path=str(self.scratch),
-                failure_config=tune.FailureConfig(max_failures=_MAX_RETRIES),
+                failure_config=tune.FailureConfig(max_failures=MOST_RETRIES),
                 callbacks=[reporter],
                 verbose=0,
             ),
         )
-        results = tuner.fit()
-        lost = {(r.config or {}).get("pack_id", "?"): _cause(r.error) for r in results if r.error is not None}
+        folder, logged = self.store.folder, {pack_id: log_size(self.store.folder, pack_id) for pack_id in pack_ids}
+        errors = {(r.config or {}).get("pack_id", "?"): r.error for r in tuner.fit() if r.error is not None}
+        hung = {pack_id: last_hang(folder, pack_id, logged.get(pack_id, 0)) for pack_id in errors}
+        lost = {pack_id: hung[pack_id] or _cause(error) for pack_id, error in errors.items()}
         reporter.failures = lost | reporter.failures
         return reporter
 
@@ -185,7 +188,7 @@ def _init(ray: Any, **options: Any) -> None:
 
     A Ray that does not start is tried again twice. Raises StoreError.
     """
-    for number in range(1, _MAX_RETRIES + 2):
+    for number in range(1, MOST_RETRIES + 2):
         try:
             # Ray puts the driver's current folder first on its workers' path: a folder there that is named as one of
             # our packages would be imported in its place.
@@ -196,7 +199,7 @@ def _init(ray: Any, **options: Any) -> None:
             raise StoreError(f"no Ray cluster answers: {_first_line(error)}") from None
         except (RuntimeError, TimeoutError, AssertionError) as error:
             ray.shutdown()
-            if number > _MAX_RETRIES:
+            if number > MOST_RETRIES:
                 raise StoreError(
                     f"Ray did not start in {number} tries ({_first_line(error)}); this machine may be too busy: launch "
                     "again later, or train without Ray, with --inline"
@@ -255,10 +258,11 @@ def _trial(config: dict[str, Any]) -> None:
     def report(progress: Progress) -> None:
         tune.report({_PROGRESS: progress.encoded()})
 
-    failure = ""
-    for _ in range(1 + _MAX_RETRIES):
+    folder, pack_id, failure = Path(config["folder"]), config["pack_id"], ""
+    for _ in range(1 + MOST_RETRIES):
         try:
-            run_pack(Path(config["folder"]), config["pack_id"], report)
+            with watched_from_outside(folder, pack_id) as pulse:
+                run_pack(folder, pack_id, report, beat=pulse.beat)
             return
         except NotHereError as error:
             node_id = ray.get_runtime_context().get_node_id()

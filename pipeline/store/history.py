@@ -38,7 +38,8 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run ended. `reason`: budget, converged (stopped some evaluations after), diverged, stopped, or running.
+    """How a run ended. `reason`: budget, converged (stopped some evaluations after), diverged, stopped, failed by an
+    error, or running.
 
     `step` is the last step it reached. Convergence is decided from the history, not from this.
     """

@@ -27,6 +27,8 @@ from pipeline.store.files import (
 from pipeline.store.shapes import RECORD, misfit
 
 _READ_TRIES = 3
+# Ends of a run that raised an error, and of one that is to be tried again after it.
+FAILED_RUN, RETRIED_RUN = "failed", "retried"
 
 
 class StoreError(Exception):
@@ -43,7 +45,9 @@ class Ended:
 
     `is_converged` is by the sweep's criterion at that step; analysis recomputes it from the history. `sources` are the
     digests of the texts that computed the run, in order: one, unless a change of code was accepted on the way; none in
-    records of versions before 0.2.
+    records of versions before 0.2. `slots` are the numbers of slots under which it was computed, in order; none where
+    that was the plan's throughout. A run that failed has a `cause`, and ended at the beginning of the chunk in which it
+    raised an error; `weights_sha256` is empty where that is its first one, since no state is kept then.
     """
 
     reason: str
@@ -51,10 +55,12 @@ class Ended:
     weights_sha256: str
     is_converged: bool
     sources: tuple[str, ...] = ()
+    slots: tuple[int, ...] = ()
+    cause: str = ""
 
     def is_continued_to(self, budget: int) -> bool:
-        """Whether the run goes on under this budget, having ended at a smaller one."""
-        return self.reason == "budget" and self.step < budget
+        """Whether the run goes on under this budget: having ended at a smaller one, or to be tried again."""
+        return self.reason == RETRIED_RUN or (self.reason == "budget" and self.step < budget)
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,14 @@ class SnapshotEntry:
 class Active:
     """A run in progress at a commit: its slot, and the step that its state in the checkpoint is at.
 
-    `sources` are the digests of the texts that computed it so far, as of `Ended`.
+    `sources` and `slots` are what computed it so far, as of `Ended`. A run that waits for a slot to go on, since there
+    are fewer slots than before, has slot -1.
     """
 
     slot: int
     step: int
     sources: tuple[str, ...] = ()
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class Record:
     that of the source files, `processor` the model of the processor; all empty in records of versions before 0.2.
     `history_times` are the Unix times, in seconds, between which the rows of each history file were recorded, by the
     clock of the machine; none in records of earlier versions. They are information alone: no order rests on them.
+    `slots` is the number of slots from here on; 0 is the plan's.
     """
 
     sweep_id: str
@@ -112,6 +121,7 @@ class Record:
     sources: str = ""
     processor: str = ""
     history_times: tuple[tuple[float, float], ...] = ()
+    slots: int = 0
 
     @property
     def order(self) -> tuple[int, int]:
@@ -146,14 +156,15 @@ class Record:
                 (FileEntry(**entry), tuple(SnapshotEntry(**item) for item in items))
                 for entry, items in body["snapshots"]
             ),
-            ends={run_id: Ended(**_with_sources(end)) for run_id, end in body["ends"].items()},
-            active={run_id: Active(**_with_sources(entry)) for run_id, entry in body["active"].items()},
+            ends={run_id: Ended(**_with_tuples(end)) for run_id, end in body["ends"].items()},
+            active={run_id: Active(**_with_tuples(entry)) for run_id, entry in body["active"].items()},
             run_steps=body["run_steps"],
             wall_s=body["wall_s"],
             answer=body.get("answer", ""),
             sources=body.get("sources", ""),
             processor=body.get("processor", ""),
             history_times=tuple((begun, committed) for begun, committed in body.get("history_times", ())),
+            slots=body.get("slots", 0),
         )
 
 
@@ -165,8 +176,8 @@ def read_record(path: Path) -> Record:
     return Record.from_body(body)
 
 
-def _with_sources(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {**entry, "sources": tuple(entry.get("sources", ()))}
+def _with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {**entry, "sources": tuple(entry.get("sources", ())), "slots": tuple(entry.get("slots", ()))}
 
 
 class PackStore:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipeline.store.budgets import budget_by_run
-from pipeline.store.pack_store import Ended, Record, StoreError
+from pipeline.store.pack_store import FAILED_RUN, Ended, Record, StoreError
 from pipeline.store.sweep_store import SweepStore
 
 
@@ -16,7 +16,7 @@ from pipeline.store.sweep_store import SweepStore
 class Progress:
     """Progress of a pack over all attempts; `run_steps` counts optimiser steps of single runs.
 
-    `num_stopped` were ended by a stopping rule without having converged.
+    `num_stopped` were ended by a stopping rule without having converged, `num_failed` by an error.
     `num_converged` includes runs still in progress where a worker reports it; a commit names ended runs alone.
     `steps_left` supposes that every run uses its whole budget. `num_running` have begun and not ended.
     `by_setting` has the same for the pack's runs of each setting, by its id; there it is empty.
@@ -30,6 +30,7 @@ class Progress:
     run_steps: int
     steps_left: int
     num_running: int = 0
+    num_failed: int = 0
     by_setting: Mapping[str, Progress] = field(default_factory=dict)
 
     @property
@@ -59,9 +60,10 @@ class Progress:
         return cls(**fields, by_setting=parts)
 
     def outcomes_text(self) -> str:
-        """How many runs converged and diverged, and how many were stopped if any were."""
+        """How many runs converged and diverged, and how many were stopped or failed if any were."""
         text = f"{self.num_converged} converged, {self.num_diverged} diverged"
-        return f"{text}, {self.num_stopped} stopped" if self.num_stopped else text
+        text += f", {self.num_stopped} stopped" if self.num_stopped else ""
+        return f"{text}, {self.num_failed} failed" if self.num_failed else text
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class RunStates:
             run_steps=sum(self.steps.get(run_id, 0) for run_id in run_ids),
             steps_left=sum(budgets[run_id] - self.steps.get(run_id, 0) for run_id in left),
             num_running=sum(run_id in self.running for run_id in left),
+            num_failed=sum(end.reason == FAILED_RUN for end in ends),
         )
 
 

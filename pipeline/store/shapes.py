@@ -55,7 +55,10 @@ NUMBER = (int, float)
 
 _FILE = Exactly({"name": FILE_NAME, "sha256": SHA256})
 _ENTRY = Exactly({"run_id": ID, "step": COUNT, "kind": ("state", "weights", "attention"), "sha256": str})
-_END = Exactly({"reason": str, "step": COUNT, "weights_sha256": str, "is_converged": bool, "sources?": [str]})
+_COMPUTED_BY = {"sources?": [str], "slots?": [POSITIVE]}
+_END = Exactly(
+    {"reason": str, "step": COUNT, "weights_sha256": str, "is_converged": bool, **_COMPUTED_BY, "cause?": str}
+)
 RECORD: Shape = {
     "sweep_id": str,
     "pack_id": str,
@@ -65,12 +68,13 @@ RECORD: Shape = {
     "history": [_FILE],
     "snapshots": [Row((_FILE, [_ENTRY]))],
     "ends": {ID: _END},
-    "active": {ID: Exactly({"slot": COUNT, "step": COUNT, "sources?": [str]})},
+    "active": {ID: Exactly({"slot": Whole(-1), "step": COUNT, **_COMPUTED_BY})},
     "run_steps": COUNT,
     "wall_s": NUMBER,
     "answer?": str,
     "sources?": str,
     "processor?": str,
+    "slots?": COUNT,
 }
 
 SWEEP: Shape = {

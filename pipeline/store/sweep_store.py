@@ -9,6 +9,7 @@ Every file it writes:
     driver.lock                           held by the one driver; empty
     added/NAME.json                       names a table measured after training, and says how; sealed; safe to delete
     added/NAME-HASH.parquet               that table: numbers by run and step, which the history joins
+    hangs/PACK.log                        where a worker was that got nothing done for too long; safe to delete
     stop                                  while it exists, packs commit and stop; empty
     ceiling.json                          what forks say of the best possible forecasts; sealed; safe to delete
     budget-B/ceiling.json                 the same, of the runs of each budget where a sweep has several
@@ -53,7 +54,7 @@ from pipeline.store.files import (
     write_file,
 )
 from pipeline.store.history import History, RunEnd, RunInfo, filled
-from pipeline.store.pack_store import FileEntry, PackStore, Record, SnapshotEntry, StoreError
+from pipeline.store.pack_store import RETRIED_RUN, Ended, FileEntry, PackStore, Record, SnapshotEntry, StoreError
 from pipeline.store.shapes import SWEEP, misfit, plan_misfit
 
 # What may stand in a folder that is to hold a sweep.
@@ -63,6 +64,7 @@ _OWN = (
     "copies",
     "set-aside",
     "added",
+    "hangs",
     "stop",
     "forecast.json",
     "ceiling.json",
@@ -186,12 +188,7 @@ class SweepStore:
         ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
         steps = {run_id: entry.step for record in records.values() for run_id, entry in record.active.items()}
         runs = tuple(run_info(plan, row) for row in part.rows)
-        run_ends = tuple(
-            RunEnd(ends[run.run_id].reason, ends[run.run_id].step)
-            if run.run_id in ends
-            else RunEnd("running", steps.get(run.run_id, 0))
-            for run in runs
-        )
+        run_ends = tuple(_run_end(ends.get(run.run_id), steps.get(run.run_id, 0)) for run in runs)
         steps_T, values = _pivot(tables, [run.run_id for run in runs])
         # Plans of an earlier version name no readings.
         readings = frozenset(name for name in values if name.partition(".")[0] in plan.get("readings", ()))
@@ -285,6 +282,13 @@ def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
         parent=row.get("parent"),
         fork_step=row.get("fork_step"),
     )
+
+
+def _run_end(end: Ended | None, step: int) -> RunEnd:
+    """How a run ended, or that it is at `step`."""
+    if end is None:
+        return RunEnd("running", step)
+    return RunEnd("running" if end.reason == RETRIED_RUN else end.reason, end.step)
 
 
 def _with_added(history: History, known: Collection[str], tables: Iterable[AddedTable]) -> History:

@@ -49,6 +49,7 @@ def aggregate_summary(progress_R: Sequence[CommittedProgress], num_runs: int, re
         "num_converged": sum(of_run.is_converged for of_run in progress_R),
         "num_diverged": reasons.count("diverged"),
         "num_stopped": reasons.count("stopped"),
+        "num_failed": reasons.count("failed"),
     }
 
 

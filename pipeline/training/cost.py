@@ -13,8 +13,8 @@ from torch import Tensor
 from pipeline.engine.block import Block
 from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.planning.packs import Plan
+from pipeline.training.evaluation_plan import EvaluationPlan
 from pipeline.training.open_pack import block_of, evaluation_plan_of
-from pipeline.training.pack_loop import EvaluationPlan
 
 _TIMED_STEPS = 8
 # Compression by Parquet with zstd on the histories of real sweeps, as a share of 8 bytes per number.

@@ -1,18 +1,29 @@
-"""The least memory that training takes, and the refusal of sweeps for which this computer has not enough."""
+"""The least memory that training takes, and the refusal of sweeps for which this computer has not enough.
+
+A pack that runs out of memory all the same goes on with half as many slots, which its record says.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.planning.packs import Group, Plan
+import torch
+
+from pipeline.planning.packs import Group, Plan, packs_of
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
-from pipeline.store.pack_store import StoreError
+from pipeline.store.pack_store import Record, StoreError
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.open_pack import num_slots
 
 _ITEM_SIZE = {"float32": 4, "float64": 8}
+# In one launch.
+MOST_HALVINGS = 3
 
 
 def least_bytes(config: RunConfig, slots: int, num_items: int) -> int:
@@ -71,3 +82,42 @@ def _refuse(spec: SweepSpec, config: RunConfig, needed: int, what: str) -> None:
             f"{usable / 2**20:,.0f} MiB here; its model ({config.model.name}), batch_size, grid.eval_items, "
             "grid.probe_items and resources.slots decide that"
         )
+
+
+class PackMemoryError(StoreError):
+    """A pack does not fit into memory, with however few slots were tried."""
+
+
+def halve_slots(store: SweepStore, pack_id: str, num_halvings: int, cause: str) -> None:
+    """Commit that a pack goes on with half its slots, after `num_halvings` by this launch.
+
+    Runs that ended stay as they are. Runs in progress go on from their states of the newest commit, as many as there
+    are slots; the others wait. All of them name the numbers of slots under which they were computed.
+    Raises PackMemoryError after MOST_HALVINGS, and where one slot is too many.
+    """
+    # What the failed attempt still holds, by cycles of references.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    planned = next(pack for pack in packs_of(store.plan) if pack.pack_id == pack_id)
+    slots, pack = num_slots(store, planned), store.pack(pack_id)
+    if slots == 1 or num_halvings == MOST_HALVINGS:
+        raise PackMemoryError(
+            f"memory ran out with {slots} of {planned.numerics.slots} slots ({cause}); resume where more of it is "
+            "free, or start the sweep in another folder with smaller resources.slots"
+        )
+    record = pack.newest() or Record(store.sweep["sweep_id"], pack_id, attempt=0, sequence=0)
+    ends = {run_id: replace(end, slots=end.slots or (slots,)) for run_id, end in record.ends.items()}
+    active = {run_id: replace(entry, slots=entry.slots or (slots,)) for run_id, entry in record.active.items()}
+    # The known answer is of a number of slots.
+    pack.commit(
+        replace(
+            record,
+            attempt=pack.claim_attempt(),
+            sequence=record.sequence + 1,
+            ends=ends,
+            active=active,
+            slots=slots // 2,
+            answer="",
+        )
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import torch
 
@@ -20,44 +21,89 @@ from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.abilities import Abilities, NotHereError
+from pipeline.training.evaluation_plan import EvaluationPlan
+from pipeline.training.isolation import apart
 from pipeline.training.origin import refuse_changed_code, refuse_other_bits
-from pipeline.training.pack_loop import EvaluationPlan, PackLoop
+from pipeline.training.pack_loop import PackLoop
 from pipeline.training.recorder import Origin, Recorder
 from pipeline.training.sources import source_hashes, sources_digest
 
+Found = TypeVar("Found")
 
-def open_pack(store: SweepStore, pack_id: str) -> PackLoop:
+
+def open_pack(store: SweepStore, pack_id: str, beat: Callable[[], None] | None = None) -> PackLoop:
     """Claim a new attempt at a pack; its loop continues from the newest whole commit, or starts anew.
+
+    It calls `beat`, as it is done here, whenever something was done.
 
     Raises NotHereError, before anything is claimed, when this machine cannot have the pack's numerics or computes other
     bits than the newest commit is made of; StoreError when the code has changed since and the newest launch does not
-    accept that.
+    accept that; UnloadableError, having recorded why, where every run raises an error before its first step.
     """
     spec = stored_spec(store)
     pack = next(pack for pack in packs_of(store.plan) if pack.pack_id == pack_id)
     runs = {config.run_id: config for config in expand(spec)}
     configs = {run_id: runs[run_id] for run_id in pack.run_ids}
-    first = configs[pack.run_ids[0]]
     sources = sources_digest(source_hashes(spec, runs.values()))
     refuse_changed_code(store, [pack_id], sources)
-    origin = Origin(_answer(pack, first), sources, processor())
+    slots = num_slots(store, pack)
+    answer, _ = _of_first(partial(_answer, pack, slots), configs)
+    origin = Origin(answer or "", sources, processor())
     refuse_other_bits(store, pack_id, origin)
-    block = block_of(pack, first)
+    block, causes = _of_first(lambda config: block_of(pack, config, slots), configs)
     budgets = {run_id: spec.budget_of(config) for run_id, config in configs.items()}
     recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, budgets, origin)
+    if block is None:
+        _fail_all(recorder, configs, causes)
     first_states = FirstStates(store, spec, recorder.continued)
     by_budget = {budget: evaluation_plan_of(spec, budget) for budget in set(budgets.values())}
     evaluation_plans = {run_id: by_budget[budget] for run_id, budget in budgets.items()}
-    return PackLoop(configs, block, evaluation_plans, recorder, first_states)
+    loop = PackLoop(configs, block, evaluation_plans, recorder, first_states, beat)
+    loop.beat()
+    return loop
 
 
-def _answer(pack: Pack, config: RunConfig) -> str:
+class UnloadableError(StoreError):
+    """No run of a pack can be loaded into a slot; its record says why of each."""
+
+
+def num_slots(store: SweepStore, pack: Pack) -> int:
+    """The slots of a pack: those of the plan, or fewer where memory ran out."""
+    record = store.pack(pack.pack_id).newest()
+    return pack.numerics.slots if record is None else record.slots or pack.numerics.slots
+
+
+def _of_first(
+    call: Callable[[RunConfig], Found], configs: Mapping[str, RunConfig]
+) -> tuple[Found | None, dict[str, str]]:
+    """`call` of the first run that does not raise, and the causes of those before it; None if all of them raise."""
+    causes: dict[str, str] = {}
+    for run_id, config in configs.items():
+        found, failed = apart(lambda _, config=config: call(config), [run_id])  # type: ignore[misc]
+        if found:
+            return found[0][1], causes
+        causes |= failed
+    return None, causes
+
+
+def _fail_all(recorder: Recorder, configs: Mapping[str, RunConfig], causes: Mapping[str, str]) -> NoReturn:
+    states = {run_id: state for run_id, (_, state) in recorder.checkpoint().items()}
+    for run_id, config in configs.items():
+        if run_id not in recorder.ends or run_id in recorder.continued:
+            first = 0 if config.lineage is None else config.lineage.step
+            recorder.fail(run_id, states.get(run_id), first, False, f"while it was loaded: {causes[run_id]}")
+    recorder.commit({})
+    raise UnloadableError(
+        f"pack {recorder.record.pack_id}: every run raises an error, such as {next(iter(causes.values()))}"
+    )
+
+
+def _answer(pack: Pack, slots: int, config: RunConfig) -> str:
     """The hash of what this process makes of the first steps of `config`, a run of the pack, checked against torch."""
     # A compiled program's bits do not depend on the number of slots.
     is_compiled = pack.numerics.engine != "torch"
-    tried = replace(pack, numerics=replace(pack.numerics, slots=1)) if is_compiled else pack
     try:
-        return known_answer(config, block_of(tried, config)).digest
+        return known_answer(config, block_of(pack, config, 1 if is_compiled else slots)).digest
     except WrongProgramError as error:
         raise StoreError(
             f"pack {pack.pack_id}: its compiled program does not compute what torch computes: {error}; remove the "
@@ -65,13 +111,16 @@ def _answer(pack: Pack, config: RunConfig) -> str:
         ) from None
 
 
-def block_of(pack: Pack, config: RunConfig) -> Block:
-    """A block with the numerics of a pack, of which `config` is a run. Raises NotHereError where it cannot be had."""
+def block_of(pack: Pack, config: RunConfig, slots: int | None = None) -> Block:
+    """A block with the numerics of a pack, of which `config` is a run, and `slots` (None: as planned).
+
+    Raises NotHereError where it cannot be had.
+    """
     numerics = pack.numerics
     _check(pack.pack_id, numerics, config)
     return Block(
         config,
-        numerics.slots,
+        numerics.slots if slots is None else slots,
         torch.device(numerics.device),
         numerics.engine,
         threads=numerics.threads,

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 
 import numpy as np
+from torch import Tensor
 
-from pipeline.arrays import Bools, Ints
+from pipeline.arrays import Array, Bools, Ints
 from pipeline.engine.block import Block, to_host
 from pipeline.engine.slots import RunState
-from pipeline.spec.criterion import Criterion
-from pipeline.spec.grid import Grid
 from pipeline.spec.run_config import RunConfig
-from pipeline.stopping.base import RunPrefix, StoppingRule
+from pipeline.stopping.base import RunPrefix
 from pipeline.store.progress import Progress, RunStates, ended_for_good
+from pipeline.training.evaluation_plan import EvaluationPlan, run_prefix
+from pipeline.training.isolation import apart, train_apart
 from pipeline.training.recorder import Recorder
-from pipeline.training.run_rows import RunRows
 from pipeline.training.window_readings import WindowReadings
-
-
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """When the runs of a sweep that have one budget are evaluated, probed, recorded and ended; no weight depends on it.
-
-    Chunk, numbers of items, criterion, stopping rule and readings are the same for all budgets of a sweep.
-    """
-
-    grid: Grid
-    budget: int
-    eval_items: int
-    probe_items: int
-    criterion: Criterion
-    stopping: StoppingRule
-    state_steps: frozenset[int] = frozenset()
-    weight_steps: frozenset[int] = frozenset()
-    attention_steps: frozenset[int] = frozenset()
-    window_steps: frozenset[int] = frozenset()
-    readings: tuple[str, ...] = ()
-    attention_items: int = 8
-    keeps_last_attention: bool = True
 
 
 class PackLoop:
@@ -49,7 +25,7 @@ class PackLoop:
 
     `evaluation_plans[run_id]` is that of the run's own budget, so that it is treated alike whatever those of others.
     `first_state(run_id, config, block)` gives the state that a run starts from. What each run does depends on its
-    config and the block's numerics alone; see docs/design.md.
+    config and the block's numerics alone; see docs/design.md. `beat` is called whenever something was done.
     """
 
     def __init__(
@@ -59,9 +35,10 @@ class PackLoop:
         evaluation_plans: Mapping[str, EvaluationPlan],
         recorder: Recorder,
         first_state: Callable[[str, RunConfig, Block], RunState],
+        beat: Callable[[], None] | None = None,
     ) -> None:
         self.configs, self.block, self.evaluation_plans = dict(configs), block, dict(evaluation_plans)
-        self.recorder, self.first_state = recorder, first_state
+        self.recorder, self.first_state, self.beat = recorder, first_state, beat or (lambda: None)
         # Of any run: what is read from it is common to all.
         self.common = next(iter(evaluation_plans.values()))
         self.readings = window_readings_of(self.common, block)
@@ -72,9 +49,17 @@ class PackLoop:
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
         self.occupants: list[str | None] = [None] * block.num_slots
-        for run_id, (slot, state) in recorder.checkpoint().items():
-            block.load_run(slot, self.configs[run_id], state)
-            self.occupants[slot] = run_id
+        # States of runs in progress that wait for a slot.
+        self.parked: dict[str, RunState] = {}
+        in_progress = recorder.checkpoint()
+        for run_id in (run_id for run_id in configs if run_id in in_progress):
+            slot, self.parked[run_id] = in_progress[run_id]
+            if 0 <= slot < block.num_slots and apart(partial(self._load, slot), [run_id])[0]:
+                self.occupants[slot] = run_id
+                del self.parked[run_id]
+        self.waiting = [*self.parked, *self.waiting]
+        # What the slots held at the beginning of the chunk: a run that raises ends there.
+        self._start = block.copy()
         self.converged = {run_id for run_id, end in recorder.ends.items() if end.is_converged}
         settings = {config.setting_id: config for config in configs.values()}
         by_setting = {setting_id: config.hyperparameters() for setting_id, config in settings.items()}
@@ -88,8 +73,13 @@ class PackLoop:
         return not self.waiting and not any(self.occupants)
 
     def step(self) -> None:
-        """Refill free slots, train one chunk, then evaluate, probe, record and end the runs whose step asks for it."""
+        """Refill free slots, train one chunk, then evaluate, probe, record and end the runs whose step asks for it.
+
+        A run that raises an error anywhere in this ends as failed, at the beginning of the chunk, and no other run is
+        touched by it. Errors that no run can have caused are raised.
+        """
         self._fill()
+        self._start = self.block.copy()
         self._advance()
         self._evaluate_and_end()
 
@@ -97,7 +87,8 @@ class PackLoop:
         """Make everything so far durable."""
         self._add_readings(is_last=True)
         states = {run: (slot, self.block.run_state(slot)) for slot, run in enumerate(self.occupants) if run is not None}
-        self.recorder.commit(states)
+        self.recorder.commit(states | {run_id: (-1, state) for run_id, state in self.parked.items()})
+        self.beat()
 
     def progress(self) -> Progress:
         """What the pack has done, committed or not."""
@@ -111,27 +102,60 @@ class PackLoop:
 
     def _fill(self) -> None:
         for slot, occupant in enumerate(self.occupants):
-            if occupant is None and self.waiting:
+            while occupant is None and self.waiting:
                 run_id = self.waiting.pop(0)
-                config = self.configs[run_id]
+                _, causes = apart(partial(self._load, slot), [run_id])
+                if causes:
+                    self._fail(run_id, self.parked.pop(run_id, None), f"while it was loaded: {causes[run_id]}")
+                    continue
+                self.parked.pop(run_id, None)
                 if run_id in self.recorder.continued:
                     self.recorder.reopen(run_id)
-                self.block.load_run(slot, config, self.first_state(run_id, config, self.block))
-                self.occupants[slot] = run_id
+                self.occupants[slot] = occupant = run_id
+
+    def _load(self, slot: int, run_ids: Sequence[str]) -> None:
+        (run_id,) = run_ids
+        config, parked = self.configs[run_id], self.parked.get(run_id)
+        self.block.load_run(slot, config, self.first_state(run_id, config, self.block) if parked is None else parked)
+
+    def _fail_slots(self, causes: Mapping[int, str], what: str) -> None:
+        """End the runs in these slots as failed, at the beginning of the chunk, and free the slots."""
+        for slot, cause in causes.items():
+            run_id, start = self.occupants[slot], self.block.state_in(self._start, slot)
+            assert run_id is not None
+            self._fail(run_id, start, f"while it was {what} after step {start.step}: {cause}")
+
+    def _fail(self, run_id: str, state: RunState | None, cause: str) -> None:
+        """End a run as failed, in this state; None if it raised before it was in a slot."""
+        first = 0 if (lineage := self.configs[run_id].lineage) is None else lineage.step
+        is_begun = state is not None and state.step > first
+        if state is not None:
+            kept = state.step if is_begun else -1
+            self.recorder.forget(run_id, kept)
+            self.readings.forget(run_id, kept)
+        if run_id in self.recorder.rows and self._prefix(run_id).converged_index is None:
+            self.converged.discard(run_id)
+        self.recorder.fail(run_id, state if is_begun else None, first, run_id in self.converged, cause)
+        self.occupants = [None if occupant == run_id else occupant for occupant in self.occupants]
 
     def _advance(self) -> None:
         """Train one chunk. Runs in their first chunk are measured at its inner marks; all slots advance together."""
-        occupied_S = self._occupied()
-        fresh_S = occupied_S & (self._steps() == 0)
+        fresh_S = self._occupied() & (self._steps() == 0)
         if fresh_S.any():
             self._snapshot(fresh_S, np.zeros_like(fresh_S))
         done = 0
         for mark in self._first_marks if fresh_S.any() else ():
-            self.block.train(mark - done, np.flatnonzero(occupied_S).tolist())
+            self._train(mark - done)
             done = mark
             self._record(np.zeros_like(fresh_S), fresh_S & self._at(_probe_steps), fresh_S & self._at(self._read_steps))
-        self.block.train(self.common.grid.chunk - done, np.flatnonzero(occupied_S).tolist())
-        self.recorder.run_steps += int(occupied_S.sum()) * self.common.grid.chunk
+        self._train(self.common.grid.chunk - done)
+        self.recorder.run_steps += int(self._occupied().sum()) * self.common.grid.chunk
+
+    def _train(self, num_steps: int) -> None:
+        occupied = np.flatnonzero(self._occupied()).tolist()
+        if occupied and num_steps:
+            self._fail_slots(train_apart(self.block, num_steps, occupied), "trained")
+            self.beat()
 
     def _evaluate_and_end(self) -> None:
         """Evaluate, probe, snapshot and end the runs whose step asks for it."""
@@ -141,8 +165,12 @@ class PackLoop:
         probe_S = occupied_S & (self._at(_probe_steps) | ~finite_S)
         self._record(eval_S, probe_S, self._at(self._read_steps))
         self._add_readings(is_last=self.readings.is_immediate)
-        slots = [int(slot) for slot in np.flatnonzero(occupied_S)]
-        ends = {slot: self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots}
+        parts, causes = apart(
+            lambda slots: [self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots],
+            np.flatnonzero(self._occupied()).tolist(),
+        )
+        self._fail_slots(causes, "judged by the stopping rule")
+        ends = {slot: reason for group, reasons in parts for slot, reason in zip(group, reasons, strict=True)}
         self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.num_slots)]))
         for slot, reason in ends.items():
             run_id = self.occupants[slot]
@@ -197,30 +225,40 @@ class PackLoop:
 
     def _record(self, eval_S: Bools, probe_S: Bools, read_S: Bools) -> None:
         """One row for every slot in any mask, holding the metrics of those it is in; readings may come later."""
-        evaluated, probed, read = (np.flatnonzero(mask_S).tolist() for mask_S in (eval_S, probe_S, read_S))
-        found = to_host(
-            self.block.evaluate(self.common.eval_items, evaluated) if evaluated else {},
-            self.block.probe(self.common.probe_items, probed) if probed else {},
-        )
-        metrics: dict[int, dict[str, float]] = {int(slot): {} for slot in np.flatnonzero(eval_S | probe_S | read_S)}
-        for slots, columns in zip((evaluated, probed), found, strict=True):
-            rows = np.stack(list(columns.values()), 1).tolist() if columns else []
-            for slot, row in zip(slots, rows, strict=True):
-                metrics[slot].update(zip(columns, row, strict=True))
-        steps_S = self._steps()
-        for slot, row in metrics.items():
-            run_id = self.occupants[slot]
-            assert run_id is not None
-            self.recorder.add(run_id, int(steps_S[slot]), row)
+        evaluated = self._measured(lambda slots: self.block.evaluate(self.common.eval_items, slots), eval_S)
+        probed = self._measured(lambda slots: self.block.probe(self.common.probe_items, slots), probe_S)
+        steps_S, recorded_S = self._steps(), (eval_S | probe_S | read_S) & self._occupied()
+        for slot in np.flatnonzero(recorded_S).tolist():
+            row = evaluated.get(slot, {}) | probed.get(slot, {})
+            self.recorder.add(str(self.occupants[slot]), int(steps_S[slot]), row)
+        read = np.flatnonzero(read_S & recorded_S).tolist()
         if read:
             run_ids = [str(self.occupants[slot]) for slot in read]
-            self.readings.take(run_ids, [self.configs[run_id] for run_id in run_ids], read)
+            self.readings.take(run_ids, [self.configs[run_id] for run_id in run_ids], read, self._start)
+
+    def _measured(
+        self, measure: Callable[[list[int]], Mapping[str, Tensor]], mask_S: Bools
+    ) -> dict[int, dict[str, float]]:
+        """Slot -> metrics, for the slots in a mask that are occupied and do not raise."""
+        slots = np.flatnonzero(mask_S & self._occupied()).tolist()
+        parts, causes = apart(lambda group: to_host(measure(group))[0], slots)
+        self._fail_slots(causes, "measured")
+        self.beat()
+        found: dict[int, dict[str, float]] = {}
+        for group, columns in parts:
+            rows = np.stack(list(columns.values()), 1).tolist()
+            found |= {slot: dict(zip(columns, row, strict=True)) for slot, row in zip(group, rows, strict=True)}
+        return found
 
     def _add_readings(self, is_last: bool) -> None:
-        for run_id, step, metrics in self.readings.computed(is_last):
+        found, failed = self.readings.computed(is_last)
+        self.beat()
+        for run_id, step, metrics in found:
             self.recorder.amend(run_id, step, metrics)
             if self.readings.is_immediate and run_id in self.recorder.rows:
                 self.recorder.rows[run_id].amend(step, metrics)
+        for run_id, (start, step, cause) in failed.items():
+            self._fail(run_id, start, f"while its weights at step {step} were read: {cause}")
 
     def _snapshot(self, candidates_S: Bools, ending_S: Bools) -> None:
         """States, weights and maps of the candidates at a declared step, and maps of runs that end here."""
@@ -228,18 +266,23 @@ class PackLoop:
         attention_S = candidates_S & self._at(lambda plan: plan.attention_steps)
         if self.common.keeps_last_attention:
             attention_S |= ending_S
-        mapped = np.flatnonzero(attention_S).tolist()
-        maps = self.block.attention_maps(self.common.attention_items, mapped) if mapped else []
-        on_host = [attention.cpu().numpy() for attention in maps]
-        for place, slot in enumerate(mapped):
-            arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(on_host)}
-            self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
+        mapped = np.flatnonzero(attention_S & self._occupied()).tolist()
+        parts, causes = apart(self._attention_maps, mapped)
+        self._fail_slots(causes, "measured")
+        for group, maps in parts:
+            for place, slot in enumerate(group):
+                arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(maps)}
+                self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
         for slot in np.flatnonzero(candidates_S & self._at(lambda plan: plan.state_steps)).tolist():
             state = self.block.run_state(slot)
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
         for slot in np.flatnonzero(candidates_S & self._at(lambda plan: plan.weight_steps)).tolist():
             arrays = {"weights": self.block.weights_of(slot)}
             self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "weights", arrays)
+
+    def _attention_maps(self, slots: list[int]) -> list[Array]:
+        maps = self.block.attention_maps(self.common.attention_items, slots)
+        return [attention.cpu().numpy() for attention in maps]
 
 
 def _eval_steps(evaluation_plan: EvaluationPlan) -> frozenset[int]:
@@ -255,23 +298,3 @@ def window_readings_of(evaluation_plan: EvaluationPlan, block: Block) -> WindowR
     needed = {metric.partition(".")[0] for metric in evaluation_plan.stopping.metrics_needed()}
     names = evaluation_plan.readings
     return WindowReadings(block, names, evaluation_plan.probe_items, is_immediate=not needed.isdisjoint(names))
-
-
-def run_prefix(
-    run_id: str, rows: RunRows, evaluation_plan: EvaluationPlan, hyperparameters: Mapping[str, Any]
-) -> RunPrefix:
-    """The input of a stopping rule for a run, from its rows so far."""
-    steps_T = np.array(rows.steps, np.int64)
-    is_eval_T = np.array([step in evaluation_plan.grid.eval_steps for step in rows.steps], bool)
-    label_1E = rows.column(evaluation_plan.criterion.metric)[None, is_eval_T]
-    start = int(evaluation_plan.criterion.first_streak(label_1E)[0])
-    return RunPrefix(
-        run_id=run_id,
-        budget=evaluation_plan.budget,
-        steps_T=steps_T,
-        values=rows.columns(),
-        eval_steps_E=steps_T[is_eval_T],
-        converged_index=None if start < 0 else start,
-        evaluations_to_converge=evaluation_plan.criterion.evaluations,
-        hyperparameters=hyperparameters,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.arrays import Array
 from pipeline.engine.slots import RunState
 from pipeline.store.files import encode_arrays, encode_table
-from pipeline.store.pack_store import Active, Ended, PackStore, Record, SnapshotEntry
+from pipeline.store.pack_store import FAILED_RUN, Active, Ended, PackStore, Record, SnapshotEntry
 from pipeline.training.run_rows import RunRows
 
 
@@ -31,8 +31,8 @@ class Recorder:
 
     Opening it claims the attempt and starts from the newest whole record. `rows[run_id]` holds all rows of runs in
     progress and of those to be `continued`, recorded by this attempt or an earlier one. Those are the runs that ended
-    at a smaller budget than `budgets[run_id]`: they count as ended until a slot takes them up again. `origin` is of
-    this attempt.
+    at a smaller budget than `budgets[run_id]`, or failed and are to be tried again: they count as ended until a slot
+    takes them up. `origin` is of this attempt. Nothing of a run that ended is final before the next commit.
     """
 
     def __init__(
@@ -57,6 +57,8 @@ class Recorder:
         self.run_steps = self.record.run_steps
         self._sources = {run_id: entry.sources for run_id, entry in self.record.active.items()}
         self._sources |= {run_id: self.ends[run_id].sources for run_id in self.continued}
+        self._slots = {run_id: entry.slots for run_id, entry in self.record.active.items()}
+        self._slots |= {run_id: self.ends[run_id].slots for run_id in self.continued}
         self.rows = self._rows_in_progress()
         # The rows since the newest commit, by run and step.
         self._new: dict[tuple[str, int], dict[str, float]] = {}
@@ -105,12 +107,34 @@ class Recorder:
     def end(self, run_id: str, reason: str, state: RunState, is_converged: bool) -> None:
         """Record the end of a run and its final state, from which a larger budget can continue it."""
         self.add_snapshot(run_id, state.step, "state", state.arrays)
-        self.ends[run_id] = Ended(reason, state.step, weights_sha256(state), is_converged, self._sources_of(run_id))
-        self.rows.pop(run_id, None)
+        self.ends[run_id] = Ended(
+            reason, state.step, weights_sha256(state), is_converged, self._sources_of(run_id), self._slots_of(run_id)
+        )
+
+    def fail(self, run_id: str, state: RunState | None, first: int, is_converged: bool, cause: str) -> None:
+        """Record that a run raised an error, in this state; None if it has none beyond that at its `first` step."""
+        if run_id in self.continued:
+            self.ends[run_id] = replace(self.ends[run_id], reason=FAILED_RUN, cause=cause)
+        elif state is None:
+            computed_by = self._sources_of(run_id), self._slots_of(run_id)
+            self.ends[run_id] = Ended(FAILED_RUN, first, "", is_converged, *computed_by, cause)
+        else:
+            self.end(run_id, FAILED_RUN, state, is_converged)
+            self.ends[run_id] = replace(self.ends[run_id], cause=cause)
+
+    def forget(self, run_id: str, step: int) -> None:
+        """Remove what a run recorded after `step`, all of it since the newest commit."""
+        if run_id in self.rows:
+            self.rows[run_id].truncate(step)
+        self._new = {key: row for key, row in self._new.items() if key[0] != run_id or key[1] <= step}
+        for entry in [entry for entry in self._entries if entry.run_id == run_id and entry.step > step]:
+            del self._entries[entry]
+            prefix = f"{run_id}/{entry.step}/{entry.kind}/"
+            self._arrays = {name: array for name, array in self._arrays.items() if not name.startswith(prefix)}
 
     def reopen(self, run_id: str) -> None:
-        """Remove the end of a run that a larger budget continues, once it is loaded into a slot."""
-        del self.ends[run_id]
+        """Remove the end of a run that is continued, once it is loaded into a slot."""
+        del self.ends[run_id], self.continued[run_id]
 
     def commit(self, states: Mapping[str, tuple[int, RunState]]) -> None:
         """Commit everything so far; `states` maps run_id -> (slot, state) of all runs in progress."""
@@ -137,7 +161,8 @@ class Recorder:
             snapshots=snapshots,
             ends=dict(self.ends),
             active={
-                run_id: Active(slot, state.step, self._sources_of(run_id)) for run_id, (slot, state) in states.items()
+                run_id: Active(slot, state.step, self._sources_of(run_id), self._slots_of(run_id))
+                for run_id, (slot, state) in states.items()
             },
             run_steps=self.run_steps,
             wall_s=self.record.wall_s + time.monotonic() - self._started,
@@ -145,16 +170,24 @@ class Recorder:
             sources=self.origin.sources,
             processor=self.origin.processor,
             history_times=history_times,
+            slots=self.record.slots,
         )
         self.store.commit(record)
         self._started, self._began_at = time.monotonic(), now
         before, self.record = self.record, record
         self._new, self._entries, self._arrays = {}, {}, {}
+        for run_id in self.rows.keys() & self.ends.keys() - self.continued.keys():
+            del self.rows[run_id]
         self.store.remove_unnamed(self.attempt, [record, before])
 
     def _sources_of(self, run_id: str) -> tuple[str, ...]:
         """The digests of the texts that computed a run, this attempt's last."""
         earlier, now = self._sources.get(run_id, ()), self.origin.sources
+        return earlier if not now or now in earlier[-1:] else (*earlier, now)
+
+    def _slots_of(self, run_id: str) -> tuple[int, ...]:
+        """The numbers of slots under which a run was computed, the present one last; none if that is the plan's."""
+        earlier, now = self._slots.get(run_id, ()), self.record.slots
         return earlier if not now or now in earlier[-1:] else (*earlier, now)
 
     def _table(self) -> pa.Table:

@@ -18,7 +18,7 @@ from pipeline.planning.packs import Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.open_pack import FirstStates, block_of
+from pipeline.training.open_pack import FirstStates, block_of, num_slots
 from pipeline.training.recorder import arrays_sha256
 
 
@@ -41,7 +41,7 @@ class ReplayError(StoreError):
 
 
 class Replay:
-    """One run of a results folder, set up under the numerics of its pack, at its nearest state at or before `step`.
+    """One run of a results folder, set up under the newest numerics of its pack, at its nearest state before `step`.
 
     Raises StoreError where this machine cannot have these numerics.
     """
@@ -51,7 +51,7 @@ class Replay:
         spec = stored_spec(store)
         pack = _pack_of(store, run_id)
         self.config = next(config for config in expand(spec) if config.run_id == run_id)
-        self.block = block_of(pack, self.config)
+        self.block = block_of(pack, self.config, num_slots(store, pack))
         first = 0 if self.config.lineage is None else self.config.lineage.step
         self.grid, self.budget = spec.grid, spec.budget_of(self.config)
         if not first <= step <= self.budget:

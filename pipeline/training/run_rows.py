@@ -33,6 +33,13 @@ class RunRows:
         """Put further metrics into the row at `step`."""
         self._put(self.steps.index(step), metrics)
 
+    def truncate(self, step: int) -> None:
+        """Remove the rows after `step`."""
+        self.steps = [known for known in self.steps if known <= step]
+        for name, (rows, values) in self._columns.items():
+            kept = [place for place, row in enumerate(rows) if row < len(self.steps)]
+            self._columns[name] = [rows[place] for place in kept], [values[place] for place in kept]
+
     def _put(self, row: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
             rows, values = self._columns.setdefault(name, ([], []))

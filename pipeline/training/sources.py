@@ -24,6 +24,8 @@ _COMMON = (
     "engine/*.py",
     "spec/criterion.py",
     "spec/grid.py",
+    "training/evaluation_plan.py",
+    "training/isolation.py",
     "training/pack_loop.py",
     "training/recorded_metrics.py",
     "training/run_rows.py",

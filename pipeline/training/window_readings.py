@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pipeline.engine.block import Block
 from pipeline.engine.reader import Reader, suitable_readings
+from pipeline.engine.slots import RunState, SlotArrays
 from pipeline.spec.run_config import RunConfig
+from pipeline.training.isolation import apart
+
+# run_id, step, metrics; and a run's state a chunk before its reading at a step, and why that failed.
+_Row = tuple[str, int, dict[str, float]]
+_Failure = tuple[RunState, int, str]
 
 
 @dataclass(frozen=True)
 class _Pending:
-    """A run at a window, and the row of its weights there, (P,) with padding."""
+    """A run at a window, and the row of its weights there, (P,) with padding.
+
+    `start` is what the slots held at the beginning of the chunk, in which it was in `slot`.
+    """
 
     run_id: str
     step: int
     config: RunConfig
     weights_P: Tensor
+    slot: int
+    start: SlotArrays
 
 
 class WindowReadings:
@@ -46,21 +58,43 @@ class WindowReadings:
         """What the names of their metrics begin with."""
         return () if self._reader is None else tuple(f"{name}." for name in self._reader.names)
 
-    def take(self, run_ids: Sequence[str], configs: Sequence[RunConfig], slots: Sequence[int]) -> None:
-        """Keep the weights of these runs, which stand in these slots."""
+    def take(
+        self, run_ids: Sequence[str], configs: Sequence[RunConfig], slots: Sequence[int], start: SlotArrays
+    ) -> None:
+        """Keep the weights of these runs, which stand in these slots; `start` is what the slots held a chunk before."""
         chosen = torch.tensor(list(slots), device=self.block.device)
         rows_NP = self.block.weights_SP.detach().index_select(0, chosen).cpu()
         steps = self.block.steps_S.index_select(0, chosen).tolist()
-        parts = zip(run_ids, steps, configs, rows_NP, strict=True)
-        self._pending += [_Pending(*part) for part in parts]
+        parts = zip(run_ids, steps, configs, rows_NP, slots, strict=True)
+        self._pending += [_Pending(*part, start) for part in parts]
 
-    def computed(self, is_last: bool) -> Iterator[tuple[str, int, dict[str, float]]]:
-        """(run_id, step, metrics) of every full group of runs that are kept, and with `is_last` of all of them."""
+    def forget(self, run_id: str, step: int) -> None:
+        """Drop what is kept of a run from after `step`."""
+        self._pending = [run for run in self._pending if run.run_id != run_id or run.step <= step]
+
+    def computed(self, is_last: bool) -> tuple[list[_Row], dict[str, _Failure]]:
+        """(run_id, step, metrics) of every full group of runs that are kept, and with `is_last` of all of them.
+
+        Beside them run_id -> (its state a chunk before, step, cause) of the first reading of a run that raises.
+        """
+        rows: list[_Row] = []
+        failed: dict[str, _Failure] = {}
         while self._reader is not None and len(self._pending) >= (1 if is_last else self._reader.group_runs):
             size = self._reader.group_runs
             group, self._pending = self._pending[:size], self._pending[size:]
-            parameters = self.block.layout.views(torch.stack([run.weights_P for run in group]))
-            found = self._reader.read(parameters, [run.config for run in group])
-            rows = torch.stack(list(found.values()), 1).tolist()
-            for run, row in zip(group, rows, strict=True):
-                yield run.run_id, run.step, dict(zip(found, row, strict=True))
+            parts, causes = apart(partial(self._read, group), range(len(group)))
+            rows += [row for _, part in parts for row in part]
+            for run, cause in ((group[place], cause) for place, cause in sorted(causes.items())):
+                if run.run_id not in failed or run.step < failed[run.run_id][1]:
+                    failed[run.run_id] = (self.block.state_in(run.start, run.slot), run.step, cause)
+        return rows, failed
+
+    def _read(self, together: Sequence[_Pending], places: Sequence[int]) -> list[_Row]:
+        assert self._reader is not None
+        group = [together[place] for place in places]
+        parameters = self.block.layout.views(torch.stack([run.weights_P for run in group]))
+        found = self._reader.read(parameters, [run.config for run in group])
+        rows = torch.stack(list(found.values()), 1).tolist()
+        return [
+            (run.run_id, run.step, dict(zip(found, row, strict=True))) for run, row in zip(group, rows, strict=True)
+        ]

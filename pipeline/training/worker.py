@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.store.progress import Progress
+from pipeline.store.progress import Progress, progress_by_pack
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.open_pack import open_pack
+from pipeline.training.isolation import cause_of, is_out_of_memory
+from pipeline.training.memory import halve_slots
+from pipeline.training.open_pack import UnloadableError, open_pack
 
 # A kill loses at most this much work; shorter for tests and for preemptible machines.
 COMMIT_INTERVAL_S = float(os.environ.get("SEEDBED_COMMIT_S", "60"))
 _POLL_INTERVAL_S = 0.5
 
 
+def _nothing() -> None:
+    """What is done with the pulse of a worker that nobody watches."""
+
+
 def run_pack(
-    folder: Path, pack_id: str, on_progress: Callable[[Progress], None], commit_interval_s: float = COMMIT_INTERVAL_S
+    folder: Path,
+    pack_id: str,
+    on_progress: Callable[[Progress], None],
+    commit_interval_s: float = COMMIT_INTERVAL_S,
+    beat: Callable[[], None] = _nothing,
 ) -> Progress:
     """Train a pack until all its runs have ended, or until the sweep's stop file appears.
 
-    Starts from the newest whole commit, or from nothing. Raises NotHereError when this machine cannot compute it,
-    StoreError when the code has changed, FencedError when a later attempt took over.
+    Starts from the newest whole commit, or from nothing; from the newest again, with half the slots, where memory runs
+    out. Calls `beat` whenever something was done. Raises NotHereError when this machine cannot compute it, StoreError
+    when the code has changed, FencedError when a later attempt took over, PackMemoryError when fewer slots do not help.
     """
+    store = SweepStore(folder)
+    for num_halvings in itertools.count():
+        try:
+            return _trained(store, pack_id, on_progress, commit_interval_s, beat)
+        except UnloadableError:
+            # Its record says why of every run.
+            return progress_by_pack(store)[pack_id]
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            cause = cause_of(error)
+        # Here, since the exception holds what takes the memory.
+        halve_slots(store, pack_id, num_halvings, cause)
+    raise AssertionError
+
+
+def _trained(
+    store: SweepStore,
+    pack_id: str,
+    on_progress: Callable[[Progress], None],
+    commit_interval_s: float,
+    beat: Callable[[], None],
+) -> Progress:
     # Here, since Lightning takes seconds to import, and Ray's driver imports this function without calling it.
     from pipeline.training.lightning_module import Committer, fit
 
-    store = SweepStore(folder)
-    loop = open_pack(store, pack_id)
+    loop = open_pack(store, pack_id, beat)
     committer = Committer(commit_interval_s, _StopFile(store.stop_file), lambda: on_progress(loop.progress()))
     fit(loop, [committer], loop.block.device)
     return loop.progress()

@@ -52,5 +52,9 @@ AcceptChangedCode = Annotated[
     bool,
     typer.Option("--accept-changed-code", help="Go on with runs that other code began; they are marked."),
 ]
+RetryFailed = Annotated[
+    bool,
+    typer.Option("--retry-failed", help="Try runs again that an error ended, from their last states."),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="A short test run: a few seeds and chunks only.")]
 Scores = Annotated[bool, typer.Option("--scores", help="Also print the scores of every predictor at every window.")]

@@ -17,6 +17,7 @@ from sweeps.cli.options import (
     Inline,
     Overrides,
     Results,
+    RetryFailed,
     Scores,
     Smoke,
     SpecPath,
@@ -72,7 +73,7 @@ def launch(
     """Train every unfinished run of a sweep, through Ray Tune.
 
     Ctrl-C commits and prints how to resume; the same command continues. Exit code: 0 complete, 3 incomplete,
-    1 failed, 2 bad input.
+    1 failed or runs of it failed, 2 bad input.
 
     Example: `seedbed launch sweeps/quickstart.yaml`
     """
@@ -93,15 +94,21 @@ def launch(
 
 @training_commands.command(rich_help_panel=_PANEL)
 def resume(
-    folder: Folder, address: Address = None, inline: Inline = False, accept_changed_code: AcceptChangedCode = False
+    folder: Folder,
+    address: Address = None,
+    inline: Inline = False,
+    accept_changed_code: AcceptChangedCode = False,
+    retry_failed: RetryFailed = False,
 ) -> None:
     """Continue the sweep in a results folder from its newest commits. Exit codes as for launch.
+
+    Runs that an error ended stay as they are, unless --retry-failed is given.
 
     Example: `seedbed resume results/quickstart`
     """
     from sweeps.command.launching import run_resume
 
-    raise typer.Exit(run_resume(SweepStore(folder), How(address, inline, accept_changed_code), out))
+    raise typer.Exit(run_resume(SweepStore(folder), How(address, inline, accept_changed_code, retry_failed), out))
 
 
 @training_commands.command(rich_help_panel=_PANEL)
@@ -114,7 +121,7 @@ def status(
     ] = False,
 ) -> None:
     """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3;
-    1 where packs are damaged, which are named.
+    1 where packs are damaged, which are named, or runs failed.
 
     With --watch as a launch shows it, from the results folder alone, wherever the launch runs.
 

@@ -18,9 +18,10 @@ from pipeline.store.progress import runs_left, unfinished
 from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.clock import clock
-from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
+from sweeps.command.exit_codes import FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 from sweeps.command.sources import SweepData, read_sources
+from sweeps.command.telling import tell_complete, tell_failures
 from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
 
@@ -38,10 +39,11 @@ def conclude(
     left, folder = unfinished(store), shlex.quote(str(store.folder))
     remove_left_over(store, set(store.pack_ids()).difference(left))
     if not left:
-        out.print(f"complete in {clock(wall_s)}: {store.folder}")
+        code = tell_complete(store, f"complete in {clock(wall_s)}: {store.folder}", out)
         out.print(f"next: seedbed report {folder}")
         out.print(f"  or: seedbed watch {folder} (its page, live); seedbed analyse {folder} --scores")
-        return COMPLETE
+        return code
+    tell_failures(store, store.newest_records(), out)
     if forecast_problem is not None:
         print_wrapped(out, _forecast_sentence(store, forecast_problem))
     print_wrapped(out, f"incomplete: {len(left)} packs are left; resume with: seedbed resume {folder}")

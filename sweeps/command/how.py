@@ -9,12 +9,13 @@ from dataclasses import dataclass
 class How:
     """How a sweep is trained: on the Ray cluster at `address`, in this process, or by a local Ray.
 
-    `accepts_changed_code`: goes on with runs that other code began.
+    `accepts_changed_code`: goes on with runs that other code began. `retries_failed`: tries runs again that failed.
     """
 
     address: str | None = None
     is_inline: bool = False
     accepts_changed_code: bool = False
+    retries_failed: bool = False
 
 
 # By a local Ray.

@@ -20,6 +20,7 @@ from pipeline.numerics.kernels import compiled_kernels
 from pipeline.planning.open_sweep import open_results, provenance
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
+from pipeline.store.failures import retry_failed
 from pipeline.store.files import make_folder
 from pipeline.store.left_over import remove_left_over
 from pipeline.store.progress import Progress, progress_by_pack, summed, unfinished
@@ -28,12 +29,12 @@ from pipeline.tracking.driven import start_mirror, sync_hint
 from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest
 from sweeps.command.concluding import conclude, print_outcomes
-from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.forecasts.refreshing import ForecastRefresher
 from sweeps.command.how import How
 from sweeps.command.leaving import leaving
 from sweeps.command.planning import describe
 from sweeps.command.request import Request
+from sweeps.command.telling import tell_complete
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import phases
 
@@ -74,6 +75,8 @@ def run_resume(store: SweepStore, how: How, out: Console) -> int:
     note = launch_note(spec, expand(spec), how.accepts_changed_code)
     with DriverLock(store.folder):
         store.add_launch({**provenance(), **note})
+        if how.retries_failed:
+            out.print(f"runs that failed and are tried again: {retry_failed(store)}")
         return drive(store, spec, how, out, lambda: print_outcomes(store, out))
 
 
@@ -86,8 +89,7 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
     left = unfinished(store)
     remove_left_over(store, set(store.pack_ids()).difference(left))
     if not left:
-        out.print(f"complete already: {store.folder}")
-        return COMPLETE
+        return tell_complete(store, f"complete already: {store.folder}", out)
     refuse_changed_code(store, store.pack_ids(), sources_digest(store.sweep["launches"][-1]["code"]))
     # Compiled here first, so that workers find the programs and a missing compiler is reported once.
     compiled_kernels()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.computed_by import numerics_text, numerics_that_differ
+from pipeline.store.failures import failed_runs
 from pipeline.store.history import RunEnd, RunInfo
 from pipeline.store.pack_store import Record
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, runs_left, summed
@@ -18,6 +20,7 @@ from pipeline.store.stored_forecast import RunProbability, orders_of, read_forec
 from pipeline.store.sweep_store import SweepStore, run_info
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
+from sweeps.command.telling import tell_failures
 
 _ENDS = {"running": "in progress"}
 # A run, its end, and its budget.
@@ -27,19 +30,21 @@ _Run = tuple[RunInfo, RunEnd, int]
 def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console) -> int:
     """Print counts of runs, the newest forecast, and a line for each run if `with_runs`; returns the exit code.
 
-    The code is COMPLETE or INCOMPLETE; FAILED where packs are damaged, whose runs then count as not begun.
+    The code is FAILED where packs are damaged, whose runs then count as not begun, INCOMPLETE while runs are left, FAILED
+    where some failed, else COMPLETE.
     """
     records, damaged = readable_records(store)
     progress = progress_by_pack(store, records)
     left, total = packs_left(progress), summed(progress.values())
-    code = FAILED if damaged else INCOMPLETE if left else COMPLETE
+    code = FAILED if damaged else INCOMPLETE if left else FAILED if total.num_failed else COMPLETE
     run_ids = runs_left(store.plan, records)
     # Without a run left there is nothing to forecast, so nothing is read.
     now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records)) if run_ids else None
     runs = _runs(store, records, damaged) if with_runs else None
     by_numerics = numerics_that_differ(store.plan, records)
     if as_json:
-        extra = {"runs_by_numerics": by_numerics, "damaged": damaged}
+        failed = [asdict(run) for run in failed_runs(records)]
+        extra = {"runs_by_numerics": by_numerics, "damaged": damaged, "failed_runs": failed}
         document = _document(store, total, left, now, runs)
         out.print_json(data=document | {name: value for name, value in extra.items() if value})
         return code
@@ -63,6 +68,7 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
         out.print(
             f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}"
         )
+    tell_failures(store, records, out)
     return code
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.outcomes.outcomes import decide_outcomes
 from analysis.summary.analyse import analyse
-from analysis.summary.text import score_text
+from analysis.summary.text import describe_failed, score_text
 from analysis.uncertainty.intervals import short, wilson
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import RunEnd
@@ -212,6 +213,38 @@ def test_runs_under_way_are_censored_and_the_rest_is_analysed():
     values = {m: np.where(is_running_R[:, None] & late_T, N, a) for m, a in history.values.items()}
     text = fits(analyse(replace(history, ends=ends, values=values), bootstrap=20))
     assert "Aalen-Johansen" in text
+
+
+def with_failed(history, step):
+    """Every fourth run fails there."""
+    is_failed_R = np.arange(len(history.runs)) % 4 == 0
+    ends = tuple(
+        RunEnd("failed", step) if failed else end for failed, end in zip(is_failed_R, history.ends, strict=True)
+    )
+    late_T = history.steps_T > step
+    values = {m: np.where(is_failed_R[:, None] & late_T, N, a) for m, a in history.values.items()}
+    return replace(history, ends=ends, values=values)
+
+
+def test_failed_runs_are_censored_and_the_summary_says_how_much_that_can_matter():
+    history = with_failed(synthetic_history(2, 12), 1500)
+    analysis = analyse(history, windows=(0.1,), bootstrap=20)
+    text = " ".join(fits(analysis).split())
+    num_censored = analysis.outcomes.count("censored")
+    assert 0 < num_censored < 6, "some had converged before"
+    told = f"6 run(s) failed by an error: {num_censored} of them, without an outcome, are censored at their last step"
+    assert told in text
+    assert f"differs by {num_censored / 24:.2g} at most" in text
+    assert f"{num_censored} of these failed by an error; where errors depend on how a run trains" in text
+    assert analysis.to_json()["num_failed"] == 6
+    assert analysis.to_json()["forecasts"] is None, "they are not in training"
+    assert describe_failed(synthetic_history(1, 4), decide_outcomes(synthetic_history(1, 4))) == ""
+
+
+def test_the_share_with_failed_runs_lies_within_the_bound_of_the_summary_whatever_became_of_them():
+    whole = synthetic_history(2, 12)
+    true, found = decide_outcomes(whole).count("converged"), decide_outcomes(with_failed(whole, 500))
+    assert found.count("converged") < true < found.count("converged") + found.count("censored")
 
 
 def test_the_json_has_forecasts_of_runs_in_training_and_held_out_ones_of_the_others():

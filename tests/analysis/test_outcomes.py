@@ -28,6 +28,8 @@ TABLE = [
     ("the first event decides", [1, 0.01, 0.01, N, N], ("diverged", 130), "converged", 0, 50),
     ("a stopped run is censored", [1, 1, 1, N, N], ("stopped", 100), "censored", 100, 100),
     ("a stopped run may have converged before", [1, 0.01, 0.01, N, N], ("stopped", 100), "converged", 0, 50),
+    ("a failed run is censored", [1, 1, N, N, N], ("failed", 50), "censored", 50, 50),
+    ("a failed run may have converged before", [1, 0.01, 0.01, N, N], ("failed", 100), "converged", 0, 50),
     ("a run under way is censored", [1, 1, N, N, N], ("running", 90), "censored", 90, 90),
     ("ended early by a laxer criterion", [1, 0.04, 0.04, N, N], ("converged", 100), "censored", 100, 100),
     ("the budget was smaller then", [1, 1, 1, N, N], ("budget", 100), "censored", 100, 100),

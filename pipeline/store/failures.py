@@ -1,0 +1,63 @@
+"""What did not go as planned: runs that failed, and packs that went on with fewer slots; failed runs tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pipeline.store.pack_store import FAILED_RUN, RETRIED_RUN, Record
+from pipeline.store.sweep_store import SweepStore
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run that an error ended, the step at which its last state is, and the error."""
+
+    run_id: str
+    step: int
+    cause: str
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} failed {self.cause}"
+
+
+def failed_runs(records: Mapping[str, Record]) -> list[FailedRun]:
+    """The failed runs of these packs, by pack_id."""
+    ends = [(run_id, end) for record in records.values() for run_id, end in record.ends.items()]
+    return [FailedRun(run_id, end.step, end.cause) for run_id, end in ends if end.reason == FAILED_RUN]
+
+
+def failure_lines(failed: list[FailedRun]) -> Iterator[str]:
+    """A line for each of the first failed runs, and one for the number of all others."""
+    yield from map(str, failed[:_SHOWN])
+    if len(failed) > _SHOWN:
+        yield f"and {len(failed) - _SHOWN} more runs failed; `seedbed status --json` has the reason of each"
+
+
+def slots_lines(store: SweepStore, records: Mapping[str, Record]) -> Iterator[str]:
+    """A line for each pack that goes on with fewer slots than planned, since memory ran out."""
+    for pack in store.plan["packs"]:
+        record, planned = records.get(pack["pack_id"]), pack["numerics"]["slots"]
+        if record is not None and record.slots not in (0, planned):
+            yield (
+                f"pack {pack['pack_id']}: memory ran out with {planned} slots, so it goes on with {record.slots}; "
+                "these are other numerics, which its runs name"
+            )
+
+
+def retry_failed(store: SweepStore) -> int:
+    """Let the runs that failed go on from their last states, at the next launch; how many. Needs the driver's lock."""
+    number = 0
+    for pack_id, record in store.newest_records().items():
+        failed = {run_id: end for run_id, end in record.ends.items() if end.reason == FAILED_RUN}
+        if not failed:
+            continue
+        number += len(failed)
+        # A run without a state begins anew.
+        kept = {run_id: replace(end, reason=RETRIED_RUN) for run_id, end in failed.items() if end.weights_sha256}
+        ends = {run_id: end for run_id, end in record.ends.items() if run_id not in failed} | kept
+        pack = store.pack(pack_id)
+        pack.commit(replace(record, attempt=pack.claim_attempt(), sequence=record.sequence + 1, ends=ends))
+    return number
