@@ -30,8 +30,8 @@ _Run = tuple[RunInfo, RunEnd, int]
 def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console) -> int:
     """Print counts of runs, the newest forecast, and a line for each run if `with_runs`; returns the exit code.
 
-    The code is FAILED where packs are damaged, whose runs then count as not begun, INCOMPLETE while runs are left, FAILED
-    where some failed, else COMPLETE.
+    The code is FAILED where packs are damaged, whose runs then count as not begun, or where no run is left and some
+    failed; INCOMPLETE while runs are left; else COMPLETE.
     """
     records, damaged = readable_records(store)
     progress = progress_by_pack(store, records)
