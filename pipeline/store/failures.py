@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -29,11 +30,16 @@ def failed_runs(records: Mapping[str, Record]) -> list[FailedRun]:
     return [FailedRun(run_id, end.step, end.cause) for run_id, end in ends if end.reason == FAILED_RUN]
 
 
-def failure_lines(failed: list[FailedRun]) -> Iterator[str]:
-    """A line for each of the first failed runs, and one for the number of all others."""
+def failure_lines(store: SweepStore, records: Mapping[str, Record]) -> Iterator[str]:
+    """Which runs failed and how to try them again, the first of them each in a line; and `slots_lines`."""
+    failed = failed_runs(records)
     yield from map(str, failed[:_SHOWN])
     if len(failed) > _SHOWN:
         yield f"and {len(failed) - _SHOWN} more runs failed; `seedbed status --json` has the reason of each"
+    if failed:
+        again = f"seedbed resume {shlex.quote(str(store.folder))} --retry-failed"
+        yield f"runs that failed count as censored; try them again with: {again}"
+    yield from slots_lines(store, records)
 
 
 def slots_lines(store: SweepStore, records: Mapping[str, Record]) -> Iterator[str]:

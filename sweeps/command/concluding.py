@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -13,15 +13,16 @@ from analysis.outcomes.settings import runs_by_setting
 from analysis.summary.setting_table import setting_table, wrap
 from analysis.summary.settings import describe_intervals, summarise_settings
 from pipeline.launch.launched import Launched
+from pipeline.store.failures import failed_runs, failure_lines
 from pipeline.store.left_over import remove_left_over
+from pipeline.store.pack_store import Record
 from pipeline.store.progress import runs_left, unfinished
 from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.clock import clock
-from sweeps.command.exit_codes import FAILED, INCOMPLETE
+from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 from sweeps.command.sources import SweepData, read_sources
-from sweeps.command.telling import tell_complete, tell_failures
 from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
 
@@ -43,11 +44,25 @@ def conclude(
         out.print(f"next: seedbed report {folder}")
         out.print(f"  or: seedbed watch {folder} (its page, live); seedbed analyse {folder} --scores")
         return code
-    tell_failures(store, store.newest_records(), out)
+    _print_failures(store, store.newest_records(), out)
     if forecast_problem is not None:
         print_wrapped(out, _forecast_sentence(store, forecast_problem))
     print_wrapped(out, f"incomplete: {len(left)} packs are left; resume with: seedbed resume {folder}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
+
+
+def tell_complete(store: SweepStore, told: str, out: Console) -> int:
+    """Print that a sweep is complete, as `told`, and which of its runs failed; the exit code that says the same."""
+    records = store.newest_records()
+    num_failed = len(failed_runs(records))
+    _print_failures(store, records, out)
+    out.print(f"{told}, but for {num_failed} run(s) that failed" if num_failed else told)
+    return FAILED if num_failed else COMPLETE
+
+
+def _print_failures(store: SweepStore, records: Mapping[str, Record], out: Console) -> None:
+    for line in failure_lines(store, records):
+        print_wrapped(out, line, style="yellow")
 
 
 def not_computed(launched: Launched, folder: Path) -> Iterator[str]:

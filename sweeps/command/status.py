@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.computed_by import numerics_text, numerics_that_differ
-from pipeline.store.failures import failed_runs
+from pipeline.store.failures import failed_runs, failure_lines
 from pipeline.store.history import RunEnd, RunInfo
 from pipeline.store.pack_store import Record
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, runs_left, summed
@@ -20,7 +20,6 @@ from pipeline.store.stored_forecast import RunProbability, orders_of, read_forec
 from pipeline.store.sweep_store import SweepStore, run_info
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
-from sweeps.command.telling import tell_failures
 
 _ENDS = {"running": "in progress"}
 # A run, its end, and its budget.
@@ -68,7 +67,8 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
         out.print(
             f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}"
         )
-    tell_failures(store, records, out)
+    for line in failure_lines(store, records):
+        out.print(line, style="yellow", markup=False, highlight=False)
     return code
 
 
