@@ -92,7 +92,7 @@ def _launch(ray: Any, trials: _Trials, pack_ids: Sequence[str], is_cluster: bool
                 placement.send_back(pack_id, node_id, reason)
             left = [pack_id for pack_id in left if pack_id not in possible or pack_id in reporter.sent_back]
         impossible = [pack_id for pack_id in left if pack_id not in possible]
-        idle = {alive[node_id]: reason for node_id, reason in placement.idle(alive).items()}
+        idle = {alive[node_id]: reason for node_id, reason in placement.idle(alive).items()} if is_cluster else {}
         return Launched(failures, {pack: "; ".join(dict.fromkeys(barred[pack].values())) for pack in impossible}, idle)
     finally:
         ray.shutdown()

@@ -147,7 +147,7 @@ def verify_command(
 ) -> None:
     """Check every file of a sweep by its checksum, and a sample of its runs by training them again.
 
-    Exit code 0 if all is as it should be, else 1.
+    Exit code 0 if all is as it should be, 3 if this machine cannot train some of the sample again, else 1.
 
     Example: `seedbed verify results/quickstart --retrain 5`
     """

@@ -76,9 +76,12 @@ def not_computed(launched: Launched, folder: Path) -> Iterator[str]:
     if by_reason:
         yield f"on a machine that can compute them: seedbed resume {shlex.quote(str(folder))}"
     for host, reason in launched.idle.items():
-        yield (
-            f"{host} could compute none of the packs, {reason}; a new sweep can use it that names the smallest "
-            "instruction set of all machines (resources.instruction_set)"
+        hint = (
+            "; a new sweep can use it that names the smallest instruction set of all machines "
+            "(resources.instruction_set)"
+        )
+        yield f"{host} could compute none of the packs, {reason}" + (
+            hint if "planned for programs of" in reason else ""
         )
 
 

@@ -14,8 +14,9 @@ from pipeline.store.damage import damages, documents, lost_document, set_aside
 from pipeline.store.left_over import remove_left_over
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import DriverLock, SweepStore
+from pipeline.training.abilities import NotHereError
 from pipeline.training.replay import ReplayError, replay
-from sweeps.command.exit_codes import COMPLETE, FAILED
+from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.how import How
 from sweeps.command.launching import run_resume, train_spec
 from sweeps.command.request import Request
@@ -37,17 +38,18 @@ def run_verify(store: SweepStore, num_retrained: int, seed: int, out: Console) -
     if any(damage.is_blocking for damage in found):
         out.print(f"damaged: {len(found)} places; `seedbed repair {store.folder}` computes them again")
         return FAILED
-    wrong = _retrained(store, num_retrained, seed, out)
+    wrong, elsewhere = _retrained(store, num_retrained, seed, out)
     out.print("every checksum fits" if not found else f"{len(found)} places are damaged, and nothing is lost by it")
-    return FAILED if found or wrong else COMPLETE
+    return FAILED if found or wrong else INCOMPLETE if elsewhere else COMPLETE
 
 
-def _retrained(store: SweepStore, number: int, seed: int, out: Console) -> int:
-    """Train `number` finished runs again from their start; how many differ from their record."""
+def _retrained(store: SweepStore, number: int, seed: int, out: Console) -> tuple[int, int]:
+    """Train `number` finished runs again from their start; how many differ from their record, or are not for here."""
     starts = {row["run_id"]: row.get("fork_step", 0) for row in store.plan["runs"]}
     ends = {run_id: end for record in store.newest_records().values() for run_id, end in record.ends.items()}
     chosen = random.Random(seed).sample(sorted(ends), min(number, len(ends)))
     chunk, num_hashes, num_values, num_wrong = stored_spec(store).grid.chunk, 0, 0, 0
+    elsewhere: list[str] = []
     for run_id in chosen:
         try:
             again = replay(store, run_id, starts[run_id], ends[run_id].step, chunk, (), False)
@@ -55,11 +57,16 @@ def _retrained(store: SweepStore, number: int, seed: int, out: Console) -> int:
             out.print(str(error), style="red")
             num_wrong += 1
             continue
+        except NotHereError as error:
+            elsewhere.append(error.reason)
+            continue
         num_hashes, num_values = num_hashes + again.num_hashes, num_values + again.num_values
     if chosen:
         equal = f"{num_hashes} states and weights and {num_values} numbers equal to the bit"
-        out.print(f"trained again: {len(chosen)} runs, {num_wrong} differ; {equal}")
-    return num_wrong
+        out.print(f"trained again: {len(chosen) - len(elsewhere)} runs, {num_wrong} differ; {equal}")
+    for reason in dict.fromkeys(elsewhere):
+        out.print(f"not trained again here: {elsewhere.count(reason)} run(s), {reason}", markup=False)
+    return num_wrong, len(elsewhere)
 
 
 def run_repair(store: SweepStore, spec: Path | None, how: How, out: Console) -> int:

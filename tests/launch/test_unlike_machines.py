@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
@@ -19,6 +21,7 @@ from sweeps.command.concluding import not_computed
 from sweeps.command.how import How
 from sweeps.command.launching import run_resume, train_spec
 from tests.support import opened, rows, tiny, trained, weights
+from tests.sweeps.test_cli import run
 
 V3, V4 = "x86-64-v3", "x86-64-v4"
 needs_avx2 = pytest.mark.skipif(
@@ -106,6 +109,17 @@ def test_a_pack_that_others_began_to_other_bits_is_left_to_them_and_the_rest_goe
     assert store.pack(first).newest_attempt() == 1
 
 
+def test_verify_names_what_it_cannot_train_again(tmp_path, monkeypatch, capsys):
+    store = trained(tiny(), tmp_path / "r")
+    assert run(monkeypatch, capsys, "verify", tmp_path / "r", "--retrain", "2")[0] == 0
+    here = Abilities.here()
+    monkeypatch.setattr(Abilities, "here", staticmethod(lambda: replace(here, torch="1.0.0")))
+    code, printed = run(monkeypatch, capsys, "verify", store.folder, "--retrain", "2")
+    assert code == 3
+    assert "trained again: 0 runs, 0 differ" in printed
+    assert "not trained again here: 2 run(s), planned for torch" in printed
+
+
 def test_an_instruction_set_that_this_machine_lacks_is_refused_at_planning(monkeypatch):
     monkeypatch.setattr("pipeline.training.calibration.instruction_sets", lambda: (V3, "x86-64"))
     with pytest.raises(StoreError, match="instruction_set is x86-64-v4, and this machine has x86-64-v3, x86-64"):
@@ -153,6 +167,8 @@ def test_packs_that_cannot_be_computed_are_listed_by_reason(tmp_path):
     assert lines[2] == f"on a machine that can compute them: seedbed resume '{tmp_path / 'a b'}'"
     assert lines[3].startswith("node7 could compute none of the packs, planned for programs of v4; a new sweep")
     assert not list(not_computed(Launched({}), tmp_path))
+    (line,) = not_computed(Launched({}, {}, {"node7": "planned for torch 1.0.0"}), tmp_path)
+    assert line == "node7 could compute none of the packs, planned for torch 1.0.0"
 
 
 def test_the_reason_survives_the_way_from_a_worker():
