@@ -19,13 +19,19 @@ class Placement:
         self.packs = {pack.pack_id: pack for pack in packs}
         self.nodes: dict[str, Abilities] = {}
         self._sent_back: dict[str, dict[str | Abilities, str]] = {pack_id: {} for pack_id in self.packs}
+        self._given_up: dict[str, str] = {}
 
     def add_nodes(self, nodes: Mapping[str, Abilities]) -> None:
         """Take in what was found on these nodes."""
         self.nodes |= nodes
 
     def send_back(self, pack_id: str, node_id: str, reason: str) -> None:
-        """A node, tried, could not compute a pack, for this reason."""
+        """A node, tried, could not compute a pack, for this reason.
+
+        A second time from one node, where it was barred, means that packs cannot be kept from it: then all are barred.
+        """
+        if node_id in self._sent_back[pack_id]:
+            self._given_up[pack_id] = reason
         self._sent_back[pack_id][node_id] = reason
         if node_id in self.nodes:
             self._sent_back[pack_id][self.nodes[node_id]] = reason
@@ -38,7 +44,7 @@ class Placement:
             abilities = self.nodes.get(node_id)
             lack = None if abilities is None else abilities.lacks(numerics)
             kind = node_id if abilities is None else abilities
-            if reason := sent_back.get(node_id) or sent_back.get(kind):
+            if reason := self._given_up.get(pack_id) or sent_back.get(node_id) or sent_back.get(kind):
                 found[node_id] = reason
             elif lack is not None:
                 found[node_id] = f"planned for {lack}"

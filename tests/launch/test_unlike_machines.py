@@ -159,6 +159,16 @@ def test_a_pack_that_a_node_sent_back_goes_to_no_other_node_of_that_kind():
     assert not placement.barred(other.pack_id, alive)
 
 
+def test_a_pack_that_one_node_sends_back_twice_is_tried_no_more():
+    one, other = pack("a"), pack("b")
+    placement = Placement([one, other])
+    placement.send_back(one.pack_id, "strange", "begun elsewhere")
+    assert not placement.barred(one.pack_id, ["x", "y"])
+    placement.send_back(one.pack_id, "strange", "begun elsewhere")
+    assert placement.barred(one.pack_id, ["x", "y"]) == {"x": "begun elsewhere", "y": "begun elsewhere"}
+    assert not placement.barred(other.pack_id, ["x", "y"])
+
+
 def test_packs_that_cannot_be_computed_are_listed_by_reason(tmp_path):
     elsewhere = dict.fromkeys("abcdefg", "planned for a GPU") | {"h": "begun on p"}
     lines = list(not_computed(Launched({}, elsewhere, {"node7": "planned for programs of v4"}), tmp_path / "a b"))
