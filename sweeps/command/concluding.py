@@ -65,6 +65,18 @@ def _print_failures(store: SweepStore, records: Mapping[str, Record], out: Conso
         print_wrapped(out, line, style="yellow")
 
 
+def conclude_damaged(store: SweepStore, launched: Launched, damaged: Mapping[str, str], out: Console) -> int:
+    """The same of a launch that left damaged packs, by id, as they are: what reads all packs is not done."""
+    for pack_id, reason in launched.failures.items():
+        print_wrapped(out, f"pack {pack_id} failed: {reason}", style="red")
+    for line in not_computed(launched, store.folder):
+        print_wrapped(out, line, style="yellow")
+    for pack_id, problem in damaged.items():
+        print_wrapped(out, f"pack {pack_id} was left as it is: {problem}", style="red")
+    print_wrapped(out, f"damaged: {len(damaged)} pack(s); repair with: seedbed repair {shlex.quote(str(store.folder))}")
+    return FAILED
+
+
 def not_computed(launched: Launched, folder: Path) -> Iterator[str]:
     """The packs that no machine here can compute, by reason, what would help, and the machines that were idle."""
     by_reason: dict[str, list[str]] = {}

@@ -23,12 +23,13 @@ from pipeline.spec.sweep import SweepSpec
 from pipeline.store.failures import retry_failed
 from pipeline.store.files import make_folder
 from pipeline.store.left_over import remove_left_over
-from pipeline.store.progress import Progress, progress_by_pack, summed, unfinished
+from pipeline.store.pack_store import StoreError
+from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, summed
 from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.tracking.driven import start_mirror, sync_hint
 from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest
-from sweeps.command.concluding import conclude, print_outcomes, tell_complete
+from sweeps.command.concluding import conclude, conclude_damaged, print_outcomes, tell_complete
 from sweeps.command.forecasts.refreshing import ForecastRefresher
 from sweeps.command.how import How
 from sweeps.command.leaving import leaving
@@ -82,11 +83,16 @@ def run_resume(store: SweepStore, how: How, out: Console) -> int:
 def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Callable[[], None] = lambda: None) -> int:
     """Train the unfinished packs, show progress and report the result; returns the exit code. Needs the lock.
 
+    Packs that are damaged are left as they are and named at the end; StoreError is raised where no other is left.
     `sum_up` prints what came of it, before the commands to go on.
     """
     store.stop_file.unlink(missing_ok=True)
-    left = unfinished(store)
-    remove_left_over(store, set(store.pack_ids()).difference(left))
+    records, damaged = readable_records(store)
+    progress = progress_by_pack(store, records)
+    left = [pack_id for pack_id in packs_left(progress) if pack_id not in damaged]
+    if damaged and not left:
+        raise StoreError(next(iter(damaged.values())))
+    remove_left_over(store, set(store.pack_ids()).difference(left, damaged))
     if not left:
         return tell_complete(store, f"complete already: {store.folder}", out)
     refuse_changed_code(store, store.pack_ids(), sources_digest(store.sweep["launches"][-1]["code"]))
@@ -97,7 +103,7 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
     warning = None
     try:
         with ForecastRefresher(store, _interval_s(spec)) as refresher:
-            with leaving(store, out) as asked, Display(out, store.plan, progress_by_pack(store)) as display:
+            with leaving(store, out) as asked, Display(out, store.plan, progress) as display:
 
                 def show(pack_id: str, report: Progress | Failed) -> None:
                     if isinstance(report, Failed):
@@ -116,7 +122,7 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
                 for pack_id in launched.failures:
                     mirror.tell_failed(pack_id)
             # Before the mirror's last pass, which writes the newest forecast.
-            problem = _last_forecast(store, spec, refresher, asked, out)
+            problem = None if damaged else _last_forecast(store, spec, refresher, asked, out)
     finally:
         if mirror is not None:
             with phases(out, is_quiet=True) as phase:
@@ -128,6 +134,8 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
         out.print(f"to upload the dashboards: {hint}")
     store.stop_file.unlink(missing_ok=True)
     wall_s = time.monotonic() - started
+    if damaged:
+        return conclude_damaged(store, launched, damaged, out)
     sum_up()
     return conclude(store, launched, bool(asked), problem, wall_s, out)
 

@@ -8,12 +8,13 @@ import shutil
 import pytest
 from rich.console import Console
 
+from pipeline.launch.inline import launch_inline
 from pipeline.store.damage import unreadable
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts import benchmarking, forecasting
 from sweeps.command.sources import readable_among
-from tests.support import rows, tiny, trained
+from tests.support import opened, rows, tiny, trained
 from tests.sweeps.test_cli import run
 
 TWO_PACKS = tiny(vary=[{"batch_size": [8, 16]}], seeds={"together": [0, 1]}, snapshots={"states": [10, 30]})
@@ -170,6 +171,25 @@ def test_status_counts_the_packs_that_can_be_read_and_names_the_others(results, 
     assert run(monkeypatch, capsys, "repair", "results/a", "--inline")[0] == 0
     assert run(monkeypatch, capsys, "status", "results/a")[0] == 0
     assert rows(store) == expected
+
+
+def test_a_launch_trains_the_packs_that_can_be_read_and_names_the_others(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    store = opened(TWO_PACKS, tmp_path / "r")
+    theirs, ours = store.pack_ids()
+    launch_inline(store, [theirs], lambda pack_id, report: None)
+    for path in in_packs(tmp_path / "r", "record.json"):
+        flip(path)
+    code, printed = run(monkeypatch, capsys, "resume", "r", "--inline")
+    text = " ".join(printed.split())
+    assert code == 1
+    assert f"pack {theirs} was left as it is: " in text
+    assert "repair with: seedbed repair r" in text
+    assert len(store.pack(ours).newest().ends) == 2
+    code, printed = run(monkeypatch, capsys, "resume", "r", "--inline")
+    assert (code, "seedbed repair" in printed) == (2, True)
+    assert run(monkeypatch, capsys, "repair", "r", "--inline")[0] == 0
+    assert rows(store) == rows(SweepStore(whole / "a"))
 
 
 def test_the_benchmark_scores_the_tasks_that_can_be_read(results, monkeypatch, capsys):
