@@ -38,6 +38,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 # Text, since Tune keeps statistics of every number that it is told.
 _FAILURE, _PROGRESS, _SENT_BACK = "failure", "progress", "sent_back"
 _CONNECT_TIMEOUT_S = 5.0
+# Of Tune's own folder, on a cluster below that of the sweep.
+_SCRATCH = "seedbed-tune-"
 # Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
 _WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -56,7 +58,10 @@ def launch_ray(
     compute them. A pack that fails is tried again twice.
     """
     if address is not None:
-        scratch = Path(tempfile.mkdtemp(prefix="seedbed-tune-", dir=store.folder.resolve()))
+        # What a launch left that was killed; the driver's lock is held.
+        for left in store.folder.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=store.folder.resolve()))
         try:
             ray, tune = connect(address)
             return _launch(ray, _Trials(tune, store, resources, scratch, on_progress), pack_ids, is_cluster=True)

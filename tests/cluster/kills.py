@@ -59,8 +59,8 @@ def _tried(
     _judge_kind(verdict, kind, took_s, command)
     if left := command.left(CLEAN_S):
         verdict.problems.append(f"left running: {left}")
-    if kind != "driver" and (files := sorted(path.name for path in (cwd / "t").glob("seedbed*"))):
-        verdict.problems.append(f"left in the folder for temporary files: {files}")
+    # A folder for temporary files that the next launch removes.
+    verdict.leftovers += len(list((cwd / "t").glob("seedbed*")))
     complete(verdict, cwd, committed(cwd), expected)
     verdict.place = f"{took_s:.1f} s until code {code}: {command.output.strip()[-300:]}"
     return [verdict] * len(killed)
