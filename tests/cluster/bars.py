@@ -35,6 +35,7 @@ LONG: dict[str, Any] = {
     "budget": 1_000_000,
     "snapshots": {},
     "windows": [0.1],
+    "stopping": {"name": "run_to_budget"},
 }
 SIGNAL_S = 10.0
 # Trains the one pack of the folder with the default interval of commits, and prints its run-steps every second.
@@ -71,10 +72,13 @@ def work_lost(chance: random.Random, cwd: Path) -> tuple[float, float]:
     try:
         until(lambda: command.output or command.process.poll() is not None, DEADLINE_S)
         time.sleep(chance.uniform(0, 120))
+        was_running = command.process.poll() is None
         command.kill_all()
         killed = time.time()
     finally:
         command.kill_all()
+    if not was_running:
+        raise RuntimeError(f"it had ended before it was killed: {command.output[-400:]}")
     told = [(float(when), int(steps)) for when, steps in map(str.split, command.output.splitlines())]
     (record,) = SweepStore(cwd / "r").newest_records().values()
     since = min((when for when, steps in told if steps > record.run_steps), default=killed)
