@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
-.PHONY: sweep reproduce check test page-test lint docs readme-test fuzz fault-test cluster-test bench benchmark setup clean
+.PHONY: sweep reproduce check test page-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -56,12 +56,20 @@ fuzz: $(STAMP)
 	SEEDBED_SEQUENCES=500 $(PYTEST) tests/store/test_store_machine.py -m "" --timeout 7200
 	$(BIN)/python -m tests.fuzz.run --inputs $(INPUTS) --write
 
-# Faults injected into real launches, and random subsets of all files lost (half an hour on 2 cores); the table of
-# docs/reliability.md. FAULTS is the number of failing calls.
-FAULTS ?= 1500
+# Faults injected into real commands, and random subsets of all files lost (half an hour on 2 idle cores); the table of
+# docs/reliability.md. FAULTS is their number. VERDICTS keeps what came of each: the same call goes on where it ended, and
+# another SEED adds to it.
+FAULTS ?= 10000
+SEED ?= 0
+VERDICTS ?= build/faults.jsonl
 fault-test: $(STAMP)
+	mkdir -p $(dir $(VERDICTS))
+	$(BIN)/python -m tests.faults.run --tries $(FAULTS) --seed $(SEED) --to $(VERDICTS) --write
 	SEEDBED_FAULTS=100 $(PYTEST) tests/sweeps/test_repair.py -m "" --timeout 1200
-	SEEDBED_FAULTS=$(FAULTS) $(BIN)/python -m tests.faults.run --write
+
+# Each sync, rename, checksum and fence taken out in turn: some test must fail (five minutes).
+mutants: $(STAMP)
+	$(BIN)/python -m tests.faults.mutants --write
 
 # A launch on two nodes of a Ray cluster that differ in what they can compute (two minutes); then kills of every process
 # of Ray, two nodes on this computer, signals under Ray and races of launches: an hour on 2 idle cores, so not part of
