@@ -104,3 +104,25 @@ def test_a_flipped_bit_of_a_page_is_noticed_by_the_table_itself():
             decode_table(bytes(flipped), Path("file"))
         num_noticed += 1
     assert num_noticed == 60
+
+
+def test_a_claim_is_synced_into_its_folder_and_is_of_one_alone(tmp_path, monkeypatch):
+    done, fsync = [], os.fsync
+    monkeypatch.setattr(
+        files.os, "fsync", lambda number: (done.append(os.readlink(f"/proc/self/fd/{number}")), fsync(number))
+    )
+    assert files.create_exclusively(tmp_path / "attempt")
+    assert done == [str(tmp_path)]
+    assert not files.create_exclusively(tmp_path / "attempt")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
+    files.write_file(tmp_path / "file", b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_file(tmp_path / "file", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
