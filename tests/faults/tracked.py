@@ -19,32 +19,42 @@ from tests.faults.shim import Fault
 
 # As much of wandb as the mirror calls, writing what it is given into a folder that is named as wandb names it.
 STAND_IN = """
-import json, os, pathlib
+import json, pathlib
+
+class Error(Exception):
+    pass
 
 class Settings(dict):
+    model_fields = {"root_dir": None}
     def __init__(self, **given):
         super().__init__(given)
 
-class Run:
+class Nothing:
+    def __init__(self, *_, **__):
+        pass
+    def __call__(self, *_, **__):
+        return Nothing()
+    def __getattr__(self, name):
+        return Nothing()
+
+class Run(Nothing):
     def __init__(self, folder):
         (folder / "files").mkdir(parents=True, exist_ok=True)
         self.dir, self.summary = str(folder / "files"), {}
         self._log = open(folder / "rows.jsonl", "a")
-    def define_metric(self, *_, **__):
-        pass
-    def log(self, row, step):
+    def log(self, row, step, commit):
         self._log.write(json.dumps(row) + chr(10))
+        self._log.flush()
     def finish(self):
         self._log.close()
 
-def setup(settings=None):
-    pass
-
-def teardown():
-    pass
-
 def init(id, settings, **_):
     return Run(pathlib.Path(settings["root_dir"]) / "wandb" / f"offline-run-20200101_000000-{id}")
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return Nothing()
 """
 # Longer than the mirror of a killed driver needs to see that, and to write what is missing.
 _END_S = 60.0
