@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import table, verdicts
+from tests.faults import table
 from tests.faults.parts import PARTS
 from tests.faults.shim import build, preloaded
 
@@ -83,7 +83,7 @@ def main() -> int:
         base = Path(temporary).resolve()
         given.to = (given.to or base / "verdicts.jsonl").resolve()
         try_all(given, base)
-        found = verdicts.read(given.to)
+        found = table.read(given.to)
     print("\n".join(table.lines(found)))
     failed = [verdict for verdict in found if not verdict["survived"]]
     for verdict in failed:

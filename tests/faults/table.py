@@ -1,7 +1,9 @@
-"""The tables of a run of faults, and their place between the markers of docs/reliability.md."""
+"""The verdicts on faults: a file with a line of JSON for each, appended as its try ends, so that a run of faults can be
+continued; and the tables of them, with their place between the markers of docs/reliability.md."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -107,3 +109,24 @@ def _rule(head: Sequence[str]) -> str:
 def write(verdicts: Verdicts) -> None:
     """Put the tables of these verdicts in the place of those in docs/reliability.md."""
     PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), MARKERS, lines(verdicts)))
+
+
+def append(path: Path, verdict: Mapping[str, Any]) -> None:
+    """Add one, in a single write, so that several processes may share the file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, f"{json.dumps(verdict)}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All of them; none where there is no such file. A last line that was cut is left out."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def tried_before(path: Path, seed: int) -> set[tuple[str, int]]:
+    """(part, index) of the tries of this seed that the file has."""
+    return {(verdict["part"], verdict["index"]) for verdict in read(path) if verdict["seed"] == seed}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.store.sweep_store import SweepStore
-from tests.faults import run, table, verdicts
+from tests.faults import run, table
 from tests.faults.calls import plan_calls
 from tests.faults.cases import SPEC
 from tests.faults.checking import Verdict, doubled, leftovers
@@ -48,7 +48,7 @@ def test_a_slice_of_all_faults_is_survived(tmp_path):
     command = [sys.executable, "-m", "tests.faults.run", *parts, "--processes", "1", "--to", str(tmp_path / "found")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    found = verdicts.read(tmp_path / "found")
+    found = table.read(tmp_path / "found")
     assert len(found) == sum(SLICE.values())
     assert all(verdict["survived"] for verdict in found)
     # The faults took place: kills killed, and lasting errors ended what trains.
@@ -58,7 +58,7 @@ def test_a_slice_of_all_faults_is_survived(tmp_path):
     # What was tried is not tried again.
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0
-    assert len(verdicts.read(tmp_path / "found")) == len(found)
+    assert len(table.read(tmp_path / "found")) == len(found)
 
 
 @pytest.fixture(scope="module")
@@ -160,13 +160,13 @@ def test_the_table_counts_tries_by_kind_and_by_command_and_the_page_has_a_place_
 
 def test_verdicts_are_appended_and_a_line_that_was_cut_is_tried_again(tmp_path):
     path = tmp_path / "found"
-    assert verdicts.read(path) == []
+    assert table.read(path) == []
     for index in range(2):
-        verdicts.append(path, verdict("EIO") | {"index": index})
+        table.append(path, verdict("EIO") | {"index": index})
     with path.open("a") as stream:
         stream.write(json.dumps(verdict("EIO"))[:20])
-    assert verdicts.tried_before(path, 1) == {("launches", 0), ("launches", 1)}
-    assert verdicts.tried_before(path, 2) == set()
+    assert table.tried_before(path, 1) == {("launches", 0), ("launches", 1)}
+    assert table.tried_before(path, 2) == set()
 
 
 def test_the_tries_of_all_parts_are_mixed_and_ten_thousand_by_default(monkeypatch):

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.faults.cases import Cases, prepare
 from tests.faults.parts import PARTS, Try
-from tests.faults.verdicts import append, tried_before
+from tests.faults.table import append, tried_before
 
 
 def evenly(numbers: Mapping[str, int]) -> list[tuple[str, int]]:
