@@ -6,7 +6,10 @@ reads in surprising ways is refused with a line: duplicate keys, anchors, aliase
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,18 +60,31 @@ def read_spec_file(path: str | Path) -> Source:
     """The spec in a file. Raises SpecError when it cannot be read, or is not one YAML mapping."""
     name = str(path) if str(path).isprintable() else repr(str(path))
     try:
-        content = Path(path).read_bytes()
+        content = _content(Path(path))
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SpecError([Mistake(name, "", f"cannot be read: {reason}")]) from None
     if len(content) > MAX_BYTES:
-        raise SpecError([Mistake(f"{name}:1", "", f"a spec holds at most {MAX_BYTES} bytes, given {len(content)}")])
+        size = Path(path).stat().st_size
+        raise SpecError([Mistake(f"{name}:1", "", f"a spec holds at most {MAX_BYTES} bytes, given {size}")])
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SpecError([Mistake(f"{name}:{line}", "", "must be UTF-8 text")]) from None
     return read_text(text, name)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, no more than one beyond what a spec may hold; another thing than a file is an OSError."""
+    # Opening a pipe would wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "Is a directory" if is_folder else "it is a pipe, a device or a socket, not a file")
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read(MAX_BYTES + 1)
 
 
 def read_text(text: str, name: str = "spec") -> Source:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.store.added import ADDED_FOLDER, added_tables, read_added
+from pipeline.store.documents import read_document
 from pipeline.store.files import CorruptFileError, NewerFormatError, make_inner_folder, read_file, unseal
 from pipeline.store.pack_store import PackStore, StoreError, read_record
-from pipeline.store.sweep_store import SweepStore, read_document
+from pipeline.store.sweep_store import SweepStore
 
 SET_ASIDE = "set-aside"
 _SIDE_FILES = ("forecast.json", "ceiling.json")

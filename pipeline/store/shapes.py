@@ -114,7 +114,7 @@ PLAN: Shape = {
 }
 ADDED: Shape = {"file": FILE_NAME, "sha256": SHA256, "about": {"cost?": NUMBER, "step?": COUNT}}
 _SHARE = (None, int, float)
-FORECAST: Shape = Exactly(
+FORECAST_DOCUMENT: Shape = Exactly(
     {
         "format": COUNT,
         "made_at": re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z"),

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.store.budgets import budgets_json
 from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import Record
-from pipeline.store.shapes import FORECAST, FORECAST_WITH, FORECAST_WITHOUT, misfit
+from pipeline.store.shapes import FORECAST_DOCUMENT, FORECAST_WITH, FORECAST_WITHOUT, misfit
 from pipeline.store.sweep_store import SweepStore
 
 FORECAST_FILE = "forecast.json"
@@ -133,7 +133,7 @@ def read_forecast(store: SweepStore) -> StoredForecast | None:
 
 def _is_forecast(body: Mapping[str, Any]) -> bool:
     """Whether a document is one of `write_forecast`: every field, a time that exists, and rows of its own windows."""
-    if misfit(body, FORECAST) is not None:
+    if misfit(body, FORECAST_DOCUMENT) is not None:
         return False
     try:
         timegm(time.strptime(body["made_at"], _TIME_FORMAT))

@@ -41,6 +41,7 @@ import pyarrow as pa
 from pipeline.arrays import Array
 from pipeline.store.added import AddedTable, added_tables
 from pipeline.store.budgets import budgets_of, part_of
+from pipeline.store.documents import read_document
 from pipeline.store.files import (
     PRIVATE_FILE,
     SHARED_FILE,
@@ -48,14 +49,11 @@ from pipeline.store.files import (
     make_folder,
     make_inner_folder,
     open_lock,
-    read_file,
     seal,
-    unseal,
     write_file,
 )
 from pipeline.store.history import History, RunEnd, RunInfo, filled
 from pipeline.store.pack_store import RETRIED_RUN, Ended, FileEntry, PackStore, Record, SnapshotEntry, StoreError
-from pipeline.store.shapes import SWEEP, misfit, plan_misfit
 
 # What may stand in a folder that is to hold a sweep.
 _OWN = (
@@ -260,15 +258,6 @@ class SnapshotIndex:
         """A run's flat weights at a step of `weight_steps`. Raises StoreError naming the steps there are."""
         kind = "weights" if step in self.of(run_id, "weights") else "state"
         return self.read(run_id, step, kind)["weights"]
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """The body of a sweep's document or its plan, by the name of the file. Raises CorruptFileError for another."""
-    body = unseal(read_file(path), path)
-    problem = misfit(body, SWEEP) if path.name == "sweep.json" else plan_misfit(body)
-    if problem is not None:
-        raise CorruptFileError(f"{path}: is not what seedbed writes: {problem}")
-    return body
 
 
 def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:

@@ -38,6 +38,11 @@ class Case:
         return any(name in self.arguments[:1] for name in _TRAINING) or "--retrain" in self.arguments
 
     @property
+    def is_long(self) -> bool:
+        """Whether its command takes as long as it takes where the input is good: training, or drawing figures."""
+        return self.is_training or self.arguments[:1] == ("report",)
+
+    @property
     def reads_only(self) -> bool:
         """Whether its command writes nothing to any results folder."""
         is_replay = "--retrain" in self.arguments

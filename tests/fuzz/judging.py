@@ -30,7 +30,7 @@ def state(base: Path) -> State:
 
 def problems(case: Case, answer: Answer, before: State, after: State) -> Iterator[str]:
     """What is wrong with an answer, a line each."""
-    is_training = case.is_training and answer.is_late and bool(answer.text.strip())
+    is_training = case.is_long and answer.is_late and bool(answer.text.strip())
     if "Traceback" in answer.text:
         yield f"traceback: {answer.text[-1500:]}"
     elif "a mistake in seedbed" in answer.text:

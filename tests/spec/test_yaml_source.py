@@ -1,5 +1,7 @@
 """The YAML subset of specs; everything else is refused with its line."""
 
+import os
+
 import pytest
 
 from pipeline.spec import yaml_source
@@ -149,6 +151,13 @@ def test_after_two_hundred_mistakes_reading_stops_and_says_so():
         read_text("a: 1\n" * 1000 + "b: [", "s")
     assert len(refused.value.mistakes) == 201
     assert str(refused.value).endswith("s:201: 200 mistakes so far; the rest of the file was not read")
+
+
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(SpecError, match="cannot be read: it is a pipe, a device or a socket, not a file"):
+            read_spec_file(path)
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", ".", "nul\0byte"])
