@@ -1,5 +1,7 @@
 """Fuzzing: reading any file gives a spec, or a SpecError with a location on every line."""
 
+import copy
+import difflib
 import os
 import re
 import tempfile
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.spec.sweep import SpecError, SweepSpec, load_spec
@@ -195,3 +197,75 @@ def test_what_is_written_reads_back_the_same(data):
     source = read_text(to_yaml(data))
     assert not source.mistakes
     assert repr(source.data) == repr(data)
+
+
+def misspelt(key, place, how):
+    """The key with one letter left out, doubled, exchanged with the next, or replaced."""
+    place %= len(key)
+    before, letter, after = key[:place], key[place], key[place + 1 :]
+    return {
+        "left out": before + after,
+        "doubled": before + 2 * letter + after,
+        "exchanged": before + after[:1] + letter + after[1:],
+        "replaced": f"{before}x{after}",
+    }[how]
+
+
+def refusal(folder, data):
+    """The mistakes of a spec that is written a key a line, and the lines of its text."""
+    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=False)
+    (folder / "s.yaml").write_text(text)
+    with pytest.raises(SpecError) as refused:
+        load_spec(folder / "s.yaml", ())
+    return refused.value.mistakes, text.split("\n")
+
+
+def sections(data):
+    """(place, key) of every key of the file that a misspelling can stand beside."""
+    inner = ("task", "model", "optimiser", "schedule", "grid", "converged", "snapshots", "resources", "tracking")
+    return [((), key) for key in data] + [((name,), key) for name in inner for key in data[name] if key != "name"]
+
+
+@fuzzed
+@given(st.data(), st.integers(0, 30), st.sampled_from(["left out", "doubled", "exchanged", "replaced"]))
+def test_a_misspelt_key_is_one_error_with_its_line_and_the_nearest_name(folder, draw, letter, how):
+    data = read_text(GOOD).data
+    place, key = draw.draw(st.sampled_from(sections(data)))
+    word = misspelt(key, letter, how)
+    section = data[place[0]] if place else data
+    assume(word and word not in section)
+    section[word] = copy.deepcopy(section[key])
+    (mistake,), lines = refusal(folder, data)
+    assert mistake.field == ".".join((*place, word))
+    indent = "  " * len(place)
+    assert re.match(rf"{indent}['\"]?{re.escape(word)}['\"]?:", lines[int(mistake.where.rpartition(":")[2]) - 1])
+    named = re.search(r"did you mean '(.+?)'\?", mistake.message)
+    assert named, mistake.message
+    likeness = [difflib.SequenceMatcher(None, name, word).ratio() for name in (key, named[1])]
+    assert likeness[1] >= likeness[0] - 0.01
+
+
+def numbers(value, place=()):
+    """The places of all numbers inside a value that are not in a list."""
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if isinstance(item, int | float) and not isinstance(item, bool):
+            yield (*place, key)
+        yield from numbers(item, (*place, key))
+
+
+@fuzzed
+@given(st.data(), st.sampled_from(["many", "1e", "0x10", "- 1", "1 000"]) | st.text("abc ", min_size=1, max_size=6))
+def test_text_in_the_place_of_a_number_is_one_error_with_its_line_and_field(folder, draw, word):
+    data = read_text(GOOD).data
+    for name in ("vary", "seeds", "streams"):
+        data.pop(name, None)
+    data["seeds"] = {"together": [0]}
+    place = draw.draw(st.sampled_from(list(numbers(data))))
+    section = data
+    for name in place[:-1]:
+        section = section[name]
+    section[place[-1]] = word
+    (mistake,), lines = refusal(folder, data)
+    assert mistake.field == ".".join(place)
+    assert lines[int(mistake.where.rpartition(":")[2]) - 1].strip().startswith(f"{place[-1]}:")
+    assert "given" in mistake.message
