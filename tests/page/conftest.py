@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.page.chromium import EXECUTABLE, Browser, Tab
+from benchmarks.page.chromium import EXECUTABLE, Browser, Tab
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,199 @@
+"""The page of a sweep of 10,000 runs in a headless browser on this machine: size, first paint, brushing, following.
+
+    python -m benchmarks.page.measure
+
+Figures go to benchmarks/results/page.json and into docs/dashboards.md. Times are of a machine that does nothing else;
+the load average beside them says whether it did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.page.data import PageData, blob_of, forecast_names, page_state, runs_blob, shown_metrics
+from analysis.page.findings import outcome_findings
+from analysis.page.html import StaticPart, page_html
+from benchmarks.bench import FOLDER, between, provenance_of, read
+from benchmarks.page.chromium import Browser, Tab
+from benchmarks.page.stub_sweep import BUDGET, CHUNK, METRICS, NUM_POINTS, commit, planned
+from sweeps.command.sources import read_source
+
+NUM_RUNS, TRIES, MOVES, NUM_COMMITS = 10_000, 7, 40, 10
+KEPT = FOLDER / "page.json"
+PAGE = Path(__file__).parents[2] / "docs" / "dashboards.md"
+MARKERS = ("<!-- page: begin -->", "<!-- page: end -->")
+# The pointer's path: a box that grows over the steep part of the curves.
+_START, _REACH = (250, 330), (420, 300)
+
+
+def main() -> None:
+    """Measure, keep and show."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = planned(folder / "whole", NUM_RUNS)
+        for pack_id in store.pack_ids():
+            commit(store, pack_id, 1, BUDGET, since=0)
+        page = folder / "page.html"
+        page.write_text(page_of(store), encoding="utf-8")
+        browser = Browser(folder / "profile")
+        try:
+            figures = {"bytes": page.stat().st_size, **shown(browser, page.as_uri()), **followed(browser, folder)}
+        finally:
+            browser.close()
+    document = {
+        "runs": NUM_RUNS, "points": NUM_POINTS, "metrics": len(METRICS), "figures": figures,
+        "load": os.getloadavg()[0], "measured": provenance_of(time.perf_counter() - began),
+    }  # fmt: skip
+    KEPT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(with_figures(PAGE.read_text(encoding="utf-8"), document), encoding="utf-8")
+    print("\n".join(lines(document)))
+
+
+def page_of(store: Any) -> str:
+    """The page as one file, with probabilities that are drawn in place of forecasts."""
+    source = read_source([store])
+    history, outcomes = source.history, source.outcomes
+    drawn_R = 0.5 * outcomes.is_kind_R("converged") + 0.5 * np.random.default_rng(0).random(len(history.runs))
+    names = {"held_out_0": (0.25, BUDGET // 4)}
+    state = page_state(history, outcomes) | {
+        "findings": outcome_findings(history, outcomes),
+        "forecasts": forecast_names(names, None),
+    }
+    blobs = {"runs": runs_blob(history, outcomes, {"held_out_0": drawn_R}, None)}
+    blobs |= {f"metric_{i}": blob_of(history, outcomes, name) for i, name in enumerate(shown_metrics(history))}
+    return page_html(PageData(state, blobs), StaticPart())
+
+
+def shown(browser: Browser, address: str) -> dict[str, Any]:
+    """Milliseconds to the first paint and to drawn curves, and from a move of a brush to the end of its drawing."""
+    paints, ready, redraws, all_redraws = [], [], [], []
+    for _ in range(TRIES):
+        tab = Tab(browser)
+        tab.open(address)
+        paints.append(tab.value("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        ready.append(tab.value("performance.getEntriesByName('ready')[0].startTime"))
+        tab.drawn()
+        redraws += _brushed(tab, _START, _REACH)
+        tab.value("seedbed.clear()")
+        tab.drawn()
+        all_redraws += _brushed(tab, (120, 250), (700, 420))
+        tab.close()
+    return {
+        "first_paint_ms": quartiles(paints), "curves_ms": quartiles(ready), "brush_ms": quartiles(redraws),
+        "brush_all_ms": quartiles(all_redraws),
+    }  # fmt: skip
+
+
+def _brushed(tab: Tab, start: tuple[int, int], reach: tuple[int, int]) -> list[float]:
+    tab.value("performance.clearMeasures()")
+    tab.mouse("mousePressed", *start)
+    for move in range(1, MOVES + 1):
+        tab.mouse("mouseMoved", *(a + move / MOVES * b for a, b in zip(start, reach, strict=True)))
+    tab.mouse("mouseReleased", start[0] + reach[0], start[1] + reach[1])
+    tab.drawn()
+    found: list[float] = tab.value("performance.getEntriesByName('redraw').map((entry) => entry.duration)")
+    # The last one is after the brush: it draws medians as well.
+    return found[:-1]
+
+
+def followed(browser: Browser, folder: Path) -> dict[str, Any]:
+    """Seconds from a commit of 250 runs to its being drawn, and the share of a core that the server used."""
+    store = planned(folder / "live", NUM_RUNS)
+    packs = store.pack_ids()
+    for pack_id in packs:
+        commit(store, pack_id, 1, BUDGET // 2, since=0)
+    command = [sys.executable, "-m", "sweeps.cli", "watch", str(store.folder)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        tab = Tab(browser)
+        tab.open(server.stdout.readline().removeprefix("page: ").strip())
+        tab.drawn()
+        first_s, began = _cpu_s(server.pid), time.monotonic()
+        delays = [_delay_s(tab, lambda p=pack_id: _next(store, p)) for pack_id in packs[:NUM_COMMITS]]
+        share = (_cpu_s(server.pid) - first_s) / (time.monotonic() - began)
+        idle_s, idle_began = _cpu_s(server.pid), time.monotonic()
+        time.sleep(20)
+        idle = (_cpu_s(server.pid) - idle_s) / (time.monotonic() - idle_began)
+        tab.close()
+    finally:
+        server.terminate()
+        server.wait()
+    return {"delay_s": quartiles(delays), "server_share": share, "server_share_between_commits": idle}
+
+
+def _next(store: Any, pack_id: str) -> None:
+    commit(store, pack_id, 2, BUDGET // 2 + 5 * CHUNK, since=BUDGET // 2)
+
+
+def _delay_s(tab: Tab, make_commit: Callable[[], None]) -> float:
+    before = tab.value("seedbed.version")
+    make_commit()
+    began = time.monotonic()
+    tab.wait(f"seedbed.version > {before}", timeout_s=30)
+    tab.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    delay = time.monotonic() - began
+    # A pack of a real sweep commits every minute; ten seconds between commits are those of six packs.
+    time.sleep(max(0.0, 10 - delay))
+    return delay
+
+
+def _cpu_s(process_id: int) -> float:
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def quartiles(values: list[float]) -> list[float]:
+    """Median, first quartile, third quartile, and how many."""
+    return [round(float(np.quantile(values, q)), 3) for q in (0.5, 0.25, 0.75)] + [len(values)]
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """The table of figures."""
+    figures, measured = document["figures"], document["measured"]
+
+    def row(what: str, name: str, unit: str, digits: int) -> str:
+        median, low, high, count = figures[name]
+        return f"| {what} | {median:.{digits}f} {unit} ({low:.{digits}f} to {high:.{digits}f}) | {count} |"
+
+    return [
+        "| what | median (quartiles) | n |",
+        "|---|---|---|",
+        f"| the page as one file | {figures['bytes'] / 1e6:.1f} MB | 1 |",
+        row("from its address to the first paint", "first_paint_ms", "ms", 0),
+        row("from its address to drawn curves", "curves_ms", "ms", 0),
+        row("from a move of a brush to everything drawn, a box on the steep part", "brush_ms", "ms", 0),
+        row("the same, a box that takes in nearly all runs", "brush_all_ms", "ms", 0),
+        row("from a commit of 250 runs to its being drawn in an open page", "delay_s", "s", 1),
+        f"| share of a core that the server uses at a commit every 10 s | {figures['server_share']:.1%} | 1 |",
+        f"| the same without commits | {figures['server_share_between_commits']:.1%} | 1 |",
+        "",
+        f"On {measured['hardware']['cores']} cores of {measured['hardware']['processor']}, "
+        f"{document['runs']:,} runs of {document['points']} points of {document['metrics']} metrics, headless Chromium "
+        f"without a GPU; the load average was {document['load']:.1f}.",
+    ]
+
+
+def with_figures(text: str, document: dict[str, Any]) -> str:
+    """The document with the table between its markers."""
+    return between(text, MARKERS, lines(document))
+
+
+def kept() -> dict[str, Any]:
+    """The stored measurements."""
+    return read(KEPT)
+
+
+if __name__ == "__main__":
+    main()
