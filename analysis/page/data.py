@@ -174,8 +174,8 @@ def forecast_names(held_out: Mapping[str, tuple[float, int]], newest: NewestFore
 
 
 def _window_text(share: float, step: int) -> str:
-    seen = f"first {100 * share:.3g}% (to step {step})" if share else "initialisation"
-    return f"from the {seen}, held out"
+    seen = f"first {100 * share:.3g}%, to step {step}" if share else "initialisation"
+    return f"{seen} (held out)"
 
 
 def _by_run(scored_R: Array, probability_N: Floats) -> Floats:

@@ -26,9 +26,11 @@ from analysis.page.html import StaticPart, page_html
 from benchmarks.bench import FOLDER, between, provenance_of, read
 from benchmarks.page.chromium import Browser, Tab
 from benchmarks.page.stub_sweep import BUDGET, CHUNK, METRICS, NUM_POINTS, commit, planned
+from pipeline.store.sweep_store import SweepStore
 from sweeps.command.sources import read_source
 
 NUM_RUNS, TRIES, MOVES, NUM_COMMITS = 10_000, 7, 40, 10
+HALF, LATER = BUDGET // 2, BUDGET // 2 + 5 * CHUNK
 KEPT = FOLDER / "page.json"
 PAGE = Path(__file__).parents[2] / "docs" / "dashboards.md"
 MARKERS = ("<!-- page: begin -->", "<!-- page: end -->")
@@ -41,14 +43,17 @@ def main() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = planned(folder / "whole", NUM_RUNS)
+        store = planned(folder / "drawn", NUM_RUNS)
         for pack_id in store.pack_ids():
-            commit(store, pack_id, 1, BUDGET, since=0)
-        page = folder / "page.html"
-        page.write_text(page_of(store), encoding="utf-8")
+            commit(store, pack_id, 1, HALF, since=0)
         browser = Browser(folder / "profile")
         try:
-            figures = {"bytes": page.stat().st_size, **shown(browser, page.as_uri()), **followed(browser, folder)}
+            figures = followed(browser, store)
+            for number, pack_id in enumerate(store.pack_ids()):
+                commit(store, pack_id, 3, BUDGET, since=LATER if number < NUM_COMMITS else HALF)
+            page = folder / "page.html"
+            page.write_text(page_of(store), encoding="utf-8")
+            figures |= {"bytes": page.stat().st_size, **shown(browser, page.as_uri())}
         finally:
             browser.close()
     document = {
@@ -60,7 +65,7 @@ def main() -> None:
     print("\n".join(lines(document)))
 
 
-def page_of(store: Any) -> str:
+def page_of(store: SweepStore) -> str:
     """The page as one file, with probabilities that are drawn in place of forecasts."""
     source = read_source([store])
     history, outcomes = source.history, source.outcomes
@@ -107,12 +112,9 @@ def _brushed(tab: Tab, start: tuple[int, int], reach: tuple[int, int]) -> list[f
     return found[:-1]
 
 
-def followed(browser: Browser, folder: Path) -> dict[str, Any]:
+def followed(browser: Browser, store: SweepStore) -> dict[str, Any]:
     """Seconds from a commit of 250 runs to its being drawn, and the share of a core that the server used."""
-    store = planned(folder / "live", NUM_RUNS)
     packs = store.pack_ids()
-    for pack_id in packs:
-        commit(store, pack_id, 1, BUDGET // 2, since=0)
     command = [sys.executable, "-m", "sweeps.cli", "watch", str(store.folder)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -133,8 +135,8 @@ def followed(browser: Browser, folder: Path) -> dict[str, Any]:
     return {"delay_s": quartiles(delays), "server_share": share, "server_share_between_commits": idle}
 
 
-def _next(store: Any, pack_id: str) -> None:
-    commit(store, pack_id, 2, BUDGET // 2 + 5 * CHUNK, since=BUDGET // 2)
+def _next(store: SweepStore, pack_id: str) -> None:
+    commit(store, pack_id, 2, LATER, since=HALF)
 
 
 def _delay_s(tab: Tab, make_commit: Callable[[], None]) -> float:

@@ -100,8 +100,9 @@ export class SettingBars {
       let chosen = 0;
       for (let kind = 0; kind < numKinds; kind += 1) chosen += counts[setting * numKinds + kind];
       /** @type {HTMLElement} */ (row.children[1]).style.width = `${(100 * chosen) / Math.max(totals[setting], 1)}%`;
-      const few = chosen === totals[setting] ? "" : `of ${chosen.toLocaleString("en")} chosen, `;
-      row.children[2].textContent = `${few}${counts[setting * numKinds].toLocaleString("en")} converged of ${totals[setting].toLocaleString("en")}`;
+      const [few, converged, all] = [chosen, counts[setting * numKinds], totals[setting]].map((count) => count.toLocaleString("en"));
+      const told = chosen === totals[setting] ? `${converged} of ${all} converged` : `${converged} of ${few} chosen converged`;
+      row.children[2].textContent = told;
     });
   }
 }

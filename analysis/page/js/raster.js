@@ -96,7 +96,7 @@ export function picture(found, width, height, stride, colours, strength) {
       pixels[at] = red / sum;
       pixels[at + 1] = green / sum;
       pixels[at + 2] = blue / sum;
-      pixels[at + 3] = 255 * strength * Math.min(1, 0.12 + 0.88 * Math.log1p(sum) * scale);
+      pixels[at + 3] = 255 * strength * Math.min(1, 0.18 + 0.82 * Math.log1p(sum) * scale);
     }
   }
   context.putImageData(image, 0, 0);
