@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.page.attention import shown_maps
 from analysis.page.columns import metric_blob, quantised
 from analysis.page.data import page_data
 from analysis.page.findings import findings, ordered, outcome_findings
@@ -139,3 +140,53 @@ def test_the_script_holds_every_module_once_and_imports_nothing():
         assert script.count(f"const module_{module.stem} = ") == 1
         assert len(module.read_text(encoding="utf-8").splitlines()) < 300, module.name
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
+
+
+class Maps:
+    """Snapshots of two runs, one layer of two heads, of which only the first run's maps were kept."""
+
+    first_BHLL = RNG.uniform(size=(3, 2, 4, 4))
+
+    def of(self, run_id, kind):
+        return {0: None, 50: None} if (run_id, kind) == ("a", "attention") else {}
+
+    def read(self, run_id, step, kind):
+        return {"layer0": self.first_BHLL * (1 if step == 0 else 0.5)}
+
+
+class Stored:
+    def snapshots(self):
+        return Maps()
+
+
+def test_attention_maps_are_those_of_the_first_item_of_the_runs_that_kept_some():
+    runs, blob = shown_maps([Stored()], ["b", "a"])
+    assert runs == [1]
+    text = gzip.decompress(blob)
+    (length,) = struct.unpack("<I", text[:4])
+    header = json.loads(text[4 : 4 + length])
+    entries = [json.loads(entry) for entry in header["texts"]["entries"]]
+    assert [(entry["run"], entry["step"], entry["heads"], entry["length"]) for entry in entries] == [
+        (1, 0, 2, 4),
+        (1, 50, 2, 4),
+    ]
+    start = -(-(4 + length) // 8) * 8
+    codes = np.frombuffer(text[start : start + 64], np.uint8)
+    np.testing.assert_allclose(codes[:32].reshape(2, 4, 4) / 255, Maps.first_BHLL[0], atol=0.002)
+    np.testing.assert_allclose(codes[32:].reshape(2, 4, 4) / 255, Maps.first_BHLL[0] / 2, atol=0.002)
+    assert shown_maps([Stored()], ["b"]) is None
+
+
+def test_a_page_holds_no_more_maps_than_it_has_room_for(monkeypatch):
+    monkeypatch.setattr(Maps, "of", lambda self, run_id, kind: {0: None})
+    monkeypatch.setattr("analysis.page.attention.MOST_BYTES", 3 * 32)
+    runs, _ = shown_maps([Stored()], [str(number) for number in range(100)])
+    assert runs == [0, 50, 99]
+
+
+def test_the_page_of_a_budget_leads_to_those_of_the_others(analysis):
+    pages = [("All budgets", "../report/report.html"), ("Budget 30", None), ("Budget 60", "../60/report.html?a&b")]
+    text = page_html(page_data(analysis), StaticPart(), pages=pages)
+    assert '<a href="../report/report.html">All budgets</a>' in text
+    assert '<span aria-current="page">Budget 30</span>' in text
+    assert '<a href="../60/report.html?a&amp;b">Budget 60</a>' in text
