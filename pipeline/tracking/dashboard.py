@@ -46,7 +46,7 @@ def workspace_of(store: SweepStore, entity: str) -> Any:
         ],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=_MOST_SHOWN, group_by_prefix="first"),
         runset_settings=ws.RunsetSettings(
-            filters=[expr.Config("sweep_id") == sweep["sweep_id"]],
+            filters=expr.And(expr.Config("sweep_id") == sweep["sweep_id"]),
             groupby=[],
             pinned_columns=list(_COLUMNS),
         ),

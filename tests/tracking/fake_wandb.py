@@ -5,7 +5,7 @@ What it does is what wandb 0.31 asks of a server, as its requests show; it was n
 
 - GraphQL at /graphql, by operation name: `Viewer`, `UpsertBucket` (a run is made or changed), `RunResumeStatus` (what
   is known of a run: the number of history lines and the last one, by which a client resumes), `CreateRunFiles` (where
-  to upload), `ProjectInternalId`, `NotifyScriptableRunAlert`, `UpsertView2` and `upsertView`
+  to upload), `ProjectInternalId`, `GetProjects`, `NotifyScriptableRunAlert`, `UpsertView2` and `upsertView`
   (workspace, report).
   Any other is answered with an empty object.
 - History at /files/ENTITY/PROJECT/RUN/file_stream: lines by number from an offset. Lines that it has already are
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import struct
 import sys
@@ -110,13 +111,17 @@ class Server(ThreadingHTTPServer):
             return {"upsertBucket": {"bucket": bucket, "inserted": is_new}}
         if operation == "ProjectInternalId":
             return {"project": {"internalId": "aW50ZXJuYWw6cHJvamVjdA=="}}
+        if operation == "GetProjects":
+            node = {"__typename": "Project", "id": "p", "name": "seedbed", "entityName": "me", "createdAt": ""}
+            edges = [{"node": node | {"isBenchmark": False, "user": None}}]
+            return {"models": {"pageInfo": {"endCursor": None, "hasNextPage": False}, "edges": edges}}
         if operation == "NotifyScriptableRunAlert":
             self.alerts.append(given)
             return {"notifyScriptableRunAlert": {"success": True}}
         if operation in ("UpsertView2", "upsertView"):
             self.views.append(given)
             about = {"id": "v", "name": given["name"], "spec": given["spec"], "type": given["type"]}
-            about |= {"displayName": given["displayName"], "description": given["description"], "updatedAt": ""}
+            about |= {"displayName": given["displayName"], "description": given["description"], "updatedAt": "2026-01-01T00:00:00Z"}
             about["project"] = {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}
             return {"upsertView": {"view": about, "inserted": True}}
         return {}
@@ -171,7 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None:
             self._fail("reset", 0)
         elif self.path.endswith("/graphql"):
-            self._reply({"data": self.server.answer(body["operationName"], body.get("variables") or {})})
+            # Public queries come without a name of their own.
+            named = body.get("operationName") or re.findall(r"(?:query|mutation)\s+(\w+)", body.get("query", "-"))[0]
+            self._reply({"data": self.server.answer(named, body.get("variables") or {})})
         else:
             self._reply({})
 
