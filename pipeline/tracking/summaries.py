@@ -64,7 +64,7 @@ def sweep_values(
         for run, budget in budgets.items()
         if run not in progress_by_run or progress_by_run[run].reason == RUNNING
     )
-    values = {
+    values: dict[str, float] = {
         "sweep/num_running": len(progress_by_run) - len(ended),
         "sweep/num_done": len(ended),
         "sweep/num_converged": num_converged,

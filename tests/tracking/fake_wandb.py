@@ -121,7 +121,11 @@ class Server(ThreadingHTTPServer):
         if operation in ("UpsertView2", "upsertView"):
             self.views.append(given)
             about = {"id": "v", "name": given["name"], "spec": given["spec"], "type": given["type"]}
-            about |= {"displayName": given["displayName"], "description": given["description"], "updatedAt": "2026-01-01T00:00:00Z"}
+            about |= {
+                "displayName": given["displayName"],
+                "description": given["description"],
+                "updatedAt": "2026-01-01T00:00:00Z",
+            }
             about["project"] = {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}
             return {"upsertView": {"view": about, "inserted": True}}
         return {}
