@@ -186,7 +186,7 @@ def command(folder: Path, *options: str) -> list[str]:
 
 def run_mirror(folder: Path, *options: str, **variables: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    done = subprocess.run(command(folder, *options), env=environment | variables, capture_output=True, timeout=60)
+    done = subprocess.run(command(folder, *options), env=environment | variables, capture_output=True, timeout=200)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
 
 
