@@ -22,6 +22,7 @@ from analysis.figures.forecasts import forecast_quality
 from analysis.figures.history import learning_curves_by_outcome
 from analysis.figures.style import Figure, caption, finish
 from analysis.forecasting.evaluation import PRIMARY
+from analysis.outcomes.outcomes import CONVERGED
 from analysis.summary.analyse import Analysis
 from benchmarks.bench import FOLDER, between, read, write_speed_page
 from pipeline.store.sweep_store import SweepStore
@@ -33,6 +34,8 @@ PICTURE = ROOT / "docs" / "curves_and_forecast.png"
 FORECASTS, SPEED = FOLDER / "quickstart.json", FOLDER / "cpu.json"
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 HEIGHT = 220
+# The window of which its title speaks.
+TITLED = 0.25
 # The baseline that one reads off a loss curve.
 BASELINE = "last_loss"
 
@@ -55,7 +58,13 @@ def curves_and_forecast(analysis: Analysis) -> Figure:
     curves, quality = learning_curves_by_outcome(analysis).chart, forecast_quality(analysis).chart
     assert curves is not None
     assert quality is not None
-    title = "Which seeds converge, and how early that can be forecast"
+    assert analysis.evaluation is not None
+    quarter = next(window for window in analysis.evaluation.windows if window.fraction == TITLED)
+    within = quarter.scores[PRIMARY].auroc_within.value
+    title = (
+        f"{analysis.outcomes.count(CONVERGED)} of {len(analysis.history.runs)} runs converge; at {TITLED:.0%} of "
+        f"training, a forecast ranks seeds with AUROC {within:.2f}"
+    )
     lines = caption(
         analysis,
         "Left: loss above the best reachable, in units of what there is to learn. Right: AUROC of forecasts for "

@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import bands, curve_rows, sweeps_caption
+from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import GREY, Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
 from pipeline.arrays import Floats
@@ -68,7 +69,7 @@ def stage_times(sweeps: Sweeps) -> Figure:
         runs += [{"kind": kind, "time": number(float(time))} for time in time_R if np.isfinite(time)]
         found = median_of_runs(time_R, part.runs)
         medians.append(
-            {"kind": kind, "time": number(found.value), "low": number(found.low), "high": number(found.high)}
+            {"kind": kind, "value": number(found.value), "low": number(found.low), "high": number(found.high)}
         )
         missing.append(f"{kind} {int(np.sum(~np.isfinite(time_R)))} of {len(time_R)}")
     y = alt.Y("kind:N", sort=list(times), title=None, scale=alt.Scale(domain=list(times)))
@@ -77,11 +78,10 @@ def stage_times(sweeps: Sweeps) -> Figure:
     x = alt.X("time:Q", title=title_x, scale=scale)
     base = alt.Chart().encode(y=y, color=_colour(times))
     ticks = base.mark_tick(thickness=1.5, height=22, opacity=0.35).encode(x=x)
-    bars = base.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q", title=title_x, scale=scale), x2="high:Q")
-    points = base.mark_circle(size=90, opacity=1).encode(x=x)
-    chart = alt.layer(
-        ticks.properties(data=data(runs)), bars.properties(data=data(medians)), points.properties(data=data(medians))
-    ).properties(width=560, height=alt.Step(40))
+    points = points_with_intervals(base, title_x, along="x", scale=scale, mark={"size": 90}, stroke=2.5)
+    chart = alt.layer(ticks.properties(data=data(runs)), points.properties(data=data(medians))).properties(
+        width=560, height=alt.Step(40)
+    )
     parts = [
         "Tick: a run, by the median of its features of that kind; circle and bar: median over runs with its 95% "
         "interval over seeds.",
@@ -122,13 +122,11 @@ def times_by_size(sweeps: Sweeps) -> Figure:
     sizes = sorted({row["size"] for row in points + lines})
     x = alt.X("size:Q", title="number of features K (log)", scale=scale, axis=alt.Axis(values=sizes))
     title_y, scale_y = "time, steps x learning rate (log)", alt.Scale(type="log", nice=False, padding=10)
-    y = alt.Y("time:Q", title=title_y, scale=scale_y)
+    y = alt.Y("value:Q", title=title_y, scale=scale_y)
     base = alt.Chart().encode(x=x, color=_colour(TIMES))
-    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=title_y, scale=scale_y), y2="high:Q")
     layers = [
         base.mark_line(strokeWidth=1.5).encode(y=y).properties(data=data(lines)),
-        bars.transform_filter("isValid(datum.low)").properties(data=data(points)),
-        base.mark_circle(size=70, opacity=1).encode(y=y).properties(data=data(points)),
+        points_with_intervals(base, title_y, scale=scale_y, mark={"size": 70}).properties(data=data(points)),
     ]
     chart = alt.layer(*layers).properties(width=420, height=320)
     names = list(dict.fromkeys([sweep for sweep, _ in TIMES.values()] + ["mean_field"] * bool(lines)))
@@ -183,7 +181,7 @@ def _points(sweeps: Sweeps, kind: str, sweep: str, time: Callable[[FeatureCurves
         part = feature_curves(history, size)
         found = median_of_runs(time(part), part.runs)
         if np.isfinite(found.value):
-            place = {"kind": kind, "size": size, "time": number(found.value)}
+            place = {"kind": kind, "size": size, "value": number(found.value)}
             rows.append(place | {"low": number(found.low), "high": number(found.high)})
     return rows
 
@@ -194,7 +192,7 @@ def _mean_field_rows(sweeps: Sweeps) -> Rows:
     for kind, (_, time) in TIMES.items():
         for size in sizes_of(history):
             part = feature_curves(history, size, is_balanced=kind == BALANCED)
-            rows += [{"kind": kind, "size": size, "time": number(float(at))} for at in time(part) if np.isfinite(at)]
+            rows += [{"kind": kind, "size": size, "value": number(float(at))} for at in time(part) if np.isfinite(at)]
     return rows
 
 

@@ -6,6 +6,7 @@ import altair as alt
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.figures.claims import sweeps_caption
+from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
 from sweeps.von_oswald_2023.measures import at_end, closed_form_R, numbered, one_step_loss, runs_with, shifts_of
@@ -84,12 +85,12 @@ def context_lengths(sweeps: Sweeps) -> Figure:
     x = alt.X(
         "pairs:Q", title="pairs in the context (log)", scale=scale, axis=alt.Axis(values=[r["pairs"] for r in rows])
     )
-    y = alt.Y("value:Q", title="loss", scale=alt.Scale(domainMin=0))
-    bars = alt.Chart(data(rows)).mark_rule(strokeWidth=3, color=MODEL_COLOURS[TRAINED])
+    y_scale = alt.Scale(domainMin=0)
+    line = alt.Chart(data(closed)).mark_line(color=MODEL_COLOURS[GD])
+    base = alt.Chart(data(rows)).encode(x=x, color=alt.value(MODEL_COLOURS[TRAINED]))
     chart = alt.layer(
-        alt.Chart(data(closed)).mark_line(color=MODEL_COLOURS[GD]).encode(x=x, y=y),
-        bars.encode(x=x, y="low:Q", y2="high:Q"),
-        alt.Chart(data(rows)).mark_circle(size=80, opacity=1, color=MODEL_COLOURS[TRAINED]).encode(x=x, y=y),
+        line.encode(x=x, y=alt.Y("value:Q", title="loss", scale=y_scale)),
+        points_with_intervals(base, "loss", scale=y_scale, mark={"size": 80}, stroke=3),
     ).properties(width=380, height=260)
     parts = [
         "Line: closed form of one gradient step of the best size. Circle: the closed form plus the median over runs "

@@ -9,6 +9,7 @@ import altair as alt
 
 from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import bands, curve_rows, median_rows, sweeps_caption
+from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
 from pipeline.store.history import History
@@ -73,13 +74,12 @@ def panel_of(
 def points_of(rows: Rows, x: alt.X, y_title: str, y_scale: alt.Scale, kinds: Sequence[str]) -> Any:
     """Points of predictors with the bars of their intervals, joined by lines."""
     base = alt.Chart(data(rows)).encode(x=x, color=colours_of({kind: MODEL_COLOURS[kind] for kind in kinds}))
-    y = alt.Y("value:Q", title=y_title, scale=y_scale)
-    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=y_title, scale=y_scale), y2="high:Q")
-    layers = [base.mark_line(strokeWidth=1.0).encode(y=y), bars.transform_filter("isValid(datum.low)")]
+    layers = []
     for kind in kinds:
         shape, size, is_filled = MARKS[kind]
-        points = base.mark_point(shape=shape, size=size, filled=is_filled, strokeWidth=1.6, opacity=1)
-        layers.append(points.transform_filter(alt.datum.kind == kind).encode(y=y))
+        mark = {"shape": shape, "size": size, "filled": is_filled, "strokeWidth": 1.6}
+        of_kind = base.transform_filter(alt.datum.kind == kind)
+        layers.append(points_with_intervals(of_kind, y_title, scale=y_scale, mark=mark, is_joined=True))
     return alt.layer(*layers).properties(width=340, height=240)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import curve_rows, median_rows
+from analysis.figures.marks import thin_lines
 from analysis.figures.style import Figure, Rows, data, evenly, number
 from analysis.outcomes.incidence import Incidence, incidence
 from analysis.outcomes.outcomes import decide_outcomes
@@ -49,11 +50,8 @@ def plateaus(sweeps: Sweeps) -> Figure:
         shares += _stairs(found, runs.budget, kind)
     x = alt.X("step:Q", title="step")
     scale = alt.Scale(domain=[-0.05, 1.1], clamp=True)
-    curves = (
-        alt.Chart(data(lines))
-        .mark_line(strokeWidth=0.8, opacity=0.35)
-        .encode(x=x, y=alt.Y("value:Q", title="excess loss", scale=scale), detail="run:N", color=colours_of(colours))
-    )
+    base = alt.Chart(data(lines)).encode(x=x, color=colours_of(colours))
+    curves = thin_lines(base, alt.Y("value:Q", title="excess loss", scale=scale))
     panels = [
         curves.properties(width=400, height=260),
         panel_of(shares, "share of runs that left the plateau", colours, width=300, height=260),
@@ -133,15 +131,8 @@ def copying(sweeps: Sweeps) -> Figure:
         for r in evenly(len(history.runs), MAX_CURVES)
         for t in np.flatnonzero(np.isfinite(losses_RT[r]))
     ]
-    curves = (
-        alt.Chart(data(lines))
-        .mark_line(strokeWidth=1, opacity=0.6, color=MODEL_COLOURS[TRAINED])
-        .encode(
-            x=alt.X("step:Q", title="step"),
-            y=alt.Y("value:Q", title="loss", scale=alt.Scale(domainMin=0)),
-            detail="run:N",
-        )
-    )
+    base = alt.Chart(data(lines)).encode(x=alt.X("step:Q", title="step"), color=alt.value(MODEL_COLOURS[TRAINED]))
+    curves = thin_lines(base, alt.Y("value:Q", title="loss", scale=alt.Scale(domainMin=0)))
     panels = [curves.properties(width=340, height=240), panel_of(rows, "sensitivity of the first layer", colours)]
     parts = ["Left: a line per run. Right: mean over runs with its 95% interval over seeds.", levels(history)]
     return figure_of(

@@ -13,7 +13,8 @@ from analysis.dynamics.fork_fates import fates_by_step, fixed_step
 from analysis.dynamics.seed_variance import seed_variance
 from analysis.figures.claims import sweeps_caption
 from analysis.figures.forecasts import forecast_quality
-from analysis.figures.style import GREY, PREDICTOR_COLOURS, Figure, Rows, data, finish, number
+from analysis.figures.marks import points_with_intervals, raster, reference, stairs
+from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
 from analysis.outcomes.incidence import incidence
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED
 from analysis.outcomes.subsets import evaluated_every, some_runs, within
@@ -59,8 +60,7 @@ def early_statistics(sweeps: Sweeps) -> Figure:
         bins, "statistic:Q", "previous-token score", f"share converged by step {MIXED_BUDGET}", "step", [0, 1]
     )
     right = _lines(rows, "step:Q", "step of the statistic", "rank correlation with the time", "statistic", [-1, 1])
-    zero = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], color=GREY).encode(y=alt.datum(0))
-    chart = alt.hconcat(left, alt.layer(zero, right), spacing=40).resolve_scale(
+    chart = alt.hconcat(left, alt.layer(reference(0), right), spacing=40).resolve_scale(
         color="independent", shape="independent"
     )
     parts = (
@@ -106,15 +106,11 @@ def head_widths(sweeps: Sweeps) -> Figure:
     )
     x = alt.X("step:Q", title="step (log)", scale=alt.Scale(type="log", domainMin=EVALUATED_EVERY))
     base = alt.Chart(data(curves)).encode(x=x, color=colour)
-    share_axis = alt.Y("value:Q", title="share converged", scale=alt.Scale(domain=[0, 1]))
-    band = base.mark_area(opacity=0.15, interpolate="step-after").encode(
-        y=alt.Y("low:Q", title="share converged"), y2="high:Q"
-    )
-    line = base.mark_line(strokeWidth=2, interpolate="step-after").encode(y=share_axis)
+    steps = stairs(base, "share converged", scale=alt.Scale(domain=[0, 1]))
     order = list(dict.fromkeys(row["width"] for row in shares))
     panel = intervals(shares, "width", "share converged by a budget", order, "budget")
     chart = alt.hconcat(
-        alt.layer(band, line).properties(width=360, height=280), panel.properties(width=260, height=260), spacing=40
+        steps.properties(width=360, height=280), panel.properties(width=260, height=260), spacing=40
     ).resolve_scale(color="independent")
     parts = "Aalen-Johansen. Bands and bars: 95%, over runs of one width."
     text = "Share of runs that converged by each step, one curve per head width, and at three budgets."
@@ -139,18 +135,13 @@ def init_and_data(sweeps: Sweeps) -> Figure:
         {"init": run.init_seed, "data": run.data_seed, "time": float(time), "outcome": str(kind)}
         for run, time, kind in zip(history.runs, time_R, outcomes.kind_R, strict=True)
     ]
-    grid = (
-        alt.Chart(data(cells))
-        .mark_rect()
-        .encode(
-            x=alt.X(
-                "init:O", sort=order, title="init seed, by mean log time", axis=alt.Axis(labels=False, ticks=False)
-            ),
-            y=alt.Y("data:O", title="data seed"),
-            color=alt.Color("time:Q", title="step", scale=alt.Scale(scheme="viridis", reverse=True)),
-        )
-        .properties(width=460, height=220)
-    )
+    hidden = alt.Axis(labels=False, ticks=False)
+    grid = raster(
+        cells,
+        alt.X("init:O", sort=order, title="init seed, by mean log time", axis=hidden),
+        alt.Y("data:O", title="data seed"),
+        alt.Color("time:Q", title="step", scale=alt.Scale(scheme="viridis", reverse=True)),
+    ).properties(width=460, height=220)
     found = seed_variance(outcomes, history.runs, history.budget)
     shares = {"init": found.init, "data": found.data, "interaction": found.interaction}
     rows = [interval_row(estimate, source=name) for name, estimate in shares.items()]
@@ -216,9 +207,7 @@ def _lines(rows: Rows, x: str, x_title: str, y_title: str, colour: str, domain: 
     base = alt.Chart(data(rows)).encode(
         x=alt.X(x, title=x_title), color=alt.Color(f"{colour}:N", sort=names, scale=scale)
     )
-    y_scale = alt.Scale(domain=domain)
-    bars = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.5)
-    bars = bars.encode(y=alt.Y("low:Q", title=y_title, scale=y_scale), y2="high:Q")
-    y = alt.Y("value:Q", title=y_title, scale=y_scale)
-    line = base.mark_line(strokeWidth=1.5, point=alt.OverlayMarkDef(size=40)).encode(y=y)
-    return alt.layer(bars, line).properties(width=330, height=260)
+    points = points_with_intervals(
+        base, y_title, scale=alt.Scale(domain=domain), mark={"size": 40}, stroke=1.5, is_joined=True
+    )
+    return points.properties(width=330, height=260)

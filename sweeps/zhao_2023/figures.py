@@ -10,9 +10,9 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.figures.claims import sweeps_caption
+from analysis.figures.marks import diagonal, points_with_intervals, thin_lines
 from analysis.figures.style import (
     BROKEN_LABEL,
-    GREY,
     LINE_END,
     OUTCOME_COLOURS,
     PREDICTOR_COLOURS,
@@ -64,14 +64,7 @@ def intervals(rows: Rows, y: str, title: str, order: Sequence[str], colour: str 
         base = base.encode(
             color=alt.Color(f"{colour}:N", scale=scale, title=colour), yOffset=alt.YOffset(f"{colour}:N", sort=names)
         )
-    x = alt.X("value:Q", title=title)
-    bars = (
-        base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2)
-        .encode(x=alt.X("low:Q", title=title), x2="high:Q")
-    )
-    points = base.mark_point(filled=True, opacity=1, size=60) if colour else base.mark_circle(color="black", size=60)
-    return alt.layer(bars, points.encode(x=x))
+    return points_with_intervals(base, title, along="x")
 
 
 def point_colour(kinds: Iterable[str]) -> alt.Color:
@@ -89,17 +82,10 @@ def learning_curves(sweeps: Sweeps) -> Figure:
     if not present:
         raise UndecidedError(f"none of the sweeps {', '.join(SETTINGS)} is there")
     rows = [row for name in present for row in _curve_rows(name, sweeps[name].history)]
-    lines = (
-        alt.Chart(data(rows))
-        .mark_line(strokeWidth=0.7, opacity=0.4)
-        .encode(
-            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4)),
-            y=alt.Y("accuracy:Q", title="test accuracy", scale=alt.Scale(domain=[0, 1])),
-            color=outcome_colour({row["outcome"] for row in rows}),
-            detail="run:N",
-        )
-        .properties(width=250, height=160)
-    )
+    x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4))
+    base = alt.Chart(data(rows)).encode(x=x, color=outcome_colour({row["outcome"] for row in rows}))
+    y = alt.Y("accuracy:Q", title="test accuracy", scale=alt.Scale(domain=[0, 1]))
+    lines = thin_lines(base, y).properties(width=250, height=160)
     order = list(dict.fromkeys(row["setting"] for row in rows))
     header = alt.Header(labelExpr=BROKEN_LABEL)
     chart = lines.facet(alt.Facet("setting:N", sort=order, title=None, header=header), columns=3).resolve_scale(
@@ -196,16 +182,15 @@ def head_order(sweeps: Sweeps) -> Figure:
     for threshold, order in (orders | {"half of own rise": order_by_own_rise(history)}).items():
         shares = {"previous-token first": order.first, "tied": order.tied, "induction first": order.second}
         rows += [interval_row(found, which=which, threshold=threshold) for which, found in shares.items()]
-    ends = [{"previous": at, "induction": at} for at in (0, history.budget)]
     x = alt.X("previous:Q", title="step at which the previous-token head forms")
     y = alt.Y("induction:Q", title="step at which the induction head forms")
-    diagonal = alt.Chart(data(ends)).mark_line(strokeDash=[4, 3], color=GREY).encode(x=x, y=y)
+    equal = diagonal(x, y, 0, history.budget)
     dots = alt.Chart(data(points)).mark_circle(opacity=0.5, size=26)
     dots = dots.encode(x=x, y=y, color=point_colour(str(row["outcome"]) for row in points))
     names = ["previous-token first", "tied", "induction first"]
     panel = intervals(rows, "which", "share of the runs that form a head", names, "threshold")
     chart = alt.hconcat(
-        alt.layer(diagonal, dots).properties(width=300, height=300), panel.properties(width=260, height=200), spacing=40
+        alt.layer(equal, dots).properties(width=300, height=300), panel.properties(width=260, height=200), spacing=40
     ).resolve_scale(color="independent")
     parts = (
         f"Formed: the score stays at {STAGE:g} or above from there on (left). {len(points)} of {len(history.runs)} "

@@ -11,10 +11,11 @@ from scipy.integrate import solve_ivp
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.sweeps import JudgedSweep, Sweeps
-from analysis.figures.figures import specification
+from analysis.figures.figures import specification, to_svg
 from pipeline.store.history import History, RunEnd, RunInfo
 from sweeps.huang_2024.claims import CLAIMS, FIGURES
 from sweeps.huang_2024.measures import SMALL_ERROR, feature_curves
+from tests.figure_texts import overlaps, untitled
 from tests.papers.shuffled import assert_holds_only_unshuffled
 
 NUM_SEEDS = 36
@@ -188,6 +189,8 @@ def test_features_are_those_of_one_size_with_what_was_not_recorded_missing():
 def test_figures_are_drawn_under_the_name_that_claims_give(draw):
     figure = draw(Sweeps(planted()))
     assert figure.name == draw.__name__
+    assert not untitled(json.loads(specification(figure)))
+    assert not overlaps(to_svg(figure))
     subtitle = " ".join(json.loads(specification(figure))["title"]["subtitle"])
     assert "sweep_id abc" in subtitle
     assert f" {NUM_SEEDS} runs" in subtitle or f" {2 * NUM_SEEDS} runs" in subtitle

@@ -10,11 +10,12 @@ import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.sweeps import Sweeps, UndecidedError
-from analysis.figures.figures import specification
+from analysis.figures.figures import specification, to_svg
 from analysis.outcomes.subsets import some_runs
 from sweeps.von_oswald_2023 import measures
 from sweeps.von_oswald_2023.claims import CLAIMS, FIGURES
 from sweeps.von_oswald_2023.paper import PAPER
+from tests.figure_texts import overlaps, untitled
 from tests.papers import planted_von_oswald as planted
 from tests.papers.planted_von_oswald import changed, scaled
 from tests.papers.shuffled import assert_holds_only_unshuffled
@@ -319,6 +320,8 @@ def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
     assert {claim.figure for claim in CLAIMS.claims.values()} <= set(drawn)
     for figure in drawn.values():
         text = specification(figure)
+        assert not untitled(json.loads(text)), figure.name
+        assert not overlaps(to_svg(figure)), figure.name
         lines = " ".join(json.loads(text)["title"]["subtitle"])
         assert any(f"{name}: {len(sweeps[name].history.runs)} runs" in lines for name in sweeps)
         assert "sweep_id abc" in lines

@@ -10,13 +10,14 @@ import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.sweeps import JudgedSweep, Sweeps
-from analysis.figures.figures import specification
+from analysis.figures.figures import specification, to_svg
 from pipeline.spec.sweep import load_spec
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.attention import AttentionContrasts
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
 from sweeps.zhao_2023.measures import fates_of
 from sweeps.zhao_2023.paper import PAPER
+from tests.figure_texts import overlaps, untitled
 from tests.papers.planted_zhao import (
     crossed,
     everything,
@@ -170,6 +171,8 @@ def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
     assert {claim.figure for claim in CLAIMS.claims.values()} <= set(drawn)
     for figure in drawn.values():
         text = specification(figure)
+        assert not untitled(json.loads(text)), figure.name
+        assert not overlaps(to_svg(figure)), figure.name
         lines = " ".join(json.loads(text)["title"]["subtitle"])
         assert any(name in lines for name in sweeps), "a figure names its sweep"
         assert '"low"' in text or "95% intervals" in lines, "a figure shows intervals"
