@@ -170,16 +170,17 @@ def fates(sweeps: Sweeps) -> Figure:
         {"step": at.step, "value": number(at.by_chance), "parents": "an unrelated run", "low": None, "high": None}
         for at in fates_by_step(found)
     ]
-    y_title = f"share of forks that end as their parent, by step {MIXED_BUDGET}"
+    y_title = "share of forks that end as their parent"
     left = _lines(rows, "step:Q", "fork step", y_title, "parents", [0.3, 1])
     share_title = "share of the variance of log time"
     right = _lines(_fixed_variance(sweeps), "step:Q", "fork step", share_title, "fixed", [0.7, 1])
     fixed = fixed_step(found, MIXED_BUDGET)
     chart = alt.hconcat(left, right, spacing=40).resolve_scale(color="independent", shape="independent")
     parts = (
-        "Only parents that had not converged at the fork step. 95% of their forks share the outcome from step "
-        f"{fixed.text(0)} on (fork steps alone; at {MIXED_BUDGET} all do). Right: what the state at the fork fixes of "
-        f"the time, up to {sweeps['forks'].history.budget} steps. Bars: 95%, init and data seeds resampled."
+        f"Only parents that had not converged at the fork step; outcomes by step {MIXED_BUDGET}. 95% of their forks "
+        f"share the outcome from step {fixed.text(0)} on (fork steps alone; at {MIXED_BUDGET} all do). Right: what the "
+        f"state at the fork fixes of the time, up to {sweeps['forks'].history.budget} steps. Bars: 95%, init and data "
+        "seeds resampled."
     )
     text = "Share of forks that end as their parent, and share of the variance of log time that is fixed, by fork step."
     return Figure("fates", title, text, finish(chart, title, sweeps_caption(sweeps, ["forks", "fork_parents"], parts)))
