@@ -29,12 +29,12 @@ from pipeline.store.sweep_store import DriverLock, SweepStore
 from pipeline.tracking.driven import start_mirror, sync_hint
 from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest
-from sweeps.command.concluding import conclude, conclude_damaged, print_outcomes, tell_complete
 from sweeps.command.forecasts.refreshing import ForecastRefresher
 from sweeps.command.how import How
 from sweeps.command.leaving import leaving
 from sweeps.command.planning import describe
 from sweeps.command.request import Request
+from sweeps.command.terminal.concluding import conclude, conclude_damaged, print_outcomes, tell_complete
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import phases
 

@@ -14,8 +14,8 @@ from pipeline.readings.base import READINGS
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.training.cost import estimate_cost
-from sweeps.command.clock import clock
 from sweeps.command.request import Request
+from sweeps.command.terminal.clock import clock
 from sweeps.command.terminal.wrapped import print_wrapped
 
 _SHOWN_STEPS = 8

@@ -38,11 +38,11 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, summed, unfinished
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.cost import estimate_cost
-from sweeps.command.clock import clock
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.how import How
 from sweeps.command.launching import run_launch
 from sweeps.command.request import Request
+from sweeps.command.terminal.clock import clock
 from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
 
 

@@ -17,9 +17,9 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.training import open_pack
 from pipeline.training.abilities import Abilities, NotHereError
-from sweeps.command.concluding import not_computed
 from sweeps.command.how import How
 from sweeps.command.launching import run_resume, train_spec
+from sweeps.command.terminal.concluding import not_computed
 from tests.support import opened, rows, tiny, trained, weights
 from tests.sweeps.test_cli import run
 

@@ -11,7 +11,7 @@ from typing import Any
 from analysis.uncertainty.expected_count import ExpectedCount
 from pipeline.store.stored_forecast import FORECAST_FILE, Orders, StoredForecast, write_forecast
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.clock import clock
+from sweeps.command.terminal.clock import clock
 
 _SOON_S = 60
 

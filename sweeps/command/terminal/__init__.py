@@ -1,1 +1,1 @@
-"""What a command shows in a terminal while it works: phases, time left, progress. Input: progress; output: text."""
+"""What a command shows: phases, time left and progress while it works, and its end. Input: progress; output: text."""

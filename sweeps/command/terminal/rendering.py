@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.store.progress import Progress
-from sweeps.command.clock import clock
+from sweeps.command.terminal.clock import clock
 from sweeps.command.terminal.view import Line, View
 
 _BAR_WIDTH, _GAP = 30, 2

@@ -14,8 +14,8 @@ from pipeline.store.pack_store import Record
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left
 from pipeline.store.stored_forecast import FORECAST_FILE, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.clock import clock
 from sweeps.command.forecasts.newest_forecast import ForecastNow
+from sweeps.command.terminal.clock import clock
 from sweeps.command.terminal.phases import is_live
 from sweeps.command.terminal.rendering import picture, plain_line
 from sweeps.command.terminal.view import DisplayedSweep, Speed, View

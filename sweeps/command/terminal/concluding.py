@@ -19,10 +19,10 @@ from pipeline.store.pack_store import Record
 from pipeline.store.progress import runs_left, unfinished
 from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.clock import clock
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 from sweeps.command.sources import SweepData, read_sources
+from sweeps.command.terminal.clock import clock
 from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
 
