@@ -87,6 +87,16 @@ def test_every_figure_is_there_as_png_and_svg(folder):
         assert "<svg" in (folder / f"{name}.svg").read_text(encoding="utf-8")
 
 
+def test_a_report_is_private_and_that_of_a_shared_folder_is_shared(analysis, tmp_path):
+    for mode, expected in ((0o700, 0o600), (0o770, 0o660)):
+        results = tmp_path / oct(mode)
+        results.mkdir()
+        results.chmod(mode)
+        path = write_report(analysis, results / "report", interactive=False)
+        assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {expected}
+        assert path.parent.stat().st_mode & 0o777 == mode
+
+
 def test_a_hostile_name_stays_text(page, folder):
     kinds = [tag for tag, _ in page.tags]
     assert [attrs.get("id") for tag, attrs in page.tags if tag == "script" and not attrs.get("type")] == [None]

@@ -43,6 +43,17 @@ def test_files_are_private_unless_the_sweep_is_shared(tmp_path):
     assert (shared.folder / "packs").stat().st_mode & 0o070 == 0o070
 
 
+def test_no_secret_of_the_environment_is_in_any_file(tmp_path, monkeypatch):
+    secrets = {"AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI", "WANDB_API_KEY": "0123456789" * 4, "MY_TOKEN": "hunter2-token"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    store = trained(tiny(seeds={"together": [0]}), tmp_path / "a")
+    files = [path for path in store.folder.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        assert not [name for name, value in secrets.items() if value.encode() in path.read_bytes()], path
+
+
 def test_a_store_is_read_with_numpy_and_pyarrow_alone(tmp_path):
     store = trained(tiny(), tmp_path / "a")
     code = (
