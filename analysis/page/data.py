@@ -65,7 +65,9 @@ def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
     newest = None
     if analysis.forecasts is not None:
         known = [run for run in analysis.forecasts.runs if not run.problem]
-        newest = NewestForecast({r.run_id: (r.converged, *map(_or_none, (r.median, r.low, r.high))) for r in known})
+        newest = NewestForecast(
+            {r.run_id: (r.converged, _or_none(r.median), _or_none(r.low), _or_none(r.high)) for r in known}
+        )
     shares = {f"held_out_{number}": (window.fraction, window.last_step) for number, window in enumerate(windows)}
     state = page_state(history, outcomes) | {
         "findings": findings(analysis),

@@ -27,7 +27,7 @@ def run_dashboard(store: SweepStore, to: str | None, out: Console) -> int:
             write_file(Path(to), workspace_json(workspace_of(store, tracking_of(store).entity or "")))
             out.print(f"workspace: {to}", markup=False)
             return COMPLETE
-        entity = tracking_of(store).entity or wandb.Api().default_entity
+        entity = tracking_of(store).entity or wandb.Api().default_entity or ""
         workspace = workspace_of(store, entity).save()
         report = report_of(store, entity).save()
     except ModuleNotFoundError as error:
