@@ -53,6 +53,17 @@ def workspace_of(store: SweepStore, entity: str) -> Any:
     )
 
 
+def save_dashboard(store: SweepStore) -> tuple[str, str]:
+    """Save workspace and report of a sweep to the account; returns where they are.
+
+    Raises ModuleNotFoundError without wandb-workspaces, and what wandb raises where it does not take them.
+    """
+    import wandb
+
+    entity = tracking_of(store).entity or wandb.Api().default_entity
+    return workspace_of(store, entity).save().url, report_of(store, entity).save().url
+
+
 def workspace_json(workspace: Any) -> bytes:
     """The workspace as wandb stores it."""
     text: str = workspace._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipeline.store.files import write_file
 from pipeline.store.sweep_store import SweepStore
-from pipeline.tracking.dashboard import report_of, workspace_json, workspace_of
+from pipeline.tracking.dashboard import save_dashboard, workspace_json, workspace_of
 from pipeline.tracking.folder import tracking_of
 from sweeps.command.exit_codes import COMPLETE, FAILED
 
@@ -21,15 +21,11 @@ def run_dashboard(store: SweepStore, to: str | None, out: Console) -> int:
     Returns the exit code.
     """
     try:
-        import wandb
-
         if to is not None:
             write_file(Path(to), workspace_json(workspace_of(store, tracking_of(store).entity or "")))
             out.print(f"workspace: {to}", markup=False)
             return COMPLETE
-        entity = tracking_of(store).entity or wandb.Api().default_entity or ""
-        workspace = workspace_of(store, entity).save()
-        report = report_of(store, entity).save()
+        workspace, report = save_dashboard(store)
     except ModuleNotFoundError as error:
         out.print(_MISSING.format(error.name), style="red", markup=False)
         return FAILED
@@ -37,5 +33,5 @@ def run_dashboard(store: SweepStore, to: str | None, out: Console) -> int:
         problem = str(error).strip().splitlines() or [type(error).__name__]
         out.print(f"wandb did not take it: {problem[0]}", style="red", markup=False)
         return FAILED
-    out.print(f"workspace: {workspace.url}\nreport: {report.url}", markup=False)
+    out.print(f"workspace: {workspace}\nreport: {report}", markup=False)
     return COMPLETE
