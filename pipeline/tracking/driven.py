@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.store.files import PRIVATE_FILE, SHARED_FILE
@@ -24,11 +25,12 @@ class Mirror:
         self._log = folder / "wandb" / "mirror.log"
         self._log_start = self._log.stat().st_size if process is not None else 0
 
-    def tell_failed(self, pack_id: str) -> None:
-        """Have users told that a pack failed, by its id alone: a reason may hold what is not for others to see."""
+    def tell_failed(self, pack_ids: Iterable[str]) -> None:
+        """Have users told that packs failed, by their ids alone: a reason may hold what is not for others to see."""
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._process.stdin.write(json.dumps({"failed": pack_id}).encode() + b"\n")
+                for pack_id in pack_ids:
+                    self._process.stdin.write(json.dumps({"failed": pack_id}).encode() + b"\n")
                 self._process.stdin.flush()
 
     def close(self, timeout_s: float = 60.0) -> str | None:

@@ -14,8 +14,8 @@ dashboard_commands = typer.Typer()
 _PANEL = "Dashboards"
 
 
-@dashboard_commands.command(rich_help_panel=_PANEL)
-def mirror(
+@dashboard_commands.command("mirror", rich_help_panel=_PANEL)
+def mirror_command(
     folder: Folder,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on at every commit until all runs have ended, or Ctrl-C.")

@@ -119,8 +119,7 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
                 else:
                     launched = launch_ray(store, left, spec.resources, how.address, show)
             if mirror is not None:
-                for pack_id in launched.failures:
-                    mirror.tell_failed(pack_id)
+                mirror.tell_failed(launched.failures)
             # Before the mirror's last pass, which writes the newest forecast.
             problem = None if damaged else _last_forecast(store, spec, refresher, asked, out)
     finally:

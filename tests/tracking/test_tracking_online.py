@@ -120,7 +120,7 @@ def test_rows_arrive_within_seconds_of_their_commit_and_users_are_told(
     assert write_forecast(sweep.store, newest_orders(sweep.store), 2, forecasts_of(sweep))
     mirror = start_mirror(sweep.folder)
     wait_for(lambda: server.steps(f"{sweep.id}-{under_way}") == [50, 100])
-    mirror.tell_failed("abc")
+    mirror.tell_failed(["abc"])
     sweep.train(under_way, 200)
     sweep.commit()
     committed = time.time()
