@@ -102,7 +102,7 @@ def outcome_table(store: SweepStore) -> str:
     """How many runs of every setting ended how, by the newest commits, as a Markdown table."""
     reader = CommitReader(store)
     reader.refresh()
-    columns = ("converged", "unconverged", "diverged", "censored", "in training", "waiting")
+    columns = ("converged", "unconverged", "diverged", "censored", "failed", "in training", "waiting")
     counts: dict[str, dict[str, int]] = {}
     for row in store.plan["runs"]:
         progress = reader.progress_by_run.get(row["run_id"])

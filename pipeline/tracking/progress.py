@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.arrays import Ints
 from pipeline.spec.criterion import Criterion
 from pipeline.store.budgets import parts_of
-from pipeline.store.pack_store import Record
+from pipeline.store.pack_store import FAILED_RUN, Record
 from pipeline.tracking.rows import Recorded
 
 RUNNING, OVER = "running", "over"
@@ -85,9 +85,10 @@ def progress_of_setting(
 
 
 def outcome_of(progress: CommittedProgress) -> str | None:
-    """converged, diverged, unconverged (at the budget) or censored (stopped before it); None while it trains."""
+    """converged, diverged, unconverged (at the budget), censored (stopped before it) or failed; None while it trains."""
     if progress.reason == RUNNING:
         return None
     if progress.is_converged:
         return "converged"
-    return {"diverged": "diverged", "stopped": "censored"}.get(progress.reason, "unconverged")
+    known = {"diverged": "diverged", "stopped": "censored", FAILED_RUN: "failed"}
+    return known.get(progress.reason, "unconverged")

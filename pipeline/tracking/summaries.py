@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.store.history import LABEL_PREFIX
+from pipeline.store.pack_store import FAILED_RUN
 from pipeline.tracking.names import BEST, wandb_name
 from pipeline.tracking.progress import RUNNING, CommittedProgress, ConvergenceCheck, outcome_of
 from pipeline.tracking.rows import Recorded
@@ -49,6 +50,7 @@ def aggregate_summary(progress_R: Sequence[CommittedProgress], num_runs: int, re
         "num_converged": sum(of_run.is_converged for of_run in progress_R),
         "num_diverged": reasons.count("diverged"),
         "num_stopped": reasons.count("stopped"),
+        "num_failed": reasons.count(FAILED_RUN),
         "num_failed": reasons.count("failed"),
     }
 

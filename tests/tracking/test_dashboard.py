@@ -32,10 +32,10 @@ def sweep(tmp_path):
 
 def test_the_table_counts_the_outcomes_of_every_setting(sweep):
     assert outcome_table(sweep.store).splitlines() == [
-        "| setting | converged | unconverged | diverged | censored | in training | waiting |",
-        "|---|---|---|---|---|---|---|",
-        "| tiny: model.head_width=4 | 1 | 0 | 0 | 0 | 1 | 0 |",
-        "| tiny: model.head_width=3 | 0 | 0 | 0 | 0 | 0 | 2 |",
+        "| setting | converged | unconverged | diverged | censored | failed | in training | waiting |",
+        "|---|---|---|---|---|---|---|---|",
+        "| tiny: model.head_width=4 | 1 | 0 | 0 | 0 | 0 | 1 | 0 |",
+        "| tiny: model.head_width=3 | 0 | 0 | 0 | 0 | 0 | 0 | 2 |",
     ]
 
 

@@ -17,6 +17,7 @@ from pipeline.tracking.names import (
     quantile_names,
     wandb_name,
 )
+from pipeline.tracking.progress import CommittedProgress, outcome_of
 from pipeline.tracking.rows import read_recorded, with_times
 from pipeline.tracking.tracked import tracked_runs
 from tests.support import rows, tiny, trained
@@ -120,6 +121,12 @@ def test_a_fork_carries_its_lineage_in_its_config(tmp_path):
     first, *_ = tracked_runs(sweep, plan)
     assert fork.items() <= first.config.items()
     assert first.config["fork_from"] == f"{'p' * 16} at step 100"
+
+
+def test_every_end_of_a_run_has_an_outcome():
+    reasons = ("running", "budget", "converged", "diverged", "stopped", "failed")
+    found = [outcome_of(CommittedProgress(10, reason, reason == "converged")) for reason in reasons]
+    assert found == [None, "unconverged", "converged", "diverged", "censored", "failed"]
 
 
 def test_rows_have_the_times_of_their_commits(tmp_path):
