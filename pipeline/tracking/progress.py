@@ -85,7 +85,7 @@ def progress_of_setting(
 
 
 def outcome_of(progress: CommittedProgress) -> str | None:
-    """converged, diverged, unconverged (at the budget), censored (stopped before it) or failed; None while it trains."""
+    """converged, diverged, failed, unconverged (at the budget) or censored (stopped before it); None in training."""
     if progress.reason == RUNNING:
         return None
     if progress.is_converged:

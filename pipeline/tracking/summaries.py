@@ -51,7 +51,6 @@ def aggregate_summary(progress_R: Sequence[CommittedProgress], num_runs: int, re
         "num_diverged": reasons.count("diverged"),
         "num_stopped": reasons.count("stopped"),
         "num_failed": reasons.count(FAILED_RUN),
-        "num_failed": reasons.count("failed"),
     }
 
 
