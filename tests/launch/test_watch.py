@@ -122,6 +122,8 @@ from pathlib import Path
 from pipeline.launch.watched import watched_from_outside
 
 with watched_from_outside(Path(sys.argv[1]), "a") as pulse:
+    # From here on it is no longer opening.
+    pulse.beat()
     print("watched", flush=True)
     for _ in range(int(sys.argv[2])):
         pulse.beat()
@@ -144,7 +146,7 @@ def worker(folder, beats, then, **options):
 def test_a_process_that_hangs_is_killed_by_its_watcher_which_says_where_it_was(tmp_path):
     process = worker(tmp_path, 5, "hangs")
     assert process.wait(60) == -signal.SIGKILL
-    assert "nothing was done for 1 s, at <string>, line 12, in run_pack" in log_path(tmp_path, "a").read_text()
+    assert "nothing was done for 1 s, at <string>, line 14, in run_pack" in log_path(tmp_path, "a").read_text()
 
 
 def test_a_process_that_is_stopped_alone_is_killed_too(tmp_path):
