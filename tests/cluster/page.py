@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.bench import between
 from tests.cluster.bars import SIGNAL_S, figures
 from tests.cluster.races import REFUSED_S
-from tests.faults.table import PAGE, table_of, table_row
+from tests.faults.table import PAGE, bound, table_of, table_row
 
 MARKERS = ("<!-- cluster: begin -->", "<!-- cluster: end -->")
 LOST = "training thrown away by `kill -9`, in seconds of it"
@@ -29,7 +29,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def lines(tried: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The table of tries by what happened, and the table of seconds."""
+    """How many tries were survived, the table of tries by what happened, and the table of seconds."""
     verdicts = [line for line in tried if "kind" in line]
     measured = {
         name: (bar_s, [line["seconds"] for line in tried if line.get("figure") == name])
@@ -38,7 +38,7 @@ def lines(tried: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [table_row(figure.row()) for figure in figures(measured)]
     head = ("seconds", "aim, at most", "tries", "least", "median", "most")
     costs = [table_row(head), table_row(["---", *["---:"] * (len(head) - 1)]), *rows]
-    return [*table_of(verdicts), "", *costs]
+    return [f"{len(verdicts)} tries. {bound(verdicts)}", "", *table_of(verdicts), "", *costs]
 
 
 def write(tried: Sequence[Mapping[str, Any]]) -> None:

@@ -48,11 +48,11 @@ def _told(verdicts: Verdicts) -> str:
     cpu_s = sum(verdict["cpu_s"] for verdict in verdicts) / max(len(verdicts), 1)
     return (
         f"{len(verdicts):,} faults (seed {seeds}), {cpu_s:.2f} CPU seconds each, on {os.cpu_count()} processors. "
-        f"{_bound(verdicts)}"
+        f"{bound(verdicts)}"
     )
 
 
-def _bound(verdicts: Verdicts) -> str:
+def bound(verdicts: Verdicts) -> str:
     """The most, at 95%, that such faults may go wrong where none was seen to (Clopper and Pearson, 1934), in words."""
     num_failed = sum(not verdict["survived"] for verdict in verdicts)
     if num_failed or not verdicts:
@@ -71,7 +71,9 @@ def _rows(verdicts: Verdicts) -> Iterator[str]:
 def _in_order(verdicts: Verdicts) -> list[Mapping[str, Any]]:
     """Failing calls first, in the order of their kinds, then the others by part and name."""
     order = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(verdicts, key=lambda found: (order.get(found["kind"], len(order)), found["part"], found["kind"]))
+    return sorted(
+        verdicts, key=lambda found: (order.get(found["kind"], len(order)), found.get("part", ""), found["kind"])
+    )
 
 
 def _numbers(verdicts: Verdicts) -> list[int]:
