@@ -105,4 +105,6 @@ def plan_disks(
         num_open = len(os.listdir("/proc/self/fd"))
         yield partial(try_limit, case, "RLIMIT_FSIZE", int(2 ** chance.uniform(0, 15)))
         yield partial(try_limit, case, "RLIMIT_NOFILE", num_open + chance.randint(4, 20))
+        # By compiled programs, whose bits do not depend on the slots that a pack without memory gives up.
+        case = chance.choice((launches[0], *others))
         yield partial(try_limit, case, "RLIMIT_AS", _address_space() + chance.randint(0, 256) * _MIB)

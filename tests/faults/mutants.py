@@ -151,7 +151,7 @@ MUTANTS = (
         "a new plan beside the old one until it is named",
         _SWEEP,
         'name = f"plan-{hashlib.sha256(content).hexdigest()[:16]}.json"',
-        'name = "plan-0.json"',
+        'name = "plan-0000000000000000.json"',
     ),
     Mutant(
         "checksum of a compiled program",

@@ -11,7 +11,7 @@ from itertools import islice
 
 import pytest
 
-from pipeline.store.damage import damages
+from pipeline.store.damage import damages, lost_document
 from pipeline.store.sweep_store import SweepStore
 from tests.faults.crash_states import Operation, crash_states, lay_out, read_trace
 from tests.faults.power import Traced, try_state
@@ -117,18 +117,18 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.engine.slots import RunState
-from pipeline.store.sweep_store import SweepStore
 from pipeline.training.recorder import Recorder
+from tests.support import opened, tiny
 
-store = SweepStore(Path(sys.argv[1]))
-store.write_documents({"launches": []}, {"packs": [{"pack_id": "a"}, {"pack_id": "b"}]}, is_shared=False)
-for number, pack_id in enumerate("aba"):
-    recorder = Recorder(store.pack(pack_id), "sweep", pack_id, defaultdict(lambda: 100))
+for number in range(3):
+    seeds = {"together": list(range(number + 1))}
+    store = opened(tiny(vary=[{"batch_size": [4, 8]}], seeds=seeds), Path(sys.argv[1]))
+    pack = store.plan["packs"][number % 2]
+    recorder = Recorder(store.pack(pack["pack_id"]), store.sweep["sweep_id"], pack["pack_id"], defaultdict(lambda: 100))
     for step in range(30 * number + 10, 30 * number + 40, 10):
         state = RunState(step, {"weights": np.full(3, step, np.float32)})
-        recorder.add("run", step, {"label_loss": 1.0})
-        recorder.commit({"run": (0, state)})
-    store.write_documents({"launches": [number]}, {"packs": [{"pack_id": "a"}, {"pack_id": "b"}, number]}, False)
+        recorder.add(pack["run_ids"][0], step, {"label_loss": 1.0})
+        recorder.commit({pack["run_ids"][0]: (0, state)})
 """
 
 
@@ -144,7 +144,11 @@ def test_the_store_opens_to_what_was_sure_or_newer_in_every_state_that_a_loss_of
     for number, missing, state in islice(traced.states(random.Random(0)), NUM_STATES):
         verdict = try_state(traced, number, missing, state, False, tmp_path / "opened")
         # No record names a file that is gone. A document's copy may lack while both are replaced.
-        found = [damage for damage in damages(SweepStore(tmp_path / "opened" / "r")) if "packs" in damage.path.parts]
+        store = SweepStore(tmp_path / "opened" / "r")
+        found = [damage for damage in damages(store) if "packs" in damage.path.parts]
         assert verdict.survived, verdict
         assert not found, (verdict, found)
+        if store.exists() and lost_document(store) is None:
+            # The plan is that of its sweep document: each launch adds a seed of both settings.
+            assert len(store.plan["runs"]) == 2 * len(store.sweep["launches"])
         shutil.rmtree(tmp_path / "opened")
