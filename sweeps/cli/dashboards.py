@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.store.sweep_store import SweepStore
-from sweeps.cli.consoles import out
+from sweeps.cli.consoles import err, out
 from sweeps.cli.options import Folder
 
 dashboard_commands = typer.Typer()
@@ -48,4 +48,4 @@ def dashboard(
     """
     from sweeps.command.dashboards import run_dashboard
 
-    raise typer.Exit(run_dashboard(SweepStore(folder), to, out))
+    raise typer.Exit(run_dashboard(SweepStore(folder), to, out, err))

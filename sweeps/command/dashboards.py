@@ -15,7 +15,7 @@ from sweeps.command.exit_codes import COMPLETE, FAILED
 _MISSING = "it is made by the package {}, which is missing: pip install 'seedbed[dashboards]'"
 
 
-def run_dashboard(store: SweepStore, to: str | None, out: Console) -> int:
+def run_dashboard(store: SweepStore, to: str | None, out: Console, err: Console) -> int:
     """Save workspace and report of a results folder and print where they are, or write the workspace to a file.
 
     Returns the exit code.
@@ -27,11 +27,11 @@ def run_dashboard(store: SweepStore, to: str | None, out: Console) -> int:
             return COMPLETE
         workspace, report = save_dashboard(store)
     except ModuleNotFoundError as error:
-        out.print(_MISSING.format(error.name), style="red", markup=False)
+        err.print(_MISSING.format(error.name), style="red", markup=False)
         return FAILED
     except Exception as error:  # What wandb raises for no account, no server and a refusal has no common class.
         problem = str(error).strip().splitlines() or [type(error).__name__]
-        out.print(f"wandb did not take it: {problem[0]}", style="red", markup=False)
+        err.print(f"wandb did not take it: {problem[0]}", style="red", markup=False)
         return FAILED
     out.print(f"workspace: {workspace}\nreport: {report}", markup=False)
     return COMPLETE

@@ -39,8 +39,13 @@ class Case:
 
     @property
     def is_long(self) -> bool:
-        """Whether its command takes as long as it takes where the input is good: training, or drawing figures."""
-        return self.is_training or self.arguments[:1] == ("report",)
+        """Whether its command takes as long as it takes where the input is good: training, drawing, or watching."""
+        return self.is_training or self.arguments[:1] == ("report",) or self.is_watching
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether its command goes on until it is interrupted."""
+        return self.arguments[:1] == ("watch",) or not {"--watch", "--follow"}.isdisjoint(self.arguments)
 
     @property
     def reads_only(self) -> bool:

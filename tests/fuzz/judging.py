@@ -13,6 +13,8 @@ from tests.fuzz.server import LIMIT_MIB, LIMIT_S, Answer
 
 DOCUMENTED = (COMPLETE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
+# What they find wrong is their result.
+_SHOW_DAMAGE = ("verify", "status")
 State = Mapping[str, tuple[int, ...]]
 
 
@@ -44,7 +46,7 @@ def problems(case: Case, answer: Answer, before: State, after: State) -> Iterato
     if case.stdout == case.stderr == "file" and not answer.is_late:
         if not answer.text.strip():
             yield f"exit code {answer.code} without a word"
-        elif answer.code in (FAILED, BAD_INPUT) and not answer.err.strip() and "verify" not in case.arguments:
+        elif answer.code in (FAILED, BAD_INPUT) and not answer.err.strip() and case.arguments[0] not in _SHOW_DAMAGE:
             yield "nothing on standard error"
         elif answer.code in (FAILED, BAD_INPUT) and case.names and not any(name in answer.text for name in case.names):
             yield f"names no file: {answer.text[-300:]}"
@@ -73,7 +75,13 @@ def _may_write(case: Case, path: str) -> bool:
     if case.reads_only:
         return _is_cache(case, below)
     named = [os.path.normpath(argument) for argument in case.arguments if argument]
-    named += ["results", "wandb", *(f"{name}-{what}" for name in named for what in ("ceiling", "ahead", "twins"))]
+    # What is made of several folders stands beside the first.
+    named += [
+        "+".join(named[1:]),
+        "results",
+        "wandb",
+        *(f"{name}-{what}" for name in named for what in ("ceiling", "ahead", "twins")),
+    ]
     return (
         _is_cache(case, below)
         or any(below == name or below.startswith(f"{name}{os.sep}") for name in named)

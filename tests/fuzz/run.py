@@ -144,8 +144,9 @@ def planned(given: argparse.Namespace) -> tuple[dict[int, dict[str, Any]], list[
         return {}, [given.only]
     numbers = range(given.first, given.first + given.inputs)
     lines = given.to.read_text().splitlines() if given.to is not None and given.to.exists() else []
-    known = {document["number"]: document for document in map(json.loads, lines) if not document["problems"]}
-    return known, [number for number in numbers if number not in known]
+    # The last line of a number counts.
+    known = {document["number"]: document for document in map(json.loads, lines)}
+    return known, [number for number in numbers if number not in known or known[number]["problems"]]
 
 
 def main() -> int:

@@ -29,6 +29,8 @@ LIMIT_S, LIMIT_MIB = 3.0, 1024
 WAITS_S = 40.0
 # A command that has computed for as long and has said what it does is training.
 TRAINS_S = 0.8
+# One that watches a sweep has answered after so long.
+WATCHES_S = 3.0
 NOBODY = 65534
 _TICK = os.sysconf("SC_CLK_TCK")
 _MIB = 2**20
@@ -80,7 +82,7 @@ def answered(case: Case, base: Path) -> Answer:
     pid = os.fork()
     if pid == 0:
         _be_command(case, base, printed)
-    code, is_late, used = _wait(pid, started, printed if case.is_training else [])
+    code, is_late, used = _wait(pid, started, case, printed)
     texts = (printed[0].read_text(errors="replace"), printed[1].read_text(errors="replace"))
     cpu_s, peak_mib = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
     return Answer(code, *texts, cpu_s, time.monotonic() - started, peak_mib, is_late, _logged(base))
@@ -182,10 +184,10 @@ def _main() -> int:
     return 0
 
 
-def _wait(pid: int, started: float, trains: list[Path]) -> tuple[int, bool, resource.struct_rusage]:
+def _wait(pid: int, started: float, case: Case, printed: list[Path]) -> tuple[int, bool, resource.struct_rusage]:
     """The exit code, whether the child had to be killed, and what it used; nobody of its group is left.
 
-    Training is not waited for once a file of `trains` holds something.
+    Training and watching are not waited for once something is printed.
     """
     is_late = False
     while True:
@@ -193,8 +195,11 @@ def _wait(pid: int, started: float, trains: list[Path]) -> tuple[int, bool, reso
         if found:
             break
         used_s = _cpu_s(pid)
-        is_training = used_s > TRAINS_S and any(path.stat().st_size for path in trains)
-        if is_training or used_s > LIMIT_S or time.monotonic() - started > WAITS_S:
+        has_begun = (case.is_training and used_s > TRAINS_S) or (
+            case.is_watching and time.monotonic() - started > WATCHES_S
+        )
+        is_under_way = has_begun and any(path.stat().st_size for path in printed)
+        if is_under_way or used_s > LIMIT_S or time.monotonic() - started > WAITS_S:
             is_late = True
             _end_group(pid)
         time.sleep(0.004)

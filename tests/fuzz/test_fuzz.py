@@ -60,7 +60,7 @@ def test_a_refusal_in_a_sentence_is_a_good_answer_and_so_is_a_result():
         ({"code": -11}, "exit code -11"),
         ({"code": 120}, "exit code 120"),
         ({"err": ""}, "exit code 2 without a word"),
-        ({"err": "", "out": "r"}, "nothing on standard error"),
+        ({"line": "forecast r", "err": "", "out": "r"}, "nothing on standard error"),
         ({"err": "no such file"}, "names no file"),
         ({"err": "r: \x1b[31m"}, "prints a control character"),
         ({"changed": ["work/other"]}, "writes 'work/other'"),

@@ -247,8 +247,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _harm_added(self, path: Path, chance: random.Random) -> None:
         harm(path, chance)
-        is_named = (self.folder / "added" / "table.json").is_file()
-        with contextlib.suppress(CorruptFileError):
+        is_named = (self.folder / "added" / "table.json").is_file() and self._is_readable()
+        with contextlib.suppress(CorruptFileError, StoreError):
             self.store.history()
             assert not is_named, "a damaged table was read"
         shutil.rmtree(self.folder / "added")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from analysis.forecasting.control_share import control_runs
@@ -14,6 +15,7 @@ from analysis.stopping.promise import Promise
 from pipeline.spec.registered import declared
 from pipeline.stopping.forecast import StopByForecast
 from pipeline.stopping.policy_file import read_policy
+from pipeline.store.added import AddedTable, add_table
 from pipeline.store.sweep_store import SweepStore
 from tests.stopping.test_prices import HISTORY
 from tests.stopping.under_rule import crude_rule, drawn_sweep, under_rule
@@ -123,3 +125,14 @@ def test_the_plan_says_what_the_rule_does(folders, monkeypatch, capsys):
     assert "stopping: runs that converged end 2 evaluations later" in printed
     code, printed = run(monkeypatch, capsys, "plan", "ruled.yaml", "--inline", "--smoke")
     assert (code, "stopping: runs that converged end" in printed) == (0, True)
+
+
+def test_a_sweep_with_added_numbers_alone_is_refused_as_one_without_commits(tmp_path, monkeypatch, capsys):
+    store = opened(tiny(), tmp_path / "r")
+    run_id = store.plan["runs"][0]["run_id"]
+    table = pa.table({"run_id": [run_id], "step": [10], "added.x": [1.0]})
+    add_table(store.folder, AddedTable("added", table, {}))
+    for command in ("policy", "ceiling", "look-ahead"):
+        options = {"ceiling": ("--inline",), "look-ahead": ("--inline", "--window", "0.5")}.get(command, ())
+        code, told = run(monkeypatch, capsys, command, str(store.folder), *options)
+        assert (code, told.strip()) == (2, f"{store.folder}: nothing is committed yet: there is no label_excess")

@@ -97,12 +97,12 @@ def test_without_the_extra_it_is_refused_in_one_sentence(sweep, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from rich.console import Console; "
         "from pipeline.store.sweep_store import SweepStore; from sweeps.command.dashboards import run_dashboard; "
-        "sys.exit(run_dashboard(SweepStore(Path(sys.argv[2])), 'w.json', Console(width=200)))"
+        "sys.exit(run_dashboard(SweepStore(Path(sys.argv[2])), 'w.json', Console(), Console(width=200, stderr=True)))"
     )
     given = [sys.executable, "-c", code, str(tmp_path), str(sweep.folder)]
     done = subprocess.run(given, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stdout == (
+    assert done.stderr == (
         "it is made by the package wandb_workspaces, which is missing: pip install 'seedbed[dashboards]'\n"
     )
     assert not Path(tmp_path / "w.json").exists()

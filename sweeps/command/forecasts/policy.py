@@ -121,8 +121,8 @@ def read_sweeps(stores: Sequence[SweepStore], budget: int | None = None) -> list
     found = []
     histories = distinct_runs([store.history(budget) for store in stores], stores)
     for store, spec, history in zip(stores, specs, histories, strict=True):
-        if not history.values:
-            raise StoreError(f"{store.folder}: nothing is committed yet")
+        if spec.criterion.metric not in history.values:
+            raise StoreError(f"{store.folder}: nothing is committed yet: there is no {spec.criterion.metric}")
         rule = spec.stopping if isinstance(spec.stopping, StopByForecast) else None
         found.append(PolicySweep(history, decide_outcomes(history, spec.criterion), rule))
     return found

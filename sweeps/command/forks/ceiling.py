@@ -109,8 +109,8 @@ def run_ceiling(request: CeilingRequest, as_json: bool, out: Console) -> int:
     told = Console(file=StringIO()) if as_json else out
     store = SweepStore(request.folder)
     spec, history = stored_spec(store), distinct_history(store, request.budget)
-    if not history.values:
-        raise StoreError(f"{store.folder}: nothing is committed yet")
+    if spec.criterion.metric not in history.values:
+        raise StoreError(f"{store.folder}: nothing is committed yet: there is no {spec.criterion.metric}")
     outcomes = decide_outcomes(history, spec.criterion)
     planned = list(_planned(request, store, spec, history, outcomes, told))
     if not planned:

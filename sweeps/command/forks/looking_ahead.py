@@ -107,8 +107,8 @@ def _parents(store: SweepStore, spec: SweepSpec, history: History, step: int, ou
     """The runs to be forked: of step 0 all, later those at risk there whose states are kept."""
     if step == 0:
         return [run.run_id for run in history.runs if run.parent is None]
-    if not history.values:
-        raise StoreError(f"{store.folder}: nothing is committed yet")
+    if spec.criterion.metric not in history.values:
+        raise StoreError(f"{store.folder}: nothing is committed yet: there is no {spec.criterion.metric}")
     risk_R = can_be_parent(history, decide_outcomes(history, spec.criterion), step)
     asked = [history.runs[r].run_id for r in np.flatnonzero(risk_R)]
     snapshots = store.snapshots()
