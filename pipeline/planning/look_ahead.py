@@ -52,6 +52,9 @@ class LookAhead:
             sizes = {setting.batch_size for setting in settings}
             fits = (share for share in (0.25, 0.5) if all(_is_batch(size * share) for size in sizes))
             batch = next(fits, 1.0)
+        for name, value in (("rate", rate), ("batch", batch), ("cost", abs(cost) or 1.0)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a number above 0, given {value:g}")
         exact = cost * budget / batch
         unit = math.gcd(_COARSEST, step) if exact >= _COARSEST else 1
         num_steps = round(exact / unit) * unit

@@ -117,6 +117,10 @@ def main() -> None:
 
 def _be_able_to_print() -> None:
     """Characters that the terminal's encoding lacks are shown as escape sequences."""
+    columns = os.environ.get("COLUMNS")
+    if columns is not None and not (columns.isdecimal() and int(columns) > 0):
+        # On no columns nothing would be printed.
+        del os.environ["COLUMNS"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -70,3 +70,9 @@ def test_a_dearer_look_ahead_is_longer_and_about_tells_them_apart():
     assert all(one.num_steps < other.num_steps for one, other in pairwise(found))
     assert len({str(one.about(1200)) for one in found}) == 3
     assert found[0].about(1200)["cost"] == 0.025
+
+
+@pytest.mark.parametrize("given", [{"batch": 0.0}, {"rate": -1.0}, {"batch": float("nan")}, {"cost": float("inf")}])
+def test_factors_that_are_no_numbers_above_zero_are_refused_by_name(given):
+    with pytest.raises(ValueError, match=f"{next(iter(given))} must be a number above 0"):
+        LookAhead.costing(**{"cost": 0.1, "step": 60, "budget": 1200, "settings": settings(64), **given})

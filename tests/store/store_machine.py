@@ -123,6 +123,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         assert before is not None, "no generation is whole, and an attempt went on"
         self._assert_same(writer.record, before)
+        writer.held = writer.checkpoint()  # type: ignore[attr-defined]
         self.writers.append((pack_id, writer))
 
     @rule(seed=seeds, point=crashes)
@@ -416,6 +417,5 @@ def _state(run: str, step: int) -> RunState:
 
 
 def _states(writer: Recorder) -> dict[str, Any]:
-    """The states of a writer's runs in progress: its own since it committed, else those of the checkpoint."""
-    held = getattr(writer, "held", None)
-    return dict(held) if held is not None else writer.checkpoint()
+    """The states of a writer's runs in progress: those of the checkpoint, or its own since it committed."""
+    return dict(writer.held)  # type: ignore[attr-defined]

@@ -41,6 +41,13 @@ def test_what_the_encoding_of_a_stream_lacks_is_shown_as_an_escape(tmp_path, mon
     assert rb"n\xe4me: holds no sweep" in ended.stderr
 
 
+def test_a_terminal_of_no_columns_still_shows_mistakes(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    ended = seedbed("status")
+    assert ended.returncode == 2
+    assert b"FOLDER" in ended.stderr
+
+
 def test_a_full_standard_output_is_told_and_fails():
     with open("/dev/full", "w") as full:
         ended = seedbed("list", stdout=full, stderr=subprocess.PIPE)
