@@ -45,7 +45,7 @@ def test_a_terminal_of_no_columns_still_shows_mistakes(monkeypatch):
     monkeypatch.setenv("COLUMNS", "0")
     ended = seedbed("status")
     assert ended.returncode == 2
-    assert b"FOLDER" in ended.stderr
+    assert b"Usage" in ended.stderr
 
 
 def test_a_full_standard_output_is_told_and_fails():
