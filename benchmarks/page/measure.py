@@ -201,8 +201,18 @@ def lines(document: dict[str, Any]) -> list[str]:
         "",
         f"On {measured['hardware']['cores']} cores of {measured['hardware']['processor']}, "
         f"{document['runs']:,} runs of {document['points']} points of {document['metrics']} metrics, headless Chromium "
-        f"without a GPU; the load average was {document['load']:.1f}.",
+        f"without a GPU; the load average was {document['load']:.1f}.{_busy(document)}",
     ]
+
+
+def _busy(document: dict[str, Any]) -> str:
+    """What other programs did to the figures, if they kept the machine busy."""
+    if document["load"] <= document["measured"]["hardware"]["cores"]:
+        return ""
+    return (
+        " Other programs kept the machine busy, which lengthens times by the clock many times over, and processor "
+        "times little: these are nearest to the times by the clock of an idle machine."
+    )
 
 
 def with_figures(text: str, document: dict[str, Any]) -> str:

@@ -95,6 +95,11 @@ class HistoryTail:
         return self._steps_T[kept_T], values_RT[np.ix_(rows, kept_T)]
 
     @property
+    def orders(self) -> dict[str, tuple[int, int]]:
+        """The (attempt, sequence) of each pack's newest record, of the packs that this budget's runs are in."""
+        return {pack.record.pack_id: pack.record.order for pack in self._packs if pack.record is not None}
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics so far, in the order in which they appeared."""
         return tuple(self._values)

@@ -33,7 +33,7 @@ from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
 from pipeline.store.history_tail import HistoryTail
 from pipeline.store.pack_store import StoreError
-from pipeline.store.stored_forecast import FORECAST_FILE, StoredForecast, newest_orders, read_forecast
+from pipeline.store.stored_forecast import FORECAST_FILE, StoredForecast, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import ForecastNow
 
@@ -70,6 +70,9 @@ class LivePage:
         self.version += 1
         self._history = self.tail.history([self.criterion.metric])
         self._outcomes = self._decided(self._history)
+        # Said at every question, so not counted anew.
+        self._is_done = all(end.reason != "running" for end in self._history.ends)
+        self._progress = self._progress_text()
         if not len(self._run_version_R):
             self._run_version_R = np.full(len(self._history.runs), self.version)
         self._run_version_R[touched] = self.version
@@ -112,8 +115,7 @@ class LivePage:
         if since > self.version or len(self._run_version_R) != len(self._history.runs):
             return _RELOAD
         rows = np.flatnonzero(self._run_version_R > since)
-        is_done = all(end.reason != "running" for end in self._history.ends)
-        found: dict[str, Any] = {"version": self.version, "progress": self._progress(is_done), "is_done": is_done}
+        found: dict[str, Any] = {"version": self.version, "progress": self._progress, "is_done": self._is_done}
         if since == self.version:
             return found
         ends = [self._history.ends[row] for row in rows.tolist()]
@@ -152,16 +154,16 @@ class LivePage:
         found = outcome_findings(self._history, self._outcomes)
         running = [run.run_id for run, end in zip(self._history.runs, self._history.ends, strict=True)
                    if end.reason == "running"]  # fmt: skip
-        now = ForecastNow.of(self._forecast, running, newest_orders(self.store)) if running else None
+        now = ForecastNow.of(self._forecast, running, self.tail.orders) if running else None
         if now is not None:
             sentence = now.sentence().removeprefix("forecast: ")
             found.append(f"{sentence[0].upper()}{sentence[1:]}.")
         return found
 
-    def _progress(self, is_done: bool) -> str:
+    def _progress_text(self) -> str:
         history = self._history
         num_ended = sum(end.reason != "running" for end in history.ends)
-        if is_done:
+        if self._is_done:
             return f"All {num_ended:,} runs have ended"
         steps = sum(min(end.step, history.budget) for end in history.ends if end.reason == "running")
         left = len(history.runs) - num_ended
