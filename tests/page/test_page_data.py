@@ -20,6 +20,7 @@ from analysis.page.html import StaticPart, content_policy, page_html
 from analysis.page.script import page_script, page_style, sha256_source
 from analysis.predictors.base import PREDICTORS
 from analysis.summary.analyse import analyse
+from benchmarks.page import measure
 from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import synthetic_history
 
@@ -190,3 +191,11 @@ def test_the_page_of_a_budget_leads_to_those_of_the_others(analysis):
     assert '<a href="../report/report.html">All budgets</a>' in text
     assert '<span aria-current="page">Budget 30</span>' in text
     assert '<a href="../60/report.html?a&amp;b">Budget 60</a>' in text
+
+
+def test_the_document_shows_the_page_as_it_was_measured():
+    text = measure.PAGE.read_text(encoding="utf-8")
+    assert measure.with_figures(text, measure.kept()) == text
+    figures = measure.kept()["figures"]
+    assert figures["bytes"] <= 15e6
+    assert figures["server_share"] <= 0.02
