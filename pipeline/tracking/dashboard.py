@@ -60,7 +60,7 @@ def save_dashboard(store: SweepStore) -> tuple[str, str]:
     """
     import wandb
 
-    entity = tracking_of(store).entity or wandb.Api().default_entity
+    entity = tracking_of(store).entity or wandb.Api().default_entity or ""
     return workspace_of(store, entity).save().url, report_of(store, entity).save().url
 
 
