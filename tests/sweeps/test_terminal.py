@@ -99,6 +99,18 @@ def test_a_wide_terminal_shows_every_setting_with_its_counts_and_speed():
     assert line.split() == ["head_width=7", "0/4", "0", "4", "0", "200"]
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_long_label_is_cut_and_no_number_is(width):
+    lines = drawn(view_of(3, label="model." + "long_" * 30), width, 23)
+    rows = [line for line in lines if line.startswith("long_long_")]
+    assert len(rows) == 3
+    for row in rows:
+        label, _, numbers = row.partition("\u2026")
+        assert len(label) >= width // 3
+        assert numbers.split()[0] == "0/4"
+        assert re.fullmatch(r"[\d,/ ]+", numbers)
+
+
 class Clock:
     def __init__(self):
         self.now = 0.0
