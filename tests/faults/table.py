@@ -47,17 +47,9 @@ def _told(verdicts: Verdicts) -> str:
     seeds = ", ".join(map(str, sorted({verdict["seed"] for verdict in verdicts})))
     cpu_s = sum(verdict["cpu_s"] for verdict in verdicts) / max(len(verdicts), 1)
     return (
-<<<<<<< HEAD
-        f"{len(verdicts):,} faults (seed {seeds}), {cpu_s:.2f} CPU seconds each, on {os.cpu_count()} processors. "
-        f"{bound(verdicts)}"
-||||||| parent of e4535d5 (Tables of faults and mutants: how many are losses of power)
-        f"{len(verdicts):,} faults (seed {seeds}), {cpu_s:.2f} CPU seconds each, on {os.cpu_count()} processors. "
-        f"{_bound(verdicts)}"
-=======
         f"{len(verdicts):,} faults (seed {seeds}), {cpu_s:.2f} CPU seconds each, on {os.cpu_count()} processors; "
         f"{sum('power loss' in verdict['kind'] for verdict in verdicts):,} of them are losses of power. "
-        f"{_bound(verdicts)}"
->>>>>>> e4535d5 (Tables of faults and mutants: how many are losses of power)
+        f"{bound(verdicts)}"
     )
 
 
