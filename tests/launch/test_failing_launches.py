@@ -103,6 +103,7 @@ def test_a_run_tried_again_when_its_error_is_gone_has_the_bits_of_one_that_never
     assert weights(store) == weights(reference)
     assert rows(store) == rows(reference)
     assert store.history().ends == reference.history().ends
+    assert [record.run_steps for record in store.newest_records().values()] == [60], "nothing is done twice"
 
 
 @pytest.mark.ray

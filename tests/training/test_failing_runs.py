@@ -117,7 +117,9 @@ def assert_only(store, reference, bad):
     ours, theirs = store.snapshots(), reference.snapshots()
     for run_id in ends(reference).keys() - {bad}:
         assert all(ours.of(run_id, kind) == theirs.of(run_id, kind) for kind in ("state", "weights", "attention"))
-    return failed[bad]
+    end = failed[bad]
+    assert max((step for run, step, _ in rows(store) if run == bad), default=-1) == (end.step or -1)
+    return end
 
 
 @pytest.mark.parametrize("method", ["train", "evaluate", "probe", "attention_maps"])
