@@ -120,12 +120,14 @@ SWEEP_FILES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "sweep_files.md"
 
 
 def test_the_sweep_files_of_the_reference_are_valid(tmp_path):
-
-    whole, budgets, fork = SWEEP_FILES
+    whole, budgets, fork, unlike = SWEEP_FILES
     (tmp_path / "whole.yaml").write_text(whole)
     spec = load_spec(tmp_path / "whole.yaml")
     assert len(spec.runs()) == 2 * 3 * 2 * 8
     factors = json.dumps(yaml.safe_load(budgets)["vary"])
     assert load_spec(tmp_path / "whole.yaml", [f"vary={factors}"]).budgets == (1200, 2400)
+    level = yaml.safe_load(unlike)["resources"]["instruction_set"]
+    chosen = [f"resources.instruction_set={level}", "resources.slots=null"]
+    assert load_spec(tmp_path / "whole.yaml", chosen).resources.instruction_set == level
     (tmp_path / "fork.yaml").write_text(fork)
     assert load_spec(tmp_path / "fork.yaml").fork.steps == (350, 700)
