@@ -92,7 +92,7 @@ def test_a_report_is_private_and_that_of_a_shared_folder_is_shared(analysis, tmp
         results = tmp_path / oct(mode)
         results.mkdir()
         results.chmod(mode)
-        path = write_report(analysis, results / "report", interactive=False)
+        path = write_report(analysis, results / "report")
         assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {expected}
         assert path.parent.stat().st_mode & 0o777 == mode
 
@@ -236,10 +236,10 @@ def test_the_first_figure_sets_the_forecast_between_losses_and_what_is_possible(
         found = {row["line"]: row for row in rows if row["share"] == window.fraction}
         for line, name in (("forecast (ridge_time)", "ridge_time"), ("losses alone", "last_loss")):
             expected = window.scores[name].auroc_within
-            assert found[line]["auroc"] == pytest.approx(expected.value, rel=1e-3)
+            assert found[line]["value"] == pytest.approx(expected.value, rel=1e-3)
             assert found[line]["low"] == pytest.approx(expected.low, rel=1e-3)
     best = {row["share"]: row for row in rows if row["line"] == "best possible (forks)"}
-    assert {share: row["auroc"] for share, row in best.items()} == {0: 0.95, 0.1: 0.97}
+    assert {share: row["value"] for share, row in best.items()} == {0: 0.95, 0.1: 0.97}
     assert best[0]["high"] is None
     assert "64 x 20 forks at 0%, 64 x 20 forks at 10%" in " ".join(figure.chart.to_dict()["title"]["subtitle"])
     without = figures(analysis)[0]

@@ -67,7 +67,7 @@ def test_the_picture_puts_curves_beside_the_quality_of_forecasts():
     curves, quality = chart["hconcat"]
     assert "facet" in curves
     assert "AUROC" in json.dumps(quality)
-    assert chart["title"]["text"].startswith("Which seeds converge")
+    assert chart["title"]["text"].startswith("20 of 40 runs converge; at 25% of training")
     assert '"title": {"subtitle' not in json.dumps(chart["hconcat"])
 
 

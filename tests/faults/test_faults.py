@@ -25,16 +25,16 @@ from tests.support import trained
 
 ROOT = Path(__file__).resolve().parents[2]
 SLICE = {
-    "launches": 14,
-    "tracked": 2,
+    "launches": 12,
+    "tracked": 1,
     "commands": 12,
     "twice": 2,
-    "damages": 12,
-    "power": 150,
+    "damages": 8,
+    "power": 120,
     "signals": 4,
     "clocks": 3,
     "drivers": 2,
-    "disks": 6,
+    "disks": 5,
 }
 
 

@@ -106,6 +106,7 @@ def test_a_run_tried_again_when_its_error_is_gone_has_the_bits_of_one_that_never
     assert [record.run_steps for record in store.newest_records().values()] == [60], "nothing is done twice"
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_under_ray_a_run_that_raises_and_a_pack_that_hangs_hold_nobody_up(tmp_path, monkeypatch):
     raising(monkeypatch, tmp_path)

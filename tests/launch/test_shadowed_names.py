@@ -35,5 +35,6 @@ def test_a_sweep_is_planned_launched_tracked_and_read(options, here):
     printed = seedbed(here, "launch", "tiny.yaml", "--results", "r", *options)
     assert "4/4 runs done" in printed
     assert "wandb mirror:" not in printed
-    assert len(list((here / "r" / "wandb").glob("offline-run-*"))) == 4
+    # Of the runs, their setting, and the sweep.
+    assert len(list((here / "r" / "wandb").glob("offline-run-*"))) == 4 + 1 + 1
     assert "4/4 runs done" in seedbed(here, "status", "r")

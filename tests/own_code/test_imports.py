@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.launch.ray import launch_ray
 from pipeline.own_code import imported
 from pipeline.own_code.closure import own_files
 from pipeline.own_code.imported import OwnCodeError, load, resolved
@@ -17,14 +17,14 @@ from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.errors import SpecError
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
-from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.base import TASKS
 from pipeline.training.sources import source_hashes
 from sweeps.cli.__main__ import app, imports_first
 from sweeps.command import consent
-from tests.support import SOURCES, opened, trained
+from tests.support import SOURCES, trained
 
+ROOT = Path(__file__).resolve().parents[2]
 MAJORITY = SOURCES["pipeline/tasks/majority.py"]
 SWEEP = """
 name: own
@@ -259,10 +259,10 @@ def test_classes_of_a_plug_in_are_registered(repository, monkeypatch):
     imported.plugins.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
-def test_workers_of_ray_import_it(repository, tmp_path):
-    spec = load_spec(repository / "package.yaml")
-    store = opened(spec, tmp_path / "r")
-    launched = launch_ray(store, unfinished(store), spec.resources, None, lambda pack_id, progress: None)
-    assert not launched.failures
-    assert not unfinished(SweepStore(Path(store.folder)))
+def test_workers_of_ray_import_it(repository):
+    command = [sys.executable, "-m", "sweeps.cli", "launch", str(repository / "package.yaml"), "--results", "r"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {end.step for end in SweepStore(Path("r")).history().ends} == {20}

@@ -65,7 +65,7 @@ def test_what_cannot_be_priced_is_refused_in_a_line(folders, monkeypatch, capsys
         (("done", "--lose-at-most", "0"), "--lose-at-most must be between 0 and 1"),
         (("done", "--expect-at-most", "0.01"), "--expect-at-most must be between 0 and --lose-at-most"),
         (("done", "--expect-at-most", "0.005", "--point-estimate"), "--point-estimate wants none"),
-        (("done", "now"), "occurs in two"),
+        (("done", "now"), "have no outcome"),
     ):
         code, printed = run(monkeypatch, capsys, "policy", *arguments)
         assert (code, said in printed) == (2, True), printed

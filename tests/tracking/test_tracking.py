@@ -135,6 +135,7 @@ def test_a_larger_budget_adds_only_the_new_rows(tmp_path: Path) -> None:
     run_mirror(sweep.folder)
     sweep.store.write_documents(sweep.store.sweep, document, is_shared=False)
     for recorder in sweep.recorders.values():
+        recorder.continued = {run_id: end.step for run_id, end in recorder.ends.items()}
         for run_id in list(recorder.ends):
             recorder.reopen(run_id)
             sweep.active[run_id] = 200
