@@ -77,7 +77,7 @@ mutants: $(STAMP)
 # rest is in proportion.
 TRIES ?= 20
 cluster-test: $(STAMP)
-	$(PYTEST) tests/launch/test_cluster.py -m ""
+	$(PYTEST) tests/launch tests/own_code -m "slow and ray"
 	$(BIN)/python -m tests.cluster.ports --write
 	$(BIN)/python -m tests.cluster.run --tries $(TRIES) --write
 
