@@ -6,6 +6,7 @@ run. Nothing here needs torch, so a spec is validated on any machine.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,7 +20,7 @@ class Parameters(BaseModel):
     @classmethod
     def vector_fields(cls) -> tuple[str, ...]:
         """Names of the fields that may differ between the runs of one pack."""
-        return tuple(name for name, info in cls.model_fields.items() if _axis(info.json_schema_extra) == "vector")
+        return _vector_fields(cls)
 
     @classmethod
     def static_fields(cls) -> tuple[str, ...]:
@@ -41,6 +42,11 @@ def static(default: Any = ..., **constraints: Any) -> Any:
 def vector(default: Any = ..., **constraints: Any) -> Any:
     """A field that is one number per run."""
     return Field(default, json_schema_extra={"axis": "vector"}, **constraints)
+
+
+@cache
+def _vector_fields(cls: type[Parameters]) -> tuple[str, ...]:
+    return tuple(name for name, info in cls.model_fields.items() if _axis(info.json_schema_extra) == "vector")
 
 
 def _axis(extra: Any) -> str:

@@ -143,9 +143,7 @@ def test_a_signal_commits_says_how_to_resume_and_looks_nothing_like_success(numb
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_under_ray_commits_within_ten_seconds_and_resume_completes(number, spec_path, tmp_path, reference):
     process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path)
     store = SweepStore(tmp_path / "r")

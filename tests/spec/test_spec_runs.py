@@ -205,7 +205,7 @@ def test_lineage_is_part_of_the_run():
     assert marked.run_id != plain.run_id
 
 
-def test_ten_thousand_runs_are_declared_in_a_second_or_two_of_processor_time():
+def test_ten_thousand_runs_are_declared_in_about_a_second_of_processor_time():
     for factors, seeds in (
         ([{"optimiser.lr": {"log_range": [1e-4, 1e-2], "num": 100}}], {"together": {"range": [0, 100]}}),
         ([{"random": {"optimiser.lr": {"uniform": [0.1, 1]}}, "num": 10_000}], {"together": [0]}),
@@ -216,7 +216,7 @@ def test_ten_thousand_runs_are_declared_in_a_second_or_two_of_processor_time():
             runs = SweepSpec.model_validate({**SPEC, "vary": factors, "seeds": seeds}).runs()
             assert len({config.run_id for config in runs}) == 10_000
             seconds.append(time.process_time() - start)
-        assert min(seconds) < 2.5
+        assert min(seconds) < 1.5
 
 
 def test_every_registered_thing_is_in_the_tables_above():
