@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from analysis.figures.marks import band
 from analysis.figures.style import FONT, Rows, data, number
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, decide_outcomes
 from analysis.outcomes.settings import setting_labels
@@ -39,11 +40,11 @@ def curves(
     groups = _groups(history, by, criterion)
     rows = _rows(history, metric, groups)
     base = alt.Chart().encode(x=alt.X("step:Q", title="step"), color=alt.Color("group:N", title=by))
-    wide = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title=metric), y2="high:Q")
-    middle = base.mark_area(opacity=0.25).encode(y="lower:Q", y2="upper:Q")
-    line = base.mark_line(strokeWidth=2).encode(y="median:Q", tooltip=["group:N", "step:Q", "median:Q", "runs:Q"])
+    middle = base.mark_area(opacity=0.25).encode(y=alt.Y("lower:Q", title=metric), y2="upper:Q")
+    tooltip = ["group:N", "step:Q", "median:Q", "runs:Q"]
+    line = band(base, metric, value="median", stroke=2, tooltip=tooltip)
     title = f"{metric} of {len(history.runs)} runs: median, middle half, middle 90%"
-    chart: Any = alt.layer(wide, middle, line, data=data(rows)).properties(title=title, width=480, height=280)
+    chart: Any = alt.layer(middle, line, data=data(rows)).properties(title=title, width=480, height=280)
     shown: alt.LayerChart = chart.configure(font=FONT)
     return shown
 

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 # Text, since Tune keeps statistics of every number that it is told.
 _FAILURE, _PROGRESS, _SENT_BACK = "failure", "progress", "sent_back"
 _CONNECT_TIMEOUT_S = 5.0
+# Named after the systems on which a Ray that listens on loopback alone is the default.
+_ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 # Of Tune's own folder, on a cluster below that of the sweep.
 _SCRATCH = "seedbed-tune-"
 # Without these, glibc returns large buffers to the system at every step, and page faults take half the time.
@@ -153,20 +156,15 @@ class _Trials:
 def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
     """Connect; returns (ray, ray.tune). A local Ray has no dashboard and requires a random token of its clients.
 
-    `folder` is where a local Ray puts its session.
+    `folder` is where a local Ray puts its session. Raises StoreError where one would be open to others.
     """
+    if address is None:
+        _close_to_others()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # The driver handles Ctrl-C: packs commit and stop, then it prints how to resume.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    if address is None and "RAY_AUTH_MODE" not in os.environ:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    if address is None:
-        # Ray then takes 127.0.0.1 for the address of this computer, and listens there alone: read when Ray is imported,
-        # and named after the systems on which it is the default.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if address is not None:
         _require_answer(address)
     import ray
@@ -186,6 +184,23 @@ def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
     # Failed packs are reported once, after the launch.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     return ray, tune
+
+
+def _close_to_others() -> None:
+    """Have a local Ray ask for a token and listen on loopback. Raises StoreError where Ray was imported too early.
+
+    Ray reads both when it is imported; later it would start without the token that its own processes then ask for.
+    """
+    if "ray" in sys.modules and _ON_LOOPBACK not in os.environ:
+        raise StoreError(
+            "this process imported ray before the launch, which cannot close a local Ray to others any more: launch "
+            "from a process that has not, or train without Ray (launch_inline, --inline)"
+        )
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Ray then takes 127.0.0.1 for the address of this computer, and listens there alone.
+    os.environ.setdefault(_ON_LOOPBACK, "0")
 
 
 def _init(ray: Any, **options: Any) -> None:

@@ -28,6 +28,7 @@ from sweeps.command.consent import import_named, trust_kept
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 
 _NO_MEMORY = "memory has run out; what was committed before stays valid"
+_NO_MEMORY_TOLD = ("can't allocate memory", "failed to map segment", "cannot allocate memory")
 
 app = typer.Typer(
     name="seedbed",
@@ -109,8 +110,8 @@ def main() -> None:
     except MemoryError:
         _leave(_NO_MEMORY, FAILED)
     except Exception as error:
-        # Torch has no exception of its own for it.
-        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        # Neither torch nor the loader of libraries has an exception of its own for it.
+        if isinstance(error, RuntimeError | ImportError) and any(told in str(error) for told in _NO_MEMORY_TOLD):
             _leave(_NO_MEMORY, FAILED)
         _leave(f"{type(error).__name__}: {error}; a mistake in seedbed or in code given to it, {_logged()}", FAILED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import tempfile
 
 import pytest
@@ -75,3 +76,11 @@ def test_a_ray_that_starts_slowly_is_tried_three_times_and_then_told_in_a_senten
     with pytest.raises(StoreError, match=r"^Ray did not start in 3 tries \(Failed to start GCS.\); .*--inline$"):
         ray_launch._init(never)
     assert (never.tries, never.stops) == (3, 3)
+
+
+def test_a_process_that_imported_ray_before_is_told_that_it_cannot_close_it_to_others(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", object())
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
+    with pytest.raises(StoreError, match=r"imported ray before the launch.*train without Ray"):
+        ray_launch.connect(None)
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ

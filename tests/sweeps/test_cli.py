@@ -232,6 +232,8 @@ def test_the_american_spelling_is_understood_and_not_listed(here, monkeypatch, c
     [
         (RuntimeError("not [/foreseen]"), 1, r"RuntimeError: not \[/foreseen\]; a mistake in seedbed or in code given"),
         (MemoryError(), 1, "memory has run out"),
+        (ImportError("a.so: failed to map segment from shared object"), 1, "^memory has run out"),
+        (ImportError("no module"), 1, "ImportError: no module; a mistake"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (RecursionError("deep"), 1, "RecursionError: deep; a mistake"),
     ],

@@ -1,5 +1,6 @@
 // The forecasts of the runs, by what became of them.
 
+import { followDrags } from "./drag.js";
 import { Axis, drawAxes, fitted, linearTicks, numberText, palette } from "./scales.js";
 
 /** @typedef {import("./main.js").App} App */
@@ -14,22 +15,13 @@ export class ForecastsView {
     this.holder = holder;
     this.canvas = /** @type {HTMLCanvasElement} */ (holder.querySelector("canvas"));
     this.x = new Axis(0, 1, 0, 1);
-    this.start = NaN;
-    const { canvas } = this;
-    canvas.addEventListener("pointerdown", (event) => {
-      this.start = event.offsetX;
-      canvas.setPointerCapture(event.pointerId);
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (Number.isNaN(this.start) || Math.abs(event.offsetX - this.start) < 4) return;
-      const ends = [this.start, event.offsetX].map((place) => this.x.value(place)).sort((one, other) => one - other);
+    const moved = (/** @type {number} */ from, /** @type {number} */ to) => {
       app.isDragging = true;
-      app.choose([Math.max(0, ends[0]), Math.min(1, ends[1])]);
-    });
-    canvas.addEventListener("pointerup", (event) => {
+      app.choose([Math.max(0, this.x.value(from)), Math.min(1, this.x.value(to))]);
+    };
+    followDrags(this.canvas, moved, (wasDragged) => {
       app.isDragging = false;
-      app.choose(Math.abs(event.offsetX - this.start) < 4 ? null : app.selection.probabilities?.range ?? null);
-      this.start = NaN;
+      app.choose(wasDragged ? app.selection.probabilities?.range ?? null : null);
     });
   }
 

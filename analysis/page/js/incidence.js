@@ -1,5 +1,6 @@
 // How many of the chosen runs had converged, and diverged, by each step.
 
+import { followDrags } from "./drag.js";
 import { Axis, DASHES, drawAxes, fitted, linearTicks, numberText, palette } from "./scales.js";
 
 /** @typedef {import("./main.js").App} App */
@@ -41,22 +42,13 @@ export class IncidenceView {
     this.holder = holder;
     this.canvas = /** @type {HTMLCanvasElement} */ (holder.querySelector("canvas"));
     this.x = new Axis(0, 1, 0, 1);
-    this.start = NaN;
-    const { canvas } = this;
-    canvas.addEventListener("pointerdown", (event) => {
-      this.start = event.offsetX;
-      canvas.setPointerCapture(event.pointerId);
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (Number.isNaN(this.start) || Math.abs(event.offsetX - this.start) < 4) return;
-      const ends = [this.start, event.offsetX].map((place) => this.x.value(place)).sort((one, other) => one - other);
-      app.selection.times = [ends[0], ends[1]];
+    const moved = (/** @type {number} */ from, /** @type {number} */ to) => {
+      app.selection.times = [this.x.value(from), this.x.value(to)];
       app.isDragging = true;
       app.update();
-    });
-    canvas.addEventListener("pointerup", (event) => {
-      if (Math.abs(event.offsetX - this.start) < 4) app.selection.times = null;
-      this.start = NaN;
+    };
+    followDrags(this.canvas, moved, (wasDragged) => {
+      if (!wasDragged) app.selection.times = null;
       app.isDragging = false;
       app.update();
     });
