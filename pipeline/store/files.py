@@ -187,7 +187,8 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
     known = range(1, DOCUMENT_FORMAT + 1)
-    if type(number) is int and number in known and isinstance(body, dict) and _digest(body, number) == digest:
+    is_known = type(number) is int and number in known and not {*document} - {"format", "sha256", "body"}
+    if is_known and isinstance(body, dict) and _digest(body, number) == digest:
         return body
     is_ours = isinstance(body, dict) and any(_digest(body, format_) == digest for format_ in known)
     if isinstance(number, int) and number > DOCUMENT_FORMAT and not is_ours:

@@ -52,6 +52,15 @@ def test_a_sealed_record_checks_itself(tmp_path):
             unseal(wrong, tmp_path)
 
 
+def test_every_flipped_bit_of_a_sealed_record_is_noticed(tmp_path):
+    content = seal({"step": 10, "name": "a"})
+    for place in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        with pytest.raises(CorruptFileError):
+            unseal(bytes(flipped), tmp_path)
+
+
 def test_a_damaged_parquet_file_is_a_corrupt_file(tmp_path):
     with pytest.raises(CorruptFileError, match="whole Parquet"):
         decode_table(encode_arrays(ARRAYS)[:-9], tmp_path)
