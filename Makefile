@@ -83,7 +83,7 @@ cluster-test: $(STAMP)
 
 # Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the tables made of them.
 bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks.bench
 
 # The sweeps of the benchmark of fates (forty minutes on 2 cores; resumable), and the tables in docs/forecast_scores.md.
@@ -98,7 +98,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("seedbed needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
 clean:

@@ -22,6 +22,8 @@ from tests.faults.shim import COUNT, Fault, arm
 
 # A command that takes longer than this hangs. A whole one takes a second or two.
 DEADLINE_S = 120.0
+# What a killed command had asked of another program, that program may still answer.
+_ENDS_S = 5.0
 _AT_RANDOM = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
 
 
@@ -148,7 +150,12 @@ def _until(send: list[tuple[int, float]], began_s: float) -> float:
 
 
 def _end_group(pid: int) -> bool:
+    """Kill what is left of a group; whether there was something that did not end by itself within seconds."""
+    deadline = time.monotonic() + _ENDS_S
     try:
+        while time.monotonic() < deadline:
+            os.killpg(pid, 0)
+            time.sleep(0.01)
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return False
