@@ -43,7 +43,7 @@ class Run(Nothing):
         self.dir, self.summary = str(folder / "files"), {}
         self._log = open(folder / "rows.jsonl", "a")
     def log(self, row, step, commit):
-        self._log.write(json.dumps(row) + chr(10))
+        self._log.write(json.dumps(row, default=repr) + chr(10))
         self._log.flush()
     def finish(self):
         self._log.close()
