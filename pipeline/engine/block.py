@@ -15,28 +15,28 @@ from pipeline.engine.norms import norm
 from pipeline.engine.program import engines_here, program_for
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
-from pipeline.numerics.streams import held_out_key
 from pipeline.spec.run_config import RunConfig
 
 
 class Engine(Protocol):
-    """Interface of the engines. `keys` are stream keys of held-out data; results are (n, ...) for n `slots`, float64 or
-    the block's dtype, on the block's device.
+    """Interface of the engines. Results are (n, ...) for n `slots`, float64 or the block's dtype, on its device.
+
+    Evaluated is on the first `num_items` of the label set, probed on those of the statistics set.
     """
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         """Run `num_steps` optimiser steps on these slots; others may advance too."""
         ...
 
-    def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+    def evaluate(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Mean loss, and accuracy and reference_loss where the task has them, (n,) each, at each slot's step."""
         ...
 
-    def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+    def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,): loss, attention, and the probes of task and model, on the items of step 0."""
         ...
 
-    def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
+    def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
         ...
 
@@ -60,7 +60,6 @@ class Block(Slots):
         matmul_precision: str = "float32",
     ) -> None:
         super().__init__(template, num_slots, device, threads, matmul_precision)
-        self._held_out: dict[str, dict[str, Tensor]] = {}
         self.engine_name = engine
         self.engine: Engine = TorchEngine(self) if engine == "torch" else self._compiled_engine()
 
@@ -76,15 +75,6 @@ class Block(Slots):
         with self.numerics():
             self.engine.train(num_steps, self._slots(slots))
 
-    def held_out_keys(self, purpose: str) -> dict[str, Tensor]:
-        """Stream keys that depend on the task alone, for `purpose` "label" or "probe": the same for every run."""
-        if purpose not in self._held_out:
-            pairs = {name: held_out_key(purpose, name) for name in self.task.streams}
-            self._held_out[purpose] = {
-                name: torch.tensor([pair] * self.num_slots, device=self.device) for name, pair in pairs.items()
-            }
-        return self._held_out[purpose]
-
     def evaluate(self, num_items: int, slots: Sequence[int] | None = None) -> dict[str, Tensor]:
         """label_loss, label_accuracy, label_excess (and label_reference_loss), (n,) each, on items fresh at each step.
 
@@ -92,7 +82,7 @@ class Block(Slots):
         same items, or its floor.
         """
         with self.numerics():
-            found = self.engine.evaluate(self.held_out_keys("label"), num_items, self._slots(slots))
+            found = self.engine.evaluate(num_items, self._slots(slots))
         metrics = {f"label_{name}": value for name, value in found.items()}
         floor, chance = self.task.floor_loss(), self.task.chance_loss()
         reference: Tensor | float = metrics.get("label_reference_loss", floor)
@@ -103,7 +93,7 @@ class Block(Slots):
         """Metric name -> (n,), on `num_items` items that depend on the task alone and are the same at every step."""
         rows = self._slots(slots)
         with self.numerics():
-            return self._weight_probes(rows) | self.engine.probe(self.held_out_keys("probe"), num_items, rows)
+            return self._weight_probes(rows) | self.engine.probe(num_items, rows)
 
     @torch.no_grad()
     def _weight_probes(self, rows: list[int]) -> dict[str, Tensor]:
@@ -124,7 +114,7 @@ class Block(Slots):
     def attention_maps(self, num_items: int, slots: Sequence[int] | None = None) -> list[Tensor]:
         """Attention maps per layer, (n, num_items, H, L, L), on the first items of the statistics set."""
         with self.numerics():
-            return self.engine.attention_maps(self.held_out_keys("probe"), num_items, self._slots(slots))
+            return self.engine.attention_maps(num_items, self._slots(slots))
 
     def _slots(self, slots: Sequence[int] | None) -> list[int]:
         return list(range(self.num_slots)) if slots is None else [int(slot) for slot in slots]

@@ -14,7 +14,7 @@ from pipeline.engine.program_arguments import Arguments, Maps, Masks, ProgramArg
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
 from pipeline.models.base import Model
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Split, Task
 
 _SCORES = ("loss", "accuracy", "reference_loss")
 
@@ -78,19 +78,19 @@ class CompiledEngine:
         """Run `num_steps` optimiser steps on these slots; others are unchanged."""
         self.program.train(self._arrays, self._selection(slots), num_steps)
 
-    def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+    def evaluate(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Mean loss, and accuracy and reference_loss where the task has them, (n,) each, at each slot's step."""
         found = torch.empty(len(slots), len(_SCORES), dtype=torch.float64)
-        held_out = self._held_out(keys, num_items)
+        held_out = self._held_out("label", num_items)
         self.program.evaluate(self._arrays, self._selection(slots), held_out, found.data_ptr())
         return self._named(found)
 
-    def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+    def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,), on the items of step 0. What the program cannot measure is measured by torch."""
         if not self._probes_itself:
-            return self._torch_engine.probe(keys, num_items, slots)
-        targets = self._attention_targets(keys, num_items)
-        found = self._probe(keys, num_items, slots, targets, Maps(num_items=0, values=None))
+            return self._torch_engine.probe(num_items, slots)
+        targets = self._attention_targets(num_items)
+        found = self._probe(num_items, slots, targets, Maps(num_items=0, values=None))
         metrics = {f"probe_{name}": value for name, value in self._named(found).items() if name != "reference_loss"}
         column = len(_SCORES)
         for layer in range(self._num_layers):
@@ -102,23 +102,21 @@ class CompiledEngine:
                 column += 1 + len(targets.num_asked)
         return metrics
 
-    def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
+    def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
         if not self.block.model.has_softmax:
-            return self._torch_engine.attention_maps(keys, num_items, slots)
+            return self._torch_engine.attention_maps(num_items, slots)
         shape = (len(slots), self._num_layers, num_items, self._num_heads, self._length, self._length)
         maps = torch.zeros(shape, dtype=self.block.dtype)
-        self._probe(keys, num_items, slots, _Targets.none(), Maps(num_items=num_items, values=maps))
+        self._probe(num_items, slots, _Targets.none(), Maps(num_items=num_items, values=maps))
         return list(maps.unbind(1))
 
-    def _probe(
-        self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int], targets: _Targets, maps: Arguments
-    ) -> Tensor:
+    def _probe(self, num_items: int, slots: Sequence[int], targets: _Targets, maps: Arguments) -> Tensor:
         num_masks = len(targets.num_asked)
         num_columns = len(_SCORES) + self._num_layers * self._num_heads * (1 + num_masks)
         found = torch.empty(len(slots), num_columns, dtype=torch.float64)
         masks = Masks(count=num_masks, starts=targets.starts, places=targets.places, cells=targets.cells)
-        held_out = self._held_out(keys, num_items)
+        held_out = self._held_out("probe", num_items)
         self.program.probe(self._arrays, self._selection(slots), held_out, masks, maps, found.data_ptr())
         return found
 
@@ -126,17 +124,18 @@ class CompiledEngine:
         rows = torch.tensor(slots, dtype=torch.int64)
         return Selection(slots=rows, count=len(slots), num_threads=self.block.threads)
 
-    def _held_out(self, keys: Mapping[str, Tensor], num_items: int) -> Arguments:
+    def _held_out(self, split: Split, num_items: int) -> Arguments:
+        keys = self.block.stream_keys(split)
         return self._arguments.HeldOut(keys=[keys[name] for name in self._arguments.streams], num_items=num_items)
 
     def _named(self, found: Tensor) -> dict[str, Tensor]:
         return {name: found[:, index] for index, name in enumerate(_SCORES) if self._has[name]}
 
-    def _attention_targets(self, keys: Mapping[str, Tensor], num_items: int) -> _Targets:
+    def _attention_targets(self, num_items: int) -> _Targets:
         """The task's attention targets on the statistics set, whose items are fixed."""
         if num_items not in self._targets:
             steps_S = torch.zeros(1, dtype=torch.int64)
-            batch = self.block.sample({name: key[:1] for name, key in keys.items()}, steps_S, num_items, slots=[0])
+            batch = self.block.sample("probe", steps_S, num_items, slots=[0])
             targets = self.block.task.attention_targets(batch)
             self._targets[num_items] = _Targets.of(
                 {name: mask[0] for name, mask in targets.items()}, self.block.dtype, self.program.num_lanes

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipeline.engine.parameter_layout import Layout
 from pipeline.numerics.context import numerics_context
-from pipeline.numerics.streams import Draws, stream_key
+from pipeline.numerics.streams import Draws, held_out_key
 from pipeline.readings.base import READINGS, Weights
 from pipeline.spec.run_config import RunConfig
 from pipeline.tasks.base import Batch
@@ -103,10 +103,10 @@ class Reader:
     def _sampled(self, config: RunConfig) -> Batch:
         """The statistics set of one run, (1, B, ...), as the block's probes have it, but in float64."""
         steps_1 = torch.zeros(1, dtype=torch.int64)
-        keys = {name: torch.tensor([stream_key(f"probe/{name}", 0)]) for name in self._task.streams}
+        keys = {name: torch.tensor([held_out_key("probe", name)]) for name in self._task.streams}
         streams = {name: Draws(key_12, steps_1, self.num_items) for name, key_12 in keys.items()}
         vectors = {
             name: torch.tensor([float(getattr(config.task, name))], dtype=torch.float64)
             for name in self._task.vector_fields()
         }
-        return self._task.sample(streams, vectors, "float64")
+        return self._task.sample(streams, vectors, "float64", "probe")

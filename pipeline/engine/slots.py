@@ -14,10 +14,10 @@ from torch import Tensor
 from pipeline.arrays import Array
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.numerics.context import fix_cublas_workspace, numerics_context
-from pipeline.numerics.streams import Draws, stream_key
+from pipeline.numerics.streams import Draws, held_out_key, stream_key
 from pipeline.spec.parameters import Registered
 from pipeline.spec.run_config import RunConfig
-from pipeline.tasks.base import Batch
+from pipeline.tasks.base import Batch, Split
 
 # A copy of what some slots hold: its arrays, a row for each slot.
 SlotArrays = list[Tensor]
@@ -68,6 +68,7 @@ class Slots:
         self.state |= {name: self._numbers(start) for name, start in self.optimiser.scalars.items()}
         self.last = {name: self._numbers(float("nan")) for name in self.LAST}
         self.keys = {name: self.steps_S.new_zeros(num_slots, 2) for name in self.task.streams}
+        self._held_out: dict[Split, dict[str, Tensor]] = {}
         self.columns = self._columns(template.optimiser)
         self.schedule_columns = self._columns(template.schedule)
         self.task_vectors = {name: self._numbers(0.0) for name in template.task.vector_fields()}
@@ -159,20 +160,27 @@ class Slots:
         parts = (self._state_tensors(), self.keys, self.columns, self.schedule_columns, self.task_vectors)
         return [*(tensor for part in parts for tensor in part.values()), self.steps_S]
 
+    def stream_keys(self, split: Split) -> dict[str, Tensor]:
+        """Stream -> keys (S, 2): the runs' own in training; of other splits the same for every run."""
+        if split == "train":
+            return self.keys
+        if split not in self._held_out:
+            pairs = {name: held_out_key(split, name) for name in self.task.streams}
+            self._held_out[split] = {
+                name: torch.tensor([pair] * self.num_slots, device=self.device) for name, pair in pairs.items()
+            }
+        return self._held_out[split]
+
     def sample(
-        self,
-        keys: Mapping[str, Tensor],
-        steps_S: Tensor,
-        num_rows: int,
-        first_row: int = 0,
-        slots: Sequence[int] | None = None,
+        self, split: Split, steps_S: Tensor, num_rows: int, first_row: int = 0, slots: Sequence[int] | None = None
     ) -> Batch:
-        """Examples for `slots` (None: all), whose keys and steps are given."""
-        streams = {name: Draws(keys_S2, steps_S, num_rows, first_row) for name, keys_S2 in keys.items()}
-        vectors = self.task_vectors
+        """Examples of a split for `slots` (None: all), whose steps are given."""
+        keys, vectors = self.stream_keys(split), self.task_vectors
         if slots is not None:
-            vectors = {name: vector_S[list(slots)] for name, vector_S in vectors.items()}
-        return self.task.sample(streams, vectors, self.template.dtype)
+            keys, vectors = ({name: rows[list(slots)] for name, rows in part.items()} for part in (keys, vectors))
+        per_step = self.template.batch_size
+        streams = {name: Draws(keys_S2, steps_S, num_rows, first_row, per_step) for name, keys_S2 in keys.items()}
+        return self.task.sample(streams, vectors, self.template.dtype, split)
 
     def is_finite(self) -> NDArray[np.bool_]:
         """(S,): whether a slot's weights, moments and last training loss are finite."""

@@ -39,7 +39,7 @@ class TorchEngine:
 
     def _step(self, with_update_norm: bool) -> None:
         block = self.block
-        batch = block.sample(block.keys, block.steps_S, block.template.batch_size)
+        batch = block.sample("train", block.steps_S, block.template.batch_size)
         predictions = block.model.predict(block.parameters, batch.inputs, self.num_query_positions)
         loss_S = block.task.losses(predictions, batch.targets).mean(1)
         # Summed, never averaged: a run's gradient must not depend on the number of slots.
@@ -62,7 +62,7 @@ class TorchEngine:
                 block.last["update_norm"].copy_(norm(block.weights_SP - before_SP))
 
     @torch.no_grad()
-    def evaluate(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+    def evaluate(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Mean loss, and accuracy and reference_loss where the task has them, (n,) each, at each slot's step."""
 
         def measure(parameters: NamedTensors, group: list[int]) -> dict[str, Tensor]:
@@ -70,7 +70,7 @@ class TorchEngine:
             pieces = []
             for first in range(0, num_items, _EVALUATION_PIECE):
                 rows = min(_EVALUATION_PIECE, num_items - first)
-                batch = self.block.sample(_heads(keys, group), steps_S, rows, first, slots=group)
+                batch = self.block.sample("label", steps_S, rows, first, slots=group)
                 pieces.append(self._item_metrics(parameters, batch))
             return {name: torch.cat([piece[name] for piece in pieces], 1).mean(1) for name in pieces[0]}
 
@@ -86,15 +86,13 @@ class TorchEngine:
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    def probe(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
+    def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,): loss, attention, and the probes of task and model, on the items of step 0."""
-        return self._gathered(slots, lambda parameters, group: self._probe(parameters, keys, num_items, group))
+        return self._gathered(slots, lambda parameters, group: self._probe(parameters, num_items, group))
 
-    def _probe(
-        self, parameters: NamedTensors, keys: Mapping[str, Tensor], num_items: int, group: list[int]
-    ) -> dict[str, Tensor]:
+    def _probe(self, parameters: NamedTensors, num_items: int, group: list[int]) -> dict[str, Tensor]:
         task, model = self.block.task, self.block.model
-        batch = self._probe_batch(keys, num_items, group)
+        batch = self._probe_batch(num_items, group)
         with torch.no_grad():
             output = model.forward(
                 parameters, batch.inputs, with_attention=True, num_query_positions=self.num_query_positions
@@ -117,12 +115,12 @@ class TorchEngine:
             self.block.model.forward(parameters, inputs, num_query_positions=self.num_query_positions).predictions
         )
 
-    def attention_maps(self, keys: Mapping[str, Tensor], num_items: int, slots: Sequence[int]) -> list[Tensor]:
+    def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
 
         @torch.no_grad()
         def measure(parameters: NamedTensors, group: list[int]) -> dict[str, Tensor]:
-            inputs = self._probe_batch(keys, num_items, group).inputs
+            inputs = self._probe_batch(num_items, group).inputs
             maps = self.block.model.forward(
                 parameters, inputs, with_attention=True, num_query_positions=self.num_query_positions
             ).attention
@@ -130,10 +128,10 @@ class TorchEngine:
 
         return list(self._gathered(slots, measure).values())
 
-    def _probe_batch(self, keys: Mapping[str, Tensor], num_items: int, group: list[int]) -> Batch:
+    def _probe_batch(self, num_items: int, group: list[int]) -> Batch:
         # Drawn again each time: slots may differ in vector parameters of the task, such as label noise.
         steps_S = torch.zeros_like(self.block.steps_S[group])
-        return self.block.sample(_heads(keys, group), steps_S, num_items, slots=group)
+        return self.block.sample("probe", steps_S, num_items, slots=group)
 
     def _gathered(
         self, slots: Sequence[int], measure: Callable[[NamedTensors, list[int]], dict[str, Tensor]]
@@ -148,7 +146,3 @@ class TorchEngine:
             metrics = measure(self.block.layout.views(rows_SP), padded)
             found.append({name: value[: len(group)].detach() for name, value in metrics.items()})
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}
-
-
-def _heads(keys: Mapping[str, Tensor], group: Sequence[int]) -> dict[str, Tensor]:
-    return {name: key_S2[: len(group)] for name, key_S2 in keys.items()}

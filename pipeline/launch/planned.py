@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.planning.open_sweep import kept_packs
+from pipeline.planning.own_data import refuse_missing_data
 from pipeline.planning.packs import Machine, Pack, Plan, expand, grouped, make_plan
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
@@ -50,6 +51,7 @@ def _planned(
     kept: Sequence[Pack],
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Plan:
+    refuse_missing_data(spec.name, runs.values())
     refuse_undecidable(spec, runs)
     if spec.fork is not None and not kept:
         _refuse_equal(spec, runs)

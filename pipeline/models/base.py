@@ -49,7 +49,7 @@ class Model(Registered):
     """A function of (parameters, inputs) over S slots. Torch is imported inside methods only.
 
     Contract:
-    1. `accepts` names the kinds of `TaskShape` that it can be built for.
+    1. `accepts` names the kinds of `TaskShape` that it can be built for; if it `predicts_values_only`, without classes.
     2. `parameter_specs` names every parameter once, with finite positive shapes.
     3. `forward`, after `bind`, is batched over slots: slot s reads parameters[name][s] and inputs[s] alone, bit
        for bit.
@@ -66,6 +66,7 @@ class Model(Registered):
 
     accepts: ClassVar[tuple[str, ...]]
     predicts_all_positions: ClassVar[bool] = False
+    predicts_values_only: ClassVar[bool] = False
     has_softmax: ClassVar[bool] = True
 
     init_scale: float = vector(1.0, gt=0)
@@ -91,6 +92,8 @@ class Model(Registered):
         if task_shape.num_query_positions > 1 and not cls.predicts_all_positions:
             num_asked = task_shape.num_query_positions
             return f"predicts the last position alone, but task {task.name} asks for the last {num_asked}"
+        if cls.predicts_values_only and task_shape.num_outputs > 1:
+            return f"predicts one real value, but task {task.name} asks for one of {task_shape.num_outputs} classes"
         return None
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:

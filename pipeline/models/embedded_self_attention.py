@@ -33,6 +33,7 @@ class EmbeddedSelfAttention(Model):
 
     name = "embedded_self_attention"
     accepts: ClassVar[tuple[str, ...]] = ("vectors",)
+    predicts_values_only: ClassVar[bool] = True
     has_softmax: ClassVar[bool] = False
 
     width: int = static(40, ge=2, le=8192)

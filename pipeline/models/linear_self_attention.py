@@ -37,6 +37,7 @@ class LinearSelfAttention(Model):
 
     name = "linear_self_attention"
     accepts: ClassVar[tuple[str, ...]] = ("vectors",)
+    predicts_values_only: ClassVar[bool] = True
     has_softmax: ClassVar[bool] = False
 
     num_layers: int = static(1, ge=1, le=256)

@@ -50,12 +50,12 @@ def stream_key(stream: str, seed: int) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
-def held_out_key(purpose: str, stream: str) -> tuple[int, int]:
-    """The Philox key of a stream of a sweep's label set (`purpose` "label") or statistics set ("probe").
+def held_out_key(split: str, stream: str) -> tuple[int, int]:
+    """The Philox key of a stream of a sweep's label set (`split` "label") or statistics set ("probe").
 
     It is the same for every run, and unlike that of any run's training data.
     """
-    return stream_key(f"{purpose}/{stream}", 0)
+    return stream_key(f"{split}/{stream}", 0)
 
 
 def box_muller(unit: Tensor) -> Tensor:
@@ -72,13 +72,15 @@ class Draws:
     `keys_S2` holds 32-bit words as int64, `steps_S` the step of each slot; both lie on one device. Every method gives
     an (S, num_rows, num_columns) array whose entry (s, r, c) depends on slot s's key and step, r, c and `substream`
     alone: a smaller array is always a corner of a larger one. Substreams 0, 1, 2, ... separate the draws of one
-    step. Rows count from `first_row`.
+    step. Rows count from `first_row`. `examples_per_step`, the batch size of training, is for those who count examples
+    over steps; None is as many as there are rows.
     """
 
     keys_S2: Tensor
     steps_S: Tensor
     num_rows: int
     first_row: int = 0
+    examples_per_step: int | None = None
 
     def words(self, num_columns: int, substream: int) -> Tensor:
         """32-bit words as int64. Column c is word c % 4 of counter (c // 4, row, step, substream)."""
@@ -92,6 +94,15 @@ class Draws:
         shape = (len(self.steps_S), self.num_rows, num_counters)
         stacked = torch.stack([word.expand(shape) for word in words], dim=-1)
         return stacked.view(*shape[:2], -1)[:, :, :num_columns]
+
+    def words_of(self, rows_SB: Tensor, num_columns: int, substream: int) -> Tensor:
+        """(S, B, num_columns): the words that `words` gives at step 0 in these rows, whatever the step."""
+        column = torch.arange(-(-num_columns // _WORDS), device=rows_SB.device).view(1, 1, -1)
+        zero = torch.zeros_like(column)
+        key = (self.keys_S2[:, 0].view(-1, 1, 1), self.keys_S2[:, 1].view(-1, 1, 1))
+        words = philox4x32((column, rows_SB.unsqueeze(-1), zero, zero + substream), key)
+        stacked = torch.stack([word.expand(*rows_SB.shape, column.shape[2]) for word in words], dim=-1)
+        return stacked.flatten(2)[:, :, :num_columns]
 
     def integers(self, high: int, num_columns: int, substream: int) -> Tensor:
         """int64 in [0, high), by multiply and shift: each value's probability is off by at most 2**-32."""

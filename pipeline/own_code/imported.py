@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 # Between a module and the folder that it is imported from, in the resolved form of an entry.
 _FROM = " from "
@@ -71,7 +71,7 @@ def load(entry: str) -> ModuleType:
             module = _from_file(file) if _is_path(entry) else importlib.import_module(entry.partition(_FROM)[0])
         except (Exception, SystemExit) as error:
             raise OwnCodeError(_where(error, file)) from error
-        if not list(named_classes(module)):
+        if not list(named_classes(module)) and not _has_functions(module):
             raise OwnCodeError(f"{file}: defines no class with a `name`, so there is nothing to register")
         _modules[entry] = module
         allow([sha256(file)])
@@ -81,6 +81,11 @@ def load(entry: str) -> ModuleType:
 def modules() -> tuple[ModuleType, ...]:
     """What was imported so far, in that order."""
     return tuple(_modules.values())
+
+
+def plain_name(module: ModuleType) -> str:
+    """The name by which a sweep file speaks of a module: of a file that was imported by its path, the file's own."""
+    return module.__name__.removeprefix(_PREFIX)
 
 
 def entries() -> tuple[str, ...]:
@@ -202,6 +207,12 @@ def _where(error: BaseException, file: Path) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
     told = str(error) or "no message"
     return f"{file}:{lines[-1] if lines else 1}: {type(error).__name__}: {told.splitlines()[0]}"
+
+
+def _has_functions(module: ModuleType) -> bool:
+    """Whether it defines functions without a class: those that a sweep file can name, to make or change data."""
+    own = [found for found in vars(module).values() if getattr(found, "__module__", None) == module.__name__]
+    return any(isinstance(found, FunctionType) for found in own) and not any(isinstance(found, type) for found in own)
 
 
 def named_classes(module: ModuleType) -> Iterator[type]:

@@ -147,7 +147,8 @@ class Setting(Parameters):
         parts: dict[str, Any] = {"batch_size": self.batch_size, "dtype": self.dtype}
         for section in SECTIONS:
             parameters: Registered = getattr(self, section)
-            parts[section] = {"name": parameters.name} | {n: getattr(parameters, n) for n in parameters.static_fields()}
+            values = self.as_dict[section]
+            parts[section] = {"name": parameters.name} | {name: values[name] for name in parameters.static_fields()}
         return canonical_json(parts)
 
     def paths(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.own_code.data_folders import data_beside
 from pipeline.own_code.entries import Imports, import_problems, resolve_imports
 from pipeline.spec import messages as spec_errors
 from pipeline.spec.budget_steps import BudgetSteps
@@ -209,8 +210,7 @@ class SweepSpec(Parameters):
 
     def _check_count(self) -> None:
         assert self.seeds is not None
-        total = len(self.expanded_settings) * len(self.seeds)
-        if total > MAX_RUNS:
+        if (total := len(self.expanded_settings) * len(self.seeds)) > MAX_RUNS:
             raise located([(("seeds",), f"{total} runs; a sweep holds at most {MAX_RUNS}", total)])
 
     def _check_pinned(self) -> None:
@@ -313,13 +313,14 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), imports: Sequence
 
     Raises SpecError with every mistake, each at its line or override.
     """
-    source = read_spec_file(path)
+    source, folder = read_spec_file(path), Path(path).resolve().parent
     respell(source)
     apply_overrides(source, overrides)
-    for place, message in resolve_imports(source.data, Path(path).resolve().parent, imports):
+    for place, message in resolve_imports(source.data, folder, imports):
         source.mistakes.append(Mistake(source.locate(place), dotted(place), message))
     try:
-        spec = SweepSpec.model_validate(source.data)
+        with data_beside(folder):
+            spec = SweepSpec.model_validate(source.data)
     except ValidationError as error:
         refused = {mistake.field for mistake in source.mistakes}
         problems = spec_errors.spec_problems(error, SweepSpec, source.data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Apply = Callable[[Tensor], Tensor]
     Streams = Mapping[str, Draws]
     Vectors = Mapping[str, Tensor]
+
+# Items of training, of the label set (outcomes) and of the statistics set (everything else that is measured).
+Split = Literal["train", "label", "probe"]
 
 
 class Batch(NamedTuple):
@@ -55,8 +59,8 @@ class TaskShape:
 class Task(Registered):
     """A distribution of sequences with targets at the last position, or at each of the last Q positions.
 
-    Torch is imported inside methods only. Batches of training, of the label set and of the statistics set differ by the
-    keys of their streams alone; a task that holds items out of training tells by `held_out_key` which are asked for.
+    Torch is imported inside methods only. A batch is of one split: "train", "label" (the label set) or "probe" (the
+    statistics set). The keys of their streams differ, so that a task which draws every item afresh can ignore it.
 
     Contract:
     1. `shape()` states the shapes that `sample` gives; of its L positions the last 1 <= Q <= L are asked.
@@ -70,9 +74,24 @@ class Task(Registered):
     6. `reference_losses`, where a task has them, are the losses of an explicit best predictor on these very examples.
     7. `attention_targets` are masks (S, B, L, L) of the keys that a query should attend to for a named skill.
     8. `probes` are per-slot scalars (S,) that need the model as a function of its inputs.
+    9. `disjoint` names the pairs of splits that share no inputs, under any seeds and steps.
     """
 
     streams: ClassVar[tuple[str, ...]] = ("data",)
+    disjoint: ClassVar[tuple[tuple[Split, Split], ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a class whose `sample` does not take a split, when it is defined."""
+        super().__pydantic_init_subclass__(**kwargs)
+        parameters = inspect.signature(cls.sample).parameters.values()
+        is_open = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+        if len(parameters) < _NUM_PARAMETERS and not is_open:
+            line = f"line {cls.sample.__code__.co_firstlineno}: " if hasattr(cls.sample, "__code__") else ""
+            raise TypeError(
+                f"{line}{cls.__name__}.sample takes no split; make it "
+                '`def sample(self, streams, vectors, dtype, split):`, where split is "train", "label" or "probe"'
+            )
 
     @classmethod
     def tiny(cls) -> Self:
@@ -95,8 +114,8 @@ class Task(Registered):
         """The loss of the best predictor that ignores what there is to learn, averaged over questions."""
         raise NotImplementedError
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
-        """One batch, an example for each row of the draws.
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
+        """One batch of a split, an example for each row of the draws.
 
         `streams` holds the draws of every name in `self.streams`, `vectors` this task's vector parameters, (S,) each;
         real-valued inputs come in `dtype`, "float32" or "float64".
@@ -111,10 +130,17 @@ class Task(Registered):
         """(S, B * Q): 1 where a prediction is right, else 0; None where none is right or wrong."""
         return None
 
-    @classmethod
-    def has_accuracy(cls) -> bool:
-        """Whether predictions can be right or wrong, that is whether the task defines `correct`."""
-        return cls.correct is not Task.correct
+    def has_accuracy(self) -> bool:
+        """Whether predictions can be right or wrong: where the task defines `correct`, unless it says otherwise."""
+        return type(self).correct is not Task.correct
+
+    def problem(self) -> str | None:
+        """Why data that the task reads are not at hand as they were, by name; None if they are, or it reads none."""
+        return None
+
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """Functions of the user's own that `sample` calls; their text counts as that of the runs."""
+        return ()
 
     def reference_losses(self, batch: Batch) -> Tensor | None:
         """(S, B * Q): the losses of an explicit best predictor on this batch; None for tasks without one."""
@@ -128,5 +154,7 @@ class Task(Registered):
         """Metric name -> (S,). `apply(inputs)` gives differentiable predictions at the slots' current weights."""
         return {}
 
+
+_NUM_PARAMETERS = len(inspect.signature(Task.sample).parameters)
 
 TASKS: Registry[Task] = Registry("pipeline.tasks", Task)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 _KEYS, _VALUES, _QUERY = range(3)
 
@@ -68,7 +68,7 @@ class DictionaryLookup(Task):
                 total -= weight * _binomial(pairs - 1, num_more, share) * math.log((1 + num_more) / pairs)
         return total
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """One mapping for each example, its pairs with repetition, and a query among those shown."""
         draws = streams["data"]
         keys_SBN = draws.integers(self.num_keys, self.num_pairs, _KEYS)

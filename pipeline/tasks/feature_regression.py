@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.numerics.streams import Draws
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 _CONTEXT, _QUERY, _VALUES = range(3)
 
@@ -94,7 +94,7 @@ class FeatureRegression(Task):
         """The probability that a feature does not occur in the context."""
         return 0.0 if self.prompts == "mean_field" else (1 - probability) ** self.num_pairs
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """The contexts of the batch, and under `sampled` a query and values of features."""
         import torch
 

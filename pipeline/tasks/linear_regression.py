@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.tasks.base import Apply, Streams, Vectors
+    from pipeline.tasks.base import Apply, Split, Streams, Vectors
 
 _INPUTS, _TEACHER = range(2)
 
@@ -84,7 +84,7 @@ class LinearRegression(Task):
         """Expected loss of predicting zero."""
         return 0.5 * self.input_variance() * self.dim
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """One teacher w for each example, and its context."""
         import torch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 _PAIR = 0
 _SPLIT_STREAM = "modular_addition/split"
@@ -31,10 +31,11 @@ class ModularAddition(Task):
 
     Of the p^2 pairs, in an order that `split_seed` fixes, the first `train_share` are for training, in every run; the
     first half of the others make the label set, the second half the statistics set. Each batch draws its pairs
-    uniformly, with replacement, from those of its set; which set that is follows from the key of its stream.
+    uniformly, with replacement, from those of its set.
     """
 
     name = "modular_addition"
+    disjoint: ClassVar[tuple[tuple[Split, Split], ...]] = (("train", "label"), ("train", "probe"), ("label", "probe"))
 
     modulus: int = static(23, ge=3, le=256)
     train_share: float = static(0.5, gt=0, lt=1)
@@ -47,7 +48,7 @@ class ModularAddition(Task):
             raise ValueError(f"train_share ({self.train_share}) of {self.modulus**2} pairs leaves a set empty: {sizes}")
         return self
 
-    def places(self) -> dict[str, range]:
+    def places(self) -> dict[Split, range]:
         """The places of each set's pairs in the order: "train", "label" and "probe"."""
         num_pairs, num_train = self.modulus**2, round(self.train_share * self.modulus**2)
         middle = (num_train + num_pairs + 1) // 2
@@ -63,7 +64,7 @@ class ModularAddition(Task):
         return TaskShape("tokens", 3, self.modulus + 1, self.modulus)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes and for the keys by which it tells the sets."""
+        """The C++ twin, compiled for these sizes; it tells the splits by the keys of their streams."""
         from pipeline.numerics.streams import held_out_key, stream_key
 
         keys = {purpose: held_out_key(purpose, "data") for purpose in ("label", "probe")}
@@ -80,20 +81,12 @@ class ModularAddition(Task):
         """Cross entropy (nats) of the uniform prediction: log p."""
         return math.log(self.modulus)
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
-        """Pairs of the set that each slot's stream belongs to."""
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
+        """Pairs of the split."""
         import torch
 
-        from pipeline.numerics.streams import held_out_key
-
-        draws, places = streams["data"], self.places()
-        first_S11 = draws.keys_S2.new_zeros(len(draws.keys_S2), 1, 1)
-        count_S11 = torch.full_like(first_S11, len(places["train"]))
-        for purpose in ("label", "probe"):
-            is_asked_S = (draws.keys_S2 == draws.keys_S2.new_tensor(held_out_key(purpose, "data"))).all(1)
-            first_S11[is_asked_S], count_S11[is_asked_S] = places[purpose].start, len(places[purpose])
-        # As `Draws.integers`, with a bound for each slot.
-        place_SB1 = first_S11 + ((draws.words(1, _PAIR) * count_S11) >> 32)
+        places = self.places()[split]
+        place_SB1 = places.start + streams["data"].integers(len(places), 1, _PAIR)
         pair_SB1 = _order(self.modulus, self.split_seed).to(place_SB1.device)[place_SB1]
         summands = [pair_SB1 // self.modulus, pair_SB1 % self.modulus]
         tokens_SBL = torch.cat([*summands, torch.full_like(pair_SB1, self.modulus)], 2)

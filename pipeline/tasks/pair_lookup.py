@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 
 class PairLookup(Task):
@@ -57,11 +57,11 @@ class PairLookup(Task):
         """Cross entropy (nats) of predicting each label with its frequency in the context."""
         return self.apart.chance_loss()
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """The examples of `apart`, with key and label in one token."""
         import torch
 
-        tokens_SBL, targets = self.apart.sample(streams, vectors, dtype)
+        tokens_SBL, targets = self.apart.sample(streams, vectors, dtype, split)
         # Value tokens of `apart` begin at K, so that K + x V + v is x V + (K + v).
         pairs_SBN = tokens_SBL[:, :, 0:-1:2] * self.num_values + tokens_SBL[:, :, 1::2]
         return Batch(torch.cat([pairs_SBN, tokens_SBL[:, :, -1:]], 2), targets)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 _TOKENS = 0
 
@@ -58,7 +58,7 @@ class RepeatedSequence(Task):
         """Cross entropy (nats) of the uniform prediction."""
         return math.log(self.num_tokens)
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """One period for each example, twice in a row."""
         period_SBP = streams["data"].integers(self.num_tokens, self.period, _TOKENS)
         tokens_SBL = period_SBP.repeat(1, 1, 2)

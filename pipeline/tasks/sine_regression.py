@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 _INPUTS, _WAVE = range(2)
 
@@ -60,7 +60,7 @@ class SineRegression(Task):
         cos_square = 0.5 * (1 + math.sin(2 * width) / (2 * width))
         return 0.5 * (0.5 * square - (mean * 2 / math.pi) ** 2 * cos_square)
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """One wave for each example, and points of it."""
         import torch
 

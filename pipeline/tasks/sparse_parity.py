@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 _BITS = 0
 _QUERY_TOKEN = 2
@@ -63,7 +63,7 @@ class SparseParity(Task):
         """Cross entropy (nats) of the uniform prediction, which is best without all of the relevant bits: log 2."""
         return math.log(2)
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """Independent bits for each example."""
         import torch
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.numerics.streams import Draws
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 _KEYS, _MIDDLES, _ORDER, _VALUES, _QUERY, _KIND = range(6)
 # Ties of random words are broken by their place, in torch and in C++; with 2**31 words they are rare.
@@ -75,7 +75,7 @@ class TwoHopLookup(Task):
             for n in range(self.num_keys)
         )
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """Two dictionaries for each example, each in an order of its own, and a query in one hop or two."""
         draws, num_keys = streams["data"], self.num_keys
         keys_SBK, middles_SBK, order_SBK = (_permutation(draws, num_keys, lane) for lane in (_KEYS, _MIDDLES, _ORDER))

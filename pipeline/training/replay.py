@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pipeline.engine.block import to_host
 from pipeline.engine.parameter_layout import Layout
 from pipeline.engine.slots import RunState
+from pipeline.planning.own_data import refuse_missing_data
 from pipeline.planning.packs import Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.store.pack_store import StoreError
@@ -43,7 +44,7 @@ class ReplayError(StoreError):
 class Replay:
     """One run of a results folder, set up under the newest numerics of its pack, at its nearest state before `step`.
 
-    Raises StoreError where this machine cannot have these numerics.
+    Raises StoreError where this machine cannot have these numerics, or the data of the run are not what they were.
     """
 
     def __init__(self, store: SweepStore, run_id: str, step: int) -> None:
@@ -51,6 +52,7 @@ class Replay:
         spec = stored_spec(store)
         pack = _pack_of(store, run_id)
         self.config = next(config for config in expand(spec) if config.run_id == run_id)
+        refuse_missing_data(spec.name, [self.config])
         self.block = block_of(pack, self.config, num_slots(store, pack))
         first = 0 if self.config.lineage is None else self.config.lineage.step
         self.grid, self.budget = spec.grid, spec.budget_of(self.config)

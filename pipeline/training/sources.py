@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FunctionType
 
 from pipeline.engine.reader import suitable_readings
 from pipeline.numerics.native_source import Native, twin_of
@@ -45,7 +46,7 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     objects: list[object] = [spec.stopping]
     # Runs of one setting share its objects.
     for config in {id(config.setting): config for config in configs}.values():
-        objects += [config.task, config.model, config.optimiser, config.schedule]
+        objects += [config.task, config.model, config.optimiser, config.schedule, *config.task.functions()]
         objects += [READINGS[name] for name in suitable_readings(spec.reading_names, config)]
     paths = {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}
     paths |= {path for room in _ROOMS for path in _PACKAGE.glob(f"{room}/_*.py")}
@@ -63,9 +64,10 @@ def sources_digest(hashes: dict[str, str]) -> str:
 
 
 def _files_of_class(found: object) -> Iterator[tuple[str, Path]]:
-    """The files of a class and its bases, by name; of other packages with what they import of their own."""
+    """The files of a class and its bases, or of a function; of other packages with what they import of their own."""
     cls = found if isinstance(found, type) else type(found)
-    for module in {base.__module__ for base in cls.__mro__}:
+    modules = {found.__module__} if isinstance(found, FunctionType) else {base.__module__ for base in cls.__mro__}
+    for module in modules:
         file = getattr(sys.modules.get(module), "__file__", None)
         if file is None or module.partition(".")[0] in sys.stdlib_module_names | {"pydantic"}:
             continue

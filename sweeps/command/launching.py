@@ -18,6 +18,7 @@ from pipeline.launch.planned import plan_for
 from pipeline.launch.ray import launch_ray
 from pipeline.numerics.kernels import compiled_kernels
 from pipeline.planning.open_sweep import open_results, provenance
+from pipeline.planning.own_data import refuse_missing_data
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.failures import retry_failed
@@ -72,7 +73,9 @@ def opened_spec(spec: SweepSpec, folder: Path, source: str, how: How, out: Conso
 def run_resume(store: SweepStore, how: How, out: Console) -> int:
     """Continue the sweep of a results folder; returns the exit code of the command."""
     spec = stored_spec(store)
-    note = launch_note(spec, expand(spec), how.accepts_changed_code)
+    runs = expand(spec)
+    refuse_missing_data(spec.name, runs)
+    note = launch_note(spec, runs, how.accepts_changed_code)
     with DriverLock(store.folder):
         store.add_launch({**provenance(), **note})
         if how.retries_failed:

@@ -101,7 +101,7 @@ def contexts(task: LinearRegression, seed: int, num: int, purpose: str = "measur
         for name in task.streams
     }
     vectors = {name: torch.tensor([float(getattr(task, name))]) for name in task.vector_fields()}
-    batch = task.sample(streams, vectors, "float64")
+    batch = task.sample(streams, vectors, "float64", "label")
     return batch.inputs[0], batch.targets[0]
 
 

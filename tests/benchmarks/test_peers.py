@@ -26,7 +26,7 @@ def reference(workload):
     """(weights by name, inputs, targets, loss, gradients by name) of seedbed's forward pass, in float64, of one run."""
     spec = spec_of(workload, 1, dtype="float64")
     block = Block(spec.runs()[0], 1, torch.device("cpu"))
-    batch = block.sample(block.keys, block.steps_S, ITEMS)
+    batch = block.sample("train", block.steps_S, ITEMS)
     num_query_positions = spec.task.shape().num_query_positions
     leaves = {name: value.detach().clone().requires_grad_(True) for name, value in block.parameters.items()}
     predictions = block.model.forward(leaves, batch.inputs, num_query_positions=num_query_positions).predictions

@@ -45,7 +45,9 @@ def weights_of(task_name, model_name, seeds=(0, 1, 2), **changes):
     for view in views.values():
         place = torch.arange(view[0].numel(), dtype=torch.float64).view(view.shape[1:])
         view += 0.05 * torch.stack([torch.cos(place * (2.1 + seed)) for seed in seeds])
-    batch = task.sample(streams_of(task, (0,) * len(seeds), num_rows=6), vectors_of(task, len(seeds)), "float64")
+    batch = task.sample(
+        streams_of(task, (0,) * len(seeds), num_rows=6), vectors_of(task, len(seeds)), "float64", "probe"
+    )
     return Weights(task, model.bind(task.shape()), views, batch)
 
 

@@ -8,15 +8,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.numerics.streams import Draws, stream_key
+from pipeline.numerics.streams import Draws, held_out_key, stream_key
 from pipeline.tasks.base import TASKS
 from tests.support import drop_in, varied
 
+SPLITS = ("train", "label", "probe")
 
-def streams_of(task, seeds=(0,), steps=None, num_rows=8):
+
+def streams_of(task, seeds=(0,), steps=None, num_rows=8, split="train"):
+    """Draws as a block gives them: under the seeds in training, and the same for every seed otherwise."""
     steps_S = torch.tensor(steps if steps is not None else [0] * len(seeds))
+
+    def key(name, seed):
+        return stream_key(name, seed) if split == "train" else held_out_key(split, name)
+
     return {
-        name: Draws(torch.tensor([stream_key(name, seed) for seed in seeds]), steps_S, num_rows)
+        name: Draws(torch.tensor([key(name, seed) for seed in seeds]), steps_S, num_rows, examples_per_step=8)
         for name in task.streams
     }
 
@@ -26,12 +33,18 @@ def vectors_of(task, num_slots, **given):
     return {name: torch.tensor(value) for name, value in values.items()}
 
 
-def sample(task, seeds=(0,), steps=None, num_rows=8):
-    return task.sample(streams_of(task, seeds, steps, num_rows), vectors_of(task, len(seeds)), "float32")
+def sample(task, seeds=(0,), steps=None, num_rows=8, split="train"):
+    streams = streams_of(task, seeds, steps, num_rows, split)
+    return task.sample(streams, vectors_of(task, len(seeds)), "float32", split)
 
 
 def check_1_shapes(task):
-    task_shape, batch = task.shape(), sample(task, (0, 1))
+    for split in SPLITS:
+        check_shapes_of(task, split)
+
+
+def check_shapes_of(task, split):
+    task_shape, batch = task.shape(), sample(task, (0, 1), split=split)
     rows = (2, 8, task_shape.length)
     kinds = {"tokens": rows, "vectors": (*rows, task_shape.size), "features": (*rows, task_shape.size)}
     assert batch.inputs.shape == kinds[task_shape.kind]
@@ -45,10 +58,17 @@ def check_1_shapes(task):
 
 def check_2_pure(task):
     values = {path.removeprefix("own."): found[1:] for path, found in varied("own", task).items()}
-    both = task.sample(streams_of(task, (3, 4), [5, 9]), vectors_of(task, 2, **values), "float32")
+    for split in SPLITS:
+        check_pure_in(task, values, split)
+
+
+def check_pure_in(task, values, split):
+    streams = streams_of(task, (3, 4), [5, 9], split=split)
+    both = task.sample(streams, vectors_of(task, 2, **values), "float32", split)
     for slot, (seed, step) in enumerate([(3, 5), (4, 9)]):
         own = {name: found[slot : slot + 1] for name, found in values.items()}
-        alone = task.sample(streams_of(task, (seed,), [step], num_rows=5), vectors_of(task, 1, **own), "float32")
+        streams = streams_of(task, (seed,), [step], num_rows=5, split=split)
+        alone = task.sample(streams, vectors_of(task, 1, **own), "float32", split)
         assert torch.equal(both.inputs[slot, :5], alone.inputs[0])
         assert torch.equal(both.targets[slot, : 5 * task.shape().num_query_positions], alone.targets[0])
 
@@ -117,6 +137,15 @@ def check_8_probes(task):
         assert torch.equal(value[[0, 2]], changed[name][[0, 2]]), name
 
 
+def check_9_disjoint_splits(task):
+    def inputs_of(split):
+        batches = [sample(task, tuple(range(4)), [step] * 4, 128, split).inputs for step in (0, 1)]
+        return {tuple(example.flatten().tolist()) for batch in batches for example in batch.flatten(0, 1)}
+
+    for one, other in task.disjoint:
+        assert not inputs_of(one) & inputs_of(other), f"{one} and {other} share inputs"
+
+
 CHECKS = [
     check_1_shapes,
     check_2_pure,
@@ -126,6 +155,7 @@ CHECKS = [
     check_6_reference,
     check_7_attention_targets,
     check_8_probes,
+    check_9_disjoint_splits,
 ]
 
 
@@ -142,9 +172,9 @@ from pipeline.tasks.dictionary_lookup import DictionaryLookup
 class SeedBlind(DictionaryLookup):
     name = "seed_blind"
 
-    def sample(self, streams, vectors, dtype):
+    def sample(self, streams, vectors, dtype, split):
         data = streams["data"]
-        return super().sample({"data": Draws(data.keys_S2 * 0, data.steps_S, data.num_rows)}, vectors, dtype)
+        return super().sample({"data": Draws(data.keys_S2 * 0, data.steps_S, data.num_rows)}, vectors, dtype, split)
 """
 
 
@@ -170,6 +200,35 @@ class ProbesLeak(DictionaryLookup):
 def test_a_task_whose_probes_look_at_other_slots_fails_the_contract(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match="spread"):
         check_8_probes(drop_in(monkeypatch, tmp_path, "task", "probes_leak", PROBES_LEAK)())
+
+
+LEAKY = """
+from pipeline.tasks.modular_addition import ModularAddition
+
+class Leaky(ModularAddition):
+    name = "leaky"
+
+    def sample(self, streams, vectors, dtype, split):
+        return super().sample(streams, vectors, dtype, "train" if split == "probe" else split)
+"""
+
+
+def test_a_task_that_measures_what_it_trains_on_and_says_otherwise_fails_the_contract(tmp_path, monkeypatch):
+    with pytest.raises(AssertionError, match="train and probe share inputs"):
+        check_9_disjoint_splits(drop_in(monkeypatch, tmp_path, "task", "leaky", LEAKY)())
+
+
+def test_a_task_whose_samples_take_no_split_is_refused_with_the_change_to_make(tmp_path, monkeypatch):
+    source = LEAKY.replace(", split):", "):").replace('"train" if split == "probe" else split', '"train"')
+    with pytest.raises(TypeError, match=r"line 7: Leaky\.sample takes no split; make it `def sample\(self, streams, "):
+        drop_in(monkeypatch, tmp_path, "task", "leaky", source)
+    drop_in(
+        monkeypatch,
+        tmp_path,
+        "task",
+        "leaky",
+        LEAKY.replace("streams, vectors, dtype, split):", "*given):\n        streams, vectors, dtype, split = given"),
+    )
 
 
 def test_two_files_that_claim_one_name_are_refused(tmp_path, monkeypatch):

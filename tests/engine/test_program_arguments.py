@@ -31,8 +31,9 @@ def block_of(turned):
             setattr(block, name, dict(reversed(getattr(block, name).items())))
     engine = CompiledEngine(block, program_for(RUN))
     engine.train(3, [0, 1])
-    keys = block.held_out_keys("label")
-    return block, engine.evaluate(dict(reversed(keys.items())) if turned else keys, 9, [0, 1])
+    if turned:
+        block._held_out["label"] = dict(reversed(block.stream_keys("label").items()))
+    return block, engine.evaluate(9, [0, 1])
 
 
 @pytest.mark.native

@@ -81,7 +81,7 @@ def test_the_statistics_set_is_that_of_the_probes_in_double_precision_under_the_
     by_noise = {run.task.label_noise: run for run in runs}
     found = Reader(runs[0], ["items"], 16).read(BLOCK.parameters_of([0, 0, 0]), [by_noise[x] for x in (0.0, 0.5, 0.0)])
     block = Block(by_noise[0.5], 1, torch.device("cpu"))
-    batch = block.sample(block.held_out_keys("probe"), block.steps_S, 16)
+    batch = block.sample("probe", block.steps_S, 16)
     torch.testing.assert_close(found["items.sum"][1], batch.inputs.double().sum(), rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(found["items.targets"][1], batch.targets.double().square().sum(), rtol=1e-5, atol=1e-4)
     assert found["items.sum"][0] == found["items.sum"][2] != found["items.sum"][1]

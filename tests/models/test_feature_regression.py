@@ -169,8 +169,8 @@ def test_a_fixed_training_set_is_the_same_at_every_step_and_not_the_one_that_is_
     assert torch.equal(first, later)
     assert not torch.equal(first[0], first[1])
     block = block_of({"prompts": "fixed"}, {"width": 10}, batch_size=8)
-    trained = block.sample(block.keys, block.steps_S, 8).inputs
-    evaluated = block.sample(block.held_out_keys("label"), block.steps_S, 8).inputs
+    trained = block.sample("train", block.steps_S, 8).inputs
+    evaluated = block.sample("label", block.steps_S, 8).inputs
     assert not torch.equal(trained, evaluated)
 
 
@@ -192,7 +192,7 @@ def test_probes_measure_the_weights_between_features():
     basis, bilinear = (block.parameters[name][0].detach().numpy() for name in ("basis", "bilinear"))
     weights = basis @ bilinear @ basis.T
     found = {name: value[0] for name, value in to_host(block.probe(32))[0].items()}
-    counts = block.sample(block.held_out_keys("probe"), block.steps_S * 0, 32).inputs[0, :, :, 0].numpy()
+    counts = block.sample("probe", block.steps_S * 0, 32).inputs[0, :, :, 0].numpy()
     for query in range(4):
         assert found[f"own_weight.k{query + 1}"] == pytest.approx(weights[query, query])
         others = [weights[key, query] for key in range(4) if key != query]
@@ -259,7 +259,7 @@ def times(num_features, dominant, lr):
     block = block_of(task, model, optimiser={"name": "sgd", "lr": lr})
     rows = []
     while not rows or max(rows[-1][:2]) > 0.01:
-        found = block.engine.probe(block.held_out_keys("probe"), 1, [0])
+        found = block.engine.probe(1, [0])
         names = ("feature_loss.k1", "feature_loss.k", "own_weight.k", "first_weight.k")
         rows.append([float(found[name + str(num_features) * name.endswith("k")]) for name in names])
         block.train(1)

@@ -134,8 +134,8 @@ def test_fixed_tasks_come_again_and_the_label_set_has_others():
     assert torch.equal(first, fourth)
     assert not torch.equal(first, second)
     block = Block(run_of({"name": "linear_regression", "num_batches": 3}), 1, torch.device("cpu"))
-    trained = block.sample(block.keys, block.steps_S, 8).inputs
-    assert not torch.equal(trained, block.sample(block.held_out_keys("label"), block.steps_S, 8).inputs)
+    trained = block.sample("train", block.steps_S, 8).inputs
+    assert not torch.equal(trained, block.sample("label", block.steps_S, 8).inputs)
 
 
 def test_chance_on_sine_waves_is_the_best_guess_without_a_context():

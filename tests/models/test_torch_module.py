@@ -120,7 +120,7 @@ def test_a_run_trains_as_the_module_does_by_itself(register):
     optimiser = torch.optim.AdamW(module.parameters(), 1e-2, (0.9, 0.999), 1e-8, run.optimiser.weight_decay)
     block = Block(run, 3, torch.device("cpu"))
     for step in range(5):
-        batch = block.sample(block.keys, torch.full_like(block.steps_S, step), run.batch_size)
+        batch = block.sample("train", torch.full_like(block.steps_S, step), run.batch_size)
         optimiser.zero_grad()
         run.task.losses(module(batch.inputs[0])[None], batch.targets[:1]).mean().backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 0.5)
@@ -224,7 +224,7 @@ def test_all_slots_at_once_give_the_numbers_of_one_by_one(register, kind):
     block = Block(run, 3, torch.device("cpu"))
     task_shape = run.task.shape()
     module = template(run.model, task_shape, torch.float64, torch.device("cpu"))
-    inputs = block.sample(block.keys, block.steps_S, 5).inputs
+    inputs = block.sample("train", block.steps_S, 5).inputs
     found = []
     for compute in (by_slot, vmapped):
         answers = compute(module, block.parameters, inputs)

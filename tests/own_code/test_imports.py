@@ -85,6 +85,15 @@ def test_a_sweep_file_names_code_beside_it_and_trains_it(repository, tmp_path, n
     assert stored_spec(store) == spec
 
 
+def test_a_task_that_takes_no_split_is_refused_with_its_file_its_line_and_the_change_to_make(repository):
+    old = MAJORITY.replace(', split: "Split"', "")
+    (repository / "my_task.py").write_text(old)
+    line = next(number for number, text in enumerate(old.splitlines(), 1) if "def sample(" in text)
+    told = rf"my_task\.py:\d+: .*line {line}: Majority\.sample takes no split; make it `def sample\(self, streams, "
+    with pytest.raises(SpecError, match=told):
+        load_spec(repository / "file.yaml")
+
+
 def test_another_process_imports_it_from_the_results_alone(repository, tmp_path):
     store = trained(load_spec(repository / "package.yaml"), tmp_path / "r")
     text = (

@@ -30,7 +30,7 @@ TASK = TASKS["linear_regression"]()
 
 
 def contexts(num=2000, task=TASK, seed=0, dtype="float64"):
-    batch = task.sample(streams_of(task, (seed,), num_rows=num), vectors_of(task, 1), dtype)
+    batch = task.sample(streams_of(task, (seed,), num_rows=num), vectors_of(task, 1), dtype, "train")
     return batch.inputs[0], batch.targets[0]
 
 

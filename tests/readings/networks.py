@@ -19,7 +19,7 @@ def weights_of(task, model, seeds=(0,), num_items=32, parameters=None):
     for name, value in (parameters or {}).items():
         views[name].copy_(value)
     batch = task.sample(
-        streams_of(task, (0,) * len(seeds), num_rows=num_items), vectors_of(task, len(seeds)), "float64"
+        streams_of(task, (0,) * len(seeds), num_rows=num_items), vectors_of(task, len(seeds)), "float64", "probe"
     )
     return Weights(task, model.bind(task.shape()), views, batch)
 

@@ -21,17 +21,17 @@ class Raising(LinearRegression):
     fails_at: float = vector(-1.0)
     hangs_at: float = vector(-1.0)
 
-    def sample(self, streams, vectors, dtype):
+    def sample(self, streams, vectors, dtype, split):
         """The batch, unless a run in the block is at its step."""
         own = {name: value for name, value in vectors.items() if name not in ("fails_at", "hangs_at")}
         if self.is_mended:
-            return super().sample(streams, own, dtype)
+            return super().sample(streams, own, dtype, split)
         steps_S = streams["data"].steps_S
         if "fails_at" in vectors and (vectors["fails_at"] == steps_S[: len(vectors["fails_at"])]).any():
             raise ValueError("no batch")
         if "hangs_at" in vectors and (vectors["hangs_at"] == steps_S[: len(vectors["hangs_at"])]).any():
             time.sleep(3600)
-        return super().sample(streams, own, dtype)
+        return super().sample(streams, own, dtype, split)
 '''
 
 

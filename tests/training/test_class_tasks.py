@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pipeline.numerics.streams import Draws, held_out_key, stream_key
+from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TASKS
 from tests.contracts.test_tasks import sample
 
@@ -73,11 +73,10 @@ def test_a_parity_of_more_bits_than_there_are_is_refused():
         PARITY(num_bits=3, num_relevant=4)
 
 
-def pairs_of(task, purpose, num_rows=4000):
-    """The pairs (a, b) that a batch of a set holds: of training under seed 3, or of a held-out set."""
-    key = stream_key("data", 3) if purpose == "train" else held_out_key(purpose, "data")
-    draws = Draws(torch.tensor([key]), torch.tensor([7]), num_rows)
-    tokens_SBL, targets = task.sample({"data": draws}, {}, "float32")
+def pairs_of(task, split, num_rows=4000):
+    """The pairs (a, b) that a batch of a split holds, whatever the key of its stream."""
+    draws = Draws(torch.tensor([stream_key("data", 3)]), torch.tensor([7]), num_rows)
+    tokens_SBL, targets = task.sample({"data": draws}, {}, "float32", split)
     assert torch.equal(targets, tokens_SBL[:, :, :2].sum(2) % task.modulus)
     assert (tokens_SBL[:, :, 2] == task.modulus).all()
     return {tuple(pair) for pair in tokens_SBL[0, :, :2].tolist()}
@@ -85,20 +84,11 @@ def pairs_of(task, purpose, num_rows=4000):
 
 def test_modular_addition_trains_on_some_pairs_and_asks_for_others():
     task = ADDITION(modulus=11, train_share=0.6)
-    sets = {purpose: pairs_of(task, purpose) for purpose in ("train", "label", "probe")}
-    assert {purpose: len(pairs) for purpose, pairs in sets.items()} == {"train": 73, "label": 24, "probe": 24}
+    sets = {split: pairs_of(task, split) for split in ("train", "label", "probe")}
+    assert {split: len(pairs) for split, pairs in sets.items()} == {"train": 73, "label": 24, "probe": 24}
     assert len(set.union(*sets.values())) == 11**2
     assert pairs_of(ADDITION(modulus=11, train_share=0.6, split_seed=1), "train") != sets["train"]
     assert len({a for a, _ in sets["label"]}) > 6, "held-out pairs lie anywhere"
-
-
-def test_a_slot_of_held_out_items_moves_no_pair_of_its_neighbours():
-    task = ADDITION(modulus=7)
-    keys = torch.tensor([stream_key("data", 3), held_out_key("label", "data"), held_out_key("probe", "data")])
-    together = task.sample({"data": Draws(keys, torch.zeros(3, dtype=torch.int64), 50)}, {}, "float32")
-    for slot in range(3):
-        alone = Draws(keys[slot : slot + 1], torch.zeros(1, dtype=torch.int64), 50)
-        assert torch.equal(task.sample({"data": alone}, {}, "float32").inputs[0], together.inputs[slot])
 
 
 def test_a_share_that_leaves_a_set_empty_is_refused():

@@ -160,7 +160,7 @@ def test_model_gives_back_what_was_evaluated(task, tmp_path):
         assert isinstance(module, torch.nn.Module)
         if step == 15:
             continue
-        batch = config.task.sample(_probe_streams(config), _vectors(config), config.dtype)
+        batch = config.task.sample(_probe_streams(config), _vectors(config), config.dtype, "probe")
         losses = config.task.losses(module(batch.inputs[0]).flatten(0, -2)[None], batch.targets)
         recorded = history.values["probe_loss"][0, history.steps_T.tolist().index(step)]
         assert abs(losses.mean().item() - recorded) < 1e-6

@@ -132,12 +132,11 @@ def test_label_items_are_fresh_at_every_evaluation_and_the_same_for_all_runs(tmp
     first, second = configs(tiny(seeds={"together": [0, 1]}))
     block = Block(first, 2, __import__("torch").device("cpu"))
     block.load_run(1, second, block.start(second))
-    keys = block.held_out_keys("label")
-    at_10 = block.sample(keys, block.steps_S + 10, 8).inputs
-    at_20 = block.sample(keys, block.steps_S + 20, 8).inputs
+    at_10 = block.sample("label", block.steps_S + 10, 8).inputs
+    at_20 = block.sample("label", block.steps_S + 20, 8).inputs
     assert (at_10[0] == at_10[1]).all()
     assert not (at_10 == at_20).all()
-    assert not (at_10 == block.sample(block.held_out_keys("probe"), block.steps_S + 10, 8).inputs).all()
+    assert not (at_10 == block.sample("probe", block.steps_S + 10, 8).inputs).all()
 
 
 def ends(store):

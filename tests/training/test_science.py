@@ -107,7 +107,7 @@ def test_the_construction_is_one_gradient_step():
         size, num_pairs = run.task.dim + 1, run.task.num_pairs
         for name, matrix in construction(size, num_pairs, Descent.plain(run.task.step_size())).items():
             block.parameters[name][:] = matrix
-    batch = block.sample(block.keys, block.steps_S, 50)
+    batch = block.sample("train", block.steps_S, 50)
     predictions = run.model.forward(block.parameters, batch.inputs).predictions
     expected = (run.task.gradient_step(batch) * batch.inputs[:, :, -1, :-1]).sum(-1, keepdim=True)
     torch.testing.assert_close(predictions, expected, rtol=0, atol=1e-12)
@@ -149,7 +149,7 @@ def test_attention_snapshots_are_the_maps_of_the_model_at_that_step(tmp_path):
     assert sorted(snapshots.of(run_id, "attention")) == [0, 20]
     (run,) = configs(tiny(seeds={"together": [3]}))
     block = Block(run, 1, torch.device("cpu"))
-    items = block.sample(block.held_out_keys("probe"), torch.zeros_like(block.steps_S), 16).inputs[0, :8]
+    items = block.sample("probe", torch.zeros_like(block.steps_S), 16).inputs[0, :8]
     expected = model(store, run_id, 20).attention(items)
     stored = snapshots.read(run_id, 20, "attention")
     for layer, attention in enumerate(expected):
