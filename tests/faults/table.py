@@ -57,7 +57,7 @@ def bound(verdicts: Verdicts) -> str:
     """The most, at 95%, that such faults may go wrong where none was seen to (Clopper and Pearson, 1934), in words."""
     num_failed = sum(not verdict["survived"] for verdict in verdicts)
     if num_failed or not verdicts:
-        return f"{num_failed} were not survived."
+        return f"{num_failed} {'was' if num_failed == 1 else 'were'} not survived."
     return (
         f"All were survived: at most {1 - 0.05 ** (1 / len(verdicts)):.2%} of such faults are not, with 95% confidence."
     )

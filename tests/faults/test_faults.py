@@ -152,7 +152,7 @@ def test_the_table_counts_tries_by_kind_and_by_command_and_the_page_has_a_place_
     assert "| all | 2 | 1 | 1 | 0 | 0 | 0 | 0 | 0 |" in lines
     assert lines[-1] == "| launch | 2 | 2 | 1 |"
     assert lines[0].startswith("2 faults (seed 1), 0.50 CPU seconds each")
-    assert "1 were not survived" in lines[0]
+    assert "1 was not survived" in lines[0]
     # 3 in n, where n are many.
     assert "at most 2.98% of such faults" in table.lines([found[0]] * 99)[0]
     assert [table.PAGE.read_text(encoding="utf-8").count(marker) for marker in table.MARKERS] == [1, 1]
