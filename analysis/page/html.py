@@ -61,12 +61,19 @@ def page_html(
         script=Markup(page_script()),
         state=_in_script(json.dumps(data.state, allow_nan=False)),
         blobs=blobs,
+        first_blobs=[name for name in _first_blobs(data) if name in blobs],
         findings=data.state["findings"],
         pages=pages,
         is_live=is_live,
         figures=static.figures,
         tables=_NO_TABLES | dict(static.tables),
     )
+
+
+def _first_blobs(data: PageData) -> tuple[str, str]:
+    """The runs and the metric that outcomes are judged by."""
+    metrics, judged = data.state["metrics"], data.state["criterion"]["metric"]
+    return "runs", f"metric_{metrics.index(judged) if judged in metrics else 0}"
 
 
 def content_policy(is_live: bool) -> str:

@@ -34,8 +34,8 @@ HALF, LATER = BUDGET // 2, BUDGET // 2 + 5 * CHUNK
 KEPT = FOLDER / "page.json"
 PAGE = Path(__file__).parents[2] / "docs" / "dashboards.md"
 MARKERS = ("<!-- page: begin -->", "<!-- page: end -->")
-# Paths of the pointer: boxes that grow from a point by so much, over the steep part of the curves and over nearly all.
-BOX, LARGE_BOX = ((250, 330), (420, 300)), ((120, 250), (700, 420))
+# Paths of the pointer: boxes that grow from a point of the curves by so much, on the steep part and over nearly all.
+BOX, LARGE_BOX = ((222, 85), (420, 290)), ((92, 15), (700, 400))
 
 
 def main() -> None:
@@ -115,8 +115,10 @@ def _thread_ms(tab: Tab) -> float:
     return 1000 * float(metrics["TaskDuration"])
 
 
-def _brushed(tab: Tab, start: tuple[int, int], reach: tuple[int, int]) -> list[float]:
+def _brushed(tab: Tab, start: tuple[float, float], reach: tuple[float, float]) -> list[float]:
     tab.value("performance.clearMeasures()")
+    left, top = tab.value("(({left, top}) => [left, top])(document.querySelector('#curves').getBoundingClientRect())")
+    start = (start[0] + left, start[1] + top)
     tab.mouse("mousePressed", *start)
     for move in range(1, MOVES + 1):
         tab.mouse("mouseMoved", *(a + move / MOVES * b for a, b in zip(start, reach, strict=True)))

@@ -12,9 +12,17 @@ export function fromBase64(text) {
   return bytes;
 }
 
+/** An element of this document, which the browser may still read: what has a neighbour is whole. @param {string} id */
+async function embedded(id) {
+  const found = document.getElementById(id);
+  if (found?.nextElementSibling || document.readyState !== "loading" || document.body.dataset.live !== undefined) return found;
+  await new Promise((done) => document.addEventListener("DOMContentLoaded", done, { once: true }));
+  return document.getElementById(id);
+}
+
 /** The compressed bytes of a blob. @param {string} name @returns {Promise<Uint8Array<ArrayBuffer>>} */
 async function compressed(name) {
-  const held = document.getElementById(`blob-${name}`);
+  const held = await embedded(`blob-${name}`);
   if (held) return fromBase64((held.textContent ?? "").trim());
   const reply = await fetch(`blob/${name}${location.search}`, { cache: "no-store" });
   if (!reply.ok) throw new Error(`the server answered ${reply.status}`);

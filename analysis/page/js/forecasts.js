@@ -15,6 +15,7 @@ export class ForecastsView {
     this.holder = holder;
     this.canvas = /** @type {HTMLCanvasElement} */ (holder.querySelector("canvas"));
     this.x = new Axis(0, 1, 0, 1);
+    this.size = [0, 0];
     const moved = (/** @type {number} */ from, /** @type {number} */ to) => {
       app.isDragging = true;
       app.choose([Math.max(0, this.x.value(from)), Math.min(1, this.x.value(to))]);
@@ -25,9 +26,13 @@ export class ForecastsView {
     });
   }
 
+  measure() {
+    this.size = [this.holder.clientWidth, this.holder.clientHeight];
+  }
+
   draw() {
     const { sweep, selection, probabilityColumn } = this.app;
-    const [width, height] = [this.holder.clientWidth, this.holder.clientHeight];
+    const [width, height] = this.size;
     if (!width || !probabilityColumn) return;
     const numKinds = sweep.state.kinds.length;
     const chosen = Array.from({ length: numKinds }, () => new Float64Array(BINS));

@@ -18,6 +18,11 @@ export function element(tag, attributes = {}, children = []) {
   return made;
 }
 
+/** Put a text where another one stands; the same again costs nothing. @param {Element} node @param {string} text */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 export class OutcomeButtons {
   /** @param {App} app @param {HTMLElement} holder */
   constructor(app, holder) {
@@ -41,15 +46,16 @@ export class OutcomeButtons {
     const { sweep, selection } = this.app;
     const chosen = new Array(this.buttons.length).fill(0);
     const all = new Array(this.buttons.length).fill(0);
-    for (let r = 0; r < sweep.numRuns; r += 1) {
-      all[sweep.columns.kind[r]] += 1;
-      if (selection.mask[r]) chosen[sweep.columns.kind[r]] += 1;
+    const { kind } = sweep.columns;
+    for (let r = 0; r < kind.length; r += 1) {
+      all[kind[r]] += 1;
+      if (selection.mask[r]) chosen[kind[r]] += 1;
     }
     this.buttons.forEach((/** @type {HTMLElement} */ button, /** @type {number} */ number) => {
       button.hidden = all[number] === 0;
       button.setAttribute("aria-pressed", String(selection.kinds.has(number)));
       const few = chosen[number] === all[number] ? "" : `${chosen[number].toLocaleString("en")} of `;
-      /** @type {HTMLElement} */ (button.lastChild).textContent = `${few}${all[number].toLocaleString("en")}`;
+      setText(/** @type {Element} */ (button.lastElementChild), `${few}${all[number].toLocaleString("en")}`);
     });
   }
 }
@@ -85,11 +91,12 @@ export class SettingBars {
     const numKinds = sweep.state.kinds.length;
     const counts = new Float64Array(this.rows.length * numKinds);
     const totals = new Float64Array(this.rows.length);
-    for (let r = 0; r < sweep.numRuns; r += 1) {
-      const setting = sweep.columns.setting[r];
+    const { setting: settings, kind } = sweep.columns;
+    for (let r = 0; r < settings.length; r += 1) {
+      const setting = settings[r];
       if (setting >= this.rows.length) continue;
       totals[setting] += 1;
-      if (selection.mask[r]) counts[setting * numKinds + sweep.columns.kind[r]] += 1;
+      if (selection.mask[r]) counts[setting * numKinds + kind[r]] += 1;
     }
     this.rows.forEach((/** @type {HTMLElement} */ row, /** @type {number} */ setting) => {
       row.setAttribute("aria-pressed", String(selection.settings.has(setting)));
@@ -102,7 +109,7 @@ export class SettingBars {
       /** @type {HTMLElement} */ (row.children[1]).style.width = `${(100 * chosen) / Math.max(totals[setting], 1)}%`;
       const [few, converged, all] = [chosen, counts[setting * numKinds], totals[setting]].map((count) => count.toLocaleString("en"));
       const told = chosen === totals[setting] ? `${converged} of ${all} converged` : `${converged} of ${few} chosen converged`;
-      row.children[2].textContent = told;
+      setText(row.children[2], told);
     });
   }
 }

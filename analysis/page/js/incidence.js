@@ -11,11 +11,10 @@ const MARGIN = { left: 44, right: 14, top: 10, bottom: 30 };
  * Aalen-Johansen estimates: steps, and the shares that converged and diverged by them. An event of the kinds 0 and 1
  * counts from `upper`; other runs leave at theirs, after the events there.
  * @param {Uint8Array} mask @param {ArrayLike<number>} kinds @param {ArrayLike<number>} upper
+ * @param {Uint32Array} order all runs, by `upper`
  */
-export function incidence(mask, kinds, upper) {
-  const runs = [];
-  for (let r = 0; r < mask.length; r += 1) if (mask[r]) runs.push(r);
-  runs.sort((one, other) => upper[one] - upper[other]);
+export function incidence(mask, kinds, upper, order) {
+  const runs = order.filter((r) => mask[r]);
   const found = { steps: [0], converged: [0], diverged: [0] };
   let [atRisk, still, converged, diverged] = [runs.length, 1, 0, 0];
   for (let i = 0; i < runs.length; ) {
@@ -42,6 +41,10 @@ export class IncidenceView {
     this.holder = holder;
     this.canvas = /** @type {HTMLCanvasElement} */ (holder.querySelector("canvas"));
     this.x = new Axis(0, 1, 0, 1);
+    this.size = [0, 0];
+    this.version = -1;
+    this.order = new Uint32Array(0);
+    this.all = { steps: [0], converged: [0], diverged: [0] };
     const moved = (/** @type {number} */ from, /** @type {number} */ to) => {
       app.selection.times = [this.x.value(from), this.x.value(to)];
       app.isDragging = true;
@@ -54,10 +57,25 @@ export class IncidenceView {
     });
   }
 
+  measure() {
+    this.size = [this.holder.clientWidth, this.holder.clientHeight];
+  }
+
+  /** What all runs share, computed again after a commit. */
+  renew() {
+    const { sweep, version } = this.app;
+    if (this.version === version) return;
+    const { kind, upper } = sweep.columns;
+    this.version = version;
+    this.order = Uint32Array.from({ length: sweep.numRuns }, (_, r) => r).sort((one, other) => upper[one] - upper[other]);
+    this.all = incidence(new Uint8Array(sweep.numRuns).fill(1), kind, upper, this.order);
+  }
+
   draw() {
     const { sweep, selection } = this.app;
-    const [width, height] = [this.holder.clientWidth, this.holder.clientHeight];
+    const [width, height] = this.size;
     if (!width) return;
+    this.renew();
     const context = fitted(this.canvas, width, height);
     const x = new Axis(0, sweep.state.budget, MARGIN.left, width - MARGIN.right);
     const y = new Axis(0, 1, height - MARGIN.bottom, MARGIN.top);
@@ -69,9 +87,9 @@ export class IncidenceView {
     );
     const colours = palette();
     const { kind, upper } = sweep.columns;
-    const all = incidence(new Uint8Array(sweep.numRuns).fill(1), kind, upper);
+    const { all, order } = this;
     if (!selection.isEmpty) this.line(context, y, all.steps, all.converged, colours.context, [], 4);
-    const shown = selection.isEmpty ? all : incidence(selection.mask, kind, upper);
+    const shown = selection.isEmpty ? all : incidence(selection.mask, kind, upper, order);
     this.line(context, y, shown.steps, shown.converged, colours.kinds[0], [], 2.5);
     if (shown.diverged[shown.diverged.length - 1] > 0) {
       this.line(context, y, shown.steps, shown.diverged, colours.kinds[1], DASHES[1], 2.5);

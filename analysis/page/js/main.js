@@ -2,7 +2,7 @@
 
 import { CurvesView } from "./curves.js";
 import { ForecastsView } from "./forecasts.js";
-import { OutcomeButtons, SettingBars, element } from "./groups.js";
+import { OutcomeButtons, SettingBars, element, setText } from "./groups.js";
 import { IncidenceView } from "./incidence.js";
 import { Live } from "./live.js";
 import { RunPanel } from "./run.js";
@@ -14,6 +14,16 @@ import { RunTable } from "./table.js";
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 function part(id) {
   return /** @type {T} */ (document.getElementById(id));
+}
+
+/** Do something when what this frame drew is on its way to the screen. @param {() => void} done */
+function afterFrame(done) {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    done();
+  };
+  port2.postMessage(null);
 }
 
 export class App {
@@ -30,6 +40,7 @@ export class App {
     this.isDragging = false;
     this.frame = 0;
     this.settled = 0;
+    this.areCurvesDrawn = false;
     /** @type {string | undefined} */
     this.probabilityColumn = undefined;
   }
@@ -52,8 +63,12 @@ export class App {
     await this.curves.choose(this.curves.name);
     if (document.body.dataset.live !== undefined) new Live(this, part("live")).start();
     new ResizeObserver(() => this.update()).observe(part("curves"));
-    // The first frame draws, the second one begins when it was shown.
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    await this.whenDrawn();
+  }
+
+  /** When everything that was asked for so far has been drawn. */
+  async whenDrawn() {
+    while (this.frame || this.settled) await new Promise((done) => requestAnimationFrame(() => afterFrame(() => done(null))));
   }
 
   /** Choose the column of forecasts: that of the select, by default the newest or the one nearest to a quarter. */
@@ -81,20 +96,39 @@ export class App {
     part("findings").textContent = this.sweep.state.findings.join(" ");
   }
 
-  /** Something was chosen: compute it, and draw with the next frame. */
-  update() {
+  /** Something was chosen: compute it, and draw with the next frame. @param {number} asked when, in milliseconds */
+  update(asked = performance.now()) {
     if (this.frame) return;
     this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
-      const start = performance.now();
       this.selection.apply();
-      for (const view of [this.curves, this.outcomes, this.settings, this.incidence, this.forecasts]) view?.draw();
-      this.showCount();
-      clearTimeout(this.settled);
-      if (this.isBusy) this.settled = window.setTimeout(() => this.table?.draw(), 120);
-      else this.table?.draw();
-      performance.measure("redraw", { start, end: performance.now() });
+      for (const view of [this.curves, this.incidence, this.forecasts]) view?.measure();
+      this.curves?.draw();
+      if (this.areCurvesDrawn) this.drawOthers(asked);
+      else {
+        // When the page opens, the curves are shown before the others are drawn.
+        this.areCurvesDrawn = true;
+        afterFrame(() => {
+          performance.mark("curves");
+          this.drawOthers(asked);
+        });
+      }
     });
+  }
+
+  /** @param {number} asked */
+  drawOthers(asked) {
+    this.frame = 0;
+    for (const view of [this.outcomes, this.settings, this.incidence, this.forecasts]) view?.draw();
+    this.showCount();
+    clearTimeout(this.settled);
+    this.settled = this.isBusy ? window.setTimeout(() => this.drawTable(), 120) : 0;
+    if (!this.settled) this.drawTable();
+    afterFrame(() => performance.measure("redraw", { start: asked, end: performance.now() }));
+  }
+
+  drawTable() {
+    this.settled = 0;
+    this.table?.draw();
   }
 
   get isBusy() {
@@ -104,9 +138,9 @@ export class App {
   showCount() {
     const { selection, sweep } = this;
     const all = sweep.numRuns.toLocaleString("en");
-    part("count").textContent = selection.isEmpty ? `all ${all} runs` : `${selection.count.toLocaleString("en")} of ${all} runs`;
+    setText(part("count"), selection.isEmpty ? `all ${all} runs` : `${selection.count.toLocaleString("en")} of ${all} runs`);
     part("clear").hidden = selection.isEmpty;
-    part("problem").textContent = selection.problem;
+    setText(part("problem"), selection.problem);
     part("none").hidden = selection.count > 0;
     const low = /** @type {HTMLInputElement} */ (part("p-low"));
     const high = /** @type {HTMLInputElement} */ (part("p-high"));
@@ -124,7 +158,7 @@ export class App {
 
   /** @param {string} name @param {string} text */
   note(name, text) {
-    part(`${name}-note`).textContent = text;
+    setText(part(`${name}-note`), text);
   }
 
   onMetric() {
@@ -149,15 +183,24 @@ export class App {
       this.hovered = run;
       this.curves?.drawOver();
     }
-    tip.hidden = run === null || event === null;
-    if (run === null || event === null) return;
+    if (run === null || event === null) {
+      tip.hidden = true;
+      return;
+    }
     const { sweep } = this;
     const p = sweep.probability(run, this.probabilityColumn ?? "");
     const lines = [`run ${sweep.texts.run_id[run]}`, `${sweep.setting(run).label}, ${sweep.seeds(run)}`, sweep.outcomeText(run)];
     if (p === p) lines.push(`P(converged) ${numberText(p)}`);
+    this.tell(lines, event.clientX, event.clientY);
+  }
+
+  /** Lines beside a point of the screen. @param {string[]} lines @param {number} x @param {number} y */
+  tell(lines, x, y) {
+    const tip = part("tip");
+    tip.hidden = false;
     tip.replaceChildren(...lines.map((line) => element("div", {}, [line])));
-    tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
-    tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
+    tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;
+    tip.style.top = `${Math.max(8, Math.min(y + 14, innerHeight - tip.offsetHeight - 8))}px`;
   }
 
   /** @param {number | null} run */
@@ -183,6 +226,12 @@ export class App {
   listen() {
     const curves = /** @type {CurvesView} */ (this.curves);
     part("metric").addEventListener("change", (event) => curves.choose(/** @type {HTMLSelectElement} */ (event.target).value));
+    const drawing = /** @type {HTMLSelectElement} */ (part("drawing"));
+    drawing.options[2].hidden = this.sweep.state.settings.length < 2;
+    drawing.addEventListener("change", () => {
+      Object.assign(curves, { drawing: drawing.value, cursor: null });
+      this.update();
+    });
     const switches = { "log-values": "isLog", "log-steps": "isLogStep", "share-steps": "isShare" };
     for (const [id, name] of Object.entries(switches)) {
       part(id).addEventListener("change", (event) => {
@@ -208,7 +257,7 @@ export class App {
     part("clear").addEventListener("click", () => this.clear());
     part("theme").addEventListener("click", () => this.setTheme(this.theme === "dark" ? "light" : "dark"));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.setTheme(null));
-    part("export").addEventListener("click", () => this.download());
+    part("export").addEventListener("click", () => this.table?.download());
     document.addEventListener("keydown", (event) => this.onKey(event, search));
     addEventListener("beforeprint", () => this.setTheme("light"));
   }
@@ -231,15 +280,6 @@ export class App {
       else if (event.target === search) search.blur();
       else this.clear();
     }
-  }
-
-  download() {
-    const csv = /** @type {RunTable} */ (this.table).csv();
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([csv], { type: "text/csv" }));
-    link.download = "runs.csv";
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 }
 

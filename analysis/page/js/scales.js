@@ -59,12 +59,24 @@ export class Axis {
   }
 }
 
-/** Colours of the page's scheme, from its style sheet. */
+/** @type {Map<string, ReturnType<typeof readPalette>>} */
+const palettes = new Map();
+
+/** Colours of the page's scheme. */
 export function palette() {
+  const theme = document.documentElement.dataset.theme ?? "";
+  const found = palettes.get(theme) ?? readPalette();
+  palettes.set(theme, found);
+  return found;
+}
+
+/** From the style sheet, which makes the browser compute styles. */
+function readPalette() {
   const style = getComputedStyle(document.documentElement);
   const read = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
   return {
     kinds: [0, 1, 2, 3, 4].map((number) => read(`--kind-${number}`)),
+    bands: [0, 1, 2, 3, 4, 5].map((number) => read(`--band-${number}`)),
     text: read("--text"), muted: read("--muted"), line: read("--line"), ground: read("--ground"),
     context: read("--context"), accent: read("--accent"),
   };

@@ -133,21 +133,25 @@ export class Selection {
 function throughBox(box, mask) {
   const { metric, steps: [left, right], values: [low, high] } = box;
   const values = metric.plotted(box.isLog);
-  const numSteps = metric.steps.length;
+  const { steps } = metric;
+  const numSteps = steps.length;
+  const first = steps.findIndex((step) => step >= left);
   for (let r = 0; r < mask.length; r += 1) {
     if (!mask[r]) continue;
-    let before = -1;
+    const base = r * numSteps;
+    let before = (first < 0 ? numSteps : first) - 1;
+    while (before >= 0 && values[base + before] !== values[base + before]) before -= 1;
     let isInside = false;
-    for (let t = 0; t < numSteps && !isInside; t += 1) {
-      const value = values[r * numSteps + t];
+    for (let t = first < 0 ? numSteps : first; t < numSteps && !isInside; t += 1) {
+      const value = values[base + t];
       if (value !== value) continue;
-      const step = metric.steps[t];
-      if (step >= left && step <= right && value >= low && value <= high) isInside = true;
-      else if (before >= 0 && step > left && metric.steps[before] < right) {
-        const [start, first] = [metric.steps[before], values[r * numSteps + before]];
-        const slope = (value - first) / (step - start);
-        const one = first + slope * (Math.max(left, start) - start);
-        const other = first + slope * (Math.min(right, step) - start);
+      const step = steps[t];
+      if (step <= right && value >= low && value <= high) isInside = true;
+      else if (before >= 0 && step > left && steps[before] < right) {
+        const [start, from] = [steps[before], values[base + before]];
+        const slope = (value - from) / (step - start);
+        const one = from + slope * (Math.max(left, start) - start);
+        const other = from + slope * (Math.min(right, step) - start);
         isInside = Math.max(one, other) >= low && Math.min(one, other) <= high;
       }
       before = t;

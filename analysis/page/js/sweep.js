@@ -21,6 +21,35 @@ export class Metric {
     this.logs = null;
     /** @type {number[] | null} */
     this.extent = null;
+    /** @type {[number, number] | null} */
+    this.logExtent = null;
+    /** @type {Float32Array | null} */
+    this.turned = null;
+  }
+
+  /** Values step by step: T x R. */
+  byStep() {
+    if (this.turned === null) {
+      const [numSteps, { values, numRuns }] = [this.steps.length, this];
+      this.turned = new Float32Array(values.length);
+      for (let r = 0; r < numRuns; r += 1) for (let t = 0; t < numSteps; t += 1) this.turned[t * numRuns + r] = values[r * numSteps + t];
+    }
+    return this.turned;
+  }
+
+  /** The logarithms between which the positive values lie. @returns {[number, number]} */
+  logRange() {
+    if (this.logExtent === null) {
+      const logs = this.plotted(true);
+      let low = Infinity;
+      let high = -Infinity;
+      for (let i = 0; i < logs.length; i += 1) {
+        if (logs[i] < low) low = logs[i];
+        if (logs[i] > high) high = logs[i];
+      }
+      this.logExtent = low <= high ? [low, high] : [-1, 0];
+    }
+    return this.logExtent;
   }
 
   /** Values, or their decimal logarithms (NaN unless positive). @param {boolean} isLog */
@@ -58,8 +87,7 @@ export class Metric {
       this.values.fill(NaN, run * width, (run + 1) * width);
       for (let t = 0; t < steps.length; t += 1) this.values[run * width + columns[t]] = rows[i * steps.length + t];
     });
-    this.logs = null;
-    this.extent = null;
+    this.logs = this.extent = this.logExtent = this.turned = null;
   }
 
   /** @param {number[]} merged the steps there are, and new ones */

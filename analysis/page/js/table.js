@@ -135,6 +135,14 @@ export class RunTable {
     for (const run of this.order) lines.push(this.columns.map((column) => quoted(column.value(run))).join(","));
     return `${lines.join("\r\n")}\r\n`;
   }
+
+  download() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([this.csv()], { type: "text/csv" }));
+    link.download = "runs.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
 }
 
 /** A cell of CSV; text that a spreadsheet would compute is marked as text. @param {any} value */
