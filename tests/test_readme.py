@@ -14,6 +14,7 @@ import yaml
 
 from pipeline.planning.packs import expand
 from pipeline.spec.sweep import load_spec
+from sweeps.command.own.listing import shipped_sweeps
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,7 +89,7 @@ def test_every_sweep_is_listed_with_its_number_of_runs():
     rows = re.findall(r"^\| `(sweeps/\S+\.yaml)` \|.*?\| (\d+) \|", README + PAPERS_PAGE + BENCHMARK_PAGE, re.M)
     listed = {name: int(count) for name, count in rows}
     assert len(listed) == len(rows)
-    assert listed.keys() == {str(path.relative_to(ROOT)) for path in (ROOT / "sweeps").rglob("*.yaml")}
+    assert listed.keys() == {str(path.relative_to(ROOT)) for path in shipped_sweeps()}
     specs = {name: load_spec(ROOT / name) for name in listed}
     forks = {name: spec.fork for name, spec in specs.items() if spec.fork is not None}
     assert {name: len(list(expand(specs[name]))) for name in listed.keys() - forks.keys()} == {

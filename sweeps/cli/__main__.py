@@ -22,10 +22,11 @@ from sweeps.cli.consoles import err, out
 from sweeps.cli.dashboards import dashboard_commands
 from sweeps.cli.forecasts import forecast_commands
 from sweeps.cli.forks import fork_commands
+from sweeps.cli.own_code import own_code_commands
 from sweeps.cli.results import result_commands
 from sweeps.cli.training import training_commands
-from sweeps.command.consent import import_named, trust_kept
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from sweeps.command.own.consent import import_named, trust_kept
 
 _NO_MEMORY = "memory has run out; what was committed before stays valid"
 _NO_MEMORY_TOLD = ("can't allocate memory", "failed to map segment", "cannot allocate memory")
@@ -38,7 +39,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (training_commands, result_commands, forecast_commands, fork_commands, dashboard_commands):
+for commands in (
+    training_commands,
+    result_commands,
+    forecast_commands,
+    fork_commands,
+    dashboard_commands,
+    own_code_commands,
+):
     app.add_typer(commands)
 
 

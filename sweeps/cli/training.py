@@ -29,17 +29,6 @@ training_commands = typer.Typer()
 _PANEL = "Sweeps"
 
 
-@training_commands.command("list", rich_help_panel=_PANEL)
-def list_() -> None:
-    """List the sweeps that come with seedbed, and the names that a sweep file may use.
-
-    Example: `seedbed list`
-    """
-    from sweeps.command.listing import list_everything
-
-    list_everything(out)
-
-
 @training_commands.command(rich_help_panel=_PANEL)
 def plan(
     spec: SpecPath,

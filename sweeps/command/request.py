@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.own_code.imported import entries
 from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.pack_store import StoreError
-from sweeps.command.consent import keep_allowed
 from sweeps.command.how import HERE, How
+from sweeps.command.own.consent import keep_allowed
 from sweeps.command.smoke import smoke
 
 

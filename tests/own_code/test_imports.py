@@ -21,7 +21,7 @@ from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.base import TASKS
 from pipeline.training.sources import source_hashes
 from sweeps.cli.__main__ import app, imports_first
-from sweeps.command import consent
+from sweeps.command.own import consent
 from tests.support import SOURCES, trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,23 +39,6 @@ seeds: {{together: [0, 1]}}
 resources: {{engine: torch, slots: 2}}
 tracking: {{mode: disabled}}
 """
-
-
-@pytest.fixture(autouse=True)
-def _apart(monkeypatch, tmp_path):
-    """What a test imports is forgotten after it; consent is kept in a folder of its own."""
-    before, path = dict(imported._modules), list(sys.path)
-    loaded = set(sys.modules)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(imported, "_allowed", set())
-    monkeypatch.setattr(imported, "_is_kept", [])
-    yield
-    for entry in set(imported._modules) - set(before):
-        imported.forget(entry)
-    for name in set(sys.modules) - loaded:
-        if name.partition(".")[0].startswith(("seedbed_imported_", "my_")):
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 @pytest.fixture

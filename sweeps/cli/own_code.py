@@ -1,0 +1,50 @@
+"""Subcommands for what a sweep file may name: shown, and written by oneself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeps.cli.consoles import out
+
+own_code_commands = typer.Typer()
+_PANEL = "Your own code"
+
+
+@own_code_commands.command("list", rich_help_panel="Sweeps")
+def list_() -> None:
+    """List the sweeps that come with seedbed, and the names that a sweep file may use.
+
+    Example: `seedbed list`
+    """
+    from sweeps.command.own.listing import list_everything
+
+    list_everything(out)
+
+
+@own_code_commands.command("new", rich_help_panel=_PANEL)
+def new_command(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="task, model, optimiser, schedule, reading, statistic, predictor, stopping or sweep.",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str, typer.Argument(help="What it is called, in sweep files too.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--folder", help="Where to write.")] = Path(),
+    task: Annotated[
+        str | None, typer.Option("--task", help="Of a new sweep: the task to train.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a file of your own that works as it is: NAME.py, and NAME.yaml, a sweep that trains it.
+
+    Nothing is ever overwritten. Statistics and predictors come without a sweep: `--import` names them.
+
+    Example: `seedbed new task my_task`
+    """
+    from sweeps.command.own.creating import create
+
+    create(kind, name, folder, task, out)

@@ -1,0 +1,1 @@
+"""Commands for code of one's own: written, held to its contract, shown, and allowed to run."""

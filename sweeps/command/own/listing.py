@@ -1,0 +1,30 @@
+"""`seedbed list`: the sweeps that come with seedbed, and the names that a sweep file may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.spec.sweep import load_spec
+from sweeps.command.own.kinds import KINDS
+
+_SWEEPS = Path(__file__).resolve().parents[2]
+
+
+def shipped_sweeps() -> list[Path]:
+    """The sweep files that come with seedbed."""
+    return sorted(path for path in _SWEEPS.rglob("*.yaml") if path.parent.name != "templates")
+
+
+def list_everything(out: Console) -> None:
+    """Prints a table of sweep files, and the registered names of every kind."""
+    table = Table("sweep", "runs", "budget", "what", box=None, header_style="bold")
+    for path in shipped_sweeps():
+        spec = load_spec(path)
+        runs = "of its parents" if spec.fork is not None else str(len(spec.runs()))
+        table.add_row(str(path.relative_to(_SWEEPS.parent)), runs, ", ".join(map(str, spec.budgets)), spec.description)
+    out.print(table)
+    for kind in KINDS.values():
+        out.print(f"{kind.plural}: {', '.join(kind.classes)}")

@@ -1,0 +1,111 @@
+"""`seedbed new`: files that parse, train and overwrite nothing; what they hold is checked in test_check.py."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from pipeline.own_code.imported import load, resolved
+from pipeline.spec.sweep import load_spec
+from pipeline.store.pack_store import StoreError
+from sweeps.cli.consoles import PlainConsole
+from sweeps.command.own.creating import TEMPLATES, create
+from sweeps.command.own.kinds import KINDS
+from tests.support import trained
+
+SMALL = [
+    "budget=20",
+    "batch_size=8",
+    "seeds.together=[0, 1]",
+    "grid={chunk: 10, eval_items: 16, probe_items: 8}",
+    "resources={engine: torch, slots: 2}",
+    "tracking.mode=disabled",
+]
+WITH_SWEEP = [kind for kind in KINDS if kind not in ("statistic", "predictor")]
+
+
+def new(kind, name, folder, task=None):
+    """What `seedbed new` prints."""
+    out = PlainConsole(file=io.StringIO())
+    create(kind, name, folder, task, out)
+    return out.file.getvalue()
+
+
+def test_there_is_a_template_of_every_kind_and_no_other():
+    names = {path.name for path in TEMPLATES.iterdir() if path.name.startswith("my_")}
+    assert names == {*(f"my_{kind}.py" for kind in KINDS), "my_sweep.yaml"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_file_defines_a_class_of_its_kind_under_the_name_that_was_given(kind, tmp_path):
+    told = new(kind, "quick_brown_fox", tmp_path)
+    load(resolved("./quick_brown_fox.py", tmp_path))
+    assert KINDS[kind].classes["quick_brown_fox"].__name__ == "QuickBrownFox"
+    text = (tmp_path / "quick_brown_fox.py").read_text()
+    assert "my_" not in text
+    assert "My" not in text
+    assert f"seedbed check {tmp_path / 'quick_brown_fox.py'}" in told
+
+
+@pytest.mark.parametrize("kind", WITH_SWEEP)
+def test_a_new_file_trains_at_once_by_the_sweep_that_comes_with_it(kind, tmp_path):
+    new(kind, "fox", tmp_path)
+    spec = load_spec(tmp_path / "fox.yaml", SMALL)
+    parts = (spec.task, spec.model, spec.optimiser, spec.schedule, spec.stopping)
+    assert "fox" in (*spec.readings, *(part.name for part in parts))
+    history = trained(spec, tmp_path / "r").history()
+    assert np.isfinite(history.values["label_loss"][:, -1]).all()
+    if kind == "reading":
+        assert np.isfinite(history.values["fox.norm"]).any()
+
+
+@pytest.mark.parametrize("task", ["linear_regression", "feature_regression", "sparse_parity"])
+def test_a_new_sweep_of_a_task_has_a_model_that_fits_it(task, tmp_path):
+    new("sweep", "mine", tmp_path, task)
+    spec = load_spec(tmp_path / "mine.yaml")
+    assert (spec.name, spec.task.name) == ("mine", task)
+    assert len(spec.runs()) == 8
+
+
+def test_a_new_sweep_of_a_task_of_ones_own_imports_it_from_where_it_is(tmp_path):
+    new("task", "fox", tmp_path)
+    load(resolved("./fox.py", tmp_path))
+    new("sweep", "mine", tmp_path / "below", "fox")
+    assert "imports: [./../fox.py]" in (tmp_path / "below" / "mine.yaml").read_text()
+    assert load_spec(tmp_path / "below" / "mine.yaml").task.name == "fox"
+
+
+@pytest.mark.parametrize("there", ["fox.py", "fox.yaml"])
+def test_nothing_is_overwritten_and_nothing_written_beside_it(there, tmp_path):
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(StoreError, match=f"{there} is there already"):
+        new("task", "fox", tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {there: "mine"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("tsak", "fox", "did you mean 'task'"),
+        ("task", "Fox", "cannot be a name"),
+        ("task", "class", "cannot be a name"),
+        ("task", "../fox", "cannot be a name"),
+        ("task", "dictionary_lookup", "a task is called 'dictionary_lookup' already"),
+        ("optimiser", "adamw", "an optimiser is called 'adamw' already"),
+        ("task", "tensor", "a word of the file itself"),
+        ("sweep", "a b", "cannot be the name of a sweep"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(kind, name, told, tmp_path):
+    with pytest.raises(StoreError, match=told):
+        new(kind, name, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_task_is_asked_for_with_sweeps_alone_and_must_be_known(tmp_path):
+    with pytest.raises(StoreError, match="--task is for"):
+        new("model", "fox", tmp_path, "linear_regression")
+    with pytest.raises(StoreError, match="did you mean 'linear_regression'"):
+        new("sweep", "fox", tmp_path, "linear_regresion")
