@@ -1,0 +1,1 @@
+"""Sweeps on data of one's own: `*.yaml` beside the modules that they import."""
