@@ -2,7 +2,7 @@
 
 import { MARGIN } from "./curve_axes.js";
 import { quantiles } from "./quantiles.js";
-import { DASHES, numberText, palette } from "./scales.js";
+import { DASHES, palette } from "./scales.js";
 
 /** @typedef {import("./curves.js").CurvesView} CurvesView */
 /** @typedef {import("./sweep.js").Metric} Metric */
@@ -78,10 +78,12 @@ export function groupsOf(view, mask) {
 
 /** Both bands and the median of each group; the medians on top. @param {CanvasRenderingContext2D} context @param {CurvesView} view @param {Group[]} groups */
 export function drawBands(context, view, groups) {
+  // Of many, one must see through to the others.
+  const strength = groups.length > 3 ? 0.6 : 1;
   for (const [low, high, alpha] of [[0, 4, 0.13], [1, 3, 0.25]]) {
     for (const { band, colour } of groups) {
       context.fillStyle = colour;
-      context.globalAlpha = alpha;
+      context.globalAlpha = alpha * strength;
       fillBetween(context, view, band.quantiles[low], band.quantiles[high]);
     }
   }
@@ -160,16 +162,4 @@ function top(view, value) {
   const { slope, offset } = view.curves;
   const row = slope * (view.isLog ? Math.log10(Math.max(value, 0)) : value) + offset;
   return MARGIN.top + Math.max(-20, Math.min(view.tall + 20, row));
-}
-
-/** What the bands are at one step, a line each. @param {CurvesView} view @param {Group[]} groups @param {number} t */
-export function bandTexts(view, groups, t) {
-  const texts = groups.map(({ label, letter, size, band }) => {
-    const [low, first, median, third, high] = band.quantiles.map((values) => numberText(values[t]));
-    const middle = first ? `; 50%: ${first} to ${third}` : "";
-    const most = low ? `; 90%: ${low} to ${high}` : "";
-    const name = letter ? `${letter}: ${label}` : label;
-    return `${name}: ${median ? `median ${median}${middle}${most}; ` : ""}n = ${band.count[t]} of ${size}`;
-  });
-  return [`step ${numberText(/** @type {Metric} */ (view.metric).steps[t])}`, ...texts];
 }

@@ -1,6 +1,6 @@
 // Learning curves: lines of few runs, densities of many, or quantile bands; the chosen ones in colour on all others in grey.
 
-import { bandTexts } from "./bands.js";
+import { MOST_BANDS } from "./bands.js";
 import { MARGIN, stepTicks, valueTicks } from "./curve_axes.js";
 import { MOST_LINES, drawBandLayers, drawCurves, drawLimit, drawMarks, hasMedians, isOnTop } from "./curve_layers.js";
 import { drawLegend, followSteps } from "./legend.js";
@@ -149,27 +149,26 @@ export class CurvesView {
   hover(event) {
     const run = this.nearest(event.offsetX, event.offsetY);
     if (run !== null || this.drawing === "curves" || !this.curves.places.length) {
-      this.cursor = null;
+      this.tell(null);
       this.app.hover(run, event);
       return;
     }
-    const { places } = this.curves;
-    const distance = places.map((place) => Math.abs(place + MARGIN.left - event.offsetX));
-    this.tell(distance.indexOf(Math.min(...distance)), event.clientX, event.clientY);
+    this.app.hover(null, null);
+    const distance = this.curves.places.map((place) => Math.abs(place + MARGIN.left - event.offsetX));
+    this.tell(distance.indexOf(Math.min(...distance)));
   }
 
-  /** Tell the bands at a step. @param {number} t its place @param {number} x @param {number} y of the screen */
-  tell(t, x, y) {
+  /** Tell the bands at a step. @param {number | null} t its place, null for the last one */
+  tell(t) {
+    if (this.cursor === t) return;
     this.cursor = t;
-    this.app.hovered = null;
-    this.app.tell(bandTexts(this, this.groups, t), x, y);
+    drawLegend(this);
     this.drawOver();
   }
 
   leave() {
-    this.cursor = null;
     this.app.hover(null, null);
-    this.drawOver();
+    this.tell(null);
   }
 
   listen() {
@@ -233,8 +232,10 @@ export class CurvesView {
     const parts = [`${selection.count.toLocaleString("en")} of ${sweep.numRuns.toLocaleString("en")} runs`];
     if (!isBanded) parts[0] += selection.count > MOST_LINES ? ", shown as density, brighter where more runs pass" : ", a line each";
     else if (isOnTop(this)) parts[0] += ", a line each, on the bands of all runs";
-    if (isBanded) parts.push("at each step the median, 50% (of 4 or more) and 90% (of 20 or more) of the runs recorded there");
+    if (isBanded) parts.push("at each step the median and the middle 50% and 90% of the runs recorded there: runs that have ended are in no band");
     else if (hasMedians(this)) parts.push("thick: medians by outcome, of the runs recorded at each step");
+    const isFull = this.drawing === "setting" && this.groups.length === MOST_BANDS && sweep.state.settings.length > MOST_BANDS;
+    if (isFull) parts.push(`bands of ${MOST_BANDS} settings at most: choose others below`);
     const lowest = this.metric?.range()[0] ?? 1;
     if (this.isLog && lowest <= 0) parts.push(isBanded ? "values of 0 and below are under the log axis" : "values of 0 and below are not on a log axis");
     if (this.isCut) parts.push("cut above the 99.5th percentile");

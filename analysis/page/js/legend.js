@@ -1,33 +1,47 @@
-// The names of the bands below the curves, and their steps by the keyboard.
+// The bands in numbers below the curves, at a step that pointer or keyboard chooses.
 
-import { MOST_BANDS, bandTexts } from "./bands.js";
-import { MARGIN } from "./curve_axes.js";
 import { element } from "./groups.js";
 import { numberText } from "./scales.js";
 import { MARKS } from "./sweep.js";
 
 /** @typedef {import("./curves.js").CurvesView} CurvesView */
 
-/** A name for each band that is drawn, with the number of its runs at the first and at the last step. @param {CurvesView} view */
+/** A row for each band that is drawn: its quantiles at the step that is told, by default the last one. @param {CurvesView} view */
 export function drawLegend(view) {
   const holder = /** @type {HTMLElement} */ (document.getElementById("bands-legend"));
   const isBanded = view.drawing !== "curves";
   holder.hidden = !isBanded;
   setSlider(view, isBanded);
   if (!isBanded) return;
-  const items = view.groups.map((group, g) => {
-    const counts = [...group.band.count].filter((count) => count);
-    const [first, last] = [counts[0] ?? 0, counts[counts.length - 1] ?? 0].map((count) => count.toLocaleString("en"));
+  const { steps } = /** @type {import("./sweep.js").Metric} */ (view.metric);
+  const t = view.cursor ?? steps.length - 1;
+  const heads = ["median", "50%", "90%", "runs"].map((text) => element("th", { scope: "col" }, [text]));
+  const title = element("th", { scope: "col" }, [`at step ${numberText(steps[t] ?? 0)}`]);
+  const rows = view.groups.map((group, g) => {
     const kind = view.app.sweep.state.kinds.indexOf(group.label);
-    const swatch = group.letter ? `swatch band-${g}` : `mark kind-${kind}`;
-    const told = first === last ? `n = ${first}` : `n = ${first}, at the last step ${last}`;
-    return element("li", {}, [element("span", { class: swatch }, [group.letter || MARKS[kind]]), ` ${group.label} `, element("span", { class: "count" }, [told])]);
+    const swatch = element("span", { class: group.letter ? `swatch band-${g}` : `mark kind-${kind}` }, [group.letter || MARKS[kind]]);
+    const cells = cellsOf(group, t).map((text) => element("td", {}, [text]));
+    return element("tr", {}, [element("th", { scope: "row" }, [swatch, ` ${group.label}`]), ...cells]);
   });
-  const { settings } = view.app.sweep.state;
-  if (view.drawing === "setting" && view.groups.length === MOST_BANDS && settings.length > MOST_BANDS) {
-    items.push(element("li", { class: "count" }, [`at most ${MOST_BANDS} settings: choose others below`]));
-  }
-  holder.replaceChildren(...items);
+  holder.replaceChildren(element("table", {}, [element("thead", {}, [element("tr", {}, [title, ...heads])]), element("tbody", {}, rows)]));
+}
+
+/** Median, middle 50%, middle 90% and number of runs of a band at a step. @param {import("./bands.js").Group} group @param {number} t */
+function cellsOf({ band, size }, t) {
+  const [low, first, median, third, high] = band.quantiles.map((values) => numberText(values[t]));
+  const runs = `${(band.count[t] ?? 0).toLocaleString("en")} of ${size.toLocaleString("en")}`;
+  return [median, first && `${first} to ${third}`, low && `${low} to ${high}`, runs];
+}
+
+/** The same as text. @param {CurvesView} view @param {number} t */
+function bandsText(view, t) {
+  const step = numberText(/** @type {import("./sweep.js").Metric} */ (view.metric).steps[t]);
+  const texts = view.groups.map((group) => {
+    const [median, middle, most, runs] = cellsOf(group, t);
+    const parts = [median && `median ${median}`, middle && `50% from ${middle}`, most && `90% from ${most}`, `${runs} runs`];
+    return `${group.label}: ${parts.filter(Boolean).join(", ")}`;
+  });
+  return [`step ${step}`, ...texts].join("; ");
 }
 
 /** Let the canvas be a slider over the steps while it shows bands. @param {CurvesView} view @param {boolean} isBanded */
@@ -50,10 +64,9 @@ export function followSteps(view) {
     if (view.drawing === "curves" || last < 0 || !(event.key in moves)) return;
     event.preventDefault();
     const t = Math.max(0, Math.min(last, (view.cursor ?? 0) + moves[/** @type {keyof typeof moves} */ (event.key)]));
-    const box = over.getBoundingClientRect();
-    view.tell(t, box.left + MARGIN.left + view.curves.places[t], box.top + 20);
+    view.tell(t);
     over.setAttribute("aria-valuenow", numberText(/** @type {import("./sweep.js").Metric} */ (view.metric).steps[t]).replaceAll(",", ""));
-    over.setAttribute("aria-valuetext", bandTexts(view, view.groups, t).join("; "));
+    over.setAttribute("aria-valuetext", bandsText(view, t));
   });
   over.addEventListener("blur", () => view.leave());
 }

@@ -191,16 +191,10 @@ export class App {
     const p = sweep.probability(run, this.probabilityColumn ?? "");
     const lines = [`run ${sweep.texts.run_id[run]}`, `${sweep.setting(run).label}, ${sweep.seeds(run)}`, sweep.outcomeText(run)];
     if (p === p) lines.push(`P(converged) ${numberText(p)}`);
-    this.tell(lines, event.clientX, event.clientY);
-  }
-
-  /** Lines beside a point of the screen. @param {string[]} lines @param {number} x @param {number} y */
-  tell(lines, x, y) {
-    const tip = part("tip");
     tip.hidden = false;
     tip.replaceChildren(...lines.map((line) => element("div", {}, [line])));
-    tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;
-    tip.style.top = `${Math.max(8, Math.min(y + 14, innerHeight - tip.offsetHeight - 8))}px`;
+    tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
+    tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
   }
 
   /** @param {number | null} run */
