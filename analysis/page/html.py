@@ -41,22 +41,26 @@ class StaticPart:
     tables: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class LiveLinks:
+    """What a page that is served leads to: the address of its report, and whether there is one yet."""
+
+    report: str
+    has_report: bool
+
+
 def page_html(
-    data: PageData, static: StaticPart, *, pages: Sequence[tuple[str, str | None]] = (), is_live: bool = False
+    data: PageData, static: StaticPart, *, pages: Sequence[tuple[str, str | None]] = (), live: LiveLinks | None = None
 ) -> str:
     """The page. Its content security policy admits its own script and style sheet, by hash, and no load.
 
     `pages` are the pages of all budgets as (name, address), without an address for this one. A live page holds no blob
     and asks the server that it came from.
     """
-    blobs = {} if is_live else {name: base64.b64encode(blob).decode() for name, blob in data.blobs.items()}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("page.html.j2").render(
+    blobs = {} if live else {name: base64.b64encode(blob).decode() for name, blob in data.blobs.items()}
+    return _template("page.html.j2").render(
         name=data.state["name"],
-        policy=content_policy(is_live),
+        policy=content_policy(live is not None),
         style=Markup(page_style()),
         script=Markup(page_script()),
         state=_in_script(json.dumps(data.state, allow_nan=False)),
@@ -64,10 +68,25 @@ def page_html(
         first_blobs=[name for name in _first_blobs(data) if name in blobs],
         findings=data.state["findings"],
         pages=pages,
-        is_live=is_live,
+        live=live,
         figures=static.figures,
         tables=_NO_TABLES | dict(static.tables),
     )
+
+
+def sweeps_html(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The list of the sweeps that are served: name, address, folder, progress and what was found, of each."""
+    return _template("sweeps.html.j2").render(
+        rows=rows, policy=content_policy(is_live=True), style=Markup(page_style()), script=Markup(page_script())
+    )
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(name)
 
 
 def _first_blobs(data: PageData) -> tuple[str, str]:

@@ -145,7 +145,8 @@ class Tab:
     def drawn(self) -> None:
         """Wait until what was asked for is drawn."""
         self.value(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 150))))"
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            ".then(() => window.seedbed?.whenDrawn())"
         )
 
     def mouse(self, kind: str, x: float, y: float) -> None:

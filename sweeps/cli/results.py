@@ -58,17 +58,22 @@ def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
 
 @result_commands.command("watch", rich_help_panel=_PANEL)
 def watch_command(
-    folder: Folder,
+    folders: Annotated[
+        list[Path], typer.Argument(help="A results folder, or several, of which each has a page.", show_default=False)
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")] = 0,
     budget: OneBudget = None,
 ) -> None:
     """Serve a page of the sweep that follows its commits, to this machine alone, at an address with a token.
 
+    Of several sweeps the first page is a list, which follows them too. Once a sweep has ended, its page leads to its
+    report.
+
     Example: `seedbed watch results/quickstart`
     """
     from sweeps.command.watch.watching import run_watch
 
-    run_watch(SweepStore(folder), budget, port, out)
+    run_watch([SweepStore(folder) for folder in folders], budget, port, out)
 
 
 @result_commands.command("read", rich_help_panel=_PANEL)

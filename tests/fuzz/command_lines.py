@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "reproduce": (("text",), (INLINE, ("--profile", "text"), ("--results", "new"))),
     "analyse": (("folder", "folder"), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),
     "analyze": (("folder",), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),
-    "watch": (("folder",), (("--port", "number"), ("--budget", "number"))),
+    "watch": (("folder", "folder"), (("--port", "number"), ("--budget", "number"))),
     "export": (("folder",), (("--parquet", ""), ("--csv", ""), ("--zarr", ""), ("--out", "new"))),
     "mirror": (("folder",), (("--follow", ""),)),
     "dashboard": (("folder",), (("--out", "new"),)),

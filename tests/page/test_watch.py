@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.outcomes.outcomes import decide_outcomes
+from benchmarks.page.measure import page_of
 from benchmarks.page.stub_sweep import BUDGET, commit, planned
 from pipeline.store.history_tail import HistoryTail
 from pipeline.store.pack_store import PackStore, Record
@@ -31,7 +32,7 @@ def store(tmp_path):
 @pytest.fixture
 def server(store):
     """The page's server, on a thread; it looks at the store whenever it is asked."""
-    with PageServer(live_pages(store, None), "the-token") as found:
+    with PageServer([live_pages(store, None)], "the-token") as found:
         threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield found
         found.shutdown()
@@ -146,7 +147,7 @@ def test_what_the_page_does_not_ask_is_refused(server):
 
 
 def test_changes_hold_the_runs_that_a_commit_is_about_and_no_other(server, store):
-    page = next(iter(server.pages.values()))
+    page = next(iter(server.sweeps[0].values()))
     start = json.loads(asked(server, f"/changes?since={page.version}&metrics=[]")[2])
     assert "runs" not in start
     first = store.pack_ids()[0]
@@ -177,7 +178,7 @@ def test_an_open_page_shows_commits_and_forecasts_within_three_seconds(server, s
     page.wait(f"seedbed.sweep.columns.step[{row}] === {BUDGET}", timeout_s=10)
     assert time.monotonic() - began < 3
     page.drawn()
-    history, criterion = store.history(), next(iter(server.pages.values())).criterion
+    history, criterion = store.history(), next(iter(server.sweeps[0].values())).criterion
     values = page.value("[seedbed.curves.metric.steps, [...seedbed.curves.metric.values].map(String)]")
     assert values[0] == history.steps_T.tolist()
     found_RT = np.array(values[1], float).reshape(history.values[METRIC].shape)
@@ -208,3 +209,57 @@ def test_a_sweep_without_a_commit_is_shown_and_filled_later(server, store, tab):
     page.drawn()
     assert page.value("seedbed.curves.metric.steps.length") == len(store.history().steps_T)
     assert page.value("document.querySelector('#metric').options.length") == len(store.history().values)
+
+
+@pytest.fixture
+def both(store, tmp_path):
+    """The server of two sweeps, of 32 and of 16 runs."""
+    second = planned(tmp_path / "other", 16)
+    with PageServer([live_pages(store, None), live_pages(second, None)], "the-token") as found:
+        threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield found, second
+        found.shutdown()
+
+
+def test_several_sweeps_have_a_list_that_follows_them_and_a_page_each(both, tab):
+    server, second = both
+    page = tab(400)
+    page.open(server.url, wait_for="document.querySelectorAll('#sweeps li').length === 2")
+    assert page.value("document.documentElement.scrollWidth") <= 400
+    rows = page.value("[...document.querySelectorAll('#sweeps li')].map((row) => row.textContent)")
+    assert [("32 runs" in row, "16 runs" in row) for row in rows] == [(True, False), (False, True)]
+    for pack_id in second.pack_ids():
+        commit(second, pack_id, 1, BUDGET, since=0)
+    page.wait("document.querySelector('#sweeps li:nth-child(2) .ended')?.textContent === 'All 16 runs have ended'", 10)
+    assert "0 of 32" in page.text("#sweeps li:first-child")
+    page.open(page.value("document.querySelector('#sweeps li:nth-child(2) a').href"))
+    assert page.text("#count") == "all 16 runs"
+    assert page.value("seedbed.curves.metric.steps.length") == len(second.history().steps_T)
+    page.wait("document.querySelector('#live').textContent === 'All 16 runs have ended'", 10)
+    assert page.value("document.querySelector('nav a').href") == server.url
+    for path in ("/?sweep=2", "/?sweep=-1", "/changes?sweep=2&since=0&metrics=[]"):
+        assert asked(server, path)[0] == 404
+    assert json.loads(asked(server, "/sweeps")[2])[0]["is_done"] is False
+
+
+def test_a_sweep_that_has_ended_leads_to_its_report_which_runs_our_script_alone(server, store, tab):
+    report = store.folder / "report" / "report.html"
+    report.parent.mkdir()
+    report.write_text("too early", encoding="utf-8")
+    page = tab()
+    page.open(server.url)
+    assert page.value("document.querySelector('#report').hidden")
+    assert asked(server, "/report")[0] == 404
+    for pack_id in store.pack_ids():
+        commit(store, pack_id, 1, BUDGET, since=0)
+    hostile = "<script>window.hit = 1; fetch('../')</script></body>"
+    report.write_text(page_of(store).replace("</body>", hostile), encoding="utf-8")
+    page.wait("!document.querySelector('#report').hidden", 10)
+    page.open(page.value("document.querySelector('#report').href"))
+    assert page.text("#count") == "all 32 runs"
+    assert page.value("[window.hit, window.origin]") == [None, "null"]
+    assert any("Content Security Policy" in error for error in page.errors())
+    page.forget()
+    elsewhere = report.rename(report.with_name("elsewhere.html"))
+    report.symlink_to(elsewhere)
+    assert asked(server, "/report")[0] == 404

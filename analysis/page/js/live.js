@@ -55,6 +55,7 @@ export class Live {
     this.holder.textContent = changes.progress;
     this.holder.classList.remove("lost");
     this.holder.classList.toggle("ended", changes.is_done);
+    /** @type {HTMLElement} */ (document.getElementById("report")).hidden = !changes.has_report;
     if (changes.version === this.since()) return;
     this.version = changes.version;
     const { runs } = changes;

@@ -4,6 +4,7 @@ import { CurvesView } from "./curves.js";
 import { ForecastsView } from "./forecasts.js";
 import { OutcomeButtons, SettingBars, element, setText } from "./groups.js";
 import { IncidenceView } from "./incidence.js";
+import { startList } from "./list.js";
 import { Live } from "./live.js";
 import { RunPanel } from "./run.js";
 import { numberText } from "./scales.js";
@@ -277,6 +278,8 @@ export class App {
   }
 }
 
+const list = part("sweeps");
+if (list) startList(list, part("failed"));
 const state = part("state");
 if (state) {
   const app = new App(new Sweep(JSON.parse(state.textContent ?? "")));

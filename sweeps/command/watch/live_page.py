@@ -25,7 +25,7 @@ from analysis.page.data import (
     runs_blob,
 )
 from analysis.page.findings import outcome_findings
-from analysis.page.html import StaticPart, page_html
+from analysis.page.html import LiveLinks, StaticPart, page_html
 from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Array, Floats, Ints
 from pipeline.planning.packs import stored_spec
@@ -80,8 +80,35 @@ class LivePage:
             self._forecast_ns, self._forecast_version = stamp_ns, self.version
             self._forecast = read_forecast(self.store)
 
-    def html(self, pages: Sequence[tuple[str, str | None]]) -> str:
-        """The page, without the columns, which it asks for."""
+    @property
+    def budget(self) -> int:
+        """The budget of its runs, in steps."""
+        return self._history.budget
+
+    def title(self, has_budget: bool) -> str:
+        """The sweep's name, with the budget where it has several."""
+        return f"{self._history.name}, budget {self.budget:,}" if has_budget else self._history.name
+
+    def standing(self) -> dict[str, Any]:
+        """What a list of sweeps says of this one."""
+        words = self._findings()[0]
+        return {"folder": str(self.store.folder), "progress": self._progress, "is_done": self._is_done, "found": words}
+
+    def report(self) -> bytes | None:
+        """The report of these runs, once they have ended; None where `seedbed report` has not written one."""
+        return self._report_path.read_bytes() if self.has_report else None
+
+    @property
+    def has_report(self) -> bool:
+        """Whether the runs have ended and have a report, which is no link to something else."""
+        return self._is_done and self._report_path.is_file() and not self._report_path.is_symlink()
+
+    @property
+    def _report_path(self) -> Path:
+        return self.store.folder_of(self.budget) / "report" / "report.html"
+
+    def html(self, pages: Sequence[tuple[str, str | None]], report: str) -> str:
+        """The page, without the columns, which it asks for; `report` is the address of the report."""
         state = page_state(self.tail.history(), self._outcomes) | {
             "version": self.version,
             "metrics": list(self.tail.metrics) or [self.criterion.metric],
@@ -90,7 +117,8 @@ class LivePage:
             "forecasts": forecast_names(self._names, self._newest()),
             "attention": {},
         }
-        return page_html(PageData(state), StaticPart(), pages=pages, is_live=True)
+        links = LiveLinks(report, self.has_report)
+        return page_html(PageData(state), StaticPart(), pages=pages, live=links)
 
     def blob(self, name: str) -> bytes | None:
         """A blob by its name, as of the last refresh; None where there is none."""
@@ -116,6 +144,7 @@ class LivePage:
             return _RELOAD
         rows = np.flatnonzero(self._run_version_R > since)
         found: dict[str, Any] = {"version": self.version, "progress": self._progress, "is_done": self._is_done}
+        found["has_report"] = self.has_report
         if since == self.version:
             return found
         ends = [self._history.ends[row] for row in rows.tolist()]

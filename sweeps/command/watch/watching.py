@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -12,19 +13,20 @@ from sweeps.command.watch.live_page import live_pages
 from sweeps.command.watch.server import PageServer
 
 
-def run_watch(store: SweepStore, budget: int | None, port: int, out: Console) -> None:
-    """Serves the sweep's page at a port of this machine (0: a free one), prints its address, until Ctrl-C.
+def run_watch(stores: Sequence[SweepStore], budget: int | None, port: int, out: Console) -> None:
+    """Serves the sweeps' pages at a port of this machine (0: a free one), prints its address, until Ctrl-C.
 
-    Raises StoreError if there is no sweep, or the port cannot be had.
+    Raises StoreError if a folder has no sweep, or the port cannot be had.
     """
-    pages = live_pages(store, budget)
+    sweeps = [live_pages(store, budget) for store in stores]
     try:
-        server = PageServer(pages, secrets.token_urlsafe(24), port)
+        server = PageServer(sweeps, secrets.token_urlsafe(24), port)
     except OSError as error:
         raise StoreError(f"port {port}: {error.strerror or error}; leave --port out for a free one") from None
+    told = "the sweep" if len(stores) == 1 else f"{len(stores)} sweeps"
     with server:
         out.print(f"page: {server.url}", markup=False, soft_wrap=True)
-        out.print("It follows the sweep, for this machine alone, until Ctrl-C.")
+        out.print(f"It follows {told}, for this machine alone, until Ctrl-C.")
         try:
             server.serve_forever(poll_interval=0.5)
         except KeyboardInterrupt:
