@@ -18,6 +18,9 @@ def run_watch(stores: Sequence[SweepStore], budget: int | None, port: int, out: 
 
     Raises StoreError if a folder has no sweep, or the port cannot be had.
     """
+    for store in stores:
+        # A folder without a sweep is refused before the others are read.
+        _ = store.sweep
     sweeps = [live_pages(store, budget) for store in stores]
     try:
         server = PageServer(sweeps, secrets.token_urlsafe(24), port)
