@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.imports import quick_imports
 from pipeline.launch.launched import MOST_RETRIES, NOTICES, Failed, Launched, OnProgress
 from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
@@ -167,8 +168,9 @@ def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     if address is not None:
         _require_answer(address)
-    import ray
-    from ray import tune
+    with quick_imports():
+        import ray
+        from ray import tune
 
     if not ray.is_initialized():
         _init(

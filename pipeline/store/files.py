@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.arrays import Array
+from pipeline.store.columns import blobs, lists, texts
 
 # Files are private unless the spec shares a sweep with the user's group.
 PRIVATE_FILE, SHARED_FILE = 0o600, 0o660
@@ -253,12 +254,14 @@ def rows_misfit(table: pa.Table) -> str | None:
 
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
     """Named arrays as a Parquet table of name, dtype, shape and little-endian bytes."""
-    values = {name: np.asarray(array) for name, array in arrays.items()}
-    rows = [
-        {"name": name, "dtype": value.dtype.name, "shape": list(value.shape), "data": _little(value).tobytes()}
-        for name, value in values.items()
-    ]
-    return encode_table(pa.Table.from_pylist(rows, _ARRAY_SCHEMA))
+    values = [np.asarray(array) for array in arrays.values()]
+    columns = {
+        "name": texts(list(arrays)),
+        "dtype": texts([value.dtype.name for value in values]),
+        "shape": lists([value.shape for value in values]),
+        "data": blobs([_little(value).tobytes() for value in values]),
+    }
+    return encode_table(pa.table(columns, _ARRAY_SCHEMA))
 
 
 def decode_arrays(content: bytes, path: Path, ending: str = "") -> dict[str, Array]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.arrays import Array
 from pipeline.engine.slots import RunState
+from pipeline.store.columns import numbers, texts
 from pipeline.store.files import encode_arrays, encode_table
 from pipeline.store.pack_store import FAILED_RUN, Active, Ended, PackStore, Record, SnapshotEntry
 from pipeline.training.run_rows import RunRows
@@ -203,10 +204,10 @@ class Recorder:
                 values[name][rows], is_absent[name][rows] = column, False
         return pa.table(
             {
-                "run_id": pa.array([run_id for run_id, _ in self._new]).dictionary_encode(),
-                "step": pa.array([step for _, step in self._new], pa.int64()),
+                "run_id": texts([run_id for run_id, _ in self._new]).dictionary_encode(),
+                "step": numbers(np.array([step for _, step in self._new], np.int64)),
                 # A null was not measured; NaN is a value.
-                **{name: pa.array(values[name], mask=is_absent[name], from_pandas=False) for name in names},
+                **{name: numbers(values[name], is_absent[name]) for name in names},
             }
         )
 

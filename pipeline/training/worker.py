@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.imports import quick_imports, without_scipy_signal
 from pipeline.store.progress import Progress, progress_by_pack
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.isolation import cause_of, is_out_of_memory
@@ -60,7 +61,8 @@ def _trained(
     beat: Callable[[], None],
 ) -> Progress:
     # Here, since Lightning takes seconds to import, and Ray's driver imports this function without calling it.
-    from pipeline.training.lightning_module import Committer, fit
+    with quick_imports(), without_scipy_signal():
+        from pipeline.training.lightning_module import Committer, fit
 
     loop = open_pack(store, pack_id, beat)
     committer = Committer(commit_interval_s, _StopFile(store.stop_file), lambda: on_progress(loop.progress()))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.imports import quick_imports
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.cli.consoles import out
@@ -66,7 +67,7 @@ def launch(
 
     Example: `seedbed launch sweeps/quickstart.yaml`
     """
-    with phases(out, is_quiet=True) as phase:
+    with phases(out, is_quiet=True) as phase, quick_imports():
         phase("loading")
         from sweeps.command.launching import run_launch
         from sweeps.command.request import Request
@@ -95,7 +96,8 @@ def resume(
 
     Example: `seedbed resume results/quickstart`
     """
-    from sweeps.command.launching import run_resume
+    with quick_imports():
+        from sweeps.command.launching import run_resume
 
     raise typer.Exit(run_resume(SweepStore(folder), How(address, inline, accept_changed_code, retry_failed), out))
 

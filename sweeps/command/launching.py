@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.imports import quick_imports
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.launched import Failed
 from pipeline.launch.machine import machine_of
@@ -32,10 +32,10 @@ from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest
 from sweeps.command.forecasts.refreshing import ForecastRefresher
 from sweeps.command.how import How
-from sweeps.command.leaving import leaving
+from sweeps.command.leaving import leaving, must_hurry
 from sweeps.command.planning import describe
 from sweeps.command.request import Request
-from sweeps.command.terminal.concluding import conclude, conclude_damaged, print_outcomes, tell_complete
+from sweeps.command.terminal.concluding import conclude, conclude_damaged, tell_complete
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import phases
 
@@ -48,7 +48,7 @@ def run_launch(request: Request, out: Console) -> int:
     spec = request.spec()
     source = request.path.read_text(encoding="utf-8")
     with opened_spec(spec, request.folder(spec), source, request.how, out) as store:
-        return drive(store, spec, request.how, out, lambda: print_outcomes(store, out))
+        return drive(store, spec, request.how, out, lambda: _print_outcomes(store, out))
 
 
 def train_spec(spec: SweepSpec, folder: Path, source: str, how: How, out: Console) -> int:
@@ -80,14 +80,14 @@ def run_resume(store: SweepStore, how: How, out: Console) -> int:
         store.add_launch({**provenance(), **note})
         if how.retries_failed:
             out.print(f"runs that failed and are tried again: {retry_failed(store)}")
-        return drive(store, spec, how, out, lambda: print_outcomes(store, out))
+        return drive(store, spec, how, out, lambda: _print_outcomes(store, out))
 
 
 def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Callable[[], None] = lambda: None) -> int:
     """Train the unfinished packs, show progress and report the result; returns the exit code. Needs the lock.
 
     Packs that are damaged are left as they are and named at the end; StoreError is raised where no other is left.
-    `sum_up` prints what came of it, before the commands to go on.
+    `sum_up` prints what came of it, before the commands to go on, unless the launch was asked to end at once.
     """
     store.stop_file.unlink(missing_ok=True)
     records, damaged = readable_records(store)
@@ -138,8 +138,16 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
     wall_s = time.monotonic() - started
     if damaged:
         return conclude_damaged(store, launched, damaged, out)
-    sum_up()
+    if not must_hurry(asked):
+        sum_up()
     return conclude(store, launched, bool(asked), problem, wall_s, out)
+
+
+def _print_outcomes(store: SweepStore, out: Console) -> None:
+    # Here, since the analyses take as long to import as torch, and training need not wait for them.
+    with quick_imports():
+        from sweeps.command.terminal.outcomes import print_outcomes
+    print_outcomes(store, out)
 
 
 def _interval_s(spec: SweepSpec) -> float:
@@ -156,7 +164,7 @@ def _last_forecast(
         return None
     if not progress.num_done:
         return "no run has finished, so there is nothing to learn from"
-    if set(asked) - {signal.SIGINT}:
+    if must_hurry(asked):
         return "the launch was asked to end at once"
     with phases(out) as phase:
         phase(f"forecasting the runs that are not finished (at most {_FORECAST_S:g} s)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -41,6 +41,11 @@ def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def must_hurry(asked: Sequence[int]) -> bool:
+    """Whether one of these signals is more than a Ctrl-C: who sends it waits for the end, as a batch system does."""
+    return bool(set(asked) - {signal.SIGINT})
 
 
 def _redirect_to_nowhere(descriptors: list[int]) -> None:

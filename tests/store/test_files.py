@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from pipeline.store import files
+from pipeline.store import columns, files
 from pipeline.store.files import CorruptFileError, decode_arrays, decode_table, encode_arrays, seal, unseal
 
 ARRAYS = {
@@ -26,6 +27,20 @@ def test_arrays_come_back_bit_for_bit(tmp_path):
         assert back[name].dtype == array.dtype
         assert back[name].shape == array.shape
         assert back[name].tobytes() == array.tobytes()
+
+
+def test_columns_are_those_that_pyarrow_makes(monkeypatch):
+    values, is_null = np.array([1.5, np.nan, -0.0, 4.0, *range(9)]), np.arange(13) % 3 == 1
+    assert columns.numbers(values, is_null).equals(pa.array(values, mask=is_null, from_pandas=False))
+    assert columns.numbers(values[::2]).to_pylist()[2:] == values[::2].tolist()[2:]
+    assert columns.numbers(np.array([], np.int64)).equals(pa.array([], pa.int64()))
+    assert columns.texts(["a", "", "é\U0001f331"]).equals(pa.array(["a", "", "é\U0001f331"]))
+    assert columns.lists([(2, 3), (), (4,)]).equals(pa.array([[2, 3], [], [4]]))
+    parts = [b"ab", b"", b"\0c"]
+    assert columns.blobs(parts).equals(pa.array(parts))
+    # More than an offset of 32 bits can say is left to pyarrow, which makes chunks.
+    monkeypatch.setattr(columns, "_MOST_BYTES", 3)
+    assert columns.blobs(parts).to_pylist() == parts
 
 
 @pytest.mark.parametrize("encode", [lambda: encode_arrays(ARRAYS), lambda: seal({"a": [1, 2.5, "x"], "b": {}})])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.support import tiny, trained
+from pipeline.imports import quick_imports, without_scipy_signal
+from tests.support import opened, tiny, trained
 
 # Runs the command in a fresh process; the last line says what it loaded and used.
 PROGRAM = """
@@ -24,6 +27,22 @@ peak_kib = next(int(line.split()[1]) for line in open("/proc/self/status") if li
 loaded = sorted({name.partition(".")[0] for name in sys.modules})
 print()
 print(json.dumps([code, loaded, used.ru_utime + used.ru_stime, peak_kib / 1024]))
+"""
+# Runs the command in a fresh process up to its first commit; says what it had loaded then, and whether the part of
+# scipy that Lightning was kept from is whole for whoever asks for it later.
+UNTIL_COMMIT = """
+import os, sys
+from pipeline.store.pack_store import PackStore
+from sweeps.cli import __main__ as cli
+
+def commit(self, record):
+    print(*sorted(sys.modules), flush=True)
+    import scipy.signal
+    print(len(scipy.signal.firwin(3, 0.5)), hasattr(scipy.signal, "hamming"), flush=True)
+    os._exit(0)
+
+PackStore.commit = commit
+cli.main()
 """
 TRAINING = {"torch", "lightning", "ray", "wandb"}
 ANALYSING = {"sklearn", "scipy", "altair", "yaml", "jinja2"}
@@ -65,3 +84,37 @@ def test_status_is_light(options, folder):
     assert not loaded & (TRAINING | ANALYSING)
     assert cpu_s < 1.5
     assert peak_mib < (200 if "--runs" in options else 150)
+
+
+def test_training_goes_on_without_waiting_for_what_it_does_not_use(tmp_path):
+    """Importing is nearly all that `resume` costs before its first step, and these would be nearly half of it."""
+    store = opened(tiny(), tmp_path / "r")
+    command = [sys.executable, "-c", UNTIL_COMMIT, "resume", str(store.folder), "--inline"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SEEDBED_COMMIT_S": "0"})
+    assert done.returncode == 0, done.stderr
+    listed, whole = done.stdout.splitlines()[-2:]
+    loaded = set(listed.split())
+    assert {"torch", "lightning", "pipeline.training.pack_loop"} <= loaded
+    unused = {"ray", "wandb", "sklearn", "pandas", "altair", "jinja2", "analysis.outcomes.incidence"}
+    assert not loaded & unused
+    assert not [name for name in loaded if name.startswith(("scipy.signal", "scipy.stats", "scipy.sparse"))]
+    assert whole == "3 False"
+
+
+def test_where_a_package_needs_it_lightning_gets_scipy_signal_as_ever(monkeypatch):
+    monkeypatch.delitem(sys.modules, "scipy.signal", raising=False)
+    with without_scipy_signal():
+        assert sys.modules["scipy.signal"].hamming is None
+    assert "scipy.signal" not in sys.modules
+    monkeypatch.setattr("pipeline.imports.find_spec", lambda name: name == "srmrpy" or None)
+    with without_scipy_signal():
+        assert "scipy.signal" not in sys.modules
+
+
+def test_garbage_is_collected_again_after_imports_unless_it_was_not_before():
+    with quick_imports():
+        assert not gc.isenabled()
+        with quick_imports():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()

@@ -1,4 +1,4 @@
-"""What a launch says at its end: failures, outcomes per setting, the newest forecast, and the commands to go on."""
+"""What a launch says at its end: failures, the newest forecast, and the commands to go on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis.outcomes.incidence import incidence
-from analysis.outcomes.settings import runs_by_setting
-from analysis.summary.setting_table import setting_table, wrap
-from analysis.summary.settings import describe_intervals, summarise_settings
 from pipeline.launch.launched import Launched
 from pipeline.store.failures import failed_runs, failure_lines
 from pipeline.store.left_over import remove_left_over
@@ -21,12 +17,10 @@ from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
-from sweeps.command.sources import SweepData, read_sources
 from sweeps.command.terminal.clock import clock
-from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
 
-_MOST_SETTINGS, _SHOWN_PACKS, _BOOTSTRAP, _SEED = 20, 5, 1000, 0
+_SHOWN_PACKS = 5
 
 
 def conclude(
@@ -107,27 +101,3 @@ def _forecast_sentence(store: SweepStore, problem: str) -> str:
     else:
         told = now.expectation()
     return f"{len(run_ids)} runs are not finished; {told}; each of them: {how_to_forecast(store.folder)}"
-
-
-def print_outcomes(store: SweepStore, out: Console) -> None:
-    """Print the outcomes of every setting so far, with intervals; nothing where no run has recorded anything."""
-    if not store.newest_records():
-        return
-    with phases(out, is_quiet=True) as phase:
-        phase(f"reading {len(store.plan['runs']):,} histories")
-        lines = [line for source in read_sources([store]).values() if source.is_begun for line in _outcomes(source)]
-    for line in lines:
-        out.print(line)
-
-
-def _outcomes(source: SweepData) -> Iterator[str]:
-    history, outcomes = source.history, source.outcomes
-    by_setting = {
-        setting: incidence(outcomes, history.runs, member_R, copies_R=source.copies_R, bootstrap=_BOOTSTRAP, seed=_SEED)
-        for setting, member_R in runs_by_setting(history).items()
-    }
-    settings = summarise_settings(history, outcomes, by_setting, _BOOTSTRAP, _SEED)
-    yield f"converged within {history.budget} steps, with 95% intervals:"
-    yield from setting_table(settings, _MOST_SETTINGS)
-    if any(setting.is_estimated for setting in settings):
-        yield from wrap(next(told for told in describe_intervals(settings) if told.startswith("By step")))
