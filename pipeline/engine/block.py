@@ -98,11 +98,11 @@ class Block(Slots):
     @torch.no_grad()
     def _weight_probes(self, rows: list[int]) -> dict[str, Tensor]:
         chosen = torch.tensor(rows, device=self.device)
-        weights_SP = self.weights_SP.index_select(0, chosen)
+        weights_SP = self.layout.only_parameters(self.weights_SP.index_select(0, chosen))
         last = torch.stack(list(self.last.values())).index_select(1, chosen)
         found = dict(zip(self.last, last, strict=True))
         found["weight_norm"] = norm(weights_SP)
-        found["init_distance"] = norm(weights_SP - self.initial_SP.index_select(0, chosen))
+        found["init_distance"] = norm(weights_SP - self.layout.only_parameters(self.initial_SP.index_select(0, chosen)))
         return found
 
     def parameters_of(self, slots: Sequence[int]) -> dict[str, Tensor]:

@@ -49,6 +49,17 @@ class Layout:
             for spec, start in zip(self.specs, self.offsets, strict=False)
         }
 
+    def only_parameters(self, flat_SP: Tensor) -> Tensor:
+        """The rows with what is state, not parameter, put to 0; the very rows where there is none."""
+        state = [spec.name for spec in self.specs if spec.is_state]
+        if not state:
+            return flat_SP
+        rows_SP = flat_SP.clone()
+        for name, view in self.views(rows_SP).items():
+            if name in state:
+                view.zero_()
+        return rows_SP
+
     def compact(self, row_P: Tensor) -> Tensor:
         """One row without its padding, parameters in the order of `specs`: what is stored and hashed."""
         spans = zip(self.specs, self.offsets, strict=False)

@@ -67,7 +67,8 @@ class Slots:
         self.state = {name: self._rows() for name in self.optimiser.moments}
         self.state |= {name: self._numbers(start) for name, start in self.optimiser.scalars.items()}
         self.last = {name: self._numbers(float("nan")) for name in self.LAST}
-        self.keys = {name: self.steps_S.new_zeros(num_slots, 2) for name in self.task.streams}
+        streams = (*self.task.streams, *self.model.noise_streams(self.task.shape()))
+        self.keys = {name: self.steps_S.new_zeros(num_slots, 2) for name in streams}
         self._held_out: dict[Split, dict[str, Tensor]] = {}
         self.columns = self._columns(template.optimiser)
         self.schedule_columns = self._columns(template.schedule)

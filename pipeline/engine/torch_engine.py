@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.engine.norms import clip, norm
 from pipeline.engine.probes import attention_entropy, attention_mass, per_head
 from pipeline.engine.slots import Slots
+from pipeline.numerics.streams import Draws
 from pipeline.tasks.base import Batch
 
 # Items of an evaluation are computed in pieces of at most this many, the same for every number of slots.
@@ -30,7 +31,9 @@ class TorchEngine:
         trained = [spec.name for spec in block.layout.specs if spec.trainable]
         self._leaves = [block.parameters[name].requires_grad_(True) for name in trained]
         self._gradients = [gradients[name] for name in trained]
-        self._kept = [(block.parameters[name], initial[name]) for name in block.parameters if name not in trained]
+        fixed = [spec.name for spec in block.layout.specs if not spec.trainable and not spec.is_state]
+        self._kept = [(block.parameters[name], initial[name]) for name in fixed]
+        self._noise_streams = block.model.noise_streams(block.task.shape())
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         """Run `num_steps` optimiser steps on all slots, whichever are requested."""
@@ -40,8 +43,8 @@ class TorchEngine:
     def _step(self, with_update_norm: bool) -> None:
         block = self.block
         batch = block.sample("train", block.steps_S, block.template.batch_size)
-        predictions = block.model.predict(block.parameters, batch.inputs, self.num_query_positions)
-        loss_S = block.task.losses(predictions, batch.targets).mean(1)
+        noise = {name: Draws(block.keys[name], block.steps_S, 1) for name in self._noise_streams}
+        loss_S, state = block.model.training_losses(block.parameters, block.task, batch, block.steps_S, noise)
         # Summed, never averaged: a run's gradient must not depend on the number of slots.
         gradients = torch.autograd.grad(loss_S.sum(), self._leaves)
         with torch.no_grad():
@@ -55,11 +58,13 @@ class TorchEngine:
             block.optimiser.update(block.weights_SP, block.grad_SP, block.state, columns)
             for weights, initial in self._kept:
                 weights.copy_(initial)
+            for name, value in state.items():
+                block.parameters[name].copy_(value)
             block.steps_S += 1
             if before_SP is not None:
                 block.last["train_loss"].copy_(loss_S)
                 block.last["grad_norm"].copy_(norm_S)
-                block.last["update_norm"].copy_(norm(block.weights_SP - before_SP))
+                block.last["update_norm"].copy_(norm(block.layout.only_parameters(block.weights_SP - before_SP)))
 
     @torch.no_grad()
     def evaluate(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
@@ -77,14 +82,9 @@ class TorchEngine:
         return self._gathered(slots, measure)
 
     def _item_metrics(self, parameters: NamedTensors, batch: Batch) -> dict[str, Tensor]:
-        task = self.block.task
-        predictions = self.block.model.predict(parameters, batch.inputs, self.num_query_positions)
-        found = {
-            "loss": task.losses(predictions, batch.targets),
-            "accuracy": task.correct(predictions, batch.targets),
-            "reference_loss": task.reference_losses(batch),
-        }
-        return {name: value for name, value in found.items() if value is not None}
+        found = self.block.model.evaluated(parameters, self.block.task, batch)
+        reference = self.block.task.reference_losses(batch)
+        return found if reference is None else {**found, "reference_loss": reference}
 
     def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,): loss, attention, and the probes of task and model, on the items of step 0."""
@@ -93,6 +93,10 @@ class TorchEngine:
     def _probe(self, parameters: NamedTensors, num_items: int, group: list[int]) -> dict[str, Tensor]:
         task, model = self.block.task, self.block.model
         batch = self._probe_batch(num_items, group)
+        if not model.gives_predictions:
+            with torch.no_grad():
+                measured = model.evaluated(parameters, task, batch)
+            return {f"probe_{name}": value.mean(1) for name, value in measured.items()}
         with torch.no_grad():
             output = model.forward(
                 parameters, batch.inputs, with_attention=True, num_query_positions=self.num_query_positions
@@ -117,6 +121,8 @@ class TorchEngine:
 
     def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
+        if not self.block.model.gives_predictions:
+            return []
 
         @torch.no_grad()
         def measure(parameters: NamedTensors, group: list[int]) -> dict[str, Tensor]:

@@ -1,22 +1,32 @@
-"""Adapts an nn.Module written for one run to all slots: parameters, initialisation, forward pass, checks."""
+"""Adapts an nn.Module written for one run to all slots: parameters, initialisation, training and evaluation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pipeline.models._module_noise import RunNoise
 from pipeline.models.base import ParameterSpec
-from pipeline.numerics.streams import stream_key
+from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TaskShape
 
 _NUM_EXAMPLES = 4
+
+
+class Example(NamedTuple):
+    """One run's batch: inputs (B, L) or (B, L, D), targets (B,) or (B, Q), at one of its steps."""
+
+    inputs: Tensor
+    targets: Tensor
+    step: int = 0
 
 
 class Builder(Protocol):
@@ -31,14 +41,60 @@ class Builder(Protocol):
         """A new module for one run; its parameters are drawn from torch's global generator."""
         ...
 
+    def trained_on(self, module: nn.Module, example: Example) -> Tensor:
+        """What the gradient is taken of, or comes from: the loss of a batch, or the predictions for it."""
+        ...
+
+    def evaluated_on(self, module: nn.Module, example: Example) -> Tensor:
+        """Likewise, without noise and without a change to the module."""
+        ...
+
+
+class Traits(NamedTuple):
+    """What training a module does besides computing: draw random numbers, and change these of its buffers."""
+
+    draws: bool
+    state: tuple[str, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it does neither."""
+        return not (self.draws or self.state)
+
+
+@lru_cache(maxsize=256)
+def traits(model: Builder, task_shape: TaskShape) -> Traits:
+    """Those of the model's module, seen in one step on a made-up batch."""
+    module = built_anew(model, task_shape, 0)
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.random.fork_rng(devices=[]), noise_of(0) as noise:
+        model.trained_on(module, example(task_shape))
+    buffers = dict(module.named_buffers())
+    changed = (name for name, value in before.items() if name in buffers and not same_values(value, buffers[name]))
+    return Traits(noise.num_calls > 0, tuple(changed))
+
+
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, NaN equal to NaN."""
+    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def noise_of(seed: int) -> RunNoise:
+    """The noise of some run at its first step."""
+    return RunNoise(Draws(torch.tensor([stream_key("noise", seed)]), torch.zeros(1, dtype=torch.int64), 1))
+
 
 def specs_of(model: Builder, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
-    """One matrix per parameter, initialised by the module itself."""
-    parameters = dict(_built(model, task_shape, 0).named_parameters())
-    return tuple(
+    """One matrix per parameter, initialised by the module itself, and one per buffer that training changes."""
+    module = _built(model, task_shape, 0)
+    found = [
         ParameterSpec(name, *_matrix(value), 1.0, ModuleInitialiser(model, task_shape, name), value.requires_grad)
-        for name, value in parameters.items()
-    )
+        for name, value in module.named_parameters()
+    ]
+    for name in traits(model, task_shape).state:
+        start = ModuleInitialiser(model, task_shape, name)
+        found.append(ParameterSpec(name, *_matrix(module.get_buffer(name)), 1.0, start, False, is_state=True))
+    return tuple(found)
 
 
 def _matrix(value: Tensor) -> tuple[int, int]:
@@ -48,7 +104,7 @@ def _matrix(value: Tensor) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ModuleInitialiser:
-    """The module's own initialisation of one of its parameters, as a function of the seed."""
+    """The module's own initialisation of one of its parameters or buffers, as a function of the seed."""
 
     model: Builder
     task_shape: TaskShape
@@ -56,17 +112,23 @@ class ModuleInitialiser:
 
     def __call__(self, seed: int) -> Tensor:
         """(rows, columns)."""
-        value = _built(self.model, self.task_shape, seed).get_parameter(self.name).detach()
+        module = _built(self.model, self.task_shape, seed)
+        value = {**dict(module.named_buffers()), **dict(module.named_parameters())}[self.name].detach()
         return value.reshape(_matrix(value))
+
+
+def built_anew(model: Builder, task_shape: TaskShape, seed: int) -> nn.Module:
+    """The module initialised under a seed, on the CPU."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(_torch_seed(seed))
+        return model.module(task_shape).train()
 
 
 # All parameters of a run usually come from one module; a stream with its own seed needs another.
 @lru_cache(maxsize=8)
 def _built(model: Builder, task_shape: TaskShape, seed: int) -> nn.Module:
-    """The module initialised under a seed, on the CPU. Must not be modified."""
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(_torch_seed(seed))
-        return model.module(task_shape).train()
+    """The same, kept. Must not be modified."""
+    return built_anew(model, task_shape, seed)
 
 
 def _torch_seed(seed: int) -> int:
@@ -75,24 +137,87 @@ def _torch_seed(seed: int) -> int:
 
 
 @lru_cache(maxsize=32)
-def template(model: Builder, task_shape: TaskShape, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """The module whose code and buffers are used, with real buffers in `dtype`; its parameters are not used."""
+def template(
+    model: Builder, task_shape: TaskShape, dtype: torch.dtype, device: torch.device, is_training: bool = True
+) -> nn.Module:
+    """The module whose code and constant buffers are used, with real buffers in `dtype`, in training mode or not.
+
+    Its parameters, and the buffers that training changes, are not used.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        module = model.module(task_shape).train().to(device, dtype)
+        module = model.module(task_shape).train(is_training).to(device, dtype)
     return module.requires_grad_(False)
 
 
+class _Called(nn.Module):
+    """A module whose call is any function of it, so that `functional_call` puts parameters in place for that."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, call: Callable[[nn.Module], Tensor]) -> Tensor:
+        return call(self.module)
+
+
+def each_slot(
+    module: nn.Module,
+    parameters: Mapping[str, Tensor],
+    call: Callable[[nn.Module, int], Tensor],
+    noise: Draws | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """`call(module, slot)` under every slot's own parameters, (S, ...), and what it left in buffers of `parameters`.
+
+    Buffers are (S, rows, columns) like parameters. `noise` has the keys and steps of all slots; None: nothing is drawn.
+    """
+    answers, left = [], []
+    called = _Called(module)
+    with nullcontext() if module.training else _no_fast_path():
+        for slot, own in enumerate(_slots(module, parameters)):
+            with nullcontext() if noise is None else RunNoise(_of_slot(noise, slot)):
+                answers.append(functional_call(called, own, (lambda inner, slot=slot: call(inner, slot),)))
+            left.append(own)
+    result: Tensor = _Stacked.apply(*answers)  # type: ignore[no-untyped-call]
+    names = [name for name, _ in module.named_buffers() if name in parameters]
+    with torch.no_grad():
+        state = {
+            name: torch.stack([own[f"module.{name}"] for own in left]).to(parameters[name]).reshape_as(parameters[name])
+            for name in names
+        }
+    return result, state
+
+
+def _of_slot(noise: Draws, slot: int) -> Draws:
+    return Draws(noise.keys_S2[slot : slot + 1], noise.steps_S[slot : slot + 1], 1)
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """Torch's attention in evaluation mode by the operations of training, which round alike with and without grad."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 def by_slot(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """The module's outputs (S, B, ...), computed slot by slot.
+    """The module's outputs (S, B, ...), computed slot by slot."""
+    return by_slot_with_state(module, parameters, inputs, None)[0]
+
+
+def by_slot_with_state(
+    module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor, noise: Draws | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same, and the module's state, see `each_slot`.
 
     All inputs of a slot's arithmetic begin on a 64-byte boundary, since the rounding of kernels depends on alignment:
     parameters are laid out so in a block, inputs and gradients are copied.
     """
-    slots = _slots(module, parameters)
-    answers = [functional_call(module, own, (one.clone(),)) for own, one in zip(slots, inputs.unbind(), strict=True)]
-    result: Tensor = _Stacked.apply(*answers)  # type: ignore[no-untyped-call]
-    return result
+    parts = inputs.unbind()
+    return each_slot(module, parameters, lambda inner, slot: inner(parts[slot].clone()), noise)
 
 
 def vmapped(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
@@ -104,14 +229,20 @@ def vmapped(module: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor)
 
 
 def _slots(module: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """The module's parameters in each slot, in their own shapes."""
+    """The module's parameters in each slot, in their own shapes, and copies of its buffers among `parameters`."""
     # unbind, not indexing: the gradient of an index is as large as all slots together.
-    columns = [
-        [matrix.reshape(value.shape) for matrix in parameters[name].unbind()]
+    columns = {
+        f"module.{name}": [matrix.reshape(value.shape) for matrix in parameters[name].unbind()]
         for name, value in module.named_parameters()
-    ]
-    names = [name for name, _ in module.named_parameters()]
-    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+    }
+    columns |= {
+        f"module.{name}": [
+            matrix.detach().reshape(value.shape).to(value.dtype, copy=True) for matrix in parameters[name]
+        ]
+        for name, value in module.named_buffers()
+        if name in parameters
+    }
+    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 class _Stacked(torch.autograd.Function):
@@ -126,97 +257,23 @@ class _Stacked(torch.autograd.Function):
         return tuple(part.clone(memory_format=torch.contiguous_format) for part in gradients[0].unbind())
 
 
-@lru_cache(maxsize=256)
-def module_problems(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:
-    """Why the module cannot be trained in a pack, one sentence each: from its submodules, else from a trial run."""
-    module = _built(model, task_shape, 0)
-    with torch.random.fork_rng(devices=[]):
-        wrong = [*_wrong_parts(module), *_wrong_parameters(module)]
-        wrong = wrong or [*_wrong_starts(model, task_shape), *_wrong_answers(model, task_shape)]
-        return tuple(wrong or _wrong_slots(model, task_shape))
+def with_values(module: nn.Module, values: Mapping[str, Sequence[Any] | Tensor]) -> nn.Module:
+    """The module with parameters and buffers set to `values`, each of as many numbers as it has; in evaluation mode."""
+    own = {**dict(module.named_buffers()), **dict(module.named_parameters())}
+    with torch.no_grad():
+        for name, value in values.items():
+            own[name].copy_(torch.as_tensor(value).reshape(own[name].shape))
+    return module.eval()
 
 
-def _wrong_parts(module: nn.Module) -> Iterator[str]:
-    for name, part in module.named_modules():
-        what = f"{name or 'the module'} is {type(part).__name__}"
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            yield f"{what}, in which an output depends on the other examples of its batch; use LayerNorm or GroupNorm"
-        share = part.p if isinstance(part, nn.modules.dropout._DropoutNd) else getattr(part, "dropout", 0.0)
-        if isinstance(share, float) and share > 0:
-            yield f"{what} with dropout {share}, which draws random numbers outside the streams; set it to 0"
-
-
-def _wrong_parameters(module: nn.Module) -> Iterator[str]:
-    parameters = dict(module.named_parameters())
-    if not any(value.requires_grad for value in parameters.values()):
-        yield "the module has no parameter that is trained"
-    for name, value in parameters.items():
-        if isinstance(value, nn.parameter.UninitializedParameter):
-            yield f"parameter {name} is lazy; give its size"
-        elif not value.dtype.is_floating_point or value.numel() == 0:
-            yield f"parameter {name} is {value.dtype} of shape {tuple(value.shape)}; it needs at least one real number"
-
-
-def _wrong_starts(model: Builder, task_shape: TaskShape) -> Iterator[str]:
-    """Parameters whose initial values depend on more than the seed, and buffers that depend on the seed."""
-    first, other = (_built(model, task_shape, seed) for seed in (0, 1))
-    again = _built.__wrapped__(model, task_shape, 0)
-    for name, value in first.named_parameters():
-        if not torch.equal(value, again.get_parameter(name)):
-            yield f"parameter {name} is initialised differently under the same seed; draw from torch's generator alone"
-    for name, buffer in first.named_buffers():
-        if not torch.equal(buffer, other.get_buffer(name)):
-            yield f"buffer {name} differs between seeds; make it a parameter with requires_grad=False"
-
-
-def _wrong_answers(model: Builder, task_shape: TaskShape) -> Iterator[str]:
-    module = _built.__wrapped__(model, task_shape, 0)
-    inputs = _example(task_shape)
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    before = torch.default_generator.get_state()
-    answers = module(inputs)
-    if not torch.equal(before, torch.default_generator.get_state()):
-        yield "forward draws random numbers outside the streams; leave out dropout"
-    for name, buffer in module.named_buffers():
-        if not torch.equal(buffer, buffers[name]):
-            yield f"forward changes buffer {name}; buffers must be constant"
-    everywhere = (task_shape.length, task_shape.num_outputs)
-    shape = everywhere if model.predicts_all_positions else (task_shape.num_outputs,)
-    if tuple(answers.shape[1:]) not in {shape, everywhere} or len(answers) != len(inputs):
-        yield f"forward gives {tuple(answers.shape)} for {len(inputs)} examples, not {(len(inputs), *shape)}"
-    if not _agree(module(inputs[:1]), answers[:1]):
-        yield "the output for an example depends on the others of its batch"
-    trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(answers.sum(), list(trained.values()), allow_unused=True)
-    for name, gradient in zip(trained, gradients, strict=True):
-        if gradient is None:
-            yield f"forward does not read parameter {name}; leave it out, or give it requires_grad=False"
-
-
-def _wrong_slots(model: Builder, task_shape: TaskShape) -> Iterator[str]:
-    """Problems where the outputs in slots differ from those of single modules with the same seeds."""
-    inputs = torch.stack([_example(task_shape), _example(task_shape).flip(0)])
-    modules = [_built(model, task_shape, seed) for seed in (0, 1)]
-    alone = torch.stack([module(one) for module, one in zip(modules, inputs, strict=True)])
-    names = [name for name, _ in modules[0].named_parameters()]
-    parameters = {
-        name: torch.stack([ModuleInitialiser(model, task_shape, name)(seed) for seed in (0, 1)]) for name in names
-    }
-    common = template(model, task_shape, torch.float32, torch.device("cpu"))
-    if not _agree(by_slot(common, parameters, inputs), alone):
-        yield "forward must read its parameters as attributes of their modules, not through copies"
-    elif model.is_vmapped and not _agree(vmapped(common, parameters, inputs), alone):
-        yield "the outputs under vmap differ; leave out is_vmapped"
-
-
-def _agree(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-3, atol=1e-4)
-
-
-def _example(task_shape: TaskShape) -> Tensor:
-    """Inputs (B, L) or (B, L, D) in which no two examples are equal."""
+def example(task_shape: TaskShape) -> Example:
+    """A made-up batch in which no two examples are equal."""
+    num_asked = task_shape.num_query_positions
+    count = torch.arange(_NUM_EXAMPLES * num_asked).view(_NUM_EXAMPLES, -1)
+    targets = torch.cos(count.float()) if task_shape.num_outputs == 1 else count % task_shape.num_outputs
+    targets = targets if num_asked > 1 else targets[:, 0]
     if task_shape.kind == "tokens":
         count = torch.arange(_NUM_EXAMPLES * task_shape.length).view(_NUM_EXAMPLES, -1)
-        return (count * count // 3 + count) % task_shape.size
+        return Example((count * count // 3 + count) % task_shape.size, targets)
     shape = (_NUM_EXAMPLES, task_shape.length, task_shape.size)
-    return torch.sin(torch.arange(math.prod(shape), dtype=torch.float32)).view(shape)
+    return Example(torch.sin(torch.arange(math.prod(shape), dtype=torch.float32)).view(shape), targets)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
 from pipeline.spec.parameters import Registered, vector
-from pipeline.tasks.base import Task, TaskShape
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from pipeline.arrays import Floats
+    from pipeline.tasks.base import Streams
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class ParameterSpec:
     two standard deviations, not rescaled). Under "orthonormal" the rows, at most as many as columns, are uniform among
     orthonormal ones, times `std`. Untrained parameters keep their draw, regardless of `init_scale` and the optimiser.
     `distribution` may also be a function from the stream's seed to the (rows, columns) draws.
+    What `is_state` is no parameter, but what training itself leaves behind, such as the averages of batch norm; it is
+    kept with the weights, and counts in no norm.
     """
 
     name: str
@@ -33,6 +39,21 @@ class ParameterSpec:
     std: float
     distribution: str | Callable[[int], Tensor] = "normal"
     trainable: bool = True
+    is_state: bool = False
+
+
+class TrainingLosses(NamedTuple):
+    """`losses_S`: the loss of each slot's batch, (S,). `state`: what each `is_state` becomes, (S, rows, columns)."""
+
+    losses_S: Tensor
+    state: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Configuration(NamedTuple):
+    """An optimiser that a model asks for: its registered name, and its hyperparameters, `lr` among them."""
+
+    optimiser: str
+    hyperparameters: Mapping[str, float]
 
 
 class Output(NamedTuple):
@@ -62,12 +83,16 @@ class Model(Registered):
        at a position does not depend on Q. Any other is asked for the last position alone. Kind "features" has no
        positions.
     8. `probes` are per-slot scalars (S,) of the weights, and of how they act on a batch of inputs.
+    9. `training_losses` are the task's losses of `predict`, but for what the model does in training alone, for which it
+       draws from its `noise_streams`: no slot's depends on another's parameters, examples or draws.
     """
 
     accepts: ClassVar[tuple[str, ...]]
     predicts_all_positions: ClassVar[bool] = False
     predicts_values_only: ClassVar[bool] = False
     has_softmax: ClassVar[bool] = True
+    # Whether there are predictions, or losses and metrics alone.
+    gives_predictions: ClassVar[bool] = True
 
     init_scale: float = vector(1.0, gt=0)
 
@@ -121,6 +146,38 @@ class Model(Registered):
     def predict(self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int = 1) -> Tensor:
         """Predictions (S, B * Q, num_outputs), as used in training and evaluation. `forward` is the reference."""
         return self.forward(parameters, inputs, num_query_positions=num_query_positions).predictions
+
+    def noise_streams(self, task_shape: TaskShape) -> tuple[str, ...]:
+        """Streams of training beside those of the task, under other names; the data_seed of the run seeds them."""
+        return ()
+
+    def training_losses(
+        self, parameters: Mapping[str, Tensor], task: Task, batch: Batch, steps_S: Tensor, streams: Streams
+    ) -> TrainingLosses:
+        """The loss of each slot's batch at its step, of which the gradient is taken.
+
+        `streams` has the draws of `noise_streams`.
+        """
+        predictions = self.predict(parameters, batch.inputs, task.shape().num_query_positions)
+        return TrainingLosses(task.losses(predictions, batch.targets).mean(1))
+
+    def evaluated(self, parameters: Mapping[str, Tensor], task: Task, batch: Batch) -> dict[str, Tensor]:
+        """`loss`, and `accuracy` where there is one, of each question, (S, B * Q); other metrics likewise."""
+        predictions = self.predict(parameters, batch.inputs, task.shape().num_query_positions)
+        correct = task.correct(predictions, batch.targets)
+        return {"loss": task.losses(predictions, batch.targets)} | ({} if correct is None else {"accuracy": correct})
+
+    def configuration(self) -> Configuration | None:
+        """The optimiser that the model asks for; None of models that ask for none."""
+        return None
+
+    def lr_factors(self, num_steps: int) -> Floats | None:
+        """(num_steps,): the factors on lr of the scheduler that the model asks for; None without one."""
+        return None
+
+    def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module | None:
+        """The torch module of the user's own that this model is, with one run's `parameters`; None if there is none."""
+        return None
 
     def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
         """Metric name -> (S,), measured on the statistics set."""

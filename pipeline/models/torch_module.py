@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from pydantic import PrivateAttr
 
-from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.tasks.base import TaskShape
+from pipeline.models.base import Model, Output, ParameterSpec, TrainingLosses
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 if TYPE_CHECKING:
     from typing import Self
 
     from torch import Tensor, nn
+
+    from pipeline.models._module_slots import Example
+    from pipeline.tasks.base import Streams
 
 
 class TorchModule(Model):
@@ -23,8 +26,12 @@ class TorchModule(Model):
     says `predicts_all_positions = True`. What follows is checked when a spec is read:
     - Initial values are the module's own: those that it has after `torch.manual_seed(seed)`, with the run's init_seed
       or the seed of stream init/<parameter>. They depend on nothing else.
-    - Forward draws no random numbers (dropout), mixes no examples (batch norm) and changes no buffer. Buffers are
-      constants, the same under every seed. It reads every parameter that is trained.
+    - What training draws (dropout, torch.randn) comes from the run's stream `noise`, by step and place, whichever
+      operation of torch draws it; evaluation draws nothing. Other generators are refused.
+    - Buffers that training changes (the averages of batch norm) are state of the run, kept with its weights. They start
+      as the module's own, as parameters do. All others are constants, the same under every seed.
+    - In evaluation mode the output for an example depends on no other; in training it may (batch norm).
+    - Forward reads every parameter that is trained.
 
     Slots are computed one by one, since batched kernels of CPUs round by slot. On a GPU a class that says
     `is_vmapped = True` is computed for all slots at once, by torch.func.vmap; that its numbers agree is checked too.
@@ -41,7 +48,8 @@ class TorchModule(Model):
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """A parameter of any shape as (first axis, all others), a vector as one row. Raises ValueError, see above."""
-        from pipeline.models._module_slots import module_problems, specs_of
+        from pipeline.models._module_checks import module_problems
+        from pipeline.models._module_slots import specs_of
 
         wrong = module_problems(self, task_shape)
         if wrong:
@@ -54,6 +62,20 @@ class TorchModule(Model):
         copy._task_shape = task_shape
         return copy
 
+    def trained_on(self, module: nn.Module, example: Example) -> Tensor:
+        """The module's predictions for a batch of one run."""
+        return cast("Tensor", module(example.inputs))
+
+    def evaluated_on(self, module: nn.Module, example: Example) -> Tensor:
+        """The same."""
+        return self.trained_on(module, example)
+
+    def noise_streams(self, task_shape: TaskShape) -> tuple[str, ...]:
+        """`noise` where training draws random numbers."""
+        from pipeline.models._module_slots import traits
+
+        return ("noise",) if traits(self, task_shape).draws else ()
+
     def forward(
         self,
         parameters: Mapping[str, Tensor],
@@ -62,12 +84,45 @@ class TorchModule(Model):
         num_query_positions: int = 1,
         attention_bias: Sequence[Tensor] | None = None,
     ) -> Output:
-        """The module's outputs in every slot; no attention maps."""
+        """The module's outputs in every slot, without dropout; no attention maps."""
         assert attention_bias is None, "this model has no softmax attention to bias"
-        from pipeline.models._module_slots import by_slot, template, vmapped
+        from pipeline.models._module_slots import by_slot, template, traits, vmapped
 
         assert self._task_shape is not None, "forward needs model.bind(task_shape)"
         dtype = next(iter(parameters.values())).dtype
-        compute = vmapped if self.is_vmapped and inputs.device.type != "cpu" else by_slot
-        answers = compute(template(self, self._task_shape, dtype, inputs.device), parameters, inputs)
-        return Output(answers if answers.dim() == 3 else answers[:, :, -num_query_positions:].flatten(1, 2))
+        # A module that computes the same in both modes stays in one, whose kernels are those of training.
+        is_plain = traits(self, self._task_shape).is_plain
+        module = template(self, self._task_shape, dtype, inputs.device, is_plain)
+        if self.is_vmapped and inputs.device.type != "cpu":
+            answers = vmapped(module, parameters, inputs)
+        else:
+            answers = by_slot(module, parameters, inputs)
+        return Output(_asked(answers, num_query_positions))
+
+    def training_losses(
+        self, parameters: Mapping[str, Tensor], task: Task, batch: Batch, steps_S: Tensor, streams: Streams
+    ) -> TrainingLosses:
+        """The task's losses of the module in training mode, and the buffers that it changes."""
+        from pipeline.models._module_slots import by_slot_with_state, template, traits
+
+        assert self._task_shape is not None, "training needs model.bind(task_shape)"
+        if traits(self, self._task_shape).is_plain:
+            return super().training_losses(parameters, task, batch, steps_S, streams)
+        dtype = next(iter(parameters.values())).dtype
+        module = template(self, self._task_shape, dtype, batch.inputs.device)
+        answers, state = by_slot_with_state(module, parameters, batch.inputs, streams.get("noise"))
+        predictions = _asked(answers, self._task_shape.num_query_positions)
+        return TrainingLosses(task.losses(predictions, batch.targets).mean(1), state)
+
+    def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module:
+        """The module itself, in evaluation mode, with one run's `parameters`, (rows, columns) each."""
+        from pipeline.models._module_slots import built_anew, with_values
+
+        assert self._task_shape is not None, "it needs model.bind(task_shape)"
+        dtype = next(iter(parameters.values())).dtype
+        return with_values(built_anew(self, self._task_shape, 0).to(dtype), parameters)
+
+
+def _asked(answers: Tensor, num_query_positions: int) -> Tensor:
+    """(S, B * Q, num_outputs), of outputs (S, B, num_outputs) or (S, B, L, num_outputs)."""
+    return answers if answers.dim() == 3 else answers[:, :, -num_query_positions:].flatten(1, 2)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from pipeline.models.base import Model
+
     Columns = Mapping[str, Tensor]
 
 
@@ -50,6 +52,10 @@ class Optimiser(Registered):
     def tiny(cls) -> Self:
         """A small instance for tests: `lr` 0.01, every other parameter at its default."""
         return cls(lr=0.01)
+
+    def for_model(self, model: Model) -> Optimiser:
+        """The optimiser of runs of this model: itself, unless it is whatever the model asks for."""
+        return self
 
     def native(self) -> Native | None:
         """The C++ twin of exactly this class (not inherited by subclasses); `update` is the reference."""

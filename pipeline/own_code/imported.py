@@ -71,7 +71,7 @@ def load(entry: str) -> ModuleType:
             module = _from_file(file) if _is_path(entry) else importlib.import_module(entry.partition(_FROM)[0])
         except (Exception, SystemExit) as error:
             raise OwnCodeError(_where(error, file)) from error
-        if not list(named_classes(module)) and not _has_functions(module):
+        if not (list(named_classes(module)) or _has_functions(module) or any(map(_is_lightning, _own_classes(module)))):
             raise OwnCodeError(f"{file}: defines no class with a `name`, so there is nothing to register")
         _modules[entry] = module
         allow([sha256(file)])
@@ -217,9 +217,39 @@ def _has_functions(module: ModuleType) -> bool:
 
 def named_classes(module: ModuleType) -> Iterator[type]:
     """The classes with a name of their own that a module, or a module below it, defines."""
+    return (candidate for candidate in _own_classes(module) if isinstance(candidate.__dict__.get("name"), str))
+
+
+def _own_classes(module: ModuleType) -> Iterator[type]:
     below = f"{module.__name__}."
     for candidate in vars(module).values():
-        if isinstance(candidate, type) and isinstance(candidate.__dict__.get("name"), str):
+        if isinstance(candidate, type):
             home = candidate.__module__
             if home == module.__name__ or home.startswith(below):
                 yield candidate
+
+
+def _is_lightning(cls: type) -> bool:
+    return any(base.__name__ in ("LightningModule", "LightningDataModule") for base in cls.__mro__)
+
+
+def entry_of(named: str) -> str:
+    """The entry that imports a class named in a sweep file: `./lit.py` of `./lit.py:Lit`. Raises OwnCodeError."""
+    entry, colon, name = named.rpartition(":")
+    if not (entry and colon and name.isidentifier()):
+        raise OwnCodeError(f"{named!r} should name a class, as my_pkg:Lit or ./lit.py:Lit")
+    return entry
+
+
+def class_named(named: str) -> type:
+    """The class that a sweep file names by its module. Raises OwnCodeError if no such one was imported."""
+    entry = entry_of(named)
+    wanted = _PREFIX + Path(entry).stem if _is_path(entry) else entry
+    module = next((module for module in modules() if module.__name__ == wanted), None)
+    if module is None:
+        raise OwnCodeError(f"{entry} was not imported; name it in `imports`")
+    found = vars(module).get(named.rpartition(":")[2])
+    if not isinstance(found, type):
+        classes = ", ".join(cls.__name__ for cls in _own_classes(module)) or "none"
+        raise OwnCodeError(f"{module.__file__} defines no class {named.rpartition(':')[2]} (classes: {classes})")
+    return found

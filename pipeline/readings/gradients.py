@@ -34,8 +34,8 @@ class Gradients(Reading):
 
     @classmethod
     def unsuitable(cls, task: Task, model: Model) -> str | None:
-        """None: every model is differentiable."""
-        return None
+        """None for every model that gives predictions, which are differentiable."""
+        return None if model.gives_predictions else f"model {model.name} gives losses alone"
 
     def __call__(self, weights: Weights) -> dict[str, Tensor]:
         """`gradients.NUMBER` -> (S,) float64."""

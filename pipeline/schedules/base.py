@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pipeline.models.base import Model
+
     ScheduleColumns = Mapping[str, Tensor]
 
 
@@ -39,6 +41,10 @@ class Schedule(Registered):
     def tiny(cls) -> Self:
         """A small instance for tests, over within 20 updates where the schedule has an end."""
         return cls()
+
+    def for_model(self, model: Model) -> Schedule:
+        """The schedule of runs of this model: itself, unless it is whatever the model asks for."""
+        return self
 
     def native(self) -> Native | None:
         """The C++ twin of exactly this class (not inherited by subclasses); `after_warmup` is the reference."""

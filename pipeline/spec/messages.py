@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from pipeline.spec.errors import shown
-from pipeline.spec.registered import REGISTRIES, Location, Problem, registry, unknown
+from pipeline.spec.registered import REGISTRIES, Location, Problem, class_of, unknown
 from pipeline.spec.renamed import former_name
 from pipeline.spec.yaml_source import read_scalar
 
@@ -70,7 +70,7 @@ def valid_keys(place: Location, model: type[BaseModel], data: Any) -> tuple[str,
     head = place[0]
     inner = data.get(head) if isinstance(data, Mapping) else None
     if head in REGISTRIES and isinstance(inner, Mapping):
-        cls = registry(str(head)).get(inner.get("name", ""))
+        cls = class_of(str(head), inner)
         return () if cls is None else ("name", *cls.model_fields)
     field = model.model_fields.get(str(head))
     classes = [] if field is None else list(_models(field.annotation))

@@ -33,6 +33,11 @@ class Registered(Parameters):
 
     name: ClassVar[str]
 
+    @classmethod
+    def own_classes(cls) -> tuple[type, ...]:
+        """Classes of the user's own that it is made from, beside its bases."""
+        return ()
+
 
 def static(default: Any = ..., **constraints: Any) -> Any:
     """A field that fixes a shape or a code path."""

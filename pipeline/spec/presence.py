@@ -13,9 +13,25 @@ _NEEDED = ("task", "model", "optimiser", "batch_size", "seeds")
 
 
 def with_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` with the defaults of a setting, which a fork does not have."""
-    defaults = {"schedule": {"name": "constant"}, "dtype": "float32"} if data.get("fork") is None else {}
+    """`data` with the defaults of a setting, which a fork does not have.
+
+    A model that configures its optimiser needs none, and no schedule.
+    """
+    defaults: dict[str, Any] = {}
+    if data.get("fork") is None:
+        defaults = {"schedule": {"name": "constant"}, "dtype": "float32"}
+        if _name_in(data, "model") == "lightning":
+            defaults["optimiser"] = {"name": "configured"}
+        given = {name: value for name, value in data.items() if value is not None}
+        if _name_in(defaults | given, "optimiser") == "configured":
+            defaults["schedule"] = {"name": "configured"}
     return {**data, **{name: value for name, value in defaults.items() if data.get(name) is None}}
+
+
+def _name_in(data: Mapping[str, Any], section: str) -> Any:
+    """The name that a section gives, as text or as an object; None without one."""
+    part = data.get(section)
+    return part.get("name") if isinstance(part, Mapping) else getattr(part, "name", None)
 
 
 def misplaced(data: Mapping[str, Any]) -> Iterator[Problem]:

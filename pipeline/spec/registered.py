@@ -21,6 +21,13 @@ REGISTRIES: dict[str, tuple[str, str]] = {
     "stopping": ("pipeline.stopping.base", "STOPPING_RULES"),
 }
 
+# Names that are in no registry: what they stand for is made from a class of the user's own, or by it.
+MADE: dict[str, dict[str, tuple[str, str]]] = {
+    "model": {"lightning": ("pipeline.models._lightning", "model_class")},
+    "optimiser": {"configured": ("pipeline.optimisers._configured", "optimiser_class")},
+    "schedule": {"configured": ("pipeline.schedules._configured", "schedule_class")},
+}
+
 Location = tuple[str | int, ...]
 # Where in a spec, what is wrong, and what was given there.
 Problem = tuple[Location, str, Any]
@@ -39,19 +46,34 @@ def reader(kind: str) -> Callable[[Any], Registered]:
     """
 
     def read(value: Any) -> Registered:
-        classes = registry(kind)
-        if isinstance(value, Registered) and classes.get(value.name) is type(value):
+        classes, made = registry(kind), MADE.get(kind, {})
+        if isinstance(value, Registered) and (classes.get(value.name) is type(value) or value.name in made):
             return value
         if not isinstance(value, Mapping):
             raise ValueError(f"should be a mapping such as {{name: {min(classes)}}} (names: {', '.join(classes)})")
         if "name" not in value:
             raise located([(("name",), f"required, but missing (valid: {', '.join(classes)})", None)])
         name = value["name"]
-        if not isinstance(name, str) or name not in classes:
-            raise located([(("name",), unknown("name", name, classes), name)])
-        return classes[name].model_validate({key: frozen(item) for key, item in value.items() if key != "name"})
+        cls = class_of(kind, value)
+        if cls is None:
+            raise located([(("name",), unknown("name", name, (*classes, *made)), name)])
+        return cls.model_validate({key: frozen(item) for key, item in value.items() if key != "name"})
 
     return read
+
+
+def class_of(kind: str, given: Mapping[str, Any]) -> type[Registered] | None:
+    """The class that a mapping names, of a registry or made from a class of the user's own; None for unknown names.
+
+    Raises ValueError (pydantic's) where it names a class of the user's own that is not there.
+    """
+    name = given.get("name")
+    if not isinstance(name, str):
+        return None
+    if name in MADE.get(kind, {}):
+        module, function = MADE[kind][name]
+        return cast("type[Registered]", getattr(importlib.import_module(module), function)(given))
+    return registry(kind).get(name)
 
 
 def declared(parameters: Registered) -> dict[str, Any]:

@@ -65,10 +65,15 @@ class Setting(Parameters):
             specs = self.model.parameter_specs(task_shape)
         except ValueError as error:
             raise located([(("model",), str(error), self.model.name)]) from None
+        for section, part in (("optimiser", self.optimiser), ("schedule", self.schedule)):
+            try:
+                part.for_model(self.model)
+            except ValueError as error:
+                raise located([((section,), f"configure_optimizers {error}", part.name)]) from None
         if too_large := list(self._too_large()):
             raise located(too_large)
         if self.streams:
-            valid = (*self.task.streams, *(f"init/{spec.name}" for spec in specs))
+            valid = (*self._data_streams, *(f"init/{spec.name}" for spec in specs))
             wrong = [name for name in self.streams if name not in valid]
             if wrong:
                 raise located([(("streams", name), unknown("stream", name, valid), name) for name in wrong])
@@ -90,9 +95,14 @@ class Setting(Parameters):
 
     @cached_property
     def _stream_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The streams of the initial weights, and those of the task."""
+        """The streams of the initial weights, and those that data_seed seeds."""
         specs = self.model.parameter_specs(self.task.shape())
-        return tuple(f"init/{spec.name}" for spec in specs), tuple(self.task.streams)
+        return tuple(f"init/{spec.name}" for spec in specs), self._data_streams
+
+    @property
+    def _data_streams(self) -> tuple[str, ...]:
+        """The streams of the task, and those of noise in training."""
+        return (*self.task.streams, *self.model.noise_streams(self.task.shape()))
 
     @cached_property
     def _unseeded(self) -> str:
@@ -222,15 +232,15 @@ class RunConfig:
         """The setting's model."""
         return self.setting.model
 
-    @property
+    @cached_property
     def optimiser(self) -> Optimiser:
-        """The setting's optimiser."""
-        return self.setting.optimiser
+        """The setting's optimiser, or that which its model asks for."""
+        return self.setting.optimiser.for_model(self.model)
 
-    @property
+    @cached_property
     def schedule(self) -> Schedule:
-        """The setting's learning-rate schedule."""
-        return self.setting.schedule
+        """The setting's learning-rate schedule, or that which its model asks for."""
+        return self.setting.schedule.for_model(self.model)
 
     @property
     def batch_size(self) -> int:

@@ -138,16 +138,26 @@ def replay(
 def model(store: SweepStore, run_id: str, step: int) -> nn.Module:
     """The run's model at `step` as an ordinary torch module: tokens or vectors (B, L, ...) in, predictions (B, O) out.
 
-    Where a task asks at the last Q > 1 positions, they are (B, Q, O).
+    Where a task asks at the last Q > 1 positions, they are (B, Q, O). A model that is a module of the user's own is
+    given as that module, under its own names, in evaluation mode.
     Taken from a snapshot at that step, or trained again from the nearest earlier one.
     """
     snapshots = store.snapshots()
     if step in snapshots.weight_steps(run_id):
         config = next(config for config in expand(stored_spec(store)) if config.run_id == run_id)
-        return TrainedModel(config, RunState(step, {"weights": snapshots.weights(run_id, step)}))
+        return _module(config, RunState(step, {"weights": snapshots.weights(run_id, step)}))
     again = Replay(store, run_id, step)
     again.advance_to(step)
-    return TrainedModel(again.config, again.state())
+    return _module(again.config, again.state())
+
+
+def _module(config: RunConfig, state: RunState) -> nn.Module:
+    """The run's module in a state: the user's own if its model is one, else a `TrainedModel`."""
+    task_shape = config.task.shape()
+    layout = Layout(config.model.parameter_specs(task_shape), getattr(torch, config.dtype))
+    views = layout.views(layout.expand(torch.from_numpy(np.array(state.arrays["weights"]))).unsqueeze(0))
+    own = config.model.bind(task_shape).own_module({name: value[0] for name, value in views.items()})
+    return TrainedModel(config, state) if own is None else own
 
 
 class TrainedModel(nn.Module):

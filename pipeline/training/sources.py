@@ -14,6 +14,7 @@ from pipeline.numerics.native_source import Native, twin_of
 from pipeline.own_code.closure import own_files
 from pipeline.readings.base import READINGS
 from pipeline.spec.identity import canonical_json, digest
+from pipeline.spec.parameters import Registered
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 
@@ -34,6 +35,16 @@ _COMMON = (
 )
 # Helpers of registered classes; of the classes themselves only those count that a run uses.
 _ROOMS = ("tasks", "models", "optimisers", "schedules", "stopping", "readings")
+# Whose versions are in the numerics, or bear on no bit.
+_LIBRARIES = {
+    "lightning",
+    "lightning_fabric",
+    "lightning_utilities",
+    "pydantic",
+    "pytorch_lightning",
+    "torch",
+    "torchmetrics",
+}
 _INCLUDED = re.compile(r'#include "(\w+\.h)"')
 
 
@@ -66,10 +77,11 @@ def sources_digest(hashes: dict[str, str]) -> str:
 def _files_of_class(found: object) -> Iterator[tuple[str, Path]]:
     """The files of a class and its bases, or of a function; of other packages with what they import of their own."""
     cls = found if isinstance(found, type) else type(found)
-    modules = {found.__module__} if isinstance(found, FunctionType) else {base.__module__ for base in cls.__mro__}
-    for module in modules:
+    own = cls.own_classes() if issubclass(cls, Registered) else ()
+    bases = {base.__module__ for part in (cls, *own) for base in part.__mro__}
+    for module in {found.__module__} if isinstance(found, FunctionType) else bases:
         file = getattr(sys.modules.get(module), "__file__", None)
-        if file is None or module.partition(".")[0] in sys.stdlib_module_names | {"pydantic"}:
+        if file is None or module.partition(".")[0] in sys.stdlib_module_names | _LIBRARIES:
             continue
         path = Path(file).resolve()
         yield from {str(path): path}.items() if path.is_relative_to(_PACKAGE) else own_files(path, module).items()

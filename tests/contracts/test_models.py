@@ -10,6 +10,7 @@ import torch
 
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.models.base import MODELS
+from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TASKS
 from tests.contracts.test_tasks import sample
 
@@ -191,6 +192,31 @@ def check_8_probes_are_numbers_of_a_slot_by_itself(model_name, task_name):
         assert torch.equal(value[[0, 2]], changed[name][[0, 2]]), name
 
 
+def check_9_losses_in_training_are_of_a_slot_by_itself_and_those_of_predict_without_noise(model_name, task_name):
+    model, task, parameters, _ = built(model_name, task_name)
+    batch, steps_S = sample(task, (0, 1, 2), num_rows=6), torch.tensor([0, 1, 2])
+
+    def losses(slot):
+        """With other parameters, and another stream of noise, in this slot alone."""
+        own = {name: value.clone() for name, value in parameters.items()}
+        for value in own.values() if slot is not None else ():
+            value[slot] += 1
+        seeds = [100 + place if place == slot else place for place in range(3)]
+        streams = {
+            name: Draws(torch.tensor([stream_key(name, seed) for seed in seeds]), steps_S, 1)
+            for name in model.noise_streams(task.shape())
+        }
+        return model.training_losses(own, task, batch, steps_S, streams).losses_S
+
+    together, changed = losses(None), losses(1)
+    assert together.shape == (3,)
+    assert torch.equal(together[[0, 2]], changed[[0, 2]])
+    assert together[1] != changed[1]
+    if not model.noise_streams(task.shape()):
+        predictions = model.predict(parameters, batch.inputs, task.shape().num_query_positions)
+        assert torch.equal(together, task.losses(predictions, batch.targets).mean(1))
+
+
 # Each is called with the name of a model and of a task that it fits.
 CHECKS = [
     check_1_accepts_names_the_kinds_that_fit,
@@ -201,6 +227,7 @@ CHECKS = [
     check_6_predict_is_forward_without_what_the_loss_does_not_read,
     check_7_what_is_answered_at_a_position_does_not_depend_on_how_many_are_asked,
     check_8_probes_are_numbers_of_a_slot_by_itself,
+    check_9_losses_in_training_are_of_a_slot_by_itself_and_those_of_predict_without_noise,
 ]
 
 

@@ -165,15 +165,20 @@ def test_a_parameter_without_a_gradient_keeps_its_value(register):
 
 
 REFUSED = [
-    ("self.drop = nn.Dropout(0.1)", "return self.leave(self.drop(x).mean(1))", "drop is Dropout with dropout 0.1"),
-    ("self.cell = nn.GRU(width, width, 2, dropout=0.5)", PLAIN["body"], "cell is GRU with dropout 0.5"),
-    ("self.norm = nn.BatchNorm1d(width)", "return self.leave(self.norm(x.mean(1)))", "norm is BatchNorm1d, in which"),
-    ("", "return self.leave(F.dropout(x, 0.5).mean(1))", "forward draws random numbers"),
+    ("", "return self.leave(F.dropout(x, 0.5).mean(1))", "evaluation draws random numbers"),
+    ("", "return self.leave(F.rrelu(x, training=self.training).mean(1))", "draws random numbers by an operation that"),
+    ("import numpy; self.np = numpy.random", "return self.leave(x.mean(1)) * self.np.rand()", "generators of numpy or"),
+    ("self.count = [0]", "self.count.append(1); return self.leave(x.mean(1)) * len(self.count)", "the second time"),
+    (
+        "self.norm = nn.BatchNorm1d(width, track_running_stats=False)",
+        "return self.leave(self.norm(x.mean(1)))",
+        "in evaluation",
+    ),
     ("", "return self.leave((x - x.mean(0)).mean(1))", "depends on the others of its batch"),
     (
         "self.register_buffer('seen', torch.zeros(()))",
         "self.seen += 1; return self.leave(x.mean(1))",
-        "forward changes buffer seen",
+        "evaluation changes buffer seen",
     ),
     (
         "self.register_buffer('noise', torch.randn(width))",

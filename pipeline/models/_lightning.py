@@ -1,0 +1,264 @@
+"""A LightningModule of the user's own as a model: `{name: lightning, module: my_pkg:Lit, ...}`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import create_model
+
+from pipeline.models.base import Configuration, Model, Output, ParameterSpec, TrainingLosses
+from pipeline.own_code.imported import OwnCodeError, class_named
+from pipeline.spec.parameters import static
+from pipeline.spec.registered import located
+from pipeline.tasks.base import Batch, Task, TaskShape
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pipeline.arrays import Floats
+    from pipeline.models._module_slots import Example
+    from pipeline.tasks.base import Streams
+
+
+@dataclass(frozen=True)
+class LightningBuilder:
+    """Makes the module of a run, by the keywords of its own __init__. `monitor` is the loss that it logs."""
+
+    is_vmapped: ClassVar[bool] = False
+    predicts_all_positions: ClassVar[bool] = True
+
+    module_class: type
+    keywords: tuple[tuple[str, Any], ...]
+    monitor: str
+
+    def own(self) -> nn.Module:
+        """The module as its class makes it."""
+        made: nn.Module = self.module_class(**{name: _as_list(value) for name, value in self.keywords})
+        return made
+
+    def module(self, task_shape: TaskShape) -> nn.Module:
+        """The module without a Trainer."""
+        from pipeline.models._lightning_steps import packed
+
+        return packed(self.own())
+
+    def trained_on(self, module: nn.Module, example: Example) -> Tensor:
+        """The loss of its training_step, ()."""
+        from pipeline.models._lightning_steps import loss_of
+
+        return loss_of(module, example)
+
+    def evaluated_on(self, module: nn.Module, example: Example) -> Tensor:
+        """What its validation_step logs, (M,), the loss first."""
+        import torch
+
+        return torch.stack([value.double() for value in self.metrics(module, example).values()])
+
+    def metrics(self, module: nn.Module, example: Example) -> dict[str, Tensor]:
+        """Name as recorded -> (): `loss` is what `monitor` names; others lose a leading "val_"; `acc` is accuracy."""
+        from pipeline.models._lightning_steps import logged_by
+
+        found = {_recorded(name, self.monitor): value for name, value in logged_by(module, example).items()}
+        return {"loss": found.pop("loss"), **found} if "loss" in found else found
+
+
+def _as_list(value: Any) -> Any:
+    return [_as_list(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _recorded(name: str, monitor: str) -> str:
+    if name == monitor:
+        return "loss"
+    short = name.removeprefix("val_").removeprefix("val/")
+    # Another loss than the one that counts keeps its name.
+    return {"acc": "accuracy", "loss": name}.get(short, short)
+
+
+class Lightning(Model):
+    """A LightningModule, trained by its own training_step, configure_optimizers and validation_step.
+
+    `module` names its class, as `my_pkg.models:Lit` or `./lit.py:Lit`; all other parameters are the keywords of its
+    __init__, static. Each slot is computed by itself, so that a run is a function of its parameters, batches and
+    streams; what would make it more is refused when the spec is read. Evaluations record what validation_step logs
+    under the prefix `label_`, by batches of at most 512 items; `monitor` is the loss. Schedulers that count epochs need
+    `steps_per_epoch`.
+    """
+
+    name = "lightning"
+    accepts = ("tokens", "vectors")
+    predicts_all_positions = True
+    has_softmax = False
+    gives_predictions = False
+    own_class: ClassVar[type]
+
+    module: str = static(min_length=3)
+    monitor: str = static("val_loss", min_length=1)
+    steps_per_epoch: int | None = static(None, ge=1)
+
+    @classmethod
+    def own_classes(cls) -> tuple[type, ...]:
+        """The user's class."""
+        return (cls.own_class,)
+
+    @property
+    def builder(self) -> LightningBuilder:
+        """What makes its modules."""
+        own = tuple(
+            (name, getattr(self, name)) for name in type(self).model_fields if name not in Lightning.model_fields
+        )
+        return LightningBuilder(self.own_class, own, self.monitor)
+
+    def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
+        """A parameter of any shape as (first axis, all others). Raises ValueError where a pack cannot train it."""
+        from pipeline.models._lightning_checks import lightning_problems
+        from pipeline.models._module_slots import specs_of
+
+        wrong = lightning_problems(self.builder, task_shape)
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return specs_of(self.builder, task_shape)
+
+    def bind(self, task_shape: TaskShape) -> Lightning:
+        """Itself: its class takes all sizes by name."""
+        return self
+
+    def noise_streams(self, task_shape: TaskShape) -> tuple[str, ...]:
+        """`noise` where training_step draws random numbers."""
+        from pipeline.models._module_slots import traits
+
+        return ("noise",) if traits(self.builder, task_shape).draws else ()
+
+    def training_losses(
+        self, parameters: Mapping[str, Tensor], task: Task, batch: Batch, steps_S: Tensor, streams: Streams
+    ) -> TrainingLosses:
+        """What training_step gives in every slot, and the buffers that it changes."""
+        from pipeline.models._module_slots import each_slot
+
+        examples = _examples(batch, task, steps_S.tolist())
+        module = self._template(parameters, task, is_training=True)
+        losses_S, state = each_slot(
+            module, parameters, lambda inner, slot: self.builder.trained_on(inner, examples[slot]), streams.get("noise")
+        )
+        return TrainingLosses(losses_S, state)
+
+    def evaluated(self, parameters: Mapping[str, Tensor], task: Task, batch: Batch) -> dict[str, Tensor]:
+        """What validation_step logs of the whole batch, for each of its questions, (S, B * Q)."""
+        import torch
+
+        from pipeline.models._module_slots import each_slot
+
+        examples, builder, names = _examples(batch, task, [0] * len(batch.inputs)), self.builder, list[str]()
+
+        def metrics(inner: nn.Module, slot: int) -> Tensor:
+            found = builder.metrics(inner, examples[slot])
+            names[:] = found
+            return torch.stack([value.double() for value in found.values()])
+
+        values_SM, _ = each_slot(self._template(parameters, task, is_training=False), parameters, metrics)
+        return {name: values_SM[:, place, None].expand(batch.targets.shape) for place, name in enumerate(names)}
+
+    def _template(self, parameters: Mapping[str, Tensor], task: Task, is_training: bool) -> nn.Module:
+        from pipeline.models._module_slots import template
+
+        some = next(iter(parameters.values()))
+        return template(self.builder, task.shape(), some.dtype, some.device, is_training)
+
+    def forward(
+        self,
+        parameters: Mapping[str, Tensor],
+        inputs: Tensor,
+        with_attention: bool = False,
+        num_query_positions: int = 1,
+        attention_bias: Sequence[Tensor] | None = None,
+    ) -> Output:
+        """Raises TypeError: a LightningModule gives losses and metrics, and need not predict."""
+        raise TypeError(f"{self.module} gives losses and metrics, no predictions")
+
+    def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module:
+        """The user's module, in evaluation mode, with one run's `parameters`, (rows, columns) each."""
+        from pipeline.models._module_slots import with_values
+
+        return with_values(self.builder.own().to(next(iter(parameters.values())).dtype), parameters)
+
+    def configuration(self) -> Configuration:
+        """What configure_optimizers gives. Raises ValueError where that has no registered equal."""
+        return _configuration(self.builder)
+
+    def lr_factors(self, num_steps: int) -> Floats | None:
+        """(num_steps,): the factors of its scheduler; None without one."""
+        return _factors(self.builder, self.steps_per_epoch, num_steps)
+
+
+@lru_cache(maxsize=1024)
+def _configuration(builder: LightningBuilder) -> Configuration:
+    from pipeline.models._lightning_optimisers import configuration_of
+
+    return configuration_of(builder.own())
+
+
+@lru_cache(maxsize=64)
+def _factors(builder: LightningBuilder, steps_per_epoch: int | None, num_steps: int) -> Floats | None:
+    from pipeline.models._lightning_optimisers import lr_factors_of
+
+    return lr_factors_of(builder.own(), steps_per_epoch, num_steps)
+
+
+def _examples(batch: Batch, task: Task, steps: Sequence[int]) -> list[Example]:
+    """Each slot's batch, beginning on a 64-byte boundary; targets (B,), or (B, Q) where Q > 1 positions are asked."""
+    from pipeline.models._module_slots import Example
+
+    num_asked = task.shape().num_query_positions
+    targets = batch.targets if num_asked == 1 else batch.targets.view(len(batch.targets), -1, num_asked)
+    pairs = zip(batch.inputs.unbind(), targets.unbind(), steps, strict=True)
+    return [Example(inputs.clone(), own.clone(), step) for inputs, own, step in pairs]
+
+
+def model_class(given: Mapping[str, Any]) -> type[Lightning]:
+    """The class of model that `{module: ...}` names, with a field for every keyword of its __init__.
+
+    Raises pydantic's ValueError where there is no such class, or a keyword has a name that is taken.
+    """
+    named = given.get("module")
+    if not isinstance(named, str):
+        raise located([(("module",), "required, as my_pkg:Lit or ./lit.py:Lit", named)])
+    try:
+        return _made(class_named(named))
+    except OwnCodeError as error:
+        raise located([(("module",), str(error), named)]) from None
+
+
+@cache
+def _made(own_class: type) -> type[Lightning]:
+    if not any(base.__name__ == "LightningModule" for base in own_class.__mro__):
+        raise OwnCodeError(f"{own_class.__name__} is no LightningModule")
+    fields: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(own_class).parameters.items()):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name in (*Lightning.model_fields, "name") or name.startswith("model_") or hasattr(Lightning, name):
+            raise OwnCodeError(f"{own_class.__name__}.__init__ has a parameter {name}, a name that is taken; rename it")
+        default = ... if parameter.default is parameter.empty else _frozen(parameter.default)
+        fields[name] = (_type_of(parameter), static(default))
+    made = create_model(own_class.__name__, __base__=Lightning, **fields)
+    made.own_class, made.__module__ = own_class, __name__
+    return made
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _type_of(parameter: inspect.Parameter) -> Any:
+    """The type of a keyword, by its annotation if that is simple, else by its default."""
+    simple = {"int": int, "float": float, "str": str, "bool": bool}
+    annotation = parameter.annotation
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    if text in simple:
+        return simple[text]
+    if parameter.annotation is parameter.empty and type(parameter.default) in simple.values():
+        return type(parameter.default)
+    return Any

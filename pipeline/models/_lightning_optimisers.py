@@ -1,0 +1,124 @@
+"""What `configure_optimizers` of a LightningModule asks for, in terms of registered optimisers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.arrays import Floats
+from pipeline.models.base import Configuration
+
+# What a registered optimiser has no parameter for must have the value that leaves it out.
+_LEFT_OUT = {"amsgrad": False, "maximize": False, "nesterov": False, "dampening": 0}
+
+
+class ConfigurationError(ValueError):
+    """An optimiser or scheduler that has no registered equal; the message says why."""
+
+
+def configuration_of(module: nn.Module) -> Configuration:
+    """The optimiser of a module and its hyperparameters, before any scheduler has acted.
+
+    Raises ConfigurationError for several optimisers, groups that differ, and what has no registered equal.
+    """
+    optimiser, _ = _asked(module)
+    groups = optimiser.param_groups
+    base = {name: value for name, value in groups[0].items() if name != "params"}
+    if any({name: value for name, value in group.items() if name != "params"} != base for group in groups[1:]):
+        raise ConfigurationError("gives groups of parameters that differ in their hyperparameters; give one group")
+    held = {id(value) for group in groups for value in group["params"]}
+    free = [name for name, value in module.named_parameters() if value.requires_grad and id(value) not in held]
+    if free:
+        raise ConfigurationError(f"leaves out parameter {free[0]}; give it requires_grad=False")
+    if wrong := [name for name, value in _LEFT_OUT.items() if base.get(name, value) != value]:
+        raise ConfigurationError(f"asks for {wrong[0]}={base[wrong[0]]}, which no registered optimiser has")
+    name, hyperparameters = _translated(optimiser, base)
+    return Configuration(name, {"lr": float(base.get("initial_lr", base["lr"])), **hyperparameters})
+
+
+def _translated(optimiser: torch.optim.Optimizer, base: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
+    kind, decay = type(optimiser), float(base.get("weight_decay", 0))
+    if kind in (torch.optim.AdamW, torch.optim.Adam):
+        if decay and not base.get("decoupled_weight_decay", kind is torch.optim.AdamW):
+            raise ConfigurationError("gives Adam with weight_decay, which enters the moments; use torch.optim.AdamW")
+        beta1, beta2 = map(float, base["betas"])
+        return "adamw", {"beta1": beta1, "beta2": beta2, "eps": float(base["eps"]), "weight_decay": decay}
+    if kind is torch.optim.SGD:
+        if decay:
+            raise ConfigurationError("gives SGD with weight_decay, which enters the momentum; sgd's does not")
+        return "sgd", {"momentum": float(base["momentum"])}
+    raise ConfigurationError(f"gives {kind.__name__}; AdamW, Adam and SGD have registered equals")
+
+
+def _asked(module: nn.Module) -> tuple[torch.optim.Optimizer, Mapping[str, Any] | None]:
+    """The optimiser, and the scheduler with its `interval` and `frequency`, in all forms that Lightning allows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        given = module.configure_optimizers()  # type: ignore[operator]
+    schedulers: Any = ()
+    if isinstance(given, Mapping):
+        schedulers = [given["lr_scheduler"]] if given.get("lr_scheduler") is not None else []
+        given = given["optimizer"]
+    elif isinstance(given, (list, tuple)) and len(given) == 2 and isinstance(given[0], (list, tuple)):
+        given, schedulers = given
+    if isinstance(given, (list, tuple)):
+        if len(given) != 1:
+            raise ConfigurationError(f"gives {len(given)} optimisers; a run has one")
+        (given,) = given
+        if isinstance(given, Mapping):
+            return _asked_in(given)
+    if not isinstance(given, torch.optim.Optimizer):
+        raise ConfigurationError(f"gives {type(given).__name__}, not an optimiser")
+    return given, _one(schedulers)
+
+
+def _asked_in(given: Mapping[str, Any]) -> tuple[torch.optim.Optimizer, Mapping[str, Any] | None]:
+    scheduler = given.get("lr_scheduler")
+    return given["optimizer"], _one([] if scheduler is None else [scheduler])
+
+
+def _one(schedulers: Sequence[Any]) -> Mapping[str, Any] | None:
+    if not schedulers:
+        return None
+    if len(schedulers) > 1:
+        raise ConfigurationError(f"gives {len(schedulers)} schedulers; join them by SequentialLR")
+    (found,) = schedulers
+    return found if isinstance(found, Mapping) else {"scheduler": found}
+
+
+def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int) -> Floats | None:
+    """(num_steps,): the factor on lr of every update, by stepping the module's own scheduler; None without one.
+
+    Raises ConfigurationError for a scheduler that looks at metrics, changes more than lr, or counts epochs where
+    `steps_per_epoch` is None.
+    """
+    optimiser, given = _asked(module)
+    if given is None:
+        return None
+    scheduler, interval = given["scheduler"], given.get("interval", "epoch")
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise ConfigurationError("gives ReduceLROnPlateau, which looks at metrics; use a scheduler of steps")
+    if interval == "epoch" and steps_per_epoch is None:
+        raise ConfigurationError(
+            'gives a scheduler that counts epochs, and data come step by step; return "interval": "step" beside it, or '
+            "say steps_per_epoch in the sweep file"
+        )
+    every = int(given.get("frequency", 1)) * (1 if interval == "step" else steps_per_epoch or 1)
+    group = optimiser.param_groups[0]
+    base = float(group.get("initial_lr", group["lr"]))
+    fixed = {name: value for name, value in group.items() if name not in ("params", "lr")}
+    factors = np.empty(num_steps)
+    with warnings.catch_warnings():
+        # It is stepped without its optimiser.
+        warnings.simplefilter("ignore")
+        for first in range(0, num_steps, every):
+            factors[first : first + every] = float(group["lr"]) / base
+            scheduler.step()
+    if {name: value for name, value in group.items() if name not in ("params", "lr")} != fixed:
+        raise ConfigurationError(f"gives {type(scheduler).__name__}, which changes more than lr")
+    return factors

@@ -1,0 +1,111 @@
+"""LightningModules as their users write them, for tests that import this file as code of one's own."""
+
+from __future__ import annotations
+
+import lightning
+import torch
+from torch import nn
+from torch.nn import functional
+from torchmetrics.classification import MulticlassAccuracy
+
+
+class Lit(lightning.LightningModule):
+    """A classifier of sequences of tokens, with dropout, batch norm, a metric object and a schedule."""
+
+    def __init__(self, vocab: int = 8, length: int = 9, hidden: int = 6, lr: float = 0.02, dropout: float = 0.25):
+        super().__init__()
+        self.save_hyperparameters()
+        self.embed = nn.Embedding(vocab, hidden)
+        self.body = nn.Sequential(nn.Linear(length * hidden, hidden), nn.BatchNorm1d(hidden), nn.Dropout(dropout))
+        self.head = nn.Linear(hidden, 4)
+        self.val_acc = MulticlassAccuracy(4, average="micro")
+
+    def forward(self, tokens):
+        return self.head(self.body(self.embed(tokens).flatten(1)))
+
+    def training_step(self, batch, batch_idx):
+        tokens, classes = batch
+        loss = functional.cross_entropy(self(tokens), classes) * (1 + 0.01 * self.global_step)
+        self.log("train_loss", loss, prog_bar=True)
+        return {"loss": loss}
+
+    def validation_step(self, batch, batch_idx):
+        tokens, classes = batch
+        logits = self(tokens)
+        self.val_acc(logits, classes)
+        self.log("val_acc", self.val_acc)
+        self.log_dict({"val_loss": functional.cross_entropy(logits, classes), "val_size": logits.norm()})
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), self.hparams.lr, weight_decay=0.1)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class Bare(lightning.LightningModule):
+    """The least that there can be: no validation_step, no metric."""
+
+    def __init__(self, hidden=5):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(8, hidden), nn.Linear(hidden, 4)
+
+    def training_step(self, batch):
+        return functional.cross_entropy(self.head(self.embed(batch[0]).mean(1)), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+
+class Manual(Bare):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+
+class Hooked(Bare):
+    def on_train_epoch_end(self):
+        pass
+
+    def on_test_end(self):
+        pass
+
+
+class Epochs(Bare):
+    def training_step(self, batch):
+        return super().training_step(batch) * self.current_epoch
+
+
+class WithTrainer(Bare):
+    def training_step(self, batch):
+        return super().training_step(batch) / self.trainer.max_epochs
+
+
+class Remembers(Bare):
+    def __init__(self):
+        super().__init__()
+        self.losses = [0.0]
+
+    def training_step(self, batch):
+        loss = super().training_step(batch)
+        self.losses.append(float(loss))
+        return loss + self.losses[-2]
+
+
+class Unsuited(Bare):
+    def training_step(self, batch):
+        return self.head(batch[0].float()).sum()
+
+
+class NoLoss(Bare):
+    def training_step(self, batch):
+        self.log("train_loss", super().training_step(batch))
+
+
+class OtherName(Bare):
+    def validation_step(self, batch, batch_idx):
+        self.log("val/ce", self.training_step(batch))
+
+
+class Taken(Bare):
+    def __init__(self, name="x"):
+        super().__init__()

@@ -1,0 +1,162 @@
+"""Modules that draw random numbers or keep averages while they train: dropout, batch norm."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.engine.block import Block
+from pipeline.models._module_noise import RunNoise
+from pipeline.models.base import MODELS
+from pipeline.numerics.streams import Draws, stream_key
+from pipeline.spec.sweep import SweepSpec
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.replay import model as model_at
+from tests.contracts import test_runs
+from tests.support import configs, drop_in, same, states_of, tiny, trained
+
+SOURCE = """
+import torch
+from torch import nn
+
+from pipeline.models.torch_module import TorchModule
+
+
+class Noisy(TorchModule):
+    name = "noisy"
+    accepts = ("tokens", "vectors")
+
+    def module(self, task_shape):
+        enter = nn.Embedding(task_shape.size, 6) if task_shape.kind == "tokens" else nn.Linear(task_shape.size, 6)
+        return nn.Sequential(
+            enter,
+            nn.Dropout(0.3),
+            nn.GRU(6, 5, 2, dropout=0.5, batch_first=True),
+            Last(),
+            nn.BatchNorm1d(5),
+            nn.Linear(5, task_shape.num_outputs),
+        )
+
+
+class Last(nn.Module):
+    def forward(self, found):
+        return found[0][:, -1]
+"""
+
+
+def draws(seed=3, step=7):
+    return Draws(torch.tensor([stream_key("noise", seed)]), torch.tensor([step]), 1)
+
+
+@pytest.fixture
+def noisy(tmp_path, monkeypatch):
+    return drop_in(monkeypatch, tmp_path, "model", "noisy", SOURCE)
+
+
+def test_every_draw_is_a_pure_function_of_stream_step_and_place():
+    before = torch.random.get_rng_state()
+    with RunNoise(draws()) as noise:
+        mask = nn.functional.dropout(torch.ones(3, 50), 0.25)
+        normal = torch.randn(40)
+    assert noise.num_calls == 2
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(mask != 0, (draws().uniform(150, 0) < 0.75).view(3, 50))
+    assert torch.equal(mask.unique(), torch.tensor([0, 1 / 0.75]))
+    assert torch.equal(normal, draws().normal(40, 1).view(40))
+    for other in (draws(seed=4), draws(step=8)):
+        with RunNoise(other):
+            assert not torch.equal(nn.functional.dropout(torch.ones(3, 50), 0.25), mask)
+
+
+LIKE_TORCH = {
+    "dropout": (lambda x: nn.functional.dropout(x, 0.3), 1.0, 0.3 / 0.7),
+    "dropout in attention": (
+        lambda x: nn.functional.scaled_dot_product_attention(0 * x, 0 * x, x, dropout_p=0.5).mean(1) * 50**0.5,
+        50**0.5,
+        1.0,
+    ),
+    "rand": (lambda x: torch.rand(40_000), 0.5, 1 / 12),
+    "rand_like": (torch.rand_like, 0.5, 1 / 12),
+    "uniform_": (lambda x: torch.empty(40_000).uniform_(2, 4), 3.0, 1 / 3),
+    "randn": (lambda x: torch.randn(40_000), 0.0, 1.0),
+    "randn_like": (torch.randn_like, 0.0, 1.0),
+    "normal_": (lambda x: torch.empty(40_000).normal_(2, 3), 2.0, 9.0),
+    "normal": (lambda x: torch.normal(2 * x, 3 * x), 2.0, 9.0),
+    "normal of a mean": (lambda x: torch.normal(2.0, 3 * x), 2.0, 9.0),
+    "bernoulli": (lambda x: torch.bernoulli(0.2 * x), 0.2, 0.16),
+    "bernoulli_ of a tensor": (lambda x: torch.empty_like(x).bernoulli_(0.2 * x), 0.2, 0.16),
+    "exponential_": (lambda x: torch.empty_like(x).exponential_(2), 0.5, 0.25),
+    "randint": (lambda x: torch.randint(5, (40_000,)).float(), 2.0, 2.0),
+    "randint from": (lambda x: torch.randint(3, 8, (40_000,)).float(), 5.0, 2.0),
+    "rsample": (lambda x: torch.distributions.Normal(x, 3 * x).rsample(), 1.0, 9.0),
+    "randperm": (lambda x: torch.randperm(40_000).div(40_000) + 0 * x.flatten(), 0.5, 1 / 12),
+}
+
+
+@pytest.mark.parametrize("name", LIKE_TORCH)
+def test_each_operation_has_the_mean_and_variance_of_torchs_own(name):
+    call, mean, variance = LIKE_TORCH[name]
+    with RunNoise(draws()) as noise:
+        found = call(torch.ones(20, 50, 40))
+    assert noise.num_calls == 1
+    assert abs(found.mean() - mean) < 0.05 * max(1, abs(mean))
+    assert abs(found.var() - variance) < 0.1 * max(1, variance) or name == "dropout in attention"
+
+
+def test_a_noisy_module_keeps_the_rule_resumes_and_replays_to_the_bit(noisy, tmp_path):
+    assert noisy().noise_streams(SweepSpec.model_validate(spec()).task.shape()) == ("noise",)
+    test_runs.check_all({"task": "dictionary_lookup", "model": "noisy"}, tmp_path)
+
+
+def spec(**changes):
+    return tiny().identity() | {"model": {"name": "noisy"}} | changes
+
+
+def test_a_noisy_module_trains_as_it_does_by_itself(noisy):
+    (run,) = configs(SweepSpec.model_validate(spec(seeds={"together": [5]}, optimiser={"name": "sgd", "lr": 0.1})))
+    torch.manual_seed(5)
+    module = run.model.module(run.task.shape()).train()
+    optimiser = torch.optim.SGD(module.parameters(), 0.1)
+    block = Block(run, 3, torch.device("cpu"))
+    for step in range(4):
+        batch = block.sample("train", torch.full_like(block.steps_S, step), run.batch_size)
+        with RunNoise(draws(5, step)):
+            answers = module(batch.inputs[0])
+        optimiser.zero_grad()
+        run.task.losses(answers[None], batch.targets[:1]).mean().backward()
+        optimiser.step()
+    block.train(4)
+    batch = block.sample("label", block.steps_S, 20)
+    module.eval()
+    ours = block.model.predict({name: value.detach() for name, value in block.parameters.items()}, batch.inputs)
+    torch.testing.assert_close(ours[0], module(batch.inputs[0]).detach(), rtol=1e-4, atol=1e-5)
+    for name, value in {**dict(module.named_parameters()), **dict(module.named_buffers())}.items():
+        own = block.parameters[name][0].detach().view(value.shape)
+        torch.testing.assert_close(own.to(value.dtype), value.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_noise_has_a_stream_of_its_own_that_a_sweep_can_pin(noisy):
+    def state(data_seed, **streams):
+        seeds = {"zipped": {"init_seed": [0], "data_seed": [data_seed]}}
+        return states_of(configs(SweepSpec.model_validate(spec(seeds=seeds, streams=streams))), 1, steps=3)[0]
+
+    pinned = state(1, noise=9, data=4)
+    assert same(pinned, state(2, noise=9, data=4))
+    assert not same(pinned, state(1, data=4))
+    assert not same(state(1, data=4), state(2, data=4))
+    with pytest.raises(ValueError, match=r"valid: data, noise, init/"):
+        state(1, nois=9)
+
+
+def test_what_is_kept_of_batch_norm_counts_in_no_norm_and_is_the_modules_own(noisy, tmp_path):
+    store = trained(SweepSpec.model_validate(spec(seeds={"together": [0]})), tmp_path / "results")
+    (run,) = configs(SweepSpec.model_validate(spec(seeds={"together": [0]})))
+    module = model_at(SweepStore(store.folder), run.run_id, 30)
+    assert type(module).__name__ == "Sequential"
+    assert list(module.state_dict()) == list(MODELS["noisy"]().module(run.task.shape()).state_dict())
+    assert module[4].num_batches_tracked == 30
+    assert not module.training
+    norm = torch.cat([value.flatten() for value in module.parameters()]).norm()
+    recorded = store.history().values["weight_norm"][0, -1]
+    assert abs(float(norm) - recorded) < 1e-4
