@@ -184,6 +184,10 @@ class Lightning(Model):
 
         return with_values(self.builder.own().to(next(iter(parameters.values())).dtype), parameters)
 
+    def own_keywords(self) -> dict[str, Any]:
+        """All keywords of the class, defaults included."""
+        return {name: _as_list(value) for name, value in self.builder.keywords}
+
     def configuration(self) -> Configuration:
         """What configure_optimizers gives. Raises ValueError where that has no registered equal."""
         return _configuration(self.builder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
@@ -178,6 +178,10 @@ class Model(Registered):
     def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module | None:
         """The torch module of the user's own that this model is, with one run's `parameters`; None if there is none."""
         return None
+
+    def own_keywords(self) -> dict[str, Any]:
+        """The arguments of the __init__ of `own_module`'s class, where a sweep file gives them."""
+        return {}
 
     def probes(self, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
         """Metric name -> (S,), measured on the statistics set."""

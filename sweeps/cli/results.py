@@ -13,6 +13,7 @@ from sweeps.cli.options import (
     Folder,
     Folders,
     OneBudget,
+    Results,
     Scores,
     To,
 )
@@ -93,6 +94,29 @@ def read_command(
 
     names = [name.strip() for name in (readings or "").split(",") if name.strip()]
     run_read(SweepStore(folder), names, out)
+
+
+@result_commands.command("checkpoint", rich_help_panel=_PANEL)
+def checkpoint_command(
+    run: Annotated[str, typer.Argument(help="A run id, or a unique prefix of one.", show_default=False)],
+    step: Annotated[
+        int | None, typer.Option("--step", help="The step (default: its last).", show_default=False)
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="The file (default: RUN-STEP.ckpt).", show_default=False)
+    ] = None,
+    results: Results = None,
+) -> None:
+    """Write the weights of one run as a checkpoint that Lightning's `load_from_checkpoint` and torch.load read.
+
+    It holds tensors and plain values alone. Exit code: 0, or 3 where the run was looked for in several sweeps of which
+    some cannot be read.
+
+    Example: `seedbed checkpoint 3fa2 --step 900 --out lit.ckpt`
+    """
+    from sweeps.command.checkpointing import run_checkpoint
+
+    raise typer.Exit(run_checkpoint(run, results, step, to, out))
 
 
 @result_commands.command("export", rich_help_panel=_PANEL)

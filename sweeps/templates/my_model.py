@@ -28,7 +28,8 @@ class MyModel(TorchModule):
     def module(self, task_shape: TaskShape) -> nn.Module:
         """An ordinary module for one run: from tokens (B, L) to logits (B, num_outputs).
 
-        A run starts from its initial weights after `torch.manual_seed(init_seed)`. No dropout and no batch norm.
+        A run starts from its initial weights after `torch.manual_seed(init_seed)`. What it
+        draws while it trains, as dropout does, comes from the run's own stream.
         """
         from torch import nn
 

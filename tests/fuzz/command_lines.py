@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
             ("--results", "folder"),
         ),
     ),
+    "checkpoint": (("run",), (("--step", "number"), ("--out", "new"), ("--results", "folder"))),
     "reproduce": (("text",), (INLINE, ("--profile", "text"), ("--results", "new"))),
     "analyse": (("folder", "folder"), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),
     "analyze": (("folder",), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),

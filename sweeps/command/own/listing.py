@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.spec.registered import MADE
 from pipeline.spec.sweep import load_spec
 from sweeps.command.own.kinds import KINDS
 
@@ -26,5 +27,5 @@ def list_everything(out: Console) -> None:
         runs = "of its parents" if spec.fork is not None else str(len(spec.runs()))
         table.add_row(str(path.relative_to(_SWEEPS.parent)), runs, ", ".join(map(str, spec.budgets)), spec.description)
     out.print(table)
-    for kind in KINDS.values():
-        out.print(f"{kind.plural}: {', '.join(kind.classes)}")
+    for name, kind in KINDS.items():
+        out.print(f"{kind.plural}: {', '.join([*kind.classes, *MADE.get(name, {})])}")
