@@ -67,7 +67,7 @@ def incidence(
     time_R, kind_R = outcomes.upper_R[member_R], outcomes.kind_R[member_R]
     steps_T = np.unique(np.concatenate([[0.0], time_R]))
     # Converged at step 0 is an event at the first step, which the leading 0 already holds.
-    counts = _Counts.of(time_R, kind_R, steps_T)
+    counts = EventCounts.of(time_R, kind_R, steps_T)
     converged_1T, diverged_1T = counts.aalen_johansen(copies_R[None, member_R])
     num_followed_T = (~((kind_R == CENSORED)[:, None] & (time_R[:, None] < steps_T))).sum(axis=0)
     low_T, high_T = _band(counts, resamples, copies_R[member_R], num_followed_T)
@@ -79,7 +79,7 @@ def incidence(
 
 
 @dataclass(frozen=True)
-class _Counts:
+class EventCounts:
     """Who had which event at, and who was at risk just before, each step; (R, T) of 0 and 1."""
 
     converged_RT: Floats
@@ -87,7 +87,8 @@ class _Counts:
     at_risk_RT: Floats
 
     @classmethod
-    def of(cls, time_R: Floats, kind_R: np.ndarray, steps_T: Floats) -> _Counts:
+    def of(cls, time_R: Floats, kind_R: np.ndarray, steps_T: Floats) -> EventCounts:
+        """Of runs with these outcomes at these times, at increasing steps."""
         now_RT = time_R[:, None] == steps_T
         return cls(
             (now_RT & (kind_R == CONVERGED)[:, None]).astype(np.float64),
@@ -108,7 +109,7 @@ class _Counts:
         return np.cumsum(before_BT * converged_BT, axis=1), np.cumsum(before_BT * diverged_BT, axis=1)
 
 
-def _band(counts: _Counts, resamples: Resamples, copies_R: Floats, num_followed_T: Ints) -> tuple[Floats, Floats]:
+def _band(counts: EventCounts, resamples: Resamples, copies_R: Floats, num_followed_T: Ints) -> tuple[Floats, Floats]:
     weight_BR = resamples.with_estimate() * copies_R
     converged_BT, _ = counts.aalen_johansen(weight_BR)
     # A resample may draw no run at all of a crossed design.

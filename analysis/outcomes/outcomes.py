@@ -41,8 +41,8 @@ class Outcomes:
             raise ValueError(f"unknown kind of outcome {kind!r} (known: {', '.join(OUTCOME_KINDS)})")
         return np.asarray(self.kind_R == kind)
 
-    def rows(self, use_R: Bools) -> Outcomes:
-        """The outcomes of the runs where `use_R` is True, in the same order."""
+    def rows(self, use_R: Bools | Ints) -> Outcomes:
+        """The outcomes of the runs where `use_R` is True, in the same order, or of those at these places."""
         return Outcomes(self.criterion, self.kind_R[use_R], self.lower_R[use_R], self.upper_R[use_R])
 
     def count(self, kind: str) -> int:

@@ -24,6 +24,7 @@ from sweeps.cli.forecasts import forecast_commands
 from sweeps.cli.forks import fork_commands
 from sweeps.cli.own_code import own_code_commands
 from sweeps.cli.results import result_commands
+from sweeps.cli.settings import setting_commands
 from sweeps.cli.training import training_commands
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from sweeps.command.own.consent import import_named, trust_kept
@@ -42,6 +43,7 @@ app = typer.Typer(
 for commands in (
     training_commands,
     result_commands,
+    setting_commands,
     forecast_commands,
     fork_commands,
     dashboard_commands,

@@ -45,6 +45,16 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "reproduce": (("text",), (INLINE, ("--profile", "text"), ("--results", "new"))),
     "analyse": (("folder", "folder"), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),
     "analyze": (("folder",), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),
+    "compare": (
+        ("folder", "folder"),
+        (
+            ("--where", "override"),
+            ("--metric", "text"),
+            ("--effect", "override"),
+            ("--budget", "number"),
+            ("--json", ""),
+        ),
+    ),
     "watch": (("folder", "folder"), (("--port", "number"), ("--budget", "number"))),
     "export": (("folder",), (("--parquet", ""), ("--csv", ""), ("--zarr", ""), ("--out", "new"))),
     "mirror": (("folder",), (("--follow", ""),)),

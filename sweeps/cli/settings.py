@@ -1,0 +1,51 @@
+"""Subcommands that compare settings and search among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeps.cli.consoles import out
+from sweeps.cli.options import OneBudget
+
+setting_commands = typer.Typer()
+_PANEL = "Settings"
+
+
+@setting_commands.command("compare", rich_help_panel=_PANEL)
+def compare_command(
+    folders: Annotated[list[Path], typer.Argument(help="Two results folders, or one.", show_default=False)],
+    arms: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--arms", help="Two settings of one sweep, as lr=1e-3 lr=3e-3; commas join values.", show_default=False
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only runs with this value, as width=16 (repeatable).", show_default=False)
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="converged, time, or a metric whose last values are compared (repeatable).", show_default=False
+        ),
+    ] = None,
+    effect: Annotated[
+        list[str] | None,
+        typer.Option(help="The effect to find with 80% power, as converged=0.1 (repeatable).", show_default=False),
+    ] = None,
+    budget: OneBudget = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two sweeps, or two settings of one, pair by pair under the same seeds.
+
+    What b has more than a: converged share, time to convergence and final loss, each with an interval for a number of
+    seeds that was fixed before, and one that holds however often one looks.
+
+    Example: `seedbed compare results/quickstart --arms head_width=4 head_width=8`
+    """
+    from sweeps.command.settings.comparing import run_compare
+
+    run_compare(folders, arms, where or [], metric or [], effect or [], budget, as_json, out)

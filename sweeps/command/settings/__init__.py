@@ -1,0 +1,1 @@
+"""What compares settings, and searches among them."""
