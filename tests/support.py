@@ -5,33 +5,50 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from pipeline.engine.block import Block, to_host
-from pipeline.engine.program import compiled_engine_of
-from pipeline.engine.slots import RunState
-from pipeline.launch.inline import launch_inline
-from pipeline.launch.planned import plan_for
-from pipeline.models.base import MODELS
-from pipeline.numerics.native_source import twin_of
-from pipeline.planning.open_sweep import open_results
-from pipeline.planning.packs import Machine
+from pipeline.contracts.small_sweeps import (
+    assert_compiled_equals_torch,
+    block_of,
+    fitting,
+    opened,
+    pair,
+    rows,
+    same,
+    states_of,
+    tiny,
+    trained,
+    varied,
+    weights,
+)
 from pipeline.registry import Registry
 from pipeline.spec import registered
-from pipeline.spec.parameters import Registered
-from pipeline.spec.registered import declared
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
-from pipeline.store.progress import Progress, unfinished
+from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import SweepStore
-from pipeline.tasks.base import TASKS, Task
 from pipeline.training.worker import run_pack
+
+__all__ = [
+    "SOURCES",
+    "assert_compiled_equals_torch",
+    "block_of",
+    "configs",
+    "drop_in",
+    "fitting",
+    "interrupted",
+    "opened",
+    "pair",
+    "rows",
+    "run_of",
+    "same",
+    "states_of",
+    "tiny",
+    "trained",
+    "varied",
+    "weights",
+]
 
 # File name -> the example that docs/extending.md gives for it.
 SOURCES = dict(
@@ -41,59 +58,6 @@ SOURCES = dict(
         re.S,
     )
 )
-
-
-def fitting(task: Task) -> list[str]:
-    """Names of the registered models that fit a task, those that are compiled with it first."""
-    names = [name for name, model in MODELS.items() if model.incompatibility(task) is None]
-    return sorted(names, key=lambda name: twin_of(task) is None or twin_of(MODELS[name].tiny(task)) is None)
-
-
-def pair(task: str, model: str | None = None) -> dict[str, Any]:
-    """The sections `task` and `model` of a spec, both tiny; the model is the first that fits, unless it is given."""
-    small = TASKS[task].tiny()
-    return {"task": declared(small), "model": declared(MODELS[model or fitting(small)[0]].tiny(small))}
-
-
-def varied(section: str, part: Registered) -> dict[str, list[Any]]:
-    """Dotted path -> three values of every vector parameter that takes three, the given one first."""
-    found = {}
-    for name in part.vector_fields():
-        values = [value for value in _others(getattr(part, name)) if _is_valid(part, name, value)]
-        if len(values) == 3:
-            found[f"{section}.{name}"] = values
-    return found
-
-
-def _others(value: float | None) -> list[float | None]:
-    if isinstance(value, int):
-        return [value, value + 1, value + 2]
-    return [value, 0.5 * value, 0.9 * value] if value else [value, 0.1, 0.3]
-
-
-def _is_valid(part: Registered, name: str, value: Any) -> bool:
-    try:
-        type(part).model_validate(part.model_dump() | {name: value})
-    except ValueError:
-        return False
-    return True
-
-
-def tiny(task: str = "dictionary_lookup", **changes: Any) -> SweepSpec:
-    """A sweep of a few runs that trains within a second or two."""
-    data: dict[str, Any] = {
-        "name": "tiny",
-        **pair(task),
-        "optimiser": {"name": "adamw", "lr": 3e-3, "clip": 1.0},
-        "batch_size": 16,
-        "budget": 30,
-        "seeds": {"together": [0, 1, 2, 3]},
-        "grid": {"chunk": 10, "eval_items": 32, "probe_items": 16},
-        "tracking": {"mode": "disabled"},
-    }
-    # Compiling takes seconds: only tests that are about compiled programs ask for them.
-    resources = {"engine": "torch", **changes.pop("resources", {"slots": 4})}
-    return SweepSpec.model_validate(data | changes | {"resources": resources})
 
 
 def drop_in(monkeypatch: Any, folder: Path, kind: str, name: str, source: str) -> Any:
@@ -124,23 +88,6 @@ def configs(spec: SweepSpec) -> list[RunConfig]:
     return spec.runs()
 
 
-def opened(spec: SweepSpec, folder: Path, num_workers: int = 1) -> SweepStore:
-    """The results folder of `spec`, planned and written, nothing trained."""
-    return open_results(plan_for(spec, folder, Machine.cpu(num_workers)), folder, spec.to_yaml())
-
-
-def trained(
-    spec: SweepSpec,
-    folder: Path,
-    num_workers: int = 1,
-    on_progress: Callable[[str, Progress], None] = lambda pack_id, progress: None,
-) -> SweepStore:
-    """The same, trained inline to the end."""
-    store = opened(spec, folder, num_workers)
-    launch_inline(store, unfinished(store), on_progress)
-    return store
-
-
 def interrupted(spec: SweepSpec, folder: Path, every_chunks: int, monkeypatch: Any) -> tuple[SweepStore, int]:
     """Trains `spec`, leaving and resuming after every few chunks; the store, and the attempts that it took."""
     import pipeline.training.worker as worker
@@ -156,72 +103,3 @@ def interrupted(spec: SweepSpec, folder: Path, every_chunks: int, monkeypatch: A
             run_pack(store.folder, pack_id, lambda progress: None)
             attempts += 1
     return store, attempts
-
-
-def block_of(
-    runs: Sequence[RunConfig],
-    num_slots: int,
-    slots: Sequence[int] | None = None,
-    steps: int = 25,
-    engine: str = "torch",
-    threads: int = 1,
-) -> Block:
-    """A block of `num_slots` in which `runs` were trained in these slots (None: the first)."""
-    block = Block(runs[0], num_slots, torch.device("cpu"), engine, threads=threads)
-    slots = range(len(runs)) if slots is None else slots
-    for slot, run in zip(slots, runs, strict=True):
-        block.load_run(slot, run, block.start(run))
-    block.train(steps, slots)
-    return block
-
-
-def states_of(
-    runs: Sequence[RunConfig], num_slots: int, slots: Sequence[int] | None = None, **how: Any
-) -> list[RunState]:
-    """The states of `runs` after training them so, in their order."""
-    block = block_of(runs, num_slots, slots, **how)
-    return [block.run_state(slot) for slot in (range(len(runs)) if slots is None else slots)]
-
-
-def same(one: RunState, other: RunState) -> bool:
-    """Whether two states are equal to the bit, NaN equal to NaN."""
-    return one.step == other.step and all(
-        np.array_equal(one.arrays[name], other.arrays[name], equal_nan=True) for name in one.arrays
-    )
-
-
-def assert_compiled_equals_torch(runs: Sequence[RunConfig]) -> None:
-    """Trains six runs in float64 both ways: states, evaluations, probes and attention maps agree to 1e-9."""
-    engine = compiled_engine_of(runs[0])
-    assert engine is not None
-    by_torch, compiled = (block_of(runs, 6, steps=12, engine=kind) for kind in ("torch", engine))
-    close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
-    for slot in range(6):
-        one, other = by_torch.run_state(slot), compiled.run_state(slot)
-        assert one.step == other.step == 12
-        for name, array in one.arrays.items():
-            close(other.arrays[name], array, err_msg=name)
-    for look in ("evaluate", "probe"):
-        found, expected = (to_host(getattr(block, look)(37))[0] for block in (compiled, by_torch))
-        assert found.keys() == expected.keys()
-        for name, values in expected.items():
-            close(found[name], values, err_msg=name)
-    for found_map, expected_map in zip(compiled.attention_maps(5), by_torch.attention_maps(5), strict=True):
-        close(found_map.numpy(), expected_map.detach().numpy())
-
-
-def rows(store: SweepStore) -> dict[tuple[str, int, str], bytes]:
-    """(run_id, step, metric) -> the bits of the recorded value."""
-    history = store.history()
-    return {
-        (run.run_id, int(step), metric): np.float64(values_RT[r, t]).tobytes()
-        for metric, values_RT in history.values.items()
-        for r, run in enumerate(history.runs)
-        for t, step in enumerate(history.steps_T)
-        if not np.isnan(values_RT[r, t])
-    }
-
-
-def weights(store: SweepStore) -> dict[str, str]:
-    """run_id -> SHA-256 of its last weights."""
-    return {run: end.weights_sha256 for record in store.newest_records().values() for run, end in record.ends.items()}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-import itertools
 import re
 import sys
 from pathlib import Path
@@ -13,14 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.contracts.predictors import HISTORY, PREDICTOR_CONTRACT
+from analysis.contracts.statistics import STATISTIC_CONTRACT
 from analysis.forecasting.evaluation import cases_of
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.predictors.base import Targets
+from pipeline.contracts.models import MODEL_CONTRACT
+from pipeline.contracts.readings import READING_CONTRACT, parts_read, weights_read
+from pipeline.contracts.runs import RUN_CONTRACT
+from pipeline.contracts.tasks import TASK_CONTRACT
 from pipeline.readings.base import READINGS
 from pipeline.registry import Registry
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.replay import model
-from tests.contracts import test_models, test_predictors, test_readings, test_runs, test_statistics, test_tasks
 from tests.support import SOURCES, drop_in, tiny, trained
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,19 +42,6 @@ def registered(monkeypatch, folder, path, registry):
     old = getattr(base, registry)
     monkeypatch.setattr(base, registry, Registry(old.package, old.base_class, old.helpers))
     return getattr(base, registry)[name]
-
-
-def check_all(contract, example):
-    """Every test of a contract's module on this example, with all values of its other parameters."""
-    checks = [check for name, check in vars(contract).items() if name.startswith("test_")]
-    assert len(checks) >= 6
-    for check in checks:
-        marks = getattr(check, "pytestmark", [])
-        others = [[value if isinstance(value, tuple) else (value,) for value in mark.args[1]] for mark in marks]
-        names = [name for mark in marks for name in ([mark.args[0]] if isinstance(mark.args[0], str) else mark.args[0])]
-        (first,) = [name for name in inspect.signature(check).parameters if name not in names]
-        for values in itertools.product(*others):
-            check(**{first: example}, **dict(zip(names, itertools.chain(*values), strict=True)))
 
 
 def learns(history):
@@ -78,19 +68,17 @@ def test_the_page_has_an_example_of_every_kind():
 
 def test_the_task_keeps_its_contracts_and_is_learned(tmp_path, monkeypatch):
     task = drop_in(monkeypatch, tmp_path, "task", "majority", SOURCES["pipeline/tasks/majority.py"])
-    for check in test_tasks.CHECKS:
-        check(task())
-    test_runs.check_all({"task": "majority"}, tmp_path)
+    for contract in (TASK_CONTRACT, RUN_CONTRACT):
+        assert list(contract.broken(task)) == []
     optimiser = {"name": "adamw", "lr": 1e-2}
     spec = SweepSpec.model_validate(tiny(budget=60, optimiser=optimiser).identity() | {"task": {"name": "majority"}})
     assert learns(trained(spec, tmp_path / "r").history())
 
 
 def test_the_model_keeps_its_contracts_and_learns(tmp_path, monkeypatch):
-    drop_in(monkeypatch, tmp_path, "model", "flat", SOURCES["pipeline/models/flat.py"])
-    for check in test_models.CHECKS:
-        check("flat", "dictionary_lookup")
-    test_runs.check_all({"task": "dictionary_lookup", "model": "flat"}, tmp_path)
+    flat = drop_in(monkeypatch, tmp_path, "model", "flat", SOURCES["pipeline/models/flat.py"])
+    for contract in (MODEL_CONTRACT, RUN_CONTRACT):
+        assert list(contract.broken(flat)) == []
     spec = tiny(model={"name": "flat", "width": 7}, optimiser={"name": "adamw", "lr": 1e-2}, budget=60)
     store = trained(spec, tmp_path / "r")
     assert learns(store.history())
@@ -101,10 +89,10 @@ def test_the_model_keeps_its_contracts_and_learns(tmp_path, monkeypatch):
 def test_the_reading_keeps_its_contract_and_is_the_mean_cosine_between_tokens(tmp_path, monkeypatch):
     likeness = registered(monkeypatch, tmp_path, "pipeline/readings/likeness.py", "READINGS")
     for task, model_name in (("dictionary_lookup", "attention_only"), ("pair_lookup", "transformer")):
-        for check in test_readings.CHECKS:
+        for check in READING_CONTRACT.checks:
             check(likeness, task, model_name)
-    assert "has no embedding" in likeness.unsuitable(*test_readings.parts("sine_regression", "linear_self_attention"))
-    weights = test_readings.weights_of("dictionary_lookup", "attention_only")
+    assert "has no embedding" in likeness.unsuitable(*parts_read("sine_regression", "linear_self_attention"))
+    weights = weights_read("dictionary_lookup", "attention_only")
     embedding = weights.parameters["embedding"]
     cosine = torch.nn.functional.cosine_similarity(embedding[:, :, None], embedding[:, None], dim=3)
     is_pair = ~torch.eye(embedding.shape[1], dtype=torch.bool)
@@ -116,8 +104,8 @@ def test_the_reading_keeps_its_contract_and_is_the_mean_cosine_between_tokens(tm
 
 def test_the_statistic_keeps_its_contract_and_is_the_largest_value_less_the_smallest(tmp_path, monkeypatch):
     spread = registered(monkeypatch, tmp_path, "analysis/statistics/spread.py", "STATISTICS")
-    check_all(test_statistics, spread())
-    window = test_statistics.HISTORY.window(0.25)
+    assert list(STATISTIC_CONTRACT.broken(spread)) == []
+    window = HISTORY.window(0.25)
     values_RT = window.values["probe_loss"]
     expected_R = np.nanmax(values_RT, axis=1) - np.nanmin(values_RT, axis=1)
     np.testing.assert_array_equal(spread()(window)["spread(probe_loss)"], expected_R)
@@ -125,8 +113,8 @@ def test_the_statistic_keeps_its_contract_and_is_the_largest_value_less_the_smal
 
 def test_the_predictor_keeps_its_contract_and_tells_steep_runs_from_the_others(tmp_path, monkeypatch):
     steepest = registered(monkeypatch, tmp_path, "analysis/predictors/steepest_loss.py", "PREDICTORS")
-    check_all(test_predictors, steepest())
-    cases = cases_of(test_predictors.HISTORY.window(0.5))
+    assert list(PREDICTOR_CONTRACT.broken(steepest)) == []
+    cases = cases_of(HISTORY.window(0.5))
     names = cases.statistics.names_F
     slope_R = cases.statistics.values_RF[:, names.index("slope(train_loss)")]
     is_steep_R = slope_R < np.mean(slope_R)
@@ -135,7 +123,7 @@ def test_the_predictor_keeps_its_contract_and_tells_steep_runs_from_the_others(t
     forecast = steepest().fit(cases, targets).forecast(cases)
     assert forecast.converged_R[is_steep_R].min() > 0.9
     assert forecast.converged_R[~is_steep_R].max() < 0.1
-    assert len(set(decide_outcomes(test_predictors.HISTORY).kind_R)) > 1
+    assert len(set(decide_outcomes(HISTORY).kind_R)) > 1
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,18 @@ def new_command(
     from sweeps.command.own.creating import create
 
     create(kind, name, folder, task, out)
+
+
+@own_code_commands.command("check", rich_help_panel=_PANEL)
+def check_command(
+    files: Annotated[list[Path], typer.Argument(help="Python files of your own.", show_default=False)],
+) -> None:
+    """Hold the classes of files to the contracts of their kinds, clause by clause, and say what they cost.
+
+    What they import is run. Exit code: 0 all clauses hold, 1 some are broken, 2 a file cannot be imported.
+
+    Example: `seedbed check my_task.py`
+    """
+    from sweeps.command.own.checking import run_check
+
+    raise typer.Exit(run_check(files, out))

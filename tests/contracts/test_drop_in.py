@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.contracts.optimisers import OPTIMISER_CONTRACT
+from pipeline.contracts.runs import RUN_CONTRACT
+from pipeline.contracts.schedules import SCHEDULE_CONTRACT
 from pipeline.engine.program import COST_OF_TORCH, preamble_of, without_twin
 from pipeline.launch.planned import plan_on
 from pipeline.numerics.native_source import twin_of
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
-from tests.contracts import test_optimisers, test_runs, test_schedules
 from tests.support import SOURCES, drop_in, tiny, trained
 
 LION, INVERSE_SQRT = SOURCES["pipeline/optimisers/lion.py"], SOURCES["pipeline/schedules/inverse_sqrt.py"]
@@ -29,9 +31,8 @@ def losses(folder, optimiser, schedule):
 
 def test_an_optimiser_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, monkeypatch):
     lion = drop_in(monkeypatch, tmp_path, "optimiser", "lion", LION)
-    for check in test_optimisers.CHECKS:
-        check(lion)
-    test_runs.check_all({"optimiser": "lion"}, tmp_path)
+    for contract in (OPTIMISER_CONTRACT, RUN_CONTRACT):
+        assert list(contract.broken(lion)) == []
     found, engines = losses(tmp_path / "lion", {"name": "lion", "lr": 1e-2}, {"name": "constant"})
     known, _ = losses(tmp_path / "adamw", {"name": "adamw", "lr": 1e-2}, {"name": "constant"})
     assert engines == {"torch"}
@@ -41,9 +42,8 @@ def test_an_optimiser_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, m
 
 def test_a_schedule_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, monkeypatch):
     schedule = drop_in(monkeypatch, tmp_path, "schedule", "inverse_sqrt", INVERSE_SQRT)
-    for check in test_schedules.CHECKS:
-        check(schedule)
-    test_runs.check_all({"schedule": "inverse_sqrt"}, tmp_path)
+    for contract in (SCHEDULE_CONTRACT, RUN_CONTRACT):
+        assert list(contract.broken(schedule)) == []
     adamw = {"name": "adamw", "lr": 1e-2}
     found, engines = losses(tmp_path / "own", adamw, {"name": "inverse_sqrt", "warmup_steps": 2})
     cosine = {"name": "cosine", "warmup_steps": 2, "horizon": 30}

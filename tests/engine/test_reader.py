@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
+from pipeline.contracts.runs import spec_of
 from pipeline.engine.block import Block
 from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.readings.base import READINGS, Reading
-from tests.contracts.test_runs import spec_of
 from tests.support import block_of
 
 RUNS = spec_of("linear_regression").runs()

@@ -13,7 +13,9 @@ from tests.fuzz.odd_values import ARGUMENTS, PATHS, put_things
 # a command would start a cluster.
 INLINE = ("--inline", "")
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
-    "list": ((), ()),
+    "list": (("text",), ()),
+    "new": (("text", "text"), (("--folder", "new"), ("--task", "text"))),
+    "check": (("spec",), ()),
     "plan": (("spec", "override"), (INLINE, ("--results", "new"), ("--address", "text"), ("--smoke", ""))),
     "launch": (
         ("spec", "override"),

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.contracts.tasks import sample
 from pipeline.engine.block import Block, to_host
 from pipeline.engine.parameter_layout import Layout
 from pipeline.models.base import MODELS, ParameterSpec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.tasks.base import TASKS
-from tests.contracts.test_tasks import sample
 from tests.support import configs, tiny
 
 FEATURES, LAYER = TASKS["feature_regression"], MODELS["merged_softmax_attention"]

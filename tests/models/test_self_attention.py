@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
+from pipeline.contracts.tasks import sample
 from pipeline.engine.block import Block
 from pipeline.engine.parameter_layout import Layout
 from pipeline.models.base import MODELS
 from pipeline.tasks.base import TASKS
-from tests.contracts.test_tasks import sample
 from tests.support import run_of
 
 LAYERS, EMBEDDED = MODELS["linear_self_attention"], MODELS["embedded_self_attention"]

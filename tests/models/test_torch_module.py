@@ -7,12 +7,13 @@ import re
 import pytest
 import torch
 
+from pipeline.contracts.models import MODEL_CONTRACT
 from pipeline.engine.block import Block
 from pipeline.engine.parameter_layout import Layout
 from pipeline.models._module_slots import by_slot, template, vmapped
+from pipeline.models.base import MODELS
 from pipeline.spec.sweep import SweepSpec
 from pipeline.tasks.base import TASKS
-from tests.contracts.test_models import CHECKS
 from tests.engine.test_rule import LOOKUP, REGRESSION, REPEATED
 from tests.support import configs, drop_in, same, states_of, tiny
 
@@ -93,8 +94,8 @@ def spec_of(model, **changes):
 @pytest.mark.parametrize(("kind", "task"), [("decoder", "repeated_sequence"), ("gru", "linear_regression")])
 def test_a_module_keeps_the_contract_of_models(register, kind, task):
     register(kind, **KINDS[kind])
-    for check in CHECKS:
-        check(kind, task)
+    for check in MODEL_CONTRACT.checks:
+        check(MODELS[kind], TASKS[task])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from pipeline.contracts.tasks import streams_of, vectors_of
 from pipeline.engine.block import Block
 from pipeline.models.base import MODELS
 from pipeline.tasks.base import TASKS
@@ -22,7 +23,6 @@ from sweeps.von_oswald_2023.gradient_descent import (
     optimal_step_size,
     predictor,
 )
-from tests.contracts.test_tasks import streams_of, vectors_of
 from tests.support import run_of
 
 LAYER = MODELS["linear_self_attention"]

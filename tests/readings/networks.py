@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.contracts.tasks import streams_of, vectors_of
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.models.attention_only import AttentionOnly
 from pipeline.readings.base import Weights
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
-from tests.contracts.test_tasks import streams_of, vectors_of
 
 
 def weights_of(task, model, seeds=(0,), num_items=32, parameters=None):

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from pipeline.contracts.tasks import sample
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TASKS
-from tests.contracts.test_tasks import sample
 
 ADDITION, PARITY, TWO_HOPS = (TASKS[name] for name in ("modular_addition", "sparse_parity", "two_hop_lookup"))
 

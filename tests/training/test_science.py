@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.contracts.tasks import sample
 from pipeline.engine.block import Block, to_host
 from pipeline.engine.probes import attention_entropy, attention_mass
 from pipeline.tasks.base import TASKS
 from pipeline.training.replay import model
 from sweeps.von_oswald_2023.gradient_descent import Descent, construction
-from tests.contracts.test_tasks import sample
 from tests.support import configs, tiny, trained
 
 LOOKUP, REGRESSION = TASKS["dictionary_lookup"], TASKS["linear_regression"]
