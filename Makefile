@@ -1,11 +1,12 @@
-# make sweep: set up, train the quickstart, write its report.   make check: what to run while editing, under a minute.
+# make sweep: set up, train the quickstart (SWEEP=my_sweep.yaml: that), write its report.
+# make check: what to run while editing, under a minute.
 # make test: set up, check, run the tests.   make reproduce: the papers' claims, in minutes; PROFILE=full for all.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
-RESULTS ?= results/quickstart
+RESULTS ?= results/$(basename $(notdir $(SWEEP)))
 PROFILE ?= fast
 # Worker processes of the tests. Files stay whole, and whatever starts Ray or measures time runs in one of them.
 WORKERS ?= 2

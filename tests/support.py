@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.contracts.small_sweeps import (
     assert_compiled_equals_torch,
-    block_of,
     fitting,
     opened,
     pair,
@@ -18,10 +17,11 @@ from pipeline.contracts.small_sweeps import (
     same,
     states_of,
     tiny,
-    trained,
     varied,
     weights,
 )
+from pipeline.contracts.small_sweeps import trained_block as block_of
+from pipeline.contracts.small_sweeps import trained_inline as trained
 from pipeline.registry import Registry
 from pipeline.spec import registered
 from pipeline.spec.run_config import RunConfig

@@ -14,7 +14,7 @@ import yaml
 
 from pipeline.planning.packs import expand
 from pipeline.spec.sweep import load_spec
-from sweeps.command.own.listing import shipped_sweeps
+from sweeps.command.shipped import shipped_sweeps
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

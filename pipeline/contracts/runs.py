@@ -17,14 +17,14 @@ from typing import Any
 from pipeline.contracts.contract import Case, Contract, require
 from pipeline.contracts.small_sweeps import (
     assert_compiled_equals_torch,
-    block_of,
     fitting,
     left_after_every_chunk,
     rows,
     same,
     states_of,
     tiny,
-    trained,
+    trained_block,
+    trained_inline,
     varied,
     weights,
 )
@@ -92,7 +92,7 @@ def _check_1_a_run_has_the_same_bits_in_every_slot_and_beside_any_neighbours(par
 
 def _check_2_training_in_pieces_with_looks_between_moves_no_bit(parts: Parts) -> None:
     runs = spec_of(**parts).runs()
-    block = block_of(runs, 6, steps=1)
+    block = trained_block(runs, 6, steps=1)
     for piece in (4, 5, 2):
         block.evaluate(20)
         block.probe(20)
@@ -105,7 +105,7 @@ def _check_2_training_in_pieces_with_looks_between_moves_no_bit(parts: Parts) ->
 def _check_3_resumed_and_replayed_runs_have_the_bits_of_uninterrupted_ones(parts: Parts) -> None:
     spec = spec_of(**parts, snapshots={"states": [0, 10]}, resources={"slots": 4, "engine": "torch"})
     with tempfile.TemporaryDirectory(prefix="seedbed-check-") as folder:
-        store = trained(spec, Path(folder) / "whole")
+        store = trained_inline(spec, Path(folder) / "whole")
         again, attempts = left_after_every_chunk(spec, Path(folder) / "interrupted")
         require(attempts > 2, f"it was interrupted {attempts - 1} times, which tells little")
         require(rows(again) == rows(store), "an interrupted sweep recorded other numbers")

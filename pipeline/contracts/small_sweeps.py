@@ -95,7 +95,7 @@ def opened(spec: SweepSpec, folder: Path, num_workers: int = 1) -> SweepStore:
     return open_results(plan_for(spec, folder, Machine.cpu(num_workers)), folder, spec.to_yaml())
 
 
-def trained(
+def trained_inline(
     spec: SweepSpec,
     folder: Path,
     num_workers: int = 1,
@@ -118,7 +118,7 @@ def left_after_every_chunk(spec: SweepSpec, folder: Path) -> tuple[SweepStore, i
     return store, attempts
 
 
-def block_of(
+def trained_block(
     runs: Sequence[RunConfig],
     num_slots: int,
     slots: Sequence[int] | None = None,
@@ -139,7 +139,7 @@ def states_of(
     runs: Sequence[RunConfig], num_slots: int, slots: Sequence[int] | None = None, **how: Any
 ) -> list[RunState]:
     """The states of `runs` after training them so, in their order."""
-    block = block_of(runs, num_slots, slots, **how)
+    block = trained_block(runs, num_slots, slots, **how)
     return [block.run_state(slot) for slot in (range(len(runs)) if slots is None else slots)]
 
 
@@ -154,7 +154,7 @@ def assert_compiled_equals_torch(runs: Sequence[RunConfig]) -> None:
     """Trains six runs in float64 both ways: states, evaluations, probes and attention maps agree to 1e-9."""
     engine = compiled_engine_of(runs[0])
     assert engine is not None, "its compiled program cannot be built here"
-    by_torch, compiled = (block_of(runs, 6, steps=12, engine=kind) for kind in ("torch", engine))
+    by_torch, compiled = (trained_block(runs, 6, steps=12, engine=kind) for kind in ("torch", engine))
     close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
     for slot in range(6):
         one, other = by_torch.run_state(slot), compiled.run_state(slot)

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-SpecPath = Annotated[Path, typer.Argument(help="A sweep file.", show_default=False)]
+SpecPath = Annotated[
+    Path, typer.Argument(help="A sweep file, or the name of one of `seedbed list`.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Values put in place of the file's, as field=value.", show_default=False)
 ]

@@ -14,11 +14,23 @@ _PANEL = "Your own code"
 
 
 @own_code_commands.command("list", rich_help_panel="Sweeps")
-def list_() -> None:
-    """List the sweeps that come with seedbed, and the names that a sweep file may use.
+def list_(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A task, model, ..., kind (tasks) or sweep to show in full.", show_default=False),
+    ] = None,
+) -> None:
+    """List the sweeps that come with seedbed, and the names that a sweep file may use; of a NAME, all there is to say.
 
-    Example: `seedbed list`
+    That is its parameters with type, default and bounds, its description, and where it and its contract are.
+
+    Example: `seedbed list dictionary_lookup`
     """
+    if name is not None:
+        from sweeps.command.own.showing import show
+
+        show(name, out)
+        return
     from sweeps.command.own.listing import list_everything
 
     list_everything(out)

@@ -41,7 +41,7 @@ def plan(
 ) -> None:
     """Show what a launch would do: runs, packs, what varies, memory, time, disk. Writes nothing.
 
-    Example: `seedbed plan sweeps/quickstart.yaml budget=2000`
+    Example: `seedbed plan quickstart budget=2000`
     """
     from sweeps.command.planning import show_plan
     from sweeps.command.request import Request
@@ -65,7 +65,7 @@ def launch(
     Ctrl-C commits and prints how to resume; the same command continues. Exit code: 0 complete, 3 incomplete,
     1 failed or runs of it failed, 2 bad input.
 
-    Example: `seedbed launch sweeps/quickstart.yaml`
+    Example: `seedbed launch quickstart`
     """
     with phases(out, is_quiet=True) as phase, quick_imports():
         phase("loading")

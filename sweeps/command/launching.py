@@ -46,7 +46,7 @@ _FORECAST_INTERVAL_S, _FORECAST_S = 300.0, 20.0
 def run_launch(request: Request, out: Console) -> int:
     """Train the unfinished runs of the requested sweep and print its outcomes; returns the exit code of the command."""
     spec = request.spec()
-    source = request.path.read_text(encoding="utf-8")
+    source = request.file.read_text(encoding="utf-8")
     with opened_spec(spec, request.folder(spec), source, request.how, out) as store:
         return drive(store, spec, request.how, out, lambda: _print_outcomes(store, out))
 

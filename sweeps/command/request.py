@@ -10,6 +10,7 @@ from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.command.how import HERE, How
 from sweeps.command.own.consent import keep_allowed
+from sweeps.command.shipped import sweep_file
 from sweeps.command.smoke import smoke
 
 
@@ -23,11 +24,16 @@ class Request:
     how: How = HERE
     is_smoke: bool = False
 
+    @property
+    def file(self) -> Path:
+        """The sweep file; `path` may also be the name of one that comes with seedbed. Raises StoreError."""
+        return sweep_file(self.path)
+
     def spec(self) -> SweepSpec:
         """The requested sweep. Raises SpecError, and StoreError if options contradict each other."""
         if self.how.address is not None and self.how.is_inline:
             raise StoreError("--address has no effect with --inline, which trains in this process")
-        spec = load_spec(self.path, self.overrides, entries())
+        spec = load_spec(self.file, self.overrides, entries())
         # A results folder of this sweep may be read and resumed without naming its code again.
         keep_allowed()
         if spec.fork is not None:

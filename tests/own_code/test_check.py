@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,7 +93,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_file_of_seedbeds_own_folders_is_checked_as_what_it_is():
     from pipeline.stopping import run_to_budget
 
-    code, told = checked(run_to_budget.__file__)
+    code, told = checked(Path(run_to_budget.__file__))
     assert code == 0
     assert "class RunToBudget of pipeline.stopping.run_to_budget" in told
 

@@ -53,7 +53,7 @@ def run_twins(request: TwinsRequest, as_json: bool, out: Console, err: Console) 
     if request.other is not None and request.predictor is not None:
         raise StoreError("give --from or --predictor, not both")
     spec = request.sweep.spec()
-    folder, source = request.sweep.folder(spec), request.sweep.path.read_text(encoding="utf-8")
+    folder, source = request.sweep.folder(spec), request.sweep.file.read_text(encoding="utf-8")
     told = err if as_json else out
     with opened_spec(spec, folder, source, request.sweep.how, told) as store:
         pass

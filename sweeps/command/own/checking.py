@@ -9,7 +9,6 @@ from types import ModuleType
 
 from rich.console import Console
 
-import pipeline
 from analysis.contracts.predictors import PREDICTOR_CONTRACT
 from analysis.contracts.statistics import STATISTIC_CONTRACT
 from pipeline.contracts.contract import Broken, Contract
@@ -68,7 +67,7 @@ def _classes(file: Path) -> list[type]:
 
 def _module(file: Path) -> ModuleType:
     """The module of a file: of seedbed's own folders by its name there, of others as a sweep file imports it."""
-    root = Path(pipeline.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[3]
     path = file.resolve()
     for package in ("pipeline", "analysis"):
         if path.suffix == ".py" and path.is_relative_to(root / package):

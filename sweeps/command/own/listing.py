@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.spec.registered import MADE
 from pipeline.spec.sweep import load_spec
 from sweeps.command.own.kinds import KINDS
-
-_SWEEPS = Path(__file__).resolve().parents[2]
-
-
-def shipped_sweeps() -> list[Path]:
-    """The sweep files that come with seedbed."""
-    return sorted(path for path in _SWEEPS.rglob("*.yaml") if path.parent.name != "templates")
+from sweeps.command.shipped import name_of, shipped_sweeps
 
 
 def list_everything(out: Console) -> None:
@@ -25,7 +17,7 @@ def list_everything(out: Console) -> None:
     for path in shipped_sweeps():
         spec = load_spec(path)
         runs = "of its parents" if spec.fork is not None else str(len(spec.runs()))
-        table.add_row(str(path.relative_to(_SWEEPS.parent)), runs, ", ".join(map(str, spec.budgets)), spec.description)
+        table.add_row(name_of(path), runs, ", ".join(map(str, spec.budgets)), spec.description)
     out.print(table)
     for name, kind in KINDS.items():
         out.print(f"{kind.plural}: {', '.join([*kind.classes, *MADE.get(name, {})])}")

@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import torch
-
 from analysis.contracts.predictors import TARGETS, TRAIN
 from analysis.contracts.synthetic import synthetic_history
 from analysis.predictors.base import PREDICTORS
 from analysis.statistics.base import STATISTICS
 from pipeline.contracts.readings import READING_CONTRACT, weights_read
-from pipeline.contracts.small_sweeps import fitting, pair
-from pipeline.engine.block import Block
+from pipeline.contracts.small_sweeps import fitting, pair, trained_block
 from pipeline.engine.program import compiled_engine_of, without_twin
 from pipeline.models.base import MODELS
 from pipeline.spec.registered import declared
@@ -94,16 +91,15 @@ def _run(parts: dict[str, Any]) -> RunConfig:
 
 def _step_s(run: RunConfig, engine: str) -> float:
     """Seconds that a step of one run takes, of `_SLOTS` copies side by side."""
-    block = Block(run, _SLOTS, torch.device("cpu"), engine)
-    for slot in range(_SLOTS):
-        block.load_run(slot, run, block.start(run))
+    block = trained_block([run] * _SLOTS, _SLOTS, steps=5, engine=engine)
     return _seconds(lambda: block.train(5)) / (5 * _SLOTS)
 
 
 def _seconds(work: Callable[[], object]) -> float:
     """Of one call, the fastest of those that fit into a third of a second; the first is not timed."""
     work()
-    taken, started = [], time.perf_counter()
+    taken: list[float] = []
+    started = time.perf_counter()
     while not taken or time.perf_counter() - started < _TIMED_S:
         before = time.perf_counter()
         work()

@@ -1,0 +1,79 @@
+"""`seedbed list NAME`: every name is shown, with all that a sweep file may say of it; a near miss is named."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from pipeline.own_code.imported import load, resolved
+from pipeline.spec.parameters import Registered
+from pipeline.store.pack_store import StoreError
+from sweeps.cli.consoles import PlainConsole
+from sweeps.command.own.creating import create
+from sweeps.command.own.kinds import KINDS
+from sweeps.command.own.showing import show
+from sweeps.command.shipped import shipped_sweeps
+
+
+def shown(name):
+    """What `seedbed list NAME` prints."""
+    out = PlainConsole(file=io.StringIO(), width=200)
+    show(name, out)
+    return out.file.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_class_is_shown_with_its_parameters_its_description_and_where_it_is(kind):
+    for name, cls in KINDS[kind].classes.items():
+        told = shown(name)
+        assert cls.__doc__.splitlines()[0] in told
+        assert re.search(rf"defined in \S*{cls.__module__.rpartition('.')[2]}\.py:\d+", told)
+        assert f"contract: the docstring of {KINDS[kind].classes.base_class.__module__}" in told
+        if issubclass(cls, Registered):
+            for field in cls.model_fields:
+                assert re.search(rf"^ *{field} ", told, re.M), field
+
+
+def test_type_default_bounds_and_axis_of_a_parameter_are_shown():
+    lines = shown("adamw").splitlines()
+    (lr,) = [line for line in lines if line.split()[:1] == ["lr"]]
+    (clip,) = [line for line in lines if line.split()[:1] == ["clip"]]
+    (beta1,) = [line for line in lines if line.split()[:1] == ["beta1"]]
+    assert lr.split()[1:5] == ["float", "required", ">", "0"]
+    assert "float | null" in clip
+    assert clip.split()[4:7] == ["null", ">", "0"]
+    assert beta1.split()[1:8] == ["float", "0.9", ">=", "0,", "<", "1", "vector"]
+    assert any(line.startswith("in a sweep file: {name: adamw, ") and "lr: ..." in line for line in lines)
+    (keys,) = [line for line in shown("dictionary_lookup").splitlines() if line.split()[:1] == ["num_keys"]]
+    assert keys.split()[-1] == "static"
+
+
+@pytest.mark.parametrize("name", ["task", "stopping rules"])
+def test_a_kind_is_shown_with_a_line_for_each_of_its_names(name):
+    kind = next(kind for word, kind in KINDS.items() if name in (word, kind.plural))
+    told = shown(name)
+    for registered, cls in kind.classes.items():
+        assert re.search(rf"^ *{registered} +{re.escape(cls.__doc__.splitlines()[0][:30])}", told, re.M)
+
+
+def test_a_sweep_that_comes_with_seedbed_is_shown_as_it_is():
+    (path,) = [path for path in shipped_sweeps() if path.stem == "quickstart"]
+    assert path.read_text() in shown("quickstart")
+
+
+def test_a_class_of_ones_own_is_shown_once_it_is_imported(tmp_path):
+    create("task", "fox", tmp_path, None, PlainConsole(file=io.StringIO()))
+    with pytest.raises(StoreError):
+        shown("fox")
+    load(resolved("./fox.py", tmp_path))
+    told = shown("fox")
+    assert f"defined in {tmp_path / 'fox.py'}:" in told
+    assert "num_kinds" in told
+
+
+@pytest.mark.parametrize(("near", "name"), [("dictionary_lokup", "dictionary_lookup"), ("adam", "adamw")])
+def test_a_name_that_is_nearly_right_is_suggested(near, name):
+    with pytest.raises(StoreError, match=f"unknown name '{near}'; did you mean '{name}'"):
+        shown(near)
