@@ -31,6 +31,10 @@ _FLAGS = (
     "-w",
 )
 _TIMEOUT_S = 600
+HOW_TO_INSTALL = (
+    "to install it: `apt install g++` (Debian, Ubuntu), `dnf install gcc-c++` (Fedora), or `conda install gxx` and "
+    "CXX set to its path"
+)
 # Instruction sets, the largest first, and what /proc/cpuinfo says of a processor that has them.
 _LEVELS: dict[str, set[str]] = {
     "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
@@ -74,7 +78,7 @@ def compiled(source: str, preamble: str = "", instruction_set: str | None = None
     """
     tools = toolchain(instruction_set)
     if tools is None:
-        _say_once("no C++ compiler (g++): everything is computed by torch, more slowly")
+        _say_once(f"no C++ compiler (g++): everything is computed by torch, more slowly; {HOW_TO_INSTALL}")
         return None
     try:
         return load_program(*_built(source, preamble, tools, instruction_set or instruction_sets()[0]))

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 import torch
 
 from pipeline.engine.block import Block
-from pipeline.engine.program import compiled_engine_of, why_torch
-from pipeline.numerics.compiler import instruction_sets, notice, toolchain
+from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, why_torch
+from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice, toolchain
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
 from pipeline.planning.open_sweep import processor
@@ -88,8 +88,10 @@ def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
     if (why := why_torch(config)) is not None:
         return why
     if toolchain() is None:
-        return "there is no g++ here that works"
-    return "its program does not compile here"
+        if os.environ.get("SEEDBED_NATIVE") == "0":
+            return f"SEEDBED_NATIVE=0 forbids compiled programs; {COST_OF_TORCH}"
+        return f"there is no g++ here that works; {COST_OF_TORCH}; {HOW_TO_INSTALL}"
+    return f"its program does not compile here; {COST_OF_TORCH}"
 
 
 def _remembered(config: RunConfig, resources: Resources, machine: Machine) -> dict[int, float]:

@@ -25,6 +25,7 @@ from sweeps.cli.forks import fork_commands
 from sweeps.cli.own_code import own_code_commands
 from sweeps.cli.results import result_commands
 from sweeps.cli.settings import setting_commands
+from sweeps.cli.supported import refuse_other_systems
 from sweeps.cli.training import training_commands
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from sweeps.command.own.consent import import_named, trust_kept
@@ -98,6 +99,7 @@ def main() -> None:
 
     A user's mistake is 2, anything else 1, Ctrl-C 130. What seedbed did not foresee goes to a log file.
     """
+    refuse_other_systems()
     _be_able_to_print()
     try:
         app(imports_first(sys.argv[1:]))

@@ -15,6 +15,7 @@ from pipeline.contracts.readings import READING_CONTRACT, weights_read
 from pipeline.contracts.small_sweeps import fitting, pair, trained_block
 from pipeline.engine.program import compiled_engine_of, without_twin
 from pipeline.models.base import MODELS
+from pipeline.numerics.compiler import HOW_TO_INSTALL
 from pipeline.spec.registered import declared
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
@@ -55,7 +56,7 @@ def _price_of_training(cls: Any, kind: str) -> Iterator[str]:
     reference = own if compiled is not None else ours
     engine = compiled if compiled is not None else compiled_engine_of(ours)
     if engine is None:
-        yield "compiled programs cannot be built here: there is no g++ that works"
+        yield f"compiled programs cannot be built here: there is no g++ that works; {HOW_TO_INSTALL}"
         return
     compiled_s = _step_s(reference, engine)
     if compiled is not None:
