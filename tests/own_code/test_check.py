@@ -1,4 +1,4 @@
-"""`seedbed check`: templates keep their contracts; what breaks one is told by clause, file and line, with its cost."""
+"""`seedbed check`: what breaks a contract is told by clause, file and line; templates keep theirs (two: test_extending.py)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_there_is_a_contract_of_every_kind():
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("task", "statistic")])
 def test_what_seedbed_new_writes_keeps_its_contracts(kind, tmp_path):
     create(kind, "fox", tmp_path, None, PlainConsole(file=io.StringIO()))
     code, told = checked(tmp_path / "fox.py")

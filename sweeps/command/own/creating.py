@@ -94,6 +94,9 @@ def _sections_with(kind: str, name: str) -> dict[str, Any] | None:
         return None
     if kind == "reading":
         return {section: [name]}
+    if kind == "model":
+        # Of the tasks here the one that a network without attention learns at once.
+        return {"task": {"name": "sparse_parity", "num_bits": 6, "num_relevant": 2}, section: {"name": name}}
     return {section: {"name": name, "lr": 0.003, "clip": 1.0} if kind == "optimiser" else {"name": name}}
 
 
