@@ -1,4 +1,4 @@
-"""`seedbed check`: what breaks a contract is told by clause, file and line; templates keep theirs (two: test_extending.py)."""
+"""`seedbed check`: what breaks a contract is told by clause, file and line; templates keep theirs."""
 
 from __future__ import annotations
 
