@@ -14,7 +14,7 @@ from pipeline.tasks.base import Batch, Task, TaskShape
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.tasks.base import Streams, Vectors
+    from pipeline.tasks.base import Split, Streams, Vectors
 
 
 class MyTask(Task):
@@ -38,10 +38,11 @@ class MyTask(Task):
         """Cross entropy (nats) of the best prediction that does not look at the first token: the uniform one."""
         return math.log(self.num_kinds)
 
-    def sample(self, streams: Streams, vectors: Vectors, dtype: str) -> Batch:
+    def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """Tokens (S, B, L) for S runs, and the answers (S, B).
 
-        All random numbers come from `streams`; each draw of one step takes a `substream` number of its own.
+        All random numbers come from `streams`; each draw of one step takes a `substream` number of its own. `split` is
+        "train", "label" or "probe", whose streams differ, so a task that draws every example afresh can ignore it.
         """
         tokens_SBL = streams["data"].integers(self.num_kinds, self.num_tokens, substream=0)
         return Batch(tokens_SBL, tokens_SBL[:, :, 0])

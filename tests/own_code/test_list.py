@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.own_code.imported import load, resolved
 from pipeline.spec.parameters import Registered
+from pipeline.spec.registered import MADE
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import PlainConsole
 from sweeps.command.own.creating import create
@@ -61,6 +63,14 @@ def test_a_kind_is_shown_with_a_line_for_each_of_its_names(name):
 def test_a_sweep_that_comes_with_seedbed_is_shown_as_it_is():
     (path,) = [path for path in shipped_sweeps() if path.stem == "quickstart"]
     assert path.read_text() in shown("quickstart")
+
+
+def test_a_name_that_stands_for_what_is_made_from_ones_own_class_is_shown():
+    for makers in MADE.values():
+        for name, (module, _) in makers.items():
+            told = shown(name)
+            assert importlib.import_module(module).__doc__.splitlines()[0] in told
+            assert f"{module.rpartition('.')[2]}.py:" in told
 
 
 def test_a_class_of_ones_own_is_shown_once_it_is_imported(tmp_path):

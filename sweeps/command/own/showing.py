@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.spec.parameters import Registered
-from pipeline.spec.registered import unknown
+from pipeline.spec.registered import MADE, unknown
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.command.own.kinds import KINDS, Kind
@@ -31,16 +32,22 @@ def show(name: str, out: Console) -> None:
     """
     found = [(kind, kind.classes[name]) for kind in KINDS.values() if name in kind.classes]
     kinds = [kind for word, kind in KINDS.items() if name in (word, kind.plural)]
+    made = [(KINDS[word], *makers[name]) for word, makers in MADE.items() if name in makers]
     sweeps = [path for path in shipped_sweeps() if path.stem == name]
     for kind, cls in found:
         _show_class(kind, cls, out)
     for kind in kinds:
         _show_kind(kind, out)
+    for kind, module, function in made:
+        out.print(f"{kind.word} {name}", style="bold")
+        out.print(inspect.cleandoc(importlib.import_module(module).__doc__ or ""))
+        out.print(f"\ndefined in {_place(getattr(importlib.import_module(module), function))}")
     for path in sweeps:
         out.print(f"sweep {path.stem}: {load_spec(path).description}\n  {path}\n")
         out.print(path.read_text(encoding="utf-8"))
-    if not (found or kinds or sweeps):
+    if not (found or kinds or made or sweeps):
         names = [name for kind in KINDS.values() for name in (*kind.classes, kind.plural)]
+        names += [name for makers in MADE.values() for name in makers]
         every = dict.fromkeys([*names, *(path.stem for path in shipped_sweeps())])
         told = unknown("name", name, every).partition(" (valid:")[0]
         raise StoreError(f"{told}{'' if told.endswith('?') else ';'} `seedbed list` shows all names")
@@ -105,7 +112,7 @@ def _first_line(cls: type[Any]) -> str:
     return (inspect.cleandoc(cls.__doc__ or "").splitlines() or [""])[0]
 
 
-def _place(cls: type[Any]) -> str:
+def _place(cls: Any) -> str:
     """FILE:LINE, from the working directory on where it is below it."""
     file, line = Path(inspect.getsourcefile(cls) or "?"), inspect.getsourcelines(cls)[1]
     here = Path.cwd()
