@@ -1,0 +1,1 @@
+"""What came of the example sweeps, as docs/data.md shows it."""

@@ -1,0 +1,118 @@
+"""The picture and table of docs/data.md: `python -m benchmarks.examples RESULTS` from the root.
+
+RESULTS is a folder that holds the results of the sweeps of `sweeps/examples`, each under its name and complete.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from analysis.figures.figures import to_svg
+from analysis.figures.style import Figure, Rows, data, finish
+from analysis.outcomes.outcomes import decide_outcomes
+from analysis.outcomes.settings import runs_by_setting, setting_labels
+from analysis.uncertainty.intervals import wilson
+from benchmarks.bench import between
+from pipeline.spec.criterion import Criterion
+from pipeline.spec.sweep import load_spec
+from pipeline.store.history import History
+from pipeline.store.sweep_store import SweepStore
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, PICTURE = ROOT / "docs" / "data.md", ROOT / "docs" / "examples.svg"
+MARKERS = ("<!-- examples: begin -->", "<!-- examples: end -->")
+# Sweep -> what its panel shows, and the title of the axis.
+PANELS = {
+    "digits": ("label_accuracy", "accuracy on held-out images"),
+    "shapes": ("label_accuracy", "accuracy on held-out shapes"),
+    "text": ("label_loss", "loss on held-out text (nats)"),
+    "grokking": ("label_accuracy", "accuracy on held-out pairs"),
+}
+# When the training pairs of the last panel are fitted: its first threshold.
+FITTED = Criterion("train_loss", at_most=0.1, evaluations=1)
+HEADER = [
+    "| sweep | setting | converged, of runs | half by step | half fit their training pairs by step |",
+    "|---|---|---|---|---|",
+]
+
+
+def main() -> None:
+    """Write both."""
+    histories = {name: SweepStore(Path(sys.argv[1]) / name).history() for name in PANELS}
+    PICTURE.write_text(to_svg(picture(histories)) + "\n", encoding="utf-8")
+    lines = [*told(histories), "", *HEADER, *rows(histories)]
+    PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), MARKERS, lines), encoding="utf-8")
+
+
+def told(histories: dict[str, History]) -> Iterator[str]:
+    """The picture, and what it shows in words."""
+    yield f"![Held-out accuracy or loss of every run of the four examples]({PICTURE.name})"
+    yield ""
+    numbers = ", ".join(f"{name} {len(history.runs)}" for name, history in histories.items())
+    yield f"Every line is a run ({numbers}), every colour a setting."
+    yield "The share that converged by the sweep's criterion has its 95% interval (Wilson) over runs; then the"
+    yield "step by which half of all runs of the setting had converged, and of grokking the step by which half had fitted their"
+    yield "training pairs."
+
+
+def rows(histories: dict[str, History]) -> Iterator[str]:
+    """A row of the table for each setting of each sweep."""
+    for name, history in histories.items():
+        criterion = load_spec(ROOT / "sweeps" / "examples" / f"{name}.yaml").criterion
+        outcomes, labels = decide_outcomes(history, criterion), setting_labels(history)
+        fitted = decide_outcomes(history, FITTED) if name == "grokking" else None
+        assert not outcomes.count("censored"), f"{name} is not complete"
+        for setting, is_in_R in runs_by_setting(history).items():
+            converged_R = outcomes.is_kind_R("converged")[is_in_R]
+            share = wilson(int(converged_R.sum()), len(converged_R)).text()
+            times = [outcomes, *([fitted] if fitted else [])]
+            halves = [_half_by(found.upper_R[is_in_R], found.is_kind_R("converged")[is_in_R]) for found in times]
+            cells = [name, labels[setting], f"{share} of {len(converged_R)}", *halves, *([""] * (2 - len(halves)))]
+            yield f"| {' | '.join(cells)} |"
+
+
+def _half_by(step_R: np.ndarray[Any, Any], converged_R: np.ndarray[Any, Any]) -> str:
+    """The step by which half of all runs had converged."""
+    step = np.sort(np.where(converged_R, step_R, np.inf))[(len(step_R) - 1) // 2]
+    return f"{step:.0f}" if np.isfinite(step) else "n/a"
+
+
+def picture(histories: dict[str, History]) -> Figure:
+    """A panel for each sweep: the metric of every run over steps, coloured by setting."""
+    panels = [_panel(name, history) for name, history in histories.items()]
+    chart = alt.concat(*panels, columns=2).resolve_scale(color="independent")
+    return Figure("examples", "Four sweeps on data of one's own", "", finish(chart, "", []))
+
+
+def _panel(name: str, history: History) -> Any:
+    metric, title = PANELS[name]
+    labels, evaluated_T = setting_labels(history), np.isfinite(history.values[metric]).any(0)
+    curves: Rows = [
+        {"run": run.run_id, "setting": labels[run.setting_id], "step": int(step), "value": float(value)}
+        for run, values_T in zip(history.runs, history.values[metric], strict=True)
+        for step, value in zip(history.steps_T[evaluated_T], values_T[evaluated_T], strict=True)
+        if np.isfinite(value)
+    ]
+    colour = alt.Color(
+        "setting:N", title=None, sort=list(labels.values()), legend=alt.Legend(orient="bottom", columns=2)
+    )
+    return (
+        alt.Chart(data(curves), title=name, width=330, height=190)
+        .mark_line(strokeWidth=1, opacity=0.7)
+        .encode(
+            x=alt.X("step:Q", title="step"),
+            y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=metric == "label_accuracy")),
+            detail="run:N",
+            color=colour,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
