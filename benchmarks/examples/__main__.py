@@ -56,9 +56,9 @@ def told(histories: dict[str, History]) -> Iterator[str]:
     yield ""
     numbers = ", ".join(f"{name} {len(history.runs)}" for name, history in histories.items())
     yield f"Every line is a run ({numbers}), every colour a setting."
-    yield "The share that converged by the sweep's criterion has its 95% interval (Wilson) over runs; then the"
-    yield "step by which half of all runs of the setting had converged, and of grokking the step by which half had fitted their"
-    yield "training pairs."
+    yield "The share that converged by the sweep's criterion has its 95% interval (Wilson) over runs; then the step by"
+    yield "which half of all runs of the setting had converged, and of grokking the step by which half had fitted"
+    yield "their training pairs."
 
 
 def rows(histories: dict[str, History]) -> Iterator[str]:
