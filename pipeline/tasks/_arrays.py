@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pipeline.arrays import Array
 
-KINDS = ("classification", "regression", "next_token")
 _NAMES = ("inputs", "targets", "split")
 _SPLITS = {"train": 0, "test": 1}
 _MOST_CLASSES = 2**20
