@@ -272,8 +272,11 @@ def test_it_fits_the_screen_in_both_schemes(width, is_dark, address, tab, tmp_pa
     )
     assert coloured > 300
     page.value("document.querySelector('#theme').click()")
+    page.value(given("#drawing", "setting", "change"))
     page.drawn()
     assert page.value("getComputedStyle(document.body).backgroundColor") != bright
+    assert page.value("document.querySelectorAll('#bands-legend tbody tr').length") == 3
+    assert page.value("document.documentElement.scrollWidth") <= width
 
 
 def test_everything_that_can_be_used_has_a_name_and_takes_the_keyboard(address, tab):

@@ -143,6 +143,16 @@ def test_the_script_holds_every_module_once_and_imports_nothing():
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
 
 
+def test_what_the_first_curves_need_comes_before_the_script_and_the_rest_after_it(analysis):
+    data = page_data(analysis)
+    text = page_html(data, StaticPart())
+    script = text.index("<script>(() =>")
+    judged = data.state["metrics"].index("label_excess")
+    before = {name for name in data.blobs if text.index(f'id="blob-{name}"') < script}
+    assert before == {"runs", f"metric_{judged}"}
+    assert all(text.count(f'id="blob-{name}"') == 1 for name in data.blobs)
+
+
 class Maps:
     """Snapshots of two runs, one layer of two heads, of which only the first run's maps were kept."""
 

@@ -28,8 +28,10 @@ export function bandsOf(metric, groups, numGroups, wanted = [...SHARES.keys()]) 
   const numSteps = metric.steps.length;
   const values = metric.byStep();
   const held = new Float32Array(numRuns);
-  return Array.from({ length: numGroups }, (_, g) => {
-    const members = Int32Array.from(groups.keys()).filter((r) => groups[r] === g);
+  const membersOf = Array.from({ length: numGroups }, () => /** @type {number[]} */ ([]));
+  for (let r = 0; r < numRuns; r += 1) if (groups[r] >= 0) membersOf[groups[r]].push(r);
+  return membersOf.map((found) => {
+    const members = Int32Array.from(found);
     const band = { count: new Int32Array(numSteps), quantiles: SHARES.map(() => new Float32Array(numSteps).fill(NaN)) };
     for (let t = 0; t < numSteps; t += 1) {
       let count = 0;

@@ -5,7 +5,7 @@ import { MARGIN, stepTicks, valueTicks } from "./curve_axes.js";
 import { MOST_LINES, drawBandLayers, drawCurves, drawLimit, drawMarks, hasMedians, isOnTop } from "./curve_layers.js";
 import { drawLegend, followSteps } from "./legend.js";
 import { nearestRun, rowsOf } from "./rows.js";
-import { Axis, drawAxes, fitted } from "./scales.js";
+import { Axis, drawAxes, fitted, grouped } from "./scales.js";
 
 /** @typedef {import("./main.js").App} App */
 /** @typedef {import("./sweep.js").Metric} Metric */
@@ -229,7 +229,7 @@ export class CurvesView {
   noteText() {
     const { selection, sweep } = this.app;
     const isBanded = this.drawing !== "curves";
-    const parts = [`${selection.count.toLocaleString("en")} of ${sweep.numRuns.toLocaleString("en")} runs`];
+    const parts = [`${grouped(selection.count)} of ${grouped(sweep.numRuns)} runs`];
     if (!isBanded) parts[0] += selection.count > MOST_LINES ? ", shown as density, brighter where more runs pass" : ", a line each";
     else if (isOnTop(this)) parts[0] += ", a line each, on the bands of all runs";
     if (isBanded) parts.push("at each step the median and the middle 50% and 90% of the runs recorded there: runs that have ended are in no band");

@@ -1,7 +1,7 @@
 // The forecasts of the runs, by what became of them.
 
 import { followDrags } from "./drag.js";
-import { Axis, drawAxes, fitted, linearTicks, numberText, palette } from "./scales.js";
+import { Axis, drawAxes, fitted, grouped, linearTicks, numberText, palette } from "./scales.js";
 
 /** @typedef {import("./main.js").App} App */
 
@@ -82,6 +82,6 @@ export class ForecastsView {
     }
     const converged = chosen[0].reduce((total, one) => total + one, 0);
     const mean = count ? `; mean P ${numberText(Number((sum / count).toFixed(3)))}, ${converged} of them converged` : "";
-    this.app.note("forecasts", `${count.toLocaleString("en")} chosen runs have this forecast${mean}. Grey: all runs.`);
+    this.app.note("forecasts", `${grouped(count)} chosen runs have this forecast${mean}. Grey: all runs.`);
   }
 }

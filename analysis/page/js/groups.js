@@ -2,6 +2,7 @@
 
 /** @typedef {import("./main.js").App} App */
 
+import { grouped } from "./scales.js";
 import { MARKS } from "./sweep.js";
 
 // More settings than this are searched for, not listed.
@@ -54,8 +55,8 @@ export class OutcomeButtons {
     this.buttons.forEach((/** @type {HTMLElement} */ button, /** @type {number} */ number) => {
       button.hidden = all[number] === 0;
       button.setAttribute("aria-pressed", String(selection.kinds.has(number)));
-      const few = chosen[number] === all[number] ? "" : `${chosen[number].toLocaleString("en")} of `;
-      setText(/** @type {Element} */ (button.lastElementChild), `${few}${all[number].toLocaleString("en")}`);
+      const few = chosen[number] === all[number] ? "" : `${grouped(chosen[number])} of `;
+      setText(/** @type {Element} */ (button.lastElementChild), `${few}${grouped(all[number])}`);
     });
   }
 }
@@ -107,7 +108,7 @@ export class SettingBars {
       let chosen = 0;
       for (let kind = 0; kind < numKinds; kind += 1) chosen += counts[setting * numKinds + kind];
       /** @type {HTMLElement} */ (row.children[1]).style.width = `${(100 * chosen) / Math.max(totals[setting], 1)}%`;
-      const [few, converged, all] = [chosen, counts[setting * numKinds], totals[setting]].map((count) => count.toLocaleString("en"));
+      const [few, converged, all] = [chosen, counts[setting * numKinds], totals[setting]].map(grouped);
       const told = chosen === totals[setting] ? `${converged} of ${all} converged` : `${converged} of ${few} chosen converged`;
       setText(row.children[2], told);
     });

@@ -1,7 +1,7 @@
 // The bands in numbers below the curves, at a step that pointer or keyboard chooses.
 
 import { element } from "./groups.js";
-import { numberText } from "./scales.js";
+import { grouped, numberText } from "./scales.js";
 import { MARKS } from "./sweep.js";
 
 /** @typedef {import("./curves.js").CurvesView} CurvesView */
@@ -29,7 +29,7 @@ export function drawLegend(view) {
 /** Median, middle 50%, middle 90% and number of runs of a band at a step. @param {import("./bands.js").Group} group @param {number} t */
 function cellsOf({ band, size }, t) {
   const [low, first, median, third, high] = band.quantiles.map((values) => numberText(values[t]));
-  const runs = `${(band.count[t] ?? 0).toLocaleString("en")} of ${size.toLocaleString("en")}`;
+  const runs = `${grouped(band.count[t] ?? 0)} of ${grouped(size)}`;
   return [median, first && `${first} to ${third}`, low && `${low} to ${high}`, runs];
 }
 

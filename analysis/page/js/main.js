@@ -7,7 +7,7 @@ import { IncidenceView } from "./incidence.js";
 import { startList } from "./list.js";
 import { Live } from "./live.js";
 import { RunPanel } from "./run.js";
-import { numberText } from "./scales.js";
+import { grouped, numberText } from "./scales.js";
 import { Selection } from "./selection.js";
 import { Sweep } from "./sweep.js";
 import { RunTable } from "./table.js";
@@ -138,8 +138,8 @@ export class App {
 
   showCount() {
     const { selection, sweep } = this;
-    const all = sweep.numRuns.toLocaleString("en");
-    setText(part("count"), selection.isEmpty ? `all ${all} runs` : `${selection.count.toLocaleString("en")} of ${all} runs`);
+    const all = grouped(sweep.numRuns);
+    setText(part("count"), selection.isEmpty ? `all ${all} runs` : `${grouped(selection.count)} of ${all} runs`);
     part("clear").hidden = selection.isEmpty;
     setText(part("problem"), selection.problem);
     part("none").hidden = selection.count > 0;

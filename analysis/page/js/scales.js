@@ -1,12 +1,20 @@
 // Axes: from data to pixels and back, ticks, and numbers as text.
 
+// Kept, since making one takes as long as a hundred numbers.
+const ENGLISH = new Intl.NumberFormat("en");
+
+/** A whole number with its thousands apart. @param {number} value */
+export function grouped(value) {
+  return ENGLISH.format(value);
+}
+
 /** A number as short text. @param {number} value @returns {string} */
 export function numberText(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) return value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
-  return size >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
+  return size >= 1000 ? grouped(Math.round(value)) : String(Number(value.toPrecision(4)));
 }
 
 /** Round numbers between two ends, about as many as asked. @param {number} low @param {number} high @param {number} count */
