@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from analysis.outcomes.equal_runs import draws_of, run_that_counts
 from analysis.outcomes.outcomes import CENSORED, Outcomes, decide_outcomes
 from analysis.outcomes.settings import labels_of
 from pipeline.planning.packs import stored_spec
@@ -28,6 +29,7 @@ OWN_COLUMNS = (
     "data_seed",
     "parent",
     "fork_step",
+    "equal_to",
     "budget",
     "end",
     "last_step",
@@ -47,7 +49,9 @@ OWN_COLUMNS = (
 def run_table(store: SweepStore) -> pa.Table:
     """A row for each run, in the order of the plan; OWN_COLUMNS and a column for every hyperparameter.
 
-    `setting` is the setting in words. `end` says how training ended (`running` while it has not) and `last_step` where.
+    `setting` is the setting in words. `equal_to` is null, but for a run that draws the same as another of the sweep
+    which counts in its place: it has the id of that one, so the rows where it is null are of different runs. `end` says
+    how training ended (`running` while it has not) and `last_step` where.
     `outcome` is judged by the sweep's criterion: converged, diverged, unconverged or censored, at a step in
     (`outcome_after`, `outcome_by`]. The forecast is the newest one that the store keeps, of the runs that were in
     training then; its columns are null for all others, and steps of convergence beyond the budget are null, too.
@@ -55,28 +59,40 @@ def run_table(store: SweepStore) -> pa.Table:
     The metadata of the schema name the sweep, the criterion, and the format of the table (TABLE_FORMAT).
     Raises StoreError where the store cannot be read.
     """
-    criterion = stored_spec(store).criterion
-    judged = [_judged(history, criterion) for history in store.histories()]
+    criterion, histories = stored_spec(store).criterion, store.histories()
+    draws = draws_of([store])
+    judged = [_judged(history, criterion, draws) for history in histories]
     rows = {run.run_id: row for part in judged for run, row in part}
     infos = {run.run_id: run for part in judged for run, _ in part}
     runs = [infos[row["run_id"]] for row in store.plan["runs"]]
     forecast = read_forecast(store)
     probabilities = {} if forecast is None else forecast.probabilities()
     labels = _labels(runs, store.plan["varied"])
-    columns = {name: pa.array([rows[run.run_id].get(name) for run in runs]) for name in _JUDGED}
+    columns = {name: pa.array([rows[run.run_id][name] for run in runs], kind) for name, kind in _JUDGED.items()}
     columns = _identity(runs, labels) | columns | _forecast(runs, probabilities)
     table = {name: columns[name] for name in OWN_COLUMNS} | _hyperparameters(runs)
     return pa.table(table).replace_schema_metadata(_metadata(store, criterion))
 
 
-_JUDGED = ("budget", "end", "last_step", "outcome", "outcome_after", "outcome_by")
+_JUDGED = {
+    "equal_to": pa.string(),
+    "budget": pa.int64(),
+    "end": pa.string(),
+    "last_step": pa.int64(),
+    "outcome": pa.string(),
+    "outcome_after": pa.int64(),
+    "outcome_by": pa.int64(),
+}
 
 
-def _judged(history: History, criterion: Criterion) -> list[tuple[RunInfo, dict[str, Any]]]:
-    """Each run of a history, and the columns that say how it ended."""
-    outcomes = _outcomes(history, criterion)
+def _judged(history: History, criterion: Criterion, draws: Mapping[str, str]) -> list[tuple[RunInfo, dict[str, Any]]]:
+    """Each run of a history, and the columns that say which run it equals and how it ended."""
+    outcomes, runs = _outcomes(history, criterion), history.runs
+    counts = run_that_counts(runs, history.ends, draws)
     return [
-        (run, _ended(history.budget, history.ends[r], outcomes, r)) for r, run in enumerate(history.runs)
+        (run, {"equal_to": None if counts[r] == r else runs[counts[r]].run_id}
+         | _ended(history.budget, history.ends[r], outcomes, r))
+        for r, run in enumerate(runs)
     ]  # fmt: skip
 
 

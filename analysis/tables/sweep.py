@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from markupsafe import Markup
 
 from analysis.outcomes.outcomes import OUTCOME_KINDS
@@ -99,21 +100,22 @@ class Sweep:
         return dataset
 
     def counts(self) -> dict[str, int]:
-        """Number of runs of each outcome that occurs; runs in training are censored."""
-        found = self.runs()["outcome"].to_pylist()
+        """Number of runs of each outcome that occurs, equal runs once; runs in training are censored."""
+        found = _distinct(self.runs())["outcome"].to_pylist()
         return {kind: found.count(kind) for kind in OUTCOME_KINDS if kind in found}
 
     def __repr__(self) -> str:
-        plan = self.store.plan
-        counts = ", ".join(f"{number} {kind}" for kind, number in self.counts().items())
+        plan, found = self.store.plan, self.counts()
+        counts = ", ".join(f"{number} {kind}" for kind, number in found.items())
+        num_equal = len(plan["runs"]) - sum(found.values())
+        counts += f"; {num_equal} equal others, which count once" if num_equal else ""
         settings = f"{len(plan['settings'])} setting" + "s" * (len(plan["settings"]) != 1)
         return f"Sweep({self.name!r}: {len(plan['runs'])} runs of {settings}, budget {budgets_text(plan)}; {counts})"
 
     def _repr_html_(self) -> str:
-        """The settings with the counts of their outcomes, for notebooks."""
-        rows = (
-            self.runs().group_by(["setting", "outcome"], use_threads=False).aggregate([([], "count_all")]).to_pylist()
-        )
+        """The settings with the counts of their outcomes, equal runs once, for notebooks."""
+        runs = _distinct(self.runs())
+        rows = runs.group_by(["setting", "outcome"], use_threads=False).aggregate([([], "count_all")]).to_pylist()
         settings = dict.fromkeys(row["setting"] for row in rows)
         count = {(row["setting"], row["outcome"]): row["count_all"] for row in rows}
         head = Markup("").join(Markup("<th>{}</th>").format(kind) for kind in OUTCOME_KINDS)
@@ -126,6 +128,11 @@ class Sweep:
         )
         table = Markup("<table><thead><tr><th>setting</th>{}</tr></thead><tbody>{}</tbody></table>").format(head, body)
         return str(Markup("<p>{}</p>{}").format(repr(self), table))
+
+
+def _distinct(runs: pa.Table) -> pa.Table:
+    """The rows of the runs that count: of equal ones, one."""
+    return runs.filter(pc.is_null(runs["equal_to"]))
 
 
 def imported(name: str) -> Any:

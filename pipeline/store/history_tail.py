@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Floats, Ints
 from pipeline.store.budgets import part_of
-from pipeline.store.files import CorruptFileError
 from pipeline.store.history import History, RunEnd
-from pipeline.store.pack_store import PackStore, Record
+from pipeline.store.pack_store import Record
+from pipeline.store.pack_tail import NewCommit, PackTail
 from pipeline.store.sweep_store import SweepStore, run_info
-
-# The time stamp of a folder is coarse: one that is younger than this may hide a commit.
-_SETTLED_NS = 2_000_000_000
-
-
-@dataclass
-class _Followed:
-    """A pack, the time stamp of its folder when it was last read, and the record that was then the newest."""
-
-    store: PackStore
-    stamp_ns: int = -1
-    record: Record | None = None
 
 
 class HistoryTail:
@@ -48,7 +34,7 @@ class HistoryTail:
         )  # fmt: skip
         self._row_of = {run.run_id: row for row, run in enumerate(self._empty.runs)}
         self._packs = [
-            _Followed(store.pack(pack["pack_id"]))
+            PackTail(store.pack(pack["pack_id"]))
             for pack in plan["packs"]
             if any(run_id in self._row_of for run_id in pack["run_ids"])
         ]
@@ -66,14 +52,9 @@ class HistoryTail:
         """Read what was committed since the last call; the rows (places in `runs`) of the runs that it is about."""
         touched: set[int] = set()
         for pack in self._packs:
-            try:
-                stamp_ns = os.stat(pack.store.folder).st_mtime_ns
-            except FileNotFoundError:
-                continue
-            if stamp_ns == pack.stamp_ns:
-                continue
-            touched |= self._read(pack)
-            pack.stamp_ns = stamp_ns if time.time_ns() - stamp_ns > _SETTLED_NS else -1
+            commit = pack.poll()
+            if commit is not None:
+                touched |= self._take(commit)
         return np.array(sorted(touched), np.int64)
 
     def history(self, metrics: Sequence[str] | None = None) -> History:
@@ -104,31 +85,16 @@ class HistoryTail:
         """The metrics so far, in the order in which they appeared."""
         return tuple(self._values)
 
-    def _read(self, pack: _Followed) -> set[int]:
-        """Take the newest record of a pack, if there is a new one; the rows of its runs."""
-        try:
-            return self._take(pack, next(iter(pack.store.records()), None))
-        except CorruptFileError:
-            # Removed by a later attempt while it was read, or damaged: the newest record whose files are all whole.
-            return self._take(pack, pack.store.newest())
-
-    def _take(self, pack: _Followed, record: Record | None) -> set[int]:
-        before = pack.record
-        if record is None or (before is not None and record.order == before.order):
-            return set()
-        known = () if before is None else before.history
-        is_continued = record.history[: len(known)] == known
-        entries = record.history[len(known) :] if is_continued else record.history
-        tables = [pack.store.table(entry) for entry in entries]
+    def _take(self, commit: NewCommit) -> set[int]:
+        """Take in a commit; the rows of its runs."""
+        record, before = commit.record, commit.before
         touched = self._rows([*record.ends, *record.active])
-        if not is_continued and before is not None:
-            # What an earlier attempt had committed last was lost: this record holds all that is true of the pack.
+        if before is not None and not commit.is_continued:
             touched |= self._rows([*before.ends, *before.active])
             self._forget(touched)
-        for table in tables:
+        for table, _ in commit.tables:
             touched |= self._add(table)
         self._end(record)
-        pack.record = record
         self.num_commits += 1
         return touched
 

@@ -250,10 +250,14 @@ class PackStore:
             self._refuse_if_fenced(attempt)
             raise
 
+    def record_path(self, order: tuple[int, int]) -> Path:
+        """Where the record of this (attempt, sequence) stands, or stood."""
+        return self.folder / "{:04d}-{:06d}.record.json".format(*order)
+
     def commit(self, record: Record) -> None:
         """Write `record`, making it current. Raises FencedError, changing nothing, if a later attempt was claimed."""
         self._refuse_if_fenced(record.attempt)
-        path = self.folder / f"{record.attempt:04d}-{record.sequence:06d}.record.json"
+        path = self.record_path(record.order)
         try:
             write_file(path, seal(asdict(record)))
         except FileNotFoundError:
@@ -275,7 +279,7 @@ class PackStore:
 
         Records first, durably: no record is left that names a file which is gone.
         """
-        kept = {f"{record.attempt:04d}-{record.sequence:06d}.record.json" for record in generations}
+        kept = {self.record_path(record.order).name for record in generations}
         kept |= {entry.name for record in generations for entry in record.files()}
         patterns = [pattern for n in range(1, attempt + 1) for pattern in (f"{n:04d}-*", f".{n:04d}-*.tmp")]
         unnamed = [path for pattern in patterns for path in self.folder.glob(pattern) if path.name not in kept]

@@ -108,7 +108,15 @@ PLAN: Shape = {
     "varied": [str],
     "settings": {ID: dict},
     "runs": Some(
-        {"run_id": ID, "setting_id": ID, "init_seed": COUNT, "data_seed": COUNT, "parent?": ID, "fork_step?": COUNT}
+        {
+            "run_id": ID,
+            "setting_id": ID,
+            "init_seed": COUNT,
+            "data_seed": COUNT,
+            "parent?": ID,
+            "fork_step?": COUNT,
+            "changes?": dict,
+        }
     ),
     "packs": Some({"pack_id": ID, "run_ids": Some(ID), "numerics": _NUMERICS, "reason": str}),
 }

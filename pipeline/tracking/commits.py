@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Array
+from pipeline.spec.draws import draws_by_run
 from pipeline.store.budgets import budget_by_run
-from pipeline.store.files import CorruptFileError
-from pipeline.store.pack_store import FileEntry, PackStore, Record
+from pipeline.store.pack_store import PackStore, Record
+from pipeline.store.pack_tail import PackTail
+from pipeline.store.parents import plans_of_parents
 from pipeline.store.stored_forecast import FORECAST_FILE, RunProbability, StoredForecast, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.forecasts import run_forecast_numbers, setting_forecast_numbers, with_numbers
@@ -37,36 +40,29 @@ from pipeline.tracking.summaries import aggregate_summary, run_summary, sweep_va
 from pipeline.tracking.tracked import TrackedRun, tracked_runs, with_attempt
 
 
-@dataclass
 class _PackReader:
-    """The newest record of one pack, and what its runs recorded, read file by file as commits add them."""
+    """The newest record of one pack, and what its runs recorded, taken in as commits add it."""
 
-    store: PackStore
-    dropped: tuple[str, ...]
-    record: Record | None = None
-    _names: frozenset[str] = frozenset()
-    _read: list[FileEntry] = field(default_factory=list)
-    _parts: dict[str, list[Recorded]] = field(default_factory=dict)
+    def __init__(self, store: PackStore, dropped: tuple[str, ...]) -> None:
+        self.store, self._dropped = store, dropped
+        self._tail = PackTail(store)
+        self._parts: dict[str, list[Recorded]] = {}
+
+    @property
+    def record(self) -> Record | None:
+        """The newest record as of the last refresh."""
+        return self._tail.record
 
     def refresh(self) -> bool:
         """Whether there is a newer record than before."""
-        names = frozenset(path.name for path in self.store.folder.glob("*.record.json"))
-        if names == self._names:
+        commit = self._tail.poll()
+        if commit is None:
             return False
-        self._names = names
-        found = next(iter(self.store.records()), None)
-        if found is None or (self.record is not None and found.order <= self.record.order):
-            return False
-        try:
-            self._read_files(found)
-            self.record = found
-        except CorruptFileError:
-            # Removed by the next commit, or damaged: the newest whole generation, if there is one.
-            newest = self.store.newest()
-            if newest is None or (self.record is not None and newest.order <= self.record.order):
-                return False
-            self._read_files(newest)
-            self.record = newest
+        if not commit.is_continued:
+            self._parts = {}
+        for table, times in commit.tables:
+            for run_id, recorded in read_recorded([self._curves(with_times(table, times))]).items():
+                self._parts.setdefault(run_id, []).append(recorded)
         return True
 
     def of(self, run_id: str) -> Recorded:
@@ -77,18 +73,9 @@ class _PackReader:
         self._parts[run_id] = [joined_recorded(parts)]
         return self._parts[run_id][0]
 
-    def _read_files(self, record: Record) -> None:
-        if list(record.history[: len(self._read)]) != self._read:
-            self._read, self._parts = [], {}
-        for entry, times in list(record.times_of_history())[len(self._read) :]:
-            table = self._curves(with_times(self.store.table(entry), times))
-            for run_id, recorded in read_recorded([table]).items():
-                self._parts.setdefault(run_id, []).append(recorded)
-            self._read.append(entry)
-
     def _curves(self, table: pa.Table) -> pa.Table:
         """The table without readings that are not tracked, and without rows of nothing else."""
-        readings = [name for name in table.column_names if name.startswith(self.dropped)] if self.dropped else []
+        readings = [name for name in table.column_names if name.startswith(self._dropped)] if self._dropped else []
         if not readings:
             return table
         kept = table.drop_columns(readings)
@@ -110,7 +97,8 @@ class CommitReader:
     def __init__(self, store: SweepStore, max_runs: int | None = None) -> None:
         self.store = store
         sweep, self._plan = store.sweep, store.plan
-        self.tracked = tracked_runs(sweep, self._plan, max_runs)
+        draws = draws_by_run([self._plan], partial(plans_of_parents, [store]))
+        self.tracked = tracked_runs(sweep, self._plan, max_runs, draws)
         self.budgets = budget_by_run(self._plan)
         self._check = ConvergenceCheck.of(sweep, self._plan)
         self._pack_of = {run_id: pack["pack_id"] for pack in self._plan["packs"] for run_id in pack["run_ids"]}

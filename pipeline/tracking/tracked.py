@@ -6,9 +6,10 @@ A tracked run is one run of wandb's: job type `run` mirrors a run, `aggregate` a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.spec.draws import distinct_runs_of
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import Record
 from pipeline.tracking.labels import groups, run_names, setting_names
@@ -29,8 +30,16 @@ class TrackedRun:
     run_ids: tuple[str, ...]
 
 
-def tracked_runs(sweep: Mapping[str, Any], plan: Mapping[str, Any], max_runs: int | None = None) -> list[TrackedRun]:
+def tracked_runs(
+    sweep: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    max_runs: int | None = None,
+    draws: Mapping[str, str] | None = None,
+) -> list[TrackedRun]:
     """All tracked runs of a sweep: runs, then an aggregate of every setting of several runs, then the sweep itself.
+
+    `draws` maps each run to a key that equal runs share (see `draws_by_run`; None: all differ). An aggregate is over
+    different runs: the first of equal ones. The progress of a sweep counts what is trained, so all of them.
 
     Detail `runs`: every run. `aggregates`: representatives, five runs a setting, evenly spaced in order of run_id,
     fewer where that makes more than `max_runs` in all. `auto`: `runs` up to `max_runs` runs (None: as the spec says).
@@ -53,8 +62,12 @@ def tracked_runs(sweep: Mapping[str, Any], plan: Mapping[str, Any], max_runs: in
     short = setting_names(plan)
     for setting_id, rows in rows_of.items():
         if len(rows) > 1 or len(chosen) < len(plan["runs"]):
-            name = "-".join(filter(None, (short[setting_id], f"all{len(rows)}")))
-            found.append(_aggregate(sweep, plan, rows, name, words[setting_id], budgets))
+            ids = [row["run_id"] for row in rows]
+            distinct = tuple(ids) if draws is None else distinct_runs_of(ids, draws)
+            name = "-".join(filter(None, (short[setting_id], f"all{len(distinct)}")))
+            one = _aggregate(sweep, plan, setting_id, distinct, name, words[setting_id], budgets)
+            equal = {"num_equal_runs": len(ids) - len(distinct)} if len(distinct) < len(ids) else {}
+            found.append(replace(one, config={**one.config, **equal}))
     return [*found, _whole(sweep, plan)]
 
 
@@ -101,20 +114,20 @@ def _run(
 def _aggregate(
     sweep: Mapping[str, Any],
     plan: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    setting_id: str,
+    run_ids: tuple[str, ...],
     name: str,
     group: str,
     budgets: Mapping[str, int],
 ) -> TrackedRun:
-    setting_id, budget = rows[0]["setting_id"], budgets[rows[0]["run_id"]]
     # The number is part of the id: a sweep extended by seeds has other aggregates, and written rows stay final.
     return TrackedRun(
-        tracked_id=f"{sweep['sweep_id']}-{setting_id}-{len(rows)}",
+        tracked_id=f"{sweep['sweep_id']}-{setting_id}-{len(run_ids)}",
         name=name,
         group=group,
         job_type="aggregate",
-        config=_config(sweep, plan, setting_id, budget) | {"num_runs": len(rows)},
-        run_ids=tuple(row["run_id"] for row in rows),
+        config=_config(sweep, plan, setting_id, budgets[run_ids[0]]) | {"num_runs": len(run_ids)},
+        run_ids=run_ids,
     )
 
 

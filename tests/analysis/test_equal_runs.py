@@ -8,16 +8,20 @@ from dataclasses import replace
 import pytest
 
 from analysis.claims.sweeps import Sweeps
-from analysis.outcomes.equal_runs import distinct_history, distinct_runs
+from analysis.outcomes.equal_runs import distinct_history, distinct_runs, draws_of
 from analysis.summary.analyse import analyse
+from analysis.tables.sweep import Sweep
 from pipeline.planning.packs import expand, stored_spec
+from pipeline.spec.draws import draws_by_run
 from pipeline.spec.run_config import Setting
 from pipeline.spec.sweep import STORED, SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
+from pipeline.tracking.commits import CommitReader
 from pipeline.training.worker import run_pack
 from sweeps.command.analysing import analysis_of
 from sweeps.command.sources import read_source
+from sweeps.command.watch.live_page import live_pages
 from tests.support import opened, tiny, trained
 from tests.sweeps.test_cli import run
 
@@ -153,3 +157,72 @@ def test_an_older_folder_is_read_and_goes_on(folders):
     assert len(distinct_history(store).runs) == 3
     assert len(store.history().runs) == 12
     assert json.dumps(store.plan["runs"])
+
+
+def test_forks_of_equal_parents_are_equal_where_the_parents_are_there_to_be_read(tmp_path):
+    parents = trained(pinned({"data": 5}, [7, 8], [0, 1]), tmp_path / "parents")
+    kept = ("name", "grid", "tracking", "resources")
+    data = {name: value for name, value in tiny().identity().items() if name in kept}
+    fork = {"sweep": str(parents.folder), "steps": [0], "changes": {"optimiser.lr": 0.5}}
+    forks = opened(SweepSpec.model_validate(data | {"name": "forks", "budget": 30, "fork": fork}), tmp_path / "forks")
+    again = {"sweep": str(forks.folder), "steps": [0], "changes": {"optimiser.lr": 0.25}}
+    spec = SweepSpec.model_validate(data | {"name": "again", "budget": 30, "fork": again})
+    grandchildren = opened(spec, tmp_path / "again")
+    for store in (forks, grandchildren):
+        keys = draws_of([store])
+        seeds = [(keys[row["run_id"]], row["init_seed"]) for row in store.plan["runs"]]
+        assert len(seeds) == 4
+        assert len({key for key, _ in seeds}) == len(set(seeds)) == 2
+    assert len(set(draws_of([parents, forks, grandchildren]).values())) == 6
+    parents.folder.rename(tmp_path / "elsewhere")
+    assert len(set(draws_of([forks]).values())) == 4
+
+
+def test_odd_plans_are_compared_by_ids():
+    row = {"setting_id": "s", "init_seed": 0, "data_seed": 0, "fork_step": 0}
+    rows = [{**row, "run_id": "a", "parent": "b"}, {**row, "run_id": "b", "parent": "a"}]
+    circle = {"runs": rows, "settings": {"s": {**tiny().runs()[0].hyperparameters(), "streams.data": 5}}}
+    assert len(set(draws_by_run([circle]).values())) == 2
+    unknown = {"runs": [{**row, "run_id": "a"}], "settings": {"s": {"task.name": "of_somebody", "streams.data": 5}}}
+    assert draws_by_run([unknown]) == {"a": "a"}
+
+
+def test_the_table_of_runs_names_the_run_that_counts_for_each_of_its_copies(folders):
+    sweep = Sweep(folders / "copies")
+    rows = {row["run_id"]: row for row in sweep.runs().to_pylist()}
+    equal = {row["run_id"]: row["equal_to"] for row in rows.values() if row["equal_to"] is not None}
+    assert (len(rows), len(equal)) == (12, 9)
+    assert not equal.keys() & set(equal.values())
+    assert all(rows[run]["init_seed"] == rows[counts]["init_seed"] for run, counts in equal.items())
+    assert sum(sweep.counts().values()) == 3
+    assert "12 runs" in repr(sweep)
+    assert repr(sweep).endswith("; 9 equal others, which count once)")
+    assert sweep._repr_html_().count("<td>3</td>") == 1
+    once = Sweep(folders / "once")
+    assert once.runs()["equal_to"].null_count == 3
+    assert "equal" not in repr(once)
+
+
+def test_the_page_that_is_served_shows_each_run_once(folders):
+    page = live_pages(SweepStore(folders / "copies"), None)[int(tiny().budget)]
+    once = live_pages(SweepStore(folders / "once"), None)[int(tiny().budget)]
+    sentence = "9 run(s) left out that equal others, which count once."
+    assert sentence in page.html([], "")
+    assert sentence not in once.html([], "")
+    found, expected = page.changes(0, ["label_loss"]), once.changes(0, ["label_loss"])
+    assert found == {"reload": True} == expected
+    assert page.blob("metric_0") == once.blob("metric_0")
+    assert [run.init_seed for run in page._history.runs] == [0, 1, 2]
+
+
+def test_an_aggregate_in_wandb_is_over_different_runs(folders):
+    found = []
+    for name in ("copies", "once"):
+        reader = CommitReader(SweepStore(folders / name))
+        reader.refresh()
+        (aggregate,) = [one for one in reader.tracked if one.job_type == "aggregate"]
+        content = reader.content(aggregate, reader.progress(aggregate), -1)
+        found.append((len(aggregate.run_ids), [(row.step, row.values) for row in content.rows], content.summary))
+        assert content.config.get("num_equal_runs") == (9 if name == "copies" else None)
+    assert found[0][0] == 3
+    assert found[0] == found[1]

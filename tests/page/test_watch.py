@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import threading
@@ -162,6 +163,39 @@ def test_changes_hold_the_runs_that_a_commit_is_about_and_no_other(server, store
     later = json.loads(asked(server, f"/changes?since={found['version']}&metrics=[]")[2])
     assert "runs" not in later
     assert json.loads(asked(server, "/changes?since=999&metrics=[]")[2]) == {"reload": True}
+
+
+def test_an_open_page_is_loaded_again_once_another_of_equal_runs_counts(store, monkeypatch):
+    first, second = store.pack_ids()
+    one, other = pack_runs(store, first)[0], pack_runs(store, second)[0]
+    draws = {row["run_id"]: row["run_id"] for row in store.plan["runs"]} | {other: one}
+    monkeypatch.setattr("sweeps.command.watch.live_page.draws_of", lambda stores: draws)
+    page = live_pages(store, None)[BUDGET]
+    before = page.version
+    commit(store, first, 1, HALF, since=0)
+    page.refresh()
+    shown = [run.run_id for run in page._history.runs]
+    assert one in shown
+    assert len(shown) == 31
+    since = page.version
+    assert len(page.changes(before, [METRIC])["runs"]["run"]) == len(pack_runs(store, first))
+    commit(store, second, 1, BUDGET, since=0)
+    page.refresh()
+    shown = [run.run_id for run in page._history.runs]
+    assert other in shown
+    assert one not in shown
+    assert page.changes(since, [METRIC]) == {"reload": True}
+    assert "reload" not in page.changes(page.version, [METRIC])
+    assert "1 run(s) left out that equal others" in page.html([], "")
+    since = page.version
+    commit(store, first, 2, BUDGET, since=HALF)
+    page.refresh()
+    found, history = page.changes(since, [METRIC]), store.history()
+    changed = [page._history.runs[row].run_id for row in found["runs"]["run"]]
+    assert set(changed) == {*pack_runs(store, first)} - {one}
+    rows = [row for row, run in enumerate(history.runs) if run.run_id in changed]
+    values = np.frombuffer(base64.b64decode(found["values"][METRIC]["rows"]), "<f4").reshape(len(rows), -1)
+    np.testing.assert_allclose(values, history.values[METRIC][rows], rtol=1e-6)
 
 
 def test_an_open_page_shows_commits_and_forecasts_within_three_seconds(server, store, tab):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from pipeline.store.pack_store import Record
+from pipeline.store.pack_tail import PackTail
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left
 from pipeline.store.stored_forecast import FORECAST_FILE, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
@@ -36,18 +37,13 @@ class StoreWatch:
         self.store, self._time_s = store, time_s
         self._speed, self._started = Speed(_SPEED_WINDOW_S), time_s()
         self._documents: tuple[int, ...] = ()
-        self._files: dict[str, tuple[tuple[str, float], ...]] = {}
-        self._records: dict[str, Record] = {}
+        self._tails: dict[str, PackTail] = {}
         self._forecast: tuple[object, str] = (None, "")
 
     def view(self) -> View:
         """What is committed now. Raises StoreError where the folder holds no sweep, or a pack is damaged throughout."""
         self._read_documents()
-        committed = [pack_id for pack_id in self._plan_packs if self._has_committed(pack_id)]
-        for pack_id in committed:
-            record = self.store.pack(pack_id).newest()
-            if record is not None:
-                self._records[pack_id] = record
+        committed = [pack_id for pack_id, tail in self._tails.items() if tail.poll() is not None]
         progress = progress_by_pack(self.store, self._records)
         for pack_id in committed:
             self._note_speed(pack_id, progress[pack_id])
@@ -61,31 +57,28 @@ class StoreWatch:
         stat = path.stat() if path.exists() else None
         now = () if stat is None else (stat.st_ino, stat.st_mtime_ns)
         if now != self._documents or not now:
-            plan = self.store.plan
-            self._sweep, self._plan_packs = DisplayedSweep(plan), tuple(pack["pack_id"] for pack in plan["packs"])
+            self._sweep, known = DisplayedSweep(self.store.plan), self._tails
+            self._tails = {
+                pack_id: known.get(pack_id) or PackTail(self.store.pack(pack_id), reads_history=False)
+                for pack_id in self.store.pack_ids()
+            }
             self._documents = now
 
-    def _has_committed(self, pack_id: str) -> bool:
-        """Whether there are other commit records of this pack than there were."""
-        files = tuple(sorted((path.name, _modified_s(path)) for path in self._record_files(pack_id)))
-        is_new = files != self._files.get(pack_id, ())
-        self._files[pack_id] = files
-        return is_new
-
-    def _record_files(self, pack_id: str) -> list[Path]:
-        return list(self.store.pack(pack_id).folder.glob("*.record.json"))
+    @property
+    def _records(self) -> dict[str, Record]:
+        return {pack_id: tail.record for pack_id, tail in self._tails.items() if tail.record is not None}
 
     def _note_speed(self, pack_id: str, progress: Progress) -> None:
-        record, at_s = self._records.get(pack_id), self._committed_s(pack_id)
-        if record is None:
-            return
+        record, at_s = self._tails[pack_id].record, self._committed_s(pack_id)
+        assert record is not None
         if not self._speed.of(pack_id) and record.wall_s:
             # What it was on average before it was watched.
             self._speed.add(pack_id, at_s - record.wall_s, progress.at_its_start())
         self._speed.add(pack_id, at_s, progress)
 
     def _committed_s(self, pack_id: str) -> float:
-        return max((modified_s for _, modified_s in self._files.get(pack_id, ())), default=self._started)
+        tail = self._tails[pack_id]
+        return self._started if tail.record is None else _modified_s(tail.store.record_path(tail.record.order))
 
     def _phase(self, progress: dict[str, Progress]) -> str:
         if not packs_left(progress):
@@ -99,11 +92,12 @@ class StoreWatch:
     def _note(self) -> str:
         """The newest forecast, as it applies now."""
         path = self.store.folder / FORECAST_FILE
-        state = (tuple(self._files.items()), _modified_s(path))
+        records = self._records
+        state = (orders_of(records), _modified_s(path))
         if state != self._forecast[0]:
-            left = runs_left(self.store.plan, self._records)
+            left = runs_left(self.store.plan, records)
             stored = read_forecast(self.store) if left else None
-            now = ForecastNow.of(stored, left, orders_of(self._records))
+            now = ForecastNow.of(stored, left, orders_of(records))
             self._forecast = (state, "" if now is None else f"forecast: {now.expectation()}")
         return self._forecast[1]
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.outcomes.equal_runs import draws_of, equal_runs_text, run_that_counts
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
+from analysis.outcomes.subsets import chosen_runs
 from analysis.page.attention import attention_blob
 from analysis.page.data import (
     NewestForecast,
@@ -30,7 +32,7 @@ from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Array, Floats, Ints
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.criterion import Criterion
-from pipeline.store.history import History
+from pipeline.store.history import History, RunEnd
 from pipeline.store.history_tail import HistoryTail
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import FORECAST_FILE, StoredForecast, read_forecast
@@ -41,44 +43,64 @@ _RELOAD = {"reload": True}
 
 
 class LivePage:
-    """The page of the runs of one budget. `version` is raised by every commit and forecast that is taken in."""
+    """The page of the runs of one budget, equal ones once. `version` is raised by what is taken in: commits, forecasts.
+
+    A page that shows other runs, or the same in another order, is to be loaded again.
+    """
 
     def __init__(self, store: SweepStore, budget: int | None) -> None:
         self.store = store
         self.criterion: Criterion = stored_spec(store).criterion
-        self.tail = HistoryTail(store, budget)
         self.version = 0
-        self._run_version_R = np.zeros(0, np.int64)
+        self._open(budget)
         self._forecast_ns = -1
         self._forecast_version = 0
         self._forecast: StoredForecast | None = None
-        self._held_out: dict[str, Floats] = {}
-        self._names: dict[str, tuple[float, int]] = {}
         self.refresh()
-        self._read_held_out()
+
+    def _open(self, budget: int | None) -> None:
+        self.tail = HistoryTail(self.store, budget)
+        self._draws = draws_of([self.store])
+        # Places in the tail of the runs that are shown, and the version of what is known of each.
+        self._shown_R = self._run_version_R = np.zeros(0, np.int64)
 
     def refresh(self) -> None:
         """Take in what was committed or forecast since; opens the sweep again after a launch that changed its plan."""
         if self.tail.is_replanned:
-            self.tail = HistoryTail(self.store, self.tail.history([]).budget)
-            self._run_version_R = np.zeros(0, np.int64)
+            self._open(self.tail.history([]).budget)
         touched = self.tail.poll()
         stamp_ns = _stamp_ns(self.store.folder / FORECAST_FILE)
         is_forecast = stamp_ns != self._forecast_ns
         if not (len(touched) or is_forecast or not len(self._run_version_R)):
             return
         self.version += 1
-        self._history = self.tail.history([self.criterion.metric])
+        whole = self.tail.history([self.criterion.metric])
+        self._show(whole)
         self._outcomes = self._decided(self._history)
         # Said at every question, so not counted anew.
         self._is_done = all(end.reason != "running" for end in self._history.ends)
         self._progress = self._progress_text()
-        if not len(self._run_version_R):
-            self._run_version_R = np.full(len(self._history.runs), self.version)
-        self._run_version_R[touched] = self.version
+        self._run_version_R[np.isin(self._shown_R, touched)] = self.version
         if is_forecast:
             self._forecast_ns, self._forecast_version = stamp_ns, self.version
             self._forecast = read_forecast(self.store)
+
+    def _show(self, whole: History) -> None:
+        """Take in the runs and their ends; where other ones count than before, they are shown from this version on."""
+        # Of those that ended alike the one that is shown stays, or the page would be loaded again at every turn.
+        is_shown_R = np.isin(np.arange(len(whole.runs)), self._shown_R).tolist()
+        ends = [RunEnd(end.reason, int(is_shown)) for end, is_shown in zip(whole.ends, is_shown_R, strict=True)]
+        shown_R = np.unique(run_that_counts(whole.runs, ends, self._draws))
+        is_changed = not np.array_equal(shown_R, self._shown_R)
+        self._shown_R, self._num_equal = shown_R, len(whole.runs) - len(shown_R)
+        self._history = self._shown(whole)
+        if is_changed:
+            self._runs_since = self.version
+            self._run_version_R = np.full(len(shown_R), self.version)
+            self._read_held_out()
+
+    def _shown(self, whole: History) -> History:
+        return chosen_runs(whole, self._shown_R) if self._num_equal else whole
 
     @property
     def budget(self) -> int:
@@ -109,7 +131,7 @@ class LivePage:
 
     def html(self, pages: Sequence[tuple[str, str | None]], report: str) -> str:
         """The page, without the columns, which it asks for; `report` is the address of the report."""
-        state = page_state(self.tail.history(), self._outcomes) | {
+        state = page_state(self._shown(self.tail.history()), self._outcomes) | {
             "version": self.version,
             "metrics": list(self.tail.metrics) or [self.criterion.metric],
             "findings": self._findings(),
@@ -136,11 +158,11 @@ class LivePage:
             empty = replace(self._history, values={self.criterion.metric: np.empty((len(self._history.runs), 0))})
             return blob_of(empty, self._outcomes, self.criterion.metric, self.version)
         metric = metrics[int(number)]
-        return blob_of(self.tail.history([metric]), self._outcomes, metric, self.version)
+        return blob_of(self._shown(self.tail.history([metric])), self._outcomes, metric, self.version)
 
     def changes(self, since: int, metrics: Sequence[str]) -> Mapping[str, Any]:
         """What has changed after version `since`: outcomes, curves of these metrics, forecasts, words."""
-        if since > self.version or len(self._run_version_R) != len(self._history.runs):
+        if not self._runs_since <= since <= self.version:
             return _RELOAD
         rows = np.flatnonzero(self._run_version_R > since)
         found: dict[str, Any] = {"version": self.version, "progress": self._progress, "is_done": self._is_done}
@@ -163,7 +185,7 @@ class LivePage:
         return found | {"metrics": list(self.tail.metrics), "findings": self._findings()}
 
     def _rows(self, metric: str, rows: Ints) -> dict[str, Any]:
-        steps_T, values = self.tail.rows_of(metric, rows)
+        steps_T, values = self.tail.rows_of(metric, self._shown_R[rows])
         content = np.ascontiguousarray(values, "<f4").tobytes()
         return {"steps": steps_T.tolist(), "rows": base64.b64encode(content).decode()}
 
@@ -181,6 +203,8 @@ class LivePage:
 
     def _findings(self) -> list[str]:
         found = outcome_findings(self._history, self._outcomes)
+        if self._num_equal:
+            found.append(f"{equal_runs_text(self._num_equal)}.")
         running = [run.run_id for run, end in zip(self._history.runs, self._history.ends, strict=True)
                    if end.reason == "running"]  # fmt: skip
         now = ForecastNow.of(self._forecast, running, self.tail.orders) if running else None
@@ -201,6 +225,8 @@ class LivePage:
 
     def _read_held_out(self) -> None:
         """Held-out forecasts of the last analysis of the same runs, if there is one."""
+        self._held_out: dict[str, Floats] = {}
+        self._names: dict[str, tuple[float, int]] = {}
         path = self.store.folder_of(self._history.budget) / "analysis.json"
         try:
             document = json.loads(path.read_text(encoding="utf-8"))

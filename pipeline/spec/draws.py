@@ -1,0 +1,85 @@
+"""Which runs are one and the same under several ids: what each run of some plans draws.
+
+Earlier versions took sweeps whose `streams` pin all that their seeds differ in. Such runs have the same weights;
+counted as independent they would make intervals too narrow, and stand in training and test sets at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.spec.run_config import Lineage, RunConfig, Setting
+
+PlanDocument = Mapping[str, Any]
+_PINNED = "streams."
+
+
+def draws_by_run(
+    plans: Sequence[PlanDocument], read_parents: Callable[[], Iterable[PlanDocument]] = tuple
+) -> dict[str, str]:
+    """run_id -> a key that runs share if and only if they draw the same, for every run of these plan documents.
+
+    Forks draw the same where their parents do, at equal steps; `read_parents` gives the plans of the parents, whose
+    runs are known by their ids alone where it does not. It is called only where some stream is pinned: elsewhere the
+    seeds themselves tell runs apart, and the keys are the ids. So is that of a run with parts that are not here.
+    """
+    run_ids = [row["run_id"] for plan in plans for row in plan["runs"]]
+    if not any(map(_pins_streams, plans)):
+        return {run_id: run_id for run_id in run_ids}
+    draws = _Draws([*plans, *read_parents()])
+    return {run_id: draws.of(run_id) for run_id in run_ids}
+
+
+def distinct_runs_of(run_ids: Iterable[str], draws: Mapping[str, str]) -> tuple[str, ...]:
+    """The first of each group of equal runs, in the order given; `draws` maps each id to its key."""
+    first: dict[str, str] = {}
+    for run_id in run_ids:
+        first.setdefault(draws[run_id], run_id)
+    return tuple(first.values())
+
+
+def _pins_streams(plan: PlanDocument) -> bool:
+    changes = (row.get("changes", {}) for row in plan["runs"])
+    return any(path.startswith(_PINNED) for paths in (*plan["settings"].values(), *changes) for path in paths)
+
+
+class _Draws:
+    """What the runs of some plans draw, by run id."""
+
+    def __init__(self, plans: Iterable[PlanDocument]) -> None:
+        self._rows = {
+            row["run_id"]: (row, plan["settings"][row["setting_id"]]) for plan in plans for row in plan["runs"]
+        }
+        self._settings: dict[str, Setting | None] = {}
+        self._found: dict[str, str] = {}
+
+    def of(self, run_id: str) -> str:
+        """The run's key. That of a fork has the key of its parent inside, and so on; a circle ends at an id."""
+        line = dict[str, None]()
+        while run_id in self._rows and run_id not in self._found and run_id not in line:
+            line[run_id] = None
+            run_id = self._rows[run_id][0].get("parent") or run_id
+        for each in reversed(line):
+            self._found[each] = self._of(each)
+        return self._found.get(next(iter(line), run_id), run_id)
+
+    def _of(self, run_id: str) -> str:
+        row, hyperparameters = self._rows[run_id]
+        # Streams that a fork changes are no part of its setting.
+        pinned = {path: seed for path, seed in row.get("changes", {}).items() if path.startswith(_PINNED)}
+        setting = self._setting(row["setting_id"], {**hyperparameters, **pinned}, repr(sorted(pinned.items())))
+        if setting is None:
+            return run_id
+        parent, step = row.get("parent"), row.get("fork_step")
+        lineage = None if parent is None or step is None else Lineage(self._found.get(parent, parent), step)
+        return RunConfig(setting, row["init_seed"], row["data_seed"], lineage).draws_id
+
+    def _setting(self, setting_id: str, hyperparameters: Mapping[str, Any], pinned: str) -> Setting | None:
+        named = f"{setting_id} {pinned}"
+        if named not in self._settings:
+            try:
+                self._settings[named] = Setting.from_hyperparameters(hyperparameters)
+            except ValueError:
+                self._settings[named] = None
+        return self._settings[named]

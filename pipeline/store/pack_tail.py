@@ -1,0 +1,83 @@
+"""A pack that still trains, followed from commit to commit: each is noticed at little cost, each file read once."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.store.files import CorruptFileError
+from pipeline.store.pack_store import PackStore, Record
+
+# The time stamp of a folder is coarse: one that is younger than this may hide a commit.
+_SETTLED_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class NewCommit:
+    """A pack's newest record, and what it adds to the one that was the newest before.
+
+    `tables` are those of the new history files, in order, each with the times between which its rows were recorded,
+    where these are known. A record that does not continue the one before, since what an earlier attempt committed last
+    was lost, stands for itself: `is_continued` is False, and the tables are all that is true of the pack.
+    """
+
+    record: Record
+    before: Record | None
+    is_continued: bool
+    tables: tuple[tuple[pa.Table, tuple[float, float] | None], ...]
+
+
+class PackTail:
+    """The newest whole record of a pack, as of the last `poll`; `record` is None before the first commit.
+
+    With `reads_history` the history files that are new are read with it, and those alone. Without, nothing but records
+    is read into memory, and all that a new record names is checked.
+    """
+
+    def __init__(self, store: PackStore, reads_history: bool = True) -> None:
+        self.store, self.reads_history = store, reads_history
+        self.record: Record | None = None
+        self._stamp_ns = -1
+
+    def poll(self) -> NewCommit | None:
+        """What was committed since the last call; None where nothing was, for the price of a look at the folder.
+
+        Raises StoreError where the pack is damaged throughout.
+        """
+        try:
+            stamp_ns = os.stat(self.store.folder).st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if stamp_ns == self._stamp_ns:
+            return None
+        found = self._newest()
+        self._stamp_ns = stamp_ns if time.time_ns() - stamp_ns > _SETTLED_NS else -1
+        return found
+
+    def _newest(self) -> NewCommit | None:
+        record = next(iter(self.store.records()), None)
+        if self._is_known(record):
+            return None
+        if self.reads_history:
+            try:
+                return self._taken(record)
+            except CorruptFileError:
+                # Removed by a later attempt while it was read, or damaged: the newest record whose files are all whole.
+                pass
+        return self._taken(self.store.newest())
+
+    def _is_known(self, record: Record | None) -> bool:
+        return record is not None and self.record is not None and record.order == self.record.order
+
+    def _taken(self, record: Record | None) -> NewCommit | None:
+        if record is None or self._is_known(record):
+            return None
+        before, known = self.record, () if self.record is None else self.record.history
+        is_continued = record.history[: len(known)] == known
+        files = list(record.times_of_history())[len(known) if is_continued else 0 :] if self.reads_history else []
+        tables = tuple((self.store.table(entry), times) for entry, times in files)
+        self.record = record
+        return NewCommit(record, before, is_continued, tables)
