@@ -8,16 +8,34 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from analysis.claims.sweeps import Sweeps
+from analysis.claims.claims import ClaimFunction
+from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.figures.marks import band
 from analysis.figures.style import Rows, captioned, number
 from analysis.summary.text import describe_provenance
 from analysis.uncertainty.estimates import median_of_runs
+from analysis.uncertainty.intervals import Estimate
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Floats, Ints
 from pipeline.store.history import RunInfo
 
 NUM_BAND_RESAMPLES = 400
+
+
+def finding(sweeps: Sweeps, measure: ClaimFunction, sentence: str, subject: str, digits: int | None = None) -> str:
+    """A title that states what was found: `sentence`, with the estimate and its 95% interval in place of `{}`.
+
+    The sentence says what the number is of, so that it is true whatever the number. Without an estimate, that the
+    `subject` is undecided. None is as many digits as the interval warrants.
+    """
+    try:
+        found = measure(sweeps)
+    except UndecidedError:
+        return f"Undecided: {subject}"
+    estimate = Estimate(found.estimate, found.low, found.high)
+    if not np.isfinite(estimate.value):
+        return f"Undecided: {subject}"
+    return sentence.format(estimate.concise() if digits is None else estimate.text(digits))
 
 
 def sweeps_caption(sweeps: Sweeps, names: Sequence[str], *parts: str) -> list[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import altair as alt
 import numpy as np
 
 from analysis.claims.sweeps import Sweeps
-from analysis.figures.claims import bands, curve_rows, sweeps_caption
+from analysis.figures.claims import bands, curve_rows, finding, sweeps_caption
 from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import GREY, Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
 from pipeline.arrays import Floats
+from sweeps.huang_2024 import evidence
 from sweeps.huang_2024.measures import (
     SMALL_ERROR,
     FeatureCurves,
@@ -43,19 +45,36 @@ TIMES: Mapping[str, SweepTimes] = {
 
 def feature_errors(sweeps: Sweeps) -> Figure:
     """Each feature's error over epochs, balanced and with a dominant feature (their Figure 2)."""
-    name, title, axis = "feature_errors", "Errors of features over training", "error L_k of a feature"
-    return _per_feature(sweeps, name, title, axis, lambda part: part.error_RKT)
+    title = finding(
+        sweeps,
+        partial(evidence.share_of_small_errors, sweep="imbalanced", which=evidence.RARE_FEATURES),
+        f"Of the rare features, a share of {{}} come to an error of at most {SMALL_ERROR} for good",
+        "which share of the rare features is learned",
+    )
+    return _per_feature(sweeps, "feature_errors", title, "error L_k of a feature", lambda part: part.error_RKT)
 
 
 def attention_concentration(sweeps: Sweeps) -> Figure:
     """The attention of each query feature on its own tokens over epochs (their Figure 3)."""
-    title, axis = "Attention concentrates on the query's feature", "attention on the query's own feature"
+    axis = "attention on the query's own feature"
+    title = finding(
+        sweeps,
+        partial(evidence.final_attention, sweep="imbalanced", which=evidence.RARE_FEATURES),
+        "Queries of rare features end with {} of their attention on their own feature",
+        "how much attention rare features come to have",
+    )
     return _per_feature(sweeps, "attention_concentration", title, axis, lambda part: part.attention_RKT)
 
 
 def stage_times(sweeps: Sweeps) -> Figure:
     """When dominant, balanced and rare features converge in each run of the experiment with Adam."""
-    name, title = "stage_times", "Order in which features converge, 300 prompts and Adam"
+    name = "stage_times"
+    title = finding(
+        sweeps,
+        evidence.speedup_of_dominant_under_adam,
+        "Under Adam, balanced features take {} times as long to converge as a dominant one",
+        "by how much a dominant feature is faster under Adam",
+    )
     balanced, imbalanced = feature_curves(sweeps["balanced"].history), feature_curves(sweeps["imbalanced"].history)
     times = {
         DOMINANT: (imbalanced, never_as_inf(imbalanced.converged_RK[:, 0])),
@@ -93,7 +112,13 @@ def stage_times(sweeps: Sweeps) -> Figure:
 
 def rare_feature_phases(sweeps: Sweeps) -> Figure:
     """The weights of rare features over training, with the ends of the phases that were found."""
-    name, title = "rare_feature_phases", "Four phases of a rare feature"
+    name = "rare_feature_phases"
+    title = finding(
+        sweeps,
+        evidence.share_with_four_phases,
+        "Under gradient descent, a share of {} of the rare features go through four phases",
+        "which share of the rare features go through four phases",
+    )
     history = sweeps["sampled"].history
     sizes = sizes_of(history)
     size = SHOWN_SIZE if SHOWN_SIZE in sizes else sizes[-1]
@@ -115,7 +140,13 @@ def rare_feature_phases(sweeps: Sweeps) -> Figure:
 
 def times_by_size(sweeps: Sweeps) -> Figure:
     """Times of convergence and of the first phase against the number of features."""
-    name, title = "times_by_size", "How times grow with the number of features"
+    name = "times_by_size"
+    title = finding(
+        sweeps,
+        evidence.growth_of_swap_time,
+        "The first phase of rare features grows as the number of features to the power {}",
+        "how the first phase of rare features grows with the number of features",
+    )
     points = [row for kind, (sweep, time) in TIMES.items() for row in _points(sweeps, kind, sweep, time)]
     lines = _mean_field_rows(sweeps) if sweeps.has("mean_field") else []
     scale = alt.Scale(type="log", nice=False, padding=15)
@@ -153,7 +184,7 @@ def _per_feature(sweeps: Sweeps, name: str, title: str, axis: str, values: Calla
     panel = alt.layer(*layered.layer, data=data(rows)).properties(width=300, height=240)
     chart = panel.facet(alt.Facet("sweep:N", title=None), columns=2)
     lines = sweeps_caption(sweeps, ("balanced", "imbalanced"), PER_FEATURE)
-    return Figure(name, title, f"{title}, a line per feature.", finish(chart, title, lines))
+    return Figure(name, title, f"{axis.capitalize()} over epochs, a line per feature.", finish(chart, title, lines))
 
 
 def _phase_panel(part: FeatureCurves, title: str, x_title: str) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import altair as alt
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
-from analysis.figures.claims import sweeps_caption
+from analysis.figures.claims import finding, sweeps_caption
 from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
+from sweeps.von_oswald_2023 import evidence_one_layer as one_layer
+from sweeps.von_oswald_2023.evidence import loss_ratio, shifts_alike
 from sweeps.von_oswald_2023.measures import at_end, closed_form_R, numbered, one_step_loss, runs_with, shifts_of
 from sweeps.von_oswald_2023.panels import (
     BETWEEN,
@@ -57,14 +61,24 @@ def training(sweeps: Sweeps) -> Figure:
         "descent is one step of the best size. Interpolated: weights half-way between trained and constructed ones, "
         "which before training is far beyond the axis.",
     ]
-    return figure_of(
-        sweeps, ["one_layer"], "training", "One trained layer and one step of gradient descent", panels, parts
+    title = finding(
+        sweeps,
+        one_layer.final_loss,
+        f"One trained layer ends at a loss of {{}}; one gradient step has {one_step_loss(history.runs[0]):.4f}",
+        "the loss that one trained layer ends at",
     )
+    return figure_of(sweeps, ["one_layer"], "training", title, panels, parts)
 
 
 def context_lengths(sweeps: Sweeps) -> Figure:
     """Final loss against the number of pairs, beside the closed form of one step."""
-    name, title = "context_lengths", "One layer and one step, by length of the context"
+    name = "context_lengths"
+    title = finding(
+        sweeps,
+        one_layer.loss_by_context_length,
+        "At other lengths of context, the loss of a layer is off that of one gradient step by {} of it",
+        "the loss of a layer at other lengths of context",
+    )
     rows: Rows = []
     closed: Rows = []
     for sweep in ("one_layer", "context_lengths"):
@@ -103,12 +117,23 @@ def context_lengths(sweeps: Sweeps) -> Figure:
 
 def shifted_contexts(sweeps: Sweeps) -> Figure:
     """Losses of one trained layer on contexts from other distributions than those of training (their fig. 2 and A)."""
-    return _shifted(sweeps, "one_layer", "shifted_contexts", "One layer on contexts unlike those of training")
+    title = finding(
+        sweeps,
+        partial(shifts_alike, sweep="one_layer", kinds=tuple(SHIFT_LABELS), theirs="gd_loss"),
+        "Where they differ most, the loss of one layer is {} times that of one gradient step",
+        "how far one layer and one gradient step differ on other contexts",
+    )
+    return _shifted(sweeps, "one_layer", "shifted_contexts", title)
 
 
 def shifted_contexts_of_layers(sweeps: Sweeps) -> Figure:
     """The same for two layers with one set of weights."""
-    title = "Two layers on contexts unlike those of training"
+    title = finding(
+        sweeps,
+        partial(shifts_alike, sweep="two_layers_tied", kinds=tuple(SHIFT_LABELS), theirs="plus_loss"),
+        "Where they differ most, the loss of two layers is {} times that of two steps of GD++",
+        "how far two layers and GD++ differ on other contexts",
+    )
     return _shifted(sweeps, "two_layers_tied", "shifted_contexts_of_layers", title)
 
 
@@ -122,7 +147,13 @@ def roll_out(sweeps: Sweeps) -> Figure:
     x = alt.X("step:Q", title="times applied (log)", scale=alt.Scale(type="log"))
     panel = points_of(rows, x, "loss", alt.Scale(domainMin=0), [TRAINED, GD])
     parts = ["Median over runs with its 95% interval over seeds; updates times .75, of the targets' entries alone."]
-    return figure_of(sweeps, ["one_layer"], "roll_out", "A layer applied again descends again", [panel], parts)
+    title = finding(
+        sweeps,
+        one_layer.loss_after_50_times,
+        f"Applied 50 times, a layer has a loss of {{}}; one gradient step has {one_step_loss(history.runs[0]):.4f}",
+        "the loss of a layer that is applied 50 times",
+    )
+    return figure_of(sweeps, ["one_layer"], "roll_out", title, [panel], parts)
 
 
 def layers(sweeps: Sweeps) -> Figure:
@@ -146,7 +177,14 @@ def layers(sweeps: Sweeps) -> Figure:
         "GD: as many steps of the best equal size; GD++: also curvatures, steps of their own where weights are not "
         "tied. Both are fitted to 10,000 other contexts.",
     ]
-    title = "Several layers, gradient descent and GD++"
+    ratios = {name: loss_ratio(sweeps, sweep=name, theirs="plus_loss") for name in names}
+    worst = max(names, key=lambda name: ratios[name].estimate)
+    title = finding(
+        sweeps,
+        lambda _: ratios[worst],
+        f"At most (by {worst.replace('_', ' ')}), the loss is {{}} times that of as many steps of GD++",
+        "how far several layers are from GD++",
+    )
     chart = alt.hconcat(*columns, spacing=24)
     caption = sweeps_caption(sweeps, names, *parts)
     return Figure("layers", title, "Loss and cosine over training of several layers.", finish(chart, title, caption))

@@ -37,7 +37,7 @@ def figure_of(
 ) -> Figure:
     """Panels side by side under one title, with a caption on the named sweeps and `parts`."""
     chart = alt.hconcat(*panels, spacing=30).resolve_scale(color="independent")
-    return Figure(name, title, f"{title}.", finish(chart, title, sweeps_caption(sweeps, names, *parts)))
+    return Figure(name, title, title, finish(chart, title, sweeps_caption(sweeps, names, *parts)))
 
 
 def mean_rows(history: History, metrics: Mapping[str, str]) -> Rows:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import altair as alt
 import numpy as np
 
 from analysis.claims.sweeps import Sweeps
-from analysis.figures.claims import curve_rows, median_rows
+from analysis.figures.claims import curve_rows, finding, median_rows
 from analysis.figures.marks import thin_lines
 from analysis.figures.style import Figure, Rows, data, evenly, number
 from analysis.outcomes.incidence import Incidence, incidence
 from analysis.outcomes.outcomes import decide_outcomes
+from sweeps.von_oswald_2023 import evidence_variants as variants
 from sweeps.von_oswald_2023.measures import LEFT_PLATEAU, recorded, runs_with
 from sweeps.von_oswald_2023.panels import (
     GD,
@@ -60,7 +63,13 @@ def plateaus(sweeps: Sweeps) -> Figure:
         f"Left: of each kind {MAX_CURVES} runs at most; excess 1 is the zero prediction, 0 one gradient step. Right: "
         "share of runs by the step from which the excess is at most .5 at two evaluations, 95% band over seeds.",
     ]
-    return figure_of(sweeps, ["heads"], "plateaus", "Plateaus with one head and with two", panels, parts)
+    title = finding(
+        sweeps,
+        variants.time_with_two_heads,
+        "Two heads leave the plateau in {} of the steps that one head takes on the same seed",
+        "whether two heads leave the plateau earlier",
+    )
+    return figure_of(sweeps, ["heads"], "plateaus", title, panels, parts)
 
 
 def _stairs(found: Incidence, budget: int, kind: str) -> Rows:
@@ -88,7 +97,12 @@ def fixed_tasks(sweeps: Sweeps) -> Figure:
         colours[kind] = shade
         rows += curve_rows(recorded(runs, "label_loss"), runs.steps_T, runs.runs, kind=kind)
     panel = panel_of(rows, "loss on new contexts (log)", colours, y_scale=alt.Scale(type="log", nice=False, padding=12))
-    title = "One layer trained on a fixed set of tasks"
+    title = finding(
+        sweeps,
+        partial(variants.excess_of_fixed_tasks, num_tasks=8192),
+        "Trained on 8192 fixed tasks, a layer has an excess loss of {} on new ones",
+        "the loss on new tasks of a layer that was trained on 8192",
+    )
     return figure_of(sweeps, ["fixed_tasks"], "fixed_tasks", title, [panel], [MEAN, levels(history)])
 
 
@@ -97,7 +111,12 @@ def mlp_block(sweeps: Sweeps) -> Figure:
     history = sweeps["mlp_block"].history
     rows = mean_rows(history, {"training tasks": "train_loss", "new tasks": "label_loss"})
     colours = {"training tasks": "#E69F00", "new tasks": "#0072B2"}
-    title = "Self-attention and an MLP on 8192 fixed tasks"
+    title = finding(
+        sweeps,
+        variants.delay_of_generalisation,
+        "New tasks are half learned {} times as late as the 8192 training tasks",
+        "how much later than training tasks new ones are learned",
+    )
     return figure_of(
         sweeps, ["mlp_block"], "mlp_block", title, [panel_of(rows, "loss", colours)], [MEAN, levels(history)]
     )
@@ -116,7 +135,12 @@ def softmax(sweeps: Sweeps) -> Figure:
         panel_of(rows["label_loss"], "loss", colours),
         panel_of(rows["gd_alignment"], "cosine of the models", colours),
     ]
-    title = "Softmax self-attention with one head and with two"
+    title = finding(
+        sweeps,
+        variants.excess_of_two_softmax_heads,
+        "Softmax with two heads has an excess loss of {} over one gradient step; predicting zero has 1",
+        "how near softmax with two heads comes to one gradient step",
+    )
     return figure_of(sweeps, ["softmax"], "softmax", title, panels, [MEDIAN, levels(history)])
 
 
@@ -135,9 +159,13 @@ def copying(sweeps: Sweeps) -> Figure:
     curves = thin_lines(base, alt.Y("value:Q", title="loss", scale=alt.Scale(domainMin=0)))
     panels = [curves.properties(width=340, height=240), panel_of(rows, "sensitivity of the first layer", colours)]
     parts = ["Left: a line per run. Right: mean over runs with its 95% interval over seeds.", levels(history)]
-    return figure_of(
-        sweeps, ["separate_tokens"], "copying", "Separate tokens: copying, then gradient descent", panels, parts
+    title = finding(
+        sweeps,
+        variants.share_of_jumps_on_separate_tokens,
+        "Of the runs that learn with separate tokens, a share of {} do so by a jump",
+        "whether runs with separate tokens learn by a jump",
     )
+    return figure_of(sweeps, ["separate_tokens"], "copying", title, panels, parts)
 
 
 def sine(sweeps: Sweeps) -> Figure:
@@ -151,4 +179,10 @@ def sine(sweeps: Sweeps) -> Figure:
         rows, "loss (log)", {kind: MODEL_COLOURS[kind] for kind in (TRAINED, GD)}, y_scale=alt.Scale(type="log")
     )
     parts = [MEAN, "Both embeddings are trained; the gradient step's own weights are fixed."]
-    return figure_of(sweeps, ["sine"], "sine", "Sine waves: a trained layer and a gradient step", [panel], parts)
+    title = finding(
+        sweeps,
+        variants.loss_on_sine_waves,
+        "On sine waves, the loss of a trained layer is {} times that of a gradient step",
+        "whether a trained layer matches a gradient step on sine waves",
+    )
+    return figure_of(sweeps, ["sine"], "sine", title, [panel], parts)

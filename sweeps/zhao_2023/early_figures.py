@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import altair as alt
@@ -11,7 +12,7 @@ from analysis.claims.sweeps import Sweeps
 from analysis.dynamics.early_signs import proportion_by_statistic, time_correlation
 from analysis.dynamics.fork_fates import fates_by_step, fixed_step
 from analysis.dynamics.seed_variance import seed_variance
-from analysis.figures.claims import sweeps_caption
+from analysis.figures.claims import finding, sweeps_caption
 from analysis.figures.forecasts import forecast_quality
 from analysis.figures.marks import points_with_intervals, raster, reference, stairs
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
@@ -20,9 +21,11 @@ from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED
 from analysis.outcomes.subsets import evaluated_every, some_runs, within
 from analysis.summary.analyse import analyse
 from pipeline.arrays import Floats
+from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.figures import interval_row, intervals
 from sweeps.zhao_2023.measures import (
     CRITERION,
+    EARLY_STEP,
     EVALUATED_EVERY,
     INDUCTION,
     LARGE_BUDGET,
@@ -42,7 +45,12 @@ EARLY_STATISTICS = {PREVIOUS_TOKEN: "previous-token score", INDUCTION: "inductio
 
 def early_statistics(sweeps: Sweeps) -> Figure:
     """Share converged by early previous-token score, and association of early statistics with time to convergence."""
-    title = "Early statistics and convergence"
+    title = finding(
+        sweeps,
+        partial(evidence.score_and_time, step=EARLY_STEP),
+        f"At step {EARLY_STEP}, the previous-token score has a rank correlation of {{}} with the time",
+        "what the early previous-token score tells of the time",
+    )
     sweep = sweeps["setting_a"]
     history, by_mixed = sweep.history, outcomes_of(sweep.history, MIXED_BUDGET)
     outcomes = outcomes_of(history)
@@ -81,7 +89,12 @@ def forecasts(sweeps: Sweeps) -> Figure:
 
 def head_widths(sweeps: Sweeps) -> Figure:
     """The share that converged over steps, and at three budgets, for each width of the head."""
-    title = "Convergence by the width of the head"
+    title = finding(
+        sweeps,
+        evidence.width_and_time,
+        "The width of the head has a rank correlation of {} with the time to convergence",
+        "how the time to convergence depends on the width of the head",
+    )
     sweep = sweeps["head_widths"]
     history, outcomes = sweep.history, outcomes_of(sweep.history)
     curves: Rows = []
@@ -125,7 +138,6 @@ def _last(found: Any) -> dict[str, float | None]:
 
 def init_and_data(sweeps: Sweeps) -> Figure:
     """The time to convergence of every init seed under every data stream, and what explains its variance."""
-    title = "Initial weights against data streams"
     sweep = sweeps["crossed"]
     history, outcomes = sweep.history, outcomes_of(sweep.history)
     time_R = np.where(outcomes.kind_R == CONVERGED, outcomes.upper_R, history.budget)
@@ -144,6 +156,7 @@ def init_and_data(sweeps: Sweeps) -> Figure:
     ).properties(width=460, height=220)
     found = seed_variance(outcomes, history.runs, history.budget)
     shares = {"init": found.init, "data": found.data, "interaction": found.interaction}
+    title = f"Of the variance of log time, init seeds explain {found.init.concise()}, data seeds {found.data.concise()}"
     rows = [interval_row(estimate, source=name) for name, estimate in shares.items()]
     panel = intervals(rows, "source", "share of the variance of log time", list(shares)).properties(
         width=240, height=110
@@ -158,7 +171,13 @@ def init_and_data(sweeps: Sweeps) -> Figure:
 
 def fates(sweeps: Sweeps) -> Figure:
     """How often forks with fresh data end as their parent did, and how much of the time is fixed, by fork step."""
-    title = "From which step the outcome is fixed"
+    title = finding(
+        sweeps,
+        evidence.step_of_fixed_fate,
+        "From step {} on, 95% of the forks end as their parent",
+        "from which step on the outcome is fixed",
+        digits=0,
+    )
     found = fates_of(sweeps, MIXED_BUDGET)
     groups = {"all": found} | {kind: fates_of(sweeps, MIXED_BUDGET, kind) for kind in (CONVERGED, UNCONVERGED)}
     rows = [

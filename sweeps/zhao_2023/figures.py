@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import altair as alt
 import numpy as np
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
-from analysis.figures.claims import sweeps_caption
+from analysis.figures.claims import finding, sweeps_caption
 from analysis.figures.marks import diagonal, points_with_intervals, thin_lines
 from analysis.figures.style import (
     BROKEN_LABEL,
@@ -26,8 +27,9 @@ from analysis.figures.style import (
 )
 from analysis.outcomes.outcomes import CONVERGED, OUTCOME_KINDS
 from analysis.uncertainty.estimates import proportion_of_runs
-from analysis.uncertainty.intervals import Estimate
+from analysis.uncertainty.intervals import Estimate, short
 from pipeline.store.history import History
+from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.attention import AttentionContrasts
 from sweeps.zhao_2023.measures import (
     OTHER_LEVELS,
@@ -77,10 +79,10 @@ def point_colour(kinds: Iterable[str]) -> alt.Color:
 
 def learning_curves(sweeps: Sweeps) -> Figure:
     """Test accuracy of runs over steps, by outcome, one panel per setting, with the share that converged."""
-    title = "Test accuracy by outcome"
     present = [name for name in SETTINGS if sweeps.has(name)]
     if not present:
         raise UndecidedError(f"none of the sweeps {', '.join(SETTINGS)} is there")
+    title = _shares_title({name: evidence.share_converged(sweeps, sweep=name).estimate for name in present})
     rows = [row for name in present for row in _curve_rows(name, sweeps[name].history)]
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4))
     base = alt.Chart(data(rows)).encode(x=x, color=outcome_colour({row["outcome"] for row in rows}))
@@ -96,6 +98,14 @@ def learning_curves(sweeps: Sweeps) -> Figure:
     )
     finished = finish(chart, title, sweeps_caption(sweeps, present, parts))
     return Figure("learning_curves", title, "Accuracy of runs over steps, one panel per setting, by outcome.", finished)
+
+
+def _shares_title(shares: Mapping[str, float]) -> str:
+    """The least and the largest share of converged runs, of the sweeps that are drawn."""
+    least, most = min(shares, key=lambda name: shares[name]), max(shares, key=lambda name: shares[name])
+    if least == most:
+        return f"Of the runs of {least}, a share of {short(shares[least])} converge"
+    return f"From {short(shares[least])} of the runs of {least} to {short(shares[most])} of those of {most} converge"
 
 
 def _curve_rows(name: str, history: History) -> Rows:
@@ -120,7 +130,12 @@ def _curve_rows(name: str, history: History) -> Rows:
 
 def phase_change(sweeps: Sweeps) -> Figure:
     """Where each run's largest change is and how wide, and in how many runs and smooth curves it is abrupt."""
-    title = "The phase change of every run"
+    title = finding(
+        sweeps,
+        partial(evidence.share_of_abrupt_runs, sweep="setting_a"),
+        "Of the converged runs of setting A, a share of {} change abruptly",
+        "which share of the converged runs change abruptly",
+    )
     present = [name for name in SETTINGS[:3] if name == SETTINGS[0] or sweeps.has(name)]
     points: Rows = []
     shares: Rows = []
@@ -168,7 +183,12 @@ def phase_change(sweeps: Sweeps) -> Figure:
 
 def head_order(sweeps: Sweeps) -> Figure:
     """The step at which each head forms, run by run, and which comes first at several thresholds."""
-    title = "The previous-token head and the induction head"
+    title = finding(
+        sweeps,
+        evidence.share_with_previous_token_first,
+        "In a share of {} of the runs, the previous-token head forms before the induction head",
+        "which head forms first",
+    )
     sweep = sweeps["setting_a"]
     history, outcomes = sweep.history, outcomes_of(sweep.history)
     steps = head_steps(history)
@@ -202,7 +222,6 @@ def head_order(sweeps: Sweeps) -> Figure:
 
 def attention(sweeps: Sweeps) -> Figure:
     """Similarity of attention maps of pairs of runs, in five situations."""
-    title = "How alike runs attend"
     sweep = sweeps["setting_a"]
     found = AttentionContrasts(sweep)
     contrasts = {
@@ -220,6 +239,8 @@ def attention(sweeps: Sweeps) -> Figure:
         for what, each in contrasts.items():
             of_cut = getattr(each, cut)
             rows.append(interval_row(of_cut.second, situation=f"{what} (n={of_cut.num_runs[1]})", cut=name))
+    excess = contrasts["positions renamed"].both.difference
+    title = f"Maps of two runs have a cosine that is {excess.concise()} above that with positions renamed"
     order = list(dict.fromkeys(row["situation"] for row in rows))
     title_x = "mean cosine of attention maps of two runs"
     panel = intervals(rows, "situation", title_x, order, "cut").properties(width=480, height=44 * len(order))

@@ -20,6 +20,7 @@ from analysis.dynamics.phases import find_phase_changes
 from analysis.dynamics.seed_variance import seed_variance
 from analysis.dynamics.similarity_contrasts import contrast
 from analysis.dynamics.stages import crossed_for_good, stage_order
+from analysis.figures.claims import finding
 from analysis.outcomes.outcomes import CONVERGED, decide_outcomes
 from analysis.uncertainty.intervals import Estimate, wilson
 from pipeline.spec.criterion import Criterion
@@ -342,3 +343,15 @@ def test_an_unknown_way_to_shuffle_is_refused():
 
 def test_an_estimate_becomes_evidence_as_it_is():
     assert Evidence.of(Estimate(0.5, 0.4, 0.6), 12, "note") == Evidence(0.5, 0.4, 0.6, 12, "note")
+
+
+def test_a_title_has_the_estimate_in_it_and_says_what_is_undecided():
+    found = Evidence(0.831, 0.78, 0.88, 40)
+    assert finding(Sweeps({}), lambda _: found, "A share of {} do", "how many do") == "A share of .83 (.78-.88) do"
+    assert finding(Sweeps({}), lambda _: found, "From step {} on", "when", digits=0).startswith("From step 1 (1-1)")
+
+    def lacks(sweeps):
+        return sweeps["a"]
+
+    for measure in (lacks, lambda _: Evidence(np.nan, np.nan, np.nan, 40)):
+        assert finding(Sweeps({}), measure, "A share of {} do", "how many do") == "Undecided: how many do"

@@ -18,6 +18,14 @@ from sweeps.huang_2024.measures import SMALL_ERROR, feature_curves
 from tests.figure_texts import overlaps, untitled
 from tests.papers.shuffled import assert_holds_only_unshuffled
 
+# The claim whose estimate stands in the title of a figure.
+TITLES = {
+    "feature_errors": "rare_errors_vanish",
+    "attention_concentration": "attention_concentrates_for_rare_features",
+    "stage_times": "dominant_is_first_under_adam",
+    "rare_feature_phases": "rare_features_have_four_phases",
+    "times_by_size": "swap_time_grows_as_the_square",
+}
 NUM_SEEDS = 36
 SAMPLED_STEPS = np.unique(np.append(0, np.geomspace(10, 2600, 70).round(-1)).astype(int))
 FLOW_STEPS = np.unique(np.append(np.arange(0, 100, 10), np.geomspace(100, 8000, 90).round(-1)).astype(int))
@@ -189,6 +197,7 @@ def test_features_are_those_of_one_size_with_what_was_not_recorded_missing():
 def test_figures_are_drawn_under_the_name_that_claims_give(draw):
     figure = draw(Sweeps(planted()))
     assert figure.name == draw.__name__
+    assert judged(TITLES[figure.name]).estimate.concise() in figure.title
     assert not untitled(json.loads(specification(figure)))
     assert not overlaps(to_svg(figure))
     subtitle = " ".join(json.loads(specification(figure))["title"]["subtitle"])

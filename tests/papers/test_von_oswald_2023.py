@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,20 @@ class Asked(Sweeps):
     def __getitem__(self, name):
         self.names[name] = None
         return super().__getitem__(name)
+
+
+# The claim whose estimate stands in the title of a figure.
+TITLES = {
+    "training": "one_layer_has_the_loss_of_one_step",
+    "context_lengths": "longer_contexts_have_the_loss_of_one_step",
+    "roll_out": "rolling_out_lowers_the_loss",
+    "plateaus": "two_heads_leave_earlier",
+    "fixed_tasks": "many_fixed_tasks_suffice",
+    "mlp_block": "a_block_with_mlp_groks",
+    "softmax": "two_softmax_heads_come_near",
+    "copying": "copying_layers_jump",
+    "sine": "sine_layers_match_the_gradient_step",
+}
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +342,11 @@ def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
         assert "sweep_id abc" in lines
         assert '"low"' in text
         assert "95%" in lines
+    for name, claim in TITLES.items():
+        assert CLAIMS.judged_claim(claim, sweeps).estimate.concise() in drawn[name].title
+    # The worst of all shifts that are drawn, of which claims judge some.
+    for name in ("shifted_contexts", "shifted_contexts_of_layers"):
+        assert re.search(r" the loss of \w+ layers? is \d\.\d+ \(\d\.\d+-\d\.\d+\) times ", drawn[name].title)
 
 
 @pytest.mark.parametrize("draw", FIGURES, ids=lambda draw: draw.__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.sweeps import JudgedSweep, Sweeps
 from analysis.figures.figures import specification, to_svg
+from analysis.uncertainty.intervals import short
 from pipeline.spec.sweep import load_spec
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.attention import AttentionContrasts
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
+from sweeps.zhao_2023.figures import SETTINGS
 from sweeps.zhao_2023.measures import fates_of
 from sweeps.zhao_2023.paper import PAPER
 from tests.figure_texts import overlaps, untitled
@@ -32,6 +35,18 @@ from tests.papers.shuffled import assert_holds_only_unshuffled
 
 NAN = np.nan
 SWEEPS = Path(__file__).resolve().parent.parent.parent / "sweeps" / "zhao_2023"
+
+
+# The claim whose estimate stands in the title of a figure.
+TITLES = {
+    "phase_change": "converged_runs_change_abruptly",
+    "head_order": "previous_token_head_forms_first",
+    "attention": "maps_agree_beyond_permuted_positions",
+    "early_statistics": "previous_token_score_foretells_the_time",
+    "head_widths": "narrower_heads_converge_later",
+    "init_and_data": "init_decides_on_the_time",
+    "fates": "fate_is_fixed_by_half_of_the_budget",
+}
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +180,7 @@ def test_the_fast_profile_decides_on_accuracy_phase_change_and_heads(sweeps):
     assert "forks" in found["fate_is_fixed_by_half_of_the_budget"].reason
 
 
-def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
+def test_every_figure_is_drawn_and_every_claim_names_one(sweeps, judged):
     drawn = {figure.__name__: figure(sweeps) for figure in FIGURES}
     assert {found.name for found in drawn.values()} == set(drawn)
     assert {claim.figure for claim in CLAIMS.claims.values()} <= set(drawn)
@@ -176,6 +191,14 @@ def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
         lines = " ".join(json.loads(text)["title"]["subtitle"])
         assert any(name in lines for name in sweeps), "a figure names its sweep"
         assert '"low"' in text or "95% intervals" in lines, "a figure shows intervals"
+    for name, claim in TITLES.items():
+        estimate = judged[claim].estimate
+        assert {estimate.concise(), estimate.text(0)} & set(re.findall(r"\S+ \([^)]*\)", drawn[name].title)), name
+    shares = {name: evidence.share_converged(sweeps, sweep=name).estimate for name in SETTINGS}
+    least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    assert drawn["learning_curves"].title == (
+        f"From {short(shares[least])} of the runs of {least} to {short(shares[most])} of those of {most} converge"
+    )
 
 
 def test_the_sweeps_are_the_settings_that_are_claimed():
