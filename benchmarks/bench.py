@@ -58,9 +58,9 @@ def main() -> None:
     print("\n".join(table(read(options.out)["rows"])))
 
 
-def write_speed_page() -> None:
+def write_speed_page(page: Path = PAGE) -> None:
     """Put the committed rows and the definitions of the workloads into docs/speed.md."""
-    PAGE.write_text(with_tables(PAGE.read_text(), read(FOLDER / "cpu.json")["rows"]))
+    page.write_text(with_tables(page.read_text(), read(FOLDER / "cpu.json")["rows"]))
 
 
 def with_tables(text: str, rows: list[dict[str, Any]]) -> str:

@@ -1,6 +1,6 @@
 """`make docs`: regenerates the parts of the README and docs/speed.md that show results.
 
-    python -m benchmarks.docs results/quickstart
+    python -m benchmarks.docs results/quickstart [--to COPY]
 
 A quickstart goes to docs/curves_and_forecast.png and benchmarks/results/quickstart.json. The README's lines on
 forecasts and speed, and the tables of docs/speed.md, follow from the JSON files in benchmarks/results alone.
@@ -24,7 +24,7 @@ from analysis.figures.style import Figure, caption, finish
 from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.summary.analyse import Analysis
-from benchmarks.bench import FOLDER, between, read, write_speed_page
+from benchmarks.bench import FOLDER, PAGE, between, read, write_speed_page
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.analysing import analysis_of
 
@@ -40,17 +40,19 @@ TITLED = 0.25
 BASELINE = "last_loss"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the picture of a results folder and write every generated part of the documents."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="a trained quickstart; without it, its JSON is kept")
-    folder: Path | None = parser.parse_args().folder
-    if folder is not None:
-        analysis = analysis_of([SweepStore(folder)])
-        PICTURE.write_bytes(svg_to_png(to_svg(curves_and_forecast(analysis))))
-        FORECASTS.write_text(json.dumps(forecasts(analysis), indent=1) + "\n")
-    README.write_text(with_results(README.read_text()))
-    write_speed_page()
+    parser.add_argument("--to", type=Path, default=ROOT, help="a copy of the repository to write into, not itself")
+    given = parser.parse_args(arguments)
+    readme, picture, kept, speed = (given.to / path.relative_to(ROOT) for path in (README, PICTURE, FORECASTS, PAGE))
+    if given.folder is not None:
+        analysis = analysis_of([SweepStore(given.folder)])
+        picture.write_bytes(svg_to_png(to_svg(curves_and_forecast(analysis))))
+        kept.write_text(json.dumps(forecasts(analysis), indent=1) + "\n")
+    readme.write_text(with_results(readme.read_text(), read(kept)))
+    write_speed_page(speed)
 
 
 def curves_and_forecast(analysis: Analysis) -> Figure:
@@ -114,9 +116,9 @@ def forecasts(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def with_results(text: str) -> str:
+def with_results(text: str, found: Mapping[str, Any]) -> str:
     """The README with the lines that follow from the committed results between their markers."""
-    lines = [forecast_line(read(FORECASTS)), speed_line(read(SPEED)["rows"])]
+    lines = [forecast_line(found), speed_line(read(SPEED)["rows"])]
     return between(text, MARKERS, lines)
 
 
