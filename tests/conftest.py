@@ -24,6 +24,7 @@ _MARKERS = {
     "tests/contracts/test_schedules.py": "native",
     "tests/engine/test_native.py": "native",
     "tests/engine/test_stored_bits.py": "native",
+    "tests/tracking/test_forks.py": "wandb",
     "tests/tracking/test_pictures.py": "wandb",
     "tests/tracking/test_tracking.py": "wandb",
     "tests/tracking/test_tracking_folder.py": "wandb",

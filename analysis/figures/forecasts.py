@@ -22,9 +22,8 @@ from analysis.figures.style import (
 )
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.forecasting.score_table import FEWEST_PAIRS
-from analysis.forecasting.scores import equal_mass_bins
 from analysis.summary.text import OF_FITTED
-from analysis.uncertainty.intervals import Estimate, short, wilson_proportion
+from analysis.uncertainty.intervals import Estimate, short
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
@@ -167,26 +166,16 @@ def _nothing(evaluation: Evaluation) -> str:
 
 
 def _bin_rows(window: WindowEvaluation) -> Rows:
-    probability_N = window.probability_N[PRIMARY]
-    if not len(probability_N):
-        return []
-    scores = window.scores[PRIMARY]
-    label = f"{window_text(window)}, n={window.num_scored}|slope {scores.calibration_slope.text()}"
-    rows: Rows = []
-    bin_N = equal_mass_bins(probability_N, bins=10)
-    for b in np.unique(bin_N):
-        weight_M = window.weight_N[bin_N == b]
-        # By weights that differ, a share is as good as one of fewer runs (Kish 1965, section 8.2).
-        num_effective = weight_M.sum() ** 2 / (weight_M**2).sum()
-        share = wilson_proportion(float(np.average(window.converged_N[bin_N == b], weights=weight_M)), num_effective)
-        rows.append(
-            {
-                "window": label,
-                "forecast": number(float(np.average(probability_N[bin_N == b], weights=weight_M))),
-                "value": number(share.value),
-                "low": number(share.low),
-                "high": number(share.high),
-                "runs": len(weight_M),
-            }
-        )
-    return rows
+    bins = window.calibration(PRIMARY)
+    label = f"{window_text(window)}, n={window.num_scored}|slope {window.scores[PRIMARY].calibration_slope.text()}"
+    return [
+        {
+            "window": label,
+            "forecast": number(found.forecast),
+            "value": number(found.share.value),
+            "low": number(found.share.low),
+            "high": number(found.share.high),
+            "runs": found.num_runs,
+        }
+        for found in bins
+    ]

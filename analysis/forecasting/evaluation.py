@@ -12,7 +12,7 @@ from analysis.forecasting.folds import Folds, held_out_seeds
 from analysis.forecasting.held_out import held_out_forecasts
 from analysis.forecasting.scorable import scoring_note, scoring_problem
 from analysis.forecasting.score_table import ForecastScores, score_sample
-from analysis.forecasting.scores import num_pairs
+from analysis.forecasting.scores import CalibrationBin, calibration_bins, num_pairs
 from analysis.outcomes.outcomes import CONVERGED, DIVERGED, Outcomes, has_started
 from analysis.outcomes.settings import setting_R
 from analysis.predictors.base import PREDICTORS, Cases, Predictor
@@ -72,6 +72,10 @@ class WindowEvaluation:
     def base_rate(self) -> float:
         """Share of the scored runs that converged, by their weights; NaN of none."""
         return float(np.average(self.converged_N, weights=self.weight_N)) if len(self.converged_N) else float("nan")
+
+    def calibration(self, predictor: str) -> tuple[CalibrationBin, ...]:
+        """Share that converged against the forecasts of a predictor, in bins; none where it was not scored."""
+        return calibration_bins(self.probability_N[predictor], self.converged_N, self.weight_N)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,11 @@ NaN where it is undefined (no pair, no run, one class).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from analysis.uncertainty.intervals import Estimate, wilson_proportion
 from pipeline.arrays import Bools, Floats, Ints
 
 DECIMALS = 9
@@ -106,6 +109,37 @@ def equal_mass_bins(probability_R: Floats, bins: int) -> Ints:
     rounded_R = np.round(probability_R, DECIMALS)
     rank_R = np.searchsorted(np.sort(rounded_R), rounded_R)
     return np.asarray(rank_R * min(bins, max(len(rank_R), 1)) // max(len(rank_R), 1), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Forecasts of about one size: their mean, and the share of their runs that converged, with its 95% interval."""
+
+    forecast: float
+    share: Estimate
+    num_runs: int
+
+
+def calibration_bins(
+    probability_R: Floats, positive_R: Bools, weight_R: Floats, bins: int = 10
+) -> tuple[CalibrationBin, ...]:
+    """Bins of equal mass, in order of their forecasts; none of no runs. Wilson intervals, as if runs were independent.
+
+    By weights that differ, a share is as good as one of fewer runs (Kish 1965, section 8.2).
+
+    >>> [one.share.value for one in calibration_bins(np.array([0.1, 0.9]), np.array([False, True]), np.ones(2))]
+    [0.0, 1.0]
+    """
+    bin_R = equal_mass_bins(probability_R, bins)
+    found = []
+    for b in np.unique(bin_R):
+        inside_R = bin_R == b
+        weight_M = weight_R[inside_R]
+        num_effective = weight_M.sum() ** 2 / (weight_M**2).sum()
+        share = wilson_proportion(float(np.average(positive_R[inside_R], weights=weight_M)), num_effective)
+        mean = float(np.average(probability_R[inside_R], weights=weight_M))
+        found.append(CalibrationBin(mean, share, len(weight_M)))
+    return tuple(found)
 
 
 def calibration_line(

@@ -159,5 +159,9 @@ def _window_json(window: WindowEvaluation) -> dict[str, Any]:
         "scores": {
             predictor: {field.name: getattr(scores, field.name).to_json() for field in fields(scores)}
             for predictor, scores in window.scores.items()
-        }
+        },
+        "calibration": [
+            {"forecast": one.forecast, "share": one.share.to_json(), "num_runs": one.num_runs}
+            for one in (window.calibration(PRIMARY) if PRIMARY in window.probability_N else ())
+        ],
     }

@@ -148,7 +148,25 @@ FORECAST_WITHOUT: Shape = {"problem": str}
 _MAYBE = dict.fromkeys(("auroc", "low", "high", "brier_floor", "brier_low", "brier_high"), _SHARE)
 _COUNTS = dict.fromkeys(("step", "parents", "children", "num_at_risk", "num_left_out?"), COUNT)
 CEILING: Shape = {"rows": [{"window": NUMBER, **_MAYBE, **_COUNTS, "q": {ID: NUMBER}}]}
-LEDGER: Shape = {"entries": {str: Exactly({"step": COUNT, "reason": str, "folders": [str]})}}
+_INTERVAL = Row((_SHARE, _SHARE, _SHARE))
+# What is read of an analysis: that of a sweep whose seeds leave nothing to forecast from has no evaluation.
+ANALYSIS: Shape = {
+    "runs": [{"run_id": ID}],
+    "evaluation": (
+        None,
+        {
+            "windows": [
+                {
+                    "fraction": NUMBER,
+                    "num_scored": COUNT,
+                    "scores": {str: {"auroc_within": _INTERVAL}},
+                    "calibration?": [{"forecast": NUMBER, "share": _INTERVAL, "num_runs": COUNT}],
+                }
+            ]
+        },
+    ),
+}
+LEDGER: Shape = {"entries": {str: Exactly({"step": Whole(-1), "reason": str, "folders": [str]})}}
 
 
 def misfit(value: Any, shape: Shape, place: str = "") -> str | None:

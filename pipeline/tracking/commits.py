@@ -96,13 +96,13 @@ class CommitReader:
 
     def __init__(self, store: SweepStore, max_runs: int | None = None) -> None:
         self.store = store
-        sweep, self._plan = store.sweep, store.plan
-        draws = draws_by_run([self._plan], partial(plans_of_parents, [store]))
-        self.tracked = tracked_runs(sweep, self._plan, max_runs, draws)
-        self.budgets = budget_by_run(self._plan)
-        self._check = ConvergenceCheck.of(sweep, self._plan)
-        self._pack_of = {run_id: pack["pack_id"] for pack in self._plan["packs"] for run_id in pack["run_ids"]}
-        readings = () if sweep["spec"]["tracking"].get("readings") else self._plan.get("readings", ())
+        sweep, self.plan = store.sweep, store.plan
+        draws = draws_by_run([self.plan], partial(plans_of_parents, [store]))
+        self.tracked = tracked_runs(sweep, self.plan, max_runs, draws)
+        self.budgets = budget_by_run(self.plan)
+        self._check = ConvergenceCheck.of(sweep, self.plan)
+        self._pack_of = {run_id: pack["pack_id"] for pack in self.plan["packs"] for run_id in pack["run_ids"]}
+        readings = () if sweep["spec"]["tracking"].get("readings") else self.plan.get("readings", ())
         dropped = tuple(f"{name}." for name in readings)
         self._packs = {pack_id: _PackReader(store.pack(pack_id), dropped) for pack_id in store.pack_ids()}
         self.progress_by_run: dict[str, CommittedProgress] = {}

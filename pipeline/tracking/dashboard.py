@@ -11,21 +11,32 @@ from typing import Any
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.commits import CommitReader
 from pipeline.tracking.folder import tracking_of
-from pipeline.tracking.labels import groups
 from pipeline.tracking.names import (
+    AUROC_TABLE,
+    CALIBRATION_TABLE,
     CONVERGED_SHARE,
     EXPECTED_SHARE,
+    OUTCOME_TABLE,
     P_CONVERGED,
     RUN_STEPS,
     STEP,
     quantile_names,
     wandb_name,
 )
-from pipeline.tracking.progress import outcome_of
+from pipeline.tracking.quality import outcome_table
 
 # Metrics whose bands are shown, where a sweep records them; the label metric of its criterion comes first.
 _BANDS = ("label_loss", "label_accuracy", "label_excess", "train_loss", "grad_norm", "weight_norm")
 _COLUMNS = ("run:displayName", "summary:outcome", "summary:outcome_step", f"summary:{P_CONVERGED}")
+# The tracked runs that a section is about, where these are not runs of the sweep.
+_JOB_TYPES = {
+    "Progress": "sweep",
+    "Bands by setting": "aggregate",
+    "Converged share": "aggregate",
+    "Outcomes by setting": "sweep",
+    "Forecast quality": "sweep",
+    "Pictures": "aggregate",
+}
 # wandb shows ten runs unless told otherwise, and a thousand at most.
 _MOST_SHOWN = 1000
 
@@ -85,9 +96,9 @@ def report_of(store: SweepStore, entity: str) -> Any:
         return wr.PanelGrid(runsets=[runs], panels=list(panels))
 
     sections = _sections(store)
-    blocks = [wr.H1("Outcomes"), wr.MarkdownBlock(outcome_table(store))]
+    blocks = [wr.H1("Outcomes"), wr.MarkdownBlock(outcomes_markdown(store))]
     for name, panels in sections.items():
-        blocks += [wr.H1(name), grid({"Progress": "sweep", "Bands by setting": "aggregate"}.get(name, "run"), panels)]
+        blocks += [wr.H1(name), grid(_JOB_TYPES.get(name, "run"), panels)]
     return wr.Report(
         project=project,
         entity=entity,
@@ -98,24 +109,13 @@ def report_of(store: SweepStore, entity: str) -> Any:
     )
 
 
-def outcome_table(store: SweepStore) -> str:
+def outcomes_markdown(store: SweepStore) -> str:
     """How many runs of every setting ended how, by the newest commits, as a Markdown table."""
     reader = CommitReader(store)
     reader.refresh()
-    columns = ("converged", "unconverged", "diverged", "censored", "failed", "in training", "waiting")
-    counts: dict[str, dict[str, int]] = {}
-    for row in store.plan["runs"]:
-        progress = reader.progress_by_run.get(row["run_id"])
-        outcome = "waiting" if progress is None else (outcome_of(progress) or "in training")
-        of_setting = counts.setdefault(row["setting_id"], dict.fromkeys(columns, 0))
-        of_setting[outcome] += 1
-    words = groups(store.plan)
-    lines = [f"| setting | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-    lines += [
-        f"| {words[setting]} | {' | '.join(str(found[name]) for name in columns)} |"
-        for setting, found in counts.items()
-    ]
-    return "\n".join(lines)
+    table = outcome_table(store.plan, reader.progress_by_run)
+    lines = [f"| {' | '.join(table.columns)} |", "|---" * len(table.columns) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in table.rows)])
 
 
 def metrics_of(store: SweepStore) -> list[str]:
@@ -172,24 +172,42 @@ def _sections(store: SweepStore) -> Mapping[str, list[Any]]:
             ),
             wr.ScatterPlot(title="Best value and when", x=wr.SummaryMetric("outcome_step"), y=_best(metrics[0])),
         ],
-        "Forecasts": [
-            wr.LinePlot(title="P(converges) as runs train", x=STEP, y=[P_CONVERGED], range_y=(0, 1)),
-            wr.ScatterPlot(
-                title="Last forecast and what came", x=wr.SummaryMetric(P_CONVERGED), y=wr.SummaryMetric("outcome_step")
-            ),
+        "Outcomes by setting": [wr.WeavePanelSummaryTable(table_name=OUTCOME_TABLE)],
+        "Forecast quality": [
+            _lines(AUROC_TABLE, "AUROC between seeds, by share of training seen", "window", "auroc", "predictor"),
+            _lines(CALIBRATION_TABLE, "Share that converged, by forecast and window", "forecast", "share", "window"),
+            *(wr.WeavePanelSummaryTable(table_name=name) for name in (AUROC_TABLE, CALIBRATION_TABLE)),
         ],
+        "Forecasts": [wr.LinePlot(title="P(converges) as runs train", x=STEP, y=[P_CONVERGED], range_y=(0, 1))],
         "Runs": single,
         "Heads": [wr.LinePlot(title="Induction", x=STEP, metric_regex="heads/induction/.*")],
         "Pictures": [wr.MediaBrowser(title="Attention", media_keys=["attention/layer0", "attention/layer1"])],
     }
     if any(row.get("parent") is not None for row in store.plan["runs"]):
-        parents = wr.Config("parent")
-        sections["Forks"] = [
-            wr.LinePlot(
-                title=f"{wandb_name(metrics[0])} by parent", x=STEP, y=[wandb_name(metrics[0])], groupby=parents
+        for what, title in (("parent", "by parent"), ("fork_step", "by the step of the fork")):
+            sections.setdefault("Forks", []).append(
+                wr.LinePlot(
+                    title=f"{wandb_name(metrics[0])} {title}",
+                    x=STEP,
+                    y=[wandb_name(metrics[0])],
+                    groupby=wr.Config(what),
+                    groupby_aggfunc="median",
+                    groupby_rangefunc="minmax",
+                )
             )
-        ]
     return sections
+
+
+def _lines(table: str, title: str, x: str, y: str, stroke: str) -> Any:
+    """One of wandb's own charts, of a table in the summary of the sweep's run."""
+    import wandb_workspaces.reports.v2 as wr
+
+    return wr.CustomChart(
+        query={"summaryTable": {"tableKey": table}},
+        chart_name="wandb/line/v0",
+        chart_fields={"x": x, "y": y, "stroke": stroke},
+        chart_strings={"title": title},
+    )
 
 
 def _best(metric: str) -> Any:

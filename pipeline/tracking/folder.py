@@ -23,6 +23,7 @@ from pipeline.store.files import make_folder, open_lock
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
+LEDGER_FILE = "mirrored.json"
 _NICENESS = 10
 # The WANDB_* variables that are kept: account and server. Modes, names and ids come from the spec.
 _KEPT_VARIABLES = ("API_KEY", "BASE_URL", "ENTITY", "IDENTITY_TOKEN_FILE", "CREDENTIALS_FILE", "CONFIG_DIR")

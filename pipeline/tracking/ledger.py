@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,10 +11,17 @@ from pipeline.store.files import CorruptFileError, make_inner_folder, read_file,
 from pipeline.store.pack_store import StoreError
 from pipeline.store.shapes import LEDGER, misfit
 
+# The reason of an entry without folders: a mirror began to write this fork and none has closed it, so that the server
+# may have it or not.
+BEGUN = "begun"
+
 
 @dataclass(frozen=True)
 class Entry:
-    """Progress of writing a tracked run: rows up to `step`, with the `reason` of its progress, in `folders`."""
+    """Progress of writing a tracked run: rows up to `step`, with the `reason` of its progress, in `folders`.
+
+    `step` is -1 where there are no rows.
+    """
 
     step: int
     reason: str
@@ -45,16 +53,26 @@ class Ledger:
         """Replace the file atomically, sealed."""
         write_file(self.path, seal({"entries": {key: asdict(entry) for key, entry in self.entries.items()}}))
 
-    def set_aside_unnamed(self, sweep_id: str) -> None:
+    def set_begun(self, tracked_id: str) -> None:
+        """A mirror began to write this fork; without effect where one has closed it."""
+        self.entries.setdefault(tracked_id, Entry(-1, BEGUN))
+
+    def set_aside_unnamed(self, sweep_id: str, forks: Collection[str] = ()) -> None:
         """Move what a killed mirror of this sweep left behind to the folder `set-aside`; nothing else is touched.
 
-        wandb names a folder by the time and the id of its run, which begins with `sweep_id`.
+        wandb names a folder by the time and the id of its run, which begins with `sweep_id`. Tracked ids in `forks`
+        that have such a folder are begun.
         """
         own = re.compile(rf"(offline-)?run-[0-9_]+-{re.escape(sweep_id)}-.+")
         named = {name for entry in self.entries.values() for name in entry.folders}
-        for found in list(self.path.parent.iterdir()):
-            if own.fullmatch(found.name) and found.name not in named:
-                self.set_aside(found.name)
+        left = [path.name for path in self.path.parent.iterdir() if own.fullmatch(path.name) and path.name not in named]
+        begun = [key for key in forks if any(key in name for name in left)]
+        for key in begun:
+            self.set_begun(key)
+        if begun:
+            self.write()
+        for name in left:
+            self.set_aside(name)
 
     def set_aside(self, name: str) -> None:
         """Move a folder that is not named to the folder `set-aside`; a link, or what is no folder, stays."""

@@ -10,14 +10,18 @@ steps, which increase.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from pipeline.tracking.alerts import Alerts
 from pipeline.tracking.commits import CommitReader
+from pipeline.tracking.forks import BranchPoint
 from pipeline.tracking.labels import tags_of
-from pipeline.tracking.ledger import Entry, Ledger
+from pipeline.tracking.ledger import BEGUN, Entry, Ledger
+from pipeline.tracking.names import OUTCOME_TABLE
 from pipeline.tracking.pictures import ReportFiles, attention_pictures, has_pictures, representative_of
 from pipeline.tracking.progress import RUNNING, CommittedProgress, outcome_of
+from pipeline.tracking.quality import ForecastQuality, analysis_stamps, outcome_table
 from pipeline.tracking.rows import TrackedRow
 from pipeline.tracking.tracked import TrackedRun
 from pipeline.tracking.writer import OpenRun, UploadError, Writer
@@ -38,8 +42,10 @@ class LiveRuns:
         ledger: Ledger,
         is_online: bool,
         clock: Callable[[], float] = time.monotonic,
+        branches: Mapping[str, BranchPoint] | None = None,
     ) -> None:
         self._reader, self._writer, self._ledger, self._clock = reader, writer, ledger, clock
+        self._branches = branches or {}
         self._sweep = reader.store.sweep
         self._alerts = Alerts(reader, is_enabled=is_online)
         self._open: dict[str, OpenRun] = {}
@@ -47,6 +53,9 @@ class LiveRuns:
         self._waiting: dict[str, TrackedRun] = {one.tracked_id: one for one in reader.tracked}
         self._wait_s, self._not_before = _FIRST_WAIT_S, -1.0
         self._num_closed = 0
+        # The newest analysis that was read, and what it was read from.
+        self._stamps: tuple[int, ...] = ()
+        self._quality: ForecastQuality | None = None
 
     def write_new(self, failed_packs: Iterable[str] = ()) -> None:
         """Write what was committed since the last pass; a server that is not there is asked again later."""
@@ -92,11 +101,11 @@ class LiveRuns:
     def _write(self, tracked: TrackedRun, progress: CommittedProgress, is_last: bool) -> None:
         key, is_sweep = tracked.tracked_id, tracked.job_type == "sweep"
         entry, opened = self._ledger.entries.get(key, Entry(-1, "")), self._open.get(key)
-        report = self._new_report() if is_sweep else None
+        report, quality = (self._new_report(), self._new_quality()) if is_sweep else (None, None)
         alerts = self._alerts.take(progress) if is_sweep else []
         if opened is None:
             is_written = progress.step <= entry.step and progress.reason == entry.reason
-            if is_written and not alerts and report is None:
+            if is_written and not alerts and report is None and quality is None:
                 return
             if (not is_last and self._clock() < self._not_before) or len(self._open) >= self._writer.most_open:
                 self._waiting[key] = tracked
@@ -106,7 +115,7 @@ class LiveRuns:
         tags = tags_of(self._sweep, tracked.job_type, outcome_of(progress) if tracked.job_type == "run" else None)
         if opened is None:
             try:
-                opened = self._writer.open(tracked, content.config, tags, entry.step)
+                opened = self._open_run(tracked, content.config, tags, entry)
             except UploadError:
                 self._alerts.give_back(alerts)
                 raise
@@ -116,11 +125,26 @@ class LiveRuns:
             opened.alert(alert.title, alert.text, alert.is_bad, alert.wait_s)
         if report is not None:
             self._write_report(opened, progress, report)
-        if is_last or progress.reason != RUNNING:
+        if quality is not None:
+            opened.set_tables(quality.tables)
+            opened.marks[self._key_of("forecasts")] = Entry(0, quality.digest)
+        is_done = is_last or progress.reason != RUNNING
+        if is_done and is_sweep:
+            opened.set_tables({OUTCOME_TABLE: outcome_table(self._reader.plan, self._reader.progress_by_run)})
+        if is_done:
             self._close(opened, progress, entry)
+
+    def _open_run(self, tracked: TrackedRun, config: Mapping[str, Any], tags: Sequence[str], entry: Entry) -> OpenRun:
+        """A fork is made from its parent's wandb run, unless a mirror has closed it before: then it is continued."""
+        branch = None if entry.folders else self._branches.get(tracked.tracked_id)
+        if branch is None:
+            return self._writer.open(tracked, config, tags, entry.step)
+        self._ledger.set_begun(tracked.tracked_id)
+        return self._writer.open(tracked, config, tags, entry.step, branch, may_exist=entry.reason == BEGUN)
 
     def _close(self, opened: OpenRun, progress: CommittedProgress, entry: Entry) -> None:
         del self._open[opened.tracked.tracked_id]
+        self._num_closed += 1
         try:
             opened.finish()
         except UploadError:
@@ -129,7 +153,6 @@ class LiveRuns:
         step = max(progress.step, opened.step, entry.step)
         self._ledger.entries |= opened.marks
         self._ledger.entries[opened.tracked.tracked_id] = Entry(step, progress.reason, (*entry.folders, opened.folder))
-        self._num_closed += 1
         if self._num_closed % _LEDGER_INTERVAL == 0:
             self._ledger.write()
 
@@ -154,17 +177,28 @@ class LiveRuns:
     def _new_report(self) -> ReportFiles | None:
         """The sweep's report, unless it is the one that was written last."""
         found = ReportFiles.of(self._reader.store.folder)
-        known = self._ledger.entries.get(self._report_key)
-        opened = self._open.get(f"{self._sweep['sweep_id']}-sweep")
-        known = opened.marks.get(self._report_key, known) if opened is not None else known
-        return None if found is None or (known is not None and known.reason == found.digest) else found
+        return None if found is None or found.digest == self._known("report") else found
+
+    def _new_quality(self) -> ForecastQuality | None:
+        """How good forecasts are, unless the same was written last."""
+        stamps = analysis_stamps(self._reader.store)
+        if stamps != self._stamps:
+            self._stamps, self._quality = stamps, ForecastQuality.of(self._reader.store)
+        found = self._quality
+        return None if found is None or found.digest == self._known("forecasts") else found
+
+    def _known(self, what: str) -> str | None:
+        """The digest of what was written last, also to the run that is open."""
+        key, opened = self._key_of(what), self._open.get(f"{self._sweep['sweep_id']}-sweep")
+        known = self._ledger.entries.get(key)
+        known = opened.marks.get(key, known) if opened is not None else known
+        return None if known is None else known.reason
 
     def _write_report(self, opened: OpenRun, progress: CommittedProgress, report: ReportFiles) -> None:
         row = TrackedRow(max(opened.step, progress.step) + 1, report.pictures())
         opened.write([row] if row.values else [], {}, opened.tags)
         opened.add_artifact(report.artifact(self._sweep["sweep_id"]))
-        opened.marks[self._report_key] = Entry(0, report.digest)
+        opened.marks[self._key_of("report")] = Entry(0, report.digest)
 
-    @property
-    def _report_key(self) -> str:
-        return f"{self._sweep['sweep_id']}-report"
+    def _key_of(self, what: str) -> str:
+        return f"{self._sweep['sweep_id']}-{what}"

@@ -21,7 +21,8 @@ from pipeline.store.files import NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.commits import CommitReader
-from pipeline.tracking.folder import mirror_lock, prepare_process, tracking_of, wandb_folder
+from pipeline.tracking.folder import LEDGER_FILE, mirror_lock, prepare_process, tracking_of, wandb_folder
+from pipeline.tracking.forks import PLAIN_FORKS, Branches
 from pipeline.tracking.ledger import Ledger
 from pipeline.tracking.live import LiveRuns
 from pipeline.tracking.writer import UploadError, Writer
@@ -33,11 +34,19 @@ _MOST_INPUT = 65536
 Wait = Callable[[], Sequence[str] | None]
 
 
-def mirror(folder: Path, wait: Wait | None = None, max_runs: int | None = None, until_over: bool = False) -> None:
+def mirror(
+    folder: Path,
+    wait: Wait | None = None,
+    max_runs: int | None = None,
+    until_over: bool = False,
+    *,
+    tell: Callable[[str], None],
+) -> None:
     """Write what the ledger lacks; with `wait`, pass by pass until it returns None, or the sweep is over if asked.
 
-    Changes this process: see `prepare_process`. Raises StoreError where the folder holds no sweep, tracking is
-    disabled, or, without `wait`, another mirror is at work on it; UploadError where the server lacks something.
+    `tell` is given a sentence, once, where forks cannot be mirrored as forks. Changes this process: see
+    `prepare_process`. Raises StoreError where the folder holds no sweep, tracking is disabled, or, without `wait`,
+    another mirror is at work on it; UploadError where the server lacks something.
     """
     folder = folder.resolve()
     store = SweepStore(folder)
@@ -46,11 +55,13 @@ def mirror(folder: Path, wait: Wait | None = None, max_runs: int | None = None, 
         raise StoreError(f"{folder}: its spec has tracking.mode: disabled")
     prepare_process(folder)
     with mirror_lock(folder, waits=wait is not None):
-        ledger = Ledger.read(wandb_folder(folder) / "mirrored.json")
-        ledger.set_aside_unnamed(store.sweep["sweep_id"])
+        ledger, branches = Ledger.read(wandb_folder(folder) / LEDGER_FILE), Branches.of(store, tracking)
+        ledger.set_aside_unnamed(store.sweep["sweep_id"], branches.points.keys())
+        if branches.problem:
+            tell(f"{PLAIN_FORKS}: {branches.problem}")
         reader = CommitReader(store, max_runs)
-        writer = Writer(folder, tracking)
-        live = LiveRuns(reader, writer, ledger, is_online=tracking.mode == "online")
+        writer = Writer(folder, tracking, tell)
+        live = LiveRuns(reader, writer, ledger, is_online=tracking.mode == "online", branches=branches.points)
         try:
             failed: Sequence[str] | None = ()
             while wait is not None and (failed := wait()) is not None:
@@ -81,6 +92,10 @@ class DrivenWait:
         return [str(json.loads(line)["failed"]) for line in lines if line.startswith(b"{")]
 
 
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The process that a launch starts; exit code 1 with a line on standard error on failure."""
     parser = argparse.ArgumentParser("python -P -m pipeline.tracking.mirror")
@@ -90,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--interval-s", type=float, default=POLL_INTERVAL_S, help="seconds between two passes")
     given = parser.parse_args(arguments)
     try:
-        mirror(given.folder, DrivenWait(given.interval_s) if given.driven else None, given.max_runs)
+        mirror(given.folder, DrivenWait(given.interval_s) if given.driven else None, given.max_runs, tell=_tell)
     except (StoreError, NewerFormatError, UploadError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

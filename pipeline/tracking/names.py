@@ -42,6 +42,9 @@ MEDIAN_STEP = "forecast/median_step"
 EXPECTED_SHARE = "forecast/expected_converged_share"
 NUM_FORECAST = "forecast/num_runs"
 RUN_TIME = "time/run_s"
+OUTCOME_TABLE = "tables/outcomes"
+AUROC_TABLE = "tables/auroc"
+CALIBRATION_TABLE = "tables/calibration"
 
 # What is tracked under names of its own, and what it is.
 OWN_NAMES: Mapping[str, str] = {
@@ -64,6 +67,9 @@ OWN_NAMES: Mapping[str, str] = {
     "sweep/run_steps_left": "run-steps up to the budgets of all runs",
     "sweep/expected_converged": "runs that have converged or are expected to, of those that ended or have a forecast",
     "sweep/expected_of": "runs that ended or have a forecast",
+    OUTCOME_TABLE: "how many runs of each setting ended how, when the mirror last closed the sweep's run",
+    AUROC_TABLE: "AUROC between the seeds of a setting, by predictor and window, of the newest analysis",
+    CALIBRATION_TABLE: "share that converged in bins of the forecast, by window, of the newest analysis",
 }
 
 _PART = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")

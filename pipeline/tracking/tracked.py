@@ -99,7 +99,7 @@ def _run(
 ) -> TrackedRun:
     own = {key: value for key, value in row.items() if key != "setting_id"}
     if row.get("parent") is not None:
-        own["fork_from"] = f"{row['parent']} at step {row['fork_step']}"
+        own["fork_of"] = f"{row['parent']} at step {row['fork_step']}"
     own |= {"pack": pack["pack_id"], "numerics": dict(pack["numerics"])}
     return TrackedRun(
         tracked_id=f"{sweep['sweep_id']}-{row['run_id']}",

@@ -6,14 +6,20 @@ wrote to it: uploads of an offline run in many fragments are a weak point of wan
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import resource
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.spec.sections import Tracking
+from pipeline.tracking.forks import PLAIN_FORKS, BranchPoint
 from pipeline.tracking.ledger import Entry
 from pipeline.tracking.names import RUN_STEPS, STEP
+from pipeline.tracking.quality import Table
 from pipeline.tracking.rows import TrackedRow
 from pipeline.tracking.tracked import TrackedRun
 
@@ -22,8 +28,11 @@ _FILES_PER_RUN, _OTHER_FILES = 5, 200
 _MOST_OPEN = 2000
 _INIT_TIMEOUT_S, _FINISH_TIMEOUT_S = 30.0, 45.0
 # Until rows of an offline run can be read by others, and those of an online run are sent. By wandb's own rule (15 s)
-# they would come later than need be; requests are made only where there are rows, so by run and commit.
+# they would come later than need be; requests are made only where there are rows, so by run and commit. The first is a
+# timer of every run, also of those that do nothing.
 _FLUSH_S, _TRANSMIT_S = 3.0, 3.0
+# Between two summaries of a run in training, a third of what a commit would cost; its rows are not held back.
+_SUMMARY_S = 300.0
 
 
 class UploadError(Exception):
@@ -36,7 +45,10 @@ class OpenRun:
     def __init__(self, run: Any, tracked: TrackedRun, step: int) -> None:
         self._run, self.tracked, self.step = run, tracked, step
         self._folder = Path(run.dir).parent
+        # What the summary is to hold, and what it holds.
+        self._wanted: dict[str, Any] = {}
         self._summary: dict[str, Any] = {}
+        self._summary_due = -math.inf
         self.tags: tuple[str, ...] = ()
         # What the ledger is to hold besides, once this run is closed.
         self.marks: dict[str, Entry] = {}
@@ -50,17 +62,33 @@ class OpenRun:
         """Write rows, which follow all earlier ones, and what has changed of summary and tags; waits for no upload."""
         for row in rows:
             axis = {} if self.tracked.job_type == "sweep" else {STEP: row.step}
-            time = {} if row.at is None else {"_timestamp": row.at}
+            recorded = {} if row.at is None else {"_timestamp": row.at}
             # `commit`, or the last row waits for the next one. wandb drops steps that its server already has from a
             # mirror that was killed before it wrote its ledger.
-            self._run.log({**axis, **row.values, **time}, step=row.step, commit=True)
+            self._run.log({**axis, **row.values, **recorded}, step=row.step, commit=True)
             self.step = row.step
-        changed = {key: value for key, value in summary.items() if self._summary.get(key) != value}
+        self._wanted = dict(summary)
+        if self.tracked.job_type != "run" or time.monotonic() >= self._summary_due:
+            self._write_summary()
+        if tuple(tags) != self.tags:
+            self._run.tags = self.tags = tuple(tags)
+
+    def _write_summary(self) -> None:
+        changed = {key: value for key, value in self._wanted.items() if self._summary.get(key) != value}
         if changed:
             self._run.summary.update(changed)
             self._summary |= changed
-        if tuple(tags) != self.tags:
-            self._run.tags = self.tags = tuple(tags)
+            self._summary_due = time.monotonic() + _SUMMARY_S
+
+    def set_tables(self, tables: Mapping[str, Table]) -> None:
+        """Replace tables of the summary, by their names in wandb; waits for no upload."""
+        import wandb
+
+        made = {
+            name: wandb.Table(columns=list(one.columns), data=[list(row) for row in one.rows])
+            for name, one in tables.items()
+        }
+        self._run.summary.update(made)
 
     def alert(self, title: str, text: str, is_bad: bool, wait_s: float) -> None:
         """Have wandb tell the user, unless it has told them under this title within `wait_s` seconds."""
@@ -72,6 +100,7 @@ class OpenRun:
 
     def finish(self) -> None:
         """Close the run once everything is written, and uploaded if online. Raises UploadError if it was not."""
+        self._write_summary()
         try:
             self._run.finish()
         except TimeoutError as error:
@@ -85,16 +114,20 @@ class OpenRun:
 class Writer:
     """Opens wandb runs, with wandb's own data collection disabled. Imports wandb with the first of them."""
 
-    def __init__(self, folder: Path, tracking: Tracking) -> None:
-        self._folder, self._tracking = folder, tracking
+    def __init__(self, folder: Path, tracking: Tracking, tell: Callable[[str], None]) -> None:
+        self._folder, self._tracking, self._tell = folder, tracking, tell
         self._wandb: Any = None
         self._settings: dict[str, Any] = {}
         self.most_open = _most_open()
+        # Tracked ids of parents of which the server makes no forks.
+        self._refused: set[str] = set()
 
     def _begin(self) -> None:
         import wandb
 
         self._wandb = wandb
+        # Of wandb's service, which this process starts: threads that look for work cost more than what there is to do.
+        os.environ.setdefault("GOMAXPROCS", "1")
         wanted: dict[str, Any] = {
             "mode": self._tracking.mode,
             "root_dir": str(self._folder),
@@ -117,32 +150,34 @@ class Writer:
             "x_disable_machine_info": True,
             "x_save_requirements": False,
             "x_transaction_log_flush_interval": _FLUSH_S,
+            # A copy of what is sent, for `wandb sync`: what the server lacks is written again from the store instead.
+            "x_skip_transaction_log": self._tracking.mode == "online",
             "x_file_stream_transmit_interval": _TRANSMIT_S,
         }
         # Some are newer than the oldest version of wandb that will do.
         self._settings = {name: wanted[name] for name in wanted if name in wandb.Settings.model_fields}
         wandb.setup(settings=wandb.Settings(**self._settings))
 
-    def open(self, tracked: TrackedRun, config: Mapping[str, Any], tags: Sequence[str], step: int) -> OpenRun:
-        """A wandb run to which rows after `step` are to be written. Raises UploadError if the server is not there."""
+    def open(
+        self,
+        tracked: TrackedRun,
+        config: Mapping[str, Any],
+        tags: Sequence[str],
+        step: int,
+        branch: BranchPoint | None = None,
+        may_exist: bool = True,
+    ) -> OpenRun:
+        """A wandb run to which rows after `step` are to be written. Raises UploadError if the server is not there.
+
+        With `branch` it is forked from another, unless the server has it already, which it `may`, or refuses to.
+        """
         if self._wandb is None:
             self._begin()
         try:
-            run = self._wandb.init(
-                id=tracked.tracked_id,
-                project=self._tracking.project,
-                entity=self._tracking.entity,
-                name=tracked.name,
-                group=tracked.group,
-                job_type=tracked.job_type,
-                tags=list(tags),
-                config=dict(config),
-                resume="allow",
-                reinit="create_new",
-                settings=self._wandb.Settings(**self._settings),
-            )
+            run = self._forked(tracked, config, tags, branch, may_exist)
+            run = self._init(tracked, config, tags, resume="allow") if run is None else run
         except (self._wandb.Error, TimeoutError) as error:
-            raise UploadError(f"no run could be begun: {str(error).strip().splitlines()[0]}") from error
+            raise UploadError(f"no run could be begun: {_first_line(error)}") from error
         _do_not_poll(run)
         axis = RUN_STEPS if tracked.job_type == "sweep" else STEP
         run.define_metric(axis)
@@ -151,10 +186,71 @@ class Writer:
         opened.tags = tuple(tags)
         return opened
 
+    def _forked(
+        self,
+        tracked: TrackedRun,
+        config: Mapping[str, Any],
+        tags: Sequence[str],
+        branch: BranchPoint | None,
+        may_exist: bool,
+    ) -> Any:
+        """The run as a fork, made or continued; None where it is to be a plain one."""
+        if branch is None or branch.tracked_id in self._refused:
+            return None
+        if may_exist:
+            # `fork_from` on a run that is there would write its rows twice, and `resume` alone would make a plain one.
+            with contextlib.suppress(self._wandb.errors.UsageError):
+                return self._init(tracked, config, tags, resume="must")
+        try:
+            return self._init(tracked, config, tags, fork_from=branch.moment)
+        except self._wandb.Error as error:
+            if "timed out" in str(error).lower():
+                raise
+            refusal = error
+        run = self._init(tracked, config, tags, resume="allow")
+        if not self._refused:
+            self._tell(f"{PLAIN_FORKS}: the server refuses to fork {branch.tracked_id}: {_first_line(refusal)}")
+        self._refused.add(branch.tracked_id)
+        return run
+
+    def _init(self, tracked: TrackedRun, config: Mapping[str, Any], tags: Sequence[str], **way: str) -> Any:
+        """The run in one of three ways that exclude each other. Raises what wandb raises."""
+        try:
+            return self._wandb.init(
+                id=tracked.tracked_id,
+                project=self._tracking.project,
+                entity=self._tracking.entity,
+                name=tracked.name,
+                group=tracked.group,
+                job_type=tracked.job_type,
+                tags=list(tags),
+                config=dict(config),
+                reinit="create_new",
+                settings=self._wandb.Settings(**self._settings),
+                **way,
+            )
+        except (self._wandb.Error, TimeoutError):
+            self._release(tracked.tracked_id)
+            raise
+
+    def _release(self, tracked_id: str) -> None:
+        """Let a run that could not be begun be tried again: wandb 0.31 takes its id to be in use.
+
+        No public call ends what its service holds of the run, so a wandb without these is left as it is.
+        """
+        with contextlib.suppress(AttributeError, TimeoutError):
+            service = self._wandb.setup().ensure_service()
+            service.inform_attach(tracked_id)[1].deliver_exit(1).wait_or(timeout=_FINISH_TIMEOUT_S)
+            service.inform_finish(tracked_id)
+
     def close(self) -> None:
         """End wandb's own processes, and whatever is still open."""
         if self._wandb is not None:
             self._wandb.teardown()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _nothing() -> None:
@@ -166,9 +262,9 @@ def _do_not_poll(run: Any) -> None:
 
     They are private, so a wandb without them is left as it is.
     """
-    checker = getattr(run, "_run_status_checker", None)
-    if checker is not None:
-        checker.stop()
+    with contextlib.suppress(AttributeError):
+        run._run_status_checker.stop()
+        run._run_status_checker._stop_checker.stop_soon()
 
 
 def _most_open() -> int:

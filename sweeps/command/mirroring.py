@@ -21,10 +21,13 @@ def run_mirror(store: SweepStore, follow: bool, out: Console) -> int:
     try:
         with _asked_to_end() as asked:
 
+            def tell(sentence: str) -> None:
+                out.print(sentence, markup=False)
+
             def wait() -> Sequence[str] | None:
                 return None if asked.wait(POLL_INTERVAL_S) else ()
 
-            mirror(store.folder, wait if follow else None, until_over=True)
+            mirror(store.folder, wait if follow else None, until_over=True, tell=tell)
     except UploadError as error:
         out.print(f"{error}; the same command writes what is missing", style="red", markup=False)
         return FAILED

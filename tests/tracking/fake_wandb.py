@@ -5,11 +5,13 @@ What it does is what wandb 0.31 asks of a server, as its requests show; it was n
 
 - GraphQL at /graphql, by operation name: `Viewer`, `UpsertBucket` (a run is made or changed), `RunResumeStatus` (what
   is known of a run: the number of history lines and the last one, by which a client resumes), `CreateRunFiles` (where
-  to upload), `ProjectInternalId`, `GetProjects`, `NotifyScriptableRunAlert`, `UpsertView2` and `upsertView`
-  (workspace, report).
+  to upload), `ProjectInternalId`, `GetProjects`, `NotifyScriptableRunAlert`, `ArtifactType`, `CreateArtifact`,
+  `UpsertView2` and `upsertView` (workspace, report).
   Any other is answered with an empty object.
 - History at /files/ENTITY/PROJECT/RUN/file_stream: lines by number from an offset. Lines that it has already are
   counted in `num_doubled`, and kept as they were last sent.
+- A run that is new and whose config names a branch point (`fork_from`) begins with the history of that run up to that
+  step, and counts these lines as its own. While `knows_forks` is off, and where it lacks that run, it refuses.
 - PUT anywhere: an upload, whose bytes are kept in `uploads`.
 
 Faults are taken one by one from `faults`, a list of (kind, seconds), by requests that carry history, or by all requests
@@ -35,6 +37,10 @@ from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+class RefusedError(Exception):
+    """The server answers with 400 and this message."""
+
+
 class Server(ThreadingHTTPServer):
     """See the module. Use it as a context that serves."""
 
@@ -48,12 +54,15 @@ class Server(ThreadingHTTPServer):
         self.buckets: dict[str, dict] = defaultdict(dict)
         self.views: list[dict] = []
         self.alerts: list[dict] = []
+        self.artifacts: list[dict] = []
         self.operations: list[str] = []
         self.uploads: dict[str, bytes] = {}
         self.faults: list[tuple[str, float]] = []
         self.faults_everything = False
         self.num_faults: dict[str, int] = defaultdict(int)
         self.num_doubled = 0
+        self.knows_forks = True
+        self.forks: dict[str, tuple[str, int]] = {}
         self._lock = threading.Lock()
 
     def serving(self) -> Server:
@@ -106,6 +115,9 @@ class Server(ThreadingHTTPServer):
             return {"model": of_project | {"bucket": self.bucket(given["name"]) if self._knows(given) else None}}
         if operation == "UpsertBucket":
             is_new = not self._knows(given)
+            branch = json.loads(given.get("config") or "{}").get("_wandb", {}).get("value", {}).get("branch_point")
+            if branch is not None and is_new:
+                self._fork(given["name"], branch["run_id"], int(branch["step"]))
             self.buckets[given["name"]] |= {key: value for key, value in given.items() if value is not None}
             bucket = self.bucket(given["name"]) | {"project": of_project}
             return {"upsertBucket": {"bucket": bucket, "inserted": is_new}}
@@ -118,6 +130,13 @@ class Server(ThreadingHTTPServer):
         if operation == "NotifyScriptableRunAlert":
             self.alerts.append(given)
             return {"notifyScriptableRunAlert": {"success": True}}
+        if operation == "ArtifactType":
+            return {"project": {"artifact": None}}
+        if operation == "CreateArtifact":
+            self.artifacts.append(given["input"])
+            # As if its files were there already, so that none is uploaded.
+            sequence = {"latestArtifact": None}
+            return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
         if operation in ("UpsertView2", "upsertView"):
             self.views.append(given)
             about = {"id": "v", "name": given["name"], "spec": given["spec"], "type": given["type"]}
@@ -129,6 +148,13 @@ class Server(ThreadingHTTPServer):
             about["project"] = {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}
             return {"upsertView": {"view": about, "inserted": True}}
         return {}
+
+    def _fork(self, name: str, parent: str, step: int) -> None:
+        if not self.knows_forks or parent not in self.buckets:
+            raise RefusedError(f"no fork of {parent} can be made")
+        self.forks[name] = (parent, step)
+        inherited = [line for _, line in sorted(self.lines[parent].items()) if line["_step"] <= step]
+        self.lines[name] = dict(enumerate(inherited))
 
     def _knows(self, given: dict) -> bool:
         return given["name"] in self.buckets
@@ -182,7 +208,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("/graphql"):
             # Public queries come without a name of their own.
             named = body.get("operationName") or re.findall(r"(?:query|mutation)\s+(\w+)", body.get("query", "-"))[0]
-            self._reply({"data": self.server.answer(named, body.get("variables") or {})})
+            try:
+                self._reply({"data": self.server.answer(named, body.get("variables") or {})})
+            except RefusedError as error:
+                self._reply({"errors": [{"message": str(error)}]}, 400)
         else:
             self._reply({})
 

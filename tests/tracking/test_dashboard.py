@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.dashboard import metrics_of, outcome_table, workspace_json, workspace_of
+from pipeline.tracking.dashboard import metrics_of, outcomes_markdown, workspace_json, workspace_of
 from pipeline.tracking.names import is_legal
 from tests.sweeps.test_cli import run
 from tests.tracking.fake_wandb import Server
@@ -31,7 +31,7 @@ def sweep(tmp_path):
 
 
 def test_the_table_counts_the_outcomes_of_every_setting(sweep):
-    assert outcome_table(sweep.store).splitlines() == [
+    assert outcomes_markdown(sweep.store).splitlines() == [
         "| setting | converged | unconverged | diverged | censored | failed | in training | waiting |",
         "|---|---|---|---|---|---|---|---|",
         "| tiny: model.head_width=4 | 1 | 0 | 0 | 0 | 0 | 1 | 0 |",
@@ -58,6 +58,14 @@ def test_the_workspace_is_of_the_sweep_alone_and_names_only_what_it_tracks(sweep
     band = panels["label/excess: 10%, median, 90%"]
     assert band["metrics"] == ["label/excess_q10", "label/excess_q50", "label/excess_q90"]
     assert panels["Share that has converged"]["metrics"] == ["setting/converged_share"]
+    quality = next(bank for bank in banks if bank["name"] == "Forecast quality")
+    charts = [panel["config"] for panel in quality["panels"] if panel["viewType"] == "Vega2"]
+    assert [chart["fieldSettings"] for chart in charts] == [
+        {"x": "window", "y": "auroc", "stroke": "predictor"},
+        {"x": "forecast", "y": "share", "stroke": "window"},
+    ]
+    assert ["tables/auroc" in json.dumps(chart["userQuery"]) for chart in charts] == [True, False]
+    assert ["tables/calibration" in json.dumps(chart["userQuery"]) for chart in charts] == [False, True]
     names = [name for config in panels.values() for name in config.get("metrics") or []]
     assert len(names) > 10
     assert all(is_legal(name) for name in names)

@@ -120,7 +120,7 @@ def test_a_fork_carries_its_lineage_in_its_config(tmp_path):
     plan["runs"][0] |= fork
     first, *_ = tracked_runs(sweep, plan)
     assert fork.items() <= first.config.items()
-    assert first.config["fork_from"] == f"{'p' * 16} at step 100"
+    assert first.config["fork_of"] == f"{'p' * 16} at step 100"
 
 
 def test_every_end_of_a_run_has_an_outcome():

@@ -165,3 +165,23 @@ def test_a_folder_without_a_sweep_is_refused_in_one_line(tmp_path: Path) -> None
     assert b"holds no sweep" in done.stderr
     assert SweepStore(tmp_path).exists() is False
     assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_comes_late_gets_everything_from_the_same_mirror(tmp_path: Path, server: Server) -> None:
+    sweep = online(tmp_path / "s")
+    sweep.finish()
+    server.faults, server.faults_everything = [("403", 0)] * 1000, True
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    process = subprocess.Popen(
+        command(sweep.folder, "--driven", "--interval-s", "0.1"),
+        env=environment | server.variables,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_for(lambda: server.num_faults["403"])
+    # So that wandb has given up by then; if it has not, this run is simply begun later.
+    time.sleep(1)
+    server.faults = []
+    assert process.communicate(timeout=200)[1] == b""
+    assert process.returncode == 0
+    assert_all_arrived(server, sweep)

@@ -1,0 +1,112 @@
+"""How good a sweep's forecasts are, by its newest analysis, and how its runs ended: tables for wandb. Needs no wandb.
+
+`seedbed analyse` and `report` write analysis.json. The tables stand in the summary of the sweep's tracked run, where
+panels of the workspace find them, and are replaced by those of a later analysis.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pipeline.store.shapes import ANALYSIS, misfit
+from pipeline.store.sweep_store import SweepStore
+from pipeline.tracking.labels import groups
+from pipeline.tracking.names import AUROC_TABLE, CALIBRATION_TABLE
+from pipeline.tracking.progress import CommittedProgress, outcome_of
+
+OUTCOMES = ("converged", "unconverged", "diverged", "censored", "failed", "in training", "waiting")
+_MOST_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a table by its columns."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class ForecastQuality:
+    """Tables by their names in wandb, of one analysis, with the digest of what it says of forecasts."""
+
+    tables: Mapping[str, Table]
+    digest: str
+
+    @staticmethod
+    def of(store: SweepStore) -> ForecastQuality | None:
+        """By the newest analysis of each of the sweep's budgets; None where none scored a forecast.
+
+        An analysis of other runs, a damaged one, and a link count as none.
+        """
+        of_budget = {f", budget {budget}": _windows(store, budget) for budget in store.budgets}
+        found = of_budget if len(of_budget) > 1 else dict.fromkeys([""], *of_budget.values())
+        scores = tuple(row for suffix, windows in found.items() for row in _score_rows(windows, suffix))
+        bins = tuple(row for suffix, windows in found.items() for row in _bin_rows(windows, suffix))
+        if not scores:
+            return None
+        tables = {
+            AUROC_TABLE: Table(("predictor", "window", "auroc", "low", "high", "runs"), scores),
+            CALIBRATION_TABLE: Table(("window", "forecast", "share", "low", "high", "runs"), bins),
+        }
+        return ForecastQuality(tables, sha256(json.dumps([scores, bins]).encode()).hexdigest())
+
+
+def outcome_table(plan: Mapping[str, Any], progress_by_run: Mapping[str, CommittedProgress]) -> Table:
+    """How many runs of every setting ended how, by the newest commits, a row for each setting."""
+    counts: dict[str, dict[str, int]] = {}
+    for row in plan["runs"]:
+        progress = progress_by_run.get(row["run_id"])
+        outcome = "waiting" if progress is None else (outcome_of(progress) or "in training")
+        of_setting = counts.setdefault(row["setting_id"], dict.fromkeys(OUTCOMES, 0))
+        of_setting[outcome] += 1
+    words = groups(plan)
+    rows = tuple((words[setting], *(found[name] for name in OUTCOMES)) for setting, found in counts.items())
+    return Table(("setting", *OUTCOMES), rows)
+
+
+def analysis_stamps(store: SweepStore) -> tuple[int, ...]:
+    """When the newest analysis of each budget was written, 0 where there is none: whether there is a newer one."""
+    paths = [_path(store, budget) for budget in store.budgets]
+    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths)
+
+
+def _path(store: SweepStore, budget: int) -> Path:
+    return store.folder_of(budget) / "analysis.json"
+
+
+def _windows(store: SweepStore, budget: int) -> Sequence[Mapping[str, Any]]:
+    path = _path(store, budget)
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return ()
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError:
+        return ()
+    if misfit(document, ANALYSIS) is not None or document["evaluation"] is None:
+        return ()
+    known = {row["run_id"] for row in store.plan["runs"]}
+    return document["evaluation"]["windows"] if all(row["run_id"] in known for row in document["runs"]) else ()
+
+
+def _score_rows(windows: Sequence[Mapping[str, Any]], suffix: str) -> list[tuple[Any, ...]]:
+    """AUROC between the seeds of a setting, of every predictor that has one, with its 95% interval."""
+    return [
+        (predictor + suffix, window["fraction"], *scores["auroc_within"], window["num_scored"])
+        for window in windows
+        for predictor, scores in window["scores"].items()
+        if scores["auroc_within"][0] is not None
+    ]
+
+
+def _bin_rows(windows: Sequence[Mapping[str, Any]], suffix: str) -> list[tuple[Any, ...]]:
+    return [
+        (f"{100 * window['fraction']:.3g}%{suffix}", one["forecast"], *one["share"], one["num_runs"])
+        for window in windows
+        for one in window.get("calibration", ())
+    ]
