@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from pipeline.models.base import Configuration, Model, Output, ParameterSpec, TrainingLosses
 from pipeline.own_code.imported import OwnCodeError, class_named
@@ -34,6 +35,7 @@ class LightningBuilder:
     module_class: type
     keywords: tuple[tuple[str, Any], ...]
     monitor: str
+    input_shape: tuple[int, ...] | None = None
 
     def own(self) -> nn.Module:
         """The module as its class makes it."""
@@ -50,7 +52,7 @@ class LightningBuilder:
         """The loss of its training_step, ()."""
         from pipeline.models._lightning_steps import loss_of
 
-        return loss_of(module, example)
+        return loss_of(module, self._shaped(example))
 
     def evaluated_on(self, module: nn.Module, example: Example) -> Tensor:
         """What its validation_step logs, (M,), the loss first."""
@@ -58,12 +60,22 @@ class LightningBuilder:
 
         return torch.stack([value.double() for value in self.metrics(module, example).values()])
 
-    def metrics(self, module: nn.Module, example: Example) -> dict[str, Tensor]:
-        """Name as recorded -> (): `loss` is what `monitor` names; others lose a leading "val_"; `acc` is accuracy."""
+    def logged(self, module: nn.Module, example: Example) -> dict[str, Tensor]:
+        """Name as logged by its validation_step -> ()."""
         from pipeline.models._lightning_steps import logged_by
 
-        found = {_recorded(name, self.monitor): value for name, value in logged_by(module, example).items()}
+        return logged_by(module, self._shaped(example))
+
+    def metrics(self, module: nn.Module, example: Example) -> dict[str, Tensor]:
+        """Name as recorded -> (): `loss` is what `monitor` names; others lose a leading "val_"; `acc` is accuracy."""
+        found = {_recorded(name, self.monitor): value for name, value in self.logged(module, example).items()}
         return {"loss": found.pop("loss"), **found} if "loss" in found else found
+
+    def _shaped(self, example: Example) -> Example:
+        """The batch with inputs (B, *input_shape), if that is given."""
+        if self.input_shape is None:
+            return example
+        return example._replace(inputs=example.inputs.reshape(-1, *self.input_shape))
 
 
 def _as_list(value: Any) -> Any:
@@ -85,7 +97,7 @@ class Lightning(Model):
     __init__, static. Each slot is computed by itself, so that a run is a function of its parameters, batches and
     streams; what would make it more is refused when the spec is read. Evaluations record what validation_step logs
     under the prefix `label_`, by batches of at most 512 items; `monitor` is the loss. Schedulers that count epochs need
-    `steps_per_epoch`.
+    `steps_per_epoch`. Inputs have the task's shape, or (B, *input_shape): [1, 28, 28] of images.
     """
 
     name = "lightning"
@@ -98,6 +110,7 @@ class Lightning(Model):
     module: str = static(min_length=3)
     monitor: str = static("val_loss", min_length=1)
     steps_per_epoch: int | None = static(None, ge=1)
+    input_shape: tuple[Annotated[int, Field(ge=1)], ...] | None = static(None, min_length=1)
 
     @classmethod
     def own_classes(cls) -> tuple[type, ...]:
@@ -110,13 +123,16 @@ class Lightning(Model):
         own = tuple(
             (name, getattr(self, name)) for name in type(self).model_fields if name not in Lightning.model_fields
         )
-        return LightningBuilder(self.own_class, own, self.monitor)
+        return LightningBuilder(self.own_class, own, self.monitor, self.input_shape)
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """A parameter of any shape as (first axis, all others). Raises ValueError where a pack cannot train it."""
         from pipeline.models._lightning_checks import lightning_problems
         from pipeline.models._module_slots import specs_of
 
+        size = task_shape.length * (task_shape.size if task_shape.kind == "vectors" else 1)
+        if self.input_shape is not None and math.prod(self.input_shape) != size:
+            raise ValueError(f"input_shape {list(self.input_shape)} does not hold the {size} numbers of an example")
         wrong = lightning_problems(self.builder, task_shape)
         if wrong:
             raise ValueError("; ".join(wrong))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline.models._lightning_steps import NeedsTrainerError, has_validation, logged_by
+from pipeline.models._lightning_steps import NeedsTrainerError, has_validation
 from pipeline.models._module_checks import problems_of
 from pipeline.models._module_slots import built_anew, example
 from pipeline.tasks.base import TaskShape
@@ -70,7 +70,7 @@ def _wrong_logs(builder: LightningBuilder, task_shape: TaskShape) -> Iterator[st
     module = built_anew(builder, task_shape, 0).eval()
     if has_validation(type(module)):
         with torch.no_grad():
-            logged = logged_by(module, example(task_shape))
+            logged = builder.logged(module, example(task_shape))
         if builder.monitor not in logged:
             known = ", ".join(logged) or "nothing"
             yield f"validation_step logs {known}, not {builder.monitor}; name its loss, as monitor: NAME"

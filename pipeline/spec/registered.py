@@ -47,16 +47,16 @@ def reader(kind: str) -> Callable[[Any], Registered]:
 
     def read(value: Any) -> Registered:
         classes, made = registry(kind), MADE.get(kind, {})
+        names = (*classes, *made)
         if isinstance(value, Registered) and (classes.get(value.name) is type(value) or value.name in made):
             return value
         if not isinstance(value, Mapping):
-            raise ValueError(f"should be a mapping such as {{name: {min(classes)}}} (names: {', '.join(classes)})")
+            raise ValueError(f"should be a mapping such as {{name: {min(classes)}}} (names: {', '.join(names)})")
         if "name" not in value:
-            raise located([(("name",), f"required, but missing (valid: {', '.join(classes)})", None)])
-        name = value["name"]
+            raise located([(("name",), f"required, but missing (valid: {', '.join(names)})", None)])
         cls = class_of(kind, value)
         if cls is None:
-            raise located([(("name",), unknown("name", name, (*classes, *made)), name)])
+            raise located([(("name",), unknown("name", value["name"], names), value["name"])])
         return cls.model_validate({key: frozen(item) for key, item in value.items() if key != "name"})
 
     return read

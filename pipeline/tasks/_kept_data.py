@@ -188,12 +188,20 @@ def _arrays_of(origin: DataOrigin, path: Path | None) -> DataArrays:
 
 
 def _made(origin: DataOrigin) -> Mapping[str, Array]:
-    """The arrays by name of a function, which gives a mapping, or inputs, targets and split in a tuple."""
+    """The arrays by name of a function, which gives a mapping, or inputs, targets and split in a tuple.
+
+    Of a LightningDataModule, those of its data sets.
+    """
     if origin.load is None:
         return waves()
     found = _loader(origin.load)()
     if isinstance(found, Mapping):
         return found
+    if any(base.__name__ == "LightningDataModule" for base in type(found).__mro__):
+        # Here, since it loads torch.
+        from pipeline.tasks._data_module import arrays_of_data_module
+
+        return arrays_of_data_module(found, origin.load)
     given = found if isinstance(found, tuple) else (found,)
     if not 1 <= len(given) <= 3:
         raise DataError(f"{origin.load}: gave {len(given)} arrays; expected are inputs, targets and split")
