@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
+from pipeline.models._lightning_builder import LightningBuilder, as_list
 from pipeline.models.base import Configuration, Model, Output, ParameterSpec, TrainingLosses
 from pipeline.own_code.imported import OwnCodeError, class_named
 from pipeline.spec.parameters import static
@@ -25,71 +25,6 @@ if TYPE_CHECKING:
     from pipeline.tasks.base import Streams
 
 
-@dataclass(frozen=True)
-class LightningBuilder:
-    """Makes the module of a run, by the keywords of its own __init__. `monitor` is the loss that it logs."""
-
-    is_vmapped: ClassVar[bool] = False
-    predicts_all_positions: ClassVar[bool] = True
-
-    module_class: type
-    keywords: tuple[tuple[str, Any], ...]
-    monitor: str
-    input_shape: tuple[int, ...] | None = None
-
-    def own(self) -> nn.Module:
-        """The module as its class makes it."""
-        made: nn.Module = self.module_class(**{name: _as_list(value) for name, value in self.keywords})
-        return made
-
-    def module(self, task_shape: TaskShape) -> nn.Module:
-        """The module without a Trainer."""
-        from pipeline.models._lightning_steps import packed
-
-        return packed(self.own())
-
-    def trained_on(self, module: nn.Module, example: Example) -> Tensor:
-        """The loss of its training_step, ()."""
-        from pipeline.models._lightning_steps import loss_of
-
-        return loss_of(module, self._shaped(example))
-
-    def evaluated_on(self, module: nn.Module, example: Example) -> Tensor:
-        """What its validation_step logs, (M,), the loss first."""
-        import torch
-
-        return torch.stack([value.double() for value in self.metrics(module, example).values()])
-
-    def logged(self, module: nn.Module, example: Example) -> dict[str, Tensor]:
-        """Name as logged by its validation_step -> ()."""
-        from pipeline.models._lightning_steps import logged_by
-
-        return logged_by(module, self._shaped(example))
-
-    def metrics(self, module: nn.Module, example: Example) -> dict[str, Tensor]:
-        """Name as recorded -> (): `loss` is what `monitor` names; others lose a leading "val_"; `acc` is accuracy."""
-        found = {_recorded(name, self.monitor): value for name, value in self.logged(module, example).items()}
-        return {"loss": found.pop("loss"), **found} if "loss" in found else found
-
-    def _shaped(self, example: Example) -> Example:
-        """The batch with inputs (B, *input_shape), if that is given."""
-        if self.input_shape is None:
-            return example
-        return example._replace(inputs=example.inputs.reshape(-1, *self.input_shape))
-
-
-def _as_list(value: Any) -> Any:
-    return [_as_list(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _recorded(name: str, monitor: str) -> str:
-    if name == monitor:
-        return "loss"
-    short = name.removeprefix("val_").removeprefix("val/")
-    # Another loss than the one that counts keeps its name.
-    return {"acc": "accuracy", "loss": name}.get(short, short)
-
-
 class Lightning(Model):
     """A LightningModule, trained by its own training_step, configure_optimizers and validation_step.
 
@@ -98,6 +33,8 @@ class Lightning(Model):
     streams; what would make it more is refused when the spec is read. Evaluations record what validation_step logs
     under the prefix `label_`, by batches of at most 512 items; `monitor` is the loss. Schedulers that count epochs need
     `steps_per_epoch`. Inputs have the task's shape, or (B, *input_shape): [1, 28, 28] of images.
+    Runs begin with the weights of the checkpoint `start`, if that is given, and then draw none by init_seed;
+    `start_content` is filled in: its name and SHA-256, which is so part of a run's identity.
     """
 
     name = "lightning"
@@ -110,7 +47,26 @@ class Lightning(Model):
     module: str = static(min_length=3)
     monitor: str = static("val_loss", min_length=1)
     steps_per_epoch: int | None = static(None, ge=1)
+    start: str | None = static(None, min_length=1, max_length=4096)
+    start_content: tuple[str, str] | None = static(None)
     input_shape: tuple[Annotated[int, Field(ge=1)], ...] | None = static(None, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_start(cls, data: Any) -> Any:
+        """Fills `start_content` in, unless it is that of this name already, as in a spec that was stored."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("start"), str):
+            return {**data, "start_content": None} if isinstance(data, Mapping) else data
+        from pipeline.models._start import known_start
+
+        known = data.get("start_content")
+        is_known = isinstance(known, (list, tuple)) and len(known) == 2 and known[0] == data["start"]
+        return data if is_known else {**data, "start_content": known_start(data["start"])}
+
+    @property
+    def draws_weights(self) -> bool:
+        """Whether a run's initial weights are drawn, and not those of a checkpoint."""
+        return self.start is None
 
     @classmethod
     def own_classes(cls) -> tuple[type, ...]:
@@ -123,7 +79,7 @@ class Lightning(Model):
         own = tuple(
             (name, getattr(self, name)) for name in type(self).model_fields if name not in Lightning.model_fields
         )
-        return LightningBuilder(self.own_class, own, self.monitor, self.input_shape)
+        return LightningBuilder(self.own_class, own, self.monitor, self.input_shape, self.start_content)
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """A parameter of any shape as (first axis, all others). Raises ValueError where a pack cannot train it."""
@@ -200,9 +156,14 @@ class Lightning(Model):
 
         return with_values(self.builder.own().to(next(iter(parameters.values())).dtype), parameters)
 
+    def remark(self) -> str:
+        """By what methods of its own."""
+        own = "training_step and validation_step" if self.builder.has_validation() else "training_step alone"
+        return f"{self.module}: its seeds side by side, without a Trainer, by its own {own}"
+
     def own_keywords(self) -> dict[str, Any]:
         """All keywords of the class, defaults included."""
-        return {name: _as_list(value) for name, value in self.builder.keywords}
+        return {name: as_list(value) for name, value in self.builder.keywords}
 
     def configuration(self) -> Configuration:
         """What configure_optimizers gives. Raises ValueError where that has no registered equal."""

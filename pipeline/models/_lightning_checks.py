@@ -12,10 +12,11 @@ import torch
 from pipeline.models._lightning_steps import NeedsTrainerError, has_validation
 from pipeline.models._module_checks import problems_of
 from pipeline.models._module_slots import built_anew, example
+from pipeline.models._start import StartError
 from pipeline.tasks.base import TaskShape
 
 if TYPE_CHECKING:
-    from pipeline.models._lightning import LightningBuilder
+    from pipeline.models._lightning_builder import LightningBuilder
 
 # Methods of a LightningModule that a pack calls, or that nothing of training depends on.
 _CALLED = {
@@ -48,6 +49,8 @@ def lightning_problems(builder: LightningBuilder, task_shape: TaskShape) -> tupl
         if not module.automatic_optimization:
             return (f"{name} optimises by itself (automatic_optimization is False)",)
         return problems_of(builder, task_shape) or tuple(_wrong_logs(builder, task_shape))
+    except StartError as error:
+        return (f"start {error}",)
     except NeedsTrainerError as error:
         return (f"{name} uses {error}, which a Trainer alone has",)
     except Exception as error:

@@ -101,6 +101,11 @@ class Model(Registered):
         """A small instance for tests, which train it on this task; by default every parameter at its default."""
         return cls()
 
+    @property
+    def draws_weights(self) -> bool:
+        """Whether a run's initial weights are drawn by its init_seed."""
+        return True
+
     def native(self) -> Native | None:
         """The C++ twin of exactly this class (not inherited by subclasses), None if there is none for these parameters.
 
@@ -177,6 +182,10 @@ class Model(Registered):
 
     def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module | None:
         """The torch module of the user's own that this model is, with one run's `parameters`; None if there is none."""
+        return None
+
+    def remark(self) -> str | None:
+        """What a plan says of how the model is trained; None if as all are."""
         return None
 
     def own_keywords(self) -> dict[str, Any]:

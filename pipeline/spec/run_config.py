@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
+from pipeline.spec.fitting import misfits
 from pipeline.spec.identity import canonical_json, digest, flatten, plain
 from pipeline.spec.parameters import Parameters, Registered
-from pipeline.spec.registered import Problem, declared, located, reader, registry, unknown
+from pipeline.spec.registered import declared, located, reader, unknown
 
 if TYPE_CHECKING:
     from pipeline.models.base import Model
@@ -30,8 +31,6 @@ else:
     ScheduleField = Annotated[Registered, PlainValidator(reader("schedule")), PlainSerializer(declared)]
 
 MAX_SEED = 2**63 - 1
-# Largest finite number of each dtype.
-_LARGEST = {"float32": (2 - 2**-23) * 2.0**127, "float64": (2 - 2**-52) * 2.0**1023}
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/-]{1,128}$")]
 SECTIONS = ("task", "model", "optimiser", "schedule")
@@ -55,38 +54,14 @@ class Setting(Parameters):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Setting:
-        task_shape = self.task.shape()
-        message = self.model.incompatibility(self.task)
-        if message is not None:
-            models = cast("Mapping[str, type[Model]]", registry("model"))
-            names = ", ".join(name for name, model in models.items() if model.incompatibility(self.task) is None)
-            raise located([(("model", "name"), f"{message} (models that fit: {names or 'none'})", self.model.name)])
-        try:
-            specs = self.model.parameter_specs(task_shape)
-        except ValueError as error:
-            raise located([(("model",), str(error), self.model.name)]) from None
-        for section, part in (("optimiser", self.optimiser), ("schedule", self.schedule)):
-            try:
-                part.for_model(self.model)
-            except ValueError as error:
-                raise located([((section,), f"configure_optimizers {error}", part.name)]) from None
-        if too_large := list(self._too_large()):
-            raise located(too_large)
-        if self.streams:
-            valid = (*self._data_streams, *(f"init/{spec.name}" for spec in specs))
-            wrong = [name for name in self.streams if name not in valid]
-            if wrong:
-                raise located([(("streams", name), unknown("stream", name, valid), name) for name in wrong])
+        if wrong := misfits(self):
+            raise located(wrong)
         return self
 
-    def _too_large(self) -> Iterator[Problem]:
-        """The vector hyperparameters that their dtype cannot hold."""
-        for section in SECTIONS:
-            parameters: Registered = getattr(self, section)
-            for name in parameters.vector_fields():
-                value = getattr(parameters, name)
-                if value is not None and abs(value) > _LARGEST[self.dtype]:
-                    yield (section, name), f"is more than {self.dtype} can hold ({_LARGEST[self.dtype]:.3g})", value
+    @property
+    def is_pinned(self) -> bool:
+        """Whether runs of other seeds may draw the same: a stream is pinned, or the weights are a checkpoint's."""
+        return bool(self.streams) or not self.model.draws_weights
 
     def seeds_used(self) -> tuple[bool, bool]:
         """Whether init_seed, and whether data_seed, seeds any stream of a run: not if `streams` pins all of them."""
@@ -96,11 +71,11 @@ class Setting(Parameters):
     @cached_property
     def _stream_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The streams of the initial weights, and those that data_seed seeds."""
-        specs = self.model.parameter_specs(self.task.shape())
-        return tuple(f"init/{spec.name}" for spec in specs), self._data_streams
+        specs = self.model.parameter_specs(self.task.shape()) if self.model.draws_weights else ()
+        return tuple(f"init/{spec.name}" for spec in specs), self.data_streams
 
     @property
-    def _data_streams(self) -> tuple[str, ...]:
+    def data_streams(self) -> tuple[str, ...]:
         """The streams of the task, and those of noise in training."""
         return (*self.task.streams, *self.model.noise_streams(self.task.shape()))
 

@@ -116,7 +116,9 @@ def equal_runs(pairs: Sequence[tuple[int, int]], used: tuple[bool, bool]) -> str
     if num_different == len(pairs):
         return None
     unused = itertools.compress(("init_seed", "data_seed"), (not is_used for is_used in used))
-    return f"{len(pairs)} pairs give {num_different} different runs: streams pins all that {' and '.join(unused)} seeds"
+    return (
+        f"{len(pairs)} pairs give {num_different} different runs: {' and '.join(unused)} seeds nothing that a run draws"
+    )
 
 
 def check_distinct(values: Sequence[Any], what: str) -> None:

@@ -215,7 +215,7 @@ class SweepSpec(Parameters):
 
     def _check_pinned(self) -> None:
         assert self.seeds is not None
-        for used in sorted({setting.seeds_used() for setting in self.expanded_settings if setting.streams}):
+        for used in sorted({setting.seeds_used() for setting in self.expanded_settings if setting.is_pinned}):
             if message := equal_runs(self.seeds.pairs(), used):
                 raise located([(("seeds",), message, len(self.seeds))])
 

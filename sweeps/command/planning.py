@@ -80,6 +80,7 @@ def _recorded(plan: Plan) -> Iterator[str]:
             yield f"windows{_of(budget, spec)}: {windows}"
     # Runs of one setting share the object.
     settings = {id(run.setting): run.setting for run in plan.runs.values()}.values()
+    yield from dict.fromkeys(remark for setting in settings if (remark := setting.model.remark()) is not None)
     pairs = {(setting.task, setting.model): None for setting in settings}
     for name in spec.reading_names:
         reasons = dict.fromkeys(READINGS[name].unsuitable(task, model) for task, model in pairs)

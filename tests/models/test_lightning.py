@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -245,3 +246,55 @@ def test_a_sweep_file_names_the_class_alone_and_its_runs_hash_its_file(tmp_path)
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("lit.py:Lit", "lot.py:Lit"))
     with pytest.raises(SpecError, match=r"sweep\.yaml:4: model\.module: there is no file"):
         load_spec(tmp_path / "sweep.yaml")
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """A checkpoint that seedbed did not write, in the working directory; its module."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    torch.manual_seed(77)
+    module = class_named(f"{FILE}:Bare")()
+    torch.save({"state_dict": module.state_dict(), "epoch": 3}, "bare.ckpt")
+    return module
+
+
+def test_runs_start_from_a_checkpoint_whose_hash_is_part_of_their_identity(start, tmp_path):
+    spec = spec_of("Bare", model={"start": "bare.ckpt"}, seeds={"together": [0, 1]})
+    first, second = spec.runs()
+    block = Block(first, 2, torch.device("cpu"))
+    block.load_run(1, second, block.start(second))
+    for name, value in start.state_dict().items():
+        for slot in range(2):
+            assert torch.equal(block.parameters[name][slot].detach().view(value.shape), value), name
+    assert first.model.start_content[1] == hashlib.sha256(Path("bare.ckpt").read_bytes()).hexdigest()
+    assert not first.setting.seeds_used()[0]
+    with pytest.raises(ValueError, match="init_seed"):
+        spec_of("Bare", model={"start": "bare.ckpt"}, seeds={"crossed": {"init_seed": [0, 1], "data_seed": [0]}})
+    # What a sweep was begun with is kept, and a changed file makes other runs.
+    Path("bare.ckpt").unlink()
+    assert SweepSpec.model_validate(spec.identity()).runs()[0].run_id == first.run_id
+    with torch.no_grad():
+        start.head.bias += 1
+    torch.save(start.state_dict(), "bare.ckpt")
+    assert spec_of("Bare", model={"start": "bare.ckpt"}).runs()[0].run_id != first.run_id
+
+
+class Hostile:
+    def __reduce__(self):
+        return (Path("ran").touch, ())
+
+
+def test_a_checkpoint_that_is_no_state_of_the_module_is_refused_and_runs_nothing(start):
+    torch.save({"state_dict": {"weight": Hostile()}}, "hostile.ckpt")
+    torch.save([1, 2], "list.ckpt")
+    torch.save(torch.nn.Linear(2, 2).state_dict(), "other.ckpt")
+    for name, message in (
+        ("missing.ckpt", "missing.ckpt: there is no such file"),
+        ("hostile.ckpt", r"hostile.ckpt: torch.load\(weights_only=True\) refuses it"),
+        ("list.ckpt", "list.ckpt: holds no state_dict"),
+        ("other.ckpt", r"start other.ckpt: Error\(s\) in loading state_dict"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            spec_of("Bare", model={"start": name})
+    assert not Path("ran").exists()

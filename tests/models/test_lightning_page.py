@@ -47,6 +47,7 @@ def test_every_command_of_the_page_works_in_order():
     *before, written = COMMANDS
     outputs = {command[0]: said(*command) for command in before}
     assert "8 runs in 2 settings" in outputs["plan"]
+    assert "by its own training_step and validation_step" in " ".join(outputs["plan"].split())
     assert "8/8 runs done" in outputs["launch"]
     runs = {run["run_id"]: run for run in SweepStore(Path("results/lit")).plan["runs"]}
     assert len(runs) == 8

@@ -71,7 +71,7 @@ def test_the_page_names_every_parameter_of_the_task():
 
 
 # Enough steps to see the loss fall; at those of the files this is a matter of minutes.
-BUDGETS = {"digits": 60, "shapes": 60, "text": 20, "grokking": 20}
+BUDGETS = {"digits": 60, "shapes": 60, "text": 20, "grokking": 20, "dropout": 60}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

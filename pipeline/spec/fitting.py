@@ -1,0 +1,67 @@
+"""Whether the parts of a setting fit together: its task, model, optimiser, schedule, streams and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+from pipeline.spec.parameters import Registered
+from pipeline.spec.registered import Problem, registry, unknown
+
+if TYPE_CHECKING:
+    from pipeline.models.base import Model
+    from pipeline.spec.run_config import Setting
+
+# Largest finite number of each dtype.
+_LARGEST = {"float32": (2 - 2**-23) * 2.0**127, "float64": (2 - 2**-52) * 2.0**1023}
+_SECTIONS = ("task", "model", "optimiser", "schedule")
+
+
+def misfits(setting: Setting) -> list[Problem]:
+    """What does not fit: the first kind of problem alone, since others may follow from it."""
+    for find in (_of_the_model, _of_what_it_configures, _of_the_dtype, _of_the_streams):
+        if wrong := list(find(setting)):
+            return wrong
+    return []
+
+
+def _of_the_model(setting: Setting) -> Iterator[Problem]:
+    task, model = setting.task, setting.model
+    message = model.incompatibility(task)
+    if message is not None:
+        models = cast("Mapping[str, type[Model]]", registry("model"))
+        names = ", ".join(name for name, other in models.items() if other.incompatibility(task) is None)
+        yield ("model", "name"), f"{message} (models that fit: {names or 'none'})", model.name
+        return
+    try:
+        model.parameter_specs(task.shape())
+    except ValueError as error:
+        yield ("model",), str(error), model.name
+
+
+def _of_what_it_configures(setting: Setting) -> Iterator[Problem]:
+    for section, part in (("optimiser", setting.optimiser), ("schedule", setting.schedule)):
+        try:
+            part.for_model(setting.model)
+        except ValueError as error:
+            yield (section,), f"configure_optimizers {error}", part.name
+
+
+def _of_the_dtype(setting: Setting) -> Iterator[Problem]:
+    """The vector hyperparameters that their dtype cannot hold."""
+    largest = _LARGEST[setting.dtype]
+    for section in _SECTIONS:
+        parameters: Registered = getattr(setting, section)
+        for name in parameters.vector_fields():
+            value = getattr(parameters, name)
+            if value is not None and abs(value) > largest:
+                yield (section, name), f"is more than {setting.dtype} can hold ({largest:.3g})", value
+
+
+def _of_the_streams(setting: Setting) -> Iterator[Problem]:
+    if setting.streams:
+        specs = setting.model.parameter_specs(setting.task.shape())
+        valid = (*setting.data_streams, *(f"init/{spec.name}" for spec in specs))
+        for name in setting.streams:
+            if name not in valid:
+                yield ("streams", name), unknown("stream", name, valid), name
