@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pipeline.planning.packs import expand
+from pipeline.spec.search import load_search
 from pipeline.spec.sweep import load_spec
 from sweeps.command.shipped import shipped_sweeps
 
@@ -124,7 +125,7 @@ SWEEP_FILES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "sweep_files.md"
 
 
 def test_the_sweep_files_of_the_reference_are_valid(tmp_path):
-    whole, budgets, fork, unlike = SWEEP_FILES
+    whole, budgets, fork, search, unlike = SWEEP_FILES
     (tmp_path / "whole.yaml").write_text(whole)
     spec = load_spec(tmp_path / "whole.yaml")
     assert len(spec.runs()) == 2 * 3 * 2 * 8
@@ -133,5 +134,7 @@ def test_the_sweep_files_of_the_reference_are_valid(tmp_path):
     level = yaml.safe_load(unlike)["resources"]["instruction_set"]
     chosen = [f"resources.instruction_set={level}", "resources.slots=null"]
     assert load_spec(tmp_path / "whole.yaml", chosen).resources.instruction_set == level
+    (tmp_path / "search.yaml").write_text(search)
+    assert load_search(tmp_path / "search.yaml")[0].race.first == 3
     (tmp_path / "fork.yaml").write_text(fork)
     assert load_spec(tmp_path / "fork.yaml").fork.steps == (350, 700)

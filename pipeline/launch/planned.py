@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.planning.open_sweep import kept_packs
@@ -17,18 +17,26 @@ from pipeline.training.recorded_metrics import refuse_undecidable
 
 
 def plan_for(
-    spec: SweepSpec, folder: Path, machine: Machine, on_phase: Callable[[str], None] = lambda phase: None
+    spec: SweepSpec,
+    folder: Path,
+    machine: Machine,
+    on_phase: Callable[[str], None] = lambda phase: None,
+    wanted: Collection[str] | None = None,
 ) -> Plan:
     """The plan for `spec` in `folder`, with the packs that it already has. Writes nothing to the folder.
 
-    `on_phase` is told what is being done.
+    `on_phase` is told what is being done. With `wanted`, run ids of the spec, no others are put into new packs.
 
     Raises StoreError, field by field, if the folder belongs to a spec that this one does not continue, and in the
     cases of `plan_on`.
     """
     on_phase("planning")
     runs = _by_id(spec)
-    return _planned(spec, runs, machine, kept_packs(spec, runs, folder), on_phase)
+    kept = kept_packs(spec, runs, folder)
+    if wanted is not None:
+        chosen = {*wanted, *(run_id for pack in kept for run_id in pack.run_ids)}
+        runs = {run_id: config for run_id, config in runs.items() if run_id in chosen}
+    return _planned(spec, runs, machine, kept, on_phase)
 
 
 def plan_on(spec: SweepSpec, machine: Machine) -> Plan:

@@ -77,6 +77,19 @@ RECORD: Shape = {
     "slots?": COUNT,
 }
 
+_SCALAR = (None, bool, *NUMBER, str)
+_TRIAL = Exactly(
+    {
+        "setting": (None, {str: (_SCALAR, [_SCALAR])}),
+        "first": (None, *NUMBER),
+        "kept": bool,
+        "audited": bool,
+        "num_seeds": COUNT,
+        "value": (None, *NUMBER),
+    }
+)
+SEARCH_DOCUMENT: Shape = {"format": POSITIVE, "search": dict, "versions": {str: str}, "rounds": [[_TRIAL]]}
+
 SWEEP: Shape = {
     "sweep_id": ID,
     "name": str,

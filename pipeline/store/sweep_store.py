@@ -14,6 +14,7 @@ Every file it writes:
     ceiling.json                          what forks say of the best possible forecasts; sealed; safe to delete
     budget-B/ceiling.json                 the same, of the runs of each budget where a sweep has several
     forecast.json                         the newest forecast of the runs in training; sealed; safe to delete
+    search.json                           rounds of a search over settings, and what came of them; sealed
     packs/PACK/attempt-A                  claimed by attempt A; empty
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
     packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
@@ -66,6 +67,7 @@ _OWN = (
     "stop",
     "forecast.json",
     "ceiling.json",
+    "search.json",
     "plan-*.json",
     ".*.tmp",
 )

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.consoles import out
-from sweeps.cli.options import OneBudget
+from sweeps.cli.options import AcceptChangedCode, Address, Inline, OneBudget, Overrides, Results, SpecPath
+from sweeps.command.how import How
 
 setting_commands = typer.Typer()
 _PANEL = "Settings"
@@ -49,3 +50,25 @@ def compare_command(
     from sweeps.command.settings.comparing import run_compare
 
     run_compare(folders, arms, where or [], metric or [], effect or [], budget, as_json, out)
+
+
+@setting_commands.command("search", rich_help_panel=_PANEL)
+def search_command(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    results: Results = None,
+    address: Address = None,
+    inline: Inline = False,
+    accept_changed_code: AcceptChangedCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Search the settings of a sweep file's `search` section, in rounds, with a searcher of Ray Tune such as Optuna.
+
+    All rounds are one sweep, which grows; the same command continues. Exit codes as for launch.
+
+    Example: `seedbed search my_search.yaml`
+    """
+    from sweeps.command.settings.searching import run_search
+
+    how = How(address, inline, accept_changed_code)
+    raise typer.Exit(run_search(spec, overrides or [], results, how, as_json, out))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,19 +51,29 @@ def run_launch(request: Request, out: Console) -> int:
         return drive(store, spec, request.how, out, lambda: _print_outcomes(store, out))
 
 
-def train_spec(spec: SweepSpec, folder: Path, source: str, how: How, out: Console) -> int:
-    """Train the unfinished runs of `spec`, given as `source`, in `folder`; returns the exit code of the command."""
-    with opened_spec(spec, folder, source, how, out) as store:
+def train_spec(
+    spec: SweepSpec, folder: Path, source: str, how: How, out: Console, wanted: Collection[str] | None = None
+) -> int:
+    """Train the unfinished runs of `spec`, given as `source`, in `folder`; returns the exit code of the command.
+
+    With `wanted`, run ids of the spec, no others are trained beside those that the folder has.
+    """
+    with opened_spec(spec, folder, source, how, out, wanted) as store:
         return drive(store, spec, how, out)
 
 
 @contextmanager
-def opened_spec(spec: SweepSpec, folder: Path, source: str, how: How, out: Console) -> Iterator[SweepStore]:
-    """In this context `folder` is opened for `spec`, given as `source`, planned for this machine, and locked."""
+def opened_spec(
+    spec: SweepSpec, folder: Path, source: str, how: How, out: Console, wanted: Collection[str] | None = None
+) -> Iterator[SweepStore]:
+    """In this context `folder` is opened for `spec`, given as `source`, planned for this machine, and locked.
+
+    With `wanted`, run ids of the spec, no others are planned beside those that the folder has.
+    """
     # Planned without the lock, which creates a file: a folder that cannot be used stays unchanged. Opening it under
     # the lock refuses a plan that another launch has made stale.
     with phases(out) as phase:
-        plan = plan_for(spec, folder, machine_of(spec.resources, how.address, how.is_inline), phase)
+        plan = plan_for(spec, folder, machine_of(spec.resources, how.address, how.is_inline), phase, wanted)
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
     with DriverLock(folder):

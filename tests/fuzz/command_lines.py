@@ -57,6 +57,10 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
             ("--json", ""),
         ),
     ),
+    "search": (
+        ("spec", "override"),
+        (INLINE, ("--results", "new"), ("--address", "text"), ("--accept-changed-code", ""), ("--json", "")),
+    ),
     "watch": (("folder", "folder"), (("--port", "number"), ("--budget", "number"))),
     "export": (("folder",), (("--parquet", ""), ("--csv", ""), ("--zarr", ""), ("--out", "new"))),
     "mirror": (("folder",), (("--follow", ""),)),

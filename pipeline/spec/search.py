@@ -1,0 +1,136 @@
+"""The section `search` of a sweep file: a space of settings, who searches it, and what is sought."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from pipeline.own_code.entries import resolve_imports
+from pipeline.spec.errors import Mistake, Place, SpecError, dotted
+from pipeline.spec.factors import MAX_VALUES, DistributionField
+from pipeline.spec.identity import canonical_json, digest
+from pipeline.spec.messages import spec_problems
+from pipeline.spec.overrides import apply_overrides
+from pipeline.spec.parameters import Parameters
+from pipeline.spec.renamed import respell
+from pipeline.spec.run_config import Seed, path_problem
+from pipeline.spec.sweep import SweepSpec
+from pipeline.spec.yaml_source import read_spec_file
+
+SECTION = "search"
+# Digits of a suggested decimal that are kept, as of random factors.
+_DIGITS = 12
+
+
+class Race(Parameters):
+    """Settings of a round are tried with the first `first` seeds; a share `keep` of them, the best, gets all.
+
+    Of the others each gets all seeds with probability `audit`, whatever it did: by these what the race loses is known.
+    """
+
+    first: int = Field(gt=0)
+    keep: float = Field(0.5, gt=0, le=1)
+    audit: float = Field(0.2, ge=0, le=1)
+
+    def kept(self, values: Sequence[float]) -> list[bool]:
+        """Whether each setting of a round is among the best, of larger values; NaN is the worst.
+
+        >>> Race(first=2).kept([0.1, float("nan"), 0.7, 0.3])
+        [False, False, True, True]
+        """
+        order = sorted(range(len(values)), key=lambda place: (math.isnan(values[place]), -values[place], place))
+        best = set(order[: math.ceil(self.keep * len(values))])
+        return [place in best for place in range(len(values))]
+
+    def is_audited(self, setting: Mapping[str, Any], seed: int) -> bool:
+        """Whether a setting gets all seeds whatever it does: by a hash of it, so independently of its results."""
+        word = digest("search audit", canonical_json({"seed": seed, "setting": dict(setting)}))
+        return int(word[:12], 16) / 16**12 < self.audit
+
+
+class Search(Parameters):
+    """A search over `space`: dotted path -> distribution, in rounds of a few settings, each under the sweep's seeds.
+
+    `objective` is `converged` (share of runs), `time` (mean steps to convergence, up to the budget) or a recorded
+    metric (its median last value). `seed` fixes what the searcher draws.
+    """
+
+    space: dict[str, DistributionField] = Field(min_length=1)
+    searcher: Literal["optuna", "hyperopt", "bohb"] = "optuna"
+    rounds: int = Field(gt=0, le=MAX_VALUES)
+    settings_per_round: int = Field(gt=0, le=MAX_VALUES)
+    objective: str = "converged"
+    seed: Seed = 0
+    race: Race | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What a search is, in plain values; more `rounds` are the same search."""
+        whole: dict[str, Any] = self.model_dump(exclude={"rounds"}, warnings=False)
+        return whole
+
+
+def load_search(
+    path: str | Path, overrides: Sequence[str] = (), imports: Sequence[str] = ()
+) -> tuple[Search, SweepSpec]:
+    """The search in a sweep file, and the sweep that it varies, as `load_spec` reads one.
+
+    Raises SpecError with every mistake, each at its line or override.
+    """
+    source = read_spec_file(path)
+    respell(source)
+    apply_overrides(source, overrides)
+    mistakes = list(source.mistakes)
+    unknown_code = resolve_imports(source.data, Path(path).resolve().parent, imports)
+    mistakes += [Mistake(source.locate(place), dotted(place), message) for place, message in unknown_code]
+    sweep_data = {key: value for key, value in source.data.items() if key != SECTION}
+    found: list[Any] = []
+    parts: tuple[tuple[Any, Any, Place], ...] = (
+        (Search, source.data.get(SECTION, {}), (SECTION,)),
+        (SweepSpec, sweep_data, ()),
+    )
+    for model, data, prefix in parts:
+        try:
+            found.append(model.model_validate(data))
+        except ValidationError as error:
+            for place, message, _ in spec_problems(error, model, data):
+                mistakes.append(Mistake(source.locate((*prefix, *place)), dotted((*prefix, *place)), message))
+    if len(found) == len(parts):
+        for place, message in _problems(*found):
+            mistakes.append(Mistake(source.locate(place), dotted(place), message))
+    if mistakes:
+        raise SpecError(source.in_order(mistakes))
+    return found[0], found[1]
+
+
+def _problems(search: Search, spec: SweepSpec) -> Iterator[tuple[Place, str]]:
+    """What the section and the sweep together have wrong."""
+    if spec.fork is not None or spec.vary:
+        field = "vary" if spec.fork is None else "fork"
+        yield (field,), "is for sweeps whose settings are declared; a search suggests them from search.space"
+        return
+    for path in search.space:
+        if (problem := path_problem(path, spec.base)) is not None:
+            yield (SECTION, "space", path), problem
+    num_seeds = 0 if spec.seeds is None else len(spec.seeds)
+    if search.race is not None and search.race.first >= num_seeds:
+        yield (SECTION, "race", "first"), f"must be fewer than the {num_seeds} seeds, given {search.race.first}"
+
+
+def suggested(spec: SweepSpec, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A suggested setting as a sweep file would say it, decimals to 12 digits; None where it is no valid setting."""
+    setting = {path: float(f"{x:.{_DIGITS}g}") if isinstance(x, float) else x for path, x in values.items()}
+    try:
+        spec.base.changed(setting)
+    except ValidationError:
+        return None
+    return setting
+
+
+def with_settings(spec: SweepSpec, settings: Sequence[Mapping[str, Any]]) -> SweepSpec:
+    """The sweep of these settings, in their order, under all seeds of `spec`."""
+    factor = {path: [setting[path] for setting in settings] for path in settings[0]}
+    return SweepSpec.model_validate({**spec.identity(), "vary": [factor]})

@@ -1,0 +1,257 @@
+"""A search is one sweep that grows: the same settings by its seed, however often it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipeline.launch import searchers
+from pipeline.launch.searchers import SearchLibrary, open_searcher
+from pipeline.spec.errors import SpecError
+from pipeline.spec.search import Search, load_search, suggested, with_settings
+from pipeline.store.pack_store import StoreError
+from pipeline.store.search_file import read_search, write_search
+from pipeline.store.sweep_store import SweepStore
+from sweeps.cli.__main__ import app
+from sweeps.command.settings.found import Trial, audit_of, best_first
+from sweeps.command.settings.searching import IncompleteError, Rounds
+from tests.support import tiny
+
+SPACE = {"optimiser.lr": {"uniform": [0.0, 1.0]}, "optimiser.beta2": {"choice": [0.9, 0.99]}}
+SPEC = tiny(seeds={"together": [0, 1, 2, 3]})
+
+
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch):
+    library = SearchLibrary("tests.comparisons.fake_searcher", "FakeSearcher", "seed", ())
+    monkeypatch.setitem(searchers.SEARCHERS, "optuna", library)
+
+
+class Synthetic:
+    """Runs whose result is planted: higher the nearer the rate is to .3, and higher by .01 for each seed.
+
+    Trained are the runs that were asked for; only those can be judged.
+    """
+
+    def __init__(self, spec=SPEC, fails_after=math.inf):
+        self.spec, self.trained, self.fails_after = spec, {}, fails_after
+
+    def train(self, settings, run_ids):
+        if len(self.trained) + len(run_ids) > self.fails_after:
+            return 3
+        for config in with_settings(self.spec, settings).runs():
+            if config.run_id in run_ids:
+                rate = config.setting.optimiser.lr
+                self.trained.setdefault(config.run_id, -abs(rate - 0.3) + 0.01 * config.init_seed)
+        return 0
+
+    def judge(self, run_ids):
+        return float(np.mean([self.trained[run_id] for run_id in run_ids]))
+
+
+def searched(num_rounds, sweep=None, done=(), **changes):
+    search = Search.model_validate(
+        {"space": SPACE, "rounds": num_rounds, "settings_per_round": 4, "objective": "label_loss", **changes}
+    )
+    sweep = sweep or Synthetic()
+    rounds = Rounds(search, sweep.spec, open_searcher(search), sweep.train, sweep.judge)
+    for number in range(num_rounds):
+        rounds.run(number, done[number] if number < len(done) else None)
+    return rounds, sweep
+
+
+def test_a_search_comes_near_the_best_setting():
+    rounds, sweep = searched(8)
+    best = best_first(rounds.tried)[0]
+    assert abs(best.setting["optimiser.lr"] - 0.3) < 0.05
+    assert best.num_seeds == 4
+    assert len(sweep.trained) == 8 * 4 * 4
+
+
+def test_told_results_bring_a_search_back_to_where_it_was():
+    whole, _ = searched(4)
+    kept = [[Trial.from_json(json.loads(json.dumps(one.to_json()))) for one in trials] for trials in whole.tried[:2]]
+    resumed, sweep = searched(4, done=kept)
+    assert resumed.tried == whole.tried
+    assert resumed.searcher.told == whole.searcher.told
+    # Only what was not done is trained.
+    assert len(sweep.trained) == 2 * 4 * 4
+    assert searched(4, seed=1)[0].tried != whole.tried
+
+
+def test_rounds_of_another_search_are_refused():
+    other, _ = searched(1, seed=1)
+    with pytest.raises(Exception, match="suggests other settings"):
+        searched(2, done=other.tried)
+
+
+def test_a_round_that_is_cut_off_is_not_told_and_the_same_comes_again():
+    sweep = Synthetic(fails_after=20)
+    with pytest.raises(IncompleteError) as stopped:
+        searched(2, sweep)
+    assert stopped.value.code == 3
+    sweep.fails_after = math.inf
+    assert searched(2, sweep)[0].tried == searched(2)[0].tried
+
+
+def test_settings_that_are_suggested_twice_are_trained_once():
+    space = {"optimiser.beta2": {"choice": [0.9, 0.99]}}
+    rounds, sweep = searched(3, space=space)
+    assert len(sweep.trained) == 2 * 4
+    by_setting = {}
+    for one in (one for trials in rounds.tried for one in trials):
+        by_setting.setdefault(one.setting["optimiser.beta2"], set()).add(one.value)
+    assert {len(values) for values in by_setting.values()} == {1}
+    assert len(rounds.searcher.told) == 12
+
+
+def test_invalid_suggestions_are_told_as_errors_and_not_trained():
+    space = {"optimiser.lr": {"uniform": [0.1, 0.2]}, "optimiser.beta2": {"choice": [0.9, 7.0]}}
+    rounds, _ = searched(3, space=space)
+    tried = [one for trials in rounds.tried for one in trials]
+    assert 0 < sum(one.setting is None for one in tried) < 12
+    assert [error for _, _, error in rounds.searcher.told] == [one.setting is None for one in tried]
+    assert suggested(SPEC, {"optimiser.lr": 0.1234567890123456}) == {"optimiser.lr": 0.123456789012}
+
+
+def test_a_race_gives_the_best_all_seeds_and_the_others_the_first():
+    race = {"first": 2, "keep": 0.5, "audit": 0.0}
+    rounds, sweep = searched(3, race=race)
+    for trials in rounds.tried:
+        first = sorted((one.first for one in trials), reverse=True)
+        assert [one.kept for one in trials] == [one.first >= first[1] for one in trials]
+        assert [one.num_seeds for one in trials] == [4 if one.kept else 2 for one in trials]
+        assert all(one.value == one.first for one in trials if not one.kept)
+    assert len(sweep.trained) == 3 * (2 * 4 + 2 * 2)
+
+
+def test_a_race_changes_no_run_of_another_setting():
+    without, whole = searched(1)
+    raced, part = searched(1, race={"first": 1, "keep": 0.25, "audit": 0.0})
+    assert part.trained.items() < whole.trained.items()
+    for one, other in zip(raced.tried[0], without.tried[0], strict=True):
+        assert one.setting == other.setting
+        assert not one.kept or one.value == other.value
+
+
+def test_the_audit_tells_what_a_race_loses():
+    """First seeds that mislead: the seed turns the order around, so that the race keeps the worst."""
+
+    class Misleading(Synthetic):
+        def judge(self, run_ids):
+            return super().judge(run_ids) * (-1 if len(run_ids) == 1 else 1)
+
+    race = {"first": 1, "keep": 0.25, "audit": 1.0}
+    audit = audit_of(searched(3, Misleading(), race=race)[0].tried)
+    assert (audit.num_pruned, audit.num_audited) == (9, 9)
+    assert audit.share_better.value == 1
+    assert audit.regret > 0.01
+    honest = audit_of(searched(3, race=race)[0].tried)
+    assert (honest.share_better.value, honest.regret) == (0, 0)
+    # Drawn by a hash of the setting alone.
+    some = [one for trials in searched(20, race=race | {"audit": 0.3})[0].tried for one in trials if not one.kept]
+    assert 0.1 < np.mean([one.audited for one in some]) < 0.5
+    assert {one.num_seeds for one in some if one.audited} == {4}
+
+
+def search_file(folder, **changes):
+    section = {"space": {"optimiser.lr": {"log_uniform": [1e-4, 1e-1]}}, "rounds": 1, "settings_per_round": 2,
+               "objective": "label_loss", "race": {"first": 1, "keep": 0.5, "audit": 0.0}}  # fmt: skip
+    data = tiny(budget=20, seeds={"together": [0, 1]}).identity() | {"search": section | changes}
+    data.pop("vary")
+    path = Path(folder) / "s.yaml"
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(data))))
+    return path
+
+
+def test_every_mistake_of_a_search_is_told_at_its_line(tmp_path):
+    path = search_file(
+        tmp_path, objective=3, rounds=0, searcher="luck", space={"optimiser.lr": {"log_uniform": [0, 1]}}
+    )
+    with pytest.raises(SpecError) as error:
+        load_search(path)
+    fields = {mistake.field for mistake in error.value.mistakes}
+    assert {"search.objective", "search.rounds", "search.searcher"} <= fields
+    assert any(field.startswith("search.space.optimiser.lr") for field in fields)
+    path = search_file(tmp_path, space={"optimiser.speed": {"uniform": [0, 1]}}, race={"first": 2})
+    with pytest.raises(SpecError, match=r"optimiser.speed.*beta1"):
+        load_search(path)
+    with pytest.raises(SpecError, match="fewer than the 2 seeds"):
+        load_search(path)
+
+
+def command(path, folder, *more):
+    result = CliRunner().invoke(app, ["search", str(path), "--inline", "--json", "--results", str(folder), *more])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_search_trains_one_sweep_that_grows_and_goes_on(tmp_path):
+    path, whole, grown = search_file(tmp_path), tmp_path / "whole", tmp_path / "grown"
+    once = command(path, whole, "search.rounds=2")
+    first = command(path, grown)
+    packs = sorted((grown / "packs").iterdir())
+    again = command(path, grown, "search.rounds=2")
+    assert again == once
+    assert again["rounds"][:1] == first["rounds"]
+    assert set(packs) < set((grown / "packs").iterdir())
+    # Two rounds of two settings, each with a first seed, and one of them with another.
+    histories = [SweepStore(folder).history() for folder in (whole, grown)]
+    assert [len(history.runs) for history in histories] == [6, 6]
+    rows = [np.argsort([run.run_id for run in history.runs]) for history in histories]
+    for name, values_RT in histories[0].values.items():
+        np.testing.assert_array_equal(values_RT[rows[0]], histories[1].values[name][rows[1]])
+    of_setting = {}
+    for run, values_T in zip(histories[0].runs, histories[0].values["label_loss"], strict=True):
+        of_setting.setdefault(run.setting_id, []).append(values_T[-1])
+    assert once["best"]["value"] == min(np.median(losses) for losses in of_setting.values() if len(losses) == 2)
+    # Without what was noted, the search finds its way again, and trains nothing.
+    (grown / "search.json").unlink()
+    files = sorted(str(file) for file in grown.rglob("*.record.json"))
+    assert command(path, grown, "search.rounds=2") == once
+    assert sorted(str(file) for file in grown.rglob("*.record.json")) == files
+
+
+def test_another_search_is_refused_in_the_same_folder(tmp_path):
+    command(search_file(tmp_path, race=None), tmp_path / "r")
+    path = search_file(tmp_path, race=None, seed=5)
+    result = CliRunner().invoke(app, ["search", str(path), "--inline", "--results", str(tmp_path / "r")])
+    assert "holds another search" in str(result.exception)
+
+
+def test_a_damaged_note_of_a_search_is_told(tmp_path):
+    folder = tmp_path / "r"
+    folder.mkdir()
+    write_search(folder, {}, {}, [[Trial({"a.b": True, "c": None}, None, True, False, 2, 0.5).to_json()]])
+    assert read_search(folder)["rounds"][0][0]["setting"] == {"a.b": True, "c": None}
+    write_search(folder, {}, {}, [[{"setting": None}]])
+    with pytest.raises(StoreError, match="not what seedbed writes.*delete it"):
+        read_search(folder)
+    content = (folder / "search.json").read_bytes()
+    (folder / "search.json").write_bytes(content.replace(b"null", b"true"))
+    with pytest.raises(StoreError, match="delete it"):
+        read_search(folder)
+
+
+def test_a_searcher_that_is_not_installed_is_named(monkeypatch, tmp_path):
+    library = SearchLibrary("no.such", "Search", "seed", ("no-such-package",))
+    monkeypatch.setitem(searchers.SEARCHERS, "optuna", library)
+    result = CliRunner().invoke(app, ["search", str(search_file(tmp_path)), "--inline"])
+    assert "needs no-such-package" in str(result.exception)
+
+
+def test_optuna_searches_through_ray(monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.setitem(searchers.SEARCHERS, "optuna", OPTUNA)
+    rounds, _ = searched(6)
+    assert abs(best_first(rounds.tried)[0].setting["optimiser.lr"] - 0.3) < 0.1
+    assert searched(6)[0].tried == rounds.tried
+
+
+OPTUNA = searchers.SEARCHERS["optuna"]
