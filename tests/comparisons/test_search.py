@@ -231,7 +231,7 @@ def test_a_damaged_note_of_a_search_is_told(tmp_path):
     write_search(folder, {}, {}, [[Trial({"a.b": True, "c": None}, None, True, False, 2, 0.5).to_json()]])
     assert read_search(folder)["rounds"][0][0]["setting"] == {"a.b": True, "c": None}
     write_search(folder, {}, {}, [[{"setting": None}]])
-    with pytest.raises(StoreError, match="not what seedbed writes.*delete it"):
+    with pytest.raises(StoreError, match=r"not what seedbed writes.*delete it"):
         read_search(folder)
     content = (folder / "search.json").read_bytes()
     (folder / "search.json").write_bytes(content.replace(b"null", b"true"))

@@ -23,10 +23,10 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.store.search_file import SEARCH_FILE, read_search, write_search
 from pipeline.store.sweep_store import SweepStore
-from sweeps.command.own.consent import keep_allowed
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.how import How
 from sweeps.command.launching import train_spec
+from sweeps.command.own.consent import keep_allowed
 from sweeps.command.settings.found import Trial, print_found
 
 # Trains the runs of these ids, of a sweep with these settings; the exit code of a launch.
