@@ -11,7 +11,6 @@ from typing import Any
 from pipeline.contracts.small_sweeps import (
     assert_compiled_equals_torch,
     fitting,
-    opened,
     pair,
     rows,
     same,
@@ -20,6 +19,7 @@ from pipeline.contracts.small_sweeps import (
     varied,
     weights,
 )
+from pipeline.contracts.small_sweeps import opened_results as opened
 from pipeline.contracts.small_sweeps import trained_block as block_of
 from pipeline.contracts.small_sweeps import trained_inline as trained
 from pipeline.registry import Registry

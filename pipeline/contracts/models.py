@@ -221,7 +221,8 @@ def _check_9_losses_in_training_are_of_a_slot_by_itself_and_those_of_predict_wit
         """With other parameters, and another stream of noise, in this slot alone."""
         own = {name: value.clone() for name, value in parameters.items()}
         for value in own.values() if slot is not None else ():
-            value[slot] += 1
+            # Not the same for all: a constant on an unembedding moves no loss.
+            value[slot] += torch.arange(value[slot].numel(), dtype=value.dtype).cos().view_as(value[slot])
         seeds = [100 + place if place == slot else place for place in range(3)]
         keys = {name: torch.tensor([stream_key(name, seed) for seed in seeds]) for name in noise}
         streams = {name: Draws(keys_S2, steps_S, 1) for name, keys_S2 in keys.items()}

@@ -90,7 +90,7 @@ def tiny(task: str = "dictionary_lookup", **changes: Any) -> SweepSpec:
     return SweepSpec.model_validate(data | changes | {"resources": resources})
 
 
-def opened(spec: SweepSpec, folder: Path, num_workers: int = 1) -> SweepStore:
+def opened_results(spec: SweepSpec, folder: Path, num_workers: int = 1) -> SweepStore:
     """The results folder of `spec`, planned and written, nothing trained."""
     return open_results(plan_for(spec, folder, Machine.cpu(num_workers)), folder, spec.to_yaml())
 
@@ -102,14 +102,14 @@ def trained_inline(
     on_progress: Callable[[str, Progress], None] = lambda pack_id, progress: None,
 ) -> SweepStore:
     """The same, trained inline to the end."""
-    store = opened(spec, folder, num_workers)
+    store = opened_results(spec, folder, num_workers)
     launch_inline(store, unfinished(store), lambda pack_id, report: on_progress(pack_id, report))  # type: ignore[arg-type]
     return store
 
 
 def left_after_every_chunk(spec: SweepSpec, folder: Path) -> tuple[SweepStore, int]:
     """Trains `spec`, asked to stop and resumed at every chunk; the store, and the attempts that it took."""
-    store, attempts = opened(spec, folder), 0
+    store, attempts = opened_results(spec, folder), 0
     while left := unfinished(store):
         for pack_id in left:
             store.stop_file.touch()

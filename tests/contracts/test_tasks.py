@@ -27,7 +27,7 @@ class Broken(DictionaryLookup):
     {method}
 """
 METHODS = {
-    1: ("def shape(self):\n        return TaskShape('tokens', 8, 8, 4)", "inputs have shape"),
+    1: ("def shape(self):\n        return TaskShape('tokens', 8, 8, 4)", "inputs of split train have shape"),
     2: (
         "def sample(self, streams, vectors, dtype, split):\n"
         "        inputs, targets = super().sample(streams, vectors, dtype, split)\n"

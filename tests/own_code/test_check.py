@@ -15,7 +15,7 @@ from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import PlainConsole
 from sweeps.command.own import checking
 from sweeps.command.own.creating import create
-from sweeps.command.own.kinds import KINDS
+from sweeps.command.own.kinds import KINDS_OF_CODE
 from sweeps.command.own.pricing import price
 from tests.support import SOURCES
 
@@ -34,11 +34,11 @@ def checked(*files):
 
 
 def test_there_is_a_contract_of_every_kind():
-    assert checking.CONTRACTS.keys() == KINDS.keys()
+    assert checking.CONTRACTS.keys() == KINDS_OF_CODE.keys()
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("task", "statistic")])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS_OF_CODE if kind not in ("task", "statistic")])
 def test_what_seedbed_new_writes_keeps_its_contracts(kind, tmp_path):
     create(kind, "fox", tmp_path, None, PlainConsole(file=io.StringIO()))
     code, told = checked(tmp_path / "fox.py")

@@ -14,7 +14,7 @@ from pipeline.spec.registered import MADE
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import PlainConsole
 from sweeps.command.own.creating import create
-from sweeps.command.own.kinds import KINDS
+from sweeps.command.own.kinds import KINDS_OF_CODE
 from sweeps.command.own.showing import show
 from sweeps.command.shipped import shipped_sweeps
 
@@ -26,13 +26,13 @@ def shown(name):
     return out.file.getvalue()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_CODE)
 def test_every_class_is_shown_with_its_parameters_its_description_and_where_it_is(kind):
-    for name, cls in KINDS[kind].classes.items():
+    for name, cls in KINDS_OF_CODE[kind].classes.items():
         told = shown(name)
         assert cls.__doc__.splitlines()[0] in told
         assert re.search(rf"defined in \S*{cls.__module__.rpartition('.')[2]}\.py:\d+", told)
-        assert f"contract: the docstring of {KINDS[kind].classes.base_class.__module__}" in told
+        assert f"contract: the docstring of {KINDS_OF_CODE[kind].classes.base_class.__module__}" in told
         if issubclass(cls, Registered):
             for field in cls.model_fields:
                 assert re.search(rf"^ *{field} ", told, re.M), field
@@ -54,7 +54,7 @@ def test_type_default_bounds_and_axis_of_a_parameter_are_shown():
 
 @pytest.mark.parametrize("name", ["task", "stopping rules"])
 def test_a_kind_is_shown_with_a_line_for_each_of_its_names(name):
-    kind = next(kind for word, kind in KINDS.items() if name in (word, kind.plural))
+    kind = next(kind for word, kind in KINDS_OF_CODE.items() if name in (word, kind.plural))
     told = shown(name)
     for registered, cls in kind.classes.items():
         assert re.search(rf"^ *{registered} +{re.escape(cls.__doc__.splitlines()[0][:30])}", told, re.M)

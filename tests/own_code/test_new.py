@@ -12,7 +12,7 @@ from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import PlainConsole
 from sweeps.command.own.creating import TEMPLATES, create
-from sweeps.command.own.kinds import KINDS
+from sweeps.command.own.kinds import KINDS_OF_CODE
 from tests.support import trained
 
 SMALL = [
@@ -23,7 +23,7 @@ SMALL = [
     "resources={engine: torch, slots: 2}",
     "tracking.mode=disabled",
 ]
-WITH_SWEEP = [kind for kind in KINDS if kind not in ("statistic", "predictor")]
+WITH_SWEEP = [kind for kind in KINDS_OF_CODE if kind not in ("statistic", "predictor")]
 
 
 def new(kind, name, folder, task=None):
@@ -35,14 +35,14 @@ def new(kind, name, folder, task=None):
 
 def test_there_is_a_template_of_every_kind_and_no_other():
     names = {path.name for path in TEMPLATES.iterdir() if path.name.startswith("my_")}
-    assert names == {*(f"my_{kind}.py" for kind in KINDS), "my_sweep.yaml"}
+    assert names == {*(f"my_{kind}.py" for kind in KINDS_OF_CODE), "my_sweep.yaml"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_CODE)
 def test_a_new_file_defines_a_class_of_its_kind_under_the_name_that_was_given(kind, tmp_path):
     told = new(kind, "quick_brown_fox", tmp_path)
     load(resolved("./quick_brown_fox.py", tmp_path))
-    assert KINDS[kind].classes["quick_brown_fox"].__name__ == "QuickBrownFox"
+    assert KINDS_OF_CODE[kind].classes["quick_brown_fox"].__name__ == "QuickBrownFox"
     text = (tmp_path / "quick_brown_fox.py").read_text()
     assert "my_" not in text
     assert "My" not in text

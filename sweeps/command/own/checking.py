@@ -23,7 +23,7 @@ from pipeline.own_code.imported import OwnCodeError, load, named_classes, resolv
 from pipeline.store.pack_store import StoreError
 from sweeps.command.exit_codes import COMPLETE, FAILED
 from sweeps.command.own.consent import keep_allowed
-from sweeps.command.own.kinds import KINDS, kind_of
+from sweeps.command.own.kinds import KINDS_OF_CODE, kind_of
 from sweeps.command.own.pricing import price
 from sweeps.command.terminal.wrapped import print_wrapped
 
@@ -57,11 +57,11 @@ def _classes(file: Path) -> list[type]:
         raise StoreError(str(error)) from None
     found = [cls for cls in dict.fromkeys(named_classes(module)) if kind_of(cls) is not None]
     if not found:
-        kinds = ", ".join(kind.word for kind in KINDS.values())
+        kinds = ", ".join(kind.word for kind in KINDS_OF_CODE.values())
         raise StoreError(f"{file}: defines no class with a `name` that is a {kinds}")
     for cls in found:
         # Two classes of one name are refused.
-        KINDS[kind_of(cls) or ""].classes.get(vars(cls)["name"])
+        KINDS_OF_CODE[kind_of(cls) or ""].classes.get(vars(cls)["name"])
     return found
 
 
@@ -78,7 +78,9 @@ def _module(file: Path) -> ModuleType:
 def _holds(cls: type, out: Console) -> bool:
     kind = kind_of(cls)
     assert kind is not None
-    out.print(f"{KINDS[kind].word} {vars(cls)['name']} (class {cls.__name__} of {cls.__module__})", style="bold")
+    out.print(
+        f"{KINDS_OF_CODE[kind].word} {vars(cls)['name']} (class {cls.__name__} of {cls.__module__})", style="bold"
+    )
     num_held, num_broken = 0, 0
     for contract in CONTRACTS[kind]:
         broken = list(contract.broken(cls))

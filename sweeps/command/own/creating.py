@@ -19,7 +19,7 @@ from pipeline.spec.parameters import Registered
 from pipeline.spec.registered import declared, unknown
 from pipeline.store.pack_store import StoreError
 from pipeline.tasks.base import TASKS, Task
-from sweeps.command.own.kinds import KINDS
+from sweeps.command.own.kinds import KINDS_OF_CODE
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 _SWEEP = "sweep"
@@ -32,8 +32,8 @@ def create(kind: str, name: str, folder: Path, task: str | None, out: Console) -
     Raises StoreError, and writes nothing, where a file is there already, or kind or name cannot be.
     """
     kind = kind.replace("optimizer", "optimiser")
-    if kind not in (*KINDS, _SWEEP):
-        raise StoreError(unknown("kind", kind, (*KINDS, _SWEEP)))
+    if kind not in (*KINDS_OF_CODE, _SWEEP):
+        raise StoreError(unknown("kind", kind, (*KINDS_OF_CODE, _SWEEP)))
     if task is not None and kind != _SWEEP:
         raise StoreError("--task is for `seedbed new sweep`, which makes a sweep of that task")
     sweep, source = folder / f"{name}.yaml", folder / f"{name}.py"
@@ -45,10 +45,10 @@ def create(kind: str, name: str, folder: Path, task: str | None, out: Console) -
             texts[sweep] = _sweep_text(name, {"imports": [f"./{name}.py"], **sections})
     _write_new(texts)
     if source in texts:
-        out.print(f"{source}: {KINDS[kind].with_article} that works as it is, to be edited")
+        out.print(f"{source}: {KINDS_OF_CODE[kind].with_article} that works as it is, to be edited")
         out.print(f"  seedbed check {source}    holds it to its contract")
     if sweep in texts:
-        out.print(f"{sweep}: a sweep" + ("" if kind == _SWEEP else f" that uses the {KINDS[kind].word}"))
+        out.print(f"{sweep}: a sweep" + ("" if kind == _SWEEP else f" that uses the {KINDS_OF_CODE[kind].word}"))
         out.print(f"  seedbed plan {sweep}")
         out.print(f"  seedbed launch {sweep} --smoke    a short trial, before the whole")
     else:
@@ -72,8 +72,8 @@ def _source_text(kind: str, name: str) -> str:
     class_name = "".join(part.capitalize() for part in name.split("_"))
     if not _WORD.fullmatch(name) or keyword.iskeyword(name) or not class_name:
         raise StoreError(f"{name!r} cannot be a name: small letters, digits and _, a letter first, as my_{kind}")
-    if name in KINDS[kind].classes:
-        raise StoreError(f"{KINDS[kind].with_article} is called {name!r} already: choose another name")
+    if name in KINDS_OF_CODE[kind].classes:
+        raise StoreError(f"{KINDS_OF_CODE[kind].with_article} is called {name!r} already: choose another name")
     stand_in = f"My{kind.capitalize()}"
     others = re.sub(rf"\b(my_{kind}|{stand_in})\b", "", template)
     if re.search(rf"\b({name}|{class_name})\b", others):

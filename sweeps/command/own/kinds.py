@@ -31,7 +31,7 @@ class Kind:
 
 
 # By the word that commands take.
-KINDS: dict[str, Kind] = {
+KINDS_OF_CODE: dict[str, Kind] = {
     "task": Kind("task", "tasks", TASKS),
     "model": Kind("model", "models", MODELS),
     "optimiser": Kind("optimiser", "optimisers", OPTIMISERS),
@@ -45,4 +45,4 @@ KINDS: dict[str, Kind] = {
 
 def kind_of(cls: type) -> str | None:
     """The word of the kind that a class belongs to; None if it is of no kind."""
-    return next((word for word, kind in KINDS.items() if issubclass(cls, kind.classes.base_class)), None)
+    return next((word for word, kind in KINDS_OF_CODE.items() if issubclass(cls, kind.classes.base_class)), None)

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from pipeline.spec.registered import MADE
 from pipeline.spec.sweep import load_spec
-from sweeps.command.own.kinds import KINDS
+from sweeps.command.own.kinds import KINDS_OF_CODE
 from sweeps.command.shipped import name_of, shipped_sweeps
 
 
@@ -19,5 +19,5 @@ def list_everything(out: Console) -> None:
         runs = "of its parents" if spec.fork is not None else str(len(spec.runs()))
         table.add_row(name_of(path), runs, ", ".join(map(str, spec.budgets)), spec.description)
     out.print(table)
-    for name, kind in KINDS.items():
+    for name, kind in KINDS_OF_CODE.items():
         out.print(f"{kind.plural}: {', '.join([*kind.classes, *MADE.get(name, {})])}")

@@ -18,7 +18,7 @@ from pipeline.spec.parameters import Registered
 from pipeline.spec.registered import MADE, unknown
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
-from sweeps.command.own.kinds import KINDS, Kind
+from sweeps.command.own.kinds import KINDS_OF_CODE, Kind
 from sweeps.command.shipped import shipped_sweeps
 
 # What pydantic calls a bound -> how it is written.
@@ -30,9 +30,9 @@ def show(name: str, out: Console) -> None:
 
     Raises StoreError, with the nearest names, where nothing is called so.
     """
-    found = [(kind, kind.classes[name]) for kind in KINDS.values() if name in kind.classes]
-    kinds = [kind for word, kind in KINDS.items() if name in (word, kind.plural)]
-    made = [(KINDS[word], *makers[name]) for word, makers in MADE.items() if name in makers]
+    found = [(kind, kind.classes[name]) for kind in KINDS_OF_CODE.values() if name in kind.classes]
+    kinds = [kind for word, kind in KINDS_OF_CODE.items() if name in (word, kind.plural)]
+    made = [(KINDS_OF_CODE[word], *makers[name]) for word, makers in MADE.items() if name in makers]
     sweeps = [path for path in shipped_sweeps() if path.stem == name]
     for kind, cls in found:
         _show_class(kind, cls, out)
@@ -46,7 +46,7 @@ def show(name: str, out: Console) -> None:
         out.print(f"sweep {path.stem}: {load_spec(path).description}\n  {path}\n")
         out.print(path.read_text(encoding="utf-8"))
     if not (found or kinds or made or sweeps):
-        names = [name for kind in KINDS.values() for name in (*kind.classes, kind.plural)]
+        names = [name for kind in KINDS_OF_CODE.values() for name in (*kind.classes, kind.plural)]
         names += [name for makers in MADE.values() for name in makers]
         every = dict.fromkeys([*names, *(path.stem for path in shipped_sweeps())])
         told = unknown("name", name, every).partition(" (valid:")[0]
