@@ -29,6 +29,9 @@ def test_the_documents_of_a_sweep_show_its_numbers_and_the_repositorys_own_stay(
     for path in originals:
         (copy / path.relative_to(docs.ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy / path.relative_to(docs.ROOT))
+    speed = copy / PAGE.relative_to(docs.ROOT)
+    *_, row = re.findall(r"\| .*\n", speed.read_text().partition("<!-- benchmark: end -->")[0])
+    speed.write_text(speed.read_text().replace(row, ""))
     before = [path.read_bytes() for path in originals]
     docs.main([str(store.folder), "--to", str(copy)])
     assert [path.read_bytes() for path in originals] == before
@@ -46,6 +49,6 @@ def test_the_documents_of_a_sweep_show_its_numbers_and_the_repositorys_own_stay(
         pair for pair in zip(readme.splitlines(), before[0].decode().splitlines(), strict=True) if len({*pair}) > 1
     ]
     assert [re.match(r"- \*\*\w+", pair[0])[0] for pair in changed] == ["- **Forecasts"]
-    assert (copy / PAGE.relative_to(docs.ROOT)).read_bytes() == before[1]
+    assert speed.read_bytes() == before[1]
     assert (copy / docs.PICTURE.relative_to(docs.ROOT)).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert (copy / docs.PICTURE.relative_to(docs.ROOT)).read_bytes() != before[2]

@@ -55,6 +55,7 @@ class Server(ThreadingHTTPServer):
         self.views: list[dict] = []
         self.alerts: list[dict] = []
         self.artifacts: list[dict] = []
+        self.resumed: list[str] = []
         self.operations: list[str] = []
         self.uploads: dict[str, bytes] = {}
         self.faults: list[tuple[str, float]] = []
@@ -112,6 +113,7 @@ class Server(ThreadingHTTPServer):
             files = [{"name": name, "uploadUrl": f"{base}/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
         if operation == "RunResumeStatus":
+            self.resumed.append(given["name"])
             return {"model": of_project | {"bucket": self.bucket(given["name"]) if self._knows(given) else None}}
         if operation == "UpsertBucket":
             is_new = not self._knows(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.tracking.commits import CommitReader
 from pipeline.tracking.folder import LEDGER_FILE, tracking_of, wandb_folder
-from pipeline.tracking.forks import PLAIN_FORKS, Branches
-from pipeline.tracking.ledger import Entry, Ledger
+from pipeline.tracking.forks import PLAIN_FORKS, Branches, BranchPoint
+from pipeline.tracking.ledger import BEGUN, Entry, Ledger
+from pipeline.tracking.live import LiveRuns
+from pipeline.tracking.writer import UploadError
 from tests.tracking.fake_wandb import Server
 from tests.tracking.tracked import STEPS, Sweep, command, expected_rows, mirrored_runs, run_mirror, service_of, wait_for
 
@@ -79,8 +83,10 @@ def test_a_fork_begins_with_its_parents_rows_on_the_server_and_is_continued_as_i
     sweep.commit()
     run_mirror(sweep.folder, **server.variables)
     assert server.steps(f"{sweep.id}-{first}") == [50, 100, 150, 200, 250, 300]
+    assert not server.forks.keys() & set(server.resumed)
     sweep.finish()
     run_mirror(sweep.folder, **server.variables)
+    assert server.forks.keys() <= set(server.resumed)
     for run_id in sweep.run_ids:
         key, parent = f"{sweep.id}-{run_id}", parent_of(sweep, run_id, parents)
         assert server.forks[key] == (parent, FORK_STEP)
@@ -179,3 +185,31 @@ def test_forks_of_a_sweep_that_is_gone_begin_nowhere(tmp_path: Path) -> None:
     parents.folder.rename(tmp_path / "elsewhere")
     found = Branches.of(sweep.store, tracking_of(sweep.store))
     assert (found.points, "the sweep of their parents cannot be read" in found.problem) == ({}, True)
+
+
+def test_a_fork_that_could_not_be_begun_is_asked_for_before_it_is_made(tmp_path: Path) -> None:
+    parents = sweep_of_parents(tmp_path / "p")
+    sweep = sweep_of_forks(tmp_path / "f", parents)
+    first = sweep.run_ids[0]
+    sweep.train(first, 300)
+    sweep.commit()
+    asked = []
+
+    class NoServer:
+        most_open = 10
+
+        def open(self, tracked, config, tags, step, branch=None, may_exist=True):
+            asked.append((tracked.tracked_id, branch, may_exist))
+            raise UploadError("no server")
+
+    point = BranchPoint(parent_of(sweep, first, parents), FORK_STEP)
+    key, ledger = f"{sweep.id}-{first}", Ledger(tmp_path / "mirrored.json")
+    passes = itertools.count(step=1000)
+    live = LiveRuns(
+        CommitReader(sweep.store), NoServer(), ledger, is_online=True, clock=lambda: next(passes), branches={key: point}
+    )
+    live.write_new()
+    live.write_new()
+    assert [one for one in asked if one[0] == key] == [(key, point, False), (key, point, True)]
+    ledger.write()
+    assert Ledger.read(ledger.path).entries[key] == Entry(-1, BEGUN)
