@@ -105,6 +105,17 @@ def test_a_second_mirror_of_the_same_commits_writes_nothing(tmp_path: Path) -> N
     assert_every_row_once(sweep, mirrored(sweep.folder))
 
 
+def test_a_setting_of_which_a_run_has_yet_to_begin_is_mirrored_later(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=2)
+    sweep.train(sweep.run_ids[0], 100)
+    sweep.commit()
+    run_mirror(sweep.folder)
+    sweep.finish()
+    run_mirror(sweep.folder)
+    settings = [found for found in mirrored(sweep.folder).values() if found.job_type == "aggregate"]
+    assert [[step for step, _ in found.rows] for found in settings] == [STEPS] * 2
+
+
 def test_a_run_that_goes_on_later_is_continued_under_its_id(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "s", num_seeds=1)
     run_id = sweep.run_ids[0]
