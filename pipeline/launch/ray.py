@@ -38,7 +38,7 @@ from pipeline.training.worker import run_pack
 # The folder that holds the package `pipeline`.
 _ROOT = Path(__file__).resolve().parents[2]
 # Text, since Tune keeps statistics of every number that it is told.
-_FAILURE, _PROGRESS, _SENT_BACK = "failure", "progress", "sent_back"
+_FAILURE, _PROGRESS, _SENT_BACK, _LEFT = "failure", "progress", "sent_back", "left"
 _CONNECT_TIMEOUT_S = 5.0
 # Named after the systems on which a Ray that listens on loopback alone is the default.
 _ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -269,7 +269,7 @@ def _trial(config: dict[str, Any]) -> None:
     """One Ray Tune trial: one pack, tried three times; the reason of a failure is reported as a result.
 
     If the exception were raised, Tune would retry on a reused actor and reject its state. A pack that this node cannot
-    compute is sent back, with the node's id.
+    compute is sent back, with the node's id. Once the sweep is to stop, nothing is begun.
     """
     import ray
     from ray import tune
@@ -281,6 +281,10 @@ def _trial(config: dict[str, Any]) -> None:
         tune.report({_PROGRESS: progress.encoded()})
 
     folder, pack_id, failure = Path(config["folder"]), config["pack_id"], ""
+    if SweepStore(folder).stop_file.exists():
+        # Tune hands out the packs that wait even then.
+        tune.report({_LEFT: True})
+        return
     for _ in range(1 + MOST_RETRIES):
         try:
             with watched_from_outside(folder, pack_id) as pulse:
@@ -324,7 +328,7 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
                 self.on_progress(pack_id, Failed(result[_FAILURE]))
             elif _SENT_BACK in result:
                 self.sent_back[pack_id] = (result["node_id"], result[_SENT_BACK])
-            else:
+            elif _LEFT not in result:
                 self.on_progress(pack_id, Progress.decoded(result[_PROGRESS]))
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:

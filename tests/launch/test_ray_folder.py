@@ -6,12 +6,14 @@ import fcntl
 import os
 import sys
 import tempfile
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.launch import ray as ray_launch
 from pipeline.launch.ray_folder import leftovers, private_folder
 from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
 
 
 @pytest.fixture
@@ -84,3 +86,19 @@ def test_a_process_that_imported_ray_before_is_told_that_it_cannot_close_it_to_o
     with pytest.raises(StoreError, match=r"imported ray before the launch.*train without Ray"):
         ray_launch.connect(None)
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
+
+
+def test_once_a_sweep_is_to_stop_no_worker_begins_a_pack_that_waits(monkeypatch, tmp_path):
+    """Tune hands out all of them before it ends."""
+    reports, begun, told = [], [], []
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(tune=SimpleNamespace(report=reports.append)))
+    monkeypatch.setattr(ray_launch, "run_pack", lambda folder, pack_id, *_, **__: begun.append(pack_id))
+    config = {"folder": str(tmp_path), "pack_id": "one", "allowed": []}
+    ray_launch._trial(config)
+    assert (begun, reports) == (["one"], [])
+    SweepStore(tmp_path).stop_file.touch()
+    ray_launch._trial(config)
+    assert (begun, len(reports)) == (["one"], 1)
+    reporter = ray_launch._reporter(SimpleNamespace(Callback=object), lambda *given: told.append(given))
+    reporter.on_trial_result(1, [], SimpleNamespace(config=config), reports[0])
+    assert (told, reporter.failures, reporter.sent_back) == ([], {}, {})
