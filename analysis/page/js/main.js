@@ -2,6 +2,7 @@
 
 import { CurvesView } from "./curves.js";
 import { ForecastsView } from "./forecasts.js";
+import { afterFrame } from "./frames.js";
 import { OutcomeButtons, SettingBars, element, setText } from "./groups.js";
 import { IncidenceView } from "./incidence.js";
 import { startList } from "./list.js";
@@ -15,16 +16,6 @@ import { RunTable } from "./table.js";
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 function part(id) {
   return /** @type {T} */ (document.getElementById(id));
-}
-
-/** Do something when what this frame drew is on its way to the screen. @param {() => void} done */
-function afterFrame(done) {
-  const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => {
-    port1.close();
-    done();
-  };
-  port2.postMessage(null);
 }
 
 export class App {
@@ -63,13 +54,19 @@ export class App {
     this.listen();
     await this.curves.choose(this.curves.name);
     if (document.body.dataset.live !== undefined) new Live(this, part("live")).start();
-    new ResizeObserver(() => this.update()).observe(part("curves"));
+    new ResizeObserver(([{ target }]) => {
+      const [width, height] = /** @type {CurvesView} */ (this.curves).size;
+      if (target.clientWidth !== width || target.clientHeight !== height) this.update();
+    }).observe(part("curves"));
     await this.whenDrawn();
   }
 
-  /** When everything that was asked for so far has been drawn. */
+  /** When everything that was asked for so far has been drawn, and what this changes of the sizes of plots, too. */
   async whenDrawn() {
-    while (this.frame || this.settled) await new Promise((done) => requestAnimationFrame(() => afterFrame(() => done(null))));
+    for (let quiet = 0; quiet < 2; ) {
+      await new Promise((done) => requestAnimationFrame(() => afterFrame(() => done(null))));
+      quiet = this.frame || this.settled ? 0 : quiet + 1;
+    }
   }
 
   /** Choose the column of forecasts: that of the select, by default the newest or the one nearest to a quarter. */
