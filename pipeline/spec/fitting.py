@@ -19,10 +19,8 @@ _SECTIONS = ("task", "model", "optimiser", "schedule")
 
 def misfits(setting: Setting) -> list[Problem]:
     """What does not fit: the first kind of problem alone, since others may follow from it."""
-    for find in (_of_the_model, _of_what_it_configures, _of_the_dtype, _of_the_streams):
-        if wrong := list(find(setting)):
-            return wrong
-    return []
+    kinds = (_of_the_model, _of_what_it_configures, _of_the_dtype, _of_the_streams)
+    return next((wrong for find in kinds if (wrong := list(find(setting)))), [])
 
 
 def _of_the_model(setting: Setting) -> Iterator[Problem]:

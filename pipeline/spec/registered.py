@@ -46,18 +46,17 @@ def reader(kind: str) -> Callable[[Any], Registered]:
     """
 
     def read(value: Any) -> Registered:
-        classes, made = registry(kind), MADE.get(kind, {})
-        names = (*classes, *made)
-        if isinstance(value, Registered) and (classes.get(value.name) is type(value) or value.name in made):
-            return value
+        if isinstance(value, Registered):
+            if value.name in MADE.get(kind, {}) or registry(kind).get(value.name) is type(value):
+                return value
+        elif isinstance(value, Mapping) and (cls := class_of(kind, value)) is not None:
+            return cls.model_validate({key: frozen(item) for key, item in value.items() if key != "name"})
+        names = (*registry(kind), *MADE.get(kind, {}))
         if not isinstance(value, Mapping):
-            raise ValueError(f"should be a mapping such as {{name: {min(classes)}}} (names: {', '.join(names)})")
+            raise ValueError(f"should be a mapping such as {{name: {names[0]}}} (names: {', '.join(names)})")
         if "name" not in value:
             raise located([(("name",), f"required, but missing (valid: {', '.join(names)})", None)])
-        cls = class_of(kind, value)
-        if cls is None:
-            raise located([(("name",), unknown("name", value["name"], names), value["name"])])
-        return cls.model_validate({key: frozen(item) for key, item in value.items() if key != "name"})
+        raise located([(("name",), unknown("name", value["name"], names), value["name"])])
 
     return read
 
