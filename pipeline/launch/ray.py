@@ -159,13 +159,7 @@ def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
 
     `folder` is where a local Ray puts its session. Raises StoreError where one would be open to others.
     """
-    if address is None:
-        _close_to_others()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # The driver handles Ctrl-C: packs commit and stop, then it prints how to resume.
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    prepare(address)
     if address is not None:
         _require_answer(address)
     with quick_imports():
@@ -186,6 +180,17 @@ def connect(address: str | None, folder: Path | None = None) -> tuple[Any, Any]:
     # Failed packs are reported once, after the launch.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     return ray, tune
+
+
+def prepare(address: str | None) -> None:
+    """Set what Ray reads when it is imported: to be called before, wherever a launch follows. Raises StoreError."""
+    if address is None:
+        _close_to_others()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # The driver handles Ctrl-C: packs commit and stop, then it prints how to resume.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 
 def _close_to_others() -> None:

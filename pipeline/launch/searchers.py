@@ -7,6 +7,7 @@ import logging
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, Protocol
 
+from pipeline.imports import quick_imports
 from pipeline.spec.factors import Choice, Distribution, LogUniform
 from pipeline.spec.search import Search
 from pipeline.store.pack_store import StoreError
@@ -57,11 +58,15 @@ def searcher_versions(search: Search) -> dict[str, str]:
 
 
 def open_searcher(search: Search) -> RaySearcher:
-    """A searcher for the space, which draws the same for the same seed and results, larger ones being better."""
+    """A searcher for the space, which draws the same for the same seed and results, larger ones being better.
+
+    It imports Ray, and starts none: `pipeline.launch.ray.prepare` comes before where a launch through Ray follows.
+    """
     library = SEARCHERS[search.searcher]
+    with quick_imports():
+        tune = importlib.import_module("ray.tune")
+        found = getattr(importlib.import_module(library.module), library.name)(**{library.seed: search.seed})
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    tune = importlib.import_module("ray.tune")
-    found = getattr(importlib.import_module(library.module), library.name)(**{library.seed: search.seed})
     space = {path: _domain(tune, distribution) for path, distribution in search.space.items()}
     if not found.set_search_properties(OBJECTIVE, "max", space):
         raise StoreError(f"search.searcher: {search.searcher} takes no such space")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
+from pipeline.own_code.data_folders import data_beside
 from pipeline.own_code.entries import resolve_imports
 from pipeline.spec.errors import Mistake, Place, SpecError, dotted
 from pipeline.spec.factors import MAX_VALUES, DistributionField
@@ -22,6 +23,7 @@ from pipeline.spec.sweep import SweepSpec
 from pipeline.spec.yaml_source import read_spec_file
 
 SECTION = "search"
+_Model = TypeVar("_Model", bound=Parameters)
 # Digits of a suggested decimal that are kept, as of random factors.
 _DIGITS = 12
 
@@ -80,30 +82,34 @@ def load_search(
 
     Raises SpecError with every mistake, each at its line or override.
     """
-    source = read_spec_file(path)
+    source, folder = read_spec_file(path), Path(path).resolve().parent
     respell(source)
     apply_overrides(source, overrides)
     mistakes = list(source.mistakes)
-    unknown_code = resolve_imports(source.data, Path(path).resolve().parent, imports)
+    unknown_code = resolve_imports(source.data, folder, imports)
     mistakes += [Mistake(source.locate(place), dotted(place), message) for place, message in unknown_code]
-    sweep_data = {key: value for key, value in source.data.items() if key != SECTION}
-    found: list[Any] = []
-    parts: tuple[tuple[Any, Any, Place], ...] = (
-        (Search, source.data.get(SECTION, {}), (SECTION,)),
-        (SweepSpec, sweep_data, ()),
-    )
-    for model, data, prefix in parts:
-        try:
-            found.append(model.model_validate(data))
-        except ValidationError as error:
-            for place, message, _ in spec_problems(error, model, data):
-                mistakes.append(Mistake(source.locate((*prefix, *place)), dotted((*prefix, *place)), message))
-    if len(found) == len(parts):
-        for place, message in _problems(*found):
-            mistakes.append(Mistake(source.locate(place), dotted(place), message))
-    if mistakes:
+    with data_beside(folder):
+        search, of_search = _validated(Search, source.data.get(SECTION, {}), (SECTION,))
+        of_sweep = {key: value for key, value in source.data.items() if key != SECTION}
+        spec, problems = _validated(SweepSpec, of_sweep, ())
+    problems = [*of_search, *problems]
+    if search is not None and spec is not None:
+        problems += _problems(search, spec)
+    # What could not be read is said to be missing by the models as well.
+    unread = {mistake.field for mistake in mistakes}
+    found = [Mistake(source.locate(place), dotted(place), message) for place, message in problems]
+    mistakes += [mistake for mistake in found if mistake.field not in unread]
+    if mistakes or search is None or spec is None:
         raise SpecError(source.in_order(mistakes))
-    return found[0], found[1]
+    return search, spec
+
+
+def _validated(model: type[_Model], data: Any, prefix: Place) -> tuple[_Model | None, list[tuple[Place, str]]]:
+    """The section, or None and what is wrong with it."""
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        return None, [((*prefix, *place), message) for place, message, _ in spec_problems(error, model, data)]
 
 
 def _problems(search: Search, spec: SweepSpec) -> Iterator[tuple[Place, str]]:

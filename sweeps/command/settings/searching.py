@@ -13,6 +13,7 @@ from rich.console import Console
 from analysis.comparisons.arms import Arm
 from analysis.comparisons.objectives import objective_of
 from analysis.outcomes.outcomes import decide_outcomes
+from pipeline.launch.ray import prepare
 from pipeline.launch.searchers import OBJECTIVE, RaySearcher, open_searcher, searcher_versions
 from pipeline.own_code.imported import entries
 from pipeline.spec.identity import canonical_json
@@ -58,6 +59,9 @@ def run_search(
     folder, told = results or Path("results") / spec.name, Console(stderr=True) if as_json else out
     versions = searcher_versions(search)
     done = _done(folder, search, versions)
+    if not how.is_inline:
+        # The searcher imports Ray, which then cannot be closed to others any more.
+        prepare(how.address)
     source, store = path.read_text(encoding="utf-8"), SweepStore(folder)
 
     read: list[Arm] = []
