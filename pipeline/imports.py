@@ -30,9 +30,10 @@ def without_scipy_signal() -> Iterator[None]:
     """In this context Lightning is imported without scipy.signal, which takes it a second; later it can be as ever.
 
     torchmetrics 1.9 imports it only to give it back a name, `hamming`, that the package srmrpy uses: goes when
-    torchmetrics stops doing so. Nothing is done where that package is installed, or scipy.signal is imported already.
+    torchmetrics stops doing so. Nothing is done where that package is installed, or one of the two is imported already.
     """
-    if "scipy.signal" in sys.modules or any(find_spec(name) is not None for name in _NEED_HAMMING):
+    is_loaded = not {"scipy.signal", "torchmetrics"}.isdisjoint(sys.modules)
+    if is_loaded or any(find_spec(name) is not None for name in _NEED_HAMMING):
         yield
         return
     stand_in = ModuleType("scipy.signal")

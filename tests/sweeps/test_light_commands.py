@@ -102,7 +102,8 @@ def test_training_goes_on_without_waiting_for_what_it_does_not_use(tmp_path):
 
 
 def test_where_a_package_needs_it_lightning_gets_scipy_signal_as_ever(monkeypatch):
-    monkeypatch.delitem(sys.modules, "scipy.signal", raising=False)
+    for name in ("scipy.signal", "torchmetrics"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with without_scipy_signal():
         assert sys.modules["scipy.signal"].hamming is None
     assert "scipy.signal" not in sys.modules
