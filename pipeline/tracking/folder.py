@@ -5,7 +5,8 @@ Below RESULTS/wandb:
     mirrored.json        ledger: how far each tracked run is written, and in which folders; sealed
     mirror.log           standard error of the mirrors that drivers started
     mirror.lock          held by the one mirror; empty
-    offline-run-*/       wandb's own files, a folder for each mirror that wrote to a tracked run; run-* if online
+    offline-run-*/       wandb's own files, a folder for each mirror that wrote to a tracked run; run-* if online,
+                         without rows, which the server has
     set-aside/           folders of mirrors that were killed, whose rows stand elsewhere; safe to delete
     cache/               wandb's own log, and copies of files that are uploaded
 """
