@@ -53,7 +53,7 @@ def test_every_command_of_the_page_works_in_order(tmp_path, monkeypatch, capsys)
             continue
         # Mirroring is a process more, and other settings are more of the same.
         more = ["tracking.mode=disabled"] if arguments[0] == "launch" else []
-        more += ["vary=[]"] if "--smoke" in arguments else []
+        more += ["vary=[]", "resources.slots=3"] if "--smoke" in arguments else []
         done = CliRunner().invoke(app, [*arguments, *more])
         assert done.exit_code == 0, f"{command}\n{done.output}{done.stderr}\n{done.exception}"
     capsys.readouterr()
