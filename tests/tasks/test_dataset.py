@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.contracts.tasks import TASK_CONTRACT, sample, streams_of, vectors_of
 from pipeline.models.base import MODELS
 from pipeline.tasks.base import TASKS
-from tests.contracts import test_tasks
-from tests.contracts.test_tasks import sample, streams_of, vectors_of
 
 DATASET = TASKS["dataset"]
 
@@ -35,7 +34,7 @@ def numbers(task, split="train", **given):
 
 
 @pytest.mark.parametrize("options", [{"order": "epochs", "num_train": 11}, {"label_noise": 0.3}])
-@pytest.mark.parametrize("check", test_tasks.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", TASK_CONTRACT.checks, ids=lambda check: check.__name__)
 def test_orders_and_noise_keep_the_contract(check, options):
     check(DATASET(**options))
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from pipeline.contracts.tasks import sample
 from pipeline.own_code import imported
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.errors import SpecError
@@ -19,7 +20,6 @@ from pipeline.tasks import _kept_data
 from pipeline.tasks.base import TASKS
 from pipeline.training.sources import source_hashes
 from sweeps.cli.__main__ import app
-from tests.contracts.test_tasks import sample
 from tests.support import trained
 
 DATASET = TASKS["dataset"]
