@@ -63,6 +63,14 @@ class Lightning(Model):
         is_known = isinstance(known, (list, tuple)) and len(known) == 2 and known[0] == data["start"]
         return data if is_known else {**data, "start_content": known_start(data["start"])}
 
+    @model_validator(mode="after")
+    def _has_plain_values(self) -> Lightning:
+        try:
+            hash(self.builder)
+        except TypeError:
+            raise ValueError("a keyword of the class is given a mapping; give numbers, text and lists") from None
+        return self
+
     @property
     def draws_weights(self) -> bool:
         """Whether a run's initial weights are drawn, and not those of a checkpoint."""
@@ -220,7 +228,7 @@ def _made(own_class: type) -> type[Lightning]:
     for name, parameter in list(inspect.signature(own_class).parameters.items()):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if name in (*Lightning.model_fields, "name") or name.startswith("model_") or hasattr(Lightning, name):
+        if name in (*Lightning.model_fields, "name") or hasattr(Lightning, name):
             raise OwnCodeError(f"{own_class.__name__}.__init__ has a parameter {name}, a name that is taken; rename it")
         default = ... if parameter.default is parameter.empty else _frozen(parameter.default)
         fields[name] = (_type_of(parameter), static(default))

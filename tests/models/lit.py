@@ -106,6 +106,11 @@ class OtherName(Bare):
         self.log("val/ce", self.training_step(batch))
 
 
+class Open(Bare):
+    def __init__(self, sizes=None, model_dim: int = 3):
+        super().__init__(5 if sizes is None else sum(sizes))
+
+
 class Taken(Bare):
     def __init__(self, name="x"):
         super().__init__()

@@ -114,6 +114,8 @@ REFUSED = [
     ("Missing", {}, "defines no class Missing (classes: "),
     ("Lit", {"hiden": 3}, "unknown key 'hiden'; did you mean 'hidden'?"),
     ("Lit", {"hidden": "3"}, "hidden"),
+    ("Bare", {"hidden": {"a": 1}}, "hidden"),
+    ("Open", {"sizes": {"a": 1}}, "a keyword of the class is given a mapping; give numbers, text and lists"),
     ("Lit", {"hidden": 0}, "parameter embed.weight is torch.float32 of shape (8, 0)"),
 ]
 
@@ -123,6 +125,12 @@ def test_what_a_pack_cannot_train_is_refused_when_the_spec_is_read(lit, model, m
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         spec_of(lit, model=model)
     assert all(error["loc"][0] == "model" for error in caught.value.errors())
+
+
+def test_lists_reach_the_class_as_lists_and_its_keywords_may_have_most_names():
+    (run,) = configs(spec_of("Open", model={"sizes": [3, 4], "model_dim": 2}, seeds={"together": [0]}))
+    assert run.model.own_keywords() == {"sizes": [3, 4], "model_dim": 2}
+    assert {spec.name: spec.columns for spec in run.model.parameter_specs(run.task.shape())}["embed.weight"] == 7
 
 
 def test_a_logged_loss_of_another_name_is_the_one_that_counts():
