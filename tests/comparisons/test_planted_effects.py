@@ -109,6 +109,20 @@ def test_the_anytime_interval_holds_the_differences_whose_bets_are_not_won():
     assert found.low < difference_U.mean() < found.high
 
 
+@pytest.mark.parametrize("mean", [0.2, 0.5, 0.9])
+def test_the_wealth_is_that_of_two_bettors_who_know_the_values_before_each(mean):
+    """Waudby-Smith and Ramdas (2024), equations 24 to 26, written out value by value."""
+    values = np.random.default_rng(21).uniform(size=30)
+    up, down = 0.5, 0.5
+    for t, value in enumerate(values, start=1):
+        means = [(0.5 + values[:i].sum()) / (i + 1) for i in range(1, t)]
+        variance = (0.25 + sum((x - m) ** 2 for x, m in zip(values, means, strict=False))) / t
+        bet = np.sqrt(2 * np.log(2 / 0.05) / (variance * t * np.log(t + 1)))
+        up *= 1 + min(bet, 0.5 / mean) * (value - mean)
+        down *= 1 - min(bet, 0.5 / (1 - mean)) * (value - mean)
+    assert np.exp(log_wealth(values[None], mean)[0, -1]) == pytest.approx(up + down)
+
+
 def test_of_few_pairs_nothing_is_refused():
     assert bounded_differences(np.array([])).e_value == 1
     assert bounded_differences(np.ones(2)).low <= 0
