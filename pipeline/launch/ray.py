@@ -26,6 +26,7 @@ from pipeline.launch.ray_folder import private_folder
 from pipeline.launch.ray_loss import ends_when_ray_is_lost
 from pipeline.launch.watch import last_hang, log_size
 from pipeline.launch.watched import watched_from_outside
+from pipeline.own_code.copies import work_from_copies
 from pipeline.own_code.imported import allow, allowed
 from pipeline.planning.packs import packs_of
 from pipeline.spec.sections import Resources
@@ -281,6 +282,7 @@ def _trial(config: dict[str, Any]) -> None:
 
     # What the driver may import, since the user named it or has run it before.
     allow(config["allowed"])
+    work_from_copies()
 
     def report(progress: Progress) -> None:
         tune.report({_PROGRESS: progress.encoded()})

@@ -16,12 +16,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from pipeline.own_code.closure import own_files
+
 # Between a module and the folder that it is imported from, in the resolved form of an entry.
 _FROM = " from "
 # What a file is imported as: no installed module has such a name.
 _PREFIX = "seedbed_imported_"
 
 _modules: dict[str, ModuleType] = {}
+# Entry -> the folder of a copy that it is imported from.
+_copies: dict[str, Path] = {}
 _allowed: set[str] = set()
 _is_kept: list[Callable[[str], bool]] = []
 
@@ -37,7 +41,7 @@ def resolved(entry: str, folder: Path) -> str:
     installed, and otherwise names the folder that it is in: that of the sweep file, or the working directory. Raises
     OwnCodeError if there is no such file or module.
     """
-    if _FROM in entry:
+    if _FROM in entry or entry in _copies:
         return entry
     if _is_path(entry):
         path = (folder / Path(entry).expanduser()).resolve()
@@ -62,6 +66,7 @@ def load(entry: str) -> ModuleType:
     """
     if entry not in _modules:
         file = file_of(entry)
+        digest = content_digest(entry)
         root = str(_root(entry))
         if root not in sys.path:
             sys.path.append(root)
@@ -73,8 +78,10 @@ def load(entry: str) -> ModuleType:
             raise OwnCodeError(_where(error, file)) from error
         if not (list(named_classes(module)) or _has_functions(module) or any(map(_is_lightning, _own_classes(module)))):
             raise OwnCodeError(f"{file}: defines no class with a `name`, so there is nothing to register")
+        if (found := getattr(module, "__file__", None)) is not None and Path(found).resolve() != file.resolve():
+            raise OwnCodeError(f"{file}: another module of this name, {found}, comes before it")
         _modules[entry] = module
-        allow([sha256(file)])
+        allow([digest])
     return _modules[entry]
 
 
@@ -95,6 +102,7 @@ def entries() -> tuple[str, ...]:
 
 def forget(entry: str) -> None:
     """Takes back that an entry was imported: its classes are registered no more."""
+    _copies.pop(entry, None)
     module = _modules.pop(entry, None)
     if module is not None:
         sys.modules.pop(module.__name__, None)
@@ -114,19 +122,63 @@ def plugins(group: str) -> tuple[ModuleType, ...]:
 
 def file_of(entry: str) -> Path:
     """The file that a resolved entry imports. Raises OwnCodeError if it is not there."""
+    name, _, root = entry.partition(_FROM)
+    copy = _copies.get(entry)
     if _is_path(entry):
-        path = Path(entry)
+        path = Path(entry) if copy is None else copy / Path(entry).name
+    elif copy is not None:
+        path = _module_file(name, copy)
     else:
-        name, _, root = entry.partition(_FROM)
         path = _module_file(name, Path(root)) if root else _installed_file(name)
     if not path.is_file():
         raise OwnCodeError(f"there is no file {path}")
     return path
 
 
-def sha256(file: Path) -> str:
-    """The hash under which a file is allowed."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def files_of(entry: str) -> dict[str, Path]:
+    """Name -> file, for all of the user's own that a resolved entry consists of; of an installed module its file alone.
+
+    Names are from the folder on that the module is imported from. Raises OwnCodeError for a file that is not there, or
+    is no Python.
+    """
+    file = file_of(entry)
+    if not _is_path(entry) and _FROM not in entry:
+        return {file.name: file}
+    try:
+        return own_files(file, _PREFIX + file.stem if _is_path(entry) else entry.partition(_FROM)[0])
+    except SyntaxError as error:
+        raise OwnCodeError(_where(error, file)) from None
+
+
+def content_digest(entry: str) -> str:
+    """The hash under which an entry is allowed: of all its files, with their names."""
+    digest = hashlib.sha256()
+    for name, file in sorted(files_of(entry).items()):
+        digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def is_here(entry: str, may_differ: bool = True) -> bool:
+    """Whether an entry was imported, or its files are where it says and, unless they may differ, are as allowed."""
+    if entry in _modules or entry in _copies:
+        return True
+    try:
+        digest = content_digest(entry)
+    except (OwnCodeError, OSError):
+        return False
+    return may_differ or _may_load(digest)
+
+
+def use_copy(entry: str, folder: Path) -> bool:
+    """From now on the entry is imported from `folder`, if what is there is allowed; False, and nothing done, if not."""
+    _copies[entry] = folder
+    try:
+        if _may_load(content_digest(entry)):
+            return True
+    except (OwnCodeError, OSError):
+        pass
+    del _copies[entry]
+    return False
 
 
 def allow(hashes: Iterable[str]) -> None:
@@ -149,7 +201,7 @@ def refused(entries: Collection[str]) -> list[str]:
 
     Raises OwnCodeError for a file that is not there.
     """
-    return [entry for entry in entries if entry not in _modules and not _may_load(sha256(file_of(entry)))]
+    return [entry for entry in entries if entry not in _modules and not _may_load(content_digest(entry))]
 
 
 def _may_load(digest: str) -> bool:
@@ -162,6 +214,8 @@ def _is_path(entry: str) -> bool:
 
 def _root(entry: str) -> Path:
     """The folder from which the names of the module's own imports start."""
+    if entry in _copies:
+        return _copies[entry]
     name, _, root = entry.partition(_FROM)
     return Path(root) if root else Path(name).parent if _is_path(entry) else Path(sys.prefix)
 

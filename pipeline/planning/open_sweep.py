@@ -10,9 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.own_code.copies import copied
 from pipeline.planning.packs import Pack, Plan, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig, Setting
 from pipeline.spec.sweep import SweepSpec, diff
+from pipeline.store.files import make_inner_folder, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
@@ -101,6 +103,18 @@ def open_results(plan: Plan, folder: Path, source: str, launch: Mapping[str, Any
     }
     store.write_documents(sweep, document, plan.spec.resources.share_with_group)
     return store
+
+
+def keep_copies(store: SweepStore, spec: SweepSpec) -> None:
+    """Copy the files of the user's own that a sweep imports into its folder, for workers that lack them.
+
+    Needs the driver's lock.
+    """
+    for path, content in copied(store.folder, spec.imports):
+        for folder in reversed([*path.parents][: len(path.relative_to(store.folder).parts) - 1]):
+            make_inner_folder(folder, spec.resources.share_with_group)
+        if not path.is_file() or path.read_bytes() != content:
+            write_file(path, content)
 
 
 def provenance() -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from pipeline.own_code.copies import fall_back
 from pipeline.own_code.imported import OwnCodeError, refused
 from pipeline.planning.engine_choice import Calibration, choose
 from pipeline.spec.budget_steps import BudgetSteps
@@ -306,8 +307,10 @@ def stored_spec(store: SweepStore) -> SweepSpec:
 
 def _require_allowed(store: SweepStore, entries: Any) -> None:
     """Raises StoreError where a results folder names code that this user has not imported before."""
+    named = [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
     try:
-        names = refused([entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else [])
+        fall_back(named, store.folder)
+        names = refused(named)
     except (OwnCodeError, OSError, ValueError) as error:
         raise StoreError(f"{store.folder}: its sweep imports code that is not here: {error}") from None
     if names:

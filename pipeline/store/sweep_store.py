@@ -5,6 +5,7 @@ Every file it writes:
     sweep.json                            the spec, its id, where and with what it was made, its plan's name; sealed
     plan-HASH.json                        runs, settings, packs with their numerics, the grid; sealed
     copies/                               of both documents, read where these are damaged
+    sources/ENTRY/                        files of the user's own that the sweep imports, for workers that lack them
     set-aside/                            what `seedbed repair` found damaged; safe to delete
     driver.lock                           held by the one driver; empty
     added/NAME.json                       names a table measured after training, and says how; sealed; safe to delete
@@ -61,6 +62,7 @@ _OWN = (
     "driver.lock",
     "packs",
     "copies",
+    "sources",
     "set-aside",
     "added",
     "hangs",

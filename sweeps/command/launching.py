@@ -17,7 +17,7 @@ from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.launch.ray import launch_ray
 from pipeline.numerics.kernels import compiled_kernels
-from pipeline.planning.open_sweep import open_results, provenance
+from pipeline.planning.open_sweep import keep_copies, open_results, provenance
 from pipeline.planning.own_data import refuse_missing_data
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
@@ -109,6 +109,7 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
     if not left:
         return tell_complete(store, f"complete already: {store.folder}", out)
     refuse_changed_code(store, store.pack_ids(), sources_digest(store.sweep["launches"][-1]["code"]))
+    keep_copies(store, spec)
     # Compiled here first, so that workers find the programs and a missing compiler is reported once.
     compiled_kernels()
     started = time.monotonic()

@@ -13,7 +13,7 @@ from tests.test_docs import PAGE
 (BLOCK,) = re.findall(r"```bash\n(.*?)```", PAGE, re.S)
 TOLD = {
     "new task": "my_task.yaml: a sweep that uses the task",
-    "check my_task.py": "all 12 clauses hold",
+    "check my_task.py": "all 13 clauses hold",
     "plan": "8 runs in 1 settings",
     "launch": "3/3 runs done",
     "list": "defined in my_task.py:",
