@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, Protocol
 
 from pipeline.imports import quick_imports
-from pipeline.spec.factors import Choice, Distribution, LogUniform
 from pipeline.spec.search import Search
+from pipeline.spec.vary.factors import Choice, Distribution, LogUniform
 from pipeline.store.pack_store import StoreError
 
 # The metric that searchers are told.

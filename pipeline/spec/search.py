@@ -12,7 +12,6 @@ from pydantic import Field, ValidationError
 from pipeline.own_code.data_folders import data_beside
 from pipeline.own_code.entries import resolve_imports
 from pipeline.spec.errors import Mistake, Place, SpecError, dotted
-from pipeline.spec.factors import MAX_VALUES, DistributionField
 from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.messages import spec_problems
 from pipeline.spec.overrides import apply_overrides
@@ -20,6 +19,7 @@ from pipeline.spec.parameters import Parameters
 from pipeline.spec.renamed import respell
 from pipeline.spec.run_config import Seed, path_problem
 from pipeline.spec.sweep import SweepSpec
+from pipeline.spec.vary.factors import MAX_VALUES, DistributionField
 from pipeline.spec.yaml_source import read_spec_file
 
 SECTION = "search"

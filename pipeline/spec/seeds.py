@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, model_serializer, model_validator
 
-from pipeline.spec.factors import MAX_VALUES, Listed, Range, by_key, check_length, dump_axis
 from pipeline.spec.identity import digest
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import located
 from pipeline.spec.run_config import MAX_SEED, Seed
+from pipeline.spec.vary.factors import MAX_VALUES, Listed, Range, by_key, check_length, dump_axis
 
 
 def read_seeds(value: Any) -> Range | Listed:
@@ -116,9 +116,8 @@ def equal_runs(pairs: Sequence[tuple[int, int]], used: tuple[bool, bool]) -> str
     if num_different == len(pairs):
         return None
     unused = itertools.compress(("init_seed", "data_seed"), (not is_used for is_used in used))
-    return (
-        f"{len(pairs)} pairs give {num_different} different runs: {' and '.join(unused)} seeds nothing that a run draws"
-    )
+    names = " or ".join(unused)
+    return f"{len(pairs)} pairs give {num_different} different runs: nothing that a run draws is seeded by {names}"
 
 
 def check_distinct(values: Sequence[Any], what: str) -> None:

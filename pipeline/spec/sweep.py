@@ -24,8 +24,6 @@ from pipeline.spec import messages as spec_errors
 from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import Mistake, SpecError, dotted
-from pipeline.spec.expansion import BUDGET, Expansion, expanded
-from pipeline.spec.factors import FactorField
 from pipeline.spec.grid import Grid
 from pipeline.spec.identity import canonical_json, differences, digest, plain
 from pipeline.spec.overrides import apply_overrides
@@ -57,6 +55,8 @@ from pipeline.spec.sections import (
     WindowShares,
 )
 from pipeline.spec.seeds import Seeds, equal_runs
+from pipeline.spec.vary.expansion import BUDGET, Expansion, expanded
+from pipeline.spec.vary.factors import FactorField
 from pipeline.spec.yaml_source import read_spec_file, to_yaml
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.spec.expansion import BUDGET
 from pipeline.spec.sections import GridSpec
 from pipeline.spec.sweep import SweepSpec
+from pipeline.spec.vary.expansion import BUDGET
 
 _NUM_SEEDS = 3
 _NUM_CHUNKS = 4

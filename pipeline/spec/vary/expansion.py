@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from pipeline.spec.errors import dotted, shown
-from pipeline.spec.factors import MAX_VALUES, Factor, Listed, Zipped
 from pipeline.spec.messages import spec_problems
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import Location, Problem
 from pipeline.spec.run_config import Setting, path_problem
 from pipeline.spec.sections import Budget
+from pipeline.spec.vary.factors import MAX_VALUES, Factor, Listed, Zipped
 
 _MOST_PROBLEMS = 20
 _MOST_INVALID = 500
