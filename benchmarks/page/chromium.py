@@ -144,10 +144,8 @@ class Tab:
 
     def drawn(self) -> None:
         """Wait until what was asked for is drawn."""
-        self.value(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-            ".then(() => window.seedbed?.whenDrawn())"
-        )
+        two_frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.value(f"window.seedbed ? seedbed.whenDrawn() : {two_frames}")
 
     def mouse(self, kind: str, x: float, y: float) -> None:
         """A mouse event: mousePressed, mouseMoved or mouseReleased, with the left button."""
