@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Array
-from pipeline.spec.draws import draws_by_run
+from pipeline.spec.draws import distinct_runs_of, draws_by_run
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import PackStore, Record
 from pipeline.store.pack_tail import PackTail
@@ -99,6 +99,7 @@ class CommitReader:
         sweep, self.plan = store.sweep, store.plan
         draws = draws_by_run([self.plan], partial(plans_of_parents, [store]))
         self.tracked = tracked_runs(sweep, self.plan, max_runs, draws)
+        self.distinct = frozenset(distinct_runs_of([row["run_id"] for row in self.plan["runs"]], draws))
         self.budgets = budget_by_run(self.plan)
         self._check = ConvergenceCheck.of(sweep, self.plan)
         self._pack_of = {run_id: pack["pack_id"] for pack in self.plan["packs"] for run_id in pack["run_ids"]}

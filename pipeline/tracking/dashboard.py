@@ -113,7 +113,7 @@ def outcomes_markdown(store: SweepStore) -> str:
     """How many runs of every setting ended how, by the newest commits, as a Markdown table."""
     reader = CommitReader(store)
     reader.refresh()
-    table = outcome_table(store.plan, reader.progress_by_run)
+    table = outcome_table(store.plan, reader.progress_by_run, reader.distinct)
     lines = [f"| {' | '.join(table.columns)} |", "|---" * len(table.columns) + "|"]
     return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in table.rows)])
 

@@ -130,7 +130,9 @@ class LiveRuns:
             opened.marks[self._key_of("forecasts")] = Entry(0, quality.digest)
         is_done = is_last or progress.reason != RUNNING
         if is_done and is_sweep:
-            opened.set_tables({OUTCOME_TABLE: outcome_table(self._reader.plan, self._reader.progress_by_run)})
+            reader = self._reader
+            table = outcome_table(reader.plan, reader.progress_by_run, reader.distinct)
+            opened.set_tables({OUTCOME_TABLE: table})
         if is_done:
             self._close(opened, progress, entry)
 

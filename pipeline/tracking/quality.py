@@ -7,7 +7,7 @@ panels of the workspace find them, and are replaced by those of a later analysis
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -57,10 +57,15 @@ class ForecastQuality:
         return ForecastQuality(tables, sha256(json.dumps([scores, bins]).encode()).hexdigest())
 
 
-def outcome_table(plan: Mapping[str, Any], progress_by_run: Mapping[str, CommittedProgress]) -> Table:
-    """How many runs of every setting ended how, by the newest commits, a row for each setting."""
+def outcome_table(
+    plan: Mapping[str, Any], progress_by_run: Mapping[str, CommittedProgress], distinct: Collection[str]
+) -> Table:
+    """How many runs of every setting ended how, by the newest commits, a row for each setting; equal runs count once.
+
+    `distinct` are the ids of the runs that are counted.
+    """
     counts: dict[str, dict[str, int]] = {}
-    for row in plan["runs"]:
+    for row in (row for row in plan["runs"] if row["run_id"] in distinct):
         progress = progress_by_run.get(row["run_id"])
         outcome = "waiting" if progress is None else (outcome_of(progress) or "in training")
         of_setting = counts.setdefault(row["setting_id"], dict.fromkeys(OUTCOMES, 0))

@@ -10,7 +10,8 @@ import pytest
 from analysis.forecasting.evaluation import PRIMARY
 from analysis.summary.analyse import analyse
 from pipeline.store.shapes import ANALYSIS, misfit
-from pipeline.tracking.quality import ForecastQuality, analysis_stamps
+from pipeline.tracking.progress import CommittedProgress
+from pipeline.tracking.quality import ForecastQuality, analysis_stamps, outcome_table
 from tests.analysis.synthetic import synthetic_history
 from tests.tracking.tracked import Sweep, mirrored, named_folders, run_mirror
 
@@ -84,6 +85,13 @@ def test_the_sweeps_run_holds_the_tables_and_those_of_forecasts_once(analysed) -
     later = mirrored(sweep.folder, [name for name in named_folders(sweep.folder) if name not in named])[key].summary
     assert [row[1:3] for row in table_of(sweep, later["tables/outcomes"])] == [[1, 1], [0, 2]]
     assert "tables/auroc" not in later
+
+
+def test_equal_runs_count_once_in_the_table_of_outcomes(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=2)
+    ended = {run_id: CommittedProgress(400, "budget") for run_id in sweep.run_ids}
+    rows = outcome_table(sweep.store.plan, ended, set(sweep.run_ids) - {sweep.setting(0)[1]}).rows
+    assert [row[2] for row in rows] == [1, 2]
 
 
 def table_of(sweep: Sweep, about: dict) -> list[list]:
