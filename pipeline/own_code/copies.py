@@ -43,7 +43,7 @@ def fall_back(entries: Iterable[str], folder: Path) -> None:
         if is_copied(entry) and copy.is_dir() and not is_here(entry, may_differ=not _in_worker):
             private = Path(tempfile.mkdtemp(prefix="seedbed-sources-"))
             atexit.register(shutil.rmtree, private, ignore_errors=True)
-            for file in sorted(copy.rglob("*.py")):
+            for file in sorted(path for path in copy.rglob("*.py") if path.is_file()):
                 to = private / file.relative_to(copy)
                 to.parent.mkdir(parents=True, exist_ok=True)
                 to.write_bytes(file.read_bytes())
