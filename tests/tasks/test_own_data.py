@@ -12,10 +12,12 @@ import torch
 from typer.testing import CliRunner
 
 from pipeline.contracts.tasks import sample
+from pipeline.launch.planned import plan_on
 from pipeline.own_code import imported
-from pipeline.planning.packs import stored_spec
+from pipeline.planning.packs import Machine, stored_spec
 from pipeline.spec.errors import SpecError
 from pipeline.spec.sweep import SweepSpec, load_spec
+from pipeline.store.pack_store import StoreError
 from pipeline.tasks import _kept_data
 from pipeline.tasks.base import TASKS
 from pipeline.training.sources import source_hashes
@@ -221,6 +223,13 @@ def test_resuming_verifying_and_replaying_refuse_data_that_are_not_what_they_wer
         assert found.exit_code != 0, command
         assert told in str(found.exception), command
     assert CliRunner().invoke(app, ["status", str(results)]).exit_code == 0, "what was recorded needs no data"
+
+
+def test_data_that_change_after_the_sweep_file_was_read_are_not_planned_for(place, tmp_path):
+    spec = load_spec(place / "own.yaml")
+    np.savez(place / "own.npz", inputs=INPUTS, targets=TARGETS[::-1])
+    with pytest.raises(StoreError, match=r"^own: .*own.npz: has changed since the sweep was begun"):
+        plan_on(spec, Machine.cpu(1))
 
 
 def test_arrays_of_the_cache_that_were_damaged_are_not_used(place):
