@@ -43,10 +43,15 @@ def _model(cls: type[Model], task: Task, **changes: Any) -> Model:
 
 
 def _built_in_float64(cls: type[Model], task_cls: type[Task], **changes: Any) -> _Built:
-    """The same in double precision, with parameters that gradients are taken of."""
+    """The same in double precision, with parameters that gradients are taken of; of what is state none are."""
     model, task, parameters, inputs = _built(cls, task_cls, **changes)
-    leaves = {name: value.double().requires_grad_(True) for name, value in parameters.items()}
+    state = {spec.name for spec in model.parameter_specs(task.shape()) if spec.is_state}
+    leaves = {name: value.double().requires_grad_(name not in state) for name, value in parameters.items()}
     return model, task, leaves, inputs if inputs.dtype == torch.int64 else inputs.double()
+
+
+def _differentiated(leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
 
 
 def _other_in_slot_1(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -150,9 +155,10 @@ def _check_5_the_gradient_reaches_every_parameter_and_is_that_of_the_loss(
         predictions = model.forward(leaves, inputs, num_query_positions=task.shape().num_query_positions).predictions
         return task.losses(predictions, wanted).mean(1).sum()
 
-    gradients = dict(zip(leaves, torch.autograd.grad(loss(), list(leaves.values())), strict=True))
+    own = _differentiated(leaves)
+    gradients = dict(zip(own, torch.autograd.grad(loss(), list(own.values())), strict=True))
     trained = {spec.name for spec in model.parameter_specs(task.shape()) if spec.trainable}
-    for name, leaf in leaves.items():
+    for name, leaf in own.items():
         require(name not in trained or gradients[name].abs().max() > 0, f"no gradient reaches {name}, which is trained")
         with torch.no_grad():
             place = (1, 0, 0)
@@ -177,7 +183,7 @@ def _check_6_predict_is_forward_without_what_the_loss_does_not_read(
     found = []
     for predictions in (whole, model.predict(leaves, inputs, asked)):
         loss = task.losses(predictions, targets).sum()
-        found.append((predictions, *torch.autograd.grad(loss, list(leaves.values()))))
+        found.append((predictions, *torch.autograd.grad(loss, list(_differentiated(leaves).values()))))
     for reference, ours in zip(*found, strict=True):
         _CLOSE_NUMBERS(ours, reference)
 
@@ -189,14 +195,15 @@ def _check_7_what_is_answered_at_a_position_does_not_depend_on_how_many_are_aske
         return
     model, _, leaves, inputs = _built_in_float64(cls, task_cls, **changes)
     length = inputs.shape[2]
+    own = list(_differentiated(leaves).values())
     everywhere = model.forward(leaves, inputs, num_query_positions=length).predictions.reshape(3, 6, length, -1)
     for asked in (1, 2, length):
         wanted = everywhere[:, :, -asked:].flatten(1, 2)
-        slopes = torch.autograd.grad(wanted.square().sum(), list(leaves.values()), retain_graph=True)
+        slopes = torch.autograd.grad(wanted.square().sum(), own, retain_graph=True)
         by_forward = model.forward(leaves, inputs, num_query_positions=asked).predictions
         for ours in (by_forward, model.predict(leaves, inputs, asked)):
             _CLOSE_NUMBERS(ours, wanted)
-            for one, other in zip(torch.autograd.grad(ours.square().sum(), list(leaves.values())), slopes, strict=True):
+            for one, other in zip(torch.autograd.grad(ours.square().sum(), own), slopes, strict=True):
                 _CLOSE_SLOPES(one, other)
 
 
@@ -233,7 +240,7 @@ def _check_9_losses_in_training_are_of_a_slot_by_itself_and_those_of_predict_wit
     told = "losses in training of slots 0 and 2 change with the parameters and draws of slot 1"
     require(torch.equal(together[[0, 2]], changed[[0, 2]]), told)
     require(together[1] != changed[1], "the loss in training of a slot does not change with its parameters")
-    if not noise:
+    if not noise and not any(spec.is_state for spec in model.parameter_specs(task.shape())):
         predictions = model.predict(parameters, batch.inputs, task.shape().num_query_positions)
         is_same = torch.equal(together, task.losses(predictions, batch.targets).mean(1))
         require(is_same, "losses in training are not the task's losses of `predict`, and it draws from no stream")

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pipeline.contracts import runs
+from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.engine.block import Block, to_host
 from pipeline.models._lightning_optimisers import configuration_of, lr_factors_of
 from pipeline.own_code.imported import class_named, forget, load
@@ -20,7 +22,6 @@ from pipeline.spec.errors import SpecError
 from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.training.replay import model as model_at
 from pipeline.training.sources import source_hashes
-from tests.contracts import test_runs
 from tests.support import configs, tiny, trained
 
 FILE = str(Path(__file__).parent / "lit.py")
@@ -39,12 +40,13 @@ def spec_of(lit="Lit", **changes):
     return SweepSpec.model_validate(data | {"imports": [FILE]} | changes)
 
 
-def test_a_lightning_module_keeps_the_rule_resumes_and_replays_to_the_bit(monkeypatch, tmp_path):
+def test_a_lightning_module_keeps_the_rule_resumes_and_replays_to_the_bit(monkeypatch):
     factor = {"optimiser.lr": [0.5, 1.0, 2.0], "optimiser.clip": [None, 0.1, 1.0]}
     monkeypatch.setattr(
-        test_runs, "spec_of", lambda **changes: spec_of(**{"vary": [factor], "seeds": {"together": [0, 1]}} | changes)
+        runs, "spec_of", lambda **changes: spec_of(**{"vary": [factor], "seeds": {"together": [0, 1]}} | changes)
     )
-    test_runs.check_all({}, tmp_path)
+    for check in RUN_CONTRACT.checks:
+        check({})
 
 
 def test_a_run_has_the_numbers_that_a_trainer_gives(tmp_path):

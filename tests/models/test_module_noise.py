@@ -6,14 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.contracts.models import MODEL_CONTRACT
+from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.engine.block import Block
 from pipeline.models._module_noise import RunNoise
 from pipeline.models.base import MODELS
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.sweep_store import SweepStore
+from pipeline.tasks.base import TASKS
 from pipeline.training.replay import model as model_at
-from tests.contracts import test_runs
 from tests.support import configs, drop_in, same, states_of, tiny, trained
 
 SOURCE = """
@@ -104,9 +106,15 @@ def test_each_operation_has_the_mean_and_variance_of_torchs_own(name):
     assert abs(found.var() - variance) < 0.1 * max(1, variance) or name == "dropout in attention"
 
 
-def test_a_noisy_module_keeps_the_rule_resumes_and_replays_to_the_bit(noisy, tmp_path):
+def test_a_noisy_module_keeps_the_rule_resumes_and_replays_to_the_bit(noisy):
     assert noisy().noise_streams(SweepSpec.model_validate(spec()).task.shape()) == ("noise",)
-    test_runs.check_all({"task": "dictionary_lookup", "model": "noisy"}, tmp_path)
+    for check in RUN_CONTRACT.checks:
+        check({"task": "dictionary_lookup", "model": "noisy"})
+
+
+@pytest.mark.parametrize("check", MODEL_CONTRACT.checks, ids=lambda check: check.__name__)
+def test_a_noisy_module_keeps_the_contract_of_models(noisy, check):
+    check(noisy, TASKS["dictionary_lookup"])
 
 
 def spec(**changes):
