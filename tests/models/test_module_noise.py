@@ -34,16 +34,12 @@ class Noisy(TorchModule):
         return nn.Sequential(
             enter,
             nn.Dropout(0.3),
-            nn.GRU(6, 5, 2, dropout=0.5, batch_first=True),
-            Last(),
+            nn.Flatten(),
+            nn.Linear(task_shape.length * 6, 5),
             nn.BatchNorm1d(5),
             nn.Linear(5, task_shape.num_outputs),
         )
 
-
-class Last(nn.Module):
-    def forward(self, found):
-        return found[0][:, -1]
 """
 
 
@@ -69,6 +65,27 @@ def test_every_draw_is_a_pure_function_of_stream_step_and_place():
     for other in (draws(seed=4), draws(step=8)):
         with RunNoise(other):
             assert not torch.equal(nn.functional.dropout(torch.ones(3, 50), 0.25), mask)
+
+
+LAYERS = {
+    "gru": (lambda: nn.GRU(4, 4, 2, dropout=0.5), 1),
+    "encoder": (lambda: nn.TransformerEncoderLayer(4, 2, 4, dropout=0.5), 4),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_dropout_inside_torchs_own_layers_is_drawn_from_the_stream(name):
+    make, num_calls = LAYERS[name]
+    layer, inputs = make(), torch.ones(3, 2, 4)
+    before = torch.random.get_rng_state()
+    found = []
+    for seed in (3, 3, 4):
+        with RunNoise(draws(seed)) as noise:
+            found.append(layer(inputs)[0])
+    assert noise.num_calls == num_calls
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
 
 
 LIKE_TORCH = {
