@@ -37,7 +37,7 @@ def pairs_for_share(effect: float, discordant: float) -> float:
     """
     most = min(max(discordant, abs(effect)), 1.0)
     spread = Z_95 * np.sqrt(most) + Z_POWER * np.sqrt(max(most - effect**2, 0))
-    return float(spread**2 / effect**2) if effect else np.inf
+    return float(spread**2 / effect**2) if effect**2 else np.inf
 
 
 def pairs_for_mean(effect: float, difference_U: Floats) -> float:
@@ -47,7 +47,7 @@ def pairs_for_mean(effect: float, difference_U: Floats) -> float:
     more.
     """
     variance = float(np.var(difference_U, ddof=1))
-    return (Z_95 + Z_POWER) ** 2 * variance / effect**2 + Z_95**2 / 2 if effect else np.inf
+    return (Z_95 + Z_POWER) ** 2 * variance / effect**2 + Z_95**2 / 2 if effect**2 else np.inf
 
 
 def pairs_for_shift(effect: float, difference_U: Floats) -> float:

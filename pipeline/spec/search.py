@@ -57,8 +57,8 @@ class Race(Parameters):
 class Search(Parameters):
     """A search over `space`: dotted path -> distribution, in rounds of a few settings, each under the sweep's seeds.
 
-    `objective` is `converged` (share of runs), `time` (mean steps to convergence, up to the budget) or a recorded
-    metric (its median last value). `seed` fixes what the searcher draws.
+    `objective` is `converged` (share of runs), `time` (mean steps to convergence, up to the budget) or a metric of the
+    label set, such as `label_loss` (its median last value). `seed` fixes what the searcher draws.
     """
 
     space: dict[str, DistributionField] = Field(min_length=1)

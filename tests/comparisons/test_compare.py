@@ -209,6 +209,14 @@ def test_settings_of_a_sweep_are_compared_by_the_command(swept):
     assert "optimistic" in shown
 
 
+@pytest.mark.parametrize("effect", ["time=0", "time=1e-200", "time=1e300", "time=true", "time", "=1", "loss=1"])
+def test_odd_effects_are_refused_in_a_sentence(swept, effect):
+    line = ["compare", str(swept), "--arms", "lr=1e-3", "lr=.01", "--effect", effect]
+    result = CliRunner().invoke(app, line)
+    assert isinstance(result.exception, StoreError)
+    assert "effect" in str(result.exception)
+
+
 def test_a_folder_has_nothing_over_itself(swept):
     with pytest.raises(StoreError, match="equal"):
         compare_folders(swept, swept)

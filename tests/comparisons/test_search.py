@@ -225,6 +225,14 @@ def test_another_search_is_refused_in_the_same_folder(tmp_path):
     assert "holds another search" in str(result.exception)
 
 
+def test_an_objective_that_no_run_records_is_refused_before_training(tmp_path):
+    line = ["search", str(search_file(tmp_path, objective="speed")), "--inline", "--results", str(tmp_path / "r")]
+    assert "search.objective: unknown 'speed' (known: converged, time, label_" in str(
+        CliRunner().invoke(app, line).exception
+    )
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_damaged_note_of_a_search_is_told(tmp_path):
     folder = tmp_path / "r"
     folder.mkdir()

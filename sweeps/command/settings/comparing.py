@@ -17,6 +17,8 @@ from pipeline.spec.yaml_source import read_value
 from pipeline.store.pack_store import StoreError
 
 _WIDTH = 160
+# Sizes of effects whose squares can be reckoned with.
+_LEAST, _MOST = 1e-12, 1e12
 _READ = (
     "95% is for a number of seeds that was fixed before: read it once. The e-value and the anytime interval hold "
     f"however often you look; an e-value of {REFUSED_AT:g} refuses that there is no difference, at 5%."
@@ -57,8 +59,11 @@ def _values(given: Sequence[str], option: str) -> dict[str, Any]:
 def _numbers(given: Sequence[str]) -> dict[str, float]:
     found = {}
     for name, value in _values(given, "--effect").items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not value:
-            raise StoreError(f"--effect {name}={value}: should be a number that is not 0, such as converged=0.1")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST <= abs(value) <= _MOST:
+            raise StoreError(
+                f"--effect {name}={value}: should be a number between {_LEAST:g} and {_MOST:g} in size, such as "
+                "converged=0.1"
+            )
         found[name] = float(value)
     return found
 

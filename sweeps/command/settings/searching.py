@@ -20,10 +20,12 @@ from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.search import Race, Search, load_search, suggested, with_settings
 from pipeline.spec.sweep import SweepSpec
+from pipeline.store.history import LABEL_PREFIX
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
 from pipeline.store.search_file import SEARCH_FILE, read_search, write_search
 from pipeline.store.sweep_store import SweepStore
+from pipeline.training.recorded_metrics import recorded_metrics
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.how import How
 from sweeps.command.launching import train_spec
@@ -59,6 +61,7 @@ def run_search(
     folder, told = results or Path("results") / spec.name, Console(stderr=True) if as_json else out
     versions = searcher_versions(search)
     done = _done(folder, search, versions)
+    _refuse_unknown(search, spec)
     if not how.is_inline:
         # The searcher imports Ray, which then cannot be closed to others any more.
         prepare(how.address)
@@ -94,6 +97,14 @@ def run_search(
         return stopped.code
     print_found(rounds.tried, search, folder, as_json, out)
     return COMPLETE
+
+
+def _refuse_unknown(search: Search, spec: SweepSpec) -> None:
+    """Raises StoreError for an objective that no run records, before any is trained."""
+    recorded = recorded_metrics(spec, spec.runs()[0])
+    known = ["converged", "time", *(name for name in sorted(recorded) if name.startswith(LABEL_PREFIX))]
+    if search.objective not in known:
+        raise StoreError(f"search.objective: unknown {search.objective!r} (known: {', '.join(known)})")
 
 
 def _done(folder: Path, search: Search, versions: Mapping[str, str]) -> list[list[Trial]]:
