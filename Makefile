@@ -8,8 +8,9 @@ STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
 RESULTS ?= results/$(basename $(notdir $(SWEEP)))
 PROFILE ?= fast
-# Worker processes of the tests. Files stay whole, and whatever starts Ray or measures time runs in one of them.
-WORKERS ?= 2
+# Worker processes of the tests, one more than cores, since tests under Ray wait. Files stay whole, and whatever starts Ray
+# or measures time runs in one of them.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 

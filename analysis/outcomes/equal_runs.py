@@ -48,15 +48,15 @@ def run_that_counts(runs: Sequence[RunInfo], ends: Sequence[RunEnd], draws: Mapp
     """For each run the place of that which counts of those that equal it: its own place where that is itself.
 
     A run that has ended counts before one that was stopped or failed, and that before one in training; then the one
-    with most steps, then the first.
+    with most steps, then the first. A run that `draws` lacks equals none.
     """
     best: dict[str, tuple[tuple[int, int], int]] = {}
     for place, (run, end) in enumerate(zip(runs, ends, strict=True)):
         rank = (_RANK.get(end.reason, 2), end.step)
-        key = draws[run.run_id]
+        key = draws.get(run.run_id, run.run_id)
         if key not in best or rank > best[key][0]:
             best[key] = rank, place
-    return [best[draws[run.run_id]][1] for run in runs]
+    return [best[draws.get(run.run_id, run.run_id)][1] for run in runs]
 
 
 def distinct_history(store: SweepStore, budget: int | None = None) -> History:

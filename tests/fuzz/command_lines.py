@@ -14,7 +14,7 @@ from tests.fuzz.odd_values import ARGUMENTS, PATHS, put_things
 INLINE = ("--inline", "")
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "list": (("text",), ()),
-    "new": (("text", "text"), (("--folder", "new"), ("--task", "text"))),
+    "new": (("kind", "text"), (("--folder", "new"), ("--task", "text"))),
     "check": (("spec",), ()),
     "plan": (("spec", "override"), (INLINE, ("--results", "new"), ("--address", "text"), ("--smoke", ""))),
     "launch": (
@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "compare": (
         ("folder", "folder"),
         (
+            ("--arms", "override"),
             ("--where", "override"),
             ("--metric", "text"),
             ("--effect", "override"),
@@ -146,6 +147,7 @@ GOOD = {
     "text": ("circuits", "label_loss", "huang_2024", "auto", "fast"),
     "override": ("budget=20", "optimiser.lr=1e-3", "seeds.together=[0]"),
     "run": ("0", "a", "3fa2"),
+    "kind": ("task", "model", "statistic", "sweep"),
     "spec": ("s.yaml",),
     "new": ("new", "new/below", "results/x"),
     "folder": ("done", "begun"),

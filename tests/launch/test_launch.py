@@ -112,7 +112,10 @@ def test_a_launch_under_ray_equals_inline_to_the_bit_and_leaves_nothing_running(
 
 
 @pytest.mark.ray
-def test_after_kill_9_of_the_driver_resume_finishes_nothing_lost_nothing_twice(spec_path, tmp_path, reference):
+def test_after_kill_9_of_the_driver_resume_finishes_nothing_lost_nothing_twice(
+    spec_path, tmp_path, reference, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
     process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path, env=os.environ | {"SEEDBED_COMMIT_S": "0.2"})
     store = SweepStore(tmp_path / "r")
     until(lambda: store.exists() and len(store.newest_records()) >= 2)
@@ -121,7 +124,7 @@ def test_after_kill_9_of_the_driver_resume_finishes_nothing_lost_nothing_twice(s
     # At once: workers of the dead driver that still train are fenced out by the new attempts.
     committed = rows(store)
     assert unfinished(store), "it was too late to say anything"
-    code, output = finish(seedbed("resume", "r", cwd=tmp_path))
+    code, output = run(monkeypatch, capsys, "resume", "r", "--inline")
     assert code == 0, output
     assert committed.items() <= rows(store).items()
     assert rows(store) == rows(reference)
@@ -205,21 +208,24 @@ def test_when_the_terminal_closes_packs_commit_and_leave(options, spec_path, tmp
 
 
 @pytest.mark.ray
-def test_a_pack_that_cannot_have_its_numerics_is_named_and_the_exit_code_says_incomplete(tmp_path):
+def test_a_pack_that_cannot_have_its_numerics_is_named_and_the_exit_code_says_incomplete(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     store = opened(tiny(), tmp_path / "r")
     plan = dict(store.plan)
     for pack in plan["packs"]:
         pack["numerics"]["torch"] = "1.0.0"
         pack["pack_id"] = packs_of({"packs": [pack]})[0].pack_id
     store.write_documents(store.sweep, plan, is_shared=False)
-    for options in ([], ["--inline"]):
-        code, output = finish(seedbed("resume", "r", *options, cwd=tmp_path))
+    under_ray = finish(seedbed("resume", "r", cwd=tmp_path))
+    for code, output in (under_ray, run(monkeypatch, capsys, "resume", "r", "--inline")):
         assert code == 3, output
         assert "not computed here: 1 pack(s)" in output
         assert "planned for torch 1.0.0" in output
         assert "Traceback" not in output
 
 
+# `make cluster-test` does it.
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_launch_joins_the_cluster_that_is_there_and_leaves_it_running(spec_path, tmp_path, reference):
     with socket.socket() as probe:

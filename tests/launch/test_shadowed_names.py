@@ -29,7 +29,9 @@ def seedbed(here, *arguments):
 
 
 @pytest.mark.wandb
-@pytest.mark.parametrize("options", [["--inline"], pytest.param([], marks=pytest.mark.ray)], ids=["inline", "ray"])
+@pytest.mark.parametrize(
+    "options", [["--inline"], pytest.param([], marks=[pytest.mark.ray, pytest.mark.slow])], ids=["inline", "ray"]
+)
 def test_a_sweep_is_planned_launched_tracked_and_read(options, here):
     seedbed(here, "plan", "tiny.yaml", *options)
     printed = seedbed(here, "launch", "tiny.yaml", "--results", "r", *options)
