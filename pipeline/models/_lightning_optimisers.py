@@ -59,7 +59,11 @@ def _asked(module: nn.Module) -> tuple[torch.optim.Optimizer, Mapping[str, Any] 
     """The optimiser, and the scheduler with its `interval` and `frequency`, in all forms that Lightning allows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        given = module.configure_optimizers()  # type: ignore[operator]
+        try:
+            given = module.configure_optimizers()  # type: ignore[operator]
+        except Exception as error:
+            # Any that code of one's own may raise, such as that of `self.trainer`, which there is none of.
+            raise ConfigurationError(f"raises {type(error).__name__}: {error}") from None
     schedulers: Any = ()
     if isinstance(given, Mapping):
         schedulers = [given["lr_scheduler"]] if given.get("lr_scheduler") is not None else []
@@ -95,7 +99,7 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
     """(num_steps,): the factor on lr of every update, by stepping the module's own scheduler; None without one.
 
     Raises ConfigurationError for a scheduler that looks at metrics, changes more than lr, or counts epochs where
-    `steps_per_epoch` is None.
+    `steps_per_epoch` is None. OneCycleLR, which refuses to be stepped beyond its end, keeps its last factor there.
     """
     optimiser, given = _asked(module)
     if given is None:
@@ -111,14 +115,26 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
     every = int(given.get("frequency", 1)) * (1 if interval == "step" else steps_per_epoch or 1)
     group = optimiser.param_groups[0]
     base = float(group.get("initial_lr", group["lr"]))
-    fixed = {name: value for name, value in group.items() if name not in ("params", "lr")}
+    fixed = _all_but_lr(group)
     factors = np.empty(num_steps)
     with warnings.catch_warnings():
         # It is stepped without its optimiser.
         warnings.simplefilter("ignore")
         for first in range(0, num_steps, every):
             factors[first : first + every] = float(group["lr"]) / base
+            if isinstance(scheduler, torch.optim.lr_scheduler.OneCycleLR) and _is_at_its_end(scheduler):
+                factors[first + every :] = factors[first]
+                break
             scheduler.step()
-    if {name: value for name, value in group.items() if name not in ("params", "lr")} != fixed:
-        raise ConfigurationError(f"gives {type(scheduler).__name__}, which changes more than lr")
+            # At each step, since a cycle brings back what it began with.
+            if _all_but_lr(group) != fixed:
+                raise ConfigurationError(f"gives {type(scheduler).__name__}, which changes more than lr")
     return factors
+
+
+def _all_but_lr(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name not in ("params", "lr")}
+
+
+def _is_at_its_end(scheduler: torch.optim.lr_scheduler.OneCycleLR) -> bool:
+    return scheduler.last_epoch >= scheduler.total_steps - 1

@@ -80,8 +80,8 @@ def _wrong_training(model: Builder, task_shape: TaskShape) -> Iterator[str]:
         )
         return
     trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
-    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(answers.sum(), list(trained.values()), allow_unused=True)
-    for name, gradient in zip(trained, gradients, strict=True):
+    gradients = _gradients(answers, trained, seed=0)
+    for name, gradient in gradients.items():
         if gradient is None:
             yield f"forward does not read parameter {name}; leave it out, or give it requires_grad=False"
     put_buffers(module, buffers)
@@ -89,10 +89,24 @@ def _wrong_training(model: Builder, task_shape: TaskShape) -> Iterator[str]:
         repeated = model.trained_on(module, batch)
     if not same_values(answers.detach(), repeated.detach()):
         yield "training on the same batch with the same parameters gives another result the second time"
+    elif not _is_same_gradient(gradients, _gradients(repeated, trained, seed=1)):
+        yield "the gradient draws random numbers of its own, as torch.utils.checkpoint does; keep them out of it"
     for name in traits(model, task_shape).state:
         buffer = buffers[name]
         if not buffer.dtype.is_floating_point and buffer.dtype not in (torch.int64, torch.int32):
             yield f"training changes buffer {name}, which is {buffer.dtype}; it must hold real or whole numbers"
+
+
+def _gradients(answers: Tensor, trained: Mapping[str, Tensor], seed: int) -> dict[str, Tensor | None]:
+    """The gradient of each parameter, None where it is not read; torch's own generator begins at a seed."""
+    torch.default_generator.manual_seed(seed)
+    found = torch.autograd.grad(answers.sum(), list(trained.values()), allow_unused=True)
+    return dict(zip(trained, found, strict=True))
+
+
+def _is_same_gradient(one: Mapping[str, Tensor | None], other: Mapping[str, Tensor | None]) -> bool:
+    pairs = ((value, other[name]) for name, value in one.items())
+    return all(a is None or b is None or same_values(a, b) or agree(a, b) for a, b in pairs)
 
 
 def put_buffers(module: nn.Module, buffers: Mapping[str, Tensor]) -> None:

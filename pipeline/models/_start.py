@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.numerics.program_cache import cache_folder
-from pipeline.own_code.data_folders import data_folders
+from pipeline.own_code.data_folders import data_places
 from pipeline.store.files import write_file
 
 
@@ -27,8 +27,7 @@ def known_start(name: str) -> tuple[str, str]:
     Raises StartError where there is none, or it holds more than tensors and plain values: it is read with
     torch.load(weights_only=True), so no code of it is run.
     """
-    given = Path(name).expanduser()
-    places = [given] if given.is_absolute() else [folder / given for folder in data_folders()]
+    places = data_places(name)
     path = next((path for path in places if path.is_file()), None)
     if path is None:
         looked = ", ".join(dict.fromkeys(str(place.parent) for place in places))

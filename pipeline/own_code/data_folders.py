@@ -20,6 +20,15 @@ def data_beside(folder: Path) -> Iterator[None]:
         _beside.reset(token)
 
 
-def data_folders() -> tuple[Path, ...]:
-    """The folders that are searched, in that order."""
+def data_places(name: str) -> list[Path]:
+    """The paths at which a file of this name is looked for, in that order; one for an absolute name."""
+    try:
+        given = Path(name).expanduser()
+    except RuntimeError:
+        # There is no user of that name: it may be a file's own.
+        given = Path(name)
+    return [given] if given.is_absolute() else [folder / given for folder in _folders()]
+
+
+def _folders() -> tuple[Path, ...]:
     return tuple(dict.fromkeys((*_beside.get(), Path.cwd())))

@@ -44,7 +44,7 @@ def resolved(entry: str, folder: Path) -> str:
     if _FROM in entry or entry in _copies:
         return entry
     if _is_path(entry):
-        path = (folder / Path(entry).expanduser()).resolve()
+        path = _absolute(entry, folder)
         if not path.is_file():
             raise OwnCodeError(f"there is no file {path}")
         return str(path)
@@ -57,6 +57,13 @@ def resolved(entry: str, folder: Path) -> str:
     if importlib.util.find_spec(first) is None:
         raise OwnCodeError(f"there is no module {first!r}, in {searched[0]}, in {searched[1]}, or installed")
     return entry
+
+
+def _absolute(path: str, folder: Path) -> Path:
+    try:
+        return (folder / Path(path).expanduser()).resolve()
+    except RuntimeError as error:
+        raise OwnCodeError(f"{path}: {error}") from None
 
 
 def load(entry: str) -> ModuleType:

@@ -1,7 +1,8 @@
 """Which runs are one and the same under several ids: what each run of some plans draws.
 
-Earlier versions took sweeps whose `streams` pin all that their seeds differ in. Such runs have the same weights;
-counted as independent they would make intervals too narrow, and stand in training and test sets at once.
+Earlier versions took sweeps whose `streams` pin all that their seeds differ in, and what starts from a checkpoint draws
+nothing by its init_seed, which may differ between folders. Such runs have the same weights; counted as independent they
+would make intervals too narrow, and stand in training and test sets at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from pipeline.spec.run_config import Lineage, RunConfig, Setting
 
 PlanDocument = Mapping[str, Any]
-_PINNED = "streams."
+_PINNED, _CHECKPOINT = "streams.", "model.start"
 
 
 def draws_by_run(
@@ -21,11 +22,12 @@ def draws_by_run(
     """run_id -> a key that runs share if and only if they draw the same, for every run of these plan documents.
 
     Forks draw the same where their parents do, at equal steps; `read_parents` gives the plans of the parents, whose
-    runs are known by their ids alone where it does not. It is called only where some stream is pinned: elsewhere the
-    seeds themselves tell runs apart, and the keys are the ids. So is that of a run with parts that are not here.
+    runs are known by their ids alone where it does not. It is called only where a stream is pinned, or runs start from
+    a checkpoint: elsewhere the seeds themselves tell runs apart, and the keys are the ids. So is that of a run with
+    parts that are not here.
     """
     run_ids = [row["run_id"] for plan in plans for row in plan["runs"]]
-    if not any(map(_pins_streams, plans)):
+    if not any(map(_is_pinned, plans)):
         return {run_id: run_id for run_id in run_ids}
     draws = _Draws([*plans, *read_parents()])
     return {run_id: draws.of(run_id) for run_id in run_ids}
@@ -39,9 +41,13 @@ def distinct_runs_of(run_ids: Iterable[str], draws: Mapping[str, str]) -> tuple[
     return tuple(first.values())
 
 
-def _pins_streams(plan: PlanDocument) -> bool:
+def _is_pinned(plan: PlanDocument) -> bool:
+    """Whether runs of other seeds may draw the same: some stream is pinned, or weights are a checkpoint's."""
     changes = (row.get("changes", {}) for row in plan["runs"])
-    return any(path.startswith(_PINNED) for paths in (*plan["settings"].values(), *changes) for path in paths)
+    hyperparameters = plan["settings"].values()
+    if any(paths.get(_CHECKPOINT) is not None for paths in hyperparameters):
+        return True
+    return any(path.startswith(_PINNED) for paths in (*hyperparameters, *changes) for path in paths)
 
 
 class _Draws:

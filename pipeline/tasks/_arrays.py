@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipeline.arrays import Array
 _NAMES = ("inputs", "targets", "split")
 _SPLITS = {"train": 0, "test": 1}
 _MOST_CLASSES = 2**20
+# What reading a file raises that is damaged; of an archive also one that is encrypted, or packed in a way of its own.
+_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class DataError(ValueError):
@@ -58,7 +61,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         return readers[path.suffix](path)
     except DataError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0] if str(error) else 'damaged'}") from None
 
 

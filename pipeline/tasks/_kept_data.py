@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pipeline.arrays import Array
 from pipeline.numerics.program_cache import cache_folder
-from pipeline.own_code.data_folders import data_folders
+from pipeline.own_code.data_folders import data_places
 from pipeline.own_code.functions import function_named
 from pipeline.own_code.imported import OwnCodeError
 from pipeline.spec.parameters import Parameters
@@ -32,7 +32,7 @@ class DataOrigin(Parameters):
     file: str | None = None
     load: str | None = None
     kind: str = "classification"
-    context: int | None = None
+    context: int | None = Field(None, ge=1)
 
     @property
     def source(self) -> str:
@@ -172,8 +172,7 @@ def _first_file(origin: DataOrigin) -> Path | None:
 
 def _places(origin: DataOrigin) -> list[Path]:
     assert origin.file is not None
-    given = Path(origin.file).expanduser()
-    return [given] if given.is_absolute() else [folder / given for folder in data_folders()]
+    return data_places(origin.file)
 
 
 def _not_found(origin: DataOrigin, places: list[Path]) -> str:

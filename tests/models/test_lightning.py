@@ -18,6 +18,7 @@ from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.engine.block import Block, to_host
 from pipeline.models._lightning_optimisers import configuration_of, lr_factors_of
 from pipeline.own_code.imported import class_named, forget, load
+from pipeline.spec.draws import draws_by_run
 from pipeline.spec.errors import SpecError
 from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.training.replay import model as model_at
@@ -109,6 +110,7 @@ REFUSED = [
     ("Epochs", {}, "Epochs uses self.current_epoch"),
     ("WithTrainer", {}, "WithTrainer uses self.trainer"),
     ("Remembers", {}, "gives another result the second time"),
+    ("Recomputing", {}, "the gradient draws random numbers of its own, as torch.utils.checkpoint does"),
     ("Unsuited", {}, "raises on a batch of inputs (4, 9) int64 and targets (4,) int64: RuntimeError"),
     ("NoLoss", {}, "training_step gives NoneType, not a loss"),
     ("OtherName", {}, "validation_step logs val/ce, not val_loss; name its loss, as monitor: NAME"),
@@ -178,6 +180,7 @@ ASKED = [
                                      ((module.one, 1), (module.two, 2))]),
      "groups of parameters that differ"),
     (lambda module: None, "gives NoneType, not an optimiser"),
+    (lambda module: adamw(module, 1 / module.trainer.estimated_stepping_batches), "raises AttributeError: .* has no"),
 ]  # fmt: skip
 
 
@@ -210,6 +213,14 @@ def test_factors_are_those_of_torchs_own_scheduler(name):
         optimiser.step()
         scheduler.step()
     np.testing.assert_allclose(base * lr_factors_of(module, None, 18), rates, rtol=1e-12)
+
+
+def test_a_scheduler_that_ends_keeps_its_last_factor_so_that_tables_may_be_longer():
+    module = Asking(scheduled(SCHEDULERS["one cycle"]))
+    whole = lr_factors_of(module, None, 1024)
+    assert whole[:20].tolist() == lr_factors_of(module, None, 20).tolist()
+    assert set(whole[20:]) == {whole[19]}
+    assert whole[19] < whole[18]
 
 
 def test_a_scheduler_of_epochs_needs_their_length_and_holds_lr_within_each():
@@ -301,6 +312,7 @@ def test_a_checkpoint_that_is_no_state_of_the_module_is_refused_and_runs_nothing
     torch.save(torch.nn.Linear(2, 2).state_dict(), "other.ckpt")
     for name, message in (
         ("missing.ckpt", "missing.ckpt: there is no such file"),
+        ("~no-such-user/own.ckpt", "own.ckpt: there is no such file"),
         ("hostile.ckpt", r"hostile.ckpt: torch.load\(weights_only=True\) refuses it"),
         ("list.ckpt", "list.ckpt: holds no state_dict"),
         ("other.ckpt", r"start other.ckpt: Error\(s\) in loading state_dict"),
@@ -308,3 +320,15 @@ def test_a_checkpoint_that_is_no_state_of_the_module_is_refused_and_runs_nothing
         with pytest.raises(ValueError, match=message):
             spec_of("Bare", model={"start": name})
     assert not Path("ran").exists()
+
+
+def test_runs_of_a_checkpoint_that_differ_by_an_init_seed_which_draws_nothing_are_one(start):
+    def document(init_seed, data_seed):
+        seeds = {"crossed": {"init_seed": [init_seed], "data_seed": [data_seed]}}
+        (run,) = spec_of("Bare", model={"start": "bare.ckpt"}, seeds=seeds).runs()
+        row = {"run_id": run.run_id, "setting_id": run.setting_id, "init_seed": init_seed, "data_seed": data_seed}
+        return {"runs": [row], "settings": {run.setting_id: run.hyperparameters()}}
+
+    found = draws_by_run([document(0, 5), document(1, 5), document(1, 6)])
+    first, same, other = found.values()
+    assert first == same != other

@@ -173,6 +173,7 @@ def test_what_cannot_be_imported_is_named_with_file_and_line(repository, text, t
     ("entry", "told"),
     [
         ("./none.py", "there is no file .*repo/none.py"),
+        ("~no-such-user/my_task.py", "~no-such-user/my_task.py: Could not determine home directory"),
         ("my_none.tasks", "there is no module 'my_none', in .*repo, in .*elsewhere, or installed"),
         ("'a b'", "neither a path, as ./my_task.py, nor a module"),
         ("3", "should be text|string"),

@@ -297,3 +297,13 @@ def test_a_sweep_that_has_ended_leads_to_its_report_which_runs_our_script_alone(
     elsewhere = report.rename(report.with_name("elsewhere.html"))
     report.symlink_to(elsewhere)
     assert asked(server, "/report")[0] == 404
+
+
+@pytest.mark.parametrize("windows", [[{"fraction": 0.25}], [{"fraction": 0.25, "last_step": None}], ["0.25"], None])
+def test_an_analysis_of_another_version_shows_no_forecasts(store, windows):
+    runs = [{"run_id": row["run_id"], "p_converged": [0.5]} for row in store.plan["runs"]]
+    whole = {"runs": runs, "evaluation": {"windows": [{"fraction": 0.25, "last_step": 9}]}}
+    for document, is_shown in ((whole, True), (whole | {"evaluation": {"windows": windows}}, False)):
+        (store.folder / "analysis.json").write_text(json.dumps(document))
+        (page,) = live_pages(store, None).values()
+        assert ("held_out_0" in page.html([], "report")) is is_shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 
 import numpy as np
@@ -123,6 +124,16 @@ class Trap:
         return (open, ("trap", "w"))
 
 
+def damaged_inside():
+    """An archive whose packed numbers begin with a kind of block that there is not."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, inputs=INPUTS, targets=TARGETS)
+    content = bytearray(stream.getvalue())
+    name_size, extra_size = (int.from_bytes(content[place : place + 2], "little") for place in (26, 28))
+    content[30 + name_size + extra_size] = 0xFF
+    return bytes(content)
+
+
 REFUSED = [
     ({"targets": TARGETS}, {}, r"own.npz: arrays targets; expected are inputs, targets"),
     ({"inputs": INPUTS, "labels": TARGETS}, {}, r"own.npz: arrays inputs, labels; expected are"),
@@ -144,6 +155,11 @@ REFUSED = [
     ({"inputs": INPUTS, "targets": TARGETS}, {"kind": "next_token"}, r"own.npz: array 'targets': of next tokens"),
     ({"inputs": TARGETS}, {"kind": "next_token"}, r"own.npz: array 'inputs' is one text; give `context`"),
     ({"inputs": INPUTS, "targets": TARGETS}, {"context": 3}, r"context \(3\) has no effect: kind classification"),
+    (
+        {"inputs": TARGETS},
+        {"kind": "next_token", "context": -1},
+        r"context\n +Input should be greater than",
+    ),
     ({"inputs": INPUTS, "targets": TARGETS}, {"load": "a:b"}, r"give file or load, not both"),
     ({"inputs": np.array([Trap()] * 3), "targets": TARGETS}, {}, r"own.npz: array 'inputs': Object arrays cannot be"),
 ]
@@ -163,6 +179,7 @@ def test_what_cannot_be_trained_on_is_refused_by_file_and_array(place, arrays, g
         ("own.npz", b"no archive", "own.npz: cannot be read"),
         ("own.npz", b"PK\x03\x04 cut", "own.npz: cannot be read"),
         ("own.npz", pickle.dumps([1]), "own.npz: cannot be read"),
+        ("own.npz", damaged_inside(), "own.npz: cannot be read: .*decompressing"),
         ("own.parquet", b"PAR1", "own.parquet: cannot be read"),
         ("own.npy", b"", "own.npy: cannot be read"),
         ("own.csv", b"1,2", "own.csv: data are read from .npz, .npy, .parquet, not from .csv"),
@@ -172,6 +189,11 @@ def test_a_damaged_file_is_refused_by_name(place, name, content, message):
     (place / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         DATASET(file=str(place / name))
+
+
+def test_a_name_that_begins_as_that_of_an_unknown_user_is_a_missing_file(place):
+    with pytest.raises(ValueError, match=r"~no-such-user/own\.npz: there is no such file"):
+        DATASET(file="~no-such-user/own.npz")
 
 
 def test_a_sweep_file_names_data_beside_it_and_its_runs_know_them_by_hash(place, tmp_path):

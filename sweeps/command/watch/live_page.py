@@ -32,6 +32,7 @@ from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Array, Floats, Ints
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.criterion import Criterion
+from pipeline.store.files import CorruptFileError, read_file
 from pipeline.store.history import History, RunEnd
 from pipeline.store.history_tail import HistoryTail
 from pipeline.store.pack_store import StoreError
@@ -224,23 +225,24 @@ class LivePage:
         return f"{ended}; the others are at step {steps / left:,.0f} on average"
 
     def _read_held_out(self) -> None:
-        """Held-out forecasts of the last analysis of the same runs, if there is one."""
+        """Held-out forecasts of the last analysis of the same runs; none of one that this version cannot read."""
         self._held_out: dict[str, Floats] = {}
         self._names: dict[str, tuple[float, int]] = {}
         path = self.store.folder_of(self._history.budget) / "analysis.json"
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(read_file(path))
             windows = document["evaluation"]["windows"]
+            names = [(float(window["fraction"]), int(window["last_step"])) for window in windows]
             found_RW = np.array([run["p_converged"] for run in document["runs"]], np.float64)
             run_ids = [run["run_id"] for run in document["runs"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (CorruptFileError, OSError, ValueError, KeyError, TypeError, OverflowError):
             return
-        if run_ids != [run.run_id for run in self._history.runs] or found_RW.shape != (len(run_ids), len(windows)):
+        if run_ids != [run.run_id for run in self._history.runs] or found_RW.shape != (len(run_ids), len(names)):
             return
-        for number, window in enumerate(windows):
+        for number, name in enumerate(names):
             if np.isfinite(found_RW[:, number]).any():
                 self._held_out[f"held_out_{number}"] = found_RW[:, number]
-                self._names[f"held_out_{number}"] = (float(window["fraction"]), int(window["last_step"]))
+                self._names[f"held_out_{number}"] = name
 
 
 def live_pages(store: SweepStore, budget: int | None) -> dict[int, LivePage]:
