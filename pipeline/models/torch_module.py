@@ -27,7 +27,7 @@ class TorchModule(Model):
     - Initial values are the module's own: those that it has after `torch.manual_seed(seed)`, with the run's init_seed
       or the seed of stream init/<parameter>. They depend on nothing else.
     - What training draws (dropout, torch.randn) comes from the run's stream `noise`, by step and place, whichever
-      operation of torch draws it; evaluation draws nothing. Other generators are refused.
+      operation of torch draws it; evaluation and gradients draw nothing. Other generators are refused.
     - Buffers that training changes (the averages of batch norm) are state of the run, kept with its weights. They start
       as the module's own, as parameters do. All others are constants, the same under every seed.
     - In evaluation mode the output for an example depends on no other; in training it may (batch norm).
