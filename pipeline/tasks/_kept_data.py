@@ -106,7 +106,8 @@ def _chance(asked: Array, origin: DataOrigin) -> float:
         chance = float(-(counts / counts.sum() * np.log(counts / counts.sum())).sum())
     if chance <= 0:
         raise DataError(f"{origin.source}: array 'targets' holds one value alone, so there is nothing to learn")
-    return chance
+    # It is part of what a run is known by, and the last digits of a logarithm differ between processors.
+    return float(f"{chance:.12g}")
 
 
 def opened(content: DataContent) -> DataArrays:
