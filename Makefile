@@ -8,9 +8,8 @@ STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
 RESULTS ?= results/$(basename $(notdir $(SWEEP)))
 PROFILE ?= fast
-# Worker processes of the tests, one more than cores, since tests under Ray wait. Files stay whole, and whatever starts Ray
-# or measures time runs in one of them.
-WORKERS ?= 3
+# Worker processes of the tests. Files stay whole, and whatever starts Ray or measures time runs in one of them.
+WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
@@ -68,6 +67,7 @@ fault-test: $(STAMP)
 	mkdir -p $(dir $(VERDICTS))
 	$(BIN)/python -m tests.faults.run --tries $(FAULTS) --seed $(SEED) --to $(VERDICTS) --write
 	SEEDBED_FAULTS=100 $(PYTEST) tests/sweeps/test_repair.py -m "" --timeout 1200
+	$(PYTEST) tests/tracking -m slow
 
 # Each sync, rename, checksum and fence taken out in turn: some test must fail (five minutes).
 mutants: $(STAMP)
@@ -79,7 +79,7 @@ mutants: $(STAMP)
 # rest is in proportion.
 TRIES ?= 20
 cluster-test: $(STAMP)
-	$(PYTEST) tests/launch tests/own_code -m "slow and ray"
+	$(PYTEST) tests/launch tests/own_code -m slow
 	$(BIN)/python -m tests.cluster.ports --write
 	$(BIN)/python -m tests.cluster.run --tries $(TRIES) --write
 

@@ -22,7 +22,13 @@ from pipeline.store.sweep_store import SweepStore
 from tests.support import opened, rows, tiny, trained, weights
 from tests.sweeps.test_cli import run
 
+# What `make cluster-test` runs.
+UNDER_RAY = pytest.param([], marks=[pytest.mark.ray, pytest.mark.slow])
 SPEC = {"seeds": {"together": {"range": [0, 12]}}, "resources": {"slots": 3}, "budget": 600}
+
+
+def _slow(value):
+    return pytest.param(value, marks=pytest.mark.slow)
 
 
 def ours(pid):
@@ -131,7 +137,7 @@ def test_after_kill_9_of_the_driver_resume_finishes_nothing_lost_nothing_twice(
     assert weights(store) == weights(reference)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGXCPU])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, _slow(signal.SIGUSR1), signal.SIGXCPU])
 def test_a_signal_commits_says_how_to_resume_and_looks_nothing_like_success(
     number, spec_path, tmp_path, reference, monkeypatch, capsys
 ):
@@ -178,7 +184,7 @@ IN_TERMINAL = (
 )
 
 
-@pytest.mark.parametrize("options", [["--inline"], pytest.param([], marks=pytest.mark.ray)], ids=["inline", "ray"])
+@pytest.mark.parametrize("options", [["--inline"], UNDER_RAY], ids=["inline", "ray"])
 def test_when_the_terminal_closes_packs_commit_and_leave(options, spec_path, tmp_path):
     terminal, ours = pty.openpty()
     os.set_blocking(terminal, False)
@@ -207,8 +213,10 @@ def test_when_the_terminal_closes_packs_commit_and_leave(options, spec_path, tmp
     assert not store.stop_file.exists()
 
 
-@pytest.mark.ray
-def test_a_pack_that_cannot_have_its_numerics_is_named_and_the_exit_code_says_incomplete(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("options", [["--inline"], UNDER_RAY], ids=["inline", "ray"])
+def test_a_pack_that_cannot_have_its_numerics_is_named_and_the_exit_code_says_incomplete(
+    options, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     store = opened(tiny(), tmp_path / "r")
     plan = dict(store.plan)
@@ -216,12 +224,14 @@ def test_a_pack_that_cannot_have_its_numerics_is_named_and_the_exit_code_says_in
         pack["numerics"]["torch"] = "1.0.0"
         pack["pack_id"] = packs_of({"packs": [pack]})[0].pack_id
     store.write_documents(store.sweep, plan, is_shared=False)
-    under_ray = finish(seedbed("resume", "r", cwd=tmp_path))
-    for code, output in (under_ray, run(monkeypatch, capsys, "resume", "r", "--inline")):
-        assert code == 3, output
-        assert "not computed here: 1 pack(s)" in output
-        assert "planned for torch 1.0.0" in output
-        assert "Traceback" not in output
+    if options:
+        code, output = run(monkeypatch, capsys, "resume", "r", *options)
+    else:
+        code, output = finish(seedbed("resume", "r", cwd=tmp_path))
+    assert code == 3, output
+    assert "not computed here: 1 pack(s)" in output
+    assert "planned for torch 1.0.0" in output
+    assert "Traceback" not in output
 
 
 # `make cluster-test` does it.

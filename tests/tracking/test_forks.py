@@ -96,6 +96,7 @@ def test_a_fork_begins_with_its_parents_rows_on_the_server_and_is_continued_as_i
     assert server.num_doubled == 0
 
 
+@pytest.mark.slow
 def test_a_fork_whose_mirror_was_killed_is_made_once_and_continued(tmp_path: Path, server: Server) -> None:
     parents = mirrored_parents(tmp_path / "p", server)
     sweep = sweep_of_forks(tmp_path / "f", parents)

@@ -84,6 +84,7 @@ def test_no_server_is_told_in_one_line_and_nothing_is_lost(tmp_path: Path, serve
     assert_all_arrived(server, sweep)
 
 
+@pytest.mark.slow
 def test_a_mirror_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: Path, server: Server) -> None:
     sweep = online(tmp_path / "s", num_seeds=3)
     draws = random.Random(0)
@@ -135,6 +136,7 @@ def test_rows_arrive_within_seconds_of_their_commit_and_users_are_told(
     assert "abc" in next(alert["text"] for alert in server.alerts if alert["title"] == "A pack failed")
 
 
+@pytest.mark.slow
 def test_the_hinted_command_uploads_folders_of_one_id_as_one_run_however_often(tmp_path: Path, server: Server) -> None:
     sweep = Sweep(tmp_path / "s", num_seeds=1)
     environment = os.environ | server.variables | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
