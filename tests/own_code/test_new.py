@@ -70,11 +70,11 @@ def test_a_new_sweep_of_a_task_has_a_model_that_fits_it(task, tmp_path):
 
 
 def test_a_new_sweep_of_a_task_of_ones_own_imports_it_from_where_it_is(tmp_path):
-    new("task", "fox", tmp_path)
-    load(resolved("./fox.py", tmp_path))
-    new("sweep", "mine", tmp_path / "below", "fox")
-    assert "imports: [./../fox.py]" in (tmp_path / "below" / "mine.yaml").read_text()
-    assert load_spec(tmp_path / "below" / "mine.yaml").task.name == "fox"
+    new("task", "own_lynx", tmp_path)
+    load(resolved("./own_lynx.py", tmp_path))
+    new("sweep", "mine", tmp_path / "below", "own_lynx")
+    assert "imports: [./../own_lynx.py]" in (tmp_path / "below" / "mine.yaml").read_text()
+    assert load_spec(tmp_path / "below" / "mine.yaml").task.name == "own_lynx"
 
 
 @pytest.mark.parametrize("there", ["fox.py", "fox.yaml"])
