@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -22,6 +21,7 @@ from pipeline.imports import quick_imports
 from pipeline.launch.launched import MOST_RETRIES, NOTICES, Failed, Launched, OnProgress
 from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
+from pipeline.launch.ray_errors import cause, first_line
 from pipeline.launch.ray_folder import private_folder
 from pipeline.launch.ray_loss import ends_when_ray_is_lost
 from pipeline.launch.watch import last_hang, log_size
@@ -141,7 +141,7 @@ class _Trials:
         folder, logged = self.store.folder, {pack_id: log_size(self.store.folder, pack_id) for pack_id in pack_ids}
         errors = {(r.config or {}).get("pack_id", "?"): r.error for r in tuner.fit() if r.error is not None}
         hung = {pack_id: last_hang(folder, pack_id, logged.get(pack_id, 0)) for pack_id in errors}
-        lost = {pack_id: hung[pack_id] or _cause(error) for pack_id, error in errors.items()}
+        lost = {pack_id: hung[pack_id] or cause(error) for pack_id, error in errors.items()}
         reporter.failures = lost | reporter.failures
         return reporter
 
@@ -224,18 +224,14 @@ def _init(ray: Any, **options: Any) -> None:
                 ray.init(**options)
                 return
         except ConnectionError as error:
-            raise StoreError(f"no Ray cluster answers: {_first_line(error)}") from None
+            raise StoreError(f"no Ray cluster answers: {first_line(error)}") from None
         except (RuntimeError, TimeoutError, AssertionError) as error:
             ray.shutdown()
             if number > MOST_RETRIES:
                 raise StoreError(
-                    f"Ray did not start in {number} tries ({_first_line(error)}); this machine may be too busy: launch "
+                    f"Ray did not start in {number} tries ({first_line(error)}); this machine may be too busy: launch "
                     "again later, or train without Ray, with --inline"
                 ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager
@@ -341,13 +337,6 @@ def _reporter(tune: Any, on_progress: OnProgress) -> Any:
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             # Its worker has died once too often.
             error = trial.get_error()
-            self.on_progress(trial.config["pack_id"], Failed("its worker died" if error is None else _cause(error)))
+            self.on_progress(trial.config["pack_id"], Failed("its worker died" if error is None else cause(error)))
 
     return Reporter(on_progress)
-
-
-def _cause(error: BaseException) -> str:
-    """The line of Ray's error message that names the exception of a failed trial."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)(\(\w+\))?: ", line)]
-    return (named or lines or [type(error).__name__])[-1]

@@ -29,9 +29,7 @@ read from the records.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -45,12 +43,9 @@ from pipeline.store.added import AddedTable, added_tables
 from pipeline.store.budgets import budgets_of, part_of
 from pipeline.store.documents import read_document
 from pipeline.store.files import (
-    PRIVATE_FILE,
-    SHARED_FILE,
     CorruptFileError,
     make_folder,
     make_inner_folder,
-    open_lock,
     seal,
     write_file,
 )
@@ -328,27 +323,3 @@ def _with_values(table: pa.Table) -> pa.Table:
     """The table without the metrics that none of its rows has."""
     first, metrics = table.column_names[:2], table.column_names[2:]
     return table.select([*first, *(name for name in metrics if table[name].null_count < len(table))])
-
-
-class DriverLock:
-    """Held by the one driver of a sweep for as long as its process lives; a second one is refused at once."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "driver.lock"
-        self._descriptor: int | None = None
-
-    def __enter__(self) -> DriverLock:
-        is_shared = bool(self._path.parent.stat().st_mode & 0o020)
-        self._descriptor = open_lock(self._path, SHARED_FILE if is_shared else PRIVATE_FILE)
-        if is_shared and os.fstat(self._descriptor).st_uid == os.getuid():
-            os.fchmod(self._descriptor, SHARED_FILE)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise StoreError(f"{self._path.parent}: another `seedbed launch` or `resume` is working on it") from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)

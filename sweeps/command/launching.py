@@ -21,12 +21,13 @@ from pipeline.planning.open_sweep import keep_copies, open_results, provenance
 from pipeline.planning.own_data import refuse_missing_data
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
+from pipeline.store.driver_lock import DriverLock
 from pipeline.store.failures import retry_failed
 from pipeline.store.files import make_folder
 from pipeline.store.left_over import remove_left_over
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, summed
-from pipeline.store.sweep_store import DriverLock, SweepStore
+from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.driven import start_mirror, sync_hint
 from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest

@@ -11,9 +11,10 @@ from rich.console import Console
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.damage import damages, documents, lost_document, set_aside
+from pipeline.store.driver_lock import DriverLock
 from pipeline.store.left_over import remove_left_over
 from pipeline.store.pack_store import StoreError
-from pipeline.store.sweep_store import DriverLock, SweepStore
+from pipeline.store.sweep_store import SweepStore
 from pipeline.training.abilities import NotHereError
 from pipeline.training.replay import ReplayError, replay
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE

@@ -14,6 +14,7 @@ import pytest
 from pipeline.planning.packs import stored_spec
 from pipeline.store.added import AddedTable, add_table, added_tables
 from pipeline.store.damage import Damage, set_aside
+from pipeline.store.driver_lock import DriverLock
 from pipeline.store.files import (
     CorruptFileError,
     decode_arrays,
@@ -27,7 +28,7 @@ from pipeline.store.files import (
 )
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.stored_forecast import read_forecast
-from pipeline.store.sweep_store import DriverLock, SweepStore
+from pipeline.store.sweep_store import SweepStore
 from tests.store.store_model import Sweep
 from tests.support import tiny, trained
 

@@ -9,16 +9,17 @@ import time
 
 import pytest
 
+from pipeline.store.driver_lock import DriverLock
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
-from pipeline.store.sweep_store import DriverLock, SweepStore
+from pipeline.store.sweep_store import SweepStore
 from tests.store.crashes import CrashError, crash_points
 from tests.support import opened, rows, tiny, trained, weights
 
 
 def test_a_second_driver_is_refused_at_once_and_the_first_ones_death_frees_the_lock(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from pipeline.store.sweep_store import DriverLock\n"
+        "import sys, time; from pathlib import Path; from pipeline.store.driver_lock import DriverLock\n"
         f"with DriverLock(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
