@@ -3,16 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.numerics.streams import Draws
 
 _aten = torch.ops.aten
+_MOST_OF_A_WORD, _MOST_INTEGERS = 2**31, 2**63
+# Each function's place of `dropout_p`.
+_ATTENTION = {
+    torch.nn.functional.scaled_dot_product_attention: 4,
+    torch.nn.functional.multi_head_attention_forward: 10,
+}
+_RECURRENT = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+# What arguments of operations that may draw are called: the share that is dropped, and whether it trains.
+_SHARES, _TRAINS = ("dropout_p", "dropout"), ("train", "training")
+
+
+@contextmanager
+def noise_from(draws: Draws) -> Iterator[RunNoise]:
+    """Whatever draws in it draws from this stream, on any device: `RunNoise`, and kernels that it can see into."""
+    with SeparateDropout(), RunNoise(draws) as noise:
+        yield noise
+
+
+class SeparateDropout(TorchFunctionMode):
+    """Attention and recurrent layers of torch that drop, by kernels in which dropout is an operation of its own.
+
+    Fused attention and cuDNN draw inside their kernels, from the generator of the GPU. Layers that drop nothing keep
+    their kernels, and so their bits.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """What the function gives."""
+        with _kernels_for(func, args, kwargs or {}):
+            return func(*args, **kwargs or {})
+
+
+def _kernels_for(func: Any, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
+    """The context in which a function of torch is called."""
+    if func in _ATTENTION:
+        share = given.get("dropout_p", next(iter(args[_ATTENTION[func] :]), 0.0))
+        return sdpa_kernel(SDPBackend.MATH) if share > 0 else nullcontext()
+    drops = func in _RECURRENT and any(isinstance(arg, float) and arg > 0 for arg in args)
+    return torch.backends.cudnn.flags(enabled=False) if drops else nullcontext()
+
+
+def draws_unseen(func: Any, args: Sequence[Any], given: Mapping[str, Any]) -> bool:
+    """Whether an operation of torch draws, called so, from a generator of torch's instead of the run's stream."""
+    if func in _DRAWN or torch.Tag.nondeterministic_seeded not in getattr(func, "tags", ()):
+        return False
+    names = [argument.name for argument in func._schema.arguments]
+    known = {**dict(zip(names, args, strict=False)), **given}
+    share = next((known[name] for name in _SHARES if name in known), None if set(names).isdisjoint(_SHARES) else 0.0)
+    return share != 0 and all(known.get(name, True) for name in _TRAINS)
 
 
 class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -20,8 +73,9 @@ class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     The i-th operation under it takes substream i, its element e column e, so what is drawn depends on the stream's key,
     the step and the place alone, and is the same on every device but for the last digits of normal numbers. It acts
-    below autograd, where dropout inside torch's own layers (attention, GRU) is seen too. Operations that it does not
-    know draw from torch's generator.
+    below autograd, where dropout inside torch's own layers (attention, GRU) is seen too, but not inside their fused
+    kernels: see `noise_from`. Operations that it does not know draw from torch's generator on the CPU, which is looked
+    at when a spec is read; on other devices they raise ValueError.
     """
 
     def __init__(self, draws: Draws) -> None:
@@ -34,6 +88,11 @@ class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The operation itself, or what replaces it."""
         drawn, given = _DRAWN.get(func), kwargs or {}
         if drawn is None:
+            if self.draws.keys_S2.device.type != "cpu" and draws_unseen(func, args, given):
+                raise ValueError(
+                    f"{func} draws from the generator of the device, which no run's stream `noise` reaches; "
+                    "draw by torch.rand, torch.randn, torch.bernoulli or dropout, or set resources.device to cpu"
+                )
             return func(*args, **given)
         given.pop("generator", None)
         return drawn(self, *args, **given)
@@ -51,8 +110,15 @@ class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._numbers(like.device).normal(like.numel(), self._place(), torch.float64).view(like.shape).to(like)
 
     def integers(self, low: int, high: int, shape: Sequence[int], device: torch.device) -> Tensor:
-        """int64 in [low, high)."""
-        return self._numbers(device).integers(high - low, math.prod(shape), self._place()).view(shape) + low
+        """int64 in [low, high), of at most 2^63 values: from one word each, or two where there are more than 2^31."""
+        numbers, count, size = self._numbers(device), math.prod(shape), high - low
+        if not 0 < size <= _MOST_INTEGERS:
+            raise ValueError(f"torch.randint from {low} to {high}: a run's stream gives 1 to 2^63 different numbers")
+        if size <= _MOST_OF_A_WORD:
+            return numbers.integers(size, count, self._place()).view(shape) + low
+        words = numbers.words(2 * count, self._place()).view(*shape, 2)
+        drawn = (words[..., 0] >> 1 << 32) | words[..., 1]
+        return (drawn if size == _MOST_INTEGERS else drawn % size) + low
 
     def order(self, size: int, device: torch.device) -> Tensor:
         """A permutation of 0 to size - 1, (size,) int64."""

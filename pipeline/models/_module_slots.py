@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pipeline.models._module_noise import RunNoise
+from pipeline.models._module_noise import RunNoise, noise_from
 from pipeline.models.base import ParameterSpec
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TaskShape
@@ -79,9 +79,9 @@ def same_values(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-def noise_of(seed: int) -> RunNoise:
+def noise_of(seed: int) -> AbstractContextManager[RunNoise]:
     """The noise of some run at its first step."""
-    return RunNoise(Draws(torch.tensor([stream_key("noise", seed)]), torch.zeros(1, dtype=torch.int64), 1))
+    return noise_from(Draws(torch.tensor([stream_key("noise", seed)]), torch.zeros(1, dtype=torch.int64), 1))
 
 
 def specs_of(model: Builder, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
@@ -175,7 +175,7 @@ def each_slot(
     called = _Called(module)
     with nullcontext() if module.training else _no_fast_path():
         for slot, own in enumerate(_slots(module, parameters)):
-            with nullcontext() if noise is None else RunNoise(_of_slot(noise, slot)):
+            with nullcontext() if noise is None else noise_from(_of_slot(noise, slot)):
                 answers.append(functional_call(called, own, (lambda inner, slot=slot: call(inner, slot),)))
             left.append(own)
     result: Tensor = _Stacked.apply(*answers)  # type: ignore[no-untyped-call]

@@ -105,7 +105,11 @@ class Draws:
         return stacked.flatten(2)[:, :, :num_columns]
 
     def integers(self, high: int, num_columns: int, substream: int) -> Tensor:
-        """int64 in [0, high), by multiply and shift: each value's probability is off by at most 2**-32."""
+        """int64 in [0, high), by multiply and shift: each value's probability is off by at most 2**-32.
+
+        `high` is at most 2**31: beyond it, a product of a word overflows.
+        """
+        assert 0 < high <= 2**31, f"integers below {high} need more than a word each"
         if (kernels := self._kernels()) is not None:
             out = torch.empty(self._shape(num_columns), dtype=torch.int64)
             kernels.seedbed_integers(*self._arguments(num_columns, substream), ctypes.c_uint32(high), _pointer(out))

@@ -9,7 +9,7 @@ from torch import nn
 from pipeline.contracts.models import MODEL_CONTRACT
 from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.engine.block import Block
-from pipeline.models._module_noise import RunNoise
+from pipeline.models._module_noise import RunNoise, SeparateDropout, draws_unseen
 from pipeline.models.base import MODELS
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.spec.sweep import SweepSpec
@@ -121,6 +121,91 @@ def test_each_operation_has_the_mean_and_variance_of_torchs_own(name):
     assert noise.num_calls == 1
     assert abs(found.mean() - mean) < 0.05 * max(1, abs(mean))
     assert abs(found.var() - variance) < 0.1 * max(1, variance) or name == "dropout in attention"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 2**31 + 2**30), (-(2**33), 2**33), (5, 2**40), (-(2**62), 2**62)])
+def test_integers_of_wide_ranges_are_uniform_over_all_of_the_range(low, high):
+    with RunNoise(draws()):
+        found = torch.randint(low, high, (4000,))
+        again = torch.randint(low, high, (2000, 2))
+    assert found.min() >= low
+    assert found.max() < high
+    shares = torch.histc((found.double() - low) / (high - low), 4, 0, 1) / 4000
+    assert (shares - 0.25).abs().max() < 0.04
+    assert not torch.equal(found, again.flatten())
+
+
+def test_integers_of_more_values_than_a_stream_gives_are_refused():
+    with RunNoise(draws()), pytest.raises(ValueError, match=r"1 to 2\^63 different numbers"):
+        torch.randint(-(2**63), 2**62, (3,))
+    with pytest.raises(AssertionError, match="more than a word"):
+        draws().integers(2**31 + 1, 1, 0)
+
+
+class Kernels(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes at every dropout which fused kernels torch may use there."""
+
+    def __init__(self):
+        super().__init__()
+        self.allowed = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.native_dropout.default, torch.ops.aten.bernoulli_.float):
+            attention = torch.backends.cuda.flash_sdp_enabled() or torch.backends.cuda.mem_efficient_sdp_enabled()
+            self.allowed.append((attention, torch.backends.cudnn.enabled))
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.TransformerEncoderLayer(4, 2, 4, dropout=0.5), [(False, True), (True, True), (True, True), (True, True)]),
+        (nn.GRU(4, 4, 2, dropout=0.5), [(True, False)]),
+        (nn.LSTM(4, 4, 2, dropout=0.5), [(True, False)]),
+        (nn.Sequential(nn.GRU(4, 4, 2)), []),
+    ],
+)
+def test_attention_and_recurrent_layers_that_drop_use_kernels_whose_dropout_can_be_seen(layer, expected):
+    with Kernels() as kernels, SeparateDropout():
+        layer(torch.ones(3, 2, 4))
+    assert kernels.allowed == expected
+    assert torch.backends.cudnn.enabled
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+ATEN = torch.ops.aten
+UNSEEN = {
+    "fused attention that drops": (ATEN._scaled_dot_product_flash_attention.default, (0, 0, 0, 0.1), {}, True),
+    "fused attention that drops by name": (
+        ATEN._scaled_dot_product_efficient_attention.default,
+        (0, 0, 0, None, True),
+        {"dropout_p": 0.1},
+        True,
+    ),
+    "fused attention": (ATEN._scaled_dot_product_flash_attention.default, (0, 0, 0), {}, False),
+    "fused attention of share 0": (ATEN._scaled_dot_product_cudnn_attention.default, (0,) * 4 + (True, 0.0), {}, False),
+    "cuDNN that drops": (ATEN._cudnn_rnn.default, (0,) * 11 + (0.5, True), {}, True),
+    "cuDNN that drops nothing": (ATEN._cudnn_rnn.default, (0,) * 11 + (0.0, True), {}, False),
+    "cuDNN in evaluation": (ATEN._cudnn_rnn.default, (0,) * 11 + (0.5, False), {}, False),
+    "multinomial": (ATEN.multinomial.default, (0, 1), {}, True),
+    "dropout, which is known": (ATEN.native_dropout.default, (0, 0.5, True), {}, False),
+    "a product": (ATEN.mm.default, (0, 0), {}, False),
+}
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_operations_that_draw_from_the_generator_of_a_device_are_told_from_others(name):
+    func, args, given, is_unseen = UNSEEN[name]
+    assert draws_unseen(func, args, given) == is_unseen
+
+
+def test_on_other_devices_than_the_cpu_what_draws_unseen_raises():
+    meta = torch.ones(2, 3, device="meta")
+    with RunNoise(draws()) as noise:
+        torch.multinomial(meta, 1)
+    noise.draws = Draws(draws().keys_S2.to("meta"), draws().steps_S.to("meta"), 1)
+    with noise, pytest.raises(ValueError, match=r"multinomial.* draws from the generator of the device"):
+        torch.multinomial(meta, 1)
 
 
 def test_a_noisy_module_keeps_the_rule_resumes_and_replays_to_the_bit(noisy):
