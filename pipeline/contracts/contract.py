@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from pipeline.own_code.places import place_of
 
 Check = Callable[..., None]
 _CLAUSE = re.compile(r"^ *(\d+)\. (.*(?:\n(?! *\d+\. )(?! *\n).*)*)", re.M)
@@ -90,13 +90,3 @@ def told_of(error: Exception) -> str:
     """What an error says, in one line; errors that are no broken clause with their kind."""
     text = ", ".join([" ".join(str(error).split()) or "no message", *getattr(error, "__notes__", ())])
     return text if isinstance(error, AssertionError) else f"{type(error).__name__}: {text}"
-
-
-def place_of(cls: type, error: Exception) -> str:
-    """FILE:LINE of the last line of the class's file that an error came through; else of where the class begins."""
-    try:
-        file, line = inspect.getsourcefile(cls) or "", inspect.getsourcelines(cls)[1]
-    except (OSError, TypeError):
-        return cls.__module__
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{file}:{lines[-1] if lines else line}"

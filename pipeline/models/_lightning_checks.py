@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from pipeline.models._lightning_steps import NeedsTrainerError, has_validation
 from pipeline.models._module_checks import problems_of
 from pipeline.models._module_slots import built_anew, example
 from pipeline.models._start import StartError
+from pipeline.own_code.places import place_of
 from pipeline.tasks.base import TaskShape
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def lightning_problems(builder: LightningBuilder, task_shape: TaskShape) -> tupl
         return (f"{name} uses {error}, which a Trainer alone has",)
     except Exception as error:
         shapes = f"inputs {_shown(batch.inputs)} and targets {_shown(batch.targets)}"
-        return (f"{name} raises on a batch of {shapes}: {type(error).__name__}: {error} ({_place(error)})",)
+        place = place_of(builder.module_class, error)
+        return (f"{name} raises on a batch of {shapes}: {type(error).__name__}: {error} ({place})",)
 
 
 def _hooks(cls: type) -> Iterator[str]:
@@ -81,8 +82,3 @@ def _wrong_logs(builder: LightningBuilder, task_shape: TaskShape) -> Iterator[st
 
 def _shown(tensor: torch.Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
-
-
-def _place(error: Exception) -> str:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/torch/" not in frame.filename]
-    return f"{frames[-1].filename}:{frames[-1].lineno}"

@@ -9,7 +9,6 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,6 +16,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from pipeline.own_code.closure import own_files
+from pipeline.own_code.places import place_in
+from pipeline.own_code.shadowed import shadowed_files
 
 # Between a module and the folder that it is imported from, in the resolved form of an entry.
 _FROM = " from "
@@ -69,7 +70,8 @@ def _absolute(path: str, folder: Path) -> Path:
 def load(entry: str) -> ModuleType:
     """The module of a resolved entry, imported once in a process. Raises OwnCodeError, naming the line that failed.
 
-    The folder that it is imported from is searched last by later imports of this process.
+    The folder that it is imported from is searched last by later imports of this process. An entry whose own imports
+    would give other files than those beside it, by which it is known, is refused.
     """
     if entry not in _modules:
         file = file_of(entry)
@@ -79,6 +81,7 @@ def load(entry: str) -> ModuleType:
             sys.path.append(root)
         # Below the working directory a command may have been started that wrote this module a moment ago.
         importlib.invalidate_caches()
+        _refuse_shadowed(entry, file)
         try:
             module = _from_file(file) if _is_path(entry) else importlib.import_module(entry.partition(_FROM)[0])
         except (Exception, SystemExit) as error:
@@ -86,10 +89,20 @@ def load(entry: str) -> ModuleType:
         if not (list(named_classes(module)) or _has_functions(module) or any(map(_is_lightning, _own_classes(module)))):
             raise OwnCodeError(f"{file}: defines no class with a `name`, so there is nothing to register")
         if (found := getattr(module, "__file__", None)) is not None and Path(found).resolve() != file.resolve():
-            raise OwnCodeError(f"{file}: another module of this name, {found}, comes before it")
+            raise OwnCodeError(f"{file}: another module of this name, {found}, comes before it; rename one")
         _modules[entry] = module
         allow([digest])
     return _modules[entry]
+
+
+def _refuse_shadowed(entry: str, file: Path) -> None:
+    """Raises OwnCodeError where the entry's own imports would give modules of other folders, or of Python."""
+    if not _is_path(entry) and _FROM not in entry:
+        return
+    # A file that is imported by its path is found there whatever its name.
+    beside = {name: own for name, own in files_of(entry).items() if not (own == file and _is_path(entry))}
+    for own, found in shadowed_files(beside):
+        raise OwnCodeError(f"{own}: another module of this name, {found}, comes before it; rename one")
 
 
 def modules() -> tuple[ModuleType, ...]:
@@ -265,9 +278,8 @@ def _where(error: BaseException, file: Path) -> str:
         return str(error)
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {error.msg}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
     told = str(error) or "no message"
-    return f"{file}:{lines[-1] if lines else 1}: {type(error).__name__}: {told.splitlines()[0]}"
+    return f"{place_in(file, error)}: {type(error).__name__}: {told.splitlines()[0]}"
 
 
 def _has_functions(module: ModuleType) -> bool:

@@ -7,9 +7,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -19,11 +19,13 @@ from pipeline.numerics.program_cache import cache_folder
 from pipeline.own_code.data_folders import data_places
 from pipeline.own_code.functions import function_named
 from pipeline.own_code.imported import OwnCodeError
+from pipeline.own_code.places import place_of
 from pipeline.spec.parameters import Parameters
 from pipeline.tasks._arrays import DataArrays, DataError, brought_to_form, read_arrays
 from pipeline.tasks._waves import waves
 
 _BUILT_IN = "the built-in waves"
+_Made = TypeVar("_Made")
 
 
 class DataOrigin(Parameters):
@@ -190,22 +192,34 @@ def _arrays_of(origin: DataOrigin, path: Path | None) -> DataArrays:
 def _made(origin: DataOrigin) -> Mapping[str, Array]:
     """The arrays by name of a function, which gives a mapping, or inputs, targets and split in a tuple.
 
-    Of a LightningDataModule, those of its data sets.
+    Of a LightningDataModule, those of its data sets. Raises DataError, naming the line, where the user's code raises.
     """
     if origin.load is None:
         return waves()
-    found = _loader(origin.load)()
+    found = _called(_loader(origin.load), origin.load)
     if isinstance(found, Mapping):
         return found
     if any(base.__name__ == "LightningDataModule" for base in type(found).__mro__):
         # Here, since it loads torch.
         from pipeline.tasks._data_module import arrays_of_data_module
 
-        return arrays_of_data_module(found, origin.load)
+        return _called(partial(arrays_of_data_module, found, origin.load), origin.load, type(found))
     given = found if isinstance(found, tuple) else (found,)
     if not 1 <= len(given) <= 3:
         raise DataError(f"{origin.load}: gave {len(given)} arrays; expected are inputs, targets and split")
     return dict(zip(("inputs", "targets", "split"), given, strict=False))
+
+
+def _called(call: Callable[[], _Made], entry: str, definition: type | Callable[..., Any] | None = None) -> _Made:
+    """What a call of the user's code gives, which is defined there. Raises DataError for whatever it raises."""
+    try:
+        return call()
+    except DataError:
+        raise
+    except (Exception, SystemExit) as error:
+        told = (str(error) or "no message").splitlines()[0]
+        place = place_of(definition or call, error)
+        raise DataError(f"{entry}: {place}: {type(error).__name__}: {told}") from error
 
 
 def _loader(entry: str) -> Callable[[], Any]:

@@ -208,6 +208,31 @@ def test_two_files_of_one_name_are_refused(repository):
         load(resolved("./other/my_task.py", repository))
 
 
+@pytest.mark.parametrize(
+    "imports", ["import my_helper", "def late():\n    from my_helper import NUMBER", "import my_lib.my_sub"]
+)
+def test_code_whose_own_imports_would_give_files_of_another_folder_is_refused_naming_both(repository, imports):
+    for folder, number in (("a", 1), ("b", 2), ("c", 1)):
+        (repository / folder / "my_lib").mkdir(parents=True)
+        (repository / folder / "my_lib" / "__init__.py").write_text(f"NUMBER = {number}\n")
+        (repository / folder / "my_lib" / "my_sub.py").write_text("")
+        (repository / folder / "my_helper.py").write_text(f"NUMBER = {number}\n")
+        (repository / folder / f"my_{folder}.py").write_text(f"{imports}\n{MAJORITY}")
+    load(resolved("./a/my_a.py", repository))
+    with pytest.raises(OwnCodeError, match=r"/b/(\S+): another module of this name, \S+/a/\1, comes before it"):
+        load(resolved("./b/my_b.py", repository))
+    with pytest.raises(OwnCodeError, match=r"/b/\S+: another module of this name, "):
+        load(resolved("my_b", repository / "b"))
+    assert load(resolved("./c/my_c.py", repository)).__name__ == "seedbed_imported_my_c"
+
+
+def test_code_beside_a_file_that_is_called_as_a_module_of_python_is_refused(repository):
+    (repository / "time.py").write_text("")
+    (repository / "my_task.py").write_text(f"import time\n{MAJORITY}")
+    with pytest.raises(OwnCodeError, match=r"time\.py: another module of this name, built-in, comes before it"):
+        load(resolved("./my_task.py", repository))
+
+
 def test_where_code_lies_is_no_part_of_a_sweep(repository, tmp_path):
     first = load_spec(repository / "file.yaml")
     moved = first.model_copy(update={"imports": ("/somewhere/my_task.py",)})

@@ -1,7 +1,8 @@
 """Which code of their own a user has run: kept by hash, so that a results folder cannot make them run another.
 
 A sweep file and `--import` name code that is then run. A results folder only names what its sweep imported: that is
-imported again if a file with the same content was named by this user before, on this computer.
+imported again if this user has named files with the same names and content before, on this computer, those that they
+import of their own among them.
 """
 
 from __future__ import annotations
