@@ -63,7 +63,7 @@ class Pairs:
 def paired(a: Arm, b: Arm) -> Pairs:
     """The pairs of two arms; a run is no partner of itself.
 
-    Raises ValueError where there is no pair, or budgets or criteria differ.
+    Raises ValueError where there is no pair, budgets or criteria differ, or an arm lacks what varies in the other.
 
     >>> from analysis.outcomes.outcomes import decide_outcomes
     >>> from pipeline.store.history import RunEnd
@@ -128,9 +128,19 @@ def _refuse_unlike(a: Arm, b: Arm) -> None:
 
 
 def _varying(a: Arm, b: Arm) -> tuple[tuple[str, ...], dict[str, tuple[Any, Any]]]:
-    """Paths that vary inside an arm, and those that differ between them."""
+    """Paths that vary inside an arm, and those that differ between them.
+
+    Raises ValueError for one that varies in an arm and that the other does not have: nothing says which values to pair.
+    """
     inside = [_values(arm.history.runs) for arm in (a, b)]
-    matched = tuple(path for path in inside[0] if any(len(values.get(path, {})) > 1 for values in inside))
+    varying = sorted({path for values in inside for path in values if len(values[path]) > 1})
+    for (arm, values), other in (((a, inside[0]), b), ((b, inside[1]), a)):
+        if lacking := [path for path in varying if path not in values]:
+            path = lacking[0]
+            raise ValueError(
+                f"{path} varies in {other.name}, and {arm.name} does not have it; give {other.name} one value"
+            )
+    matched = tuple(varying)
     differing = {}
     for path in sorted({*inside[0], *inside[1]} - {*matched}):
         before, after = (next(iter(values.get(path, {"": None}).values())) for values in inside)

@@ -81,6 +81,17 @@ def joined_arm(arms):
     return Arm(arms[0].name, whole, decide_outcomes(whole, DEFAULT_CRITERION))
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_varies_in_one_arm_and_is_unknown_to_the_other_is_refused(is_first):
+    deep = joined_arm([arm(f"deep{depth}", [700.0] * 3, **{"model.num_layers": depth}) for depth in (1, 2)])
+    flat = arm("flat", [900.0] * 3)
+    with pytest.raises(
+        ValueError, match=r"model\.num_layers varies in deep1, and flat does not have it; give deep1 one"
+    ):
+        paired(*((deep, flat) if is_first else (flat, deep)))
+    assert paired(flat, deep.where({"num_layers": 2})).differing == {"model.num_layers": (None, 2)}
+
+
 def test_the_effect_of_swapped_arms_is_the_opposite():
     rng = np.random.default_rng(0)
     times = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.search_file import read_search, write_search
 from pipeline.store.sweep_store import SweepStore
 from sweeps.cli.__main__ import app
-from sweeps.command.settings.found import Trial, audit_of, best_first
+from sweeps.command.settings.found import Trial, audit_of, audit_text, best_first
 from sweeps.command.settings.searching import IncompleteError, Rounds
 from tests.support import tiny
 
@@ -158,6 +159,24 @@ def test_the_audit_tells_what_a_race_loses():
     some = [one for trials in searched(20, race=race | {"audit": 0.3})[0].tried for one in trials if not one.kept]
     assert 0.1 < np.mean([one.audited for one in some]) < 0.5
     assert {one.num_seeds for one in some if one.audited} == {4}
+
+
+def test_audited_settings_that_cannot_be_compared_are_told_apart_from_those_that_lost():
+    def trial(kept, value):
+        return Trial({"optimiser.lr": 0.1}, 0.5, kept, not kept, 4, value)
+
+    rounds = [[trial(True, 0.5), trial(False, 0.75), trial(False, None)], [trial(True, None), trial(False, 0.9)]]
+    audit = audit_of(rounds)
+    assert (audit.num_pruned, audit.num_audited, audit.num_without_value) == (3, 3, 2)
+    assert (audit.share_better.value, audit.regret) == (1, 0.25)
+    assert re.search(
+        r"3 of them got all seeds by chance: .* of 1 beat the best kept.*; 2 not compared", audit_text(audit)
+    )
+    none = audit_text(audit_of([[trial(True, 0.5), trial(False, None)]]))
+    assert none == (
+        "race: 1 settings were not among the best; 1 of them got all seeds by chance; 1 not compared, without a value "
+        "or beside kept settings without one"
+    )
 
 
 def search_file(folder, **changes):

@@ -77,11 +77,21 @@ def print_found(rounds: Sequence[Sequence[Trial]], search: Search, folder: Path,
     out.print(table)
     out.print("the figure of the best of many is optimistic: compare it with another under fresh seeds")
     if audit is not None:
-        told = f"race: {audit.num_pruned} settings were not among the best; {audit.num_audited} of them got all seeds"
-        if audit.num_audited:
-            told += f" by chance: {audit.share_better.text()} of these beat the best kept, regret {audit.regret:.3g}"
-        out.print(told)
+        out.print(audit_text(audit))
     out.print(f"results: {folder}")
+
+
+def audit_text(audit: PruningAudit) -> str:
+    """What a race lost, in a line."""
+    told = f"race: {audit.num_pruned} settings were not among the best; {audit.num_audited} of them got all seeds"
+    if not audit.num_audited:
+        return told
+    told += " by chance"
+    if num_judged := audit.num_audited - audit.num_without_value:
+        told += f": {audit.share_better.text()} of {num_judged} beat the best kept, regret {audit.regret:.3g}"
+    if audit.num_without_value:
+        told += f"; {audit.num_without_value} not compared, without a value or beside kept settings without one"
+    return told
 
 
 def _document(
