@@ -5,20 +5,17 @@ See `pipeline.spec.draws`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from analysis.outcomes.subsets import some_runs
 from pipeline.arrays import Bools
-from pipeline.spec.draws import draws_by_run
-from pipeline.store.history import History, RunEnd, RunInfo
+from pipeline.spec.draws import draws_by_run, run_that_counts
+from pipeline.store.history import History
 from pipeline.store.parents import plans_of_parents
 from pipeline.store.sweep_store import SweepStore
-
-# Which of equal runs counts: the one that is furthest, by its end and then by its step.
-_RANK = {"running": 0, "stopped": 1, "failed": 1}
 
 
 def draws_of(stores: Sequence[SweepStore]) -> dict[str, str]:
@@ -34,29 +31,14 @@ def distinct_runs(histories: Sequence[History], stores: Sequence[SweepStore]) ->
     """
     draws = draws_of(stores)
     places = [(place, row) for place, history in enumerate(histories) for row in range(len(history.runs))]
-    runs = [run for history in histories for run in history.runs]
-    counts = run_that_counts(runs, [end for history in histories for end in history.ends], draws)
+    run_ids = [run.run_id for history in histories for run in history.runs]
+    counts = run_that_counts(run_ids, [end for history in histories for end in history.ends], draws)
     kept = {places[number] for number in set(counts)}
     masks = [
         np.array([(place, row) in kept for row in range(len(history.runs))], bool)
         for place, history in enumerate(histories)
     ]
     return [_only(history, keep_R) for history, keep_R in zip(histories, masks, strict=True)]
-
-
-def run_that_counts(runs: Sequence[RunInfo], ends: Sequence[RunEnd], draws: Mapping[str, str]) -> list[int]:
-    """For each run the place of that which counts of those that equal it: its own place where that is itself.
-
-    A run that has ended counts before one that was stopped or failed, and that before one in training; then the one
-    with most steps, then the first. A run that `draws` lacks equals none.
-    """
-    best: dict[str, tuple[tuple[int, int], int]] = {}
-    for place, (run, end) in enumerate(zip(runs, ends, strict=True)):
-        rank = (_RANK.get(end.reason, 2), end.step)
-        key = draws.get(run.run_id, run.run_id)
-        if key not in best or rank > best[key][0]:
-            best[key] = rank, place
-    return [best[draws.get(run.run_id, run.run_id)][1] for run in runs]
 
 
 def distinct_history(store: SweepStore, budget: int | None = None) -> History:

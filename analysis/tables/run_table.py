@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.outcomes.equal_runs import draws_of, run_that_counts
+from analysis.outcomes.equal_runs import draws_of
 from analysis.outcomes.outcomes import CENSORED, Outcomes, decide_outcomes
 from analysis.outcomes.settings import labels_of
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.criterion import Criterion
+from pipeline.spec.draws import run_that_counts
 from pipeline.store.history import History, RunEnd, RunInfo
 from pipeline.store.stored_forecast import RunProbability, read_forecast
 from pipeline.store.sweep_store import SweepStore
@@ -88,7 +89,7 @@ _JUDGED = {
 def _judged(history: History, criterion: Criterion, draws: Mapping[str, str]) -> list[tuple[RunInfo, dict[str, Any]]]:
     """Each run of a history, and the columns that say which run it equals and how it ended."""
     outcomes, runs = _outcomes(history, criterion), history.runs
-    counts = run_that_counts(runs, history.ends, draws)
+    counts = run_that_counts([run.run_id for run in runs], history.ends, draws)
     return [
         (run, {"equal_to": None if counts[r] == r else runs[counts[r]].run_id}
          | _ended(history.budget, history.ends[r], outcomes, r))

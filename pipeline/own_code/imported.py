@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from pipeline.own_code.closure import own_files
-from pipeline.own_code.places import place_in
+from pipeline.own_code.places import place_in_file
 from pipeline.own_code.shadowed import shadowed_files
 
 # Between a module and the folder that it is imported from, in the resolved form of an entry.
@@ -279,7 +279,7 @@ def _where(error: BaseException, file: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {error.msg}"
     told = str(error) or "no message"
-    return f"{place_in(file, error)}: {type(error).__name__}: {told.splitlines()[0]}"
+    return f"{place_in_file(file, error)}: {type(error).__name__}: {told.splitlines()[0]}"
 
 
 def _has_functions(module: ModuleType) -> bool:

@@ -8,11 +8,13 @@ would make intervals too narrow, and stand in training and test sets at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.spec.run_config import Lineage, RunConfig, Setting
 
 PlanDocument = Mapping[str, Any]
+# How far a run is by its end: 2 for every other.
+_RANK = {"running": 0, "stopped": 1, "failed": 1}
 _PINNED, _CHECKPOINT = "streams.", "model.start"
 
 
@@ -33,12 +35,33 @@ def draws_by_run(
     return {run_id: draws.of(run_id) for run_id in run_ids}
 
 
-def distinct_runs_of(run_ids: Iterable[str], draws: Mapping[str, str]) -> tuple[str, ...]:
-    """The first of each group of equal runs, in the order given; `draws` maps each id to its key."""
-    first: dict[str, str] = {}
-    for run_id in run_ids:
-        first.setdefault(draws[run_id], run_id)
-    return tuple(first.values())
+class Reached(Protocol):
+    """How far a run is."""
+
+    @property
+    def reason(self) -> str:
+        """How it ended, as in `RunEnd`, or that it is running."""
+        ...
+
+    @property
+    def step(self) -> int:
+        """Its last step."""
+        ...
+
+
+def run_that_counts(run_ids: Sequence[str], ends: Sequence[Reached], draws: Mapping[str, str]) -> list[int]:
+    """For each run the place of that which counts of those that equal it: its own place where that is itself.
+
+    `draws` maps each id to its key. A run that has ended counts before one that was stopped or failed, and that before
+    one in training; then the one with most steps, then the first. A run that `draws` lacks equals none.
+    """
+    keys = [draws.get(run_id, run_id) for run_id in run_ids]
+    best: dict[str, tuple[tuple[int, int], int]] = {}
+    for place, (key, end) in enumerate(zip(keys, ends, strict=True)):
+        rank = (_RANK.get(end.reason, 2), end.step)
+        if key not in best or rank > best[key][0]:
+            best[key] = rank, place
+    return [best[key][1] for key in keys]
 
 
 def _is_pinned(plan: PlanDocument) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Array
-from pipeline.spec.draws import distinct_runs_of, draws_by_run
+from pipeline.spec.draws import draws_by_run, run_that_counts
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import PackStore, Record
 from pipeline.store.pack_tail import PackTail
@@ -23,6 +23,7 @@ from pipeline.tracking.forecasts import run_forecast_numbers, setting_forecast_n
 from pipeline.tracking.names import RUN_STEPS
 from pipeline.tracking.progress import (
     OVER,
+    RUNNING,
     CommittedProgress,
     ConvergenceCheck,
     progress_of_runs,
@@ -97,9 +98,9 @@ class CommitReader:
     def __init__(self, store: SweepStore, max_runs: int | None = None) -> None:
         self.store = store
         sweep, self.plan = store.sweep, store.plan
-        draws = draws_by_run([self.plan], partial(plans_of_parents, [store]))
-        self.tracked = tracked_runs(sweep, self.plan, max_runs, draws)
-        self.distinct = frozenset(distinct_runs_of([row["run_id"] for row in self.plan["runs"]], draws))
+        self._draws = draws_by_run([self.plan], partial(plans_of_parents, [store]))
+        self.tracked = tracked_runs(sweep, self.plan, max_runs, self._draws)
+        self.distinct = self._distinct({})
         self.budgets = budget_by_run(self.plan)
         self._check = ConvergenceCheck.of(sweep, self.plan)
         self._pack_of = {run_id: pack["pack_id"] for pack in self.plan["packs"] for run_id in pack["run_ids"]}
@@ -116,9 +117,20 @@ class CommitReader:
         changed = {pack_id for pack_id, pack in self._packs.items() if pack.refresh()}
         records = [pack.record for pack in self._packs.values() if pack.record is not None]
         self.progress_by_run = progress_of_runs(records, self.budgets)
+        self.distinct = self._distinct(self.progress_by_run)
         if self._has_new_forecast():
             return self.tracked
         return [one for one in self.tracked if any(self._pack_of[run_id] in changed for run_id in one.run_ids)]
+
+    def _distinct(self, progress_by_run: Mapping[str, CommittedProgress]) -> frozenset[str]:
+        """The runs that count: of equal ones the one that is furthest."""
+        run_ids = [row["run_id"] for row in self.plan["runs"]]
+        ends = [progress_by_run.get(run_id, CommittedProgress(-1, RUNNING)) for run_id in run_ids]
+        return frozenset(run_ids[place] for place in run_that_counts(run_ids, ends, self._draws))
+
+    def counted(self, tracked: TrackedRun) -> list[str]:
+        """The runs that a tracked run is of, each once."""
+        return [run_id for run_id in tracked.run_ids if run_id in self.distinct]
 
     def _has_new_forecast(self) -> bool:
         path = self.store.folder / FORECAST_FILE
@@ -135,8 +147,10 @@ class CommitReader:
         """How far a tracked run is; None before it has begun. The steps of a sweep are its run-steps."""
         if tracked.job_type == "run":
             return self.progress_by_run.get(tracked.run_ids[0])
+        if tracked.job_type == "aggregate":
+            return progress_of_setting(self.counted(tracked), self.progress_by_run)
         found = progress_of_setting(tracked.run_ids, self.progress_by_run)
-        if tracked.job_type == "aggregate" or found is None:
+        if found is None:
             return found
         run_steps = sum(pack.record.run_steps for pack in self._packs.values() if pack.record is not None)
         return CommittedProgress(run_steps, found.reason)
@@ -145,15 +159,16 @@ class CommitReader:
         """Rows in (`after`, the progress], with the newest forecast, summary and config of a tracked run."""
         if tracked.job_type == "sweep":
             return self._of_sweep(tracked, progress, after)
-        recorded_R = [self._packs[self._pack_of[run_id]].of(run_id) for run_id in tracked.run_ids]
+        run_ids = tracked.run_ids if tracked.job_type == "run" else self.counted(tracked)
+        recorded_R = [self._packs[self._pack_of[run_id]].of(run_id) for run_id in run_ids]
         if tracked.job_type == "run":
             return self._of_run(tracked, recorded_R[0], progress, after)
-        by_run = {run: self.progress_by_run[run] for run in tracked.run_ids if run in self.progress_by_run}
+        by_run = {run: self.progress_by_run[run] for run in run_ids if run in self.progress_by_run}
         numbers = setting_forecast_numbers(by_run, self.probabilities)
         streaks = [self._check.streak(recorded) for recorded in recorded_R]
         confirmed = [streak[1] for streak in streaks if streak is not None]
         rows = with_numbers(aggregate_rows(recorded_R, confirmed, after, progress.step), math.inf, numbers)
-        summary = aggregate_summary(list(by_run.values()), len(tracked.run_ids), progress.reason)
+        summary = aggregate_summary(list(by_run.values()), len(run_ids), progress.reason)
         return Content(list(rows), {**summary, **numbers}, tracked.config)
 
     def _of_run(self, tracked: TrackedRun, recorded: Recorded, progress: CommittedProgress, after: int) -> Content:

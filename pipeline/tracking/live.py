@@ -169,7 +169,7 @@ class LiveRuns:
         """The rows, with pictures of one run's attention in the last row of a setting."""
         if tracked.job_type != "aggregate" or progress.reason == RUNNING or not rows or not has_pictures():
             return rows
-        run_id = representative_of(tracked.run_ids)
+        run_id = representative_of(self._reader.counted(tracked))
         found = self._reader.attention(run_id)
         if found is None:
             return rows

@@ -6,10 +6,9 @@ A tracked run is one run of wandb's: job type `run` mirrors a run, `aggregate` a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.spec.draws import distinct_runs_of
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import Record
 from pipeline.tracking.labels import groups, run_names, setting_names
@@ -20,7 +19,10 @@ DEFAULT_MAX_RUNS = 500
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A tracked run: what is fixed about it before its first row. `run_ids` is one run, all of a setting, or all."""
+    """A tracked run: what is fixed about it before its first row.
+
+    `run_ids` is one run, all of a setting, or all, with those that equal others.
+    """
 
     tracked_id: str
     name: str
@@ -39,7 +41,8 @@ def tracked_runs(
     """All tracked runs of a sweep: runs, then an aggregate of every setting of several runs, then the sweep itself.
 
     `draws` maps each run to a key that equal runs share (see `draws_by_run`; None: all differ). An aggregate is over
-    different runs: the first of equal ones. The progress of a sweep counts what is trained, so all of them.
+    different runs: of equal ones that which counts (see `run_that_counts`). The progress of a sweep counts what is
+    trained, so all of them.
 
     Detail `runs`: every run. `aggregates`: representatives, five runs a setting, evenly spaced in order of run_id,
     fewer where that makes more than `max_runs` in all. `auto`: `runs` up to `max_runs` runs (None: as the spec says).
@@ -63,11 +66,11 @@ def tracked_runs(
     for setting_id, rows in rows_of.items():
         if len(rows) > 1 or len(chosen) < len(plan["runs"]):
             ids = [row["run_id"] for row in rows]
-            distinct = tuple(ids) if draws is None else distinct_runs_of(ids, draws)
-            name = "-".join(filter(None, (short[setting_id], f"all{len(distinct)}")))
-            one = _aggregate(sweep, plan, setting_id, distinct, name, words[setting_id], budgets)
-            equal = {"num_equal_runs": len(ids) - len(distinct)} if len(distinct) < len(ids) else {}
-            found.append(replace(one, config={**one.config, **equal}))
+            num_distinct = len(ids) if draws is None else len({draws[run_id] for run_id in ids})
+            name = "-".join(filter(None, (short[setting_id], f"all{num_distinct}")))
+            found.append(
+                _aggregate(sweep, plan, setting_id, tuple(ids), num_distinct, name, words[setting_id], budgets)
+            )
     return [*found, _whole(sweep, plan)]
 
 
@@ -116,17 +119,19 @@ def _aggregate(
     plan: Mapping[str, Any],
     setting_id: str,
     run_ids: tuple[str, ...],
+    num_distinct: int,
     name: str,
     group: str,
     budgets: Mapping[str, int],
 ) -> TrackedRun:
+    equal = {"num_equal_runs": len(run_ids) - num_distinct} if num_distinct < len(run_ids) else {}
     # The number is part of the id: a sweep extended by seeds has other aggregates, and written rows stay final.
     return TrackedRun(
-        tracked_id=f"{sweep['sweep_id']}-{setting_id}-{len(run_ids)}",
+        tracked_id=f"{sweep['sweep_id']}-{setting_id}-{num_distinct}",
         name=name,
         group=group,
         job_type="aggregate",
-        config=_config(sweep, plan, setting_id, budgets[run_ids[0]]) | {"num_runs": len(run_ids)},
+        config=_config(sweep, plan, setting_id, budgets[run_ids[0]]) | {"num_runs": num_distinct} | equal,
         run_ids=run_ids,
     )
 

@@ -12,12 +12,13 @@ from analysis.outcomes.equal_runs import distinct_history, distinct_runs, draws_
 from analysis.summary.analyse import analyse
 from analysis.tables.sweep import Sweep
 from pipeline.planning.packs import expand, stored_spec
-from pipeline.spec.draws import draws_by_run
+from pipeline.spec.draws import draws_by_run, run_that_counts
 from pipeline.spec.run_config import Setting
 from pipeline.spec.sweep import STORED, SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.commits import CommitReader
+from pipeline.tracking.progress import CommittedProgress
 from pipeline.training.worker import run_pack
 from sweeps.command.analysing import analysis_of
 from sweeps.command.sources import read_source
@@ -222,7 +223,21 @@ def test_an_aggregate_in_wandb_is_over_different_runs(folders):
         reader.refresh()
         (aggregate,) = [one for one in reader.tracked if one.job_type == "aggregate"]
         content = reader.content(aggregate, reader.progress(aggregate), -1)
-        found.append((len(aggregate.run_ids), [(row.step, row.values) for row in content.rows], content.summary))
+        found.append(
+            (len(reader.counted(aggregate)), [(row.step, row.values) for row in content.rows], content.summary)
+        )
         assert content.config.get("num_equal_runs") == (9 if name == "copies" else None)
     assert found[0][0] == 3
     assert found[0] == found[1]
+
+
+def test_in_wandb_too_the_furthest_of_equal_runs_counts(tmp_path):
+    store = opened(pinned({"data": 5}, [7], range(3), converged=EASY, resources={"slots": 1}), tmp_path / "copies")
+    reader = CommitReader(store)
+    (aggregate,) = [one for one in reader.tracked if one.job_type == "aggregate"]
+    run_ids = [row["run_id"] for row in store.plan["runs"]]
+    assert reader.counted(aggregate) == run_ids[:1]
+    ends = [CommittedProgress(step, reason) for step, reason in ((20, "running"), (10, "stopped"), (10, "diverged"))]
+    for count, expected in ((1, 0), (2, 1), (3, 2)):
+        assert reader._distinct(dict(zip(run_ids[:count], ends, strict=False))) == {run_ids[expected]}
+        assert set(run_that_counts(run_ids[:count], ends[:count], reader._draws)) == {expected}

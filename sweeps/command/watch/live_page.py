@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.outcomes.equal_runs import draws_of, equal_runs_text, run_that_counts
+from analysis.outcomes.equal_runs import draws_of, equal_runs_text
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import chosen_runs
 from analysis.page.attention import attention_blob
@@ -32,6 +32,7 @@ from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Array, Floats, Ints
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.criterion import Criterion
+from pipeline.spec.draws import run_that_counts
 from pipeline.store.files import CorruptFileError, read_file
 from pipeline.store.history import History, RunEnd
 from pipeline.store.history_tail import HistoryTail
@@ -91,7 +92,7 @@ class LivePage:
         # Of those that ended alike the one that is shown stays, or the page would be loaded again at every turn.
         is_shown_R = np.isin(np.arange(len(whole.runs)), self._shown_R).tolist()
         ends = [RunEnd(end.reason, int(is_shown)) for end, is_shown in zip(whole.ends, is_shown_R, strict=True)]
-        shown_R = np.unique(run_that_counts(whole.runs, ends, self._draws))
+        shown_R = np.unique(run_that_counts([run.run_id for run in whole.runs], ends, self._draws))
         is_changed = not np.array_equal(shown_R, self._shown_R)
         self._shown_R, self._num_equal = shown_R, len(whole.runs) - len(shown_R)
         self._history = self._shown(whole)
