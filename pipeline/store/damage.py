@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.store.added import ADDED_FOLDER, added_tables, read_added
 from pipeline.store.documents import read_document
 from pipeline.store.files import CorruptFileError, NewerFormatError, make_inner_folder, read_file, unseal
-from pipeline.store.pack_store import PackStore, StoreError, read_record
+from pipeline.store.pack_store import RECORD_ENDING, PackStore, StoreError, read_record
 from pipeline.store.sweep_store import SweepStore
 
 SET_ASIDE = "set-aside"
@@ -122,7 +122,7 @@ def _sealed_problem(path: Path) -> str | None:
 
 
 def _of_pack(pack: PackStore) -> Iterator[Damage]:
-    paths = sorted(pack.folder.glob("*.record.json"))
+    paths = sorted(pack.folder.glob(f"*{RECORD_ENDING}"))
     problems = {path: problem for path in paths if (problem := _record_problem(pack, path)) is not None}
     if paths and len(problems) == len(paths):
         yield Damage(pack.folder, f"{next(iter(problems.values()))}; no generation is whole", is_blocking=True)

@@ -27,6 +27,7 @@ from pipeline.store.files import (
 from pipeline.store.shapes import RECORD, misfit
 
 _READ_TRIES = 3
+RECORD_ENDING = ".record.json"
 # Ends of a run that raised an error, and of one that is to be tried again after it.
 FAILED_RUN, RETRIED_RUN = "failed", "retried"
 
@@ -206,7 +207,7 @@ class PackStore:
     def records(self) -> list[Record]:
         """Every intact record, newest first; the files that it names are not checked."""
         found = []
-        for path in self.folder.glob("*.record.json"):
+        for path in self.folder.glob(f"*{RECORD_ENDING}"):
             try:
                 found.append(read_record(path))
             except CorruptFileError:
@@ -227,7 +228,7 @@ class PackStore:
                 if problem is None:
                     return record
                 problems.append(problem)
-            if not records and not any(self.folder.glob("*.record.json")):
+            if not records and not any(self.folder.glob(f"*{RECORD_ENDING}")):
                 return None
         damage = problems[0] if problems else f"{self.folder}: no commit record can be read"
         raise StoreError(f"{damage}; no generation of this pack is whole: `seedbed repair` computes it again")
@@ -252,7 +253,7 @@ class PackStore:
 
     def record_path(self, order: tuple[int, int]) -> Path:
         """Where the record of this (attempt, sequence) stands, or stood."""
-        return self.folder / "{:04d}-{:06d}.record.json".format(*order)
+        return self.folder / ("{:04d}-{:06d}".format(*order) + RECORD_ENDING)
 
     def commit(self, record: Record) -> None:
         """Write `record`, making it current. Raises FencedError, changing nothing, if a later attempt was claimed."""
@@ -283,7 +284,7 @@ class PackStore:
         kept |= {entry.name for record in generations for entry in record.files()}
         patterns = [pattern for n in range(1, attempt + 1) for pattern in (f"{n:04d}-*", f".{n:04d}-*.tmp")]
         unnamed = [path for pattern in patterns for path in self.folder.glob(pattern) if path.name not in kept]
-        records = [path for path in unnamed if path.name.endswith(".record.json")]
+        records = [path for path in unnamed if path.name.endswith(RECORD_ENDING)]
         for path in records:
             path.unlink(missing_ok=True)
         if records:

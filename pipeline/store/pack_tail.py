@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from pipeline.store.files import CorruptFileError
-from pipeline.store.pack_store import PackStore, Record
-
-# The time stamp of a folder is coarse: one that is younger than this may hide a commit.
-_SETTLED_NS = 2_000_000_000
+from pipeline.store.pack_store import RECORD_ENDING, PackStore, Record
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class PackTail:
     def __init__(self, store: PackStore, reads_history: bool = True) -> None:
         self.store, self.reads_history = store, reads_history
         self.record: Record | None = None
-        self._stamp_ns = -1
+        self._records: frozenset[tuple[str, int]] = frozenset()
 
     def poll(self) -> NewCommit | None:
         """What was committed since the last call; None where nothing was, for the price of a look at the folder.
@@ -48,14 +44,19 @@ class PackTail:
         Raises StoreError where the pack is damaged throughout.
         """
         try:
-            stamp_ns = os.stat(self.store.folder).st_mtime_ns
+            records = self._records_now()
         except FileNotFoundError:
             return None
-        if stamp_ns == self._stamp_ns:
+        if records == self._records:
             return None
         found = self._newest()
-        self._stamp_ns = stamp_ns if time.time_ns() - stamp_ns > _SETTLED_NS else -1
+        self._records = records
         return found
+
+    def _records_now(self) -> frozenset[tuple[str, int]]:
+        """Name and number on its disk of every record: by these a new one is noticed, whatever the clocks say."""
+        with os.scandir(self.store.folder) as entries:
+            return frozenset((entry.name, entry.inode()) for entry in entries if entry.name.endswith(RECORD_ENDING))
 
     def _newest(self) -> NewCommit | None:
         record = next(iter(self.store.records()), None)

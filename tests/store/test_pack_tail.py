@@ -48,11 +48,20 @@ def test_a_pack_without_a_commit_costs_one_look_at_its_folder(store, monkeypatch
     first = store.pack_ids()[0]
     commit(store, first, 1, HALF, since=0)
     tail = PackTail(store.pack(first))
-    # Long ago: a time stamp of a moment ago may hide a commit.
-    os.utime(tail.store.folder, (1e9, 1e9))
     assert tail.poll() is not None
     monkeypatch.setattr(PackStore, "records", None)
     assert tail.poll() is None
+
+
+def test_a_commit_is_noticed_whatever_the_clocks_of_writer_and_reader_say(store):
+    first = store.pack_ids()[0]
+    tail = PackTail(store.pack(first))
+    for number, step, since in ((1, HALF, 0), (2, BUDGET, HALF)):
+        commit(store, first, number, step, since=since)
+        # As on a file system whose server's clock stands still, or is hours behind.
+        os.utime(tail.store.folder, (1e9, 1e9))
+        assert tail.poll().record.order == (1, number)
+        assert tail.poll() is None
 
 
 def test_without_histories_no_table_is_read_and_a_pack_that_is_damaged_throughout_is_refused(store, monkeypatch):
