@@ -181,6 +181,12 @@ class Lightning(Model):
         """(num_steps,): the factors of its scheduler; None without one."""
         return _factors(self.builder, self.steps_per_epoch, num_steps)
 
+    def num_lr_factors(self) -> int | None:
+        """The updates of its OneCycleLR, if it has one; other schedulers have no end."""
+        from pipeline.models._lightning_optimisers import num_lr_factors_of
+
+        return num_lr_factors_of(self.builder.own(), self.steps_per_epoch)
+
 
 @lru_cache(maxsize=1024)
 def _configuration(builder: LightningBuilder) -> Configuration:

@@ -99,7 +99,8 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
     """(num_steps,): the factor on lr of every update, by stepping the module's own scheduler; None without one.
 
     Raises ConfigurationError for a scheduler that looks at metrics, changes more than lr, or counts epochs where
-    `steps_per_epoch` is None. OneCycleLR, which refuses to be stepped beyond its end, keeps its last factor there.
+    `steps_per_epoch` is None. OneCycleLR, which refuses to be stepped beyond its end, keeps its last factor there,
+    which no run reaches: see `num_lr_factors_of`.
     """
     optimiser, given = _asked(module)
     if given is None:
@@ -112,7 +113,7 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
             'gives a scheduler that counts epochs, and data come step by step; return "interval": "step" beside it, or '
             "say steps_per_epoch in the sweep file"
         )
-    every = int(given.get("frequency", 1)) * (1 if interval == "step" else steps_per_epoch or 1)
+    every = _updates_between(given, steps_per_epoch)
     group = optimiser.param_groups[0]
     base = float(group.get("initial_lr", group["lr"]))
     fixed = _all_but_lr(group)
@@ -130,6 +131,19 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
             if _all_but_lr(group) != fixed:
                 raise ConfigurationError(f"gives {type(scheduler).__name__}, which changes more than lr")
     return factors
+
+
+def num_lr_factors_of(module: nn.Module, steps_per_epoch: int | None) -> int | None:
+    """The updates after which the module's scheduler has no factor: those of OneCycleLR. None for any other."""
+    _, given = _asked(module)
+    if given is None or not isinstance(given["scheduler"], torch.optim.lr_scheduler.OneCycleLR):
+        return None
+    return int(given["scheduler"].total_steps) * _updates_between(given, steps_per_epoch)
+
+
+def _updates_between(given: Mapping[str, Any], steps_per_epoch: int | None) -> int:
+    """The updates after which a scheduler is stepped."""
+    return int(given.get("frequency", 1)) * (1 if given.get("interval", "epoch") == "step" else steps_per_epoch or 1)
 
 
 def _all_but_lr(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -180,6 +180,10 @@ class Model(Registered):
         """(num_steps,): the factors on lr of the scheduler that the model asks for; None without one."""
         return None
 
+    def num_lr_factors(self) -> int | None:
+        """The updates after which that scheduler has no factor; None where it has one for any number."""
+        return None
+
     def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module | None:
         """The torch module of the user's own that this model is, with one run's `parameters`; None if there is none."""
         return None

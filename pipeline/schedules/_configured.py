@@ -35,6 +35,11 @@ class ConfiguredSchedule(Schedule):
         model.lr_factors(_FIRST_SIZE)
         return copy
 
+    def num_updates(self) -> int | None:
+        """Those of the model's scheduler, where it refuses to be stepped beyond its end."""
+        assert self._model is not None, "it needs a model"
+        return self._model.num_lr_factors()
+
     def after_warmup(self, step_S1: Tensor, columns: ScheduleColumns) -> Tensor:
         """(S, 1): the factors at these steps."""
         import torch

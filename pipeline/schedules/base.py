@@ -46,6 +46,10 @@ class Schedule(Registered):
         """The schedule of runs of this model: itself, unless it is whatever the model asks for."""
         return self
 
+    def num_updates(self) -> int | None:
+        """The updates that it has a factor for; None where it has one for any number, as all of ours have."""
+        return None
+
     def native(self) -> Native | None:
         """The C++ twin of exactly this class (not inherited by subclasses); `after_warmup` is the reference."""
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 from pipeline.spec.parameters import Registered
@@ -43,6 +43,16 @@ def _of_what_it_configures(setting: Setting) -> Iterator[Problem]:
             part.for_model(setting.model)
         except ValueError as error:
             yield (section,), f"configure_optimizers {error}", part.name
+
+
+def schedule_problems(settings: Iterable[Setting], budgets: Iterable[int]) -> list[tuple[str, int]]:
+    """What is wrong with budgets beyond the end of a setting's schedule, and the budget; each once."""
+    wrong: dict[tuple[str, int], None] = {}
+    for setting, budget in zip(settings, budgets, strict=True):
+        most = setting.schedule.for_model(setting.model).num_updates()
+        if most is not None and budget > most:
+            wrong[f"is more than the {most} updates for which the model's scheduler has a rate", budget] = None
+    return list(wrong)
 
 
 def _of_the_dtype(setting: Setting) -> Iterator[Problem]:

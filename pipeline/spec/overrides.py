@@ -1,12 +1,27 @@
-"""Values put into a spec from the command line: "optimiser.lr=1e-2"."""
+"""A sweep file as it is read, with values put into it from the command line: "optimiser.lr=1e-2"."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from pipeline.own_code.entries import resolve_imports
 from pipeline.spec.errors import Mistake, Place, dotted, shown
-from pipeline.spec.renamed import respelled
-from pipeline.spec.yaml_source import MAX_DEPTH, Source, read_value
+from pipeline.spec.renamed import respell, respelled
+from pipeline.spec.yaml_source import MAX_DEPTH, Source, read_spec_file, read_value
+
+
+def spec_source(path: str | Path, overrides: Sequence[str], imports: Sequence[str]) -> Source:
+    """A sweep file in the present spelling, with overrides and more `imports` in place, not validated yet.
+
+    What cannot be put in place is among its mistakes. Raises SpecError where the file cannot be read at all.
+    """
+    source = read_spec_file(path)
+    respell(source)
+    apply_overrides(source, overrides)
+    for place, message in resolve_imports(source.data, Path(path).resolve().parent, imports):
+        source.mistakes.append(Mistake(source.locate(place), dotted(place), message))
+    return source
 
 
 def apply_overrides(source: Source, overrides: Sequence[str]) -> None:

@@ -10,17 +10,14 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from pipeline.own_code.data_folders import data_beside
-from pipeline.own_code.entries import resolve_imports
 from pipeline.spec.errors import Mistake, Place, SpecError, dotted
 from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.messages import spec_problems
-from pipeline.spec.overrides import apply_overrides
+from pipeline.spec.overrides import spec_source
 from pipeline.spec.parameters import Parameters
-from pipeline.spec.renamed import respell
 from pipeline.spec.run_config import Seed, path_problem
 from pipeline.spec.sweep import SweepSpec
 from pipeline.spec.vary.factors import MAX_VALUES, DistributionField
-from pipeline.spec.yaml_source import read_spec_file
 
 SECTION = "search"
 _Model = TypeVar("_Model", bound=Parameters)
@@ -82,13 +79,9 @@ def load_search(
 
     Raises SpecError with every mistake, each at its line or override.
     """
-    source, folder = read_spec_file(path), Path(path).resolve().parent
-    respell(source)
-    apply_overrides(source, overrides)
+    source = spec_source(path, overrides, imports)
     mistakes = list(source.mistakes)
-    unknown_code = resolve_imports(source.data, folder, imports)
-    mistakes += [Mistake(source.locate(place), dotted(place), message) for place, message in unknown_code]
-    with data_beside(folder):
+    with data_beside(Path(path).resolve().parent):
         search, of_search = _validated(Search, source.data.get(SECTION, {}), (SECTION,))
         of_sweep = {key: value for key, value in source.data.items() if key != SECTION}
         spec, problems = _validated(SweepSpec, of_sweep, ())

@@ -19,19 +19,19 @@ from pydantic import (
 )
 
 from pipeline.own_code.data_folders import data_beside
-from pipeline.own_code.entries import Imports, import_problems, resolve_imports
+from pipeline.own_code.entries import Imports, import_problems
 from pipeline.spec import messages as spec_errors
 from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import Mistake, SpecError, dotted
+from pipeline.spec.fitting import schedule_problems
 from pipeline.spec.grid import Grid
 from pipeline.spec.identity import canonical_json, differences, digest, plain
-from pipeline.spec.overrides import apply_overrides
+from pipeline.spec.overrides import spec_source
 from pipeline.spec.parameters import Parameters, Registered
 from pipeline.spec.presence import OF_A_SETTING, misplaced, with_defaults
 from pipeline.spec.reading_names import DEFAULT_READINGS, reading_problems
 from pipeline.spec.registered import Problem, declared, located, reader
-from pipeline.spec.renamed import respell
 from pipeline.spec.run_config import (
     Lineage,
     ModelField,
@@ -57,7 +57,7 @@ from pipeline.spec.sections import (
 from pipeline.spec.seeds import Seeds, equal_runs
 from pipeline.spec.vary.expansion import BUDGET, Expansion, expanded
 from pipeline.spec.vary.factors import FactorField
-from pipeline.spec.yaml_source import read_spec_file, to_yaml
+from pipeline.spec.yaml_source import to_yaml
 
 if TYPE_CHECKING:
     from pipeline.stopping.base import StoppingRule
@@ -151,20 +151,18 @@ class SweepSpec(Parameters):
             attempt(self._check_count, "seeds", *OF_A_SETTING, "vary", "fork")
             if not is_stored:
                 attempt(self._check_pinned, "seeds", *OF_A_SETTING, "vary", "fork")
+                attempt(self._check_schedules, "budget", *OF_A_SETTING, "vary", "fork")
         attempt(lambda: self._for_each_budget(self._grid_of, self.budget), "budget", "grid")
         attempt(self._check_criterion, "converged", "budget", "grid", "task")
         attempt(self._check_readings, "readings", "windows", *OF_A_SETTING, "vary")
         attempt(self._check_steps, "snapshots", "budget", "grid", "windows", "fork")
-        attempt(self._check_stopping, "stopping", "budget", "grid", "converged")
+        attempt(lambda: self._for_each_budget(self._check_stopping), "stopping", "budget", "grid", "converged")
         return wrong
 
     def _grid_of(self, budget: int) -> Grid:
         return self.grid.resolved(budget, max(budget, *self.budgets))
 
-    def _check_stopping(self) -> None:
-        self._for_each_budget(self._check_stopping_within)
-
-    def _check_stopping_within(self, budget: int) -> None:
+    def _check_stopping(self, budget: int) -> None:
         problems = self.stopping.problems(budget, self.criterion, self._grid_of(budget))
         if problems:
             raise located([(("stopping", parameter), message, self.stopping.name) for parameter, message in problems])
@@ -218,6 +216,10 @@ class SweepSpec(Parameters):
         for used in sorted({setting.seeds_used() for setting in self.expanded_settings if setting.is_pinned}):
             if message := equal_runs(self.seeds.pairs(), used):
                 raise located([(("seeds",), message, len(self.seeds))])
+
+    def _check_schedules(self) -> None:
+        if wrong := schedule_problems(self.expanded_settings, self.expanded_budgets):
+            raise located([(self._expansion.places.get(given, (BUDGET,)), message, given) for message, given in wrong])
 
     @property
     def base(self) -> Setting:
@@ -285,11 +287,9 @@ class SweepSpec(Parameters):
 
     def identity(self) -> dict[str, Any]:
         """Every field in plain dicts, lists and scalars."""
-        whole: dict[str, Any] = plain(self.model_dump(exclude=self._misplaced_now()))
+        absent = {"fork"} if self.fork is None else {*OF_A_SETTING, "vary", "seeds"}
+        whole: dict[str, Any] = plain(self.model_dump(exclude=absent))
         return whole
-
-    def _misplaced_now(self) -> set[str]:
-        return {*OF_A_SETTING, "vary", "seeds"} if self.fork is not None else {"fork"}
 
     @property
     def sweep_id(self) -> str:
@@ -313,13 +313,13 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), imports: Sequence
 
     Raises SpecError with every mistake, each at its line or override.
     """
-    source, folder = read_spec_file(path), Path(path).resolve().parent
-    respell(source)
-    apply_overrides(source, overrides)
-    for place, message in resolve_imports(source.data, folder, imports):
-        source.mistakes.append(Mistake(source.locate(place), dotted(place), message))
+    source = spec_source(path, overrides, imports)
+    if "search" in source.data:
+        del source.data["search"]
+        message = "is for `seedbed search FILE`, which tries settings in rounds; other commands take a file without it"
+        source.mistakes.append(Mistake(source.locate(("search",)), "search", message))
     try:
-        with data_beside(folder):
+        with data_beside(Path(path).resolve().parent):
             spec = SweepSpec.model_validate(source.data)
     except ValidationError as error:
         refused = {mistake.field for mistake in source.mistakes}

@@ -16,6 +16,7 @@ from pipeline.launch import searchers
 from pipeline.launch.searchers import SearchLibrary, open_searcher
 from pipeline.spec.errors import SpecError
 from pipeline.spec.search import Search, load_search, suggested, with_settings
+from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.search_file import read_search, write_search
 from pipeline.store.sweep_store import SweepStore
@@ -198,6 +199,9 @@ def test_every_mistake_of_a_search_is_told_at_its_line(tmp_path):
     fields = {mistake.field for mistake in error.value.mistakes}
     assert {"search.objective", "search.rounds", "search.searcher"} <= fields
     assert any(field.startswith("search.space.optimiser.lr") for field in fields)
+    with pytest.raises(SpecError, match=r"s\.yaml:\d+: search: is for `seedbed search FILE`") as told:
+        load_spec(search_file(tmp_path))
+    assert "unknown key" not in str(told.value)
     path = search_file(tmp_path, space={"optimiser.speed": {"uniform": [0, 1]}}, race={"first": 2})
     with pytest.raises(SpecError, match=r"optimiser.speed.*beta1"):
         load_search(path)

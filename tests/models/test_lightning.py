@@ -20,7 +20,7 @@ from pipeline.models._lightning_optimisers import configuration_of, lr_factors_o
 from pipeline.own_code.imported import class_named, forget, load
 from pipeline.spec.draws import draws_by_run
 from pipeline.spec.errors import SpecError
-from pipeline.spec.sweep import SweepSpec, load_spec
+from pipeline.spec.sweep import STORED, SweepSpec, load_spec
 from pipeline.training.replay import model as model_at
 from pipeline.training.sources import source_hashes
 from tests.support import configs, tiny, trained
@@ -221,6 +221,20 @@ def test_a_scheduler_that_ends_keeps_its_last_factor_so_that_tables_may_be_longe
     assert whole[:20].tolist() == lr_factors_of(module, None, 20).tolist()
     assert set(whole[20:]) == {whole[19]}
     assert whole[19] < whole[18]
+
+
+def test_a_budget_beyond_the_end_of_a_scheduler_is_refused_in_new_sweeps():
+    more = {"schedule": {"name": "configured"}}
+    within = spec_of("OneCycle", budget=40, **more)
+    assert within.runs()[0].schedule.num_updates() == 40
+    with pytest.raises(ValueError, match=r"budget\n *is more than the 40 updates for which the model"):
+        spec_of("OneCycle", budget=60, **more)
+    with pytest.raises(ValueError, match=r"is more than the 40 updates") as caught:
+        spec_of("OneCycle", budget=40, vary=[{"model.hidden": [3, 4, 5], "budget": [20, 40, 60]}], **more)
+    assert caught.value.errors()[0]["loc"][:2] == ("vary", 0)
+    stored = spec_of("OneCycle", budget=40, **more).identity() | {"budget": 60}
+    assert SweepSpec.model_validate(stored, context=STORED).budget == 60
+    assert spec_of("Lit", budget=60).runs()[0].schedule.num_updates() is None
 
 
 def test_a_scheduler_of_epochs_needs_their_length_and_holds_lr_within_each():
