@@ -88,7 +88,7 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks.bench
 
-# The sweeps of the benchmark of fates (forty minutes on 2 cores; resumable), and the tables in docs/forecast_scores.md.
+# The sweeps of the forecast benchmark (forty minutes on 2 cores; resumable), and the tables in docs/forecast_scores.md.
 benchmark: $(STAMP)
 	$(BIN)/seedbed benchmark --results results/benchmark
 	$(BIN)/python -m benchmarks.fates results/benchmark

@@ -77,7 +77,7 @@ def find_phase_changes(
     )
 
 
-def smooth_twins(
+def smooth_surrogates(
     values_RT: Floats,
     steps_T: Ints,
     *,
@@ -94,14 +94,14 @@ def smooth_twins(
     names of smooth shapes. NaN where the run has NaN, and everywhere for a run with fewer than FEWEST_POINTS values.
     """
     rng = np.random.default_rng(seed)
-    twin_RT = np.full(np.shape(values_RT), np.nan)
+    surrogate_RT = np.full(np.shape(values_RT), np.nan)
     for members, shapes, share_RN in _by_grid(values_RT, steps_T, chance, floor, abrupt):
         smooth = _fit(shapes, share_RN, _of(shapes, *families))
         closest = _fit(shapes, share_RN, np.ones(len(shapes.shape_GN), dtype=bool))
         noise_RN = _noise_like(closest.residual_RN, rng)
-        twin_RN = chance + (floor - chance) * (share_RN - smooth.residual_RN + noise_RN)
-        twin_RT[np.ix_(members, np.isin(steps_T, shapes.steps_N))] = twin_RN
-    return twin_RT
+        surrogate_RN = chance + (floor - chance) * (share_RN - smooth.residual_RN + noise_RN)
+        surrogate_RT[np.ix_(members, np.isin(steps_T, shapes.steps_N))] = surrogate_RN
+    return surrogate_RT
 
 
 def _by_grid(

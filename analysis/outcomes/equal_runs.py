@@ -12,15 +12,15 @@ import numpy as np
 
 from analysis.outcomes.subsets import some_runs
 from pipeline.arrays import Bools
-from pipeline.spec.draws import draws_by_run, run_that_counts
+from pipeline.spec.draws import draw_keys, run_that_counts
 from pipeline.store.history import History
 from pipeline.store.parents import plans_of_parents
 from pipeline.store.sweep_store import SweepStore
 
 
-def draws_of(stores: Sequence[SweepStore]) -> dict[str, str]:
-    """run_id -> a key that equal runs share (see `draws_by_run`), for every run of these sweeps."""
-    return draws_by_run([store.plan for store in stores], partial(plans_of_parents, stores))
+def draw_keys_of(stores: Sequence[SweepStore]) -> dict[str, str]:
+    """run_id -> a key that equal runs share (see `draw_keys`), for every run of these sweeps."""
+    return draw_keys([store.plan for store in stores], partial(plans_of_parents, stores))
 
 
 def distinct_runs(histories: Sequence[History], stores: Sequence[SweepStore]) -> list[History]:
@@ -29,10 +29,10 @@ def distinct_runs(histories: Sequence[History], stores: Sequence[SweepStore]) ->
     Of equal runs the one stays that counts (see `run_that_counts`). Runs are equal if they have one id, or draw the
     same.
     """
-    draws = draws_of(stores)
+    keys = draw_keys_of(stores)
     places = [(place, row) for place, history in enumerate(histories) for row in range(len(history.runs))]
     run_ids = [run.run_id for history in histories for run in history.runs]
-    counts = run_that_counts(run_ids, [end for history in histories for end in history.ends], draws)
+    counts = run_that_counts(run_ids, [end for history in histories for end in history.ends], keys)
     kept = {places[number] for number in set(counts)}
     masks = [
         np.array([(place, row) in kept for row in range(len(history.runs))], bool)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from analysis.outcomes.equal_runs import draws_of
+from analysis.outcomes.equal_runs import draw_keys_of
 from analysis.outcomes.outcomes import CENSORED, Outcomes, decide_outcomes
 from analysis.outcomes.settings import labels_of
 from pipeline.planning.packs import stored_spec
@@ -50,7 +50,7 @@ OWN_COLUMNS = (
 def run_table(store: SweepStore) -> pa.Table:
     """A row for each run, in the order of the plan; OWN_COLUMNS and a column for every hyperparameter.
 
-    `setting` is the setting in words. `equal_to` is null, but for a run that draws the same as another of the sweep
+    `setting` is the setting in words. `equal_to` is null, but for a run that keys the same as another of the sweep
     which counts in its place: it has the id of that one, so the rows where it is null are of different runs. `end` says
     how training ended (`running` while it has not) and `last_step` where.
     `outcome` is judged by the sweep's criterion: converged, diverged, unconverged or censored, at a step in
@@ -61,8 +61,8 @@ def run_table(store: SweepStore) -> pa.Table:
     Raises StoreError where the store cannot be read.
     """
     criterion, histories = stored_spec(store).criterion, store.histories()
-    draws = draws_of([store])
-    judged = [_judged(history, criterion, draws) for history in histories]
+    keys = draw_keys_of([store])
+    judged = [_judged(history, criterion, keys) for history in histories]
     rows = {run.run_id: row for part in judged for run, row in part}
     infos = {run.run_id: run for part in judged for run, _ in part}
     runs = [infos[row["run_id"]] for row in store.plan["runs"]]
@@ -86,10 +86,10 @@ _JUDGED = {
 }
 
 
-def _judged(history: History, criterion: Criterion, draws: Mapping[str, str]) -> list[tuple[RunInfo, dict[str, Any]]]:
+def _judged(history: History, criterion: Criterion, keys: Mapping[str, str]) -> list[tuple[RunInfo, dict[str, Any]]]:
     """Each run of a history, and the columns that say which run it equals and how it ended."""
     outcomes, runs = _outcomes(history, criterion), history.runs
-    counts = run_that_counts([run.run_id for run in runs], history.ends, draws)
+    counts = run_that_counts([run.run_id for run in runs], history.ends, keys)
     return [
         (run, {"equal_to": None if counts[r] == r else runs[counts[r]].run_id}
          | _ended(history.budget, history.ends[r], outcomes, r))

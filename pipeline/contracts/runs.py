@@ -4,7 +4,7 @@ tiny forms.
 1. The run rule: a run has the same bits in every slot, beside any neighbours, and whether or not they are there.
 2. Training in pieces, with evaluations between them, moves no bit.
 3. A sweep that is interrupted and resumed has the bits of one that is not, and a replay meets all of them again.
-4. A compiled program gives the numbers of the torch engine; what has no twin is not planned as one.
+4. A compiled program gives the numbers of the torch engine; what has no C++ form is not planned as one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipeline.contracts.small_sweeps import (
     varied,
     weights,
 )
-from pipeline.engine.program import compiled_engine_of, without_twin
+from pipeline.engine.program import compiled_engine_of, without_native
 from pipeline.models.base import MODELS, Model
 from pipeline.numerics.compiler import toolchain
 from pipeline.optimisers.base import OPTIMISERS, Optimiser
@@ -67,8 +67,8 @@ def spec_of(
 def require_equal_numbers(parts: Parts) -> None:
     """Raises an AssertionError where a compiled program gives other numbers than the torch engine, to 1e-9."""
     runs = spec_of(**parts, dtype="float64").runs()
-    if without_twin(runs[0]):
-        require(compiled_engine_of(runs[0]) is None, "a compiled program is planned, and a part has no twin")
+    if without_native(runs[0]):
+        require(compiled_engine_of(runs[0]) is None, "a compiled program is planned, and a part has no C++ form")
     elif toolchain() is not None:
         assert_compiled_equals_torch(runs)
 

@@ -17,7 +17,7 @@ from pipeline.engine.slots import RunState
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.planned import plan_for
 from pipeline.models.base import MODELS
-from pipeline.numerics.native_source import twin_of
+from pipeline.numerics.native_source import native_of
 from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import Machine
 from pipeline.spec.parameters import Registered
@@ -41,7 +41,7 @@ def by_default(cls: type[Task]) -> Task:
 def fitting(task: Task) -> list[str]:
     """Names of the registered models that fit a task, those that are compiled with it first."""
     names = [name for name, model in MODELS.items() if model.incompatibility(task) is None]
-    return sorted(names, key=lambda name: twin_of(task) is None or twin_of(MODELS[name].tiny(task)) is None)
+    return sorted(names, key=lambda name: native_of(task) is None or native_of(MODELS[name].tiny(task)) is None)
 
 
 def pair(task: str, model: str | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
-from pipeline.numerics.native_source import HasNative, twin_of
+from pipeline.numerics.native_source import HasNative, native_of
 
 if TYPE_CHECKING:
     from pipeline.spec.run_config import RunConfig
@@ -81,14 +81,14 @@ def _program(preamble: str, arguments: ProgramArguments, instruction_set: str) -
 
 def preamble_of(config: RunConfig) -> str | None:
     """The headers, constants and structures that a program is compiled for; None where a part of the run has no C++."""
-    if without_twin(config):
+    if without_native(config):
         return None
-    twins = {name: twin for name, part in _parts(config).items() if (twin := twin_of(part)) is not None}
+    forms = {name: form for name, part in _parts(config).items() if (form := native_of(part)) is not None}
     specs = config.model.parameter_specs(config.task.shape())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
     arguments = ProgramArguments.of(config)
     numbers: list[tuple[str, int | float]] = [
-        *(item for twin in twins.values() for item in twin.constants.items()),
+        *(item for form in forms.values() for item in form.constants.items()),
         ("row_width", row.width),
         ("batch_size", config.batch_size),
         ("NUM_STREAMS", len(arguments.streams)),
@@ -98,7 +98,7 @@ def preamble_of(config: RunConfig) -> str | None:
     ]
     lines = [
         f"#define REAL {_REAL[config.dtype]}",
-        *(f'#define {name.upper()}_HEADER "{twin.header}"' for name, twin in twins.items()),
+        *(f'#define {name.upper()}_HEADER "{form.header}"' for name, form in forms.items()),
         "namespace constants {",
         *(
             f"constexpr {'double' if isinstance(value, float) else 'long'} {name} = {value!r};"
@@ -126,7 +126,7 @@ def _places(part: str, names: tuple[str, ...], first: int = 0) -> list[str]:
     return [f"namespace {part} {{", *places, "}"]
 
 
-def without_twin(config: RunConfig) -> list[str]:
+def without_native(config: RunConfig) -> list[str]:
     """Which of task, model, optimiser and schedule have no compiled form, such as "model flat".
 
     Empty where a program can be compiled. One that has a compiled form only under other parameters is given as
@@ -135,13 +135,13 @@ def without_twin(config: RunConfig) -> list[str]:
     return [
         f"{kind} {part.name}" + (" under these parameters" if "native" in vars(type(part)) else "")
         for kind, part in _parts(config).items()
-        if twin_of(part) is None
+        if native_of(part) is None
     ]
 
 
 def why_torch(config: RunConfig) -> str | None:
     """A sentence on why a run cannot be compiled and what that costs; None if it can be."""
-    missing = without_twin(config)
+    missing = without_native(config)
     if not missing:
         return None
     verb = "has" if len(missing) == 1 else "have"

@@ -31,7 +31,7 @@ class Decoder:
     mlp_width: int = 0
 
     def native(self) -> Native:
-        """The C++ twin: transformer.h."""
+        """The C++ form: transformer.h."""
         sizes = {name: getattr(self, name) for name in ("width", "num_heads", "head_width", "num_layers", "mlp_width")}
         return Native("transformer.h", sizes | {"attention_scale": 1 / math.sqrt(self.head_width)})
 

@@ -43,7 +43,7 @@ class AttentionOnly(Model):
         return Decoder(self.width, self.num_heads, self.head_width, self.num_layers)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         return self.decoder().native()
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:

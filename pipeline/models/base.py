@@ -107,7 +107,7 @@ class Model(Registered):
         return True
 
     def native(self) -> Native | None:
-        """The C++ twin of exactly this class (not inherited by subclasses), None if there is none for these parameters.
+        """The C++ form of exactly this class (not inherited by subclasses), None if there is none for these parameters.
 
         `forward` is the reference.
         """

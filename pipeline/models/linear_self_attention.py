@@ -56,7 +56,7 @@ class LinearSelfAttention(Model):
         return self
 
     def native(self) -> Native | None:
-        """The C++ twin: a specialised header for one plain layer, else a general one; None with an MLP."""
+        """The C++ form: a specialised header for one plain layer, else a general one; None with an MLP."""
         if self.mlp_width:
             return None
         is_plain = self.softmax == "none" and self.position_width == 0 and self.token_limit is None

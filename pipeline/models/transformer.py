@@ -44,7 +44,7 @@ class Transformer(Model):
         return Decoder(self.width, self.num_heads, self.head_width, self.num_layers, self.mlp_width)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         return self.decoder().native()
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:

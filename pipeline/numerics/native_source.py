@@ -1,4 +1,4 @@
-"""Declaration of the C++ twin of a task, model, optimiser or schedule."""
+"""Declaration of the C++ form of a task, model, optimiser or schedule."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import ClassVar, Protocol
 
 @dataclass(frozen=True)
 class Native:
-    """`header`, in pipeline/native, holds the twin; `constants` are what it is compiled for."""
+    """`header`, in pipeline/native, holds the C++ form; `constants` are what it is compiled for."""
 
     header: str
     constants: Mapping[str, int | float] = field(default_factory=dict)
 
 
 class HasNative(Protocol):
-    """Protocol of registered objects with `native()`, the C++ twin of exactly this class, or None."""
+    """Protocol of registered objects with `native()`, the C++ form of exactly this class, or None."""
 
     name: ClassVar[str]
 
     def native(self) -> Native | None:
-        """The twin of exactly this class for these parameters, or None."""
+        """The C++ form of exactly this class for these parameters, or None."""
         ...
 
 
-def twin_of(part: HasNative) -> Native | None:
-    """The C++ twin of a task, model, optimiser or schedule; None where it has none for these parameters.
+def native_of(part: HasNative) -> Native | None:
+    """The C++ form of a task, model, optimiser or schedule; None where it has none for these parameters.
 
-    A twin is not inherited: a subclass may have changed the arithmetic, so `native` counts only where the object's own
+    It is not inherited: a subclass may have changed the arithmetic, so `native` counts only where the object's own
     class defines it. One that changes nothing of the arithmetic says so by `return super().native()`.
     """
     return part.native() if "native" in vars(type(part)) else None

@@ -30,7 +30,7 @@ class AdamW(Optimiser):
     weight_decay: float = vector(0.0, ge=0)
 
     def native(self) -> Native:
-        """The C++ twin."""
+        """The C++ form."""
         return Native("adamw.h")
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:

@@ -58,7 +58,7 @@ class Optimiser(Registered):
         return self
 
     def native(self) -> Native | None:
-        """The C++ twin of exactly this class (not inherited by subclasses); `update` is the reference."""
+        """The C++ form of exactly this class (not inherited by subclasses); `update` is the reference."""
         return None
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:

@@ -26,7 +26,7 @@ class SGD(Optimiser):
     weight_decay: float = vector(0.0, ge=0)
 
     def native(self) -> Native:
-        """The C++ twin."""
+        """The C++ form."""
         return Native("sgd.h")
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:

@@ -51,7 +51,7 @@ class Schedule(Registered):
         return None
 
     def native(self) -> Native | None:
-        """The C++ twin of exactly this class (not inherited by subclasses); `after_warmup` is the reference."""
+        """The C++ form of exactly this class (not inherited by subclasses); `after_warmup` is the reference."""
         return None
 
     def fraction(self, steps_S: Tensor, columns: ScheduleColumns) -> Tensor:

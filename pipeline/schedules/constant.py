@@ -19,7 +19,7 @@ class Constant(Schedule):
     name = "constant"
 
     def native(self) -> Native:
-        """The C++ twin."""
+        """The C++ form."""
         return Native("constant.h")
 
     def after_warmup(self, step_S1: Tensor, columns: ScheduleColumns) -> Tensor:

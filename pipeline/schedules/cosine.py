@@ -17,7 +17,7 @@ class Cosine(Decay):
     name = "cosine"
 
     def native(self) -> Native:
-        """The C++ twin."""
+        """The C++ form."""
         return Native("cosine.h")
 
     def shape(self, progress_S1: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ class Linear(Decay):
     name = "linear"
 
     def native(self) -> Native:
-        """The C++ twin."""
+        """The C++ form."""
         return Native("linear.h")
 
     def shape(self, progress_S1: Tensor) -> Tensor:

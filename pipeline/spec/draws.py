@@ -18,7 +18,7 @@ _RANK = {"running": 0, "stopped": 1, "failed": 1}
 _PINNED, _CHECKPOINT = "streams.", "model.start"
 
 
-def draws_by_run(
+def draw_keys(
     plans: Sequence[PlanDocument], read_parents: Callable[[], Iterable[PlanDocument]] = tuple
 ) -> dict[str, str]:
     """run_id -> a key that runs share if and only if they draw the same, for every run of these plan documents.
@@ -31,8 +31,8 @@ def draws_by_run(
     run_ids = [row["run_id"] for plan in plans for row in plan["runs"]]
     if not any(map(_is_pinned, plans)):
         return {run_id: run_id for run_id in run_ids}
-    draws = _Draws([*plans, *read_parents()])
-    return {run_id: draws.of(run_id) for run_id in run_ids}
+    keys = _DrawKeys([*plans, *read_parents()])
+    return {run_id: keys.of(run_id) for run_id in run_ids}
 
 
 class Reached(Protocol):
@@ -49,19 +49,19 @@ class Reached(Protocol):
         ...
 
 
-def run_that_counts(run_ids: Sequence[str], ends: Sequence[Reached], draws: Mapping[str, str]) -> list[int]:
+def run_that_counts(run_ids: Sequence[str], ends: Sequence[Reached], keys: Mapping[str, str]) -> list[int]:
     """For each run the place of that which counts of those that equal it: its own place where that is itself.
 
-    `draws` maps each id to its key. A run that has ended counts before one that was stopped or failed, and that before
-    one in training; then the one with most steps, then the first. A run that `draws` lacks equals none.
+    `keys` are as of `draw_keys`. A run that has ended counts before one that was stopped or failed, and that before one
+    in training; then the one with most steps, then the first. A run that `keys` lacks equals none.
     """
-    keys = [draws.get(run_id, run_id) for run_id in run_ids]
+    key_R = [keys.get(run_id, run_id) for run_id in run_ids]
     best: dict[str, tuple[tuple[int, int], int]] = {}
-    for place, (key, end) in enumerate(zip(keys, ends, strict=True)):
+    for place, (key, end) in enumerate(zip(key_R, ends, strict=True)):
         rank = (_RANK.get(end.reason, 2), end.step)
         if key not in best or rank > best[key][0]:
             best[key] = rank, place
-    return [best[key][1] for key in keys]
+    return [best[key][1] for key in key_R]
 
 
 def _is_pinned(plan: PlanDocument) -> bool:
@@ -73,7 +73,7 @@ def _is_pinned(plan: PlanDocument) -> bool:
     return any(path.startswith(_PINNED) for paths in (*hyperparameters, *changes) for path in paths)
 
 
-class _Draws:
+class _DrawKeys:
     """What the runs of some plans draw, by run id."""
 
     def __init__(self, plans: Iterable[PlanDocument]) -> None:

@@ -99,7 +99,7 @@ class Task(Registered):
         return cls()
 
     def native(self) -> Native | None:
-        """The C++ twin of exactly this class (not inherited by subclasses); `sample` and `losses` are the reference."""
+        """The C++ form of exactly this class (not inherited by subclasses); `sample` and `losses` are the reference."""
         return None
 
     def shape(self) -> TaskShape:

@@ -43,7 +43,7 @@ class DictionaryLookup(Task):
         return TaskShape("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         return Native(
             "dictionary_lookup.h",
             {"num_keys": self.num_keys, "num_values": self.num_values, "num_pairs": self.num_pairs},

@@ -48,7 +48,7 @@ class LinearRegression(Task):
         return TaskShape("vectors", self.num_pairs + 1, self.dim + 1, 1)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         return Native(
             "linear_regression.h",
             {

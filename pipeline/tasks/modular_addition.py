@@ -64,7 +64,7 @@ class ModularAddition(Task):
         return TaskShape("tokens", 3, self.modulus + 1, self.modulus)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes; it tells the splits by the keys of their streams."""
+        """The C++ form, compiled for these sizes; it tells the splits by the keys of their streams."""
         from pipeline.numerics.streams import held_out_key, stream_key
 
         keys = {purpose: held_out_key(purpose, "data") for purpose in ("label", "probe")}

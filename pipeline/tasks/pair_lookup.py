@@ -46,7 +46,7 @@ class PairLookup(Task):
         return TaskShape("tokens", self.num_pairs + 1, num_tokens, self.num_values)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         return Native("pair_lookup.h", self.apart.native().constants)
 
     def floor_loss(self) -> float:

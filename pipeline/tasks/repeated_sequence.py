@@ -47,7 +47,7 @@ class RepeatedSequence(Task):
         return TaskShape("tokens", length, self.num_tokens, self.num_tokens, length)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         return Native("repeated_sequence.h", {"num_tokens": self.num_tokens, "period": self.period})
 
     def floor_loss(self) -> float:

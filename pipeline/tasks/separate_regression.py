@@ -46,7 +46,7 @@ class SeparateRegression(Task):
         return TaskShape("vectors", 2 * self.num_pairs + 1, self.dim, 1)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         sizes = {"dim": self.dim, "num_pairs": self.num_pairs}
         numbers = {"input_range": float(self.input_range), "step_size": self.paired().step_size()}
         return Native("separate_regression.h", sizes | numbers)

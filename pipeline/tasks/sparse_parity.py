@@ -52,7 +52,7 @@ class SparseParity(Task):
         return TaskShape("tokens", self.num_bits + 1, 3, 2)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         return Native("sparse_parity.h", {"num_bits": self.num_bits, "num_relevant": self.num_relevant})
 
     def floor_loss(self) -> float:

@@ -51,7 +51,7 @@ class TwoHopLookup(Task):
         return TaskShape("tokens", 4 * self.num_keys + 1, 2 * self.num_keys + self.num_values, self.num_values)
 
     def native(self) -> Native:
-        """The C++ twin, compiled for these sizes."""
+        """The C++ form, compiled for these sizes."""
         sizes = {"num_keys": self.num_keys, "num_values": self.num_values}
         return Native("two_hop_lookup.h", sizes | {"num_one_hop_words": self._num_one_hop_words()})
 

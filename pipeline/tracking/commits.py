@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Array
-from pipeline.spec.draws import draws_by_run, run_that_counts
+from pipeline.spec.draws import draw_keys, run_that_counts
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import PackStore, Record
 from pipeline.store.pack_tail import PackTail
@@ -98,8 +98,8 @@ class CommitReader:
     def __init__(self, store: SweepStore, max_runs: int | None = None) -> None:
         self.store = store
         sweep, self.plan = store.sweep, store.plan
-        self._draws = draws_by_run([self.plan], partial(plans_of_parents, [store]))
-        self.tracked = tracked_runs(sweep, self.plan, max_runs, self._draws)
+        self._draw_keys = draw_keys([self.plan], partial(plans_of_parents, [store]))
+        self.tracked = tracked_runs(sweep, self.plan, max_runs, self._draw_keys)
         self.distinct = self._distinct({})
         self.budgets = budget_by_run(self.plan)
         self._check = ConvergenceCheck.of(sweep, self.plan)
@@ -126,7 +126,7 @@ class CommitReader:
         """The runs that count: of equal ones the one that is furthest."""
         run_ids = [row["run_id"] for row in self.plan["runs"]]
         ends = [progress_by_run.get(run_id, CommittedProgress(-1, RUNNING)) for run_id in run_ids]
-        return frozenset(run_ids[place] for place in run_that_counts(run_ids, ends, self._draws))
+        return frozenset(run_ids[place] for place in run_that_counts(run_ids, ends, self._draw_keys))
 
     def counted(self, tracked: TrackedRun) -> list[str]:
         """The runs that a tracked run is of, each once."""

@@ -36,11 +36,11 @@ def tracked_runs(
     sweep: Mapping[str, Any],
     plan: Mapping[str, Any],
     max_runs: int | None = None,
-    draws: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None = None,
 ) -> list[TrackedRun]:
     """All tracked runs of a sweep: runs, then an aggregate of every setting of several runs, then the sweep itself.
 
-    `draws` maps each run to a key that equal runs share (see `draws_by_run`; None: all differ). An aggregate is over
+    `keys` maps each run to a key that equal runs share (see `draw_keys`; None: all differ). An aggregate is over
     different runs: of equal ones that which counts (see `run_that_counts`). The progress of a sweep counts what is
     trained, so all of them.
 
@@ -66,7 +66,7 @@ def tracked_runs(
     for setting_id, rows in rows_of.items():
         if len(rows) > 1 or len(chosen) < len(plan["runs"]):
             ids = [row["run_id"] for row in rows]
-            num_distinct = len(ids) if draws is None else len({draws[run_id] for run_id in ids})
+            num_distinct = len(ids) if keys is None else len({keys[run_id] for run_id in ids})
             name = "-".join(filter(None, (short[setting_id], f"all{num_distinct}")))
             found.append(
                 _aggregate(sweep, plan, setting_id, tuple(ids), num_distinct, name, words[setting_id], budgets)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FunctionType
 
 from pipeline.engine.reader import suitable_readings
-from pipeline.numerics.native_source import Native, twin_of
+from pipeline.numerics.native_source import Native, native_of
 from pipeline.own_code.closure import own_files
 from pipeline.readings.base import READINGS
 from pipeline.spec.identity import canonical_json, digest
@@ -52,7 +52,7 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     """File -> sixteen hexadecimal digits, for every file whose text computes runs of `configs`.
 
     Files of this package are named from its folder on, others from that of theirs (see `own_files`). Of the C++ only
-    what the runs' twins include.
+    what the runs' C++ forms include.
     """
     objects: list[object] = [spec.stopping]
     # Runs of one setting share its objects.
@@ -63,7 +63,7 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     paths |= {path for room in _ROOMS for path in _PACKAGE.glob(f"{room}/_*.py")}
     own = dict(part for found in objects for part in _files_of_class(found))
     paths |= {path for path in own.values() if path.is_relative_to(_PACKAGE)}
-    paths |= set(_native_files(twin for found in objects if (twin := _twin(found)) is not None))
+    paths |= set(_native_files(form for found in objects if (form := _form(found)) is not None))
     named = {str(path.relative_to(_PACKAGE)): path for path in paths if path.name != "__init__.py"}
     named |= {name: path for name, path in own.items() if not path.is_relative_to(_PACKAGE)}
     return {name: hashlib.sha256(named[name].read_bytes()).hexdigest()[:16] for name in sorted(named)}
@@ -87,12 +87,12 @@ def _files_of_class(found: object) -> Iterator[tuple[str, Path]]:
         yield from {str(path): path}.items() if path.is_relative_to(_PACKAGE) else own_files(path, module).items()
 
 
-def _twin(found: object) -> Native | None:
-    return twin_of(found) if hasattr(found, "native") else None  # type: ignore[arg-type]
+def _form(found: object) -> Native | None:
+    return native_of(found) if hasattr(found, "native") else None  # type: ignore[arg-type]
 
 
-def _native_files(twins: Iterable[Native]) -> Iterator[Path]:
-    waiting = [_NATIVE / "program.cpp", _NATIVE / "philox.cpp", *(_NATIVE / twin.header for twin in twins)]
+def _native_files(forms: Iterable[Native]) -> Iterator[Path]:
+    waiting = [_NATIVE / "program.cpp", _NATIVE / "philox.cpp", *(_NATIVE / form.header for form in forms)]
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()

@@ -152,7 +152,7 @@ def benchmark_command(
     inline: Inline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
 ) -> None:
-    """Train the benchmark of fates, and score predictors on its frozen test seeds.
+    """Train the forecast benchmark, and score predictors on its frozen test seeds.
 
     The same command continues: finished sweeps are used as they are. Exit code: as for launch.
 

@@ -150,7 +150,7 @@ def phase_change(sweeps: Sweeps) -> Figure:
                 if np.isfinite(at)
             ]
         if len(groups["converged"].runs):
-            found["smooth twins of converged"] = smooth_changes(groups["converged"])
+            found["smooth surrogates of converged"] = smooth_changes(groups["converged"])
         for kind, changes in found.items():
             runs = groups.get(kind, groups["converged"]).runs
             label = f"{name}, {kind} (n={len(runs)})"

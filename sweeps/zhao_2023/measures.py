@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.dynamics.fork_fates import ForkFates, fork_fates
-from analysis.dynamics.phases import PhaseChanges, find_phase_changes, smooth_twins
+from analysis.dynamics.phases import PhaseChanges, find_phase_changes, smooth_surrogates
 from analysis.dynamics.stages import StageOrder, crossed_for_good, stage_order
 from analysis.forecasting.evaluation import evaluate
 from analysis.forecasting.score_table import LOSS_BASELINE, ForecastScores
@@ -70,8 +70,8 @@ def phase_changes(history: History) -> PhaseChanges:
 
 def smooth_changes(history: History, seed: int = 0) -> PhaseChanges:
     """The same of smooth curves: each run's best smooth fit, with noise like its own."""
-    twin_RT = smooth_twins(history.values["label_excess"], history.steps_T, chance=1.0, floor=0.0, seed=seed)
-    return find_phase_changes(twin_RT, history.steps_T, chance=1.0, floor=0.0)
+    surrogate_RT = smooth_surrogates(history.values["label_excess"], history.steps_T, chance=1.0, floor=0.0, seed=seed)
+    return find_phase_changes(surrogate_RT, history.steps_T, chance=1.0, floor=0.0)
 
 
 def unconverged(history: History) -> History:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from analysis.claims.sweeps import Sweeps
-from analysis.outcomes.equal_runs import distinct_history, distinct_runs, draws_of
+from analysis.outcomes.equal_runs import distinct_history, distinct_runs, draw_keys_of
 from analysis.summary.analyse import analyse
 from analysis.tables.sweep import Sweep
 from pipeline.planning.packs import expand, stored_spec
-from pipeline.spec.draws import draws_by_run, run_that_counts
+from pipeline.spec.draws import draw_keys, run_that_counts
 from pipeline.spec.run_config import Setting
 from pipeline.spec.sweep import STORED, SweepSpec
 from pipeline.store.pack_store import StoreError
@@ -170,22 +170,22 @@ def test_forks_of_equal_parents_are_equal_where_the_parents_are_there_to_be_read
     spec = SweepSpec.model_validate(data | {"name": "again", "budget": 30, "fork": again})
     grandchildren = opened(spec, tmp_path / "again")
     for store in (forks, grandchildren):
-        keys = draws_of([store])
+        keys = draw_keys_of([store])
         seeds = [(keys[row["run_id"]], row["init_seed"]) for row in store.plan["runs"]]
         assert len(seeds) == 4
         assert len({key for key, _ in seeds}) == len(set(seeds)) == 2
-    assert len(set(draws_of([parents, forks, grandchildren]).values())) == 6
+    assert len(set(draw_keys_of([parents, forks, grandchildren]).values())) == 6
     parents.folder.rename(tmp_path / "elsewhere")
-    assert len(set(draws_of([forks]).values())) == 4
+    assert len(set(draw_keys_of([forks]).values())) == 4
 
 
 def test_odd_plans_are_compared_by_ids():
     row = {"setting_id": "s", "init_seed": 0, "data_seed": 0, "fork_step": 0}
     rows = [{**row, "run_id": "a", "parent": "b"}, {**row, "run_id": "b", "parent": "a"}]
     circle = {"runs": rows, "settings": {"s": {**tiny().runs()[0].hyperparameters(), "streams.data": 5}}}
-    assert len(set(draws_by_run([circle]).values())) == 2
+    assert len(set(draw_keys([circle]).values())) == 2
     unknown = {"runs": [{**row, "run_id": "a"}], "settings": {"s": {"task.name": "of_somebody", "streams.data": 5}}}
-    assert draws_by_run([unknown]) == {"a": "a"}
+    assert draw_keys([unknown]) == {"a": "a"}
 
 
 def test_the_table_of_runs_names_the_run_that_counts_for_each_of_its_copies(folders):
@@ -240,4 +240,4 @@ def test_in_wandb_too_the_furthest_of_equal_runs_counts(tmp_path):
     ends = [CommittedProgress(step, reason) for step, reason in ((20, "running"), (10, "stopped"), (10, "diverged"))]
     for count, expected in ((1, 0), (2, 1), (3, 2)):
         assert reader._distinct(dict(zip(run_ids[:count], ends, strict=False))) == {run_ids[expected]}
-        assert set(run_that_counts(run_ids[:count], ends[:count], reader._draws)) == {expected}
+        assert set(run_that_counts(run_ids[:count], ends[:count], reader._draw_keys)) == {expected}

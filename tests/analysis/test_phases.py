@@ -7,7 +7,7 @@ import pytest
 from scipy.special import erf
 
 from analysis.dynamics.curve_shapes import LOGISTIC_WIDTH, SMOOTH, Abrupt
-from analysis.dynamics.phases import FEWEST_POINTS, find_phase_changes, smooth_twins
+from analysis.dynamics.phases import FEWEST_POINTS, find_phase_changes, smooth_surrogates
 
 STEPS = np.arange(1, 61) * 50
 SPAN = 3000.0
@@ -83,15 +83,15 @@ def test_strong_noise_that_wanders_is_seldom_taken_for_a_jump(kind):
     assert find_phase_changes(curves, STEPS, chance=0, floor=1).is_abrupt_R.sum() <= 0.02 * 200
 
 
-def test_smooth_twins_of_jumps_are_as_noisy_and_never_abrupt():
+def test_smooth_surrogates_of_jumps_are_as_noisy_and_never_abrupt():
     rng = np.random.default_rng(2)
     curves = jumps(rng, 20)[0] + noise(rng, 20, 0.03, 0.5)
     curves[3, 7] = np.nan
     for families in (tuple(SMOOTH), ("power law",), ("exponential",), ("slow sigmoid",)):
-        twins = smooth_twins(curves, STEPS, chance=0, floor=1, families=families)
-        assert find_phase_changes(twins, STEPS, chance=0, floor=1).is_abrupt_R.sum() <= 1
-        np.testing.assert_array_equal(np.isnan(twins), np.isnan(curves))
-        roughness = np.nanmedian(np.abs(np.diff(twins[:, :15]))) / np.nanmedian(np.abs(np.diff(curves[:, :15])))
+        surrogates = smooth_surrogates(curves, STEPS, chance=0, floor=1, families=families)
+        assert find_phase_changes(surrogates, STEPS, chance=0, floor=1).is_abrupt_R.sum() <= 1
+        np.testing.assert_array_equal(np.isnan(surrogates), np.isnan(curves))
+        roughness = np.nanmedian(np.abs(np.diff(surrogates[:, :15]))) / np.nanmedian(np.abs(np.diff(curves[:, :15])))
         assert 0.7 < roughness < 1.4
 
 
@@ -172,7 +172,7 @@ def test_too_few_values_no_run_and_constant_curves_are_answered_without_a_fit():
     flat = find_phase_changes(np.full((1, 60), 0.4), STEPS, chance=0, floor=1)
     assert not flat.is_abrupt_R[0]
     assert flat.change_R[0] == pytest.approx(0, abs=1e-6)
-    assert np.isnan(smooth_twins(few, STEPS, chance=0, floor=1)).all()
+    assert np.isnan(smooth_surrogates(few, STEPS, chance=0, floor=1)).all()
 
 
 def test_mistakes_in_the_definition_are_refused():

@@ -1,4 +1,4 @@
-"""Extension by one file: a new optimiser and schedule train without other changes; subclasses have no twin."""
+"""Extension by one file: a new optimiser and schedule train without other changes; subclasses have no C++ form."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from pipeline.contracts.optimisers import OPTIMISER_CONTRACT
 from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.contracts.schedules import SCHEDULE_CONTRACT
-from pipeline.engine.program import COST_OF_TORCH, preamble_of, without_twin
+from pipeline.engine.program import COST_OF_TORCH, preamble_of, without_native
 from pipeline.launch.planned import plan_on
-from pipeline.numerics.native_source import twin_of
+from pipeline.numerics.native_source import native_of
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from tests.support import SOURCES, drop_in, tiny, trained
@@ -74,14 +74,14 @@ SUBCLASSES = {
 
 
 @pytest.mark.parametrize("kind", SUBCLASSES)
-def test_a_subclass_does_not_inherit_the_twin_of_what_it_changes(kind, tmp_path, monkeypatch):
+def test_a_subclass_does_not_inherit_the_native_form_of_what_it_changes(kind, tmp_path, monkeypatch):
     name, base, method = SUBCLASSES[kind]
     room = f"{kind}s"
     source = f"from pipeline.{room}.{name} import {base}\n\nclass Own({base}):\n    name = 'own'\n\n    {method}\n"
     drop_in(monkeypatch, tmp_path, kind, "own", source)
     part = {"name": "own"} | ({"lr": 0.1} if kind == "optimiser" else {"horizon": 9} if kind == "schedule" else {})
     (config, *_) = SweepSpec.model_validate(tiny("linear_regression").identity() | {kind: part}).runs()
-    assert without_twin(config) == [f"{kind} own"]
+    assert without_native(config) == [f"{kind} own"]
     assert preamble_of(config) is None
 
 
@@ -97,8 +97,8 @@ def test_a_subclass_that_keeps_the_arithmetic_says_so():
         def native(self):
             return super().native()
 
-    assert twin_of(Plain.tiny()) is None
-    assert twin_of(Kept.tiny()) == twin_of(SGD.tiny())
+    assert native_of(Plain.tiny()) is None
+    assert native_of(Kept.tiny()) == native_of(SGD.tiny())
 
 
 def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs():

@@ -18,7 +18,7 @@ from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.engine.block import Block, to_host
 from pipeline.models._lightning_optimisers import configuration_of, lr_factors_of
 from pipeline.own_code.imported import class_named, forget, load
-from pipeline.spec.draws import draws_by_run
+from pipeline.spec.draws import draw_keys
 from pipeline.spec.errors import SpecError
 from pipeline.spec.sweep import STORED, SweepSpec, load_spec
 from pipeline.training.replay import model as model_at
@@ -343,6 +343,6 @@ def test_runs_of_a_checkpoint_that_differ_by_an_init_seed_which_draws_nothing_ar
         row = {"run_id": run.run_id, "setting_id": run.setting_id, "init_seed": init_seed, "data_seed": data_seed}
         return {"runs": [row], "settings": {run.setting_id: run.hyperparameters()}}
 
-    found = draws_by_run([document(0, 5), document(1, 5), document(1, 6)])
+    found = draw_keys([document(0, 5), document(1, 5), document(1, 6)])
     first, same, other = found.values()
     assert first == same != other

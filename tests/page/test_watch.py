@@ -169,7 +169,7 @@ def test_an_open_page_is_loaded_again_once_another_of_equal_runs_counts(store, m
     first, second = store.pack_ids()
     one, other = pack_runs(store, first)[0], pack_runs(store, second)[0]
     draws = {row["run_id"]: row["run_id"] for row in store.plan["runs"]} | {other: one}
-    monkeypatch.setattr("sweeps.command.watch.live_page.draws_of", lambda stores: draws)
+    monkeypatch.setattr("sweeps.command.watch.live_page.draw_keys_of", lambda stores: draws)
     page = live_pages(store, None)[BUDGET]
     before = page.version
     commit(store, first, 1, HALF, since=0)

@@ -1,4 +1,4 @@
-"""`seedbed benchmark`: trains the sweeps of the benchmark of fates, and scores predictors on its test seeds.
+"""`seedbed benchmark`: trains the sweeps of the forecast benchmark, and scores predictors on its test seeds.
 
 Every task is two files of `sweeps/benchmark/`, NAME.yaml and NAME_test.yaml, that share no seed. `splits.json` there
 freezes the runs of both by hash.

@@ -13,7 +13,7 @@ from analysis.predictors.base import PREDICTORS
 from analysis.statistics.base import STATISTICS
 from pipeline.contracts.readings import READING_CONTRACT, weights_read
 from pipeline.contracts.small_sweeps import fitting, pair, trained_block
-from pipeline.engine.program import compiled_engine_of, without_twin
+from pipeline.engine.program import compiled_engine_of, without_native
 from pipeline.models.base import MODELS
 from pipeline.numerics.compiler import HOW_TO_INSTALL
 from pipeline.spec.registered import declared
@@ -52,7 +52,7 @@ def _price_of_training(cls: Any, kind: str) -> Iterator[str]:
         f"a step of a run takes {_shown(own_s)} by torch, {_SLOTS} runs side by side with batches of {_BATCH_SIZE}; "
         f"with our {_part(ours, kind)} in its place {_shown(ours_s)}"
     )
-    compiled = compiled_engine_of(own) if not without_twin(own) else None
+    compiled = compiled_engine_of(own) if not without_native(own) else None
     reference = own if compiled is not None else ours
     engine = compiled if compiled is not None else compiled_engine_of(ours)
     if engine is None:

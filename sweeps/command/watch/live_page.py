@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.outcomes.equal_runs import draws_of, equal_runs_text
+from analysis.outcomes.equal_runs import draw_keys_of, equal_runs_text
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes
 from analysis.outcomes.subsets import chosen_runs
 from analysis.page.attention import attention_blob
@@ -62,7 +62,7 @@ class LivePage:
 
     def _open(self, budget: int | None) -> None:
         self.tail = HistoryTail(self.store, budget)
-        self._draws = draws_of([self.store])
+        self._draw_keys = draw_keys_of([self.store])
         # Places in the tail of the runs that are shown, and the version of what is known of each.
         self._shown_R = self._run_version_R = np.zeros(0, np.int64)
 
@@ -92,7 +92,7 @@ class LivePage:
         # Of those that ended alike the one that is shown stays, or the page would be loaded again at every turn.
         is_shown_R = np.isin(np.arange(len(whole.runs)), self._shown_R).tolist()
         ends = [RunEnd(end.reason, int(is_shown)) for end, is_shown in zip(whole.ends, is_shown_R, strict=True)]
-        shown_R = np.unique(run_that_counts([run.run_id for run in whole.runs], ends, self._draws))
+        shown_R = np.unique(run_that_counts([run.run_id for run in whole.runs], ends, self._draw_keys))
         is_changed = not np.array_equal(shown_R, self._shown_R)
         self._shown_R, self._num_equal = shown_R, len(whole.runs) - len(shown_R)
         self._history = self._shown(whole)
