@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -257,12 +257,14 @@ def _keep(arrays: DataArrays, sha256: str, path: Path | None) -> None:
     folder.parent.mkdir(mode=0o700, exist_ok=True)
     built = Path(tempfile.mkdtemp(prefix="new-", dir=folder.parent))
     try:
-        (built / "place.json").write_text(json.dumps(None if path is None else str(path.resolve())), encoding="utf-8")
+        with _private(built / "place.json") as stream:
+            stream.write(json.dumps(None if path is None else str(path.resolve())).encode())
         if (folder / "inputs.npy").is_file():
             os.replace(built / "place.json", folder / "place.json")
             return
         for name, array in arrays.named().items():
-            np.save(built / f"{name}.npy", array, allow_pickle=False)
+            with _private(built / f"{name}.npy") as stream:
+                np.save(stream, array, allow_pickle=False)
         os.rename(built, folder)
     except OSError:
         # Another process was first.
@@ -270,6 +272,11 @@ def _keep(arrays: DataArrays, sha256: str, path: Path | None) -> None:
             raise
     finally:
         shutil.rmtree(built, ignore_errors=True)
+
+
+def _private(path: Path) -> BinaryIO:
+    """A new file that its user alone may read, as all of the cache, whatever the umask."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 @cache

@@ -304,46 +304,6 @@ def test_a_function_that_is_not_there_is_refused(place, task, message):
         with_functions(place, task)
 
 
-RAISING = """
-import sys
-
-
-def made():
-    return changed({})
-
-
-def changed(kept):
-    return kept["inputs"]
-
-
-def ended():
-    sys.exit("no data today")
-
-
-class LightningDataModule:
-    pass
-
-
-class Data(LightningDataModule):
-    def prepare_data(self):
-        raise OSError("no disk\\nat all")
-"""
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("made", r"my_data:made: \S+/my_data\.py:10: KeyError: 'inputs'"),
-        ("ended", r"my_data:ended: \S+/my_data\.py:14: SystemExit: no data today"),
-        ("Data", r"my_data:Data: \S+/my_data\.py:23: OSError: no disk(?!.*at all)"),
-    ],
-)
-def test_what_a_function_that_makes_data_raises_is_told_with_the_users_file_and_line(place, name, told):
-    (place / "my_data.py").write_text(RAISING)
-    with pytest.raises(SpecError, match=told):
-        with_functions(place, f'"load": "my_data:{name}"')
-
-
 def test_values_have_no_accuracy_to_converge_by(place):
     task = {"name": "dataset", "file": str(place / "own.npz"), "kind": "regression"}
     np.savez(place / "own.npz", inputs=INPUTS, targets=TARGETS / 2)
