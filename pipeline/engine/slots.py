@@ -118,6 +118,9 @@ class Slots:
                 vector_S[slot] = float(getattr(config.task, name))
             self.steps_S[slot] = state.step
 
+    def unload_run(self, slot: int) -> None:
+        """Called once a run has ended in a slot, which keeps what it holds; nothing is to be done."""
+
     def run_state(self, slot: int) -> RunState:
         """The state of the run in a slot, copied to the host; the slot itself keeps it."""
         return RunState(int(self.steps_S[slot]), self._on_host(self._state_tensors(), slot))

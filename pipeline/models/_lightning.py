@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from pydantic import Field, create_model, model_validator
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pipeline.arrays import Floats
     from pipeline.models._module_slots import Example
     from pipeline.tasks.base import Streams
+
+
+# How refusals end that a Trainer would not make.
+OR_BY_A_TRAINER = "; with `trainer: true` in the section `model` each run is trained by a Trainer of its own, slowly"
 
 
 class Lightning(Model):
@@ -84,23 +88,27 @@ class Lightning(Model):
     @property
     def builder(self) -> LightningBuilder:
         """What makes its modules."""
-        own = tuple(
-            (name, getattr(self, name)) for name in type(self).model_fields if name not in Lightning.model_fields
-        )
-        return LightningBuilder(self.own_class, own, self.monitor, self.input_shape, self.start_content)
+        return LightningBuilder(self.own_class, self._own(), self.monitor, self.input_shape, self.start_content)
+
+    def _own(self) -> tuple[tuple[str, Any], ...]:
+        """The keywords of its class."""
+        return tuple((name, getattr(self, name)) for name in type(self).model_fields if name not in _taken())
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """A parameter of any shape as (first axis, all others). Raises ValueError where a pack cannot train it."""
         from pipeline.models._lightning_checks import lightning_problems
         from pipeline.models._module_slots import specs_of
 
-        size = task_shape.length * (task_shape.size if task_shape.kind == "vectors" else 1)
-        if self.input_shape is not None and math.prod(self.input_shape) != size:
-            raise ValueError(f"input_shape {list(self.input_shape)} does not hold the {size} numbers of an example")
+        self._require_inputs(task_shape)
         wrong = lightning_problems(self.builder, task_shape)
         if wrong:
             raise ValueError("; ".join(wrong))
         return specs_of(self.builder, task_shape)
+
+    def _require_inputs(self, task_shape: TaskShape) -> None:
+        size = task_shape.length * (task_shape.size if task_shape.kind == "vectors" else 1)
+        if self.input_shape is not None and math.prod(self.input_shape) != size:
+            raise ValueError(f"input_shape {list(self.input_shape)} does not hold the {size} numbers of an example")
 
     def bind(self, task_shape: TaskShape) -> Lightning:
         """Itself: its class takes all sizes by name."""
@@ -118,7 +126,7 @@ class Lightning(Model):
         """What training_step gives in every slot, and the buffers that it changes."""
         from pipeline.models._module_slots import each_slot
 
-        examples = _examples(batch, task, steps_S.tolist())
+        examples = examples_of(batch, task, steps_S.tolist())
         module = self._template(parameters, task, is_training=True)
         losses_S, state = each_slot(
             module, parameters, lambda inner, slot: self.builder.trained_on(inner, examples[slot]), streams.get("noise")
@@ -131,7 +139,7 @@ class Lightning(Model):
 
         from pipeline.models._module_slots import each_slot
 
-        examples, builder, names = _examples(batch, task, [0] * len(batch.inputs)), self.builder, list[str]()
+        examples, builder, names = examples_of(batch, task, [0] * len(batch.inputs)), self.builder, list[str]()
 
         def metrics(inner: nn.Module, slot: int) -> Tensor:
             found = builder.metrics(inner, examples[slot])
@@ -173,7 +181,7 @@ class Lightning(Model):
         """All keywords of the class, defaults included."""
         return {name: as_list(value) for name, value in self.builder.keywords}
 
-    def configuration(self) -> Configuration:
+    def configuration(self) -> Configuration | None:
         """What configure_optimizers gives. Raises ValueError where that has no registered equal."""
         return _configuration(self.builder)
 
@@ -192,17 +200,23 @@ class Lightning(Model):
 def _configuration(builder: LightningBuilder) -> Configuration:
     from pipeline.models._lightning_optimisers import configuration_of
 
-    return configuration_of(builder.own())
+    try:
+        return configuration_of(builder.own())
+    except ValueError as error:
+        raise ValueError(f"{error}{OR_BY_A_TRAINER}") from None
 
 
 @lru_cache(maxsize=64)
 def _factors(builder: LightningBuilder, steps_per_epoch: int | None, num_steps: int) -> Floats | None:
     from pipeline.models._lightning_optimisers import lr_factors_of
 
-    return lr_factors_of(builder.own(), steps_per_epoch, num_steps)
+    try:
+        return lr_factors_of(builder.own(), steps_per_epoch, num_steps)
+    except ValueError as error:
+        raise ValueError(f"{error}{OR_BY_A_TRAINER}") from None
 
 
-def _examples(batch: Batch, task: Task, steps: Sequence[int]) -> list[Example]:
+def examples_of(batch: Batch, task: Task, steps: Sequence[int]) -> list[Example]:
     """Each slot's batch, beginning on a 64-byte boundary; targets (B,), or (B, Q) where Q > 1 positions are asked."""
     from pipeline.models._module_slots import Example
 
@@ -217,30 +231,45 @@ def model_class(given: Mapping[str, Any]) -> type[Lightning]:
 
     Raises pydantic's ValueError where there is no such class, or a keyword has a name that is taken.
     """
-    named = given.get("module")
+    named, trainer = given.get("module"), given.get("trainer")
     if not isinstance(named, str):
         raise located([(("module",), "required, as my_pkg:Lit or ./lit.py:Lit", named)])
+    if trainer not in (None, True):
+        raise located([(("trainer",), "is true, or left out", trainer)])
     try:
-        return _made(class_named(named))
+        return _made(class_named(named), bool(trainer))
     except OwnCodeError as error:
         raise located([(("module",), str(error), named)]) from None
 
 
 @cache
-def _made(own_class: type) -> type[Lightning]:
+def _made(own_class: type, has_trainer: bool) -> type[Lightning]:
     if not any(base.__name__ == "LightningModule" for base in own_class.__mro__):
         raise OwnCodeError(f"{own_class.__name__} is no LightningModule")
     fields: dict[str, Any] = {}
     for name, parameter in list(inspect.signature(own_class).parameters.items()):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        if name in (*Lightning.model_fields, "name") or hasattr(Lightning, name):
+        if name in (*_taken(), "name") or hasattr(Lightning, name):
             raise OwnCodeError(f"{own_class.__name__}.__init__ has a parameter {name}, a name that is taken; rename it")
         default = ... if parameter.default is parameter.empty else _frozen(parameter.default)
         fields[name] = (_type_of(parameter), static(default))
-    made = create_model(own_class.__name__, __base__=Lightning, **fields)
+    base = trainer_class() if has_trainer else Lightning
+    made = cast("type[Lightning]", create_model(own_class.__name__, __base__=base, **fields))
     made.own_class, made.__module__ = own_class, __name__
     return made
+
+
+def trainer_class() -> type[Lightning]:
+    """The class of models under Trainers."""
+    from pipeline.models._lightning_trainer import LightningTrainer
+
+    return LightningTrainer
+
+
+def _taken() -> set[str]:
+    """The parameters of the section that are no keywords of a class."""
+    return {*Lightning.model_fields, "trainer"}
 
 
 def _frozen(value: Any) -> Any:

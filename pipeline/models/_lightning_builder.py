@@ -45,7 +45,7 @@ class LightningBuilder:
         """The loss of its training_step, ()."""
         from pipeline.models._lightning_steps import loss_of
 
-        return loss_of(module, self._shaped(example))
+        return loss_of(module, self.shaped(example))
 
     def evaluated_on(self, module: nn.Module, example: Example) -> Tensor:
         """What its validation_step logs, (M,), the loss first."""
@@ -57,7 +57,7 @@ class LightningBuilder:
         """Name as logged by its validation_step -> ()."""
         from pipeline.models._lightning_steps import logged_by
 
-        return logged_by(module, self._shaped(example))
+        return logged_by(module, self.shaped(example))
 
     def has_validation(self) -> bool:
         """Whether the class has a validation_step."""
@@ -70,7 +70,7 @@ class LightningBuilder:
         found = {_recorded(name, self.monitor): value for name, value in self.logged(module, example).items()}
         return {"loss": found.pop("loss"), **found} if "loss" in found else found
 
-    def _shaped(self, example: Example) -> Example:
+    def shaped(self, example: Example) -> Example:
         """The batch with inputs (B, *input_shape), if that is given."""
         if self.input_shape is None:
             return example

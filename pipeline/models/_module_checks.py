@@ -37,12 +37,13 @@ def module_problems(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:
 def problems_of(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:
     """Those that any module can have, whatever it gives."""
     with torch.random.fork_rng(devices=[]):
-        wrong = list(_wrong_parameters(built_anew(model, task_shape, 0)))
+        wrong = list(wrong_parameters(built_anew(model, task_shape, 0)))
         wrong = wrong or [*_wrong_starts(model, task_shape), *_wrong_training(model, task_shape)]
         return tuple(wrong or [*_wrong_evaluation(model, task_shape), *_wrong_slots(model, task_shape)])
 
 
-def _wrong_parameters(module: nn.Module) -> Iterator[str]:
+def wrong_parameters(module: nn.Module) -> Iterator[str]:
+    """Parameters that cannot be kept or trained."""
     parameters = dict(module.named_parameters())
     if not any(value.requires_grad for value in parameters.values()):
         yield "the module has no parameter that is trained"

@@ -87,14 +87,18 @@ def noise_of(seed: int) -> AbstractContextManager[RunNoise]:
 def specs_of(model: Builder, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
     """One matrix per parameter, initialised by the module itself, and one per buffer that training changes."""
     module = _built(model, task_shape, 0)
-    found = [
-        ParameterSpec(name, *_matrix(value), 1.0, ModuleInitialiser(model, task_shape, name), value.requires_grad)
-        for name, value in module.named_parameters()
-    ]
+    found = [parameter_spec(model, task_shape, name, value) for name, value in module.named_parameters()]
     for name in traits(model, task_shape).state:
-        start = ModuleInitialiser(model, task_shape, name)
-        found.append(ParameterSpec(name, *_matrix(module.get_buffer(name)), 1.0, start, False, is_state=True))
+        found.append(parameter_spec(model, task_shape, name, module.get_buffer(name), is_state=True))
     return tuple(found)
+
+
+def parameter_spec(
+    model: Builder, task_shape: TaskShape, name: str, value: Tensor, is_state: bool = False
+) -> ParameterSpec:
+    """That of a parameter, or of a buffer that is state, which is `value` in some module."""
+    start = ModuleInitialiser(model, task_shape, name)
+    return ParameterSpec(name, *_matrix(value), 1.0, start, not is_state and value.requires_grad, is_state)
 
 
 def _matrix(value: Tensor) -> tuple[int, int]:
@@ -259,11 +263,16 @@ class _Stacked(torch.autograd.Function):
 
 def with_values(module: nn.Module, values: Mapping[str, Sequence[Any] | Tensor]) -> nn.Module:
     """The module with parameters and buffers set to `values`, each of as many numbers as it has; in evaluation mode."""
+    return put_values(module, values).eval()
+
+
+def put_values(module: nn.Module, values: Mapping[str, Sequence[Any] | Tensor]) -> nn.Module:
+    """The same, in the mode that it is in."""
     own = {**dict(module.named_buffers()), **dict(module.named_parameters())}
     with torch.no_grad():
         for name, value in values.items():
             own[name].copy_(torch.as_tensor(value).reshape(own[name].shape))
-    return module.eval()
+    return module
 
 
 def example(task_shape: TaskShape) -> Example:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pipeline.arrays import Floats
+    from pipeline.optimisers.base import Optimiser
+    from pipeline.schedules.base import Schedule
     from pipeline.tasks.base import Streams
 
 
@@ -187,6 +189,14 @@ class Model(Registered):
     def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module | None:
         """The torch module of the user's own that this model is, with one run's `parameters`; None if there is none."""
         return None
+
+    def own_engine(self) -> str | None:
+        """The only engine that trains this model, as numerics name it; None if those of all models do."""
+        return None
+
+    def unfit_parts(self, optimiser: Optimiser, schedule: Schedule) -> Iterable[tuple[str, str]]:
+        """(section, why) of an optimiser or schedule by which this model cannot be trained."""
+        return ()
 
     def remark(self) -> str | None:
         """What a plan says of how the model is trained; None if as all are."""

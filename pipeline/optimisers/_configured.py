@@ -20,7 +20,12 @@ class ConfiguredOptimiser(Optimiser):
     lr: float = vector(1.0, gt=0)
 
     def for_model(self, model: Model) -> Optimiser:
-        """The registered optimiser that equals the model's own. Raises ValueError where there is none."""
+        """The registered optimiser that equals the model's own; itself where an engine of the model's own asks for it.
+
+        Raises ValueError where there is none.
+        """
+        if model.own_engine() is not None:
+            return self
         asked = model.configuration()
         if asked is None:
             raise ValueError(f"model {model.name} has no configure_optimizers; name an optimiser")

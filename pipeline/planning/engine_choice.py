@@ -59,7 +59,11 @@ def choose(
 
     Raises StoreError where resources ask for a compiled program and there can be none.
     """
-    compiled = calibration.engine
+    compiled, own = calibration.engine, config.model.own_engine()
+    if own is not None:
+        if resources.engine == "compiled":
+            raise StoreError(f"resources.engine is compiled, and {own} trains these runs; leave it at auto")
+        return EngineChoice(own, 1, f"{own}: one slot, since a Trainer trains one run at a time")
     if resources.engine == "compiled" and compiled is None:
         raise StoreError(f"resources.engine is compiled, but {_why(calibration)}; leave it at auto")
     how = "compiled" if compiled is not None else f"torch engine: {_why(calibration)}"

@@ -56,7 +56,8 @@ class Numerics:
     """What fixes rounding. Under equal numerics a run's weights and history are equal to the bit.
 
     `engine` is "torch", or names the toolchain of a compiled program, for which results do not depend on the number of
-    slots. `matmul_precision` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
+    slots, or the version of Lightning under whose Trainers runs are trained, of which equal bits are not promised.
+    `matmul_precision` is how matrix products round: "float32" (or as the dtype does), "tf32" or "bf16".
     """
 
     slots: int

@@ -38,7 +38,11 @@ def _of_the_model(setting: Setting) -> Iterator[Problem]:
 
 
 def _of_what_it_configures(setting: Setting) -> Iterator[Problem]:
+    unfit = dict(setting.model.unfit_parts(setting.optimiser, setting.schedule))
     for section, part in (("optimiser", setting.optimiser), ("schedule", setting.schedule)):
+        if section in unfit:
+            yield (section,), unfit[section], part.name
+            continue
         try:
             part.for_model(setting.model)
         except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import torch
 
@@ -11,6 +12,9 @@ from pipeline.engine.program import engines_here
 from pipeline.planning.open_sweep import processor
 from pipeline.planning.packs import PROGRAM, Numerics
 from pipeline.store.pack_store import StoreError
+
+# How `engine` begins where Trainers train.
+_TRAINERS = "lightning-"
 
 
 class NotHereError(StoreError):
@@ -32,7 +36,7 @@ class Abilities:
     """What one machine has: version of torch, arithmetic of its seedbed, whether a GPU, engines, model of processor.
 
     `engines` are those of compiled programs: one for every instruction set that its compiler and processor have, the
-    largest first. Machines with equal abilities are of one kind.
+    largest first; Trainers are of its version of lightning. Machines with equal abilities are of one kind.
     """
 
     torch: str
@@ -40,12 +44,13 @@ class Abilities:
     has_gpu: bool
     engines: tuple[str, ...]
     processor: str
+    lightning: str = ""
 
     @staticmethod
     def here() -> Abilities:
         """Those of the machine that this process runs on, looked at now."""
         release, has_gpu = _release(torch.__version__), torch.cuda.is_available()
-        return Abilities(release, PROGRAM, has_gpu, tuple(engines_here()), processor())
+        return Abilities(release, PROGRAM, has_gpu, tuple(engines_here()), processor(), version("lightning"))
 
     def lacks(self, wanted: Numerics) -> str | None:
         """What the numerics ask for and what the machine has instead, as a clause; None where it can compute them."""
@@ -58,6 +63,9 @@ class Abilities:
             )
         if wanted.device == "cuda" and not self.has_gpu:
             return f"a GPU, and {self._has('none')}: go on where there is one"
+        if wanted.engine.startswith(_TRAINERS):
+            asked = wanted.engine.removeprefix(_TRAINERS)
+            return None if asked == self.lightning else f"lightning {asked}, and {self._has(self.lightning)}"
         if wanted.engine != "torch" and wanted.engine not in self.engines:
             return (
                 f"programs of {wanted.engine}, and {self._has(', '.join(self.engines) or 'no compiler')}: bits may "

@@ -67,6 +67,8 @@ def instruction_set_of(resources: Resources) -> str | None:
 
 
 def _calibrated(group: Group, resources: Resources, machine: Machine) -> Calibration:
+    if group.config.model.own_engine() is not None:
+        return Calibration()
     is_tried = may_be_compiled(resources, machine.device)
     engine = compiled_engine_of(group.config, instruction_set_of(resources)) if is_tried else None
     if engine is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypedDict, TypeVar
 
 import torch
 
@@ -13,6 +13,7 @@ from pipeline.engine.block import Block
 from pipeline.engine.known_answer import WrongProgramError, known_answer
 from pipeline.engine.program import compiled_engine_of, engines_here
 from pipeline.engine.slots import RunState
+from pipeline.engine.trainer_block import TrainerBlock
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.open_sweep import processor
 from pipeline.planning.packs import Numerics, Pack, expand, packs_of, stored_spec
@@ -100,6 +101,9 @@ def _fail_all(recorder: Recorder, configs: Mapping[str, RunConfig], causes: Mapp
 
 def _answer(pack: Pack, slots: int, config: RunConfig) -> str:
     """The hash of what this process makes of the first steps of `config`, a run of the pack, checked against torch."""
+    if config.model.own_engine() is not None:
+        # Nothing is promised of its bits.
+        return ""
     # A compiled program's bits do not depend on the number of slots.
     is_compiled = pack.numerics.engine != "torch"
     try:
@@ -118,20 +122,22 @@ def block_of(pack: Pack, config: RunConfig, slots: int | None = None) -> Block:
     """
     numerics = pack.numerics
     _check(pack.pack_id, numerics, config)
-    return Block(
-        config,
-        numerics.slots if slots is None else slots,
-        torch.device(numerics.device),
-        numerics.engine,
-        threads=numerics.threads,
-        matmul_precision=numerics.matmul_precision,
-    )
+    device = torch.device(numerics.device)
+    precision: _Precision = {"threads": numerics.threads, "matmul_precision": numerics.matmul_precision}
+    if config.model.own_engine() is not None:
+        return TrainerBlock(config, device, **precision)
+    return Block(config, numerics.slots if slots is None else slots, device, numerics.engine, **precision)
+
+
+class _Precision(TypedDict):
+    threads: int
+    matmul_precision: str
 
 
 def _check(pack_id: str, wanted: Numerics, config: RunConfig) -> None:
     here = Abilities.here()
     lack = here.lacks(wanted)
-    if lack is None and wanted.engine != "torch":
+    if lack is None and wanted.engine != "torch" and config.model.own_engine() is None:
         instruction_set = engines_here()[wanted.engine]
         if compiled_engine_of(config, instruction_set) is None:
             lack = f"programs of {wanted.engine}, and that of its runs does not compile here"

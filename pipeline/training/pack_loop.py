@@ -176,6 +176,7 @@ class PackLoop:
             run_id = self.occupants[slot]
             if reason is not None and run_id is not None:
                 self.recorder.end(run_id, reason, self.block.run_state(slot), run_id in self.converged)
+                self.block.unload_run(slot)
                 self.occupants[slot] = None
 
     def _end(self, slot: int, is_finite: bool, is_evaluated: bool) -> str | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+from typing import ClassVar
+
 import lightning
 import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -128,3 +132,94 @@ class Open(Bare):
 class Taken(Bare):
     def __init__(self, name="x"):
         super().__init__()
+
+
+class Gan(lightning.LightningModule):
+    """Two networks against each other: manual optimisation, two optimisers and schedulers, noise, batch norm, hooks."""
+
+    def __init__(self, hidden: int = 5, lr: float = 0.01, stops_at: int = 10**6):
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.maker = nn.Sequential(nn.Linear(2, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, 9))
+        self.judge = nn.Sequential(nn.Linear(9, hidden), nn.Dropout(0.2), nn.ReLU(), nn.Linear(hidden, 1))
+        self.register_buffer("average", torch.zeros(9))
+
+    def made(self, like):
+        return self.maker(torch.randn(len(like), 2))
+
+    def training_step(self, batch, batch_idx):
+        real = batch[0].float()
+        of_maker, of_judge = self.optimizers()
+        of_judge.zero_grad()
+        loss = functional.softplus(-self.judge(real)) + functional.softplus(self.judge(self.made(real).detach()))
+        self.manual_backward(loss.mean())
+        of_judge.step()
+        of_maker.zero_grad()
+        self.manual_backward(functional.softplus(-self.judge(self.made(real))).mean())
+        of_maker.step()
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.average.lerp_(self.maker[-1].bias, 0.1)
+        self.trainer.should_stop = self.trainer.fit_loop.total_batch_idx + 1 >= self.hparams.stops_at
+
+    def on_train_epoch_end(self):
+        for scheduler in self.lr_schedulers():
+            scheduler.step()
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", (self.average - batch[0].float().mean(0)).norm())
+
+    def configure_optimizers(self):
+        optimisers = [torch.optim.RMSprop(part.parameters(), self.hparams.lr) for part in (self.maker, self.judge)]
+        return optimisers, [torch.optim.lr_scheduler.ExponentialLR(each, 0.8) for each in optimisers]
+
+
+class Called(Bare):
+    """Notes the hooks of a Trainer that it sees, and the epoch."""
+
+    calls: ClassVar[list[str]] = []
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.calls.append(f"batch {batch_idx} of epoch {self.current_epoch}")
+
+    def on_train_epoch_end(self):
+        self.calls.append("epoch ends")
+
+    def on_train_end(self):
+        self.calls.append("ends")
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", super().training_step(batch))
+
+    def configure_optimizers(self):
+        return torch.optim.Adagrad(self.parameters(), 0.1, weight_decay=0.01)
+
+
+class Stopping(Called):
+    def configure_callbacks(self):
+        return [EarlyStopping("val_loss")]
+
+
+class Keeping(Called):
+    def configure_callbacks(self):
+        return [ModelCheckpoint()]
+
+
+class Unplain(Called):
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["place"] = PurePath("x")
+
+
+class Plateau(Called):
+    def configure_optimizers(self):
+        optimiser = super().configure_optimizers()
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser)
+        return {"optimizer": optimiser, "lr_scheduler": scheduler, "monitor": "val_loss"}
+
+
+class Breaking(Called):
+    def training_step(self, batch, batch_idx):
+        if self.global_step == 15 and float(self.embed.weight[0, 0]) > 0:
+            raise RuntimeError("cannot go on")
+        return super().training_step(batch)

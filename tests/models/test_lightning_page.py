@@ -21,7 +21,7 @@ from sweeps.cli.__main__ import app
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "lightning.md").read_text(encoding="utf-8")
 MODULE, READING = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-SWEEP, OF_DATA = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+SWEEP, OF_DATA, UNDER_A_TRAINER = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
 COMMANDS = [line.split()[1:] for part in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in part.splitlines()]
 
 
@@ -67,6 +67,20 @@ def test_every_command_of_the_page_works_in_order():
     assert "lit.ckpt: exists already" in str(refused.exception)
     last = said("checkpoint", run_id).strip()
     assert torch.load(last, weights_only=True)["global_step"] == int(last.rpartition("-")[2].removesuffix(".ckpt")) > 0
+
+
+@pytest.mark.usefixtures("_place")
+def test_the_same_module_is_trained_under_a_trainer_by_one_word():
+    Path("lit.py").write_text(MODULE)
+    (section,) = (line for line in SWEEP.splitlines() if line.startswith("model:"))
+    changed = SWEEP.replace(section, UNDER_A_TRAINER.strip()).replace("[0, 4]", "[0, 1]")
+    Path("sweep.yaml").write_text(f"{changed}grid: {{eval_items: 64}}\n")
+    output = " ".join(said("launch", "sweep.yaml", "--inline").split())
+    assert "under a Trainer of its own" in output
+    assert "2/2 runs done" in output
+    run = SweepStore(Path("results/lit")).plan["runs"][0]["run_id"]
+    said("checkpoint", run, "--results", "results/lit", "--out", "lit.ckpt")
+    assert type(class_named("./lit.py:Lit").load_from_checkpoint("lit.ckpt", weights_only=True)).__name__ == "Lit"
 
 
 DIGITS = """
