@@ -33,6 +33,14 @@ class Layout:
         return self._row.offsets
 
     @property
+    def spans(self) -> dict[str, slice]:
+        """Parameter name -> its columns in a row."""
+        return {
+            spec.name: slice(start, start + spec.rows * spec.columns)
+            for spec, start in zip(self.specs, self.offsets, strict=False)
+        }
+
+    @property
     def row_width(self) -> int:
         """P: numbers in a row, padding included."""
         return self._row.width

@@ -59,7 +59,8 @@ class Slots:
         self.task, self.model = template.task, template.model.bind(template.task.shape())
         self.dtype: torch.dtype = getattr(torch, template.dtype)
         self.layout = Layout(self.model.parameter_specs(self.task.shape()), self.dtype)
-        self.optimiser, self.schedule = template.optimiser, template.schedule
+        self.optimiser = template.optimiser.in_rows(self.layout.spans)
+        self.schedule = template.schedule
         self.steps_S = torch.zeros(num_slots, dtype=torch.int64, device=device)
         self.weights_SP = self._rows()
         self.initial_SP = self._rows()

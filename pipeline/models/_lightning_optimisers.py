@@ -15,6 +15,8 @@ from pipeline.models.base import Configuration
 
 # What a registered optimiser has no parameter for must have the value that leaves it out.
 _LEFT_OUT = {"amsgrad": False, "maximize": False, "nesterov": False, "dampening": 0}
+# Largest relative difference between the factors of groups that counts as rounding.
+_SAME = 1e-9
 
 
 class ConfigurationError(ValueError):
@@ -24,35 +26,56 @@ class ConfigurationError(ValueError):
 def configuration_of(module: nn.Module) -> Configuration:
     """The optimiser of a module and its hyperparameters, before any scheduler has acted.
 
-    Raises ConfigurationError for several optimisers, groups that differ, and what has no registered equal.
+    Raises ConfigurationError for several optimisers, and for what has no registered equal.
     """
     optimiser, _ = _asked(module)
-    groups = optimiser.param_groups
-    base = {name: value for name, value in groups[0].items() if name != "params"}
-    if any({name: value for name, value in group.items() if name != "params"} != base for group in groups[1:]):
-        raise ConfigurationError("gives groups of parameters that differ in their hyperparameters; give one group")
-    held = {id(value) for group in groups for value in group["params"]}
-    free = [name for name, value in module.named_parameters() if value.requires_grad and id(value) not in held]
+    names = {id(value): name for name, value in module.named_parameters()}
+    by_parameter = {
+        names[id(value)]: _translated(optimiser, group)
+        for group in optimiser.param_groups
+        for value in group["params"]
+        if id(value) in names
+    }
+    free = [name for name, value in module.named_parameters() if value.requires_grad and name not in by_parameter]
     if free:
         raise ConfigurationError(f"leaves out parameter {free[0]}; give it requires_grad=False")
-    if wrong := [name for name, value in _LEFT_OUT.items() if base.get(name, value) != value]:
-        raise ConfigurationError(f"asks for {wrong[0]}={base[wrong[0]]}, which no registered optimiser has")
-    name, hyperparameters = _translated(optimiser, base)
-    return Configuration(name, {"lr": float(base.get("initial_lr", base["lr"])), **hyperparameters})
+    first = next(iter(by_parameter.values()))
+    for name in ("beta1", "beta2"):
+        if any(own.get(name) != first.get(name) for own in by_parameter.values()):
+            raise ConfigurationError("gives groups of parameters that differ in their betas; give them the same")
+    adds_decay = _adds_decay(optimiser) and any(own["weight_decay"] for own in by_parameter.values())
+    differ = any(own != first for own in by_parameter.values())
+    return Configuration(_registered(optimiser), first, by_parameter if differ or adds_decay else {}, adds_decay)
 
 
-def _translated(optimiser: torch.optim.Optimizer, base: Mapping[str, Any]) -> tuple[str, dict[str, float]]:
-    kind, decay = type(optimiser), float(base.get("weight_decay", 0))
+def _registered(optimiser: torch.optim.Optimizer) -> str:
+    kind = type(optimiser)
     if kind in (torch.optim.AdamW, torch.optim.Adam):
-        if decay and not base.get("decoupled_weight_decay", kind is torch.optim.AdamW):
-            raise ConfigurationError("gives Adam with weight_decay, which enters the moments; use torch.optim.AdamW")
-        beta1, beta2 = map(float, base["betas"])
-        return "adamw", {"beta1": beta1, "beta2": beta2, "eps": float(base["eps"]), "weight_decay": decay}
+        return "adamw"
     if kind is torch.optim.SGD:
-        if decay:
-            raise ConfigurationError("gives SGD with weight_decay, which enters the momentum; sgd's does not")
-        return "sgd", {"momentum": float(base["momentum"])}
+        return "sgd"
     raise ConfigurationError(f"gives {kind.__name__}; AdamW, Adam and SGD have registered equals")
+
+
+def _adds_decay(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether weight decay is a part of the gradient."""
+    return not optimiser.param_groups[0].get("decoupled_weight_decay", type(optimiser) is torch.optim.AdamW)
+
+
+def _translated(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> dict[str, float]:
+    """The hyperparameters of a group under the names of the registered optimiser, `lr` before any scheduler."""
+    registered = _registered(optimiser)
+    if wrong := [name for name, value in _LEFT_OUT.items() if group.get(name, value) != value]:
+        raise ConfigurationError(f"asks for {wrong[0]}={group[wrong[0]]}, which no registered optimiser has")
+    found = {"lr": float(group.get("initial_lr", group["lr"]))}
+    if not found["lr"] > 0:
+        raise ConfigurationError(f"gives lr={found['lr']}; what is to stand still needs requires_grad=False")
+    if registered == "adamw":
+        beta1, beta2 = map(float, group["betas"])
+        found |= {"beta1": beta1, "beta2": beta2, "eps": float(group["eps"])}
+    else:
+        found["momentum"] = float(group["momentum"])
+    return {**found, "weight_decay": float(group.get("weight_decay", 0))}
 
 
 def _asked(module: nn.Module) -> tuple[torch.optim.Optimizer, Mapping[str, Any] | None]:
@@ -114,21 +137,24 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
             "say steps_per_epoch in the sweep file"
         )
     every = _updates_between(given, steps_per_epoch)
-    group = optimiser.param_groups[0]
-    base = float(group.get("initial_lr", group["lr"]))
-    fixed = _all_but_lr(group)
+    groups = optimiser.param_groups
+    base = np.array([group.get("initial_lr", group["lr"]) for group in groups], float)
+    fixed = [_all_but_lr(group) for group in groups]
     factors = np.empty(num_steps)
     with warnings.catch_warnings():
         # It is stepped without its optimiser.
         warnings.simplefilter("ignore")
         for first in range(0, num_steps, every):
-            factors[first : first + every] = float(group["lr"]) / base
+            own = np.array([group["lr"] for group in groups], float) / base
+            if np.ptp(own) > _SAME * abs(own[0]):
+                raise ConfigurationError(f"gives {type(scheduler).__name__}, which moves the lr of groups differently")
+            factors[first : first + every] = own[0]
             if isinstance(scheduler, torch.optim.lr_scheduler.OneCycleLR) and _is_at_its_end(scheduler):
                 factors[first + every :] = factors[first]
                 break
             scheduler.step()
             # At each step, since a cycle brings back what it began with.
-            if _all_but_lr(group) != fixed:
+            if [_all_but_lr(group) for group in groups] != fixed:
                 raise ConfigurationError(f"gives {type(scheduler).__name__}, which changes more than lr")
     return factors
 

@@ -52,10 +52,15 @@ class TrainingLosses(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """An optimiser that a model asks for: its registered name, and its hyperparameters, `lr` among them."""
+    """An optimiser that a model asks for: its registered name, and its hyperparameters, `lr` among them.
+
+    `by_parameter` has those of each parameter where they differ. With `adds_decay` weight decay is added to gradients.
+    """
 
     optimiser: str
     hyperparameters: Mapping[str, float]
+    by_parameter: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    adds_decay: bool = False
 
 
 class Output(NamedTuple):

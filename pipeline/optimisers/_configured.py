@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline.optimisers._grouped import grouped_optimiser
 from pipeline.optimisers.base import OPTIMISERS, Optimiser
 from pipeline.spec.parameters import vector
 
@@ -29,6 +30,8 @@ class ConfiguredOptimiser(Optimiser):
         asked = model.configuration()
         if asked is None:
             raise ValueError(f"model {model.name} has no configure_optimizers; name an optimiser")
+        if asked.by_parameter or asked.adds_decay:
+            return grouped_optimiser(asked.optimiser, asked.by_parameter, asked.adds_decay, self.lr, self.clip)
         hyperparameters = {**asked.hyperparameters, "lr": asked.hyperparameters["lr"] * self.lr, "clip": self.clip}
         return OPTIMISERS[asked.optimiser].model_validate(hyperparameters)
 

@@ -57,6 +57,10 @@ class Optimiser(Registered):
         """The optimiser of runs of this model: itself, unless it is whatever the model asks for."""
         return self
 
+    def in_rows(self, spans: Mapping[str, slice]) -> Optimiser:
+        """The optimiser for rows in which these columns hold the parameters: itself, unless it tells them apart."""
+        return self
+
     def native(self) -> Native | None:
         """The C++ form of exactly this class (not inherited by subclasses); `update` is the reference."""
         return None

@@ -223,3 +223,21 @@ class Breaking(Called):
         if self.global_step == 15 and float(self.embed.weight[0, 0]) > 0:
             raise RuntimeError("cannot go on")
         return super().training_step(batch)
+
+
+class Groups(Bare):
+    """Two groups of other rates and decays, and a schedule."""
+
+    def __init__(self, kind: str = "AdamW"):
+        super().__init__()
+        self.kind = kind
+
+    def configure_optimizers(self):
+        common = {"momentum": 0.8} if self.kind == "SGD" else {"betas": (0.8, 0.95)}
+        groups = [
+            {"params": [self.embed.weight, self.head.bias], "weight_decay": 0.0, "lr": 0.05},
+            {"params": [self.head.weight], "weight_decay": 0.3, "lr": 0.02},
+        ]
+        optimiser = getattr(torch.optim, self.kind)(groups, **common)
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.9)
+        return [optimiser], [{"scheduler": scheduler, "interval": "step"}]

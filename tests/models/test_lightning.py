@@ -169,16 +169,19 @@ ASKED = [
     (adamw, ("adamw", {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01})),
     (lambda module: [torch.optim.Adam(module.parameters(), 0.2, (0.8, 0.9), 1e-6)],
      ("adamw", {"lr": 0.2, "beta1": 0.8, "beta2": 0.9, "eps": 1e-6, "weight_decay": 0.0})),
-    (lambda module: torch.optim.SGD(module.parameters(), 0.3, momentum=0.5), ("sgd", {"lr": 0.3, "momentum": 0.5})),
-    (lambda module: torch.optim.Adam(module.parameters(), weight_decay=0.1), "Adam with weight_decay"),
-    (lambda module: torch.optim.SGD(module.parameters(), 0.3, weight_decay=0.1), "SGD with weight_decay"),
+    (lambda module: torch.optim.SGD(module.parameters(), 0.3, momentum=0.5),
+     ("sgd", {"lr": 0.3, "momentum": 0.5, "weight_decay": 0.0})),
+    (lambda module: torch.optim.SGD(module.parameters(), 0), "gives lr=0.0; what is to stand still"),
     (lambda module: torch.optim.SGD(module.parameters(), 0.3, 0.9, nesterov=True), "asks for nesterov=True"),
     (lambda module: torch.optim.Adagrad(module.parameters()), "gives Adagrad; AdamW, Adam and SGD have"),
     (lambda module: [adamw(module), adamw(module)], "gives 2 optimisers"),
     (lambda module: adamw(module.one), "leaves out parameter two.weight"),
-    (lambda module: torch.optim.SGD([{"params": [*part.parameters()], "lr": lr} for part, lr in
-                                     ((module.one, 1), (module.two, 2))]),
-     "groups of parameters that differ"),
+    (lambda module: torch.optim.Adam([{"params": [*part.parameters()], "betas": (beta, 0.9)} for part, beta in
+                                      ((module.one, 0.5), (module.two, 0.6))]),
+     "groups of parameters that differ in their betas"),
+    (lambda module: torch.optim.SGD([{"params": [*module.one.parameters()]},
+                                     {"params": [*module.two.parameters()], "nesterov": True, "momentum": 0.5}]),
+     "asks for nesterov=True"),
     (lambda module: None, "gives NoneType, not an optimiser"),
     (lambda module: adamw(module, 1 / module.trainer.estimated_stepping_batches), "raises AttributeError: .* has no"),
 ]  # fmt: skip
@@ -187,10 +190,55 @@ ASKED = [
 @pytest.mark.parametrize(("given", "expected"), ASKED)
 def test_an_optimiser_is_its_registered_equal_or_refused_by_name(given, expected):
     if isinstance(expected, tuple):
-        assert configuration_of(Asking(given)) == expected
+        assert configuration_of(Asking(given)) == (*expected, {}, False)
     else:
         with pytest.raises(ValueError, match=expected):
             configuration_of(Asking(given))
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "Adam", "SGD"])
+def test_groups_and_decay_of_the_gradient_move_runs_as_torchs_own_optimiser(kind):
+    seeds = {"seeds": {"together": [3, 4]}, "dtype": "float64", "model": {"kind": kind}}
+    runs_of_pack = configs(spec_of("Groups", **seeds, vary=[{"optimiser.lr": [1.0, 0.5]}]))
+    block = Block(runs_of_pack[0], len(runs_of_pack), torch.device("cpu"))
+    for slot, run in enumerate(runs_of_pack):
+        block.load_run(slot, run, block.start(run))
+    batches = [
+        block.sample("train", torch.full_like(block.steps_S, step), runs_of_pack[0].batch_size) for step in range(12)
+    ]
+    block.train(12)
+    for slot, run in enumerate(runs_of_pack):
+        torch.manual_seed(run.init_seed)
+        module = class_named(f"{FILE}:Groups")(kind).double()
+        (optimiser,), (scheduled,) = module.configure_optimizers()
+        for group in optimiser.param_groups:
+            group["lr"] *= run.optimiser.lr
+        for batch in batches:
+            optimiser.zero_grad()
+            module.training_step((batch.inputs[slot], batch.targets[slot])).backward()
+            optimiser.step()
+            scheduled["scheduler"].step()
+        for name, value in module.named_parameters():
+            found = block.parameters[name][slot].detach().view(value.shape)
+            torch.testing.assert_close(found, value.detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_runs_with_groups_keep_the_rule_resume_and_replay_to_the_bit(monkeypatch):
+    factor = {"optimiser.lr": [0.5, 1.0, 2.0], "optimiser.clip": [None, 0.1, 1.0]}
+    changes = {"vary": [factor], "seeds": {"together": [0, 1]}}
+    monkeypatch.setattr(runs, "spec_of", lambda **given: spec_of("Groups", **changes | given))
+    for check in RUN_CONTRACT.checks:
+        check({})
+
+
+def test_a_scheduler_that_moves_groups_differently_is_refused():
+    def given(module):
+        parts = [{"params": [*part.parameters()], "lr": lr} for part, lr in ((module.one, 1.0), (module.two, 2.0))]
+        optimiser = torch.optim.SGD(parts)
+        return [optimiser], [torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 9, 0.5)]
+
+    with pytest.raises(ValueError, match="CosineAnnealingLR, which moves the lr of groups differently"):
+        lr_factors_of(Asking(given), 1, 9)
 
 
 SCHEDULERS = {
