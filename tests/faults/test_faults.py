@@ -24,21 +24,22 @@ from tests.faults.worker import evenly
 from tests.support import trained
 
 ROOT = Path(__file__).resolve().parents[2]
+# As few of each part as still show that its faults take place.
 SLICE = {
-    "launches": 12,
+    "launches": 6,
     "tracked": 1,
-    "commands": 12,
+    "commands": 10,
     "twice": 2,
-    "damages": 8,
-    "power": 120,
-    "signals": 4,
-    "clocks": 3,
-    "drivers": 2,
-    "disks": 5,
+    "damages": 4,
+    "power": 60,
+    "signals": 2,
+    "clocks": 2,
+    "drivers": 1,
+    "disks": 4,
 }
 
 
-# A minute of two idle cores; more on busy ones.
+# Half a minute of two idle cores; more on busy ones.
 @pytest.mark.native
 @pytest.mark.wandb
 @pytest.mark.timeout(900)
@@ -46,19 +47,19 @@ def test_a_slice_of_all_faults_is_survived(tmp_path):
     assert SLICE.keys() == PARTS.keys()
     parts = [f"--part={name}={number}" for name, number in SLICE.items()]
     command = [sys.executable, "-m", "tests.faults.run", *parts, "--processes", "1", "--to", str(tmp_path / "found")]
+    # What was tried is not tried again.
+    before = verdict("EIO") | {"part": "launches", "seed": 0, "index": 0}
+    table.append(tmp_path / "found", before)
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found = table.read(tmp_path / "found")
+    assert found[0] == before
     assert len(found) == sum(SLICE.values())
     assert all(verdict["survived"] for verdict in found)
     # The faults took place: kills killed, and lasting errors ended what trains.
-    assert {v["code"] for v in found if v["kind"].startswith("kill")} <= {-9}
-    assert sum(v["code"] != 0 for v in found if v["part"] in ("launches", "twice")) >= 8
+    assert {v["code"] for v in found[1:] if v["kind"].startswith("kill")} <= {-9}
+    assert sum(v["code"] != 0 for v in found[1:] if v["part"] in ("launches", "twice")) >= 4
     assert sum(v["code"] != 0 for v in found if v["part"] == "disks") >= (2 if may_mount(tmp_path) else 1)
-    # What was tried is not tried again.
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 0
-    assert len(table.read(tmp_path / "found")) == len(found)
 
 
 @pytest.fixture(scope="module")

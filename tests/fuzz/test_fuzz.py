@@ -19,7 +19,7 @@ from tests.fuzz.odd_values import mutated, places
 from tests.fuzz.server import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_INPUTS = 40
+NUM_INPUTS = 24
 
 
 # A quarter of a minute of an idle core; more on a busy one.

@@ -13,9 +13,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pipeline.launch.ray import _reporter
 from pipeline.planning.packs import packs_of
 from pipeline.store.progress import unfinished
 from pipeline.store.sweep_store import SweepStore
@@ -91,9 +93,10 @@ def spec_path(tmp_path):
 
 
 @pytest.mark.ray
-def test_a_launch_under_ray_equals_inline_to_the_bit_and_leaves_nothing_running(
+def test_after_sigterm_under_ray_the_same_launch_equals_inline_to_the_bit_and_leaves_nothing_running(
     spec_path, tmp_path, reference, monkeypatch, capsys
 ):
+    left_at_a_signal(signal.SIGTERM, [], spec_path, tmp_path, reference, within_s=30)
     process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path)
     children = []
 
@@ -137,46 +140,63 @@ def test_after_kill_9_of_the_driver_resume_finishes_nothing_lost_nothing_twice(
     assert weights(store) == weights(reference)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, _slow(signal.SIGUSR1), signal.SIGXCPU])
+def left_at_a_signal(number, options, spec_path, tmp_path, reference, within_s=10):
+    """Launch, and send the signal in the first pack: what was trained is committed, and the launch ends with 3."""
+    process = seedbed("launch", spec_path, "--results", "r", *options, cwd=tmp_path)
+    store = SweepStore(tmp_path / "r")
+    until(lambda: any((store.folder / "packs").glob("*/attempt-0001")))
+    process.send_signal(number)
+    code, output = finish(process, within_s)
+    assert code == 3, output
+    assert "resume with: seedbed resume r" in output
+    assert "Traceback" not in output
+    assert any(record.active for record in store.newest_records().values())
+    assert rows(store).items() < rows(reference).items()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, _slow(signal.SIGUSR1), signal.SIGXCPU])
 def test_a_signal_commits_says_how_to_resume_and_looks_nothing_like_success(
     number, spec_path, tmp_path, reference, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    process = seedbed("launch", spec_path, "--results", "r", "--inline", cwd=tmp_path)
-    store = SweepStore(tmp_path / "r")
-    until(lambda: any((store.folder / "packs").glob("*/attempt-0001")))
-    process.send_signal(number)
-    started = time.monotonic()
-    code, output = finish(process)
-    assert time.monotonic() - started < 10
-    assert code == 3, output
-    assert "resume with: seedbed resume r" in output
-    assert "Traceback" not in output
+    left_at_a_signal(number, ["--inline"], spec_path, tmp_path, reference)
     assert run(monkeypatch, capsys, "status", "r")[0] == 3
-    code, output = run(monkeypatch, capsys, "launch", spec_path, "--results", "r", "--inline")
-    assert code == 0, output
-    assert rows(store) == rows(reference)
 
 
-# SIGHUP is the terminal's, below; `make cluster-test` sends SIGINT at random moments.
-@pytest.mark.ray
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM, signal.SIGUSR1]
-)
-def test_a_signal_under_ray_commits_within_ten_seconds_and_resume_completes(
-    number, spec_path, tmp_path, reference, monkeypatch, capsys
+def test_after_ctrl_c_the_same_command_goes_on_to_the_bits_of_one_that_never_stopped(
+    spec_path, tmp_path, reference, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    process = seedbed("launch", spec_path, "--results", "r", cwd=tmp_path)
-    store = SweepStore(tmp_path / "r")
-    until(lambda: any((store.folder / "packs").glob("*/attempt-0001")))
-    process.send_signal(number)
-    code, output = finish(process, 30)
-    assert code == 3, output
-    assert any(record.active for record in store.newest_records().values())
+    left_at_a_signal(signal.SIGINT, ["--inline"], spec_path, tmp_path, reference)
+    code, output = run(monkeypatch, capsys, "launch", spec_path, "--results", "r", "--inline")
+    assert code == 0, output
+    assert rows(SweepStore(tmp_path / "r")) == rows(reference)
+
+
+# SIGTERM is above, SIGHUP is the terminal's, below; `make cluster-test` sends SIGINT at random moments, too.
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_under_ray_commits_and_resume_completes(number, spec_path, tmp_path, reference, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    left_at_a_signal(number, [], spec_path, tmp_path, reference, within_s=30)
     code, output = run(monkeypatch, capsys, "resume", "r", "--inline")
     assert code == 0, output
-    assert rows(store) == rows(reference)
+    assert rows(SweepStore(tmp_path / "r")) == rows(reference)
+
+
+def test_what_tune_does_with_sigusr1_lasts_until_the_next_step_alone():
+    def of_the_driver(*_):
+        """As the driver's, which asks packs to commit."""
+
+    before = signal.signal(signal.SIGUSR1, of_the_driver)
+    try:
+        reporter = _reporter(SimpleNamespace(Callback=object), lambda *_: None)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        reporter.on_step_begin(0, [])
+        assert signal.getsignal(signal.SIGUSR1) is of_the_driver
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 IN_TERMINAL = (

@@ -32,8 +32,7 @@ def seedbed(here, *arguments):
 @pytest.mark.parametrize(
     "options", [["--inline"], pytest.param([], marks=[pytest.mark.ray, pytest.mark.slow])], ids=["inline", "ray"]
 )
-def test_a_sweep_is_planned_launched_tracked_and_read(options, here):
-    seedbed(here, "plan", "tiny.yaml", *options)
+def test_a_sweep_is_launched_tracked_and_read(options, here):
     printed = seedbed(here, "launch", "tiny.yaml", "--results", "r", *options)
     assert "4/4 runs done" in printed
     assert "wandb mirror:" not in printed

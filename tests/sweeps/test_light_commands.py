@@ -13,20 +13,22 @@ import pytest
 from pipeline.imports import quick_imports, without_scipy_signal
 from tests.support import opened, tiny, trained
 
-# Runs the command in a fresh process; the last line says what it loaded and used.
+# Runs commands, one after another, in a fresh process; the last line says what they loaded after each, and used.
 PROGRAM = """
 import json, resource, sys
 from sweeps.cli import __main__ as cli
-try:
-    cli.main()
-except SystemExit as end:
-    code = end.code or 0
+found = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["seedbed", *words]
+    try:
+        cli.main()
+    except SystemExit as end:
+        found.append([end.code or 0, sorted({name.partition(".")[0] for name in sys.modules})])
 used = resource.getrusage(resource.RUSAGE_SELF)
 # Not ru_maxrss, which begins at what the process had that started this one.
 peak_kib = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
-loaded = sorted({name.partition(".")[0] for name in sys.modules})
 print()
-print(json.dumps([code, loaded, used.ru_utime + used.ru_stime, peak_kib / 1024]))
+print(json.dumps([found, used.ru_utime + used.ru_stime, peak_kib / 1024]))
 """
 # Runs the command in a fresh process up to its first commit; says what it had loaded then, and whether the part of
 # scipy that Lightning was kept from is whole for whoever asks for it later.
@@ -53,33 +55,34 @@ def folder(tmp_path_factory):
     return trained(tiny(), tmp_path_factory.mktemp("light") / "r").folder
 
 
-def measured(*arguments):
-    """(exit code, top-level modules loaded, CPU seconds, peak MiB) of `seedbed ARGUMENTS`."""
-    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+def measured(*commands):
+    """([(exit code, top-level modules loaded so far) of each command], CPU seconds, peak MiB) of `seedbed WORDS`."""
+    words = json.dumps([list(map(str, command)) for command in commands])
+    done = subprocess.run([sys.executable, "-c", PROGRAM, words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    code, loaded, cpu_s, peak_mib = json.loads(done.stdout.splitlines()[-1])
-    return code, set(loaded), cpu_s, peak_mib
+    found, cpu_s, peak_mib = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == len(commands)
+    return [(code, set(loaded)) for code, loaded in found], cpu_s, peak_mib
 
 
-@pytest.mark.parametrize("command", ["status", "analyse", "report", "forecast"])
-def test_reading_results_loads_nothing_that_trains(command, folder):
-    code, loaded, *_ = measured(command, folder)
-    assert code == 0
-    assert not loaded & TRAINING
+def test_reading_results_loads_nothing_that_trains(folder):
+    commands = [["analyse", folder], ["report", folder], ["forecast", folder]]
+    for command, (code, loaded) in zip(commands, measured(*commands)[0], strict=True):
+        assert code == 0, command
+        assert not loaded & TRAINING, command
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["--version"], ["launch", "-h"]], ids=" ".join)
-def test_what_tells_of_seedbed_itself_loads_nothing_that_trains(arguments):
-    code, loaded, *_ = measured(*arguments)
-    assert code == 0
-    assert not loaded & TRAINING
+def test_what_tells_of_seedbed_itself_loads_nothing_that_trains():
+    commands = [["--help"], ["--version"], ["launch", "-h"], ["list"]]
+    for command, (code, loaded) in zip(commands, measured(*commands)[0], strict=True):
+        assert code == 0, command
+        assert not loaded & TRAINING, command
 
 
 @pytest.mark.parametrize("options", [[], ["--runs"], ["--json"]], ids=" ".join)
 def test_status_is_light(options, folder):
     """Half a CPU second and 150 MiB on a machine of 2026; what else runs on it may double that."""
-    code, loaded, cpu_s, peak_mib = measured("status", folder, *options)
+    [(code, loaded)], cpu_s, peak_mib = measured(["status", folder, *options])
     assert code == 0
     assert not loaded & (TRAINING | ANALYSING)
     assert cpu_s < 1.5

@@ -183,7 +183,7 @@ def test_following_writes_rows_at_every_commit_from_the_moment_a_run_begins(tmp_
 
 
 def test_after_a_kill_the_ledger_is_true_and_the_next_mirror_completes_it(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path / "s", num_seeds=60)
+    sweep = Sweep(tmp_path / "s", num_seeds=40)
     sweep.finish()
     wandb_folder = sweep.folder / "wandb"
     process = subprocess.Popen(command(sweep.folder))

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.store.files import seal
 from pipeline.tracking.driven import start_mirror
 from pipeline.tracking.ledger import Entry, Ledger
-from tests.tracking.tracked import Sweep, assert_every_row_once, command, mirrored, run_mirror
+from tests.tracking.tracked import Sweep, assert_every_row_once, command, mirrored, run_mirror, run_mirror_process
 
 
 def test_runs_of_others_and_links_are_not_touched(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_the_environment_neither_steers_the_mirror_nor_reaches_its_files(tmp_pat
     secrets |= {"GIT_CONFIG_VALUE_0": "https://a-token-in-an-address@example.org/repository"}
     steering = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.origin.url"}
     steering |= {"WANDB_MODE": "disabled", "WANDB_RUN_ID": "other", "WANDB_DIR": str(tmp_path), "WANDB_PROJECT": "no"}
-    run_mirror(sweep.folder, HOME=str(tmp_path / "home"), **secrets, **steering)
+    run_mirror_process(sweep.folder, HOME=str(tmp_path / "home"), **secrets, **steering)
     assert_every_row_once(sweep, mirrored(sweep.folder))
     assert not (tmp_path / "home").exists(), "nothing is written outside the results folder"
     files = [path for path in (sweep.folder / "wandb").rglob("*") if path.is_file()]

@@ -22,6 +22,7 @@ from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from pipeline.tracking.names import wandb_name
 from pipeline.training.recorder import Recorder
+from tests.tracking.forked import forked_mirror
 
 BUDGET, CHUNK = 400, 50
 STEPS = list(range(CHUNK, BUDGET + 1, CHUNK))
@@ -185,6 +186,16 @@ def command(folder: Path, *options: str) -> list[str]:
 
 
 def run_mirror(folder: Path, *options: str, **variables: str) -> None:
+    """Mirror the folder, in a child of a process that has imported everything."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    errors = folder.with_name(f"{folder.name}.errors")
+    code = forked_mirror([str(folder), *options], environment | variables, str(errors))
+    assert (code, errors.read_text()) == (0, ""), errors.read_text()
+    errors.unlink()
+
+
+def run_mirror_process(folder: Path, *options: str, **variables: str) -> None:
+    """Mirror the folder, in a process that a launch would start."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     done = subprocess.run(command(folder, *options), env=environment | variables, capture_output=True, timeout=200)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr.decode()
@@ -204,7 +215,7 @@ def wait_for(condition, timeout_s: float = 90.0):
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(0.02)
     return value
 
 
