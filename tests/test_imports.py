@@ -126,8 +126,3 @@ def test_a_spec_is_planned_without_torch():
 def test_a_pack_is_trained_without_ray_and_wandb():
     code = "import pipeline.training.worker, pipeline.training.replay, pipeline.launch.inline, pipeline.launch.ray"
     assert not loaded(code) & {"ray", "wandb"}
-
-
-def test_analysis_loads_no_torch():
-    code = "import analysis.summary.analyse, analysis.report.report, analysis.figures.figures"
-    assert not loaded(code) & {"torch", "lightning", "ray", "wandb"}

@@ -87,14 +87,15 @@ def test_every_figure_is_there_as_png_and_svg(folder):
         assert "<svg" in (folder / f"{name}.svg").read_text(encoding="utf-8")
 
 
-def test_a_report_is_private_and_that_of_a_shared_folder_is_shared(analysis, tmp_path):
-    for mode, expected in ((0o700, 0o600), (0o770, 0o660)):
-        results = tmp_path / oct(mode)
-        results.mkdir()
-        results.chmod(mode)
-        path = write_report(analysis, results / "report")
-        assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {expected}
-        assert path.parent.stat().st_mode & 0o777 == mode
+def test_a_report_is_private_and_that_of_a_shared_folder_is_shared(analysis, folder, tmp_path):
+    results = tmp_path / "shared"
+    results.mkdir()
+    results.chmod(0o770)
+    shared = write_report(analysis, results / "report").parent
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    for made, mode, expected in ((folder, 0o700, 0o600), (shared, 0o770, 0o660)):
+        assert {each.stat().st_mode & 0o777 for each in made.iterdir()} == {expected}
+        assert made.stat().st_mode & 0o777 == mode
 
 
 def test_a_hostile_name_stays_text(page, folder):
