@@ -24,6 +24,7 @@ from pipeline.launch.placement import Placement
 from pipeline.launch.ray_errors import cause, first_line
 from pipeline.launch.ray_folder import private_folder
 from pipeline.launch.ray_loss import ends_when_ray_is_lost
+from pipeline.launch.ray_processes import shut_down
 from pipeline.launch.watch import last_hang, log_size
 from pipeline.launch.watched import watched_from_outside
 from pipeline.own_code.copies import work_from_copies
@@ -105,7 +106,7 @@ def _launch(ray: Any, trials: _Trials, pack_ids: Sequence[str], is_cluster: bool
         idle = {alive[node_id]: reason for node_id, reason in placement.idle(alive).items()} if is_cluster else {}
         return Launched(failures, {pack: "; ".join(dict.fromkeys(barred[pack].values())) for pack in impossible}, idle)
     finally:
-        ray.shutdown()
+        shut_down(ray, is_local=not is_cluster)
 
 
 @dataclass(frozen=True)

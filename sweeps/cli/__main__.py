@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import os
 import shlex
@@ -101,6 +103,8 @@ def main() -> None:
     """
     refuse_other_systems()
     _be_able_to_print()
+    # The last thing done: what the interpreter then tidies up by itself would take it seconds after torch and Ray.
+    atexit.register(gc.freeze)
     try:
         app(imports_first(sys.argv[1:]))
     except (SpecError, StoreError, NewerFormatError) as error:

@@ -13,9 +13,11 @@ import pytest
 from pipeline.imports import quick_imports, without_scipy_signal
 from tests.support import opened, tiny, trained
 
-# Runs commands, one after another, in a fresh process; the last line says what they loaded after each, and used.
+# Runs commands, one after another, in a fresh process; the last line but one says what they loaded after each, and
+# used, the last how many objects the interpreter leaves alone when it ends.
 PROGRAM = """
-import json, resource, sys
+import atexit, gc, json, resource, sys
+atexit.register(lambda: print(gc.get_freeze_count()))
 from sweeps.cli import __main__ as cli
 found = []
 for words in json.loads(sys.argv[1]):
@@ -60,8 +62,10 @@ def measured(*commands):
     words = json.dumps([list(map(str, command)) for command in commands])
     done = subprocess.run([sys.executable, "-c", PROGRAM, words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found, cpu_s, peak_mib = json.loads(done.stdout.splitlines()[-1])
+    *_, told, num_frozen = done.stdout.splitlines()
+    found, cpu_s, peak_mib = json.loads(told)
     assert len(found) == len(commands)
+    assert int(num_frozen) > 10_000, "or the end of a command takes a second longer"
     return [(code, set(loaded)) for code, loaded in found], cpu_s, peak_mib
 
 
