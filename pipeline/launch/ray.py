@@ -23,6 +23,7 @@ from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
 from pipeline.launch.ray_errors import cause, first_line
 from pipeline.launch.ray_folder import private_folder
+from pipeline.launch.ray_leaving import LeftError, leaving
 from pipeline.launch.ray_loss import ends_when_ray_is_lost
 from pipeline.launch.ray_processes import shut_down
 from pipeline.launch.watch import last_hang, log_size
@@ -122,6 +123,7 @@ class _Trials:
     def run(self, pack_ids: Sequence[str], barred: Mapping[str, Collection[str]]) -> Any:
         """Trains packs, none on a node that is barred to it; what its reporter was told, lost trials as failures."""
         tune, reporter = self.tune, _reporter(self.tune, self.on_progress)
+        leaver = leaving(tune, self.store, pack_ids)
         space = {
             "pack_id": tune.grid_search(list(pack_ids)),
             "folder": str(self.store.folder.resolve()),
@@ -135,12 +137,15 @@ class _Trials:
                 name=self.store.sweep["sweep_id"],
                 storage_path=str(self.scratch),
                 failure_config=tune.FailureConfig(max_failures=MOST_RETRIES),
-                callbacks=[reporter],
+                callbacks=[reporter, leaver],
                 verbose=0,
             ),
         )
         folder, logged = self.store.folder, {pack_id: log_size(self.store.folder, pack_id) for pack_id in pack_ids}
-        errors = {(r.config or {}).get("pack_id", "?"): r.error for r in tuner.fit() if r.error is not None}
+        try:
+            errors = {(r.config or {}).get("pack_id", "?"): r.error for r in tuner.fit() if r.error is not None}
+        except LeftError:
+            errors = leaver.errors
         hung = {pack_id: last_hang(folder, pack_id, logged.get(pack_id, 0)) for pack_id in errors}
         lost = {pack_id: hung[pack_id] or cause(error) for pack_id, error in errors.items()}
         reporter.failures = lost | reporter.failures
