@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pipeline.models._module_noise import RunNoise, noise_from
+from pipeline.models._module_noise import RunNoise, no_other_draws, noise_from
 from pipeline.models.base import ParameterSpec
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TaskShape
@@ -174,10 +174,12 @@ def each_slot(
     """`call(module, slot)` under every slot's own parameters, (S, ...), and what it left in buffers of `parameters`.
 
     Buffers are (S, rows, columns) like parameters. `noise` has the keys and steps of all slots; None: nothing is drawn.
+    Raises RuntimeError where the call draws otherwise.
     """
     answers, left = [], []
     called = _Called(module)
-    with nullcontext() if module.training else _no_fast_path():
+    device = next(iter(parameters.values())).device
+    with nullcontext() if module.training else _no_fast_path(), no_other_draws(device):
         for slot, own in enumerate(_slots(module, parameters)):
             with nullcontext() if noise is None else noise_from(_of_slot(noise, slot)):
                 answers.append(functional_call(called, own, (lambda inner, slot=slot: call(inner, slot),)))

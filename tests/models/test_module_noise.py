@@ -10,6 +10,7 @@ from pipeline.contracts.models import MODEL_CONTRACT
 from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.engine.block import Block
 from pipeline.models._module_noise import RunNoise, SeparateDropout, draws_unseen
+from pipeline.models._module_slots import by_slot, by_slot_with_state
 from pipeline.models.base import MODELS
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.spec.sweep import SweepSpec
@@ -197,6 +198,33 @@ UNSEEN = {
 def test_operations_that_draw_from_the_generator_of_a_device_are_told_from_others(name):
     func, args, given, is_unseen = UNSEEN[name]
     assert draws_unseen(func, args, given) == is_unseen
+
+
+class Sometimes(nn.Module):
+    """Draws for large inputs alone, by dropout or by an operation that no stream has."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.weight, self.draw = nn.Parameter(torch.ones(1)), draw
+
+    def forward(self, inputs):
+        return self.weight * (self.draw(inputs) if inputs.max() > 5 else inputs)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_what_draws_only_now_and_then_is_told_when_it_does(is_training):
+    parameters = {"weight": torch.ones(2, 1, 1)}
+    small, large = torch.ones(2, 3, 4), torch.full((2, 3, 4), 9.0)
+    dropping = Sometimes(nn.functional.dropout).train(is_training)
+    noise = Draws(draws().keys_S2.repeat(2, 1), draws().steps_S.repeat(2), 1)
+    by_slot(dropping, parameters, small)
+    with pytest.raises(RuntimeError, match="draws random numbers that it did not draw when it was tried"):
+        by_slot(dropping, parameters, large)
+    by_slot_with_state(dropping, parameters, large, noise)
+    unknown = Sometimes(lambda inputs: inputs.clone().cauchy_()).train(is_training)
+    by_slot_with_state(unknown, parameters, small, noise)
+    with pytest.raises(RuntimeError, match="so no stream gives them"):
+        by_slot_with_state(unknown, parameters, large, noise)
 
 
 def test_on_other_devices_than_the_cpu_what_draws_unseen_raises():

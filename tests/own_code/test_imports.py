@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from pipeline.own_code import imported
 from pipeline.own_code.closure import own_files
+from pipeline.own_code.functions import function_named
 from pipeline.own_code.imported import OwnCodeError, load, resolved
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.errors import SpecError
@@ -224,6 +225,17 @@ def test_code_whose_own_imports_would_give_files_of_another_folder_is_refused_na
     with pytest.raises(OwnCodeError, match=r"/b/\S+: another module of this name, "):
         load(resolved("my_b", repository / "b"))
     assert load(resolved("./c/my_c.py", repository)).__name__ == "seedbed_imported_my_c"
+
+
+def test_a_function_of_a_module_whose_name_two_files_have_is_refused_naming_both(repository):
+    (repository / "other").mkdir()
+    for folder, number in ((repository, 1), (repository / "other", 2)):
+        (folder / "my_data.py").write_text(f"def number():\n    return {number}\n")
+    load(resolved("my_data", repository / "other"))
+    assert function_named("my_data:number")() == 2
+    load(resolved("./my_data.py", repository))
+    with pytest.raises(OwnCodeError, match=r"other/my_data\.py and \S+/repo/my_data\.py are both called 'my_data'"):
+        function_named("my_data:number")
 
 
 def test_code_beside_a_file_that_is_called_as_a_module_of_python_is_refused(repository):
