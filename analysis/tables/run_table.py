@@ -50,7 +50,7 @@ OWN_COLUMNS = (
 def run_table(store: SweepStore) -> pa.Table:
     """A row for each run, in the order of the plan; OWN_COLUMNS and a column for every hyperparameter.
 
-    `setting` is the setting in words. `equal_to` is null, but for a run that keys the same as another of the sweep
+    `setting` is the setting in words. `equal_to` is null, but for a run that draws the same as another of the sweep
     which counts in its place: it has the id of that one, so the rows where it is null are of different runs. `end` says
     how training ended (`running` while it has not) and `last_step` where.
     `outcome` is judged by the sweep's criterion: converged, diverged, unconverged or censored, at a step in
