@@ -23,7 +23,7 @@ from analysis.figures.style import (
     outcome_colour,
     outcome_dash,
 )
-from analysis.outcomes.outcomes import CONVERGED, OUTCOME_KINDS
+from analysis.outcomes.outcomes import CENSORED, CONVERGED, OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import runs_by_setting
 from analysis.uncertainty.intervals import short
 from pipeline.arrays import Floats
@@ -63,8 +63,7 @@ def learning_curves_by_outcome(analysis: Analysis) -> Figure:
     thick = base.transform_filter("datum.run == null").mark_line(clip=True, strokeWidth=2.5)
     thick = thick.encode(y=y, strokeDash=outcome_dash(analysis.outcomes.kind_R.tolist()))
     layered = alt.layer(thin, reference(_threshold(analysis)), thick, data=data(lines + medians))
-    counts = analysis.outcomes.count(CONVERGED), len(analysis.outcomes.kind_R)
-    title = f"{counts[0]} of {counts[1]} runs converge within {analysis.history.budget} steps"
+    title = converged_title(analysis.outcomes, analysis.history.budget)
     num_lines = len({(row["setting"], row["run"]) for row in lines})
     parts = [
         "Thin: runs; thick: median of the runs with that outcome still training, so that late in training it rests on "
@@ -154,6 +153,13 @@ def times_to_convergence(analysis: Analysis) -> Figure:
         name, title, "Number of runs by step of convergence, one row per setting.",
         finish(chart, title, caption(analysis, *parts)),
     )  # fmt: skip
+
+
+def converged_title(outcomes: Outcomes, budget: int) -> str:
+    """How many runs converged within the budget, of how many, and of how many that is not known."""
+    title = f"{outcomes.count(CONVERGED)} of {len(outcomes.kind_R)} runs converge within {budget} steps"
+    num_censored = outcomes.count(CENSORED)
+    return f"{title}; of {num_censored} it is not known" if num_censored else title
 
 
 def _shares_title(analysis: Analysis) -> str:

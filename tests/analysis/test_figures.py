@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from analysis.figures.figures import figures, to_svg
+from analysis.figures.history import converged_title
 from analysis.figures.marks import band, diagonal, points_with_intervals, raster, reference, stairs, thin_lines
 from analysis.figures.style import Figure, captioned, data, finish
+from analysis.outcomes.outcomes import decide_outcomes
 from analysis.summary.analyse import analyse
+from pipeline.store.history import RunEnd
 from tests.analysis.synthetic import synthetic_history
 from tests.figure_texts import boxes, overlaps, untitled
 
@@ -70,6 +73,17 @@ def test_a_title_says_no_more_than_is_known():
     by_name = {figure.name: figure for figure in figures(analyse(replace(history, values=values), bootstrap=5))}
     assert by_name["times_to_convergence"].chart is None
     assert by_name["learning_curves"].title.startswith("0 of 12 runs converge")
+
+
+def test_a_title_counts_the_runs_of_which_it_is_not_known_whether_they_converge():
+    history = synthetic_history(1, 4)
+    values = {"label_excess": np.where(history.steps_T == 0, 1.0, np.full((4, 1), np.nan))}
+    values["label_excess"][:2, 1:] = [[0.0], [1.0]]
+    ends = (*history.ends[:2], RunEnd("running", 10), RunEnd("stopped", 10))
+    ended = tuple(RunEnd("budget", history.budget) if r < 2 else end for r, end in enumerate(ends))
+    outcomes = decide_outcomes(replace(history, values=values, ends=ended))
+    assert converged_title(outcomes, 100) == "1 of 4 runs converge within 100 steps; of 2 it is not known"
+    assert converged_title(outcomes.rows(np.arange(4) < 2), 100) == "1 of 2 runs converge within 100 steps"
 
 
 def test_captions_end_with_where_the_data_come_from(drawn):
