@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +22,7 @@ from pipeline.models._module_slots import (
     traits,
     vmapped,
 )
+from pipeline.numerics.generators import generator_states
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TaskShape
 
@@ -71,10 +70,10 @@ def _wrong_training(model: Builder, task_shape: TaskShape) -> Iterator[str]:
     batch = example(task_shape)
     module = built_anew(model, task_shape, 0)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    before = _generators()
+    before = generator_states()
     with noise_of(0):
         answers = model.trained_on(module, batch)
-    if _generators() != before:
+    if generator_states() != before:
         yield (
             "training draws random numbers by an operation that the stream `noise` does not have, or from generators "
             "of numpy or Python; draw them by torch.rand, torch.randn, torch.bernoulli or dropout"
@@ -118,24 +117,14 @@ def put_buffers(module: nn.Module, buffers: Mapping[str, Tensor]) -> None:
                 buffer.copy_(buffers[name])
 
 
-def _generators() -> tuple[object, ...]:
-    """The states of all generators that code of one's own may draw from."""
-    name, words, *rest = np.random.get_state()
-    return (
-        torch.default_generator.get_state().numpy().tobytes(),
-        random.getstate(),
-        (name, np.asarray(words).tobytes(), *rest),
-    )
-
-
 def _wrong_evaluation(model: Builder, task_shape: TaskShape) -> Iterator[str]:
     """Whether evaluation draws nothing and changes nothing."""
     module, batch = built_anew(model, task_shape, 0).eval(), example(task_shape)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    before = _generators()
+    before = generator_states()
     with torch.no_grad(), noise_of(0) as noise:
         model.evaluated_on(module, batch)
-    if noise.num_calls or _generators() != before:
+    if noise.num_calls or generator_states() != before:
         yield "evaluation draws random numbers; draw them only while self.training is True"
     for name, buffer in module.named_buffers():
         if name in buffers and not same_values(buffer, buffers[name]):

@@ -34,29 +34,6 @@ def noise_from(draws: Draws) -> Iterator[RunNoise]:
         yield noise
 
 
-@contextmanager
-def no_other_draws(device: torch.device) -> Iterator[None]:
-    """Raises RuntimeError where what is computed in it on a device draws from torch's own generators.
-
-    When a spec is read a module is tried for a step, and what draws only now and then may draw nothing there.
-    """
-    before = _states(device)
-    yield
-    if _states(device) != before:
-        raise RuntimeError(
-            "the module draws random numbers that it did not draw when it was tried, so no stream gives them; draw in "
-            "every training step, by torch.rand, torch.randn, torch.bernoulli or dropout, and never in evaluation"
-        )
-
-
-def _states(device: torch.device) -> tuple[bytes, int]:
-    """Of the generators of the CPU and of this device."""
-    offset = 0
-    if device.type == "cuda":
-        offset = torch.cuda.default_generators[device.index or 0].get_offset()
-    return torch.default_generator.get_state().numpy().tobytes(), offset
-
-
 class SeparateDropout(TorchFunctionMode):
     """Attention and recurrent layers of torch that drop, by kernels in which dropout is an operation of its own.
 

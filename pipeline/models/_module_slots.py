@@ -13,12 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pipeline.models._module_noise import RunNoise, no_other_draws, noise_from
+from pipeline.models._module_noise import RunNoise, noise_from
 from pipeline.models.base import ParameterSpec
+from pipeline.numerics.generators import nothing_drawn
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import TaskShape
 
 _NUM_EXAMPLES = 4
+# When a spec is read a module is tried for a step, and what draws only now and then may draw nothing there.
+_DRAWS_LATE = (
+    "the module draws random numbers that it did not draw when it was tried, so no stream gives them; draw in every "
+    "training step, by torch.rand, torch.randn, torch.bernoulli or dropout, and never in evaluation"
+)
 
 
 class Example(NamedTuple):
@@ -179,7 +185,7 @@ def each_slot(
     answers, left = [], []
     called = _Called(module)
     device = next(iter(parameters.values())).device
-    with nullcontext() if module.training else _no_fast_path(), no_other_draws(device):
+    with nullcontext() if module.training else _no_fast_path(), nothing_drawn(_DRAWS_LATE, device):
         for slot, own in enumerate(_slots(module, parameters)):
             with nullcontext() if noise is None else noise_from(_of_slot(noise, slot)):
                 answers.append(functional_call(called, own, (lambda inner, slot=slot: call(inner, slot),)))

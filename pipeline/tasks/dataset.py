@@ -158,6 +158,8 @@ class Dataset(Task):
         """Items of the split; in training with noise on the targets, and augmented."""
         import torch
 
+        from pipeline.numerics.generators import nothing_drawn
+
         draws, real = streams["data"], getattr(torch, dtype)
         held = _tensors(self.known, draws.keys_S2.device)
         items = _items_of(self.known, self.sizes()["train"], self._num_held_out(), self.split_seed, split)
@@ -169,7 +171,9 @@ class Dataset(Task):
             if vectors["label_noise"].any():
                 targets = self._with_noise(targets, items_SB, streams, vectors["label_noise"])
             if self.augment is not None:
-                inputs = _function(self.augment)(inputs, streams["augment"])
+                told = f"augment {self.augment} draws random numbers of its own; take them from the run's `draws`"
+                with nothing_drawn(told, inputs.device):
+                    inputs = _function(self.augment)(inputs, streams["augment"])
         return Batch(inputs, targets.flatten(1))
 
     def _places(self, streams: Streams, num_items: int, split: Split) -> Tensor:

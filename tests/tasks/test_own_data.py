@@ -288,6 +288,17 @@ def test_a_function_changes_training_inputs_by_draws_of_its_own_stream(place):
     assert "my_data.py" in source_hashes(spec, spec.runs())
 
 
+@pytest.mark.parametrize("draw", ["torch.rand(1)", "numpy.random.rand()", "random.random()"])
+def test_a_function_that_changes_inputs_by_draws_of_its_own_raises(place, draw):
+    (place / "my_data.py").write_text(
+        f"import random\nimport numpy\nimport torch\n\n\ndef shifted(inputs, draws):\n    {draw}\n    return inputs\n"
+    )
+    task = with_functions(place, 'file: own.npz, augment: "my_data:shifted"').task
+    sample(task, split="label")
+    with pytest.raises(RuntimeError, match="augment my_data:shifted draws random numbers of its own"):
+        sample(task, split="train")
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [
