@@ -78,6 +78,10 @@ class LightningTrainer(Lightning):
         """None, likewise."""
         return None
 
+    def num_lr_factors(self) -> int | None:
+        """None, likewise: a scheduler that is stepped beyond its end raises by itself."""
+        return None
+
     def training_losses(
         self, parameters: Mapping[str, Tensor], task: Task, batch: Batch, steps_S: Tensor, streams: Streams
     ) -> TrainingLosses:
