@@ -39,8 +39,9 @@ from pipeline.spec.sweep import SweepSpec
 from pipeline.tasks.base import TASKS, Task
 from pipeline.training.replay import replay
 
+_CONFIGURED = {"optimiser.lr": [0.5, 1.0, 2.0], "optimiser.clip": [None, 0.1, 1.0]}
 # Names of the parts of a run: of its task, model, optimiser and schedule, those that are given.
-Parts = Mapping[str, str]
+Parts = Mapping[str, Any]
 
 
 def spec_of(
@@ -48,9 +49,18 @@ def spec_of(
     model: str | None = None,
     optimiser: str = "adamw",
     schedule: str = "cosine",
+    sections: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> SweepSpec:
-    """Six runs of a tiny sweep that differ in their seeds and in every vector parameter of every part."""
+    """Six runs of a tiny sweep that differ in their seeds and in every vector parameter of every part.
+
+    With `sections` of a sweep file, whose model configures its optimiser, they stand in place of the parts, and lr and
+    clip vary; under Trainers, which take neither, there are two runs.
+    """
+    if sections is not None:
+        base = {name: value for name, value in tiny().identity().items() if name not in ("optimiser", "schedule")}
+        vary = [] if "trainer" in sections["model"] else [_CONFIGURED]
+        return SweepSpec.model_validate({**base, **sections, "vary": vary, "seeds": {"together": [0, 1]}, **changes})
     small_task = TASKS[task].tiny()
     small: dict[str, Registered] = {
         "task": small_task,

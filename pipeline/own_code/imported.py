@@ -86,7 +86,7 @@ def load(entry: str) -> ModuleType:
             module = _from_file(file) if _is_path(entry) else importlib.import_module(entry.partition(_FROM)[0])
         except (Exception, SystemExit) as error:
             raise OwnCodeError(_where(error, file)) from error
-        if not (list(named_classes(module)) or _has_functions(module) or any(map(_is_lightning, _own_classes(module)))):
+        if not (list(named_classes(module)) or _has_functions(module) or _has_lightning(module)):
             raise OwnCodeError(f"{file}: defines no class with a `name`, so there is nothing to register")
         if (found := getattr(module, "__file__", None)) is not None and Path(found).resolve() != file.resolve():
             raise OwnCodeError(f"{file}: another module of this name, {found}, comes before it; rename one")
@@ -302,8 +302,15 @@ def _own_classes(module: ModuleType) -> Iterator[type]:
                 yield candidate
 
 
-def _is_lightning(cls: type) -> bool:
-    return any(base.__name__ in ("LightningModule", "LightningDataModule") for base in cls.__mro__)
+def lightning_modules(module: ModuleType) -> Iterator[type]:
+    """The LightningModules that a module, or a module below it, defines."""
+    own = dict.fromkeys(_own_classes(module))
+    return (cls for cls in own if any(base.__name__ == "LightningModule" for base in cls.__mro__))
+
+
+def _has_lightning(module: ModuleType) -> bool:
+    bases = {base.__name__ for cls in _own_classes(module) for base in cls.__mro__}
+    return not bases.isdisjoint(("LightningModule", "LightningDataModule"))
 
 
 def entry_of(named: str) -> str:

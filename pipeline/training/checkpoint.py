@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from importlib.metadata import version
 
 import torch
+from torch import nn
 
 from pipeline.planning.packs import expand, stored_spec
+from pipeline.spec.run_config import RunConfig
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.replay import model
 
@@ -20,13 +23,18 @@ def checkpoint(store: SweepStore, run_id: str, step: int) -> bytes:
     """
     module = model(store, run_id, step)
     config = next(config for config in expand(stored_spec(store)) if config.run_id == run_id)
+    return checkpoint_of(module, config, step, {"sweep_id": store.sweep["sweep_id"]})
+
+
+def checkpoint_of(module: nn.Module, config: RunConfig, step: int, about: Mapping[str, str] | None = None) -> bytes:
+    """The same of a module of a run at `step`; `about` is what else to say of its origin."""
     found = {
         "state_dict": {name: value.clone() for name, value in module.state_dict().items()},
         "hyper_parameters": config.model.own_keywords() or config.hyperparameters(),
         "pytorch-lightning_version": version("lightning"),
         "epoch": 0,
         "global_step": step,
-        "seedbed": {"run_id": run_id, "sweep_id": store.sweep["sweep_id"], "step": step},
+        "seedbed": {"run_id": config.run_id, **(about or {}), "step": step},
     }
     stream = io.BytesIO()
     torch.save(found, stream)

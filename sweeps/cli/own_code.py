@@ -41,7 +41,7 @@ def new_command(
     kind: Annotated[
         str,
         typer.Argument(
-            help="task, model, optimiser, schedule, reading, statistic, predictor, stopping or sweep.",
+            help="task, model, lightning, optimiser, schedule, reading, statistic, predictor, stopping or sweep.",
             show_default=False,
         ),
     ],
@@ -64,11 +64,12 @@ def new_command(
 
 @own_code_commands.command("check", rich_help_panel=_PANEL)
 def check_command(
-    files: Annotated[list[Path], typer.Argument(help="Python files of your own.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Python files of your own, or sweep files.", show_default=False)],
 ) -> None:
     """Hold the classes of files to the contracts of their kinds, clause by clause, and say what they cost.
 
-    What they import is run. Exit code: 0 all clauses hold, 1 some are broken, 2 a file cannot be imported.
+    Of a sweep file, its LightningModules are held to theirs, on its task and with its keywords. What files import is
+    run. Exit code: 0 all clauses hold, 1 some are broken, 2 a file cannot be imported.
 
     Example: `seedbed check my_task.py`
     """

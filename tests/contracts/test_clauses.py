@@ -9,6 +9,7 @@ import pytest
 from analysis.contracts.predictors import PREDICTOR_CONTRACT
 from analysis.contracts.statistics import STATISTIC_CONTRACT
 from pipeline.contracts.contract import Case, Contract, clause_of, require
+from pipeline.contracts.lightning_modules import lightning_contract
 from pipeline.contracts.models import MODEL_CONTRACT
 from pipeline.contracts.optimisers import OPTIMISER_CONTRACT
 from pipeline.contracts.readings import READING_CONTRACT
@@ -27,6 +28,7 @@ CONTRACTS = {
     "statistic": (STATISTIC_CONTRACT, 5),
     "predictor": (PREDICTOR_CONTRACT, 8),
     "run": (RUN_CONTRACT, 4),
+    "lightning": (lightning_contract(None), 6),
 }
 
 

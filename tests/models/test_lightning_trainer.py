@@ -109,6 +109,8 @@ def test_what_a_module_draws_depends_on_seed_and_step_alone_and_leaves_other_gen
     pieces.load_run(0, first, pieces.start(first))
     pieces.train(4)
     pieces.evaluate(20)
+    # Goes on from its checkpoint.
+    pieces.load_run(0, first, pieces.run_state(0))
     pieces.train(2)
     assert torch.equal(whole.weights_SP, pieces.weights_SP)
     assert whole.run_state(0).arrays["trainer"].tobytes() == pieces.run_state(0).arrays["trainer"].tobytes()

@@ -75,7 +75,7 @@ def test_a_broken_clause_is_told_by_number_sentence_file_and_line(tmp_path):
     ("text", "told"),
     [
         ("1 / 0\n", r"one\.py:1: ZeroDivisionError"),
-        ("class One:\n    name = 'one'\n", "defines no class with a `name` that is a task, model, .* stopping rule"),
+        ("class One:\n    name = 'one'\n", "no class with a `name` that is a task, model, .* stopping rule"),
         (SOURCES["pipeline/tasks/majority.py"].replace('"majority"', '"sparse_parity"'), "two classes are called"),
     ],
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from pipeline.contracts.lightning_modules import lightning_contract, settings_of
 from pipeline.own_code.imported import load, resolved
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
@@ -36,7 +37,7 @@ def new(kind, name, folder, task=None):
 
 def test_there_is_a_template_of_every_kind_and_no_other():
     names = {path.name for path in TEMPLATES.iterdir() if path.name.startswith("my_")}
-    assert names == {*(f"my_{kind}.py" for kind in KINDS_OF_CODE), "my_sweep.yaml"}
+    assert names == {*(f"my_{kind}.py" for kind in (*KINDS_OF_CODE, "lightning")), "my_sweep.yaml"}
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_CODE)
@@ -60,6 +61,15 @@ def test_a_new_file_trains_at_once_by_the_sweep_that_comes_with_it(kind, tmp_pat
     assert np.isfinite(history.values["label_loss"][:, -1]).all()
     if kind == "reading":
         assert np.isfinite(history.values["fox.norm"]).any()
+
+
+def test_a_new_lightning_module_trains_by_its_own_optimiser_and_keeps_its_contract(tmp_path):
+    assert f"seedbed check {tmp_path / 'swift_fox.yaml'}" in new("lightning", "swift_fox", tmp_path)
+    spec = load_spec(tmp_path / "swift_fox.yaml", SMALL)
+    assert (spec.model.own_class.__name__, spec.optimiser.name) == ("SwiftFox", "configured")
+    (settings,) = settings_of(spec).values()
+    for check in lightning_contract(None).checks[:4]:
+        check(settings[0])
 
 
 @pytest.mark.parametrize("task", ["linear_regression", "feature_regression", "sparse_parity"])

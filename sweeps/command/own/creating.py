@@ -22,7 +22,12 @@ from pipeline.tasks.base import TASKS, Task
 from sweeps.command.own.kinds import KINDS_OF_CODE
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
-_SWEEP = "sweep"
+_SWEEP, _LIGHTNING = "sweep", "lightning"
+# What a new sweep file says of what needs no line: its model configures it.
+_LEFT_OUT = None
+# Kind -> how a sentence names one, with its article and without.
+_KINDS = {word: (kind.with_article, kind.word) for word, kind in KINDS_OF_CODE.items()}
+_KINDS[_LIGHTNING] = ("a LightningModule", "LightningModule")
 _WORD = re.compile("[a-z][a-z0-9_]{0,57}")
 
 
@@ -32,23 +37,26 @@ def create(kind: str, name: str, folder: Path, task: str | None, out: Console) -
     Raises StoreError, and writes nothing, where a file is there already, or kind or name cannot be.
     """
     kind = kind.replace("optimizer", "optimiser")
-    if kind not in (*KINDS_OF_CODE, _SWEEP):
-        raise StoreError(unknown("kind", kind, (*KINDS_OF_CODE, _SWEEP)))
+    if kind not in (*KINDS_OF_CODE, _LIGHTNING, _SWEEP):
+        raise StoreError(unknown("kind", kind, (*KINDS_OF_CODE, _LIGHTNING, _SWEEP)))
     if task is not None and kind != _SWEEP:
         raise StoreError("--task is for `seedbed new sweep`, which makes a sweep of that task")
     sweep, source = folder / f"{name}.yaml", folder / f"{name}.py"
     if kind == _SWEEP:
         texts = {sweep: _sweep_text(name, _sections_of(task, folder))}
+    elif kind == _LIGHTNING:
+        texts = {source: _source_text(kind, name), sweep: _sweep_text(name, _sections_with_module(name))}
     else:
         texts = {source: _source_text(kind, name)}
         if (sections := _sections_with(kind, name)) is not None:
             texts[sweep] = _sweep_text(name, {"imports": [f"./{name}.py"], **sections})
     _write_new(texts)
     if source in texts:
-        out.print(f"{source}: {KINDS_OF_CODE[kind].with_article} that works as it is, to be edited")
-        out.print(f"  seedbed check {source}    holds it to its contract")
+        out.print(f"{source}: {_KINDS[kind][0]} that works as it is, to be edited")
+        # What a LightningModule takes depends on its task.
+        out.print(f"  seedbed check {sweep if kind == _LIGHTNING else source}    holds it to its contract")
     if sweep in texts:
-        out.print(f"{sweep}: a sweep" + ("" if kind == _SWEEP else f" that uses the {KINDS_OF_CODE[kind].word}"))
+        out.print(f"{sweep}: a sweep" + ("" if kind == _SWEEP else f" that uses the {_KINDS[kind][1]}"))
         out.print(f"  seedbed plan {sweep}")
         out.print(f"  seedbed launch {sweep} --smoke    a short trial, before the whole")
     else:
@@ -69,10 +77,10 @@ def _write_new(texts: Mapping[Path, str]) -> None:
 def _source_text(kind: str, name: str) -> str:
     """The template of a kind under another name. Raises StoreError for names that cannot be, or are taken."""
     template = (TEMPLATES / f"my_{kind}.py").read_text(encoding="utf-8")
-    class_name = "".join(part.capitalize() for part in name.split("_"))
+    class_name = _class_name(name)
     if not _WORD.fullmatch(name) or keyword.iskeyword(name) or not class_name:
         raise StoreError(f"{name!r} cannot be a name: small letters, digits and _, a letter first, as my_{kind}")
-    if name in KINDS_OF_CODE[kind].classes:
+    if kind != _LIGHTNING and name in KINDS_OF_CODE[kind].classes:
         raise StoreError(f"{KINDS_OF_CODE[kind].with_article} is called {name!r} already: choose another name")
     stand_in = f"My{kind.capitalize()}"
     others = re.sub(rf"\b(my_{kind}|{stand_in})\b", "", template)
@@ -80,12 +88,28 @@ def _source_text(kind: str, name: str) -> str:
         raise StoreError(f"{name!r} is a word of the file itself: choose another name")
     fitted = class_name if kind != "predictor" else f"Fitted{class_name}"
     text = template.replace("MyFittedPredictor", fitted).replace(stand_in, class_name).replace(f"my_{kind}", name)
+    if kind == _LIGHTNING:
+        return text.replace(" of my own.", f", `./{name}.py:{class_name}` in sweep files.", 1)
     return text.replace(" of my own.", f", `{name}` in sweep files." if _section(kind) else f", `{name}`.", 1)
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _section(kind: str) -> str | None:
     """The field of a sweep file that names such a class; None for what no sweep file names."""
     return None if kind in ("statistic", "predictor") else "readings" if kind == "reading" else kind
+
+
+def _sections_with_module(name: str) -> dict[str, Any]:
+    """A task for the template's network, which brings its own optimiser and schedule."""
+    return {
+        "task": {"name": "sparse_parity", "num_bits": 6, "num_relevant": 2},
+        "model": {"name": "lightning", "module": f"./{name}.py:{_class_name(name)}"},
+        "optimiser": _LEFT_OUT,
+        "schedule": _LEFT_OUT,
+    }
 
 
 def _sections_with(kind: str, name: str) -> dict[str, Any] | None:
@@ -137,7 +161,9 @@ def _sweep_text(name: str, sections: Mapping[str, Any]) -> str:
     if not re.fullmatch("[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", name):
         raise StoreError(f"{name!r} cannot be the name of a sweep: letters, digits, . _ -")
     lines = (TEMPLATES / "my_sweep.yaml").read_text(encoding="utf-8").splitlines()
-    return "\n".join(_line(line, {"name": name, **sections}) for line in lines) + "\n"
+    left_out = {f"{field}:" for field, value in sections.items() if value is _LEFT_OUT}
+    kept = [line for line in lines if line.partition(" ")[0] not in left_out]
+    return "\n".join(_line(line, {"name": name, **sections}) for line in kept) + "\n"
 
 
 def _line(line: str, sections: Mapping[str, Any]) -> str:
