@@ -18,6 +18,7 @@ from analysis.comparisons.compare import ArmComparison, compare
 from analysis.outcomes.equal_runs import distinct_runs
 from analysis.outcomes.outcomes import decide_outcomes
 from pipeline.planning.packs import stored_spec
+from pipeline.spec.criterion import Criterion
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
@@ -29,12 +30,14 @@ def compare_folders(
     metrics: Sequence[str] = (),
     effects: Mapping[str, float] | None = None,
     budget: int | None = None,
+    criterion: Criterion | None = None,
 ) -> ArmComparison:
     """What the sweep in `b` has more than that in `a`, of their runs with the hyperparameters `where`.
 
-    `metrics` and `effects` as of `compare`. Raises StoreError where the folders cannot be read or compared.
+    `metrics` and `effects` as of `compare`; `criterion` None: the sweeps' own. Raises StoreError where the folders
+    cannot be read or compared.
     """
-    arms = _read([Path(a), Path(b)], budget)
+    arms = _read([Path(a), Path(b)], budget, criterion)
     return _compared(arms[0], arms[1], where, where, metrics, effects)
 
 
@@ -46,12 +49,13 @@ def compare_settings(
     metrics: Sequence[str] = (),
     effects: Mapping[str, float] | None = None,
     budget: int | None = None,
+    criterion: Criterion | None = None,
 ) -> ArmComparison:
     """What the runs of a sweep with the hyperparameters `b` have more than those with `a`.
 
     All others as of `compare_folders`.
     """
-    (whole,) = _read([Path(folder)], budget)
+    (whole,) = _read([Path(folder)], budget, criterion)
     return _compared(
         whole, whole, {**(where or {}), **a}, {**(where or {}), **b}, metrics, effects, (_told(a), _told(b))
     )
@@ -72,7 +76,7 @@ def _compared(
         raise StoreError(str(error)) from error
 
 
-def _read(folders: Sequence[Path], budget: int | None) -> list[Arm]:
+def _read(folders: Sequence[Path], budget: int | None, criterion: Criterion | None) -> list[Arm]:
     stores = [SweepStore(folder) for folder in folders]
     whole = [store.history(budget) for store in stores]
     for store, history in zip(stores, whole, strict=True):
@@ -84,7 +88,10 @@ def _read(folders: Sequence[Path], budget: int | None) -> list[Arm]:
         if not history.runs:
             raise StoreError(f"{store.folder}: all its runs equal some of {folders[0]}")
         name = history.name if len({one.name for one in whole}) == len(whole) else str(store.folder)
-        outcomes = decide_outcomes(history, stored_spec(store).criterion)
+        try:
+            outcomes = decide_outcomes(history, criterion or stored_spec(store).criterion)
+        except ValueError as error:
+            raise StoreError(str(error)) from error
         arms.append(Arm(name, replace(history, name=name), outcomes))
     return arms
 

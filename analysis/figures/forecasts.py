@@ -53,7 +53,7 @@ def forecast_quality(analysis: Analysis) -> Figure:
         f"({evaluation.held_out}); n: runs scored, all at risk. Bars: 95% over resampled {evaluation.unit}. "
         f"{OF_FITTED} AUROC: pairs in one setting and fold, settings weighted by pairs; "
         f"no bar under {FEWEST_PAIRS} pairs.",
-        *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evaluation.shared),
+        *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in evaluation.notes),
         f"AUROC n/a, no pairs: {undefined}." if undefined else "",
         *(f"Window {window_text(w)} n/a: {w.problem}." for w in evaluation.windows if w.problem),
     ]

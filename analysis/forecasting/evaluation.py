@@ -18,7 +18,7 @@ from analysis.outcomes.settings import setting_R
 from analysis.predictors.base import PREDICTORS, Cases, Predictor
 from analysis.predictors.encoding import HyperparameterEncoding, encoded, hyperparameters_RF
 from analysis.predictors.features import statistics_RF
-from analysis.statistics.base import Statistic, column
+from analysis.statistics.base import Statistic, column, own_statistics
 from analysis.statistics.last_value import LastValue
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
@@ -85,6 +85,8 @@ class Evaluation:
     `held_out` says how runs were split, `shared` which streams were not, one sentence each; `unit` what the intervals
     resampled, in the plural. `reference` is the baseline of the Brier skill, fixed by the design of the sweep: the rate
     of the setting where every tested setting was trained on (new seeds), else hyperparameters_only (new settings).
+    `fold_R` is the number of the fold that each run is held out in; `own_statistics` says which of the user's own are
+    among those that predictors were given, and is empty without any.
     """
 
     windows: tuple[WindowEvaluation, ...]
@@ -94,6 +96,13 @@ class Evaluation:
     unit: str
     reference: str
     bootstrap: int
+    fold_R: Ints
+    own_statistics: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Clauses to be printed: which streams were shared, and which statistics of the user's own were used."""
+        return (*self.shared, self.own_statistics) if self.own_statistics else self.shared
 
 
 def windows_of(history: History) -> tuple[float, ...]:
@@ -146,7 +155,10 @@ def evaluate(
         _evaluate_window(history, fraction, outcomes, chosen, listed, splits, weight_BR, reference, copies_R)
         for fraction in (windows_of(history) if windows is None else windows)
     )
-    return Evaluation(evaluated, tuple(chosen), splits.held_out, splits.shared, resamples.unit, reference, bootstrap)
+    return Evaluation(
+        evaluated, tuple(chosen), splits.held_out, splits.shared, resamples.unit, reference, bootstrap,
+        _fold_R(splits), own_statistics() if statistics is None else "",
+    )  # fmt: skip
 
 
 def _evaluate_window(

@@ -10,11 +10,13 @@ from analysis.forecasting.fitted import FittedForecasts, values_text
 from analysis.forecasting.run_forecasts import ForecastDraft
 from analysis.forecasting.transfer import other_question
 from analysis.outcomes.outcomes import CENSORED
+from analysis.statistics.base import own_statistics
 
 
 def notes_on_own_sweep(draft: ForecastDraft) -> tuple[str, ...]:
-    """Of forecasts by finished runs of their own sweep: new settings, and runs that were stopped."""
-    history, copies_R, notes = draft.history, draft.copies_R, []
+    """Of forecasts by finished runs of their own sweep: own statistics, new settings, and runs that were stopped."""
+    history, copies_R, own = draft.history, draft.copies_R, own_statistics()
+    notes = [own] if own else []
     forecast, finished = _settings(draft)
     num_new = sum(setting not in finished for setting in forecast)
     if num_new:

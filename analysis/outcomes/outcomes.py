@@ -71,8 +71,7 @@ def decide_outcomes(history: History, criterion: Criterion = DEFAULT_CRITERION) 
     ([100.0, 300.0, 150.0], [200.0, 300.0, 150.0])
     """
     if criterion.metric not in history.values:
-        known = ", ".join(sorted(history.values)) or "none"
-        raise ValueError(f"history {history.name!r} has no metric {criterion.metric!r} (recorded: {known})")
+        raise ValueError(f"history {history.name!r} has no metric {criterion.metric!r} ({recorded_text(history)})")
     values_RT = history.values[criterion.metric]
     evaluated_T = ~np.all(np.isnan(values_RT), axis=0)
     eval_steps_T, values_RT = history.steps_T[evaluated_T], values_RT[:, evaluated_T]
@@ -91,6 +90,12 @@ def decide_outcomes(history: History, criterion: Criterion = DEFAULT_CRITERION) 
         elif is_seen_R[r] and end.reason in ("budget", "converged") and end.step >= history.budget:
             kind_R[r] = UNCONVERGED
     return Outcomes(criterion, kind_R, lower_R, upper_R)
+
+
+def recorded_text(history: History) -> str:
+    """The metrics that runs recorded, readings by their number alone: `recorded: label_loss, train_loss`."""
+    curves = ", ".join(sorted(history.values.keys() - history.readings)) or "none"
+    return f"recorded: {curves}" + (f", and {len(history.readings)} readings" if history.readings else "")
 
 
 def failed_without_outcome(history: History, outcomes: Outcomes) -> Bools:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import ClassVar
 
 from pipeline.arrays import Floats
@@ -36,3 +38,10 @@ def column(statistic: str, metric: str) -> str:
 
 
 STATISTICS: Registry[Statistic] = Registry("analysis.statistics", Statistic)  # type: ignore[type-abstract]
+
+
+def own_statistics() -> str:
+    """That the registered statistics contain some of the user's own, with their files, in a clause; empty without."""
+    own = {name: cls for name, cls in STATISTICS.items() if not cls.__module__.startswith(f"{STATISTICS.package}.")}
+    told = ", ".join(f"{name} ({Path(inspect.getfile(cls)).name})" for name, cls in own.items())
+    return f"forecasts learn from statistics of your own, too: {told}" if told else ""

@@ -55,7 +55,8 @@ class Analysis:
         """Plain dicts, lists, text and finite numbers; None where a figure is undefined.
 
         A run's `p_converged` is the primary predictor's held-out P(converged) at each window of `evaluation`, to four
-        digits; None where the run was not scored. `forecasts` are of the runs in training.
+        digits; None where the run was not scored, and `fold` the fold that it was held out in. `forecasts` are of the
+        runs in training.
         """
         outcomes = self.outcomes
         document = {
@@ -68,10 +69,11 @@ class Analysis:
             "settings": [setting.to_json() for setting in self.settings],
             "runs": [
                 {"run_id": run.run_id, "outcome": str(kind), "after": lower, "by": upper, "p_converged": list(p_W)}
-                for run, kind, lower, upper, p_W in zip(
+                | ({} if self.evaluation is None else {"fold": int(self.evaluation.fold_R[r])})
+                for r, (run, kind, lower, upper, p_W) in enumerate(zip(
                     self.history.runs, outcomes.kind_R, outcomes.lower_R, outcomes.upper_R, self._held_out_RW(),
                     strict=True,
-                )
+                ))
             ],
             "evaluation": None if self.evaluation is None else _evaluation_json(self.evaluation),
             "evaluation_problem": self.problem or None,
@@ -139,8 +141,10 @@ def analyse(
 
 def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     return {
+        "primary": PRIMARY,
         "held_out": evaluation.held_out,
         "shared": list(evaluation.shared),
+        "own_statistics": evaluation.own_statistics,
         "resampled": evaluation.unit,
         "intervals": OF_FITTED,
         "brier_reference": evaluation.reference,

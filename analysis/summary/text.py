@@ -62,7 +62,7 @@ def summary_text(
 def _shared_notes(evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return []
-    return [*(f"Note: {sentence}." for sentence in evaluation.shared), OF_FITTED]
+    return [*(f"Note: {sentence}." for sentence in evaluation.notes), OF_FITTED]
 
 
 def finding_lines(evaluation: Evaluation) -> list[str]:
@@ -134,7 +134,7 @@ def describe_evaluation(evaluation: Evaluation) -> list[str]:
     """Sentences on how the forecasts were made and scored, for the summary and the report alike."""
     return [
         f"Predictors see the window alone and are fitted on other seeds: {evaluation.held_out}.",
-        *(f"Note: {sentence}." for sentence in evaluation.shared),
+        *(f"Note: {sentence}." for sentence in evaluation.notes),
         f"In brackets: 95% over {evaluation.bootstrap} resamples of {evaluation.unit}.",
         OF_FITTED,
         "AUROC counts pairs inside a fold; 'in setting' also inside a setting, weighted by number of pairs.",

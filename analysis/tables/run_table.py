@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from analysis.outcomes.equal_runs import draw_keys_of
-from analysis.outcomes.outcomes import CENSORED, Outcomes, decide_outcomes
+from analysis.outcomes.outcomes import CENSORED, Outcomes, decide_outcomes, recorded_text
 from analysis.outcomes.settings import labels_of
+from analysis.tables.held_out import HeldOut, held_out_column, read_held_out
 from pipeline.planning.packs import stored_spec
+from pipeline.spec.criteria.judged_by import JudgedBy, judged_by
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.draws import run_that_counts
 from pipeline.store.history import History, RunEnd, RunInfo
+from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import RunProbability, read_forecast
 from pipeline.store.sweep_store import SweepStore
 
@@ -44,35 +47,45 @@ OWN_COLUMNS = (
     "forecast_median",
     "forecast_low",
     "forecast_high",
+    "fold",
 )
 
 
-def run_table(store: SweepStore) -> pa.Table:
-    """A row for each run, in the order of the plan; OWN_COLUMNS and a column for every hyperparameter.
+def run_table(store: SweepStore, judged: JudgedBy | None = None) -> pa.Table:
+    """A row for each run, in the order of the plan; OWN_COLUMNS and a column for every window and hyperparameter.
 
     `setting` is the setting in words. `equal_to` is null, but for a run that draws the same as another of the sweep
     which counts in its place: it has the id of that one, so the rows where it is null are of different runs. `end` says
     how training ended (`running` while it has not) and `last_step` where.
-    `outcome` is judged by the sweep's criterion: converged, diverged, unconverged or censored, at a step in
-    (`outcome_after`, `outcome_by`]. The forecast is the newest one that the store keeps, of the runs that were in
-    training then; its columns are null for all others, and steps of convergence beyond the budget are null, too.
+    `outcome` is judged by the sweep's criterion, or as `judged` says: converged, diverged, unconverged or censored, at
+    a step in (`outcome_after`, `outcome_by`]. The forecast is the newest one that the store keeps, by the sweep's own
+    criterion, of the runs that were in training then; its columns are null for all others, and steps of convergence
+    beyond the budget are null, too. `held_out_SHARE` is P(converged) from the window that ends at this share of the
+    budget, by models that saw none of the run's seeds, and `fold` the fold that it was held out in, both from the
+    newest analysis by this criterion; null without one, for runs that had an outcome by the end of the window, and
+    where a run's outcome has changed since the analysis.
     Hyperparameters keep their dotted paths as names; lists are JSON text, and null is where a setting has none.
-    The metadata of the schema name the sweep, the criterion, and the format of the table (TABLE_FORMAT).
+    The metadata of the schema name the sweep, the criterion, the predictor of `held_out_SHARE`, and the format of the
+    table (TABLE_FORMAT).
     Raises StoreError where the store cannot be read.
     """
-    criterion, histories = stored_spec(store).criterion, store.histories()
+    judged, histories = judged or judged_by(stored_spec(store)), store.histories()
+    _refuse_unrecorded(store, histories, judged)
     keys = draw_keys_of([store])
-    judged = [_judged(history, criterion, keys) for history in histories]
-    rows = {run.run_id: row for part in judged for run, row in part}
-    infos = {run.run_id: run for part in judged for run, _ in part}
+    parts = [_judged(history, judged.criterion, keys) for history in histories]
+    rows = {run.run_id: row for part in parts for run, row in part}
+    infos = {run.run_id: run for part in parts for run, _ in part}
     runs = [infos[row["run_id"]] for row in store.plan["runs"]]
-    forecast = read_forecast(store)
+    forecast = read_forecast(store) if judged.is_own else None
     probabilities = {} if forecast is None else forecast.probabilities()
     labels = _labels(runs, store.plan["varied"])
     columns = {name: pa.array([rows[run.run_id][name] for run in runs], kind) for name, kind in _JUDGED.items()}
-    columns = _identity(runs, labels) | columns | _forecast(runs, probabilities)
-    table = {name: columns[name] for name in OWN_COLUMNS} | _hyperparameters(runs)
-    return pa.table(table).replace_schema_metadata(_metadata(store, criterion))
+    found = {history.budget: read_held_out(store, history.budget, judged) for history in histories}
+    held_out = _held_out(runs, rows, histories, [one for one in found.values() if one is not None])
+    columns = _identity(runs, labels) | columns | _forecast(runs, probabilities) | held_out
+    table = {name: columns[name] for name in OWN_COLUMNS} | held_out | _hyperparameters(runs)
+    predictors = {one.predictor for one in found.values() if one is not None}
+    return pa.table(table).replace_schema_metadata(_metadata(store, judged.criterion, predictors))
 
 
 _JUDGED = {
@@ -149,6 +162,33 @@ def _forecast(runs: Sequence[RunInfo], found: Mapping[str, RunProbability]) -> d
     }
 
 
+def _held_out(
+    runs: Sequence[RunInfo],
+    rows: Mapping[str, Mapping[str, Any]],
+    histories: Sequence[History],
+    found: Sequence[HeldOut],
+) -> dict[str, pa.Array]:
+    """`fold`, and a column for every window that the sweep declares or an analysis found."""
+    outcomes = {
+        run_id: (row["outcome"], float(row["outcome_after"]), float(row["outcome_by"])) for run_id, row in rows.items()
+    }
+    known = {run_id: columns for one in found for run_id, columns in one.rows(outcomes).items()}
+    shares = {share for history in histories for share, _ in history.windows}
+    shares |= {share for one in found for share, _ in one.windows}
+    names = dict.fromkeys(held_out_column(share) for share in sorted(shares))
+    folds = [known.get(run.run_id, {}).get("fold") for run in runs]
+    return {"fold": pa.array(folds, pa.int64())} | {
+        name: pa.array([_finite(known.get(run.run_id, {}).get(name)) for run in runs], pa.float64()) for name in names
+    }
+
+
+def _refuse_unrecorded(store: SweepStore, histories: Sequence[History], judged: JudgedBy) -> None:
+    """Raises StoreError where a criterion other than the sweep's own is on a metric that no run recorded."""
+    if not judged.is_own and not any(judged.criterion.metric in history.values for history in histories):
+        told = recorded_text(max(histories, key=lambda history: len(history.values)))
+        raise StoreError(f"{store.folder}: has no metric {judged.criterion.metric!r} ({told})")
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
@@ -168,10 +208,11 @@ def _column(values: list[Any]) -> pa.Array:
     return pa.array([None if value is None else json.dumps(value, sort_keys=True) for value in values], pa.string())
 
 
-def _metadata(store: SweepStore, criterion: Criterion) -> dict[str, str]:
+def _metadata(store: SweepStore, criterion: Criterion, predictors: Collection[str]) -> dict[str, str]:
     return {
         "seedbed.table_format": str(TABLE_FORMAT),
         "seedbed.sweep": store.plan["name"],
         "seedbed.sweep_id": store.sweep["sweep_id"],
         "seedbed.criterion": str(criterion),
+        "seedbed.held_out": ", ".join(sorted(predictors)),
     }

@@ -21,6 +21,8 @@ from markupsafe import Markup
 from analysis.outcomes.outcomes import OUTCOME_KINDS
 from analysis.tables.metric_table import joined_table, metric_table
 from analysis.tables.run_table import run_table
+from pipeline.planning.packs import stored_spec
+from pipeline.spec.criteria.judged_by import JudgedBy, judged_by
 from pipeline.store.budgets import budgets_text
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
@@ -36,15 +38,23 @@ _MAX_CELLS = 2**28
 
 
 class Sweep:
-    """The sweep of a results folder, read anew at every call. Raises StoreError where the folder holds none."""
+    """The sweep of a results folder, read anew at every call.
 
-    def __init__(self, folder: Path | str) -> None:
+    Outcomes are by its own criterion, or by `criterion`: a name among those of its file, or a threshold such as
+    `train_loss<=0.1` (see `judged_by`). Raises StoreError where the folder holds no sweep, or it has no such criterion.
+    """
+
+    def __init__(self, folder: Path | str, criterion: str | None = None) -> None:
         self.store = SweepStore(Path(folder))
         self.name: str = self.store.plan["name"]
+        try:
+            self.judged: JudgedBy = judged_by(stored_spec(self.store), criterion)
+        except ValueError as error:
+            raise StoreError(f"criterion: {error}") from error
 
     def runs(self) -> pa.Table:
-        """A row for each run: hyperparameters, seeds, outcome, newest forecast; see `run_table`."""
-        return run_table(self.store)
+        """A row for each run: hyperparameters, seeds, outcome, forecasts; see `run_table`."""
+        return run_table(self.store, self.judged)
 
     def metrics(self, metrics: Collection[str] | None = None, steps: Collection[int] | None = None) -> pa.Table:
         """A row for each run and step, a column for each metric; see `metric_table`."""

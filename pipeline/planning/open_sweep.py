@@ -19,7 +19,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
 # Fields that may change between launches while finished runs stay valid.
-_FREE = ("description", "imports", "resources", "tracking", "fork.sweep")
+_FREE = ("description", "imports", "criteria", "resources", "tracking", "fork.sweep")
 # Compared setting by setting.
 _BUDGET = ("budget:",)
 # More runs; that none is removed is checked run by run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
 
 from pipeline.arrays import Ints
 from pipeline.spec import grid as grids
+from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import dotted
 from pipeline.spec.messages import spec_problems
 from pipeline.spec.parameters import Parameters
@@ -119,16 +120,16 @@ class GridSpec(Parameters):
         return np.concatenate([[0], grids.every(interval, budget)])
 
 
-class Converged(Parameters):
-    """A run has converged when `metric` satisfies its bound at `evaluations` successive eval_steps."""
+class MetricBound(Parameters):
+    """A bound that a recorded `metric` satisfies at `evaluations` successive steps at which it was recorded."""
 
-    metric: Literal["label_excess", "label_loss", "label_accuracy"] = "label_excess"
+    metric: str = Field(min_length=1, max_length=128)
     at_most: float | None = None
     at_least: float | None = None
     evaluations: int = Field(2, ge=1)
 
     @model_validator(mode="after")
-    def _one_bound(self) -> Converged:
+    def _one_bound(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
             given = "neither" if self.at_most is None else "both"
             raise ValueError(f"needs exactly one of at_most, at_least, given {given}")
@@ -138,6 +139,17 @@ class Converged(Parameters):
     def _only_the_bound_given(self) -> dict[str, Any]:
         bound = {"at_least": self.at_least} if self.at_most is None else {"at_most": self.at_most}
         return {"metric": self.metric, **bound, "evaluations": self.evaluations}
+
+    @property
+    def criterion(self) -> Criterion:
+        """The same as a criterion that outcomes are decided by."""
+        return Criterion(self.metric, self.at_most, self.at_least, self.evaluations)
+
+
+class Converged(MetricBound):
+    """A run has converged when `metric` satisfies its bound at `evaluations` successive eval_steps."""
+
+    metric: Literal["label_excess", "label_loss", "label_accuracy"] = "label_excess"
 
 
 class Snapshots(Parameters):

@@ -22,6 +22,7 @@ from pipeline.own_code.data_folders import data_beside
 from pipeline.own_code.entries import Imports, import_problems
 from pipeline.spec import messages as spec_errors
 from pipeline.spec.budget_steps import BudgetSteps
+from pipeline.spec.criteria.judged_by import Criteria, refuse_unmet
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import Mistake, SpecError, dotted
 from pipeline.spec.fitting import schedule_problems
@@ -49,6 +50,7 @@ from pipeline.spec.sections import (
     Converged,
     Fork,
     GridSpec,
+    MetricBound,
     Resources,
     Snapshots,
     Tracking,
@@ -71,7 +73,7 @@ __all__ = ["Lineage", "RunConfig", "Setting", "SpecError", "SweepSpec", "diff", 
 MAX_RUNS = 1_000_000
 STORED = {"is_stored": True}
 _DEFAULT_RULE = {"name": "after_convergence"}
-_NOT_IDENTITY = ("description", "imports", "resources", "tracking")
+_NOT_IDENTITY = ("description", "imports", "criteria", "resources", "tracking")
 
 
 class SweepSpec(Parameters):
@@ -101,6 +103,7 @@ class SweepSpec(Parameters):
     windows: WindowShares = DEFAULT_WINDOWS
     readings: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     converged: Converged = Field(default_factory=lambda: Converged(at_most=0.02))
+    criteria: Criteria
     stopping: StoppingField = Field(default_factory=lambda: cast("StoppingRule", reader("stopping")(_DEFAULT_RULE)))
     snapshots: Snapshots = Field(default_factory=Snapshots)
     resources: Resources = Field(default_factory=Resources)
@@ -153,7 +156,7 @@ class SweepSpec(Parameters):
                 attempt(self._check_pinned, "seeds", *OF_A_SETTING, "vary", "fork")
                 attempt(self._check_schedules, "budget", *OF_A_SETTING, "vary", "fork")
         attempt(lambda: self._for_each_budget(self._grid_of, self.budget), "budget", "grid")
-        attempt(self._check_criterion, "converged", "budget", "grid", "task")
+        attempt(self._check_criteria, "converged", "criteria", "budget", "grid", "task")
         attempt(self._check_readings, "readings", "windows", *OF_A_SETTING, "vary")
         attempt(self._check_steps, "snapshots", "budget", "grid", "windows", "fork")
         attempt(lambda: self._for_each_budget(self._check_stopping), "stopping", "budget", "grid", "converged")
@@ -167,17 +170,13 @@ class SweepSpec(Parameters):
         if problems:
             raise located([(("stopping", parameter), message, self.stopping.name) for parameter, message in problems])
 
-    def _check_criterion(self) -> None:
+    def _check_criteria(self) -> None:
         settings = self.expanded_settings
         tasks = [setting.task for setting in settings] or ([] if self.task is None else [self.task])
-        blind = next((task.name for task in tasks if not task.has_accuracy()), None)
-        if self.converged.metric == "label_accuracy" and blind is not None:
-            message = f"task {blind} has no accuracy; use label_excess or label_loss"
-            raise located([(("converged", "metric"), message, self.converged.metric)])
         fewest = min(len(self._grid_of(budget).eval_steps_T) for budget in self.budgets)
-        if self.converged.evaluations > fewest:
-            message = f"asks for {self.converged.evaluations} successive evaluations, the grid has {fewest}"
-            raise located([(("converged", "evaluations"), message, self.converged.evaluations)])
+        places: dict[tuple[str, ...], MetricBound] = {("converged",): self.converged}
+        places |= {("criteria", name): given for name, given in self.criteria.items()}
+        refuse_unmet(places, tasks, fewest)
 
     def _check_steps(self) -> None:
         self._for_each_budget(self.steps)
@@ -266,8 +265,7 @@ class SweepSpec(Parameters):
     @property
     def criterion(self) -> Criterion:
         """When a run of this sweep counts as converged."""
-        given = self.converged
-        return Criterion(given.metric, given.at_most, given.at_least, given.evaluations)
+        return self.converged.criterion
 
     def runs(self, parents: Iterable[RunConfig] = ()) -> list[RunConfig]:
         """Every run, setting by setting and seeds within; for a fork, parent by parent, of those that it names.
@@ -286,14 +284,16 @@ class SweepSpec(Parameters):
         return [run for run_id in wanted for run in self.fork.forks_of(known[run_id])]
 
     def identity(self) -> dict[str, Any]:
-        """Every field in plain dicts, lists and scalars."""
+        """Every field in plain dicts, lists and scalars; `criteria` where there are any."""
         absent = {"fork"} if self.fork is None else {*OF_A_SETTING, "vary", "seeds"}
+        # Versions without other criteria read the documents of sweeps that have none.
+        absent |= set() if self.criteria else {"criteria"}
         whole: dict[str, Any] = plain(self.model_dump(exclude=absent))
         return whole
 
     @property
     def sweep_id(self) -> str:
-        """Hash of every field but description, resources and tracking."""
+        """Hash of every field but description, imports, criteria, resources and tracking."""
         kept = {name: value for name, value in self.identity().items() if name not in _NOT_IDENTITY}
         return digest("sweep", canonical_json(kept))
 

@@ -115,8 +115,7 @@ class Policy(Parameters):
     @property
     def meets(self) -> Criterion:
         """The criterion of convergence that it forecasts."""
-        given = self.criterion
-        return Criterion(given.metric, given.at_most, given.at_least, given.evaluations)
+        return self.criterion.criterion
 
     @cached_property
     def content_hash(self) -> str:

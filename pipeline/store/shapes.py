@@ -164,10 +164,11 @@ CEILING: Shape = {"rows": [{"window": NUMBER, **_MAYBE, **_COUNTS, "q": {ID: NUM
 _INTERVAL = Row((_SHARE, _SHARE, _SHARE))
 # What is read of an analysis: that of a sweep whose seeds leave nothing to forecast from has no evaluation.
 ANALYSIS: Shape = {
-    "runs": [{"run_id": ID}],
+    "runs": [{"run_id": ID, "fold?": COUNT}],
     "evaluation": (
         None,
         {
+            "primary?": str,
             "windows": [
                 {
                     "fraction": NUMBER,

@@ -14,6 +14,7 @@ from sweeps.cli.options import (
     Folder,
     Inline,
     OneBudget,
+    OneCriterion,
 )
 
 forecast_commands = typer.Typer()
@@ -36,6 +37,7 @@ def forecast_command(
         bool, typer.Option("--any-task", help="With runs of another task than --from's: rank them all the same.")
     ] = False,
     budget: OneBudget = None,
+    criterion: OneCriterion = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
     watch: Annotated[
         float | None,
@@ -49,7 +51,7 @@ def forecast_command(
     """Which of the runs that still train will converge, when, why, and how good such forecasts were on unseen seeds.
 
     The newest forecast is kept in FOLDER/forecast.json, from which `status` and the dashboards read it; one for a
-    single --budget of several is printed alone.
+    single --budget of several, or by another --criterion, is printed alone.
 
     Example: `seedbed forecast results/quickstart`
     """  # fmt: skip
@@ -57,7 +59,7 @@ def forecast_command(
     from sweeps.command.sources import readable_among
 
     trained, code = readable_among([SweepStore(other) for other in others or ()], err)
-    request = forecasting.ForecastRequest(SweepStore(folder), tuple(trained), predictor, any_task, budget)
+    request = forecasting.ForecastRequest(SweepStore(folder), tuple(trained), predictor, any_task, budget, criterion)
     if watch is None:
         forecasting.run_forecast(request, as_json, out, err)
     elif as_json:
@@ -76,6 +78,7 @@ def fit_command(
         typer.Option(help="Learn from metrics that begin so alone, as ahead or ahead,circuits.", show_default=False),
     ] = None,
     budget: OneBudget = None,
+    criterion: OneCriterion = None,
 ) -> None:
     """Fit a forecaster to finished runs and write it to a file, for `seedbed forecast --predictor`.
 
@@ -86,7 +89,7 @@ def fit_command(
 
     chosen = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     stores, code = readable_among([SweepStore(folder) for folder in folders], err)
-    run_fit(stores, to, chosen, budget, out)
+    run_fit(stores, to, chosen, budget, out, criterion)
     raise typer.Exit(code)
 
 

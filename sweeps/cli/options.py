@@ -31,6 +31,14 @@ OneBudget = Annotated[
     int | None,
     typer.Option("--budget", help="Of a sweep with several budgets: the runs that have this one.", show_default=False),
 ]
+OneCriterion = Annotated[
+    str | None,
+    typer.Option(
+        "--criterion",
+        help="Outcomes by one of the sweep's `criteria`, or by a threshold, as 'train_loss<=0.1' (default: its own).",
+        show_default=False,
+    ),
+]
 Address = Annotated[
     str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; its nodes share the results folder.")
 ]

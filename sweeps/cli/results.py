@@ -13,6 +13,7 @@ from sweeps.cli.options import (
     Folder,
     Folders,
     OneBudget,
+    OneCriterion,
     Results,
     Scores,
     To,
@@ -24,7 +25,13 @@ _PANEL = "Results"
 
 @result_commands.command("analyze", hidden=True)
 @result_commands.command("analyse", rich_help_panel=_PANEL)
-def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None, scores: Scores = False) -> None:
+def analyse_command(
+    folders: Folders,
+    budget: OneBudget = None,
+    criterion: OneCriterion = None,
+    to: To = None,
+    scores: Scores = False,
+) -> None:
     """Analyse outcomes, times to convergence and forecasts; print them and write FOLDER/analysis.json.
 
     Several sweeps of the same budgets and criterion are analysed as one; runs of each budget are analysed apart. Of
@@ -36,12 +43,12 @@ def analyse_command(folders: Folders, budget: OneBudget = None, to: To = None, s
     from sweeps.command.sources import readable_among
 
     stores, code = readable_among([SweepStore(folder) for folder in folders], err)
-    run_analyse(stores, budget, to, out, scores)
+    run_analyse(stores, budget, to, out, scores, criterion)
     raise typer.Exit(code)
 
 
 @result_commands.command(rich_help_panel=_PANEL)
-def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
+def report(folders: Folders, budget: OneBudget = None, criterion: OneCriterion = None, to: To = None) -> None:
     """Analyse, and write FOLDER/report/report.html with its figures as PNG and SVG.
 
     Several sweeps of the same budgets and criterion are reported as one; runs of each budget are reported apart. Of
@@ -53,7 +60,7 @@ def report(folders: Folders, budget: OneBudget = None, to: To = None) -> None:
     from sweeps.command.sources import readable_among
 
     stores, code = readable_among([SweepStore(folder) for folder in folders], err)
-    run_report(stores, budget, to, out)
+    run_report(stores, budget, to, out, criterion)
     raise typer.Exit(code)
 
 
@@ -64,6 +71,7 @@ def watch_command(
     ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any free one.")] = 0,
     budget: OneBudget = None,
+    criterion: OneCriterion = None,
 ) -> None:
     """Serve a page of the sweep that follows its commits, to this machine alone, at an address with a token.
 
@@ -74,7 +82,7 @@ def watch_command(
     """
     from sweeps.command.watch.watching import run_watch
 
-    run_watch([SweepStore(folder) for folder in folders], budget, port, out)
+    run_watch([SweepStore(folder) for folder in folders], budget, port, out, criterion)
 
 
 @result_commands.command("read", rich_help_panel=_PANEL)
@@ -125,6 +133,7 @@ def export_command(
     parquet: Annotated[bool, typer.Option("--parquet", help="runs.parquet and metrics.parquet (the default).")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="runs.csv and metrics.csv.")] = False,
     zarr: Annotated[bool, typer.Option("--zarr", help="sweep.zarr: an array of runs x steps for each metric.")] = False,
+    criterion: OneCriterion = None,
     to: Annotated[
         Path | None, typer.Option("--out", help="Where to write (default: FOLDER/export).", show_default=False)
     ] = None,
@@ -139,4 +148,4 @@ def export_command(
     from sweeps.command.exporting import run_export
 
     chosen = {"parquet": parquet, "csv": csv, "zarr": zarr}
-    run_export(folder, [kind for kind, is_chosen in chosen.items() if is_chosen] or ["parquet"], to, out)
+    run_export(folder, [kind for kind, is_chosen in chosen.items() if is_chosen] or ["parquet"], to, out, criterion)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.consoles import out
-from sweeps.cli.options import AcceptChangedCode, Address, Inline, OneBudget, Overrides, Results, SpecPath
+from sweeps.cli.options import AcceptChangedCode, Address, Inline, OneBudget, OneCriterion, Overrides, Results, SpecPath
 from sweeps.command.how import How
 
 setting_commands = typer.Typer()
@@ -38,6 +38,7 @@ def compare_command(
         typer.Option(help="The effect to find with 80% power, as converged=0.1 (repeatable).", show_default=False),
     ] = None,
     budget: OneBudget = None,
+    criterion: OneCriterion = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two sweeps, or two settings of one, pair by pair under the same seeds.
@@ -49,7 +50,7 @@ def compare_command(
     """
     from sweeps.command.settings.comparing import run_compare
 
-    run_compare(folders, arms, where or [], metric or [], effect or [], budget, as_json, out)
+    run_compare(folders, arms, where or [], metric or [], effect or [], budget, as_json, out, criterion)
 
 
 @setting_commands.command("search", rich_help_panel=_PANEL)

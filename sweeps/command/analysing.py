@@ -20,7 +20,7 @@ from pipeline.store.files import make_folder, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
-from sweeps.command.sources import SweepData, read_source, read_sources
+from sweeps.command.sources import SweepData, judged_alike, read_source, read_sources
 from sweeps.command.terminal.phases import phases
 
 # The name of a folder that is made for several sweeps; file systems allow 255 bytes.
@@ -44,11 +44,12 @@ def analysis_of(stores: Sequence[SweepStore], budget: int | None = None) -> Anal
 
     Raises StoreError if there are none, several sweeps cannot be joined, or a sweep has several budgets.
     """
-    return _analysis(read_source(stores, budget), stores)
+    return _analysis(read_source(stores, budget), stores, is_own=True)
 
 
-def _analysis(source: SweepData, stores: Sequence[SweepStore]) -> Analysis:
-    ceiling = _ceiling(stores[0], source.history.budget) if len(stores) == 1 else []
+def _analysis(source: SweepData, stores: Sequence[SweepStore], is_own: bool) -> Analysis:
+    # Forks were judged by the sweep's own criterion.
+    ceiling = _ceiling(stores[0], source.history.budget) if len(stores) == 1 and is_own else []
     criterion = source.outcomes.criterion
     return analyse(
         source.history,
@@ -67,19 +68,28 @@ def _ceiling(store: SweepStore, budget: int) -> list[dict[str, Any]]:
 
 
 def run_analyse(
-    stores: Sequence[SweepStore], budget: int | None, to: Path | None, out: Console, with_scores: bool = False
+    stores: Sequence[SweepStore],
+    budget: int | None,
+    to: Path | None,
+    out: Console,
+    with_scores: bool = False,
+    criterion: str | None = None,
 ) -> Analysed:
     """Writes analysis.json and prints a summary, with the score tables of every predictor if asked for.
 
     Its folder is `to`; without it the results folder of a single sweep, and for several one beside the first, named
     after all. Of sweeps with several budgets there is one analysis for each, in `budget-B` inside that folder, and
     joined tables in the folder itself; with `budget` that one alone. Forecasts of a single sweep's runs in training are
-    kept in its folder. Raises StoreError as `analysis_of`.
+    kept in its folder. By another `criterion` than the sweeps' own (see `judged_alike`) all is written in
+    `criterion-NAME` inside that folder, and no forecast is kept. Raises StoreError as `analysis_of`.
     """
+    judged = judged_alike(stores, criterion)
     folder = _folder(stores, to)
+    if not judged.is_own and (to is None or SweepStore(folder).exists()):
+        folder = folder / judged.folder
     with phases(out, is_quiet=True) as phase:
         phase(f"reading {sum(len(store.plan['runs']) for store in stores):,} histories")
-        sources = list(read_sources(stores, budget).values())
+        sources = list(read_sources(stores, budget, criterion).values())
     is_mixed = any(len(store.budgets) > 1 for store in stores)
     parts = []
     for source in sources:
@@ -89,7 +99,7 @@ def run_analyse(
         inside = folder / f"budget-{source.history.budget}" if is_mixed else folder
         with phases(out, is_quiet=True) as phase:
             phase(f"forecasting {len(source.history.runs):,} runs, each by models that saw none of its seeds")
-            parts.append((_analysis(source, stores), inside))
+            parts.append((_analysis(source, stores, judged.is_own), inside))
         _write(inside, parts[-1][0].to_json(), stores)
     if not is_mixed or budget is not None:
         found = Analysed(tuple(parts), folder)
@@ -99,9 +109,9 @@ def run_analyse(
         assert found.whole is not None
         _write(folder, found.whole.to_json(), stores)
         out.print(found.whole.summary(with_scores), markup=False)
-    if len(stores) == 1 and (not is_mixed or budget is None):
+    if len(stores) == 1 and judged.is_own and (not is_mixed or budget is None):
         _keep_forecasts(stores[0], sources, [part for part, _ in parts])
-    if len(stores) > 1 or is_mixed:
+    if len(stores) > 1 or is_mixed or not judged.is_own:
         for _, inside in parts:
             out.print(f"analysis: {inside / 'analysis.json'}", markup=False)
     return found

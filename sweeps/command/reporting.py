@@ -17,12 +17,14 @@ from pipeline.store.sweep_store import SweepStore
 from sweeps.command.analysing import run_analyse
 
 
-def run_report(stores: Sequence[SweepStore], budget: int | None, to: Path | None, out: Console) -> None:
+def run_report(
+    stores: Sequence[SweepStore], budget: int | None, to: Path | None, out: Console, criterion: str | None = None
+) -> None:
     """Analyses, and writes report/report.html with its figures beside analysis.json (see `run_analyse`).
 
     Of sweeps with several budgets every budget has a report, and a first page leads to them.
     """
-    found = run_analyse(stores, budget, to, out)
+    found = run_analyse(stores, budget, to, out, criterion=criterion)
     folders = {part.history.budget: folder / "report" for part, folder in found.parts}
     for part, folder in found.parts:
         pages = [] if found.whole is None else _pages(folders, folder / "report", found.folder / "report")

@@ -25,6 +25,8 @@ def smoke(spec: SweepSpec) -> SweepSpec:
     data["vary"] = [factor for factor in map(_without_budget, data.get("vary", ())) if factor]
     data["grid"] = {"chunk": chunk, "eval_items": min(spec.grid.eval_items, 64), "probe_items": 32}
     data["snapshots"] = {"states": [0, 2 * chunk]}
+    criteria = data.get("criteria", {})
+    data["criteria"] = {name: one for name, one in criteria.items() if one["evaluations"] <= _NUM_CHUNKS}
     if spec.stopping.problems(data["budget"], spec.criterion, GridSpec(**data["grid"]).resolved(data["budget"])):
         del data["stopping"]
     if spec.seeds is not None:

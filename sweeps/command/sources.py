@@ -17,6 +17,7 @@ from analysis.outcomes.subsets import joined, joined_outcomes
 from analysis.summary.text import provenance_notes
 from pipeline.arrays import Floats
 from pipeline.planning.packs import stored_spec
+from pipeline.spec.criteria.judged_by import JudgedBy, judged_by
 from pipeline.spec.criterion import Criterion
 from pipeline.stopping.forecast import StopByForecast
 from pipeline.store.budgets import budgets_text, part_of
@@ -90,34 +91,53 @@ def budgets_in(stores: Sequence[SweepStore], budget: int | None = None) -> tuple
     return stores[0].budgets
 
 
-def read_source(stores: Sequence[SweepStore], budget: int | None = None) -> SweepData:
+def judged_alike(stores: Sequence[SweepStore], asked: str | None = None) -> JudgedBy:
+    """The criterion that is asked for, of all sweeps: a name of their `criteria`, a threshold, or None for their own.
+
+    Raises StoreError where a sweep has none of this name, or theirs differ.
+    """
+    found = {}
+    for store in stores:
+        try:
+            found[store] = judged_by(stored_spec(store), asked)
+        except ValueError as error:
+            raise StoreError(f"--criterion: {error}") from error
+    _refuse_different("criteria", {str(store.folder): str(judged.criterion) for store, judged in found.items()})
+    first = found[stores[0]]
+    # Where one sweep's own is another's second, what is written must not take the place of what is by their own.
+    return first if all(judged.is_own == first.is_own for judged in found.values()) else replace(first, is_own=False)
+
+
+def read_source(stores: Sequence[SweepStore], budget: int | None = None, criterion: str | None = None) -> SweepData:
     """The commits so far, of the runs with this budget (None: of sweeps that have one, the same).
 
+    Outcomes are by the sweeps' own criterion, or by the one that is asked for (see `judged_alike`).
     Raises StoreError if there are none, or the sweeps cannot be joined, saying which and why.
     """
-    found = _read(stores, budget)
+    found = _read(stores, budget, criterion)
     if not found.is_begun:
         raise StoreError(_nothing(stores[0]))
     return found
 
 
-def read_sources(stores: Sequence[SweepStore], budget: int | None = None) -> dict[int, SweepData]:
+def read_sources(
+    stores: Sequence[SweepStore], budget: int | None = None, criterion: str | None = None
+) -> dict[int, SweepData]:
     """budget -> as `read_source`, for each of `budgets_in(stores, budget)`; some may not have begun.
 
     Raises StoreError where none has.
     """
-    found = {each: _read(stores, each) for each in budgets_in(stores, budget)}
+    found = {each: _read(stores, each, criterion) for each in budgets_in(stores, budget)}
     if not any(source.is_begun for source in found.values()):
         raise StoreError(_nothing(stores[0]))
     return found
 
 
-def _read(stores: Sequence[SweepStore], budget: int | None) -> SweepData:
+def _read(stores: Sequence[SweepStore], budget: int | None, asked: str | None) -> SweepData:
     budgets_in(stores, budget)
-    _refuse_different("criteria", {str(store.folder): str(stored_spec(store).criterion) for store in stores})
+    criterion = judged_alike(stores, asked).criterion
     # Before the histories, so that a commit made while they are read counts as made since.
     orders = {pack_id: order for store in stores for pack_id, order in newest_orders(store).items()}
-    criterion = stored_spec(stores[0]).criterion
     whole = _named_apart([_history(store, budget, criterion) for store in stores], stores)
     histories = distinct_runs(whole, stores)
     try:

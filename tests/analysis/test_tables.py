@@ -15,9 +15,11 @@ import pandas
 import pyarrow.parquet
 import pytest
 import xarray
+from rich.console import Console
 from typer.testing import CliRunner
 
 from analysis.figures.plot import curves
+from analysis.forecasting.folds import held_out_seeds
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.tables.metric_table import joined_table
 from analysis.tables.run_table import OWN_COLUMNS
@@ -27,6 +29,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import StoredForecast
 from pipeline.training.open_pack import open_pack
 from sweeps.cli.__main__ import app
+from sweeps.command.analysing import run_analyse
 from tests.support import opened, tiny, trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,6 +164,34 @@ def test_runs_in_training_are_censored_and_have_their_forecast(tmp_path, monkeyp
     assert (first["p_converged"], first["forecast_window"], first["forecast_high"]) == (0.75, 0.25, None)
     assert second["p_converged"] is None
     assert (first["outcome"], first["end"], first["last_step"]) == ("censored", "running", 10)
+
+
+def test_finished_runs_have_the_forecasts_of_the_fold_that_they_were_held_out_in(tmp_path):
+    store = trained(tiny(seeds={"together": {"range": [0, 8]}}, windows=[0.0, 0.34], readings=[]), tmp_path / "r")
+    before = Sweep(store.folder).runs()
+    assert before["held_out_0.34"].null_count == before["held_out_0"].null_count == before["fold"].null_count == 8
+    found = run_analyse([store], None, None, Console(quiet=True)).parts[0][0]
+    assert found.evaluation is not None
+    runs = Sweep(store.folder).runs()
+    assert runs["fold"].to_pylist() == found.evaluation.fold_R.tolist()
+    assert len({*runs["fold"].to_pylist()}) == len(held_out_seeds(found.history.runs).folds) == 2
+    for fold, split in enumerate(held_out_seeds(found.history.runs).folds):
+        assert np.array_equal(runs["fold"].to_numpy() == fold, split.test_R)
+    for window in found.evaluation.windows:
+        expected = window.probability_N["ridge_time"].round(4)
+        column = runs[f"held_out_{window.fraction:g}"].to_numpy()
+        assert np.array_equal(column[window.scored_R], expected)
+        assert np.isnan(column[~window.scored_R]).all()
+    assert runs.schema.metadata[b"seedbed.held_out"] == b"ridge_time"
+    # Of a run whose outcome has changed since the analysis there is none, nor of anything in one of another criterion.
+    path = store.folder / "analysis.json"
+    document = json.loads(path.read_bytes())
+    document["runs"][3]["by"] -= 10
+    path.write_text(json.dumps(document))
+    stale = Sweep(store.folder).runs()["held_out_0.34"].to_pylist()
+    assert stale == [None if r == 3 else p for r, p in enumerate(runs["held_out_0.34"].to_pylist())]
+    path.write_text(json.dumps(document | {"criterion": "train_loss <= 1 at one evaluation"}))
+    assert Sweep(store.folder).runs()["held_out_0.34"].null_count == 8
 
 
 def test_a_sweep_that_has_not_begun_has_its_runs_and_no_metrics(tmp_path):

@@ -45,8 +45,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     ),
     "checkpoint": (("run",), (("--step", "number"), ("--out", "new"), ("--results", "folder"))),
     "reproduce": (("text",), (INLINE, ("--profile", "text"), ("--results", "new"))),
-    "analyse": (("folder", "folder"), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),
-    "analyze": (("folder",), (("--budget", "number"), ("--out", "new"), ("--scores", ""))),
+    "analyse": (
+        ("folder", "folder"),
+        (("--budget", "number"), ("--criterion", "text"), ("--out", "new"), ("--scores", "")),
+    ),
+    "analyze": (("folder",), (("--budget", "number"), ("--criterion", "text"), ("--out", "new"), ("--scores", ""))),
     "compare": (
         ("folder", "folder"),
         (
@@ -54,6 +57,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
             ("--where", "override"),
             ("--metric", "text"),
             ("--effect", "override"),
+            ("--criterion", "text"),
             ("--budget", "number"),
             ("--json", ""),
         ),
@@ -62,11 +66,14 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
         ("spec", "override"),
         (INLINE, ("--results", "new"), ("--address", "text"), ("--accept-changed-code", ""), ("--json", "")),
     ),
-    "watch": (("folder", "folder"), (("--port", "number"), ("--budget", "number"))),
-    "export": (("folder",), (("--parquet", ""), ("--csv", ""), ("--zarr", ""), ("--out", "new"))),
+    "watch": (("folder", "folder"), (("--port", "number"), ("--criterion", "text"), ("--budget", "number"))),
+    "export": (
+        ("folder",),
+        (("--parquet", ""), ("--criterion", "text"), ("--csv", ""), ("--zarr", ""), ("--out", "new")),
+    ),
     "mirror": (("folder",), (("--follow", ""),)),
     "dashboard": (("folder",), (("--out", "new"),)),
-    "report": (("folder", "folder"), (("--budget", "number"), ("--out", "new"))),
+    "report": (("folder", "folder"), (("--budget", "number"), ("--criterion", "text"), ("--out", "new"))),
     "read": (("folder",), (("--readings", "text"),)),
     "forecast": (
         ("folder",),
@@ -74,12 +81,16 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
             ("--from", "folder"),
             ("--predictor", "predictor"),
             ("--any-task", ""),
+            ("--criterion", "text"),
             ("--budget", "number"),
             ("--json", ""),
             ("--watch", "number"),
         ),
     ),
-    "fit": (("folder", "folder"), (("--out", "new"), ("--metrics", "text"), ("--budget", "number"))),
+    "fit": (
+        ("folder", "folder"),
+        (("--out", "new"), ("--criterion", "text"), ("--metrics", "text"), ("--budget", "number")),
+    ),
     "policy": (
         ("folder", "folder"),
         (

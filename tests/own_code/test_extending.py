@@ -19,7 +19,7 @@ TOLD = {
     "list": "defined in my_task.py:",
     "new statistic": "seedbed analyse RESULTS --import my_statistic.py",
     "check my_statistic.py": "all 5 clauses hold",
-    "analyse": "AUROC",
+    "analyse": "Note: forecasts learn from statistics of your own, too: my_statistic (my_statistic.py).",
 }
 
 

@@ -19,7 +19,9 @@ from analysis.forecasting.live import forecast_running
 from analysis.forecasting.predictor_file import read_forecaster, write_forecaster
 from analysis.forecasting.run_forecasts import RunForecast, RunForecasts, probability_text, time_text
 from analysis.outcomes.subsets import with_metrics
+from analysis.statistics.base import own_statistics
 from analysis.summary.in_training import expected_of
+from pipeline.spec.criteria.judged_by import JudgedBy
 from pipeline.store.budgets import budgets_json, part_of
 from pipeline.store.history import RunInfo
 from pipeline.store.pack_store import StoreError
@@ -27,7 +29,7 @@ from pipeline.store.progress import unfinished
 from pipeline.store.stored_forecast import newest_orders
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
-from sweeps.command.sources import SweepData, budgets_in, print_notes, read_source, read_sources
+from sweeps.command.sources import SweepData, budgets_in, judged_alike, print_notes, read_source, read_sources
 
 _WIDTH, _WIDE = 300, 130
 _NICENESS = 10
@@ -41,7 +43,8 @@ class ForecastRequest:
     """Arguments of `seedbed forecast`: the sweep, and what is learned from in place of it, `others` or `predictor`.
 
     With `any_task` runs of another task than that one's are ranked all the same. `budget` None: the runs of every
-    budget, each forecast from runs of its own.
+    budget, each forecast from runs of its own. All sweeps are read by `criterion`; None: by their own (see
+    `judged_alike`).
     """
 
     store: SweepStore
@@ -49,11 +52,24 @@ class ForecastRequest:
     predictor: Path | None = None
     any_task: bool = False
     budget: int | None = None
+    criterion: str | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether the runs of all budgets are forecast; then the forecast is kept as the newest."""
-        return self.budget is None or len(self.store.budgets) == 1
+        """Whether the runs of all budgets are forecast, by the sweep's own criterion.
+
+        Then the forecast is kept as the newest.
+        """
+        return (self.budget is None or len(self.store.budgets) == 1) and self.judged.is_own
+
+    @property
+    def judged(self) -> JudgedBy:
+        """The criterion of what is forecast. Raises StoreError where the sweep has none of this name."""
+        return judged_alike([self.store], self.criterion)
+
+    def sources(self) -> dict[int, SweepData]:
+        """The sweep's commits so far, by budget."""
+        return read_sources([self.store], self.budget, self.criterion)
 
     def training(self) -> dict[int, FittedForecasts]:
         """What is learned from in place of the sweep, fitted, by budget; empty where nothing is.
@@ -73,7 +89,8 @@ class ForecastRequest:
             has_one = all(len(other.budgets) == 1 for other in self.others)
             return {
                 budget: _fitted(
-                    read_source(self.others, None if has_one else budget), unseen_by=self.store.history(budget).runs
+                    read_source(self.others, None if has_one else budget, self.criterion),
+                    unseen_by=self.store.history(budget).runs,
                 )
                 for budget in budgets_in([self.store], self.budget)
             }
@@ -81,7 +98,14 @@ class ForecastRequest:
             raise StoreError(str(error)) from error
 
 
-def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], budget: int | None, out: Console) -> None:
+def run_fit(
+    stores: Sequence[SweepStore],
+    path: Path,
+    metrics: Sequence[str],
+    budget: int | None,
+    out: Console,
+    criterion: str | None = None,
+) -> None:
     """Fits a forecaster to the finished runs of these sweeps and writes it; of several budgets, to those with one.
 
     With `metrics` it learns from those alone whose names begin so.
@@ -90,7 +114,7 @@ def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], bu
     enough finished runs.
     """
     try:
-        source = read_source(stores, budget)
+        source = read_source(stores, budget, criterion)
         fitted = _fitted(source, metrics)
     except ValueError as error:
         raise StoreError(str(error)) from error
@@ -99,6 +123,8 @@ def run_fit(stores: Sequence[SweepStore], path: Path, metrics: Sequence[str], bu
     for window in fitted.windows:
         quality = f"AUROC between unseen seeds of one setting {window.auroc_within.text()}"
         out.print(f"window {window.fraction:g}: {window.num_finished} finished runs; {window.problem or quality}")
+    if own := own_statistics():
+        out.print(f"{own[0].upper()}{own[1:]}.", markup=False)
     out.print(f"forecaster: {path}", markup=False)
 
 
@@ -107,16 +133,19 @@ def run_forecast(request: ForecastRequest, as_json: bool, out: Console, err: Con
 
     Raises StoreError where it cannot be made: two sources, nothing committed, another question, lacking columns.
     """
-    sources = read_sources([request.store], request.budget)
+    sources = request.sources()
     found, problem = _forecast(request, sources, request.training())
     if as_json:
-        out.print_json(data=_document(request, found))
+        other = {} if request.judged.is_own else {"criterion": str(request.judged.criterion)}
+        out.print_json(data=_document(request, found) | other)
     else:
         print_notes(sources.values(), out)
         for part in found:
             if len(request.store.budgets) > 1:
                 out.print(f"budget {part.budget} steps:")
             print_forecasts(part, out)
+        if not request.judged.is_own:
+            out.print(f"converged means {request.judged.criterion}", markup=False)
     if problem:
         err.print(problem)
 
@@ -132,7 +161,7 @@ def watch(request: ForecastRequest, interval_s: float, out: Console, err: Consol
     while unfinished(store):
         started, orders = time.process_time(), newest_orders(store)
         if orders and orders != before:
-            found, problem = _forecast(request, read_sources([store], request.budget), training)
+            found, problem = _forecast(request, request.sources(), training)
             before = orders
             for part in found:
                 which = f"budget {part.budget}: " if len(store.budgets) > 1 else ""
@@ -168,8 +197,8 @@ def _forecast(
 
 
 def _document(request: ForecastRequest, found: Sequence[RunForecasts]) -> dict[str, Any]:
-    whole = budgets_json(request.store.plan)
-    return forecasts_document(found, whole if request.is_whole else found[0].budget)
+    is_of_all = request.budget is None or len(request.store.budgets) == 1
+    return forecasts_document(found, budgets_json(request.store.plan) if is_of_all else found[0].budget)
 
 
 def _fitted(source: SweepData, metrics: Sequence[str] = (), unseen_by: Sequence[RunInfo] = ()) -> FittedForecasts:

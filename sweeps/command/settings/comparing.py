@@ -15,6 +15,8 @@ from analysis.comparisons.compare import ArmComparison, Effect
 from analysis.comparisons.folders import compare_folders, compare_settings
 from pipeline.spec.yaml_source import read_value
 from pipeline.store.pack_store import StoreError
+from pipeline.store.sweep_store import SweepStore
+from sweeps.command.sources import judged_alike
 
 _WIDTH = 160
 # Sizes of effects whose squares can be reckoned with.
@@ -27,21 +29,28 @@ _READ = (
 
 def run_compare(
     folders: Sequence[Path], arms: tuple[str, str] | None, where: Sequence[str], metrics: Sequence[str],
-    effects: Sequence[str], budget: int | None, as_json: bool, out: Console,
+    effects: Sequence[str], budget: int | None, as_json: bool, out: Console, criterion: str | None = None,
 ) -> None:  # fmt: skip
-    """Compare two results folders, or two settings of one, and print a table, or JSON. Raises StoreError."""
+    """Compare two results folders, or two settings of one, and print a table, or JSON.
+
+    Outcomes are by the sweeps' own criterion or by `criterion` (see `judged_alike`). Raises StoreError.
+    """
     if len(folders) != (1 if arms else 2):
         raise StoreError("name two results folders, or one and --arms A=VALUE B=VALUE")
     conditions, wanted = _values(where, "--where"), _numbers(effects)
+    judged = None if criterion is None else judged_alike([SweepStore(folder) for folder in folders], criterion)
+    asked = None if judged is None else judged.criterion
     if arms:
         both = [_values(arm.split(","), "--arms") for arm in arms]
-        found = compare_settings(folders[0], both[0], both[1], conditions, metrics, wanted, budget)
+        found = compare_settings(folders[0], both[0], both[1], conditions, metrics, wanted, budget, asked)
     else:
-        found = compare_folders(folders[0], folders[1], conditions, metrics, wanted, budget)
+        found = compare_folders(folders[0], folders[1], conditions, metrics, wanted, budget, asked)
     if as_json:
-        out.print_json(data=found.to_json())
+        out.print_json(data=found.to_json() | {"criterion": str(found.pairs.a.outcomes.criterion)})
         return
     _print(found, out)
+    if judged is not None and not judged.is_own:
+        out.print(f"converged means {judged.criterion}", markup=False)
 
 
 def _values(given: Sequence[str], option: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,12 +27,13 @@ from analysis.page.data import (
 )
 from analysis.page.findings import outcome_findings
 from analysis.page.html import LiveLinks, StaticPart, page_html
+from analysis.tables.held_out import analysis_folder, read_held_out
 from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Array, Floats, Ints
 from pipeline.planning.packs import stored_spec
+from pipeline.spec.criteria.judged_by import JudgedBy, judged_by
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.draws import run_that_counts
-from pipeline.store.files import CorruptFileError, read_file
 from pipeline.store.history import History, RunEnd
 from pipeline.store.history_tail import HistoryTail
 from pipeline.store.pack_store import StoreError
@@ -47,12 +47,14 @@ _RELOAD = {"reload": True}
 class LivePage:
     """The page of the runs of one budget, equal ones once. `version` is raised by what is taken in: commits, forecasts.
 
-    A page that shows other runs, or the same in another order, is to be loaded again.
+    A page that shows other runs, or the same in another order, is to be loaded again. Runs are judged by the sweep's
+    own criterion, or as `judged` says: forecasts in training are by the former alone, so then it shows none.
     """
 
-    def __init__(self, store: SweepStore, budget: int | None) -> None:
+    def __init__(self, store: SweepStore, budget: int | None, judged: JudgedBy | None = None) -> None:
         self.store = store
-        self.criterion: Criterion = stored_spec(store).criterion
+        self.judged = judged_by(stored_spec(store)) if judged is None else judged
+        self.criterion: Criterion = self.judged.criterion
         self.version = 0
         self._open(budget)
         self._forecast_ns = -1
@@ -85,7 +87,7 @@ class LivePage:
         self._run_version_R[np.isin(self._shown_R, touched)] = self.version
         if is_forecast:
             self._forecast_ns, self._forecast_version = stamp_ns, self.version
-            self._forecast = read_forecast(self.store)
+            self._forecast = read_forecast(self.store) if self.judged.is_own else None
 
     def _show(self, whole: History) -> None:
         """Take in the runs and their ends; where other ones count than before, they are shown from this version on."""
@@ -129,7 +131,7 @@ class LivePage:
 
     @property
     def _report_path(self) -> Path:
-        return self.store.folder_of(self.budget) / "report" / "report.html"
+        return analysis_folder(self.store, self.budget, self.judged) / "report" / "report.html"
 
     def html(self, pages: Sequence[tuple[str, str | None]], report: str) -> str:
         """The page, without the columns, which it asks for; `report` is the address of the report."""
@@ -229,28 +231,24 @@ class LivePage:
         """Held-out forecasts of the last analysis of the same runs; none of one that this version cannot read."""
         self._held_out: dict[str, Floats] = {}
         self._names: dict[str, tuple[float, int]] = {}
-        path = self.store.folder_of(self._history.budget) / "analysis.json"
-        try:
-            document = json.loads(read_file(path))
-            windows = document["evaluation"]["windows"]
-            names = [(float(window["fraction"]), int(window["last_step"])) for window in windows]
-            found_RW = np.array([run["p_converged"] for run in document["runs"]], np.float64)
-            run_ids = [run["run_id"] for run in document["runs"]]
-        except (CorruptFileError, OSError, ValueError, KeyError, TypeError, OverflowError):
+        found = read_held_out(self.store, self._history.budget, self.judged)
+        if found is None or found.run_ids != tuple(run.run_id for run in self._history.runs):
             return
-        if run_ids != [run.run_id for run in self._history.runs] or found_RW.shape != (len(run_ids), len(names)):
-            return
-        for number, name in enumerate(names):
-            if np.isfinite(found_RW[:, number]).any():
-                self._held_out[f"held_out_{number}"] = found_RW[:, number]
+        for number, name in enumerate(found.windows):
+            if np.isfinite(found.converged_RW[:, number]).any():
+                self._held_out[f"held_out_{number}"] = found.converged_RW[:, number]
                 self._names[f"held_out_{number}"] = name
 
 
-def live_pages(store: SweepStore, budget: int | None) -> dict[int, LivePage]:
+def live_pages(store: SweepStore, budget: int | None, judged: JudgedBy | None = None) -> dict[int, LivePage]:
     """budget -> its page, of all budgets or of one. Raises StoreError where there is no sweep or no such budget."""
     if budget is not None and budget not in store.budgets:
         raise StoreError(f"{store.folder}: no run has a budget of {budget} steps (there are: {store.budgets})")
-    return {each: LivePage(store, each) for each in (store.budgets if budget is None else (budget,))}
+    pages = {each: LivePage(store, each, judged) for each in (store.budgets if budget is None else (budget,))}
+    recorded = {metric for page in pages.values() for metric in page.tail.metrics}
+    if judged is not None and not judged.is_own and recorded and judged.criterion.metric not in recorded:
+        raise StoreError(f"{store.folder}: no run has recorded {judged.criterion.metric!r}")
+    return pages
 
 
 def _stamp_ns(path: Path) -> int:
