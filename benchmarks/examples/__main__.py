@@ -1,4 +1,4 @@
-"""The picture and table of docs/data.md: `python -m benchmarks.examples RESULTS` from the root.
+"""The pictures and tables of docs/data.md: `python -m benchmarks.examples RESULTS` from the root.
 
 RESULTS is a folder that holds the results of the sweeps of `sweeps/examples`, each under its name and complete.
 """
@@ -19,8 +19,8 @@ from analysis.outcomes.outcomes import decide_outcomes
 from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.uncertainty.intervals import wilson
 from benchmarks.bench import between
-from pipeline.spec.criterion import Criterion
-from pipeline.spec.sweep import load_spec
+from benchmarks.examples import grokking
+from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.history import History
 from pipeline.store.sweep_store import SweepStore
 
@@ -34,8 +34,7 @@ PANELS = {
     "text": ("label_loss", "loss on held-out text (nats)"),
     "grokking": ("label_accuracy", "accuracy on held-out pairs"),
 }
-# When the training pairs of the last panel are fitted: its first threshold.
-FITTED = Criterion("train_loss", at_most=0.1, evaluations=1)
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 HEADER = [
     "| sweep | setting | converged, of runs | half by step | half fit their training pairs by step |",
     "|---|---|---|---|---|",
@@ -43,16 +42,29 @@ HEADER = [
 
 
 def main() -> None:
-    """Write both."""
+    """Write all of them."""
     histories = {name: SweepStore(Path(sys.argv[1]) / name).history() for name in PANELS}
     PICTURE.write_text(to_svg(picture(histories)) + "\n", encoding="utf-8")
     lines = [*told(histories), "", *HEADER, *rows(histories)]
-    PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), MARKERS, lines), encoding="utf-8")
+    page = between(PAGE.read_text(encoding="utf-8"), MARKERS, lines)
+    times = grokking.Times.of(histories["grokking"], spec_of("grokking"))
+    grokking.PICTURE.write_text(to_svg(grokking.picture(times)) + "\n", encoding="utf-8")
+    PAGE.write_text(between(page, grokking.MARKERS, grokking.lines(times)), encoding="utf-8")
+
+
+def in_words(number: int) -> str:
+    """A number as text has it, up to ten."""
+    return WORDS[number]
+
+
+def spec_of(name: str) -> SweepSpec:
+    """The sweep file of an example."""
+    return load_spec(ROOT / "sweeps" / "examples" / f"{name}.yaml")
 
 
 def told(histories: dict[str, History]) -> Iterator[str]:
     """The picture, and what it shows in words."""
-    yield f"![Held-out accuracy or loss of every run of the four examples]({PICTURE.name})"
+    yield f"![Held-out accuracy or loss of every run of the {in_words(len(histories))} examples]({PICTURE.name})"
     yield ""
     numbers = ", ".join(f"{name} {len(history.runs)}" for name, history in histories.items())
     yield f"Every line is a run ({numbers}), every colour a setting."
@@ -64,9 +76,9 @@ def told(histories: dict[str, History]) -> Iterator[str]:
 def rows(histories: dict[str, History]) -> Iterator[str]:
     """A row of the table for each setting of each sweep."""
     for name, history in histories.items():
-        criterion = load_spec(ROOT / "sweeps" / "examples" / f"{name}.yaml").criterion
-        outcomes, labels = decide_outcomes(history, criterion), setting_labels(history)
-        fitted = decide_outcomes(history, FITTED) if name == "grokking" else None
+        spec = spec_of(name)
+        outcomes, labels = decide_outcomes(history, spec.criterion), setting_labels(history)
+        fitted = decide_outcomes(history, spec.criteria["fitted"].criterion) if name == "grokking" else None
         assert not outcomes.count("censored"), f"{name} is not complete"
         for setting, is_in_R in runs_by_setting(history).items():
             converged_R = outcomes.is_kind_R("converged")[is_in_R]
@@ -87,7 +99,8 @@ def picture(histories: dict[str, History]) -> Figure:
     """A panel for each sweep: the metric of every run over steps, coloured by setting."""
     panels = [_panel(name, history) for name, history in histories.items()]
     chart = alt.concat(*panels, columns=2).resolve_scale(color="independent")
-    return Figure("examples", "Four sweeps on data of one's own", "", finish(chart, "", []))
+    title = f"{in_words(len(histories)).capitalize()} sweeps on data of one's own"
+    return Figure("examples", title, "", finish(chart, "", []))
 
 
 def _panel(name: str, history: History) -> Any:

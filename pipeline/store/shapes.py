@@ -176,7 +176,7 @@ ANALYSIS: Shape = {
                     "scores": {str: {"auroc_within": _INTERVAL}},
                     "calibration?": [{"forecast": NUMBER, "share": _INTERVAL, "num_runs": COUNT}],
                 }
-            ]
+            ],
         },
     ),
 }

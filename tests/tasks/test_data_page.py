@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_every_command_of_the_page_works_in_order(tmp_path, monkeypatch, capsys)
         (home / name).write_text(text)
     (home / "sweeps").symlink_to(ROOT / "sweeps")
     monkeypatch.chdir(home)
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
     for command in COMMANDS:
         program, *arguments = shlex.split(command)
         if program == "python":
@@ -59,8 +60,12 @@ def test_every_command_of_the_page_works_in_order(tmp_path, monkeypatch, capsys)
     capsys.readouterr()
     exec(SNIPPET, {})
     lines = capsys.readouterr().out.splitlines()
-    assert all(re.fullmatch(r"[0-9a-f]{16} [0-9.]+ [0-9.]+", line) for line in lines[:8])
-    assert "train_loss <= 0.1 at one evaluation" in "\n".join(lines[8:])
+    assert lines[0].split() == ["run_id", "outcome_fitted", "outcome_by_fitted", "outcome", "outcome_by"]
+    kinds = "converged|unconverged"
+    assert all(re.fullmatch(rf"\d +[0-9a-f]{{16}} +({kinds}) +\d+ +({kinds}) +\d+", line) for line in lines[1:])
+    assert len(lines) == 9
+    analysed = json.loads((home / "results/moons/criterion-train_loss-at-most-0.1/analysis.json").read_bytes())
+    assert [row["outcome"] for row in analysed["runs"]] == [line.split()[2] for line in lines[1:]]
 
 
 def test_the_page_names_every_parameter_of_the_task():
