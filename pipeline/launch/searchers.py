@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, Protocol
 
 from pipeline.imports import quick_imports
+from pipeline.launch.bohb import BohbSearcher
 from pipeline.spec.search import Search
 from pipeline.spec.vary.factors import Choice, Distribution, LogUniform
 from pipeline.store.pack_store import StoreError
@@ -17,7 +18,7 @@ OBJECTIVE = "objective"
 
 
 class RaySearcher(Protocol):
-    """What is used of `ray.tune.search.Searcher`."""
+    """What is used of `ray.tune.search.Searcher`. Results hold OBJECTIVE, and BY_SEEDS: seeds -> objective."""
 
     def suggest(self, trial_id: str) -> Any:
         """A setting as a mapping; None or text where there is none left."""
@@ -49,7 +50,7 @@ def searcher_versions(search: Search) -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            extra = "'seedbed[search]'" if search.searcher == "optuna" else package
+            extra = "'seedbed[search]'" if search.searcher == "optuna" else " ".join(SEARCHERS[search.searcher].packages)
             raise StoreError(
                 f"search.searcher: {search.searcher} needs {package}, which is not installed; "
                 f"`pip install {extra}` installs it"
@@ -67,17 +68,18 @@ def open_searcher(search: Search) -> RaySearcher:
         tune = importlib.import_module("ray.tune")
         found = getattr(importlib.import_module(library.module), library.name)(**{library.seed: search.seed})
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    space = {path: _domain(tune, distribution) for path, distribution in search.space.items()}
+    is_bohb = search.searcher == "bohb"
+    space = {path: _domain(tune, distribution, is_bohb) for path, distribution in search.space.items()}
     if not found.set_search_properties(OBJECTIVE, "max", space):
         raise StoreError(f"search.searcher: {search.searcher} takes no such space")
-    searcher: RaySearcher = found
+    searcher: RaySearcher = BohbSearcher(found, search.space, search.seed, OBJECTIVE) if is_bohb else found
     return searcher
 
 
-def _domain(tune: Any, distribution: Distribution) -> Any:
-    """The distribution in Ray's terms."""
+def _domain(tune: Any, distribution: Distribution, by_number: bool) -> Any:
+    """The distribution in Ray's terms; choices are the values, or their numbers."""
     if isinstance(distribution, Choice):
-        return tune.choice(list(distribution.choice))
+        return tune.choice(list(range(len(distribution.choice)) if by_number else distribution.choice))
     if isinstance(distribution, LogUniform):
         return tune.loguniform(*distribution.log_uniform)
     return tune.uniform(*distribution.uniform)

@@ -15,7 +15,7 @@ from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.messages import spec_problems
 from pipeline.spec.overrides import spec_source
 from pipeline.spec.parameters import Parameters
-from pipeline.spec.run_config import Seed, path_problem
+from pipeline.spec.run_config import path_problem
 from pipeline.spec.sweep import SweepSpec
 from pipeline.spec.vary.factors import MAX_VALUES, DistributionField
 
@@ -63,7 +63,7 @@ class Search(Parameters):
     rounds: int = Field(gt=0, le=MAX_VALUES)
     settings_per_round: int = Field(gt=0, le=MAX_VALUES)
     objective: str = "converged"
-    seed: Seed = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     race: Race | None = None
 
     def document(self) -> dict[str, Any]:
@@ -122,11 +122,17 @@ def _problems(search: Search, spec: SweepSpec) -> Iterator[tuple[Place, str]]:
 def suggested(spec: SweepSpec, values: Mapping[str, Any]) -> dict[str, Any] | None:
     """A suggested setting as a sweep file would say it, decimals to 12 digits; None where it is no valid setting."""
     setting = {path: float(f"{x:.{_DIGITS}g}") if isinstance(x, float) else x for path, x in values.items()}
+    return setting if setting_problem(spec, setting) is None else None
+
+
+def setting_problem(spec: SweepSpec, setting: Mapping[str, Any]) -> str | None:
+    """The first thing that is wrong with a setting of the sweep, with its field; None where it is valid."""
     try:
         spec.base.changed(setting)
-    except ValidationError:
-        return None
-    return setting
+    except ValidationError as error:
+        place, message, _ = spec_problems(error, type(spec.base), {})[0]
+        return f"{dotted(place)} {message}"
+    return None
 
 
 def with_settings(spec: SweepSpec, settings: Sequence[Mapping[str, Any]]) -> SweepSpec:

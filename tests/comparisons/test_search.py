@@ -13,7 +13,8 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline.launch import searchers
-from pipeline.launch.searchers import SearchLibrary, open_searcher
+from pipeline.launch.bohb import BY_SEEDS, BohbSearcher
+from pipeline.launch.searchers import OBJECTIVE, SearchLibrary, open_searcher
 from pipeline.spec.errors import SpecError
 from pipeline.spec.search import Search, load_search, suggested, with_settings
 from pipeline.spec.sweep import load_spec
@@ -277,12 +278,84 @@ def test_a_searcher_that_is_not_installed_is_named(monkeypatch, tmp_path):
     assert "needs no-such-package" in str(result.exception)
 
 
-def test_optuna_searches_through_ray(monkeypatch):
-    pytest.importorskip("optuna")
-    monkeypatch.setitem(searchers.SEARCHERS, "optuna", OPTUNA)
-    rounds, _ = searched(6)
-    assert abs(best_first(rounds.tried)[0].setting["optimiser.lr"] - 0.3) < 0.1
-    assert searched(6)[0].tried == rounds.tried
+class Planted(Synthetic):
+    """Runs that are better the nearer the rate is to `best`, and better by a second for the larger beta2."""
+
+    def __init__(self, best):
+        super().__init__()
+        self.best = best
+
+    def train(self, settings, run_ids):
+        for config in with_settings(self.spec, settings).runs():
+            optimiser = config.setting.optimiser
+            self.trained[config.run_id] = (optimiser.beta2 == 0.99) - 5 * abs(optimiser.lr - self.best)
+        return 0
 
 
-OPTUNA = searchers.SEARCHERS["optuna"]
+@pytest.mark.parametrize("name", ["optuna", "hyperopt", "bohb"])
+def test_every_searcher_learns_from_its_results_and_draws_by_its_seed(monkeypatch, name):
+    for package in REAL[name].packages:
+        pytest.importorskip(package)
+    monkeypatch.setitem(searchers.SEARCHERS, "optuna", REAL["optuna"])
+
+    def rates(best, num_rounds=12):
+        rounds, _ = searched(num_rounds, Planted(best), searcher=name, race={"first": 1, "keep": 0.5, "audit": 0.2})
+        return rounds, [one.setting["optimiser.lr"] for trials in rounds.tried for one in trials]
+
+    np.random.seed(5)
+    low, of_low = rates(0.1)
+    _, of_high = rates(0.9)
+    # The same until they have learned something, then drawn to where the results are good.
+    assert of_low[:4] == of_high[:4]
+    assert np.mean(of_low[28:]) < np.mean(of_high[28:]) - 0.2
+    assert {one.setting["optimiser.beta2"] for trials in low.tried for one in trials} == {0.9, 0.99}
+    assert all(type(one.setting["optimiser.beta2"]) is float for trials in low.tried for one in trials)
+    np.random.seed(6)
+    assert rates(0.1, 7)[0].tried == low.tried[:7]
+
+
+class FakeBohb:
+    """Suggests what numpy's global generator draws, as hpbandster does, and keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def suggest(self, trial_id):
+        return {"optimiser.lr": np.float64(np.random.rand()), "optimiser.beta2": np.int64(np.random.randint(2))}
+
+    def on_trial_result(self, trial_id, result):
+        self.told.append((trial_id, result["objective"], result["hyperband_info"]["budget"]))
+
+    def on_trial_complete(self, trial_id):
+        self.told.append(trial_id)
+
+
+def test_bohb_is_told_every_number_of_seeds_and_draws_by_its_seed_alone():
+    space = Search.model_validate({"space": SPACE, "rounds": 1, "settings_per_round": 1}).space
+    np.random.seed(0)
+    first, second = (BohbSearcher(FakeBohb(), space, 7, OBJECTIVE) for _ in range(2))
+    before = np.random.rand()
+    drawn = [first.suggest("a"), first.suggest("b")]
+    np.random.seed(0)
+    assert [second.suggest("a"), np.random.rand(), second.suggest("b")] == [drawn[0], before, drawn[1]]
+    assert {type(value) for setting in drawn for value in setting.values()} == {float}
+    assert {setting["optimiser.beta2"] for setting in drawn} <= {0.9, 0.99}
+
+    rounds, _ = searched(1, race={"first": 1, "keep": 0.5, "audit": 0.0})
+    results = [result for _, result, _ in rounds.searcher.told]
+    assert sorted(sorted(result[BY_SEEDS]) for result in results) == [[1], [1], [1, 4], [1, 4]]
+    whole = next(result for result in results if len(result[BY_SEEDS]) == 2)
+    first.on_trial_complete("a", whole)
+    first.on_trial_complete("b", None, True)
+    assert first._bohb.told == [("a", whole[BY_SEEDS][1], 1), ("a", whole[OBJECTIVE], 4), "a", "b"]
+
+
+def test_a_space_without_a_valid_setting_is_told_with_the_reason(tmp_path):
+    path = search_file(tmp_path, race=None, space={"optimiser.beta2": {"choice": [7.0]}}, rounds=2)
+    result = CliRunner().invoke(app, ["search", str(path), "--inline", "--results", str(tmp_path / "r")])
+    assert "no suggested setting was valid; of the last, optimiser.beta2 should be less than 1, given 7.0" in str(
+        result.exception
+    )
+
+
+REAL = dict(searchers.SEARCHERS)

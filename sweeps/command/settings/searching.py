@@ -13,13 +13,15 @@ from rich.console import Console
 from analysis.comparisons.arms import Arm
 from analysis.comparisons.objectives import objective_of
 from analysis.outcomes.outcomes import decide_outcomes
+from pipeline.launch.bohb import BY_SEEDS
 from pipeline.launch.ray import prepare
 from pipeline.launch.searchers import OBJECTIVE, RaySearcher, open_searcher, searcher_versions
 from pipeline.own_code.imported import entries
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
-from pipeline.spec.search import Race, Search, load_search, suggested, with_settings
+from pipeline.spec.search import Race, Search, load_search, setting_problem, suggested, with_settings
 from pipeline.spec.sweep import SweepSpec
+from pipeline.store.files import make_folder
 from pipeline.store.history import LABEL_PREFIX
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
@@ -91,10 +93,14 @@ def run_search(
         for number in range(search.rounds):
             rounds.run(number, done[number] if number < len(done) else None)
             if number >= len(done):
+                # Even where no suggested setting was valid, so that no launch has made the folder.
+                make_folder(folder, spec.resources.share_with_group)
                 write_search(folder, search.document(), versions, [[t.to_json() for t in one] for one in rounds.tried])
     except IncompleteError as stopped:
         told.print(f"incomplete: {len(rounds.tried)} of {search.rounds} rounds; the same `seedbed search` continues")
         return stopped.code
+    if rounds.refused is not None and not any(one.setting for trials in rounds.tried for one in trials):
+        raise StoreError(f"search.space: no suggested setting was valid; of the last, {rounds.refused}")
     print_found(rounds.tried, search, folder, as_json, out)
     return COMPLETE
 
@@ -145,6 +151,8 @@ class Rounds:
 
     def __post_init__(self) -> None:
         self.tried: list[list[Trial]] = []
+        # What was wrong with the last suggestion that was no valid setting.
+        self.refused: str | None = None
         self._known: dict[str, Trial] = {}
 
     def run(self, number: int, done: Sequence[Trial] | None) -> None:
@@ -153,6 +161,9 @@ class Rounds:
         asked = [self.searcher.suggest(name) for name in names]
         # None or text where it has nothing left to suggest.
         settings = [suggested(self.spec, values) if isinstance(values, Mapping) else None for values in asked]
+        for values, setting in zip(asked, settings, strict=True):
+            if isinstance(values, Mapping) and setting is None:
+                self.refused = setting_problem(self.spec, values)
         if done is None:
             trials = self._tried(settings)
         else:
@@ -163,10 +174,17 @@ class Rounds:
                 )
         for name, values, trial in zip(names, asked, trials, strict=True):
             if isinstance(values, Mapping):
-                has_value = trial.value is not None
-                self.searcher.on_trial_complete(name, {OBJECTIVE: trial.value} if has_value else None, not has_value)
+                self.searcher.on_trial_complete(name, self._result(trial), trial.value is None)
         self.tried.append(trials)
         self._known |= {canonical_json(trial.setting): trial for trial in trials if trial.setting is not None}
+
+    def _result(self, trial: Trial) -> dict[str, Any] | None:
+        """What a searcher is told of a setting; None where it has no value."""
+        if trial.value is None:
+            return None
+        race = self.search.race
+        first = {} if race is None or trial.first is None else {race.first: trial.first}
+        return {OBJECTIVE: trial.value, BY_SEEDS: first | {trial.num_seeds: trial.value}}
 
     def _tried(self, settings: Sequence[Mapping[str, Any] | None]) -> list[Trial]:
         new = {canonical_json(dict(one)): dict(one) for one in settings if one is not None}
