@@ -123,6 +123,45 @@ def test_a_box_on_the_curves_chooses_the_runs_that_pass_there_and_esc_chooses_al
     assert len(chosen(page)) == 72
 
 
+def passes(steps_T, row_T, box):
+    """Whether the line through the recorded values has a point in the box (left, right, low, high)."""
+    left, right, low, high = box
+    at, y = steps_T[np.isfinite(row_T)], row_T[np.isfinite(row_T)]
+    ends = np.clip([left, right], at[0], at[-1])
+    inside = at[(at >= left) & (at <= right)]
+    cuts = np.union1d(inside, ends[(ends >= left) & (ends <= right)])
+    values = np.interp(cuts, at, y)
+    return len(cuts) > 0 and values.max() >= low and values.min() <= high
+
+
+def test_a_box_of_any_size_chooses_the_curves_with_a_point_in_it(analysis, address, tab):
+    page = tab()
+    page.open(address)
+    # Of a metric that is recorded at a part of the steps, and every third run at fewer.
+    steps, values = page.value(
+        """(() => { const m = seedbed.curves.metric; seedbed.curves.isLog = false;
+        for (let i = 0; i < m.values.length; i += 1) if (i % 3 === 1 && i % m.steps.length % 4) m.values[i] = NaN;
+        return [m.steps, [...m.values].map(String)]; })()"""
+    )
+    steps_T = np.array(steps)
+    values_RT = np.array(values, float).reshape(72, -1)
+    draws = np.random.default_rng(0)
+    boxes = []
+    for _ in range(300):
+        left, low = draws.uniform(-100, 2000), draws.uniform(-0.1, 1.1)
+        wide, tall = draws.choice([3, 40, 700]), draws.choice([0.003, 0.05, 0.6])
+        boxes.append((left, left + draws.uniform(0, wide), low, low + draws.uniform(0, tall)))
+    found = page.value(
+        f"""{[list(map(float, box)) for box in boxes]}.map(([left, right, low, high]) => {{
+        const metric = seedbed.curves.metric;
+        seedbed.selection.box = {{metric, isLog: false, steps: [left, right], values: [low, high]}};
+        seedbed.selection.apply(); return [...seedbed.selection.mask].join(""); }})"""
+    )
+    expected = ["".join(str(int(passes(steps_T, row_T, box))) for row_T in values_RT) for box in boxes]
+    assert found == expected
+    assert 2000 < sum(mask.count("1") for mask in found) < 15000
+
+
 def test_hovering_names_a_run_and_a_click_opens_it(analysis, address, tab):
     page = tab()
     page.open(address)

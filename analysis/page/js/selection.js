@@ -131,32 +131,53 @@ export class Selection {
 
 /** Set `mask` to 0 for the runs whose curve does not pass through the box. @param {Box} box @param {Uint8Array} mask */
 function throughBox(box, mask) {
-  const { metric, steps: [left, right], values: [low, high] } = box;
+  const { metric, steps: [left, right] } = box;
   const values = metric.plotted(box.isLog);
   const { steps } = metric;
-  const numSteps = steps.length;
-  const first = steps.findIndex((step) => step >= left);
+  let first = 0;
+  while (first < steps.length && steps[first] < left) first += 1;
+  let end = first;
+  while (end < steps.length && steps[end] <= right) end += 1;
   for (let r = 0; r < mask.length; r += 1) {
-    if (!mask[r]) continue;
-    const base = r * numSteps;
-    let before = (first < 0 ? numSteps : first) - 1;
-    while (before >= 0 && values[base + before] !== values[base + before]) before -= 1;
-    let isInside = false;
-    for (let t = first < 0 ? numSteps : first; t < numSteps && !isInside; t += 1) {
-      const value = values[base + t];
-      if (value !== value) continue;
-      const step = steps[t];
-      if (step <= right && value >= low && value <= high) isInside = true;
-      else if (before >= 0 && step > left && steps[before] < right) {
-        const [start, from] = [steps[before], values[base + before]];
-        const slope = (value - from) / (step - start);
-        const one = from + slope * (Math.max(left, start) - start);
-        const other = from + slope * (Math.min(right, step) - start);
-        isInside = Math.max(one, other) >= low && Math.min(one, other) <= high;
-      }
-      before = t;
-      if (step > right) break;
-    }
-    if (!isInside) mask[r] = 0;
+    if (mask[r] && !passes(box, values, steps, r * steps.length, first, end)) mask[r] = 0;
   }
+}
+
+/**
+ * Whether one curve passes through the box: at a step, by changing sides between two steps, or on the line that an edge cuts.
+ * @param {Box} box @param {Float32Array} values @param {number[]} steps @param {number} base where the curve begins
+ * @param {number} first place of the first step in the box @param {number} end place after that of the last
+ */
+function passes(box, values, steps, base, first, end) {
+  const [low, high] = box.values;
+  let before = first - 1;
+  while (before >= 0 && values[base + before] !== values[base + before]) before -= 1;
+  let side = 0;
+  for (let t = first; t < end; t += 1) {
+    const value = values[base + t];
+    if (value >= low && value <= high) return true;
+    const here = value < low ? -1 : value > high ? 1 : 0;
+    // No value was recorded there.
+    if (here === 0) continue;
+    if (side !== 0 ? here !== side : before >= 0 && crosses(box, values, steps, base, before, t)) return true;
+    side = here;
+    before = t;
+  }
+  let after = end;
+  while (after < steps.length && values[base + after] !== values[base + after]) after += 1;
+  return before >= 0 && after < steps.length && crosses(box, values, steps, base, before, after);
+}
+
+/**
+ * Whether the line between two recorded values has a part in the box.
+ * @param {Box} box @param {Float32Array} values @param {number[]} steps @param {number} base @param {number} before
+ * @param {number} after
+ */
+function crosses({ steps: [left, right], values: [low, high] }, values, steps, base, before, after) {
+  const [start, stop, from] = [steps[before], steps[after], values[base + before]];
+  if (start >= right || stop <= left) return false;
+  const slope = (values[base + after] - from) / (stop - start);
+  const one = from + slope * (Math.max(left, start) - start);
+  const other = from + slope * (Math.min(right, stop) - start);
+  return Math.max(one, other) >= low && Math.min(one, other) <= high;
 }
