@@ -11,6 +11,7 @@ from analysis.forecasting.score_table import FEWEST_PAIRS, LOSS_BASELINE
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.summary.in_training import expected_of
+from analysis.summary.text import describe_cost
 from analysis.uncertainty.intervals import Estimate, short
 from pipeline.store.history import History
 
@@ -72,7 +73,7 @@ def _forecast_finding(evaluation: Evaluation) -> list[str]:
     figures = f"AUROC {_with_interval(scores[PRIMARY].auroc_within)}, n = {window.num_scored:,}"
     if LOSS_BASELINE in scores and np.isfinite(scores[LOSS_BASELINE].auroc_within.value):
         figures += f"; the last loss alone: {_with_interval(scores[LOSS_BASELINE].auroc_within)}"
-    return [f"{first} ({figures})."]
+    return [f"{first} ({figures}{describe_cost(window.extra_compute)})."]
 
 
 def _with_interval(estimate: Estimate) -> str:

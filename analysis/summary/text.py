@@ -79,7 +79,16 @@ def _finding(window: WindowEvaluation) -> str:
     if window.problem:
         return f"{head}n/a: {window.problem}"
     figures = [window.scores[name].auroc_within.text() for name in (PRIMARY, LOSS_BASELINE) if name in window.scores]
-    return head + ", beside ".join(figures or ["n/a"])
+    return head + ", beside ".join(figures or ["n/a"]) + describe_cost(window.extra_compute)
+
+
+def describe_cost(extra_compute: float) -> str:
+    """What look-aheads cost, to stand behind a score that they have part in; empty where there are none.
+
+    >>> describe_cost(0.05)
+    ", with look-aheads that cost 5.0% of a run's training more"
+    """
+    return f", with look-aheads that cost {extra_compute:.1%} of a run's training more" if extra_compute else ""
 
 
 def in_training_lines(forecasts: RunForecasts) -> list[str]:
@@ -148,8 +157,7 @@ def describe_window(window: WindowEvaluation) -> str:
     head = f"window {window.fraction:.3g} (to step {window.last_step}): {window.num_at_risk} at risk"
     if window.num_not_started:
         head += f" ({window.num_not_started} not yet started: forks made later)"
-    if window.extra_compute:
-        head += f", with look-aheads that cost {window.extra_compute:.1%} of a run's training more"
+    head += describe_cost(window.extra_compute)
     if window.problem:
         return f"{head}. n/a: {window.problem}"
     unscored = f", {window.num_unscored_folds} fold(s) without training runs" if window.num_unscored_folds else ""

@@ -50,7 +50,9 @@ def searcher_versions(search: Search) -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            extra = "'seedbed[search]'" if search.searcher == "optuna" else " ".join(SEARCHERS[search.searcher].packages)
+            extra = (
+                "'seedbed[search]'" if search.searcher == "optuna" else " ".join(SEARCHERS[search.searcher].packages)
+            )
             raise StoreError(
                 f"search.searcher: {search.searcher} needs {package}, which is not installed; "
                 f"`pip install {extra}` installs it"

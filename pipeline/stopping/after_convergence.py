@@ -25,4 +25,7 @@ class AfterConvergence(StoppingRule):
 
     def in_words(self) -> str:
         """When converged runs end."""
-        return f"runs that converged end {self.evaluations} evaluations later"
+        if self.evaluations == 0:
+            return "runs end when they have converged"
+        later = "1 evaluation" if self.evaluations == 1 else f"{self.evaluations} evaluations"
+        return f"runs that converged end {later} later"

@@ -34,7 +34,7 @@ def forecast_command(
         Path | None, typer.Option("--predictor", help="Use a file of `seedbed fit`.", show_default=False)
     ] = None,
     any_task: Annotated[
-        bool, typer.Option("--any-task", help="With runs of another task than --from's: rank them all the same.")
+        bool, typer.Option("--any-task", help="Rank runs of another task or model than those learned from, too.")
     ] = False,
     budget: OneBudget = None,
     criterion: OneCriterion = None,
@@ -75,7 +75,9 @@ def fit_command(
     to: Annotated[Path, typer.Option("--out", help="The file to write (JSON).", show_default=False)],
     metrics: Annotated[
         str | None,
-        typer.Option(help="Learn from metrics that begin so alone, as ahead or ahead,circuits.", show_default=False),
+        typer.Option(
+            help="Learn only from metrics that begin with this, such as ahead or ahead,circuits.", show_default=False
+        ),
     ] = None,
     budget: OneBudget = None,
     criterion: OneCriterion = None,

@@ -29,7 +29,9 @@ To = Annotated[
 ]  # fmt: skip
 OneBudget = Annotated[
     int | None,
-    typer.Option("--budget", help="Of a sweep with several budgets: the runs that have this one.", show_default=False),
+    typer.Option(
+        "--budget", help="In a sweep of several budgets, the runs whose budget is this, in steps.", show_default=False
+    ),
 ]
 OneCriterion = Annotated[
     str | None,
@@ -43,11 +45,13 @@ Address = Annotated[
     str | None, typer.Option(help="An existing Ray cluster, `auto` or HOST:PORT; its nodes share the results folder.")
 ]
 Inline = Annotated[bool, typer.Option("--inline", help="Train in this process, without Ray.")]
-ForkCost = Annotated[float, typer.Option(help="Examples of a fork, as a share of those of a whole run.")]
-RateFactor = Annotated[float, typer.Option(help="Learning rate of a fork, in its run's.")]
+ForkCost = Annotated[float, typer.Option(help="Examples that a fork trains on, as a share of a whole run's.")]
+RateFactor = Annotated[float, typer.Option(help="Learning rate of a fork, as a multiple of its run's.")]
 BatchFactor = Annotated[
     float | None,
-    typer.Option(help="Batch size of a fork, in its run's (default: 1/4 where possible).", show_default=False),
+    typer.Option(
+        help="Batch size of a fork, as a multiple of its run's (default: 1/4 where possible).", show_default=False
+    ),
 ]
 DataSeed = Annotated[
     int | None,
@@ -56,7 +60,8 @@ DataSeed = Annotated[
     ),
 ]
 AheadReadings = Annotated[
-    str | None, typer.Option("--readings", help="Readings of the forks, as circuits (the default).", show_default=False)
+    str | None,
+    typer.Option("--readings", help="Readings of the forks, joined by commas (default: circuits).", show_default=False),
 ]
 AcceptChangedCode = Annotated[
     bool,

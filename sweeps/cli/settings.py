@@ -21,11 +21,12 @@ def compare_command(
     arms: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            "--arms", help="Two settings of one sweep, as lr=1e-3 lr=3e-3; commas join values.", show_default=False
+            "--arms", help="Two settings of one sweep, such as lr=1e-3 lr=3e-3; commas join values.", show_default=False
         ),
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="Only runs with this value, as width=16 (repeatable).", show_default=False)
+        list[str] | None,
+        typer.Option(help="Only runs with this value, such as width=16 (repeatable).", show_default=False),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -35,7 +36,9 @@ def compare_command(
     ] = None,
     effect: Annotated[
         list[str] | None,
-        typer.Option(help="The effect to find with 80% power, as converged=0.1 (repeatable).", show_default=False),
+        typer.Option(
+            help="The smallest effect to find, with 80% power, such as converged=0.1 (repeatable).", show_default=False
+        ),
     ] = None,
     budget: OneBudget = None,
     criterion: OneCriterion = None,
@@ -43,10 +46,10 @@ def compare_command(
 ) -> None:
     """Compare two sweeps, or two settings of one, pair by pair under the same seeds.
 
-    What b has more than a: converged share, time to convergence and final loss, each with an interval for a number of
-    seeds that was fixed before, and one that holds however often one looks.
+    b less a, in converged share, time to convergence and final loss, each with an interval for a number of seeds that
+    was fixed before, and one that holds however often one looks.
 
-    Example: `seedbed compare results/quickstart --arms head_width=4 head_width=8`
+    Example: `seedbed compare results/quickstart --arms head_width=4 head_width=3`
     """
     from sweeps.command.settings.comparing import run_compare
 

@@ -114,7 +114,7 @@ def status(
     """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3;
     1 where packs are damaged, which are named, or runs failed.
 
-    With --watch as a launch shows it, from the results folder alone, wherever the launch runs.
+    With --watch it shows what a launch shows, from the results folder alone, wherever the launch runs.
 
     Example: `seedbed status results/quickstart`
     """

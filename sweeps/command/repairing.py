@@ -64,7 +64,7 @@ def _retrained(store: SweepStore, number: int, seed: int, out: Console) -> tuple
         num_hashes, num_values = num_hashes + again.num_hashes, num_values + again.num_values
     if chosen:
         equal = f"{num_hashes} states and weights and {num_values} numbers equal to the bit"
-        out.print(f"trained again: {len(chosen) - len(elsewhere)} runs, {num_wrong} differ; {equal}")
+        out.print(f"trained again: {len(chosen) - len(elsewhere)} run(s), {num_wrong} differ; {equal}")
     for reason in dict.fromkeys(elsewhere):
         out.print(f"not trained again here: {elsewhere.count(reason)} run(s), {reason}", markup=False)
     return num_wrong, len(elsewhere)

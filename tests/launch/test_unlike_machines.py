@@ -116,7 +116,7 @@ def test_verify_names_what_it_cannot_train_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Abilities, "here", staticmethod(lambda: replace(here, torch="1.0.0")))
     code, printed = run(monkeypatch, capsys, "verify", store.folder, "--retrain", "2")
     assert code == 3
-    assert "trained again: 0 runs, 0 differ" in printed
+    assert "trained again: 0 run(s), 0 differ" in printed
     assert "not trained again here: 2 run(s), planned for torch" in printed
 
 

@@ -96,6 +96,9 @@ def test_of_many_values_only_the_judged_metric_is_kept_exactly(monkeypatch):
 
 def test_findings_are_the_numbers_of_the_analysis(analysis):
     first, second, third = findings(analysis)
+    windows = tuple(replace(window, extra_compute=0.05) for window in analysis.evaluation.windows)
+    costly = findings(replace(analysis, evaluation=replace(analysis.evaluation, windows=windows)))
+    assert costly[2] == third.replace(").", ", with look-aheads that cost 5.0% of a run's training more).")
     outcomes = analysis.outcomes
     assert first.startswith(f"{outcomes.count('converged')} of 36 runs converged")
     assert f"{outcomes.count('diverged')} diverged" in first

@@ -10,7 +10,7 @@ import pytest
 from analysis.forecasting.evaluation import evaluate
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.predictors.base_rate import BaseRate
-from analysis.summary.text import describe_window
+from analysis.summary.text import describe_window, finding_lines
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.added import added_tables
@@ -88,6 +88,8 @@ def test_a_look_ahead_adds_what_forks_of_the_runs_at_risk_show_and_states_its_co
     told = evaluate(history, outcomes, (0.0, 0.25), {"base_rate": BaseRate()}, bootstrap=10).windows
     cost = "with look-aheads that cost 12.5% of a run's training more"
     assert [cost in describe_window(window) for window in told] == [False, True]
+    shown = finding_lines(evaluate(history, outcomes, (0.0, 0.25), {"base_rate": BaseRate()}, bootstrap=10))
+    assert " ".join(" ".join(shown).split()).count(cost) == 1
     code, again = run(monkeypatch, capsys, *arguments)
     assert (code, "complete already" in again) == (0, True)
 
@@ -97,6 +99,7 @@ def test_twins_forecast_every_run_before_its_first_step(store, monkeypatch, caps
     twins = ("--cost", "0.25", "--readings", "", "--inline")
     code, printed = run(monkeypatch, capsys, "twins", "next.yaml", *twins, "--from", "r")
     assert (code, "has no twins to learn from; `seedbed look-ahead r --window 0 --cost 0.25" in printed) == (2, True)
+    assert not (store.folder.parent / "results" / "next").exists(), "nothing is trained before"
     assert run(monkeypatch, capsys, "look-ahead", "r", "--window", "0", *twins)[0] == 0
     code, printed = run(monkeypatch, capsys, "twins", "next.yaml", *twins, "--from", "r", "--json")
     assert code == 0, printed

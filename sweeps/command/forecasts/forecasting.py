@@ -121,7 +121,7 @@ def run_fit(
     write_forecaster(path, fitted)
     print_notes([source], out)
     for window in fitted.windows:
-        quality = f"AUROC between unseen seeds of one setting {window.auroc_within.text()}"
+        quality = f"AUROC between unseen seeds of one setting {window.auroc_within.text()} (95% interval)"
         out.print(f"window {window.fraction:g}: {window.num_finished} finished runs; {window.problem or quality}")
     if own := own_statistics():
         out.print(f"{own[0].upper()}{own[1:]}.", markup=False)

@@ -47,11 +47,12 @@ class TwinsRequest:
 def run_twins(request: TwinsRequest, as_json: bool, out: Console, err: Console) -> int:
     """Opens the sweep's folder, trains a twin of each run, and prints a forecast of every run that has no outcome.
 
-    Returns the exit code, as of a launch. Raises StoreError where the twins that are learned from were trained
-    otherwise, and as a launch and a look-ahead do.
+    Returns the exit code, as of a launch. Raises StoreError where there are no twins to learn from, before any is
+    trained, where those that there are were trained otherwise, and as a launch and a look-ahead do.
     """
     if request.other is not None and request.predictor is not None:
         raise StoreError("give --from or --predictor, not both")
+    _require_any_twins(request)
     spec = request.sweep.spec()
     folder, source = request.sweep.folder(spec), request.sweep.file.read_text(encoding="utf-8")
     told = err if as_json else out
@@ -95,13 +96,28 @@ def _training(request: TwinsRequest, budget: int) -> FittedForecasts:
     return fitted
 
 
+def _require_any_twins(request: TwinsRequest) -> None:
+    other, twins = request.other, request.twins
+    if other is None or any(f"{added.name}-".startswith(f"{AHEAD}-0-") for added in added_tables(other.folder)):
+        return
+    options = f"--window 0 --cost {twins.cost:g} --rate {twins.rate:g}"
+    options += "" if twins.batch is None else f" --batch {twins.batch:g}"
+    options += "" if twins.data_seed is None else f" --data-seed {twins.data_seed}"
+    raise _no_twins(other, options)
+
+
+def _no_twins(other: SweepStore, options: str) -> StoreError:
+    how = f"`seedbed look-ahead {other.folder} {options}` trains twins like these"
+    return StoreError(f"{other.folder}: has no twins to learn from; {how}")
+
+
 def _require_equal_twins(other: SweepStore, store: SweepStore, budget: int) -> None:
     here, there = _about(store, budget), _about(other, budget)
     options = f"--window 0 --cost {here['cost']:g} --rate {here['rate']:g} --batch {here['batch']:g}"
     options += "" if here["data_seed"] is None else f" --data-seed {here['data_seed']}"
     how = f"`seedbed look-ahead {other.folder} {options}` trains twins like these"
     if not there:
-        raise StoreError(f"{other.folder}: has no twins to learn from; {how}")
+        raise _no_twins(other, options)
     differing = [f"{name}: {there[name]}, here {here[name]}" for name in _RECIPE if there[name] != here[name]]
     if differing:
         raise StoreError(f"{other.folder}: its twins were trained otherwise ({'; '.join(differing)}); {how}")

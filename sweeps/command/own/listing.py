@@ -16,7 +16,7 @@ from sweeps.command.shipped import name_of, shipped_sweeps
 
 def list_everything(out: Console) -> None:
     """Prints a table of sweep files, and the registered names of every kind."""
-    table = Table("sweep", "runs", "budget", "what", box=None, header_style="bold")
+    table = Table("sweep", "runs", "budget, steps", "what", box=None, header_style="bold")
     for path in shipped_sweeps():
         table.add_row(name_of(path), *_row(path))
     out.print(table)

@@ -19,11 +19,12 @@ from pipeline.store.sweep_store import SweepStore
 from sweeps.command.sources import judged_alike
 
 _WIDTH = 160
+_UNITS = {"time": "steps"}
 # Sizes of effects whose squares can be reckoned with.
 _LEAST, _MOST = 1e-12, 1e12
 _READ = (
     "95% is for a number of seeds that was fixed before: read it once. The e-value and the anytime interval hold "
-    f"however often you look; an e-value of {REFUSED_AT:g} refuses that there is no difference, at 5%."
+    f'however often you look; an e-value of {REFUSED_AT:g} or more rejects "no difference", at 5%.'
 )
 
 
@@ -99,7 +100,8 @@ def _table(found: ArmComparison) -> Table:
         table.add_column(column, no_wrap=column != "by")
     for effect in found.effects.values():
         table.add_row(
-            effect.metric, _figure(effect.a), _figure(effect.b), effect.difference.concise(), effect.method,
+            f"{effect.metric}, {_UNITS[effect.metric]}" if effect.metric in _UNITS else effect.metric,
+            _figure(effect.a), _figure(effect.b), effect.difference.concise(), effect.method,
             str(effect.num_pairs), *_anytime(effect.anytime),
         )  # fmt: skip
     return table
@@ -121,6 +123,6 @@ def _needed(effect: Effect) -> str | None:
     if needed is None or needed.num_pairs is None or needed.more is None:
         return None
     which = "that is seen (optimistic: it was seen here)" if needed.is_seen else "that is given"
-    more = f"{needed.more:,} seeds more" if needed.more else "no more seeds"
-    told = f"{effect.metric}: the effect {which}, {needed.effect:.3g},"
-    return f"{told} needs {needed.num_pairs:,} pairs for 80% power: {more}"
+    more = f"{needed.more:,} more than there are" if needed.more else "there are as many"
+    told = f"{effect.metric}: the effect {which}, {needed.effect:.3g} {_UNITS.get(effect.metric, '')}".rstrip()
+    return f"{told}, needs {needed.num_pairs:,} pairs for 80% power: {more}"

@@ -67,7 +67,8 @@ def print_found(rounds: Sequence[Sequence[Trial]], search: Search, folder: Path,
         out.print_json(data=_document(rounds, ranked, search, audit))
         return
     table = Table(box=None, header_style="bold")
-    for column in (*(path.rpartition(".")[2] for path in search.space), "seeds", search.objective):
+    objective = "time, steps" if search.objective == "time" else search.objective
+    for column in (*(path.rpartition(".")[2] for path in search.space), "seeds", objective):
         table.add_column(column, no_wrap=True)
     for one in ranked[:_SHOWN]:
         assert one.setting is not None
