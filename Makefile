@@ -22,7 +22,7 @@ sweep: $(STAMP)
 reproduce: $(STAMP)
 	$(BIN)/seedbed reproduce --profile $(PROFILE)
 
-# Lint, types, the rooms that need no torch, and one tiny block.
+# Lint, types, the packages that need no torch, and one tiny block.
 check: $(STAMP) lint
 	SEEDBED_EXAMPLES=20 $(PYTEST) $(PARALLEL) --durations 5 -m "not slow and not ray and not native and not wandb" \
 		tests/spec tests/store tests/analysis tests/test_imports.py tests/engine/test_optim.py \

@@ -36,10 +36,11 @@ def show_plan(request: Request, out: Console) -> None:
     except StoreError as error:
         out.print(f"  cost not measured: {error}")
         return
+    at_a_time = "1 pack" if machine.num_workers == 1 else f"{machine.num_workers} packs"
     print_wrapped(
         out,
-        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {machine.num_workers} packs at "
-        f"a time on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk",
+        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {at_a_time} at a time "
+        f"on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk",
     )
 
 

@@ -70,6 +70,14 @@ def test_the_same_command_continues_and_gives_the_same(store, monkeypatch, capsy
     assert (store.folder / "ceiling.json").read_bytes() == first
 
 
+def test_settings_with_too_few_parents_are_named_beside_the_missing_number(store, monkeypatch, capsys):
+    line = ("ceiling", "r", "--parents", "2", "--children", "2", "--windows", "0.25", "--inline")
+    code, printed = run(monkeypatch, capsys, *line)
+    assert (code, "n/a" in printed) == (0, True)
+    left_out = read_ceiling(store.folder)["rows"][0]["num_left_out"]
+    assert f"window 0.25: {left_out} of {left_out} runs at risk left out, of settings with fewer than 10" in printed
+
+
 def test_more_forks_are_added_to_those_there_are_and_none_is_taken_away(store, monkeypatch, capsys):
     few, many = (("ceiling", "r", "--children", str(n), "--windows", "0.25", "--inline") for n in (2, 3))
     run(monkeypatch, capsys, *few)

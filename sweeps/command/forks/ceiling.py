@@ -14,6 +14,7 @@ from rich.table import Table
 
 from analysis.forecasting.ceiling import (
     CEILING_FILE,
+    FEWEST_PARENTS,
     WindowCeiling,
     can_be_parent,
     ceiling_at,
@@ -131,7 +132,7 @@ def run_ceiling(request: CeilingRequest, as_json: bool, out: Console) -> int:
     if as_json:
         out.print_json(json.dumps(json_safe({**about, "rows": [row.to_json() for row in rows]})))
     else:
-        out.print(_table(rows))
+        _print_ceiling(rows, out)
         out.print(f"ceiling: {folder / CEILING_FILE}", markup=False)
     return COMPLETE
 
@@ -194,6 +195,16 @@ def _row(window: WindowForks, history: History, seed: int) -> WindowCeiling:
     forks = SweepStore(window.folder).history()
     outcomes = decide_outcomes(forks, window.spec.criterion)
     return ceiling_at(window.fraction, window.step, history, window.risk_R, forks, outcomes, seed=seed)
+
+
+def _print_ceiling(rows: list[WindowCeiling], out: Console) -> None:
+    out.print(_table(rows))
+    out.print("with 95% intervals, over resampled parents")
+    for row in rows:
+        if row.num_left_out:
+            few = f"{row.num_left_out} of {row.num_at_risk} runs at risk left out"
+            why = f"of settings with fewer than {FEWEST_PARENTS} parents (--parents)"
+            out.print(f"window {row.fraction:g}: {few}, {why}", style="yellow")
 
 
 def _table(rows: list[WindowCeiling]) -> Table:
