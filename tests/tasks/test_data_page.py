@@ -6,11 +6,13 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.examples.__main__ import PANELS, told
 from pipeline.own_code import imported
 from pipeline.spec.sweep import load_spec
 from sweeps.cli.__main__ import app
@@ -76,7 +78,7 @@ def test_the_page_names_every_parameter_of_the_task():
 
 
 # Enough steps to see the loss fall; at those of the files this is a matter of minutes.
-BUDGETS = {"digits": 60, "shapes": 60, "text": 20, "grokking": 20, "dropout": 60}
+BUDGETS = {"digits": 60, "shapes": 60, "text": 20, "grokking": 40, "dropout": 60}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -84,8 +86,15 @@ def test_an_example_learns(name, tmp_path):
     budget = BUDGETS[name]
     changes = ["vary=[]", "seeds={together: [0]}", f"budget={budget}", f"grid={{chunk: {budget // 2}, eval_items: 64}}"]
     changes += ["windows=[]", "resources={engine: torch, slots: 1}", "snapshots={}", "tracking.mode=disabled"]
+    changes += ["batch_size=128", "optimiser.lr=1e-2"] if name == "grokking" else []
     spec = load_spec(EXAMPLES[name], changes)
     losses_RT = trained(spec, tmp_path / "r").history().values["train_loss"]
     first, last = losses_RT[0][np.isfinite(losses_RT[0])][[0, -1]]
     assert last < 0.97 * first
     assert last < spec.task.chance_loss() * (1.05 if name == "text" else 1)
+
+
+def test_the_caption_counts_the_examples_that_its_picture_has():
+    nothing = SimpleNamespace(runs=())
+    assert "of the three examples" in next(told(dict.fromkeys("abc", nothing)))
+    assert next(told(dict.fromkeys(PANELS, nothing))) in PAGE
