@@ -23,7 +23,7 @@ from pipeline.launch.nodes import abilities_of, alive_nodes, elsewhere
 from pipeline.launch.placement import Placement
 from pipeline.launch.ray_errors import cause, first_line
 from pipeline.launch.ray_folder import private_folder
-from pipeline.launch.ray_leaving import LeftError, leave_callback
+from pipeline.launch.ray_leaving import LeftError, leaver_of
 from pipeline.launch.ray_loss import ends_when_ray_is_lost
 from pipeline.launch.ray_processes import shut_down
 from pipeline.launch.watch import last_hang, log_size
@@ -123,7 +123,7 @@ class _Trials:
     def run(self, pack_ids: Sequence[str], barred: Mapping[str, Collection[str]]) -> Any:
         """Trains packs, none on a node that is barred to it; what its reporter was told, lost trials as failures."""
         tune, reporter = self.tune, _reporter(self.tune, self.on_progress)
-        leaver = leave_callback(tune, self.store, pack_ids)
+        leaver = leaver_of(tune, self.store, pack_ids)
         space = {
             "pack_id": tune.grid_search(list(pack_ids)),
             "folder": str(self.store.folder.resolve()),
@@ -215,6 +215,8 @@ def _close_to_others() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # Ray then takes 127.0.0.1 for the address of this computer, and listens there alone.
     os.environ.setdefault(_ON_LOOPBACK, "0")
+    # Workers that it starts ahead lack our environment, so that no trial gets one of them.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 
 def _init(ray: Any, **options: Any) -> None:

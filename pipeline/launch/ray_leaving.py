@@ -12,7 +12,7 @@ class LeftError(BaseException):
     """Raised out of Tune's loop. Not an Exception, upon which Tune tidies up."""
 
 
-def leave_callback(tune: Any, store: SweepStore, pack_ids: Sequence[str]) -> Any:
+def leaver_of(tune: Any, store: SweepStore, pack_ids: Sequence[str]) -> Any:
     """A callback of Ray Tune for trials of these packs, which have not begun; it raises LeftError.
 
     On a busy computer Tune waits for seconds for workers that still start and would only find that they are to stop,

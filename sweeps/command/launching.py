@@ -98,7 +98,8 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
     """Train the unfinished packs, show progress and report the result; returns the exit code. Needs the lock.
 
     Packs that are damaged are left as they are and named at the end; StoreError is raised where no other is left.
-    `sum_up` prints what came of it, before the commands to go on, unless the launch was asked to end at once.
+    `sum_up` prints what came of it, before the commands to go on, unless the launch was asked to end at once, or was
+    interrupted before a run was done.
     """
     store.stop_file.unlink(missing_ok=True)
     records, damaged = readable_records(store)
@@ -150,7 +151,7 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
     wall_s = time.monotonic() - started
     if damaged:
         return conclude_damaged(store, launched, damaged, out)
-    if not must_hurry(asked):
+    if not must_hurry(asked) and not (asked and _none_is_done(store)):
         sum_up()
     return conclude(store, launched, bool(asked), problem, wall_s, out)
 
@@ -165,6 +166,10 @@ def _print_outcomes(store: SweepStore, out: Console) -> None:
 def _interval_s(spec: SweepSpec) -> float:
     """Seconds between two forecasts. Forks are not forecast: their windows began before they did."""
     return math.inf if spec.fork is not None else _FORECAST_INTERVAL_S
+
+
+def _none_is_done(store: SweepStore) -> bool:
+    return not summed(progress_by_pack(store).values()).num_done
 
 
 def _last_forecast(

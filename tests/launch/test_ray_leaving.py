@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.launch.ray_leaving import LeftError, leave_callback
+from pipeline.launch.ray_leaving import LeftError, leaver_of
 from tests.support import opened, tiny
 
 TUNE = SimpleNamespace(Callback=object)
@@ -26,7 +26,7 @@ def store(tmp_path):
 
 def test_packs_that_have_begun_are_waited_for_and_those_that_have_not_are_not(store):
     first, second = store.pack_ids()
-    leaver = leave_callback(TUNE, store, [first, second])
+    leaver = leaver_of(TUNE, store, [first, second])
     leaver.on_step_end(0, [])
     store.pack(first).claim_attempt()
     leaver.on_step_end(0, [])
@@ -45,7 +45,7 @@ def test_packs_that_have_begun_are_waited_for_and_those_that_have_not_are_not(st
 
 
 def test_without_being_asked_a_launch_goes_on_to_its_end(store):
-    leaver = leave_callback(TUNE, store, store.pack_ids())
+    leaver = leaver_of(TUNE, store, store.pack_ids())
     for pack_id in store.pack_ids():
         leaver.on_trial_complete(0, [], ended(pack_id))
         leaver.on_step_end(0, [])
