@@ -66,17 +66,19 @@ class WindowSource:
     prior: str = ""
 
     def sentence(self) -> str:
-        """Training runs, window, quality on unseen seeds, and what look-aheads cost."""
+        """Training runs, window, quality on unseen seeds, and what look-aheads cost; or that there are none yet."""
+        head = f"window {self.fraction:g} (to step {self.last_step}): learned from"
         still = f" that had no outcome by step {self.risk_step}" if self.risk_step > self.last_step else ""
         beside = f", and from how {self.prior} ranks runs" * bool(self.prior)
         what = "ranks of runs inside their setting" if self.is_ranking else "forecasts"
         cost = f", with look-aheads that cost {self.extra_compute:.1%} of a run's training more" * bool(
             self.extra_compute
         )
+        if not self.num_finished:
+            return f"{head} no run yet"
         return (
-            f"window {self.fraction:g} (to step {self.last_step}): learned from {self.num_finished} finished runs"
-            f"{still}, {self.num_converged} converged{beside}; between unseen seeds of one setting such {what} had an "
-            f"AUROC of {self.auroc_within.text()}{cost}"
+            f"{head} {self.num_finished} finished runs{still}, {self.num_converged} converged{beside}; between unseen "
+            f"seeds of one setting such {what} had an AUROC of {self.auroc_within.text()}{cost}"
         )
 
 

@@ -62,9 +62,9 @@ class ExpectedCount:
         'runs in training: 12 have no forecast (too early)'
         """
         without = f"{sum(problems.values())} {'more ' if self.num_runs else ''}have no forecast"
-        if len(problems) > 1:
-            without += f", {max(problems.values())} of them"
-        reasons = [f"{without} ({max(problems, key=lambda reason: problems[reason])})"] if problems else []
+        most = max(problems, key=lambda reason: problems[reason], default="")
+        share = f"{problems[most]}: " if len(problems) > 1 else ""
+        reasons = [f"{without} ({share}{most})"] if problems else []
         if not self.num_runs:
             return f"runs in training: {reasons[0]}" if reasons else "no run is in training"
         ends = "-".join(f"{fraction:g}" for fraction in dict.fromkeys((min(windows), max(windows))))

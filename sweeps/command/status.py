@@ -64,9 +64,7 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
     if damaged:
         out.print(f"damaged: {len(damaged)} pack(s); repair with: seedbed repair {shlex.quote(str(store.folder))}")
     elif left:
-        out.print(
-            f"incomplete: {len(left)} packs are left; resume with: seedbed resume {shlex.quote(str(store.folder))}"
-        )
+        out.print(f"incomplete: {len(left)} pack(s) left; resume with: seedbed resume {shlex.quote(str(store.folder))}")
     for line in failure_lines(store, records):
         out.print(line, style="yellow", markup=False, highlight=False)
     return code

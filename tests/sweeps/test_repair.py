@@ -146,7 +146,7 @@ def test_verify_trains_a_sample_again_and_finds_a_run_that_was_recorded_wrongly(
         code, printed = run(patched, capsys, "verify", "r", "--retrain", "2")
     assert code == 1
     assert printed.count("is not the one that was recorded") == 2
-    assert "2 runs, 2 differ" in printed
+    assert "2 run(s), 2 differ" in printed
 
 
 def test_a_pipe_in_the_store_is_damage_and_does_not_wait(copy):

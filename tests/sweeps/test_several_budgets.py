@@ -163,7 +163,7 @@ def test_all_runs_that_are_left_are_forecast_those_of_a_budget_that_has_not_begu
     assert set(document["budget"].values()) == {30, 60}
     assert read_forecast(begun).forecasts == document
     code, printed = run(monkeypatch, capsys, "status", "b")
-    assert (code, f"{len(left)} have no forecast, 14 of them (too early)" in printed) == (3, True), printed
+    assert (code, f"{len(left)} have no forecast (14: too early)" in printed) == (3, True), printed
     (begun.folder / "forecast.json").unlink()
     assert run(monkeypatch, capsys, "forecast", "b", "--budget", "60")[0] == 0
     assert read_forecast(begun) is None

@@ -41,7 +41,7 @@ def conclude(
     _print_failures(store, store.newest_records(), out)
     if forecast_problem is not None:
         print_wrapped(out, _forecast_sentence(store, forecast_problem))
-    print_wrapped(out, f"incomplete: {len(left)} packs are left; resume with: seedbed resume {folder}")
+    print_wrapped(out, f"incomplete: {len(left)} pack(s) left; resume with: seedbed resume {folder}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
 
 
