@@ -56,6 +56,5 @@ def test_estimates_of_several_windows_have_one_error_in_common():
 def test_reasons_are_told_with_the_most_frequent_one():
     told = ExpectedCount.of([0.5]).of_runs_in_training([0.25], {"too early": 2, "few runs": 5})
     assert told == (
-        "about 0 (90%: 0-1) of 1 runs in training converge, from window 0.25; "
-        "7 more have no forecast (5: few runs)"
+        "about 0 (90%: 0-1) of 1 runs in training converge, from window 0.25; 7 more have no forecast (5: few runs)"
     )

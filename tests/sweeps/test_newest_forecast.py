@@ -77,7 +77,7 @@ def test_without_a_forecast_status_says_how_to_make_one(sweep, monkeypatch, caps
 
 
 def test_status_reads_a_forecast_without_loading_what_made_it(forecast):
-    code, loaded, *_ = measured("status", forecast.folder)
+    [(code, loaded)], *_ = measured(["status", forecast.folder])
     assert code == 3
     assert not loaded & (TRAINING | ANALYSING)
 
