@@ -31,6 +31,10 @@ check: $(STAMP) lint
 test: $(STAMP) lint
 	$(PYTEST) $(PARALLEL) -m "not slow"
 
+# Programs written from torch code, for every module of tests/zoo, and graphs of 300 modules drawn at random (ten minutes).
+zoo-test: $(STAMP)
+	SEEDBED_EXAMPLES=300 $(PYTEST) tests/codegen -m "" --timeout 1800
+
 # The page in a browser, which must be there: chromium, on a machine that has one. `make test` skips it elsewhere.
 page-test: $(STAMP)
 	SEEDBED_BROWSER=required $(PYTEST) tests/page tests/analysis/test_report.py

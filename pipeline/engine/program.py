@@ -7,14 +7,17 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pipeline.codegen.generated import Generated, generated_or_why
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
-from pipeline.numerics.native_source import HasNative, native_of
+from pipeline.numerics.native_source import HasNative, Native, native_of
 
 if TYPE_CHECKING:
     from pipeline.spec.run_config import RunConfig
 
+# The name under which a program includes what was written for its model.
+_GENERATED = "generated_model.h"
 _ITEMSIZE = {"float32": 4, "float64": 8}
 _REAL = {"float32": "float", "float64": "double"}
 # Smallest and largest ratio to the eager loop in rows S1, S3 and S4 of docs/speed.md.
@@ -70,12 +73,13 @@ def program_for(config: RunConfig, instruction_set: str | None = None) -> Progra
     preamble = preamble_of(config)
     if preamble is None:
         return None
-    return _program(preamble, ProgramArguments.of(config), instruction_set or instruction_sets()[0])
+    text = model_text(config)
+    return _program(preamble, text or "", ProgramArguments.of(config), instruction_set or instruction_sets()[0])
 
 
 @cache
-def _program(preamble: str, arguments: ProgramArguments, instruction_set: str) -> Program | None:
-    library = compiled("program.cpp", preamble, instruction_set)
+def _program(preamble: str, text: str, arguments: ProgramArguments, instruction_set: str) -> Program | None:
+    library = compiled("program.cpp", preamble, instruction_set, {_GENERATED: text} if text else {})
     return None if library is None else Program(library, arguments)
 
 
@@ -84,6 +88,7 @@ def preamble_of(config: RunConfig) -> str | None:
     if without_native(config):
         return None
     forms = {name: form for name, part in _parts(config).items() if (form := native_of(part)) is not None}
+    forms.setdefault("model", Native(_GENERATED))
     specs = config.model.parameter_specs(config.task.shape())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
     arguments = ProgramArguments.of(config)
@@ -116,6 +121,22 @@ def preamble_of(config: RunConfig) -> str | None:
     return "\n".join(lines)
 
 
+def model_text(config: RunConfig) -> str | None:
+    """The C++ that is written from the torch code of a run's model.
+
+    None where the model has a C++ form, where none can be written, and where another part has none, so that it would
+    be of no use.
+    """
+    others = (part for kind, part in _parts(config).items() if kind != "model")
+    if native_of(config.model) is not None or any(native_of(part) is None for part in others):
+        return None
+    return _written(config).text
+
+
+def _written(config: RunConfig) -> Generated:
+    return generated_or_why(config.model, config.task.shape(), config.dtype)
+
+
 def _parts(config: RunConfig) -> dict[str, HasNative]:
     return {"task": config.task, "model": config.model, "optimiser": config.optimiser, "schedule": config.schedule}
 
@@ -132,10 +153,17 @@ def without_native(config: RunConfig) -> list[str]:
     Empty where a program can be compiled. One that has a compiled form only under other parameters is given as
     "model linear_self_attention under these parameters".
     """
+    missing = {kind: part for kind, part in _parts(config).items() if native_of(part) is None}
+    if "model" in missing and config.model.is_traceable(config.task.shape()):
+        # Nothing is traced where another part is missing already.
+        why = _written(config).why_not if len(missing) == 1 else ""
+        if not why:
+            del missing["model"]
+        else:
+            return [f"model {config.model.name} ({why})"]
     return [
         f"{kind} {part.name}" + (" under these parameters" if "native" in vars(type(part)) else "")
-        for kind, part in _parts(config).items()
-        if native_of(part) is None
+        for kind, part in missing.items()
     ]
 
 

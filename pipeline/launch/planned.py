@@ -65,7 +65,7 @@ def _planned(
         _refuse_equal(spec, runs)
     groups = grouped(runs, machine.num_workers, kept)
     refuse_huge_settings(spec, groups, machine.device)
-    plan = make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine, on_phase), kept)
+    plan = make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine, max(spec.budgets), on_phase), kept)
     refuse_huge_packs(plan, machine.device)
     return plan
 

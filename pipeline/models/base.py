@@ -173,6 +173,10 @@ class Model(Registered):
         predictions = self.predict(parameters, batch.inputs, task.shape().num_query_positions)
         return TrainingLosses(task.losses(predictions, batch.targets).mean(1))
 
+    def is_traceable(self, task_shape: TaskShape) -> bool:
+        """Whether C++ may be written from a trace of `predict`: where training does nothing else."""
+        return False
+
     def evaluated(self, parameters: Mapping[str, Tensor], task: Task, batch: Batch) -> dict[str, Tensor]:
         """`loss`, and `accuracy` where there is one, of each question, (S, B * Q); other metrics likewise."""
         predictions = self.predict(parameters, batch.inputs, task.shape().num_query_positions)

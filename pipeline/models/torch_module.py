@@ -114,6 +114,14 @@ class TorchModule(Model):
         predictions = _asked(answers, self._task_shape.num_query_positions)
         return TrainingLosses(task.losses(predictions, batch.targets).mean(1), state)
 
+    def is_traceable(self, task_shape: TaskShape) -> bool:
+        """Where the module neither draws nor changes buffers in training, and losses are the task's."""
+        from pipeline.models._module_slots import traits
+
+        own = type(self)
+        is_usual = own.training_losses is TorchModule.training_losses and own.evaluated is Model.evaluated
+        return is_usual and traits(self, task_shape).is_plain
+
     def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module:
         """The module itself, in evaluation mode, with one run's `parameters`, (rows, columns) each."""
         from pipeline.models._module_slots import built_anew, with_values

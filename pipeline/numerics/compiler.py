@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.numerics.program_cache import cache_folder, keep, kept_program, load_program
 
@@ -70,8 +72,12 @@ def toolchain(instruction_set: str | None = None) -> str | None:
     return f"g++-{version}-{wanted}" if version is not None and wanted in here else None
 
 
-def compiled(source: str, preamble: str = "", instruction_set: str | None = None) -> ctypes.CDLL | None:
+def compiled(
+    source: str, preamble: str = "", instruction_set: str | None = None, texts: Mapping[str, str] = MappingProxyType({})
+) -> ctypes.CDLL | None:
     """Compile and load `source`, a file of pipeline/native or a path, after `preamble`; None and a warning on failure.
+
+    `texts` are headers that it may include beside those of the folder, by name.
 
     For this machine's largest instruction set, or the given one. Kept under the user's cache folder, named by a hash of
     all sources, flags, compiler and instruction set, and sealed with a checksum: a damaged one is compiled again.
@@ -81,7 +87,7 @@ def compiled(source: str, preamble: str = "", instruction_set: str | None = None
         _say_once(f"no C++ compiler (g++): everything is computed by torch, more slowly; {HOW_TO_INSTALL}")
         return None
     try:
-        return load_program(*_built(source, preamble, tools, instruction_set or instruction_sets()[0]))
+        return load_program(*_built(source, preamble, tools, instruction_set or instruction_sets()[0], texts))
     except subprocess.CalledProcessError as error:
         _say_once(f"compiling {source} failed, torch computes instead, more slowly: {_first_error(error.stderr)}")
     except (OSError, subprocess.SubprocessError) as error:
@@ -89,10 +95,13 @@ def compiled(source: str, preamble: str = "", instruction_set: str | None = None
     return None
 
 
-def _built(source: str, preamble: str, tools: str, instruction_set: str) -> tuple[bytes, Path]:
+def _built(
+    source: str, preamble: str, tools: str, instruction_set: str, texts: Mapping[str, str]
+) -> tuple[bytes, Path]:
     flags = (*_FLAGS, f"-I{_FOLDER}", *([f"-march={instruction_set}"] if instruction_set in _LEVELS else []))
     paths = [*sorted(path for path in _FOLDER.iterdir() if path.suffix in {".h", ".cpp"}), _FOLDER / source]
     parts = [path.read_bytes() for path in paths]
+    parts += [text.encode() for name in sorted(texts) for text in (name, texts[name])]
     identity = b"\0".join([source.encode(), preamble.encode(), " ".join(flags).encode(), tools.encode(), *parts])
     folder = cache_folder()
     path = folder / f"{Path(source).stem}-{hashlib.sha256(identity).hexdigest()[:20]}.so"
@@ -102,7 +111,18 @@ def _built(source: str, preamble: str, tools: str, instruction_set: str) -> tupl
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             built, constants = Path(scratch) / path.name, Path(scratch) / "constants.h"
             constants.write_text(preamble)
-            command = [str(_compiler()), *flags, "-include", str(constants), "-o", str(built), str(_FOLDER / source)]
+            for name, text in texts.items():
+                (Path(scratch) / name).write_text(text)
+            command = [
+                str(_compiler()),
+                *flags,
+                f"-I{scratch}",
+                "-include",
+                str(constants),
+                "-o",
+                str(built),
+                str(_FOLDER / source),
+            ]
             subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
             keep(built, path)
         content = kept_program(path)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from pipeline.engine.block import Block
-from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, why_torch
+from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, model_text, why_torch
 from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice, toolchain
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
@@ -26,6 +26,8 @@ from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError
 
 _TIMED_S = 0.3
+# Runs that torch trains in less are not worth the compiling of a program that was written for them.
+_LEAST_S = 30.0
 # Share of a device's free memory that a block may take, extrapolated from one with fewer slots.
 _MEMORY_SHARE = 0.7
 
@@ -34,9 +36,13 @@ def calibrate(
     groups: Mapping[str, Group],
     resources: Resources,
     machine: Machine,
+    budget: int,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> dict[str, Calibration]:
     """Static key -> engine and speeds on this computer. Compiles programs and trains temporary blocks where needed.
+
+    A program that is written from a model's torch code is compiled if the runs, of `budget` steps at most, take torch
+    long enough, and used if it is faster.
 
     `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks. Raises
     StoreError where this computer lacks the instruction set that the spec names. `on_phase` is told which
@@ -46,7 +52,7 @@ def calibrate(
     found = {}
     for number, (key, group) in enumerate(groups.items(), 1):
         on_phase(f"{verb} {number} of {len(groups)}")
-        found[key] = _calibrated(group, resources, machine)
+        found[key] = _calibrated(group, resources, machine, budget)
     return found
 
 
@@ -66,17 +72,46 @@ def instruction_set_of(resources: Resources) -> str | None:
     return wanted
 
 
-def _calibrated(group: Group, resources: Resources, machine: Machine) -> Calibration:
+def _calibrated(group: Group, resources: Resources, machine: Machine, budget: int) -> Calibration:
     if group.config.model.own_engine() is not None:
         return Calibration()
-    is_tried = may_be_compiled(resources, machine.device)
-    engine = compiled_engine_of(group.config, instruction_set_of(resources)) if is_tried else None
-    if engine is not None:
-        return Calibration(engine)
-    why = _why_torch(group.config, resources, machine.device)
+    why = None
+    if may_be_compiled(resources, machine.device):
+        is_chosen = resources.engine == "auto" and toolchain() is not None and model_text(group.config) is not None
+        why = _why_not_written(group, resources, budget) if is_chosen else None
+        engine = compiled_engine_of(group.config, instruction_set_of(resources)) if why is None else None
+        if engine is not None:
+            return Calibration(engine)
+    why = why or _why_torch(group.config, resources, machine.device)
     if not needs_timing(group.most_runs, resources, machine.device):
         return Calibration(None, why)
     return Calibration(None, why, _remembered(group.config, resources, machine))
+
+
+def _why_not_written(group: Group, resources: Resources, budget: int) -> str | None:
+    """Why runs whose model's C++ is written from its torch code are left to torch; None if they are not."""
+    by_torch = _speed(group.config, resources, "torch")
+    seconds = len(group.run_ids) * budget / by_torch
+    if seconds < _LEAST_S:
+        return f"its runs take torch {seconds:.0f} s on a core at most, less than compiling them may"
+    engine = compiled_engine_of(group.config, instruction_set_of(resources))
+    if engine is None:
+        return None
+    by_program = _speed(group.config, resources, engine)
+    if by_program >= by_torch:
+        return None
+    return f"torch takes {by_torch:,.0f} run-steps per second here, the program {by_program:,.0f}"
+
+
+def _speed(config: RunConfig, resources: Resources, engine: str) -> float:
+    """Run-steps per second of one slot on this computer."""
+    block = Block(config, 1, torch.device("cpu"), engine, threads=resources.threads)
+    block.train(2)
+    started, num_steps = time.perf_counter(), 0
+    while time.perf_counter() - started < _TIMED_S:
+        block.train(1)
+        num_steps += 1
+    return num_steps / (time.perf_counter() - started)
 
 
 def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:

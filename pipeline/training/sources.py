@@ -33,6 +33,8 @@ _COMMON = (
     "training/run_rows.py",
     "training/window_readings.py",
 )
+# What writes C++ from torch code, and what that includes.
+_WRITES = ("codegen/*.py", "native/functions.h", "native/products.h", "native/lanes.h")
 # Helpers of registered classes; of the classes themselves only those count that a run uses.
 _ROOMS = ("tasks", "models", "optimisers", "schedules", "stopping", "readings")
 # Whose versions are in the numerics, or bear on no bit.
@@ -56,11 +58,15 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     """
     objects: list[object] = [spec.stopping]
     # Runs of one setting share its objects.
+    is_written = False
     for config in {id(config.setting): config for config in configs}.values():
+        is_written |= config.model.is_traceable(config.task.shape())
         objects += [config.task, config.model, config.optimiser, config.schedule, *config.task.functions()]
         objects += [READINGS[name] for name in suitable_readings(spec.reading_names, config)]
     paths = {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}
     paths |= {path for room in _ROOMS for path in _PACKAGE.glob(f"{room}/_*.py")}
+    if is_written:
+        paths |= {path for pattern in _WRITES for path in _PACKAGE.glob(pattern)}
     own = dict(part for found in objects for part in _files_of_class(found))
     paths |= {path for path in own.values() if path.is_relative_to(_PACKAGE)}
     paths |= set(_native_files(form for found in objects if (form := _form(found)) is not None))

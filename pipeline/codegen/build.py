@@ -1,0 +1,344 @@
+"""Turns a trace into the graph of `nodes`: what each operation of the table means."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from pipeline.codegen.aliases import Aliases
+from pipeline.codegen.nodes import (
+    ConstantNode,
+    Dependence,
+    Index,
+    Lookup,
+    Map,
+    Move,
+    Node,
+    Operand,
+    Product,
+    Reduce,
+    Scatter,
+    SourceNode,
+)
+from pipeline.codegen.operations import EMPTY, GATHERS, MAPS, MOVES, NO_CHANGE, RESHAPES, RULES, matrices
+from pipeline.codegen.trace import Trace
+
+_aten = torch.ops.aten
+
+
+class NoCodeError(Exception):
+    """An operation outside the table; the message names it and the line of the model's code that called it."""
+
+
+class GraphBuilder:
+    """Interprets a trace operation by operation; equal computations become one node."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._values: dict[fx.Node, Any] = {}
+        self._known: dict[Any, Node] = {}
+        self._aliases = Aliases()
+
+    def outputs(self) -> list[Operand]:
+        """The outputs of the trace. Raises NoCodeError."""
+        found: list[Operand] = []
+        for node in self._trace.graph.graph.nodes:
+            if node.op == "placeholder":
+                self._values[node] = self._source(node, len(self._values))
+            elif node.op == "get_attr":
+                self._values[node] = self._constant(getattr(self._trace.graph, cast("str", node.target)))
+            elif node.op == "call_function":
+                try:
+                    self._take(node)
+                except NotImplementedError as error:
+                    raise NoCodeError(f"{error or node.target}{_where(node)}") from error
+            elif node.op == "output":
+                found = [self._values[one] for one in node.args[0]]
+        return found
+
+    def _source(self, node: fx.Node, place: int) -> Operand:
+        like: Tensor = node.meta["val"]
+        num_parameters = len(self._trace.names)
+        name = "weights" if place < num_parameters else ("inputs", "slopes")[place - num_parameters]
+        level = Dependence.WEIGHTS if name == "weights" else Dependence.EXAMPLE
+        source = SourceNode(
+            like.numel(), level, name == "slopes", name, place, is_integer=not like.dtype.is_floating_point
+        )
+        return source.whole(*like.shape)
+
+    def _take(self, node: fx.Node) -> None:
+        """The value of an operation, and what it changes."""
+        if node.target in RESHAPES:
+            # The value itself takes another shape.
+            self._values[node] = self._called(node, RESHAPES[node.target])
+            self._values[cast("fx.Node", node.args[0])] = self._values[node]
+            self._aliases.reshape(node, RESHAPES[node.target])
+            return
+        changes = self._changes(node)
+        found = self._called(node, changes or cast("Any", node.target))
+        if changes is not None:
+            self._change(node, found)
+            self._values[node] = self._values[cast("fx.Node", node.args[0])]
+            self._aliases.same(node, cast("fx.Node", node.args[0]))
+            return
+        self._values[node] = found
+        size = found.shape if isinstance(found, Operand) else None
+        self._aliases.add(node, size, lambda positions: self._on_positions(node, positions))
+
+    def _on_positions(self, node: fx.Node, positions: Callable[[fx.Node], Tensor]) -> Any:
+        args, kwargs = cast("tuple[tuple[Any, ...], dict[str, Any]]", fx.map_arg((node.args, node.kwargs), positions))
+        return cast("Any", node.target)(*args, **kwargs)
+
+    def _called(self, node: fx.Node, target: Any) -> Any:
+        arguments = fx.map_arg((node.args, node.kwargs), lambda one: self._values[one])
+        args, kwargs = cast("tuple[tuple[Any, ...], dict[str, Any]]", arguments)
+        if target is operator.getitem:
+            return args[0][args[1]]
+        operands = _operands((args, kwargs))
+        if target in EMPTY:
+            return RULES[target](self, *args, **kwargs)
+        if target is _aten.as_strided.default and not cast("fx.Node", node.args[0]).meta["val"].is_contiguous():
+            raise NotImplementedError(f"no C++ is written for {target} of what is not contiguous")
+        if all(isinstance(one.node, ConstantNode) for one in operands):
+            return self._folded(target, args, kwargs)
+        if target in MOVES:
+            return self._moved(target, args, kwargs)
+        if target in NO_CHANGE:
+            return args[0]
+        if target in MAPS:
+            return self._mapped(MAPS[target], args, kwargs)
+        rule = RULES.get(target)
+        if rule is None:
+            raise NotImplementedError(f"no C++ is written for {target}")
+        return rule(self, *args, **kwargs)
+
+    def _changes(self, node: fx.Node) -> Any:
+        """Of an operation in place, the one that returns what its first argument becomes; None for all others."""
+        target = cast("Any", node.target)
+        if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
+            return None
+        if not isinstance(node.args[0], fx.Node) or node.args[0].op == "placeholder":
+            raise NotImplementedError(f"no C++ is written for {target} of what the module is given")
+        plain = getattr(_aten, target._schema.name.removeprefix("aten::").removesuffix("_"), None)
+        found = getattr(plain, target._overloadname, None)
+        if found is None:
+            raise NotImplementedError(f"no C++ is written for {target}")
+        return found
+
+    def _change(self, node: fx.Node, becomes: Operand) -> None:
+        """Every value that shares memory with the first argument of `node` becomes, there, what that becomes."""
+        for other, which in self._aliases.changed_with(cast("fx.Node", node.args[0])):
+            old: Operand = self._values[other]
+            if (which >= 0).any():
+                both = np.where(which >= 0, which, becomes.index.size + np.arange(which.size).reshape(which.shape))
+                self._values[other] = self._gathered([becomes, old], both + 1)
+
+    def _constant(self, value: Tensor) -> Operand:
+        numbers = value.detach().numpy(force=True)
+        key = (str(numbers.dtype), numbers.tobytes())
+        node = self._shared(key, lambda: ConstantNode(numbers.size, Dependence.CONSTANT, False, numbers.reshape(-1)))
+        return node.whole(*numbers.shape)
+
+    def number(self, value: float) -> Operand:
+        """A constant of no axes."""
+        return self._constant(torch.tensor(value, dtype=torch.float64))
+
+    def _folded(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """What an operation of constants alone gives, from torch."""
+        found = target(*_tensors(args), **_tensors(kwargs))
+        return [self._constant(one) for one in found] if isinstance(found, tuple | list) else self._constant(found)
+
+    def _shared(self, key: Any, make: Callable[[], Node]) -> Node:
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
+
+    def _moved(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """The operation applied to positions: position + 1 among all parts laid end to end; 0 is a new zero."""
+        parts: list[Operand] = []
+
+        def positions(one: Operand) -> Tensor:
+            first = 1 + sum(part.index.size for part in parts)
+            parts.append(one)
+            return torch.arange(first, first + one.index.size).view(one.shape)
+
+        if target in GATHERS:
+            moved = target(positions(args[0]), *_tensors(args[1:]))
+        else:
+            moved = target(*_tensors(args, positions), **_tensors(kwargs, positions))
+        if isinstance(moved, tuple | list):
+            return [self._gathered(parts, one.numpy()) for one in moved]
+        return self._gathered(parts, moved.numpy())
+
+    def _gathered(self, parts: Sequence[Operand], positions: Index) -> Operand:
+        flat = positions.reshape(-1) - 1
+        ends = np.cumsum([part.index.size for part in parts])
+        which = np.where(flat < 0, -1, np.searchsorted(ends, flat, side="right"))
+        starts = ends - [part.index.size for part in parts]
+        nodes: list[Node] = []
+        numbers = np.full(flat.size, -1, np.int64)
+        places = np.zeros(flat.size, np.int64)
+        for number, part in enumerate(parts):
+            here = which == number
+            if here.any():
+                if part.node not in nodes:
+                    nodes.append(part.node)
+                numbers[here] = nodes.index(part.node)
+                places[here] = part.index.reshape(-1)[flat[here] - starts[number]]
+        if len(nodes) == 1 and (numbers == 0).all():
+            return Operand(nodes[0], places.reshape(positions.shape))
+        return self.move(tuple(nodes), numbers, places, positions.shape).whole(*positions.shape)
+
+    def move(self, parts: tuple[Node, ...], which: Index, places: Index, shape: tuple[int, ...]) -> Node:
+        """The node that gathers numbers of several."""
+        level = max((part.level for part in parts), default=Dependence.CONSTANT)
+        backward = any(part.is_backward for part in parts)
+        key = ("move", tuple(map(id, parts)), which.tobytes(), places.tobytes())
+        return self._shared(key, lambda: Move(which.size, level, backward, parts, which, places, shape))
+
+    def _mapped(self, function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Operand:
+        operands = [one if isinstance(one, Operand) else self.number(one) for one in args]
+        factor = kwargs.get("alpha", 1)
+        if factor != 1:
+            operands[1] = self.map("times_", operands[1], self.number(factor))
+        if kwargs.get("rounding_mode") is not None:
+            raise NotImplementedError("no C++ is written for a division that rounds")
+        return self.map(function, *operands)
+
+    def map(self, function: str, *operands: Operand) -> Operand:
+        """A function of numbers, its operands broadcast."""
+        shape = np.broadcast_shapes(*(one.shape for one in operands))
+        inputs = tuple(Operand(one.node, np.broadcast_to(one.index, shape)) for one in operands)
+        plain = _simplified(function, inputs)
+        if plain is not None:
+            return plain
+        if function == "plus" and (masked := _masked(inputs)) is not None:
+            is_gone, rest = masked
+            return self.map("either", self._constant(torch.from_numpy(is_gone)), self.number(-math.inf), rest)
+        level, backward = _dependence(inputs)
+        key = (Map, function, *(one.key() for one in inputs))
+        return self._shared(key, lambda: Map(math.prod(shape), level, backward, function, inputs)).whole(*shape)
+
+    def reduce(self, function: str, operand: Operand, axes: Sequence[int], keeps_axes: bool) -> Operand:
+        """ "add" or "maximum" over axes."""
+        count = len(operand.shape)
+        gone = sorted(axis % count for axis in axes) if len(axes) else list(range(count))
+        left = [axis for axis in range(count) if axis not in gone]
+        shape = [1 if axis in gone else operand.shape[axis] for axis in range(count)]
+        if not keeps_axes:
+            shape = [operand.shape[axis] for axis in left]
+        terms = operand.index.transpose(*left, *gone)
+        if terms.size == math.prod(shape):
+            return Operand(operand.node, terms.reshape(shape))
+        inputs = (Operand(operand.node, terms),)
+        level, backward = _dependence(inputs)
+        key = (Reduce, function, len(gone), inputs[0].key())
+        node = self._shared(key, lambda: Reduce(math.prod(shape), level, backward, function, inputs, len(gone)))
+        return node.whole(*shape)
+
+    def product(self, left: Operand, right: Operand) -> Operand:
+        """(b, m, k) times (b, k, n)."""
+        size = left.shape[0] * left.shape[1] * right.shape[2]
+        level, backward = _dependence((left, right))
+        key = ("product", left.key(), right.key())
+        node = self._shared(key, lambda: Product(size, level, backward, left, right))
+        return node.whole(left.shape[0], left.shape[1], right.shape[2])
+
+    def lookup(self, table: Operand, rows: Operand) -> Operand:
+        """Rows (..., d) of a table."""
+        if isinstance(rows.node, ConstantNode):
+            return Operand(table.node, table.index[rows.node.values[rows.index]])
+        flat = Operand(rows.node, rows.index.reshape(-1))
+        size, backward = flat.index.size * table.shape[1], table.node.is_backward
+        key = ("lookup", table.key(), flat.key())
+        node = self._shared(key, lambda: Lookup(size, Dependence.EXAMPLE, backward, table, flat))
+        return node.whole(*rows.shape, table.shape[1])
+
+    def scatter(self, values: Operand, rows: Operand, num_rows: int) -> Operand:
+        """The table (v, d) of sums of values by row."""
+        width = values.shape[-1]
+        if isinstance(rows.node, ConstantNode):
+            return self._scattered_to(rows.node.values[rows.index].reshape(-1), values.at_shape(-1, width), num_rows)
+        flat = Operand(values.node, values.index.reshape(-1, width))
+        which = Operand(rows.node, rows.index.reshape(-1))
+        key = ("scatter", flat.key(), which.key(), num_rows)
+        node = self._shared(
+            key, lambda: Scatter(num_rows * width, Dependence.EXAMPLE, values.node.is_backward, flat, which)
+        )
+        return node.whole(num_rows, width)
+
+    def _scattered_to(self, rows: Index, values: Operand, num_rows: int) -> Operand:
+        """The same, at rows that are known: moved if they differ, else multiplied with ones and zeros."""
+        is_here = rows == np.arange(num_rows)[:, None]
+        if (is_here.sum(1) <= 1).all():
+            positions = np.zeros((num_rows, values.shape[1]), np.int64)
+            positions[rows] = 1 + np.arange(values.index.size).reshape(values.shape)
+            return self._gathered([values], positions)
+        ones = self._constant(torch.from_numpy(is_here.astype(np.float64)))
+        return matrices(self, ones, values)
+
+
+def _operands(value: Any) -> list[Operand]:
+    if isinstance(value, Operand):
+        return [value]
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, tuple | list):
+        return []
+    return [one for part in value for one in _operands(part)]
+
+
+def _tensors(value: Any, of: Callable[[Operand], Tensor] | None = None) -> Any:
+    """Arguments with operands as tensors: constants as their values, others by `of`."""
+    if isinstance(value, Operand):
+        return _values(value) if of is None else of(value)
+    if isinstance(value, Mapping):
+        return {name: _tensors(one, of) for name, one in value.items()}
+    if isinstance(value, tuple | list):
+        # The indices of an operation that gathers are constants beside what is gathered.
+        return type(value)(_tensors(one, of) for one in value)
+    return value
+
+
+def _values(operand: Operand) -> Tensor:
+    if not isinstance(operand.node, ConstantNode):
+        raise NotImplementedError("no C++ is written for positions that depend on an example")
+    return torch.from_numpy(operand.node.values[operand.index])
+
+
+def _simplified(function: str, inputs: tuple[Operand, ...]) -> Operand | None:
+    """One of the operands, where the function gives just that: x + 0, x - 0, 1 x, x / 1."""
+    for place, one in enumerate(inputs):
+        neutral = {"plus": (0, 1), "times_": (1, 1), "minus": (0, 0), "over": (1, 0)}.get(function)
+        if neutral is None or not isinstance(one.node, ConstantNode) or (place == 0 and not neutral[1]):
+            continue
+        if (one.node.values[one.index] == neutral[0]).all():
+            return inputs[1 - place]
+    return None
+
+
+def _masked(inputs: tuple[Operand, ...]) -> tuple[NDArray[np.bool_], Operand] | None:
+    """Where a sum with a mask of 0 and -inf is -inf, and the other operand."""
+    for place, one in enumerate(inputs):
+        if isinstance(one.node, ConstantNode):
+            numbers = one.node.values[one.index]
+            if np.isneginf(numbers).any() and ((numbers == 0) | np.isneginf(numbers)).all():
+                return np.isneginf(numbers), inputs[1 - place]
+    return None
+
+
+def _dependence(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:
+    """The level of what is computed from these, and whether it depends on slopes."""
+    return max(one.node.level for one in inputs), any(one.node.is_backward for one in inputs)
+
+
+def _where(node: fx.Node) -> str:
+    lines = (node.meta.get("stack_trace") or "").strip().splitlines()
+    return f" ({lines[-1].strip()})" if lines else ""

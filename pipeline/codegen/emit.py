@@ -1,0 +1,359 @@
+"""The text of a program's `Model` from its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.codegen.build import NoCodeError
+from pipeline.codegen.extents import Flags, Spans, any_along
+from pipeline.codegen.loops import Nest, Strides, Tables, linear, literal
+from pipeline.codegen.nodes import (
+    BatchSum,
+    ConstantNode,
+    Dependence,
+    Index,
+    Lookup,
+    Map,
+    Move,
+    Node,
+    Operand,
+    Product,
+    Reduce,
+    Scatter,
+    SourceNode,
+)
+from pipeline.codegen.plan import Phase, ProgramPlan, phase_of
+
+# Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
+_INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
+
+
+class Emitter:
+    """Writes one plan; `places` are the numbers of the parameters that its gradients are of.
+
+    Memory `is_poisoned`, for tests: what is read before it is written is not a number.
+    """
+
+    def __init__(self, plan: ProgramPlan, places: Sequence[int], is_poisoned: bool = False) -> None:
+        self._plan, self._places, self._is_poisoned = plan, places, is_poisoned
+        self._tables = Tables()
+        self._kept = {id(node): number for number, node in enumerate(plan.steps)}
+
+    def text(self) -> str:
+        """The structure `Model`."""
+        bodies = {phase: self._phase(phase) for phase in Phase}
+        if self._is_poisoned:
+            bodies[Phase.FORWARD][:0] = [
+                f'for (int i = 0; i < {self._plan.num_lanes}; ++i) tape.lanes[i] = lanes(std::nan(""));'
+            ]
+        bodies[Phase.FORWARD] += self._written("predictions", self._plan.predictions, Dependence.EXAMPLE, "=")
+        for place, gradient in zip(self._places, self._plan.gradients, strict=True):
+            bodies[Phase.FINISH] += self._written(f"(g + {_offset(place)})", gradient, Dependence.BATCH, "+=")
+        num_sums = [node for node in self._plan.steps if isinstance(node, BatchSum)]
+        clear = [f"for (int i = 0; i < {node.size}; ++i) {self._name(node)}[i] = 0;" for node in num_sums]
+        arguments = "const real* w, const Batch& batch, Tape& tape"
+        pieces = [
+            *self._function("begin", "const real* w, Tape& tape", [*bodies[Phase.BEGIN], *clear], False),
+            "template <bool FULL>",
+            *self._function("forward", f"{arguments}, Lanes* predictions", bodies[Phase.FORWARD], True),
+            *self._function("backward", f"{arguments}, const Lanes* slopes, real*", bodies[Phase.BACKWARD], True),
+            *self._function("finish", "const real* w, Tape& tape, real* g", bodies[Phase.FINISH], False),
+        ]
+        return "\n".join([*_INCLUDES, *self._tables.lines(), *_HEAD, *self._tape(), *pieces, *_TAIL])
+
+    def _tape(self) -> list[str]:
+        return [
+            "struct Tape {",
+            f"  Lanes lanes[{max(1, self._plan.num_lanes)}];",
+            f"  alignas(64) real scalars[{max(1, self._plan.num_scalars)}];",
+            "};",
+        ]
+
+    def _function(self, name: str, arguments: str, body: Sequence[str], reads_batch: bool) -> list[str]:
+        inputs = ["const auto* inputs = whole(batch.tokens);"] if reads_batch else []
+        return [f"static void {name}({arguments}) {{", *inputs, *body, "}"]
+
+    def _phase(self, phase: Phase) -> list[str]:
+        lines = []
+        for node in self._plan.steps:
+            if phase_of(node) == phase:
+                lines += ["{", *self._computed(node), "}"]
+        return lines
+
+    def _name(self, node: Node) -> str:
+        """The address of a node's first number."""
+        if isinstance(node, SourceNode):
+            return f"(w + {_offset(node.place)})" if node.name == "weights" else node.name
+        arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"
+        place = self._plan.places[id(node)]
+        return f"(tape.{arena} + {place})" if place else f"tape.{arena}"
+
+    def _computed(self, node: Node) -> list[str]:
+        """What is computed, then what is known: loops over what is not regular may compute too much."""
+        extents = self._plan.extents
+        computed, filled = extents.computed(node), extents.filled(node)
+        lines = self._loops_of(node, computed) if computed.any() else []
+        for value in np.unique(extents.known[id(node)][filled]):
+            lines += self._filled(node, filled & (extents.known[id(node)] == value), float(value))
+        return lines
+
+    def _filled(self, node: Node, here: Flags, value: float) -> list[str]:
+        text = f"lanes({literal(value)})" if node.level == Dependence.EXAMPLE else literal(value)
+        places = np.flatnonzero(here)
+        nest = Nest(np.ones(places.size, bool), 1, [places], self._tables)
+        return [*nest.outer(), f"  {self._name(node)}[{nest.position(places)}] = {text};"]
+
+    def _loops_of(self, node: Node, needed: Flags) -> list[str]:
+        if isinstance(node, Map):
+            shape = node.inputs[0].shape
+            return self._loops(
+                self._name(node),
+                node.whole(*shape).index,
+                node.whole(*shape),
+                needed.reshape(shape),
+                node.level,
+                "=",
+                root=node,
+            )
+        if isinstance(node, Reduce):
+            return self._reduced(node, needed)
+        if isinstance(node, Product):
+            return self._product(node, needed)
+        if isinstance(node, Move):
+            return self._moved(node, needed)
+        if isinstance(node, Lookup):
+            return self._looked_up(node)
+        if isinstance(node, BatchSum):
+            return self._summed(node)
+        raise NoCodeError(f"no C++ is written for {type(node).__name__}")
+
+    def _written(self, target: str, operand: Operand, level: Dependence, sign: str) -> list[str]:
+        """What is copied out at an end."""
+        places = np.arange(operand.index.size).reshape(operand.shape)
+        region = np.ones(operand.shape, bool)
+        return ["{", *self._loops(target, places, operand, region, level, sign), "}"]
+
+    def _loops(
+        self,
+        target: str,
+        places: Index,
+        operand: Operand,
+        region: Flags,
+        level: Dependence,
+        sign: str,
+        root: Map | None = None,
+    ) -> list[str]:
+        """target[places] = operand over a region."""
+        leaves: list[Index] = [places]
+        self._leaves(operand, leaves, root)
+        nest = Nest(region, region.ndim, leaves, self._tables)
+        value = self._read(operand, nest, region, level, root)
+        return [*nest.outer(), f"  {target}[{nest.position(places)}] {sign} {value};"]
+
+    def _is_inlined(self, node: Node) -> bool:
+        return isinstance(node, Map) and id(node) not in self._kept
+
+    def _leaves(self, operand: Operand, found: list[Index], root: Node | None = None) -> None:
+        """Positions of everything in memory that is read."""
+        if self._is_inlined(operand.node) or operand.node is root:
+            assert isinstance(operand.node, Map)
+            for one in operand.node.inputs:
+                self._leaves(one.at(operand.index), found)
+        elif not isinstance(operand.node, ConstantNode):
+            found.append(operand.index)
+
+    def _read(self, operand: Operand, nest: Nest, region: Flags, level: Dependence, root: Node | None = None) -> str:
+        """The expression of a number in loops over a region."""
+        node = operand.node
+        if self._is_inlined(node) or node is root:
+            assert isinstance(node, Map)
+            inputs = [one.at(operand.index) for one in node.inputs]
+            if node.function == "either" and isinstance(inputs[0].node, ConstantNode):
+                chosen = inputs[0].node.values[inputs[0].index][region]
+                if (chosen == chosen.flat[0]).all():
+                    return self._read(inputs[1 if chosen.flat[0] else 2], nest, region, level)
+            return _call(node.function, [self._read(one, nest, region, level) for one in inputs])
+        if isinstance(node, ConstantNode):
+            numbers = node.values[operand.index].astype(np.float64)
+            used = numbers[region]
+            text = literal(float(used.flat[0])) if (used == used.flat[0]).all() else nest.values(numbers)
+            return f"lanes({text})" if level == Dependence.EXAMPLE else text
+        text = f"{self._name(node)}[{nest.position(operand.index)}]"
+        if isinstance(node, SourceNode) and node.is_integer:
+            return f"real_numbers({text})"
+        return f"lanes({text})" if level == Dependence.EXAMPLE and node.level < Dependence.EXAMPLE else text
+
+    def _reduced(self, node: Reduce, needed: Flags) -> list[str]:
+        (operand,) = node.inputs
+        region = self._plan.extents.terms[id(node)] & needed.reshape(*node.shape, *[1] * node.num_gone)
+        split = len(node.shape)
+        places = np.broadcast_to(
+            node.whole(*node.shape).index.reshape(*node.shape, *[1] * node.num_gone), operand.shape
+        )
+        leaves: list[Index] = [places]
+        self._leaves(operand, leaves)
+        nest = Nest(region, split, leaves, self._tables)
+        kind = "Lanes" if node.level == Dependence.EXAMPLE else "real"
+        start = "real(0)" if node.function == "add" else "-INFINITELY_LARGE"
+        value = self._read(operand, nest, region, node.level)
+        add = f"total += {value};" if node.function == "add" else f"total = on_numbers::larger(total, {value});"
+        return [
+            *nest.outer(),
+            "{",
+            f"  {kind} total = {f'lanes({start})' if kind == 'Lanes' else start};",
+            *(f"  {head}" for head in nest.inner()),
+            f"    {add}",
+            f"  {self._name(node)}[{nest.position(places)}] = total;",
+            "}",
+        ]
+
+    def _product(self, node: Product, needed: Flags) -> list[str]:
+        b, m, n, _ = node.sizes
+        terms = self._plan.extents.terms[id(node)]
+        wanted = any_along(needed.reshape(b, m, n), 0)
+        out = Strides(0, (m * n, n, 1))
+        if _is_box(wanted) and _is_box(terms) and (any_along(terms, 1) == any_along(wanted, 1)).all():
+            return self._whole_product(node, wanted, terms, out, "multiply", self._name(node))
+        return self._product_by_rows(node, wanted, terms, out)
+
+    def _whole_product(
+        self, node: Product, wanted: Flags, terms: Flags, out: Strides, function: str, target: str
+    ) -> list[str]:
+        (m0, m1), (n0, n1), (k0, k1) = (
+            _bounds(flags) for flags in (any_along(wanted, 1), any_along(wanted, 0), any_along(terms, 0))
+        )
+        left, right = self._strides(node.left), self._strides(node.right)
+        sizes = [m1 - m0, n1 - n0, k1 - k0, *left.steps[1:], *right.steps[1:], *out.steps[1:]]
+        reads = [
+            (self._name(node.left.node), left, m0, k0),
+            (self._name(node.right.node), right, k0, n0),
+            (target, out, m0, n0),
+        ]
+        places = [
+            f"{name} + {linear(one.base + row * one.steps[1] + column * one.steps[2], [one.steps[0]], ['b'])}"
+            for name, one, row, column in reads
+        ]
+        return _each_matrix(node, f"{function}<{', '.join(map(str, sizes))}>({', '.join(places)});")
+
+    def _product_by_rows(self, node: Product, wanted: Flags, terms: Flags, out: Strides) -> list[str]:
+        left, right = self._strides(node.left), self._strides(node.right)
+        spans = [bounds for flags in (wanted, terms) for bounds in (Spans.of(flags).first, Spans.of(flags).last)]
+        m0, m1 = _bounds(any_along(wanted, 1))
+        tables = ", ".join(f"{self._tables.named(bounds.tolist(), 'int')}[m]" for bounds in spans)
+        steps = ", ".join(map(str, [left.steps[2], *right.steps[1:], out.steps[2]]))
+        places = ", ".join(
+            f"{name} + {linear(one.base, [one.steps[0], step], ['b', 'm'])}"
+            for name, one, step in [
+                (self._name(node.left.node), left, left.steps[1]),
+                (self._name(node.right.node), right, 0),
+                (self._name(node), out, out.steps[1]),
+            ]
+        )
+        return _each_matrix(node, f"for (int m = {m0}; m < {m1}; ++m) multiply_row<{steps}>({places}, {tables});")
+
+    def _strides(self, operand: Operand) -> Strides:
+        found = Strides.of(operand.index)
+        assert found is not None, "operands of products are regular"
+        return found
+
+    def _moved(self, node: Move, needed: Flags) -> list[str]:
+        lines: list[str] = []
+        for number, part in enumerate(node.parts):
+            here = (node.which == number) & needed
+            region = here.reshape(node.shape)
+            if not here.any():
+                continue
+            target = node.whole(*node.shape).index
+            places = np.where(here, node.places, node.places[here][0]).reshape(node.shape)
+            if not _is_whole_box(region):
+                target, places = np.flatnonzero(here), node.places[here]
+                region = np.ones(target.size, bool)
+            lines += ["{", *self._loops(self._name(node), target, Operand(part, places), region, node.level, "="), "}"]
+        return lines
+
+    def _looked_up(self, node: Lookup) -> list[str]:
+        table = Strides.of(node.table.index)
+        rows = Strides.of(node.rows.index)
+        if table is None or rows is None or node.table.node.level > Dependence.WEIGHTS:
+            raise NoCodeError("no C++ is written for a lookup in such a table")
+        count, width = node.rows.index.size, node.table.shape[1]
+        sizes = f"{count}, {node.table.shape[0]}, {width}, {rows.steps[0]}, {table.steps[0]}, {table.steps[1]}"
+        places = f"{self._name(node.table.node)} + {table.base}, {self._name(node.rows.node)} + {rows.base}"
+        return [f"look_up<{sizes}>({places}, {self._name(node)});"]
+
+    def _summed(self, node: BatchSum) -> list[str]:
+        source = node.summed.node
+        if isinstance(source, Product) and id(source) not in self._kept:
+            _, m, n, _ = source.sizes
+            wanted = np.ones((m, n), bool)
+            terms = self._plan.extents.terms[id(source)]
+            span = np.broadcast_to(any_along(terms, 0), terms.shape)
+            return self._whole_product(
+                source, wanted, span, Strides(0, (m * n, n, 1)), "add_product_sums", self._name(node)
+            )
+        if isinstance(source, Scatter):
+            values, rows = Strides.of(source.values.index), Strides.of(source.rows.index)
+            if values is None or rows is None:
+                raise NoCodeError("no C++ is written for such a sum by rows")
+            count, width = source.values.shape
+            sizes = [count, node.size // width, width, rows.steps[0], *values.steps]
+            places = f"{self._name(source.values.node)} + {values.base}, {self._name(source.rows.node)} + {rows.base}"
+            return [f"add_by_row<{', '.join(map(str, sizes))}>({places}, {self._name(node)});"]
+        return [f"add_sums({self._name(source)}, {node.size}, {self._name(node)});"]
+
+
+def _each_matrix(node: Product, line: str) -> list[str]:
+    """A line for each of a product's matrices."""
+    count = node.sizes[0]
+    return [f"for (int b = 0; b < {count}; ++b)" if count > 1 else "const int b = 0;", f"  {line}"]
+
+
+def _call(function: str, arguments: list[str]) -> str:
+    if function in _INFIX:
+        return f"({f' {_INFIX[function]} '.join(arguments)})"
+    if function == "copy":
+        return arguments[0]
+    if function == "negative":
+        return f"(-{arguments[0]})"
+    return f"on_numbers::{function}({', '.join(arguments)})"
+
+
+def _offset(place: int) -> str:
+    return f"constants::offsets[{place}]"
+
+
+def _is_box(flags: Flags) -> bool:
+    """Whether the True ones of (m, n) are all pairs of some rows and some columns, both without gaps."""
+    (m0, m1), (n0, n1) = _bounds(any_along(flags, 1)), _bounds(any_along(flags, 0))
+    return bool(flags[m0:m1, n0:n1].all())
+
+
+def _bounds(flags: Flags) -> tuple[int, int]:
+    used = np.flatnonzero(flags)
+    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+
+
+def _is_whole_box(region: Flags) -> bool:
+    """Whether the True ones are all positions between the first and last along each axis."""
+    axes = range(region.ndim)
+    bounds = [_bounds(any_along(region, *(other for other in axes if other != axis))) for axis in axes]
+    return bool(region[tuple(slice(*pair) for pair in bounds)].all())
+
+
+_INCLUDES = """#pragma once
+
+#include "functions.h"
+#include "products.h"
+""".splitlines()
+_HEAD = """
+struct Model {
+static constexpr int HEADS = 1, LAYERS = 1;
+static constexpr bool HAS_SOFTMAX = false;
+using Batch = Task::Batch;
+""".splitlines()
+_TAIL = """static Lanes attention(const Tape&, int, int, int, int) { return Lanes{}; }
+static Lanes entropy(const Tape&, int, int, int) { return Lanes{}; }
+};
+""".splitlines()

@@ -1,0 +1,184 @@
+"""Loop nests over parts of a tensor, and the text of what they read: by strides where it is regular, else by tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pipeline.codegen.extents import Flags, KnownNumbers, Spans, any_along
+from pipeline.codegen.nodes import Index
+
+
+@dataclass(frozen=True)
+class Strides:
+    """Flat positions base + sum over axes of step times the axis's own position."""
+
+    base: int
+    steps: tuple[int, ...]
+
+    @staticmethod
+    def of(index: Index, first: Sequence[int] | None = None) -> Strides | None:
+        """The strides of positions whose axes begin at `first`; None where there are none."""
+        starts = tuple(first or (0,) * index.ndim)
+        if index.size == 0:
+            return Strides(0, (0,) * index.ndim)
+        origin = int(index.flat[0])
+        steps = tuple(
+            int(index[tuple(1 if other == axis else 0 for other in range(index.ndim))]) - origin
+            if index.shape[axis] > 1
+            else 0
+            for axis in range(index.ndim)
+        )
+        regular = np.full((1,) * index.ndim, origin)
+        for axis, step in enumerate(steps):
+            shape = [1] * index.ndim
+            shape[axis] = -1
+            regular = regular + (step * np.arange(index.shape[axis])).reshape(shape)
+        if not (regular == index).all():
+            return None
+        return Strides(origin - sum(step * start for step, start in zip(steps, starts, strict=True)), steps)
+
+
+def linear(base: int, steps: Sequence[int], names: Sequence[str]) -> str:
+    """The text of a position."""
+    terms = [name if step == 1 else f"{step} * {name}" for step, name in zip(steps, names, strict=True) if step]
+    if base or not terms:
+        terms.append(str(base))
+    return " + ".join(terms).replace("+ -", "- ")
+
+
+class Tables:
+    """ConstantNode arrays of the text, each written once."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def named(self, values: Sequence[int] | Sequence[str], kind: str) -> str:
+        """The name of an array of these values."""
+        text = f"{kind} @[] = {{{', '.join(map(str, values))}}};"
+        return self._names.setdefault(text, f"table{len(self._names)}")
+
+    def lines(self) -> list[str]:
+        """Their declarations, in a namespace of its own for each program: a process shares what it can of several."""
+        arrays = [f"constexpr {text.replace('@', name)}" for text, name in self._names.items()]
+        return ["namespace {", *arrays, "}"]
+
+
+class Nest:
+    """Loops over `region`, True where a number is wanted. Axes from `split` on are the inner loops, of a reduction.
+
+    What is not wanted may be computed too, where the region is not regular.
+    """
+
+    def __init__(self, region: Flags, split: int, indices: Sequence[Index], tables: Tables) -> None:
+        self._tables = tables
+        self._box = [_range(region, axis) for axis in range(region.ndim)]
+        inside = region[tuple(slice(*bounds) for bounds in self._box)]
+        self._spans, self._ruler = (None, -1) if inside.all() else _ragged(inside)
+        kept = {self._ruler, region.ndim - 1} if self._spans is not None else set()
+        self._groups = self._merged(region.shape, split, indices, kept)
+        self._split = sum(group[0] < split for group in self._groups)
+        self._shape = region.shape
+        self.names = [f"i{number}" for number in range(len(self._groups))]
+
+    def _merged(self, shape: tuple[int, ...], split: int, indices: Sequence[Index], kept: set[int]) -> list[list[int]]:
+        """Axes in groups that are walked by one loop."""
+        groups: list[list[int]] = [[axis] for axis in range(len(shape))]
+        for axis in range(len(shape) - 1, 0, -1):
+            is_whole = self._box[axis] == (0, shape[axis])
+            may = is_whole and axis != split and not ({axis, axis - 1} & kept)
+            if may and all(_merges(index[self._slices()], axis) for index in indices):
+                number = next(number for number, group in enumerate(groups) if group[0] == axis)
+                groups[number - 1 : number + 1] = [[*groups[number - 1], *groups[number]]]
+        return groups
+
+    def _slices(self) -> tuple[slice, ...]:
+        return tuple(slice(*bounds) for bounds in self._box)
+
+    def position(self, index: Index) -> str:
+        """The text of the position that is read in the loops, of positions over the whole tensor."""
+        boxed = index[self._slices()]
+        sizes = [int(np.prod([boxed.shape[axis] for axis in group])) for group in self._groups]
+        firsts = [self._bounds(group)[0] for group in self._groups]
+        found = Strides.of(boxed.reshape(sizes), firsts)
+        if found is not None:
+            return linear(found.base, found.steps, self.names)
+        table = self._tables.named(boxed.reshape(-1).tolist(), "int")
+        return f"{table}[{self._flat(sizes, firsts)}]"
+
+    def values(self, numbers: KnownNumbers) -> str:
+        """The text of one of constant numbers over the whole tensor."""
+        boxed = numbers[self._slices()]
+        sizes = [int(np.prod([boxed.shape[axis] for axis in group])) for group in self._groups]
+        firsts = [self._bounds(group)[0] for group in self._groups]
+        table = self._tables.named([literal(value) for value in boxed.reshape(-1).tolist()], "real")
+        return f"{table}[{self._flat(sizes, firsts)}]"
+
+    def _flat(self, sizes: Sequence[int], firsts: Sequence[int]) -> str:
+        steps = [int(np.prod(sizes[number + 1 :])) for number in range(len(sizes))]
+        return linear(-sum(step * first for step, first in zip(steps, firsts, strict=True)), steps, self.names)
+
+    def _bounds(self, group: list[int]) -> tuple[int, int]:
+        """From and to of a loop: the first axis's range, times the sizes of the others, which are whole."""
+        inner = int(np.prod([self._shape[axis] for axis in group[1:]]))
+        low, high = self._box[group[0]]
+        return low * inner, high * inner
+
+    def outer(self) -> list[str]:
+        """Heads of the outer loops."""
+        return [self._head(number) for number in range(self._split)]
+
+    def inner(self) -> list[str]:
+        """Heads of the loops behind the split."""
+        return [self._head(number) for number in range(self._split, len(self._groups))]
+
+    def _head(self, number: int) -> str:
+        name, group = self.names[number], self._groups[number]
+        low, high = (str(bound) for bound in self._bounds(group))
+        if self._spans is not None and group == [len(self._shape) - 1]:
+            ruler = next(other for other, names in enumerate(self._groups) if names == [self._ruler])
+            start = self._box[self._ruler][0]
+            offset = self._box[-1][0]
+            low = self._bound((self._spans.first + offset).tolist(), self.names[ruler], start)
+            high = self._bound((self._spans.last + offset).tolist(), self.names[ruler], start)
+        return f"for (int {name} = {low}; {name} < {high}; ++{name})"
+
+    def _bound(self, values: list[int], ruler: str, start: int) -> str:
+        steps = {after - before for before, after in pairwise(values)}
+        if len(steps) == 1 and (step := steps.pop()) in (0, 1):
+            return str(values[0]) if step == 0 else linear(values[0] - start, [1], [ruler])
+        return f"{self._tables.named(values, 'int')}[{linear(-start, [1], [ruler])}]"
+
+
+def literal(value: float) -> str:
+    """A number as C++."""
+    if value in (float("inf"), float("-inf")):
+        return f"{'-' if value < 0 else ''}INFINITELY_LARGE"
+    return f"real({value!r})"
+
+
+def _range(region: Flags, axis: int) -> tuple[int, int]:
+    used = np.flatnonzero(any_along(region, *(other for other in range(region.ndim) if other != axis)))
+    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+
+
+def _ragged(inside: Flags) -> tuple[Spans | None, int]:
+    """The spans of the last axis as a function of one other axis, and which; None where there is no such axis."""
+    for axis in range(inside.ndim - 1):
+        rows = np.moveaxis(inside, axis, 0).reshape(inside.shape[axis], -1, inside.shape[-1])
+        spans = Spans.of(rows[:, 0])
+        if (spans.filled(inside.shape[-1])[:, None, :] == rows).all():
+            return spans, axis
+    return None, -1
+
+
+def _merges(index: Index, axis: int) -> bool:
+    """Whether two axes, `axis` and the one before, are walked by one step."""
+    flat = index.reshape(*index.shape[: axis - 1], -1, *index.shape[axis + 1 :])
+    if flat.shape[axis - 1] < 2:
+        return True
+    steps = np.diff(flat, axis=axis - 1)
+    return bool((steps == steps.flat[0]).all())

@@ -1,0 +1,217 @@
+"""The graph of a program: tensors of one example as nodes, each read through index arrays.
+
+Every shape is static and small, so a view, a slice, a transpose or a broadcast is no operation: it is an array of the
+flat positions that are read. A node is a source or a computation whose result may be kept in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Index = NDArray[np.int64]
+
+
+class Dependence(IntEnum):
+    """What the numbers of a node depend on: nothing, a run's weights, an example, or all examples of a batch.
+
+    A number of an example is a vector in the program, one element for each of the examples that are computed together;
+    all others are scalars.
+    """
+
+    CONSTANT = 0
+    WEIGHTS = 1
+    EXAMPLE = 2
+    BATCH = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """What a computation reads: `index` has the shape of its loops, and holds positions in the flattened `node`."""
+
+    node: Node
+    index: Index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the tensor that this is."""
+        return self.index.shape
+
+    def at(self, index: Index) -> Operand:
+        """The operand read at flat positions `index` of itself."""
+        return Operand(self.node, self.index.reshape(-1)[index])
+
+    def at_shape(self, *shape: int) -> Operand:
+        """The same numbers under another shape."""
+        return Operand(self.node, self.index.reshape(shape))
+
+    def key(self) -> tuple[int, tuple[int, ...], bytes]:
+        """Equal for operands that read the same."""
+        return id(self.node), self.index.shape, self.index.tobytes()
+
+
+@dataclass(eq=False)
+class Node:
+    """Base of all nodes: a flat array of `size` numbers. `is_backward`: whether it depends on the loss's slopes."""
+
+    size: int
+    level: Dependence
+    is_backward: bool
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return ()
+
+    def whole(self, *shape: int) -> Operand:
+        """All of it, as a tensor of a shape."""
+        return Operand(self, np.arange(self.size).reshape(shape or (self.size,)))
+
+
+@dataclass(eq=False)
+class ConstantNode(Node):
+    """KnownNumbers known when the program is written; truth values are 0 and 1."""
+
+    values: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(eq=False)
+class SourceNode(Node):
+    """What the program is given: "weights", "inputs" (of an example) or "slopes" (of its loss by the predictions).
+
+    `place` numbers the parameters. Inputs may be whole numbers.
+    """
+
+    name: str = ""
+    place: int = 0
+    is_integer: bool = False
+
+
+@dataclass(eq=False)
+class Map(Node):
+    """A function of single numbers, by name, applied to each position."""
+
+    function: str = ""
+    inputs: tuple[Operand, ...] = ()
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return self.inputs
+
+
+@dataclass(eq=False)
+class Reduce(Node):
+    """ "add" or "maximum" over the last `num_gone` axes of one operand."""
+
+    function: str = ""
+    inputs: tuple[Operand, ...] = ()
+    num_gone: int = 1
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return self.inputs
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The axes that are left."""
+        shape = self.inputs[0].shape
+        return shape[: len(shape) - self.num_gone]
+
+
+@dataclass(eq=False)
+class Product(Node):
+    """Matrix products left (b, m, k) times right (b, k, n): (b, m, n)."""
+
+    left: Operand = None  # type: ignore[assignment]
+    right: Operand = None  # type: ignore[assignment]
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return self.left, self.right
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """b, m, n, k."""
+        b, m, k = self.left.shape
+        return b, m, self.right.shape[2], k
+
+
+@dataclass(eq=False)
+class Move(Node):
+    """KnownNumbers gathered from several nodes: position i is `places[i]` of `parts[which[i]]`, or 0 where which is -1.
+
+    `shape` is that of the tensor as it was made.
+    """
+
+    parts: tuple[Node, ...] = ()
+    which: Index = field(default_factory=lambda: np.zeros(0, np.int64))
+    places: Index = field(default_factory=lambda: np.zeros(0, np.int64))
+    shape: tuple[int, ...] = ()
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return tuple(Operand(part, self.places[self.which == number]) for number, part in enumerate(self.parts))
+
+
+@dataclass(eq=False)
+class Lookup(Node):
+    """Rows of a `table` (v, d) at the whole numbers of `rows` (n,): (n, d)."""
+
+    table: Operand = None  # type: ignore[assignment]
+    rows: Operand = None  # type: ignore[assignment]
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return self.table, self.rows
+
+
+@dataclass(eq=False)
+class Scatter(Node):
+    """The transpose of a lookup: rows of `values` (n, d) added up in a table (v, d) at the numbers of `rows` (n,)."""
+
+    values: Operand = None  # type: ignore[assignment]
+    rows: Operand = None  # type: ignore[assignment]
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return self.values, self.rows
+
+
+@dataclass(eq=False)
+class BatchSum(Node):
+    """The sum over all examples of a batch."""
+
+    summed: Operand = None  # type: ignore[assignment]
+
+    def operands(self) -> tuple[Operand, ...]:
+        """What it reads."""
+        return (self.summed,)
+
+
+def in_order(ends: list[Node]) -> list[Node]:
+    """All nodes that `ends` need, each behind what it reads."""
+    found: list[Node] = []
+    seen: set[int] = set()
+
+    def visit(root: Node) -> None:
+        stack: list[tuple[Node, Iterator[Operand]]] = [(root, iter(root.operands()))]
+        while stack:
+            node, waiting = stack[-1]
+            if id(node) in seen:
+                stack.pop()
+                continue
+            following = next((operand.node for operand in waiting if id(operand.node) not in seen), None)
+            if following is None:
+                seen.add(id(node))
+                found.append(node)
+                stack.pop()
+            else:
+                stack.append((following, iter(following.operands())))
+
+    for end in ends:
+        visit(end)
+    return found

@@ -1,0 +1,333 @@
+"""The table of operations: what each operation of torch that a trace may hold means as nodes of the graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pipeline.codegen.aliases import VIEWS
+from pipeline.codegen.nodes import Operand
+
+if TYPE_CHECKING:
+    from pipeline.codegen.build import GraphBuilder
+
+_aten = torch.ops.aten
+
+# Operation of torch -> function of native/functions.h, of as many numbers as it takes.
+MAPS: dict[Any, str] = {
+    _aten.add.Tensor: "plus",
+    _aten.sub.Tensor: "minus",
+    _aten.mul.Tensor: "times_",
+    _aten.div.Tensor: "over",
+    _aten.neg.default: "negative",
+    _aten.exp.default: "exp",
+    _aten.log.default: "log",
+    _aten.sqrt.default: "root",
+    _aten.rsqrt.default: "inverse_root",
+    _aten.reciprocal.default: "inverse",
+    _aten.tanh.default: "tanh",
+    _aten.sigmoid.default: "sigmoid",
+    _aten.erf.default: "erf",
+    _aten.relu.default: "rectified",
+    _aten.abs.default: "size_of",
+    _aten.sign.default: "sign",
+    _aten.sin.default: "sine",
+    _aten.cos.default: "cosine",
+    _aten.maximum.default: "larger",
+    _aten.minimum.default: "smaller",
+    _aten.where.self: "either",
+    _aten.eq.Tensor: "equals",
+    _aten.ne.Tensor: "differs",
+    _aten.lt.Tensor: "is_below",
+    _aten.le.Tensor: "is_at_most",
+    _aten.gt.Tensor: "is_above",
+    _aten.ge.Tensor: "is_at_least",
+    _aten.logical_not.default: "negation",
+    _aten.logical_and.default: "times_",
+    _aten.logical_or.default: "larger",
+    _aten.bitwise_not.default: "negation",
+    _aten.bitwise_and.Tensor: "times_",
+    _aten.bitwise_or.Tensor: "larger",
+}
+# The same with a number as its last argument.
+MAPS |= {
+    getattr(_aten, name).Scalar: MAPS[getattr(_aten, name).Tensor]
+    for name in ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge")
+}
+# Operations that copy numbers from place to place. Applied to positions, they say themselves which.
+MOVES = VIEWS | {
+    _aten.cat.default,
+    _aten.clone.default,
+    _aten.constant_pad_nd.default,
+    _aten.flip.default,
+    _aten.index.Tensor,
+    _aten.index_select.default,
+    _aten.repeat.default,
+    _aten.select_scatter.default,
+    _aten.slice_scatter.default,
+    _aten.stack.default,
+    _aten.tril.default,
+    _aten.triu.default,
+}
+# Operations whose numbers are not set.
+EMPTY = {
+    _aten.empty.memory_format,
+    _aten.empty_strided.default,
+    _aten.new_empty.default,
+    _aten.new_empty_strided.default,
+    _aten.empty_like.default,
+}
+# Operations in place that change the shape alone, and those that return the new one.
+RESHAPES = {
+    _aten.transpose_.default: _aten.transpose.int,
+    _aten.t_.default: _aten.t.default,
+    _aten.squeeze_.dim: _aten.squeeze.dim,
+    _aten.unsqueeze_.default: _aten.unsqueeze.default,
+}
+GATHERS = {_aten.index.Tensor, _aten.index_select.default}
+NO_CHANGE = {_aten._to_copy.default, _aten.lift_fresh_copy.default}
+
+
+def matrices(builder: GraphBuilder, left: Operand, right: Operand) -> Operand:
+    """The product (m, n) of (m, k) and (k, n)."""
+    one, other = (Operand(part.node, part.index[None]) for part in (left, right))
+    answer = builder.product(one, other)
+    return Operand(answer.node, answer.index[0])
+
+
+def _add_product(
+    builder: GraphBuilder, bias: Operand, left: Operand, right: Operand, *, beta: float = 1, alpha: float = 1
+) -> Operand:
+    if (beta, alpha) != (1, 1):
+        raise NotImplementedError("no C++ is written for addmm with factors")
+    return builder.map("plus", matrices(builder, left, right), bias)
+
+
+def _summed(
+    builder: GraphBuilder, operand: Operand, axes: Sequence[int] | None = None, keeps_axes: bool = False, **_: Any
+) -> Operand:
+    return builder.reduce("add", operand, axes or (), keeps_axes)
+
+
+def _mean(
+    builder: GraphBuilder, operand: Operand, axes: Sequence[int] | None = None, keeps_axes: bool = False, **_: Any
+) -> Operand:
+    total = builder.reduce("add", operand, axes or (), keeps_axes)
+    return builder.map("times_", total, builder.number(total.index.size / operand.index.size))
+
+
+def _largest(builder: GraphBuilder, operand: Operand, axes: Sequence[int] = (), keeps_axes: bool = False) -> Operand:
+    return builder.reduce("maximum", operand, axes, keeps_axes)
+
+
+def _spread(
+    builder: GraphBuilder,
+    operand: Operand,
+    axes: Sequence[int] | None = None,
+    *,
+    correction: float | None = 1,
+    keepdim: bool = False,
+) -> Operand:
+    mean = _mean(builder, operand, axes, True)
+    centred = builder.map("minus", operand, mean)
+    total = _summed(builder, builder.map("times_", centred, centred), axes, keepdim)
+    count = operand.index.size / total.index.size - (1 if correction is None else correction)
+    return builder.map("times_", total, builder.number(1 / count))
+
+
+def _clamped(builder: GraphBuilder, operand: Operand, low: Any = None, high: Any = None) -> Operand:
+    for function, bound in (("larger", low), ("smaller", high)):
+        if bound is not None:
+            operand = builder.map(function, operand, bound if isinstance(bound, Operand) else builder.number(bound))
+    return operand
+
+
+def _power(builder: GraphBuilder, operand: Operand, exponent: float) -> Operand:
+    if exponent in (0, 1):
+        return operand if exponent else _filled(builder, operand, 1.0)
+    if exponent in (2, 3, 4):
+        square = builder.map("times_", operand, operand)
+        if exponent == 2:
+            return square
+        return builder.map("times_", square, square if exponent == 4 else operand)
+    simple = {0.5: "root", -0.5: "inverse_root", -1: "inverse"}
+    if exponent in simple:
+        return builder.map(simple[exponent], operand)
+    raise NotImplementedError(f"no C++ is written for the power {exponent}")
+
+
+def _looked_up(builder: GraphBuilder, table: Operand, rows: Operand, *_: Any, **__: Any) -> Operand:
+    return builder.lookup(table, rows)
+
+
+def _scattered(builder: GraphBuilder, values: Operand, rows: Operand, num_rows: int, *_: Any, **__: Any) -> Operand:
+    return builder.scatter(values, rows, num_rows)
+
+
+def _filled(builder: GraphBuilder, operand: Operand, value: float = 0.0, **_: Any) -> Operand:
+    number = builder.number(value)
+    return Operand(number.node, np.zeros(operand.shape, np.int64))
+
+
+def _filled_with(value: float) -> Callable[..., Operand]:
+    return lambda builder, operand, *_, **__: _filled(builder, operand, value)
+
+
+def _fill_of_shape(builder: GraphBuilder, _: Operand, shape: Sequence[int], value: float = 0.0, **__: Any) -> Operand:
+    return Operand(builder.number(value).node, np.zeros(tuple(shape), np.int64))
+
+
+def _empty(builder: GraphBuilder, shape: Sequence[int], *_: Any, **__: Any) -> Operand:
+    """What is not set is 0, so that a text is the same whenever it is written."""
+    return Operand(builder.number(0.0).node, np.zeros(tuple(shape), np.int64))
+
+
+def _empty_for(builder: GraphBuilder, _: Operand, shape: Sequence[int], *__: Any, **___: Any) -> Operand:
+    return _empty(builder, shape)
+
+
+def _empty_like(builder: GraphBuilder, operand: Operand, *_: Any, **__: Any) -> Operand:
+    return _empty(builder, operand.shape)
+
+
+def _copied(_: GraphBuilder, old: Operand, new: Operand, *__: Any) -> Operand:
+    return Operand(new.node, np.broadcast_to(new.index, old.shape))
+
+
+def _gated(builder: GraphBuilder, slopes: Operand, values: Operand, threshold: float) -> Operand:
+    is_on = builder.map("is_above", values, builder.number(threshold))
+    return builder.map("either", is_on, slopes, builder.number(0.0))
+
+
+def _through_tanh(builder: GraphBuilder, slopes: Operand, tanh: Operand) -> Operand:
+    square = builder.map("times_", tanh, tanh)
+    return builder.map("times_", slopes, builder.map("minus", builder.number(1.0), square))
+
+
+def _through_sigmoid(builder: GraphBuilder, slopes: Operand, sigmoid: Operand) -> Operand:
+    rest = builder.map("minus", builder.number(1.0), sigmoid)
+    return builder.map("times_", slopes, builder.map("times_", sigmoid, rest))
+
+
+def _normed(
+    builder: GraphBuilder,
+    operand: Operand,
+    shape: Sequence[int],
+    weight: Operand | None,
+    bias: Operand | None,
+    eps: float,
+) -> list[Operand]:
+    """The normed numbers, their mean, and one over their standard deviation."""
+    axes = list(range(-len(shape), 0))
+    mean = _mean(builder, operand, axes, True)
+    centred = builder.map("minus", operand, mean)
+    variance = _mean(builder, builder.map("times_", centred, centred), axes, True)
+    inverse = builder.map("inverse_root", builder.map("plus", variance, builder.number(eps)))
+    answer = builder.map("times_", centred, inverse)
+    if weight is not None:
+        answer = builder.map("times_", answer, weight)
+    return [answer if bias is None else builder.map("plus", answer, bias), mean, inverse]
+
+
+def _gelu(builder: GraphBuilder, operand: Operand, *, approximate: str = "none") -> Operand:
+    """x P(Z < x) for a standard normal Z, or its approximation by tanh (Hendrycks and Gimpel 2016, section 2)."""
+    if approximate == "none":
+        curve = builder.map("erf", builder.map("times_", operand, builder.number(math.sqrt(0.5))))
+    else:
+        square = builder.map("times_", operand, operand)
+        cubic = builder.map("plus", builder.map("times_", square, builder.number(0.044715)), builder.number(1.0))
+        inner = builder.map("times_", builder.map("times_", operand, cubic), builder.number(math.sqrt(2 / math.pi)))
+        curve = builder.map("tanh", inner)
+    half = builder.map("times_", operand, builder.number(0.5))
+    return builder.map("times_", half, builder.map("plus", curve, builder.number(1.0)))
+
+
+def _leaky(builder: GraphBuilder, operand: Operand, slope: float = 0.01) -> Operand:
+    is_above = builder.map("is_above", operand, builder.number(0.0))
+    return builder.map("either", is_above, operand, builder.map("times_", operand, builder.number(slope)))
+
+
+def _log_of_one_more(builder: GraphBuilder, operand: Operand) -> Operand:
+    """x log(u) / (u - 1) with u the rounded 1 + x, whose rounding errors cancel; x where u is 1 (Kahan)."""
+    one = builder.number(1.0)
+    more = builder.map("plus", operand, one)
+    step = builder.map("minus", more, one)
+    ratio = builder.map("over", builder.map("log", more), builder.map("either", step, step, one))
+    return builder.map("either", step, builder.map("times_", operand, ratio), operand)
+
+
+def _power_less_one(builder: GraphBuilder, operand: Operand) -> Operand:
+    """x (u - 1) / log(u) with u the rounded exp(x); x where u is 1, and u - 1 where its logarithm is far from x."""
+    one = builder.number(1.0)
+    power = builder.map("exp", operand)
+    step = builder.map("minus", power, one)
+    is_small = builder.map("is_below", builder.map("size_of", operand), builder.number(0.5))
+    log = builder.map("log", builder.map("either", is_small, power, builder.number(2.0)))
+    ratio = builder.map("over", step, builder.map("either", log, log, one))
+    precise = builder.map("either", step, builder.map("times_", operand, ratio), operand)
+    return builder.map("either", is_small, precise, step)
+
+
+def _elu(builder: GraphBuilder, operand: Operand, alpha: float = 1, scale: float = 1, inner: float = 1) -> Operand:
+    # exp of what is below zero alone, so that nothing is infinite.
+    below = builder.map("smaller", operand, builder.number(0.0))
+    powers = builder.map("exp", builder.map("times_", below, builder.number(inner)))
+    low = builder.map("times_", builder.map("minus", powers, builder.number(1.0)), builder.number(alpha * scale))
+    is_above = builder.map("is_above", operand, builder.number(0.0))
+    return builder.map("either", is_above, builder.map("times_", operand, builder.number(scale)), low)
+
+
+def _softmax(builder: GraphBuilder, operand: Operand, axis: int, *_: Any) -> Operand:
+    most = builder.reduce("maximum", operand, [axis], True)
+    numbers = builder.map("exp", builder.map("minus", operand, most))
+    return builder.map("times_", numbers, builder.map("inverse", builder.reduce("add", numbers, [axis], True)))
+
+
+def _log_softmax(builder: GraphBuilder, operand: Operand, axis: int, *_: Any) -> Operand:
+    rest = builder.map("minus", operand, builder.reduce("maximum", operand, [axis], True))
+    total = builder.reduce("add", builder.map("exp", rest), [axis], True)
+    return builder.map("minus", rest, builder.map("log", total))
+
+
+RULES: dict[Any, Callable[..., Any]] = {
+    _aten.empty.memory_format: _empty,
+    _aten.empty_strided.default: _empty,
+    _aten.new_empty.default: _empty_for,
+    _aten.new_empty_strided.default: _empty_for,
+    _aten.empty_like.default: _empty_like,
+    _aten.copy.default: _copied,
+    _aten.mm.default: matrices,
+    _aten.bmm.default: lambda builder, left, right: builder.product(left, right),
+    _aten.addmm.default: _add_product,
+    _aten.sum.dim_IntList: _summed,
+    _aten.sum.default: _summed,
+    _aten.mean.dim: _mean,
+    _aten.mean.default: _mean,
+    _aten.amax.default: _largest,
+    _aten.log1p.default: _log_of_one_more,
+    _aten.expm1.default: _power_less_one,
+    _aten.gelu.default: _gelu,
+    _aten.leaky_relu.default: _leaky,
+    _aten.elu.default: _elu,
+    _aten.native_layer_norm.default: _normed,
+    _aten._softmax.default: _softmax,
+    _aten._log_softmax.default: _log_softmax,
+    _aten.var.correction: _spread,
+    _aten.clamp.default: _clamped,
+    _aten.clamp.Tensor: _clamped,
+    _aten.pow.Tensor_Scalar: _power,
+    _aten.embedding.default: _looked_up,
+    _aten.embedding_dense_backward.default: _scattered,
+    _aten.full_like.default: _filled,
+    _aten.zeros_like.default: _filled_with(0.0),
+    _aten.ones_like.default: _filled_with(1.0),
+    _aten.new_zeros.default: _fill_of_shape,
+    _aten.new_full.default: _fill_of_shape,
+    _aten.threshold_backward.default: _gated,
+    _aten.tanh_backward.default: _through_tanh,
+    _aten.sigmoid_backward.default: _through_sigmoid,
+}

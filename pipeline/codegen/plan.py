@@ -1,0 +1,173 @@
+"""Decides which nodes are kept in memory, when each is computed, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from pipeline.codegen.build import GraphBuilder, NoCodeError
+from pipeline.codegen.extents import Extents
+from pipeline.codegen.loops import Strides
+from pipeline.codegen.nodes import (
+    BatchSum,
+    ConstantNode,
+    Dependence,
+    Map,
+    Node,
+    Operand,
+    Product,
+    Reduce,
+    Scatter,
+    SourceNode,
+    in_order,
+)
+
+
+class Phase(IntEnum):
+    """The parts of a step: once before all examples, for each block of them forward and backward, once after all."""
+
+    BEGIN = 0
+    FORWARD = 1
+    BACKWARD = 2
+    FINISH = 3
+
+
+@dataclass(frozen=True)
+class ProgramPlan:
+    """`steps`: the nodes that are computed into memory, in order. `places`: where each begins, in its arena.
+
+    KnownNumbers of an example stand in an arena whose memory is used again; all others in one of scalars.
+    """
+
+    steps: tuple[Node, ...]
+    places: Mapping[int, int]
+    num_lanes: int
+    num_scalars: int
+    extents: Extents
+    predictions: Operand
+    gradients: tuple[Operand, ...]
+
+    def phase(self, node: Node) -> Phase:
+        """When a node is computed."""
+        return phase_of(node)
+
+
+def phase_of(node: Node) -> Phase:
+    """When a node is computed."""
+    if node.level <= Dependence.WEIGHTS:
+        return Phase.BEGIN
+    if node.level == Dependence.EXAMPLE:
+        return Phase.BACKWARD if node.is_backward else Phase.FORWARD
+    return Phase.BACKWARD if isinstance(node, BatchSum) else Phase.FINISH
+
+
+def planned(builder: GraphBuilder, predictions: Operand, gradients: tuple[Operand, ...]) -> ProgramPlan:
+    """The plan of a graph with these ends. Raises NoCodeError."""
+    ends = [predictions.node, *(one.node for one in gradients)]
+    _make_regular(builder, in_order(ends))
+    order = in_order(ends)
+    extents = Extents.of(order, [predictions, *gradients])
+    kept = [node for node in order if extents.needed[id(node)].any()]
+    inlined = _inlined(kept, extents)
+    steps = [
+        node
+        for node in kept
+        if not isinstance(node, ConstantNode | SourceNode)
+        and id(node) not in inlined
+        and not _is_summed_at_once(node, kept)
+    ]
+    steps.sort(key=phase_of)
+    places, num_lanes, num_scalars = _placed(steps, [predictions, *gradients])
+    return ProgramPlan(tuple(steps), places, num_lanes, num_scalars, extents, predictions, gradients)
+
+
+def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
+    """Copy the operands of products that no strides describe, and those that are constants."""
+    for node in order:
+        if isinstance(node, Product):
+            for side in ("left", "right"):
+                operand: Operand = getattr(node, side)
+                if isinstance(operand.node, ConstantNode) or Strides.of(operand.index) is None:
+                    copy = builder.map("copy", operand)
+                    setattr(node, side, copy)
+
+
+def _inlined(kept: list[Node], extents: Extents) -> set[int]:
+    """Maps that are computed where they are read: by one reader, once for each of its numbers."""
+    readers: dict[int, list[tuple[Node, Operand]]] = {id(node): [] for node in kept}
+    for node in kept:
+        for operand in node.operands():
+            if id(operand.node) in readers:
+                readers[id(operand.node)].append((node, operand))
+    found = set()
+    for node in kept:
+        if not isinstance(node, Map) or extents.filled(node).any():
+            continue
+        mine = readers[id(node)]
+        if len(mine) != 1 or not isinstance(mine[0][0], Map | Reduce) or mine[0][0].level != node.level:
+            continue
+        index = mine[0][1].index
+        if index.size <= node.size and np.unique(index).size == index.size:
+            found.add(id(node))
+    return found
+
+
+def _is_summed_at_once(node: Node, kept: list[Node]) -> bool:
+    """Whether a product or scatter is added to a batch's sum where it is computed, and read by nothing else."""
+    if not isinstance(node, Product | Scatter):
+        return False
+    readers = [one for one in kept if any(operand.node is node for operand in one.operands())]
+    is_summed = bool(readers) and all(isinstance(one, BatchSum) for one in readers)
+    if isinstance(node, Scatter) and not is_summed:
+        raise NoCodeError("no C++ is written for gradients of tables that depend on an example")
+    return is_summed
+
+
+def _placed(steps: list[Node], ends: list[Operand]) -> tuple[dict[int, int], int, int]:
+    """First fit of arrays in the order of steps, each alive until its last reader."""
+    last: dict[int, int] = {}
+    inlined_readers = _last_reads(steps)
+    for node in steps:
+        last[id(node)] = inlined_readers.get(id(node), 0)
+    for end in ends:
+        # Predictions are copied out at the end of the forward pass.
+        if end.node.level == Dependence.EXAMPLE and id(end.node) in last:
+            count = sum(phase_of(node) <= Phase.FORWARD for node in steps)
+            last[id(end.node)] = max(last[id(end.node)], count)
+    places: dict[int, int] = {}
+    alive: list[tuple[int, int, int]] = []
+    num_lanes = num_scalars = 0
+    for number, node in enumerate(steps):
+        if node.level != Dependence.EXAMPLE:
+            places[id(node)] = num_scalars
+            num_scalars += -(-node.size // 16) * 16
+            continue
+        alive = sorted(one for one in alive if one[2] >= number)
+        start = 0
+        for begin, end_, _ in alive:
+            if begin - start >= node.size:
+                break
+            start = max(start, end_)
+        places[id(node)] = start
+        alive.append((start, start + node.size, last[id(node)]))
+        num_lanes = max(num_lanes, start + node.size)
+    return places, num_lanes, num_scalars
+
+
+def _last_reads(steps: list[Node]) -> dict[int, int]:
+    """The number of the last step that reads each node, through what is computed where it is read."""
+    found: dict[int, int] = {}
+    kept = {id(node) for node in steps}
+
+    def reads(node: Node, number: int) -> None:
+        for operand in node.operands():
+            found[id(operand.node)] = max(found.get(id(operand.node), 0), number)
+            if id(operand.node) not in kept:
+                reads(operand.node, number)
+
+    for number, node in enumerate(steps):
+        reads(node, number)
+    return found

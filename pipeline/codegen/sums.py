@@ -1,0 +1,72 @@
+"""Moves the sum over a batch's examples as early as it pays: gradients of weights need no number of one example."""
+
+from __future__ import annotations
+
+from pipeline.codegen.build import GraphBuilder
+from pipeline.codegen.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product
+
+# A sum over examples costs about as much for a number as this many multiplications of vectors.
+_SUM_COST = 3
+
+
+class BatchSums:
+    """Sums over examples of any node, each made once. Linear functions of sums are computed behind the sum."""
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        self._builder = builder
+        self._known: dict[int, Operand] = {}
+
+    def of(self, operand: Operand) -> Operand:
+        """The sum over all examples of what `operand` reads."""
+        return Operand(self._whole(operand.node).node, self._whole(operand.node).index[operand.index])
+
+    def _whole(self, node: Node) -> Operand:
+        """The sum of all of a node, (size,)."""
+        if id(node) not in self._known:
+            self._known[id(node)] = self._made(node)
+        return self._known[id(node)]
+
+    def _made(self, node: Node) -> Operand:
+        if isinstance(node, ConstantNode):
+            assert not node.values.any(), "a gradient is proportional to the slopes"
+            return node.whole()
+        if isinstance(node, Map) and _is_linear(node):
+            inputs = [self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in node.inputs]
+            answer = self._builder.map(node.function, *inputs)
+            return Operand(answer.node, answer.index.reshape(-1))
+        if isinstance(node, Move):
+            return self._moved(node)
+        if isinstance(node, Product) and _pays(node):
+            left, right = (
+                self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in (node.left, node.right)
+            )
+            answer = self._builder.product(left, right)
+            return Operand(answer.node, answer.index.reshape(-1))
+        return BatchSum(node.size, Dependence.BATCH, True, node.whole()).whole()
+
+    def _moved(self, node: Move) -> Operand:
+        wholes = [self._whole(part) for part in node.parts]
+        places = node.places.copy()
+        for number, whole in enumerate(wholes):
+            here = node.which == number
+            places[here] = whole.index[node.places[here]]
+        return self._builder.move(tuple(whole.node for whole in wholes), node.which, places, node.shape).whole()
+
+
+def _is_linear(node: Map) -> bool:
+    """Whether the function is linear in those of its operands that differ by example, and reads no more of them."""
+    of_examples = [one.node.level == Dependence.EXAMPLE for one in node.inputs]
+    if node.function in ("plus", "minus", "negative"):
+        return all(of_examples)
+    if node.function == "times_":
+        return sum(of_examples) == 1
+    return node.function == "over" and of_examples == [True, False]
+
+
+def _pays(node: Product) -> bool:
+    """Whether it is cheaper to sum the one operand that differs by example than the product."""
+    sides = [one for one in (node.left, node.right) if one.node.level == Dependence.EXAMPLE]
+    if len(sides) != 1:
+        return False
+    b, m, n, k = node.sizes
+    return _SUM_COST * sides[0].node.size <= _SUM_COST * node.size + b * m * n * k

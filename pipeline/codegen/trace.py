@@ -1,0 +1,190 @@
+"""Predictions of one example and their gradients, traced from torch code to a list of core operations."""
+
+from __future__ import annotations
+
+import linecache
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+from pipeline.models.base import Model
+from pipeline.tasks.base import TaskShape
+
+_OURS, _TORCHS = Path(__file__).parents[1], Path(torch.__file__).parent
+
+
+class Trace(NamedTuple):
+    """A graph of core ATen operations, whose inputs are the parameters, the inputs and the slopes.
+
+    Its outputs are the predictions (Q, num_outputs), then the gradient of each trained parameter.
+    """
+
+    graph: fx.GraphModule
+    names: tuple[str, ...]
+    trained: tuple[str, ...]
+
+
+def traced(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace:
+    """Trace `model.predict` for one run and a batch of one example, and its gradient by the slopes of the loss."""
+    bound = model.bind(task_shape)
+    specs = model.parameter_specs(task_shape)
+    trained = tuple(spec.name for spec in specs if spec.trainable)
+    names = tuple(spec.name for spec in specs)
+    num_asked = task_shape.num_query_positions
+
+    def joint(values: list[Tensor], inputs: Tensor, slopes: Tensor) -> list[Tensor]:
+        parameters = {
+            spec.name: value.requires_grad_(spec.trainable) for spec, value in zip(specs, values, strict=True)
+        }
+        with torch.enable_grad():
+            predictions = bound.predict(parameters, inputs, num_asked)
+            gradients = torch.autograd.grad(
+                predictions, [parameters[name] for name in trained], slopes, materialize_grads=True
+            )
+        return [predictions.detach(), *gradients]
+
+    generator = torch.Generator().manual_seed(0)
+    values = [torch.randn(1, spec.rows, spec.columns, dtype=dtype, generator=generator) for spec in specs]
+    slopes = torch.randn(1, num_asked, task_shape.num_outputs, dtype=dtype, generator=generator)
+    inputs = made_up_inputs(task_shape, dtype)
+    # What a model makes on its first call is not to be traced.
+    bound.predict(dict(zip(names, values, strict=True)), inputs, num_asked)
+    with _Traceable():
+        graph = make_fx(joint, decomposition_table=_decompositions())(values, inputs, slopes)
+    graph.graph.eliminate_dead_code()
+    return Trace(graph, names, trained)
+
+
+def made_up_inputs(task_shape: TaskShape, dtype: torch.dtype) -> Tensor:
+    """A made-up example, (1, 1, L) or (1, 1, L, D)."""
+    if task_shape.kind == "tokens":
+        return (torch.arange(task_shape.length) % task_shape.size).view(1, 1, -1)
+    shape = (1, 1, task_shape.length, task_shape.size)
+    return torch.sin(torch.arange(1, math.prod(shape) + 1, dtype=dtype)).view(shape)
+
+
+class _Traceable:
+    """Composite operations by their formulas, not by kernels of their own."""
+
+    def __enter__(self) -> None:
+        self._contexts = (
+            fx.traceback.preserve_node_meta(),
+            torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
+            _Formulas(),
+        )
+        for context in self._contexts:
+            context.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for context in reversed(self._contexts):
+            context.__exit__(*error)
+
+
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    table = dict(torch._decomp.core_aten_decompositions())
+    for kept in (torch.ops.aten.embedding_dense_backward.default,):
+        table.pop(kept, None)
+    return cast("dict[Any, Callable[..., Any]]", table)
+
+
+class _Formulas(TorchFunctionMode):
+    """Functions that are written out where autograd has a kernel of its own for their gradient."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (place := _place()) is not None:
+            fx.traceback.set_stack_trace([place])
+        formula = _FORMULAS.get(function)
+        return (formula or function)(*args, **(kwargs or {}))
+
+
+def _place() -> str | None:
+    """FILE:LINE of the innermost code that is neither torch's nor ours, and that line."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(_OURS):
+        frame = frame.f_back
+    while frame is not None and any(Path(frame.f_code.co_filename).is_relative_to(one) for one in (_OURS, _TORCHS)):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    return f"{file}:{line}: {linecache.getline(file, line).strip()}"
+
+
+def _convolution(num_axes: int) -> Callable[..., Tensor]:
+    def convolved(
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        """One product for each place of the kernel: sum over places of weight[place] times the shifted inputs."""
+        steps, dilations = (_each(value, num_axes) for value in (stride, dilation))
+        reach = [step * (size - 1) for step, size in zip(dilations, weight.shape[2:], strict=True)]
+        if padding == "same":
+            pads = [(whole // 2, whole - whole // 2) for whole in reach]
+        else:
+            pads = [(one, one) for one in ([0] * num_axes if padding == "valid" else _each(padding, num_axes))]
+        around = [one for pair in reversed(pads) for one in pair]
+        padded = torch.nn.functional.pad(inputs, around) if any(around) else inputs
+        sizes = [(padded.shape[2 + axis] - reach[axis] - 1) // steps[axis] + 1 for axis in range(num_axes)]
+        batch, channels = inputs.shape[:2]
+        total: Tensor | None = None
+        for place in torch.cartesian_prod(*(torch.arange(n) for n in weight.shape[2:])).view(-1, num_axes).tolist():
+            part = padded
+            for axis, offset in enumerate(place):
+                first = offset * dilations[axis]
+                last = first + steps[axis] * (sizes[axis] - 1) + 1
+                part = part[(slice(None),) * (2 + axis) + (slice(first, last, steps[axis]),)]
+            kernel = weight[(slice(None), slice(None), *place)].view(groups, -1, weight.shape[1])
+            moved = kernel @ part.reshape(batch, groups, channels // groups, -1)
+            total = moved if total is None else total + moved
+        assert total is not None
+        answer = total.reshape(batch, weight.shape[0], *sizes)
+        return answer if bias is None else answer + bias.view(-1, *[1] * num_axes)
+
+    return convolved
+
+
+def _each(value: Any, count: int) -> list[int]:
+    return [value] * count if isinstance(value, int) else list(value) * (count // len(value))
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Softmax attention, NaN where a query may attend to nothing (torch's own gives 0 there)."""
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = (one.repeat_interleave(repeats, -3) for one in (key, value))
+    scores = query @ key.transpose(-1, -2) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None:
+        bias = torch.zeros(attn_mask.shape, dtype=scores.dtype).masked_fill(~attn_mask, -math.inf)
+        scores = scores + (bias if attn_mask.dtype == torch.bool else attn_mask)
+    return scores.softmax(-1) @ value
+
+
+_FORMULAS: dict[Any, Callable[..., Tensor]] = {
+    torch.conv1d: _convolution(1),
+    torch.conv2d: _convolution(2),
+    torch.nn.functional.scaled_dot_product_attention: _attention,
+}

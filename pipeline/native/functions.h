@@ -1,0 +1,166 @@
+// Functions of single numbers in generated programs, for vectors of examples and for scalars alike; sums by rows of a
+// table, and reads of it.
+#pragma once
+
+#include <limits>
+
+#include "lanes.h"
+
+constexpr real INFINITELY_LARGE = std::numeric_limits<real>::infinity();
+
+inline Lanes lanes(Lanes value) { return value; }
+
+// The numbers of a batch as one array.
+template <typename Number, int COUNT>
+inline const Number* whole(const Number (&numbers)[COUNT]) {
+  return numbers;
+}
+template <typename Number, int ROWS, int COLUMNS>
+inline const Number* whole(const Number (&numbers)[ROWS][COLUMNS]) {
+  return &numbers[0][0];
+}
+
+inline Lanes real_numbers(Ints x) { return __builtin_convertvector(x, Lanes); }
+
+namespace on_numbers {
+
+inline real exp(real x) { return std::exp(x); }
+inline real log(real x) { return std::log(x); }
+inline real tanh(real x) { return std::tanh(x); }
+inline real root(real x) { return std::sqrt(x); }
+inline Lanes exp(Lanes x) { return ::exp(x); }
+inline Lanes log(Lanes x) { return ::log(x); }
+inline Lanes tanh(Lanes x) { return ::tanh(x); }
+inline Lanes root(Lanes x) { return ::root(x); }
+
+template <typename T>
+inline T larger(T a, T b) { return a > b ? a : b; }
+
+template <typename T>
+inline T smaller(T a, T b) { return a < b ? a : b; }
+template <typename T>
+inline T inverse(T x) { return 1 / x; }
+template <typename T>
+inline T inverse_root(T x) { return 1 / root(x); }
+template <typename T>
+inline T sigmoid(T x) { return 1 / (1 + exp(-x)); }
+template <typename T>
+inline T rectified(T x) { return x > 0 ? x : T{}; }
+template <typename T>
+inline T size_of(T x) { return x < 0 ? -x : x; }
+
+// Truth values are 0 and 1.
+template <typename T>
+inline T either(T condition, T a, T b) { return condition != 0 ? a : b; }
+template <typename T>
+inline T equals(T a, T b) { return a == b ? T{} + 1 : T{}; }
+template <typename T>
+inline T differs(T a, T b) { return a != b ? T{} + 1 : T{}; }
+template <typename T>
+inline T is_below(T a, T b) { return a < b ? T{} + 1 : T{}; }
+template <typename T>
+inline T is_at_most(T a, T b) { return a <= b ? T{} + 1 : T{}; }
+template <typename T>
+inline T is_above(T a, T b) { return a > b ? T{} + 1 : T{}; }
+template <typename T>
+inline T is_at_least(T a, T b) { return a >= b ? T{} + 1 : T{}; }
+template <typename T>
+inline T negation(T x) { return 1 - x; }
+template <typename T>
+inline T sign(T x) { return is_above(x, T{}) - is_below(x, T{}); }
+
+inline real sine(real x) { return std::sin(x); }
+inline real cosine(real x) { return std::cos(x); }
+inline Lanes sine(Lanes x) {
+  return each(x, [](real v) { return std::sin(v); });
+}
+inline Lanes cosine(Lanes x) {
+  return each(x, [](real v) { return std::cos(v); });
+}
+
+// Rational approximation on [-3.8, 3.8], where erf is 1 to single precision beyond (as in Eigen).
+inline Floats erf(Floats x) {
+  x = x < -3.832506856900711f ? Floats{} - 3.832506856900711f : x;
+  x = x > 3.832506856900711f ? Floats{} + 3.832506856900711f : x;
+  const Floats z = x * x;
+  Floats p = 0.00022905065861350646f * z + 0.0034082910107109506f;
+  p = p * z + 0.050955695062380861f;
+  p = p * z + 0.18520832239976145f;
+  p = p * z + 1.128379143519084f;
+  Floats q = -1.1791602954361697e-7f * z + 2.3547966471313185e-05f;
+  q = q * z + 0.0010179625278914885f;
+  q = q * z + 0.014070470171167667f;
+  q = q * z + 0.11098505178285362f;
+  q = q * z + 0.49746925110067538f;
+  q = q * z + 1.0f;
+  return x * p / q;
+}
+inline Doubles erf(Doubles x) {
+  return each(x, [](double v) { return std::erf(v); });
+}
+inline real erf(real x) { return std::erf(x); }
+
+}  // namespace on_numbers
+
+// Rows `rows` of a table of V rows and D columns whose steps are SV and SD, as vectors of examples: out (N, D).
+template <int N, int V, int D, int SN, int SV, int SD>
+inline __attribute__((noinline)) void look_up(const real* table, const Ints* rows, Lanes* out) {
+  constexpr int VECTORS = V <= LANES ? 1 : V <= 2 * LANES ? 2 : 4;
+  if constexpr (V <= 4 * LANES) {
+    // A column of a small table is a few vectors, looked up by a shuffle.
+    Mask which[N];
+    for (int n = 0; n < N; ++n) which[n] = __builtin_convertvector(rows[n * SN], Mask);
+#pragma GCC unroll 1
+    for (int d = 0; d < D; ++d) {
+      Lanes column[VECTORS] = {};
+      for (int v = 0; v < V; ++v) reinterpret_cast<real*>(column)[v] = table[v * SV + d * SD];
+#pragma GCC unroll 1
+      for (int n = 0; n < N; ++n) {
+        const Mask row = which[n];
+        if constexpr (VECTORS == 1) {
+          out[n * D + d] = __builtin_shuffle(column[0], row);
+        } else {
+          const Lanes lower = __builtin_shuffle(column[0], column[1 % VECTORS], row);
+          if constexpr (VECTORS == 2) {
+            out[n * D + d] = lower;
+          } else {
+            const Lanes upper = __builtin_shuffle(column[2 % VECTORS], column[3 % VECTORS], row);
+            out[n * D + d] = row >= 2 * LANES ? upper : lower;
+          }
+        }
+      }
+    }
+  } else {
+#pragma GCC unroll 1
+    for (int n = 0; n < N; ++n)
+#pragma GCC unroll 1
+      for (int lane = 0; lane < LANES; ++lane) {
+        const real* row = table + rows[n * SN][lane] * SV;
+        for (int d = 0; d < D; ++d) reinterpret_cast<real*>(out + n * D + d)[lane] = row[d * SD];
+      }
+  }
+}
+
+// sums (V, D) += values (N, D) at rows `rows`, over all lanes.
+template <int N, int V, int D, int SN, int XN, int XD>
+inline __attribute__((noinline)) void add_by_row(const Lanes* values, const Ints* rows, real* sums) {
+  if constexpr (V <= 4 * LANES) {
+#pragma GCC unroll 1
+    for (int v = 0; v < V; ++v) {
+      Lanes total[D] = {};
+#pragma GCC unroll 1
+      for (int n = 0; n < N; ++n) {
+        const Mask is_here = __builtin_convertvector(rows[n * SN], Mask) == v;
+        for (int d = 0; d < D; ++d) total[d] += is_here ? values[n * XN + d * XD] : Lanes{};
+      }
+      add_sums(total, D, sums + v * D);
+    }
+  } else {
+#pragma GCC unroll 1
+    for (int n = 0; n < N; ++n)
+#pragma GCC unroll 1
+      for (int lane = 0; lane < LANES; ++lane)
+        for (int d = 0; d < D; ++d)
+          sums[rows[n * SN][lane] * D + d] += reinterpret_cast<const real*>(values + n * XN + d * XD)[lane];
+  }
+}

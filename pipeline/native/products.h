@@ -1,0 +1,116 @@
+// Products of small matrices in generated programs. A number is a vector of examples (Lanes) or a scalar; any axis has
+// any step, since a vector is whole wherever it stands. Left (M, K) with steps LM, LK times right (K, N) with RK, RN.
+#pragma once
+
+#include "lanes.h"
+
+template <typename Left, typename Right>
+using Combined = decltype(Left{} * Right{});
+
+// Sizes of a register tile: its accumulators and one operand's column fit into the registers.
+constexpr int tile_width(int n) { return n % 8 == 0 && VECTOR_BYTES == 64 ? 8 : n % 4 == 0 ? 4 : n < 6 ? n : n % 6 == 0 ? 6 : n % 5 == 0 ? 5 : 4; }
+constexpr int tile_height(int m, int width) { return m < TILE / width ? m : TILE / width; }
+
+template <int TM, int TN, int K, int LM, int LK, int RK, int RN, typename Left, typename Right>
+inline __attribute__((always_inline)) void accumulate(const Left* left, const Right* right,
+                                                      Combined<Left, Right> (&total)[TM][TN]) {
+#pragma GCC unroll 1
+  for (int k = 0; k < K; ++k) {
+    Left column[TM];
+    for (int m = 0; m < TM; ++m) column[m] = left[m * LM + k * LK];
+    for (int n = 0; n < TN; ++n) {
+      const Right value = right[k * RK + n * RN];
+      for (int m = 0; m < TM; ++m) total[m][n] += column[m] * value;
+    }
+  }
+}
+
+template <int TM, int TN, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
+inline __attribute__((always_inline)) void product_tile(const Left* left, const Right* right,
+                                                        Combined<Left, Right>* out) {
+  Combined<Left, Right> total[TM][TN] = {};
+  accumulate<TM, TN, K, LM, LK, RK, RN>(left, right, total);
+  for (int m = 0; m < TM; ++m)
+    for (int n = 0; n < TN; ++n) out[m * OM + n * ON] = total[m][n];
+}
+
+template <int TM, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
+inline __attribute__((always_inline)) void product_rows(const Left* left, const Right* right,
+                                                        Combined<Left, Right>* out) {
+  constexpr int TN = tile_width(N);
+#pragma GCC unroll 1
+  for (int n = 0; n + TN <= N; n += TN)
+    product_tile<TM, TN, K, LM, LK, RK, RN, OM, ON>(left, right + n * RN, out + n * ON);
+  if constexpr (N % TN) {
+    constexpr int n = N - N % TN;
+    product_tile<TM, N % TN, K, LM, LK, RK, RN, OM, ON>(left, right + n * RN, out + n * ON);
+  }
+}
+
+// out (M, N) = left right.
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
+inline __attribute__((noinline)) void multiply(const Left* left, const Right* right, Combined<Left, Right>* out) {
+  constexpr int TM = tile_height(M, tile_width(N));
+#pragma GCC unroll 1
+  for (int m = 0; m + TM <= M; m += TM)
+    product_rows<TM, N, K, LM, LK, RK, RN, OM, ON>(left + m * LM, right, out + m * OM);
+  if constexpr (M % TM) {
+    constexpr int m = M - M % TM;
+    product_rows<M % TM, N, K, LM, LK, RK, RN, OM, ON>(left + m * LM, right, out + m * OM);
+  }
+}
+
+// One row of a product, of columns from n0 to before n1, with terms from k0 to before k1.
+template <int LK, int RK, int RN, int ON, typename Left, typename Right>
+inline void multiply_row(const Left* left, const Right* right, Combined<Left, Right>* out, int n0, int n1, int k0,
+                         int k1) {
+  constexpr int TN = 4;
+  int n = n0;
+  for (; n + TN <= n1; n += TN) {
+    Combined<Left, Right> total[TN] = {};
+#pragma GCC unroll 1
+    for (int k = k0; k < k1; ++k) {
+      const Left value = left[k * LK];
+      for (int t = 0; t < TN; ++t) total[t] += value * right[k * RK + (n + t) * RN];
+    }
+    for (int t = 0; t < TN; ++t) out[(n + t) * ON] = total[t];
+  }
+  for (; n < n1; ++n) {
+    Combined<Left, Right> total{};
+#pragma GCC unroll 1
+    for (int k = k0; k < k1; ++k) total += left[k * LK] * right[k * RK + n * RN];
+    out[n * ON] = total;
+  }
+}
+
+// sums (M, N), rows of OM numbers, += left right summed over lanes.
+template <int TM, int N, int K, int LM, int LK, int RK, int RN, int OM, typename Left, typename Right>
+inline __attribute__((always_inline)) void sums_of_rows(const Left* left, const Right* right, real* sums) {
+  constexpr int TN = VECTOR_BYTES < 64 ? (N < 3 ? N : 3) : N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
+  Lanes strip[TM * N];
+#pragma GCC unroll 1
+  for (int n = 0; n + TN <= N; n += TN)
+    product_tile<TM, TN, K, LM, LK, RK, RN, N, 1>(left, right + n * RN, strip + n);
+  if constexpr (N % TN) {
+    constexpr int n = N - N % TN;
+    product_tile<TM, N % TN, K, LM, LK, RK, RN, N, 1>(left, right + n * RN, strip + n);
+  }
+  if constexpr (OM == N) {
+    add_sums(strip, TM * N, sums);
+  } else {
+    for (int m = 0; m < TM; ++m) add_sums(strip + m * N, N, sums + m * OM);
+  }
+}
+
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
+inline __attribute__((noinline)) void add_product_sums(const Left* left, const Right* right, real* sums) {
+  static_assert(ON == 1);
+  constexpr int TM = M < 4 ? M : 4;
+#pragma GCC unroll 1
+  for (int m = 0; m + TM <= M; m += TM)
+    sums_of_rows<TM, N, K, LM, LK, RK, RN, OM>(left + m * LM, right, sums + m * OM);
+  if constexpr (M % TM) {
+    constexpr int m = M - M % TM;
+    sums_of_rows<M % TM, N, K, LM, LK, RK, RN, OM>(left + m * LM, right, sums + m * OM);
+  }
+}

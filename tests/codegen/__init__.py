@@ -1,0 +1,1 @@
+"""Programs that are written from torch code: their graph, their text, and the programs."""

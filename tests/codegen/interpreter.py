@@ -1,0 +1,122 @@
+"""Evaluates the graph of a program with numpy, node by node, so that its meaning is tested apart from its text."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.special import erf, expit
+
+from pipeline.codegen.build import GraphBuilder
+from pipeline.codegen.nodes import (
+    BatchSum,
+    ConstantNode,
+    Lookup,
+    Map,
+    Move,
+    Product,
+    Reduce,
+    Scatter,
+    SourceNode,
+    in_order,
+)
+from pipeline.codegen.sums import BatchSums
+from pipeline.codegen.trace import made_up_inputs, traced
+
+FUNCTIONS = {
+    "plus": np.add,
+    "minus": np.subtract,
+    "times_": np.multiply,
+    "over": np.divide,
+    "negative": np.negative,
+    "exp": np.exp,
+    "log": np.log,
+    "root": np.sqrt,
+    "inverse_root": lambda x: 1 / np.sqrt(x),
+    "inverse": lambda x: 1 / x,
+    "tanh": np.tanh,
+    "sigmoid": expit,
+    "erf": erf,
+    "rectified": lambda x: np.maximum(x, 0),
+    "size_of": np.abs,
+    "sign": np.sign,
+    "sine": np.sin,
+    "cosine": np.cos,
+    "larger": np.maximum,
+    "smaller": np.minimum,
+    "either": lambda condition, a, b: np.where(condition != 0, a, b),
+    "equals": np.equal,
+    "differs": np.not_equal,
+    "is_below": np.less,
+    "is_at_most": np.less_equal,
+    "is_above": np.greater,
+    "is_at_least": np.greater_equal,
+    "negation": lambda x: 1 - x,
+    "copy": lambda x: x,
+}
+
+
+def evaluated(ends, given):
+    """What the graph's ends are, of `given`: place of a source -> its numbers."""
+    values = {}
+
+    def read(operand):
+        return values[id(operand.node)][operand.index]
+
+    for node in in_order([end.node for end in ends]):
+        values[id(node)] = np.asarray(_value(node, read, values, given), float).reshape(-1)
+    return [read(end) for end in ends]
+
+
+def _value(node, read, values, given):
+    match node:
+        case ConstantNode():
+            return node.values
+        case SourceNode():
+            return given[node.place]
+        case Map():
+            return FUNCTIONS[node.function](*map(read, node.inputs))
+        case Reduce():
+            terms = read(node.inputs[0]).reshape(node.size, -1)
+            return terms.sum(1) if node.function == "add" else terms.max(1)
+        case Product():
+            return read(node.left) @ read(node.right)
+        case Move():
+            found = np.zeros(node.size)
+            for number, part in enumerate(node.parts):
+                here = node.which == number
+                found[here] = values[id(part)][node.places[here]]
+            return found
+        case Lookup():
+            return read(node.table)[read(node.rows).astype(int)]
+        case Scatter():
+            rows = read(node.values)
+            found = np.zeros((node.size // rows.shape[1], rows.shape[1]))
+            np.add.at(found, read(node.rows).astype(int), rows)
+            return found
+        case BatchSum():
+            # Of a batch of one example.
+            return read(node.summed)
+    raise AssertionError(node)
+
+
+def largest_difference(model, task_shape):
+    """Between the graph and the trace that it was built from, over predictions and gradients, as a share of each."""
+    trace = traced(model, task_shape, torch.float64)
+    builder = GraphBuilder(trace)
+    predictions, *slopes = builder.outputs()
+    sums = BatchSums(builder)
+    ends = [predictions, *map(sums.of, slopes)]
+    generator = torch.Generator().manual_seed(1)
+    specs = model.parameter_specs(task_shape)
+    weights = [torch.randn(1, spec.rows, spec.columns, dtype=torch.float64, generator=generator) for spec in specs]
+    shape = (1, task_shape.num_query_positions, task_shape.num_outputs)
+    slope = torch.randn(shape, dtype=torch.float64, generator=generator)
+    inputs = made_up_inputs(task_shape, torch.float64)
+    expected = trace.graph(weights, inputs, slope)
+    given = {place: one.detach().numpy().reshape(-1) for place, one in enumerate([*weights, inputs, slope])}
+    found = evaluated(ends, given)
+    sizes = [float(one.detach().abs().max()) or 1.0 for one in expected]
+    return max(
+        float(np.abs(mine - one.detach().numpy().reshape(mine.shape)).max()) / size
+        for mine, one, size in zip(found, expected, sizes, strict=True)
+    )

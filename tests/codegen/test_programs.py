@@ -1,0 +1,122 @@
+"""Programs that are written from torch code: equal to torch, and chosen where they pay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pipeline.engine.program as programs
+from pipeline.codegen.emit import Emitter
+from pipeline.codegen.generated import planned_model
+from pipeline.engine.block import Block
+from pipeline.engine.program import compiled_engine_of, model_text, why_torch
+from pipeline.launch.planned import plan_on
+from pipeline.numerics.compiler import toolchain
+from pipeline.own_code.imported import forget, load, resolved
+from pipeline.planning.packs import Machine
+from pipeline.spec.sweep import SweepSpec
+
+pytestmark = pytest.mark.skipif(toolchain() is None, reason="there is no g++ here")
+
+ZOO = str(Path(__file__).parent.parent / "zoo" / "modules.py")
+LOOKUP = {"name": "dictionary_lookup", "num_keys": 3, "num_values": 5, "num_pairs": 2}
+REGRESSION = {"name": "linear_regression", "dim": 3, "num_pairs": 4}
+SEQUENCE = {"name": "repeated_sequence", "num_tokens": 4, "period": 2}
+# Of every kind of node at least one: lookups, products by rows, reductions, moves, sums over a batch.
+# Two of them, since a process shares what it can of the libraries that it has loaded.
+QUICK = {
+    "language model": (SEQUENCE, {"name": "zoo_everywhere", "width": 4, "num_layers": 1}),
+    "linear attention": (LOOKUP, {"name": "zoo", "kind": "linear_attention", "width": 2}),
+}
+SLOW = {
+    kind: (REGRESSION if kind == "picture" else LOOKUP, {"name": "zoo", "kind": kind, "width": 6})
+    for kind in ("rotary", "mlp", "gru", "lstm", "convolution", "picture", "linear_attention", "experts")
+}
+
+
+@pytest.fixture(autouse=True)
+def zoo():
+    """The modules of the zoo as imported code of one's own."""
+    entry = resolved(ZOO, Path())
+    load(entry)
+    yield
+    forget(entry)
+
+
+def run(task, model, **changes):
+    spec = {
+        "name": "written",
+        "task": task,
+        "model": model,
+        "optimiser": {"name": "adamw", "lr": 1e-2, "clip": 1.0, "weight_decay": 0.01},
+        "schedule": {"name": "cosine", "warmup_steps": 3, "horizon": 15},
+        "batch_size": 21,
+        "budget": 100,
+        "dtype": "float64",
+        "seeds": {"together": [0, 1]},
+        "tracking": {"mode": "disabled"},
+    }
+    return SweepSpec.model_validate(spec | changes)
+
+
+def assert_equal_to_torch(config, monkeypatch):
+    """After twelve steps, with memory that is no number until it is written."""
+
+    def poisoned(config):
+        plan, places = planned_model(config.model, config.task.shape(), getattr(torch, config.dtype))
+        return Emitter(plan, places, is_poisoned=True).text()
+
+    monkeypatch.setattr(programs, "model_text", poisoned)
+    engine = compiled_engine_of(config)
+    assert engine is not None
+    found = []
+    for name in (engine, "torch"):
+        block = Block(config, 1, torch.device("cpu"), name)
+        block.load_run(0, config, block.start(config))
+        block.train(12)
+        numbers = {**block.last, **block.evaluate(30)}
+        found.append((block.weights_of(0), {key: float(value[0]) for key, value in numbers.items()}))
+    (weights, numbers), (expected_weights, expected) = found
+    assert numbers == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert np.abs(weights - expected_weights).max() < 1e-9
+
+
+@pytest.mark.parametrize(("task", "model"), QUICK.values(), ids=QUICK)
+def test_a_program_that_is_written_from_torch_code_trains_as_torch_does(task, model, monkeypatch):
+    assert_equal_to_torch(run(task, model).runs()[0], monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "model"), SLOW.values(), ids=SLOW)
+def test_so_does_that_of_every_module_of_the_zoo(task, model, monkeypatch):
+    assert_equal_to_torch(run(task, model).runs()[0], monkeypatch)
+
+
+def test_a_sweep_too_short_for_compiling_is_left_to_torch_and_the_plan_says_so():
+    plan = plan_on(run(*SLOW["mlp"]), Machine.cpu(1))
+    assert plan.packs[0].numerics.engine == "torch"
+    assert "less than compiling" in plan.packs[0].reason
+
+
+def test_programs_are_used_where_they_are_faster_or_asked_for(monkeypatch):
+    spec = run(*SLOW["mlp"], budget=1000)
+    monkeypatch.setattr("pipeline.training.calibration._LEAST_S", 0.0)
+    monkeypatch.setattr("pipeline.training.calibration.compiled_engine_of", lambda *_: "compiled-here")
+    for by_program, engine in ((2000.0, "compiled-here"), (500.0, "torch")):
+        speeds = {"torch": 1000.0, "compiled-here": by_program}
+        monkeypatch.setattr("pipeline.training.calibration._speed", lambda *given, speeds=speeds: speeds[given[2]])
+        assert plan_on(spec, Machine.cpu(1)).packs[0].numerics.engine == engine
+    asked = run(*SLOW["mlp"], budget=1000, resources={"engine": "compiled"})
+    assert plan_on(asked, Machine.cpu(1)).packs[0].numerics.engine == "compiled-here"
+
+
+def test_text_is_written_only_where_every_other_part_has_a_compiled_form():
+    sampled_by_torch = {"name": "separate_regression", "dim": 3, "num_pairs": 4}
+    sines = {"name": "sine_regression", "num_pairs": 4}
+    config = run(sines, {"name": "zoo", "kind": "picture", "width": 2}).runs()[0]
+    assert model_text(config) is None
+    assert why_torch(config).startswith("task sine_regression has no compiled form")
+    assert model_text(run(sampled_by_torch, {"name": "zoo", "kind": "picture", "width": 2}).runs()[0]) is not None
