@@ -1,7 +1,7 @@
 """How much faster programs written from torch code train ordinary modules than an eager loop over the same modules.
 
-Both sides train on one core, in turns: seedbed's program with its own draws, evaluation apart, and a loop in PyTorch that
-draws random tokens and targets, the cheapest batch there is. `python -m benchmarks.zoo` writes
+Both sides train on one core, in turns: seedbed's program with its own draws, and a loop in PyTorch that draws random
+tokens and targets, the cheapest batch there is. `python -m benchmarks.zoo` writes
 benchmarks/results/zoo.json and the table in docs/compiler.md.
 """
 
@@ -203,9 +203,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
+        ratio = f"{row['ratio']:.1f}x ({row['low']:.1f} to {row['high']:.1f})"
         lines.append(
             f"| {row['name']} | {row['num_parameters']:,} | {row['lines']:,} | {row['compile_s']:.0f} | "
-            f"{row['program']:,.0f} | {row['eager']:,.0f} | {row['ratio']:.1f}x ({row['low']:.1f} to {row['high']:.1f}) |"
+            f"{row['program']:,.0f} | {row['eager']:,.0f} | {ratio} |"
         )
     return "\n".join(lines)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.codegen.build import NoCodeError
-from pipeline.codegen.extents import Flags, Spans, any_along
-from pipeline.codegen.loops import Nest, Strides, Tables, linear, literal
+from pipeline.codegen.deferred import MOST_BLOCKS
+from pipeline.codegen.extents import Flags, any_along
+from pipeline.codegen.loops import Nest, Strides, bounds_of, literal
 from pipeline.codegen.nodes import (
     BatchSum,
     ConstantNode,
@@ -25,20 +26,21 @@ from pipeline.codegen.nodes import (
     SourceNode,
 )
 from pipeline.codegen.plan import Phase, ProgramPlan, phase_of
+from pipeline.codegen.product_text import ProductEmitter, offset_of
 
 # Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
 _INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
 
 
-class Emitter:
+class Emitter(ProductEmitter):
     """Writes one plan; `places` are the numbers of the parameters that its gradients are of.
 
     Memory `is_poisoned`, for tests: what is read before it is written is not a number.
     """
 
     def __init__(self, plan: ProgramPlan, places: Sequence[int], is_poisoned: bool = False) -> None:
-        self._plan, self._places, self._is_poisoned = plan, places, is_poisoned
-        self._tables = Tables()
+        super().__init__(plan)
+        self._places, self._is_poisoned = places, is_poisoned
         self._kept = {id(node): number for number, node in enumerate(plan.steps)}
 
     def text(self) -> str:
@@ -50,12 +52,19 @@ class Emitter:
             ]
         bodies[Phase.FORWARD] += self._written("predictions", self._plan.predictions, Dependence.EXAMPLE, "=")
         for place, gradient in zip(self._places, self._plan.gradients, strict=True):
-            bodies[Phase.FINISH] += self._written(f"(g + {_offset(place)})", gradient, Dependence.BATCH, "+=")
+            bodies[Phase.FINISH] += self._written(f"(g + {offset_of(place)})", gradient, Dependence.BATCH, "+=")
+        if self._deferred.calls:
+            bodies[Phase.BACKWARD].insert(0, f"Lanes* const kept = tape.kept + tape.num_kept * {self._deferred.size};")
+            bodies[Phase.BACKWARD].append(f"if (++tape.num_kept == {MOST_BLOCKS}) flush(tape);")
+            bodies[Phase.FINISH].insert(0, "flush(tape);")
         num_sums = [node for node in self._plan.steps if isinstance(node, BatchSum)]
         clear = [f"for (int i = 0; i < {node.size}; ++i) {self._name(node)}[i] = 0;" for node in num_sums]
         arguments = "const real* w, const Batch& batch, Tape& tape"
         pieces = [
-            *self._function("begin", "const real* w, Tape& tape", [*bodies[Phase.BEGIN], *clear], False),
+            *self._flush(),
+            *self._function(
+                "begin", "const real* w, Tape& tape", ["tape.num_kept = 0;", *bodies[Phase.BEGIN], *clear], False
+            ),
             "template <bool FULL>",
             *self._function("forward", f"{arguments}, Lanes* predictions", bodies[Phase.FORWARD], True),
             *self._function("backward", f"{arguments}, const Lanes* slopes, real*", bodies[Phase.BACKWARD], True),
@@ -67,7 +76,9 @@ class Emitter:
         return [
             "struct Tape {",
             f"  Lanes lanes[{max(1, self._plan.num_lanes)}];",
+            f"  Lanes kept[{max(1, MOST_BLOCKS * self._deferred.size)}];",
             f"  alignas(64) real scalars[{max(1, self._plan.num_scalars)}];",
+            "  int num_kept;",
             "};",
         ]
 
@@ -81,14 +92,6 @@ class Emitter:
             if phase_of(node) == phase:
                 lines += ["{", *self._computed(node), "}"]
         return lines
-
-    def _name(self, node: Node) -> str:
-        """The address of a node's first number."""
-        if isinstance(node, SourceNode):
-            return f"(w + {_offset(node.place)})" if node.name == "weights" else node.name
-        arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"
-        place = self._plan.places[id(node)]
-        return f"(tape.{arena} + {place})" if place else f"tape.{arena}"
 
     def _computed(self, node: Node) -> list[str]:
         """What is computed, then what is known: loops over what is not regular may compute too much."""
@@ -209,55 +212,6 @@ class Emitter:
             "}",
         ]
 
-    def _product(self, node: Product, needed: Flags) -> list[str]:
-        b, m, n, _ = node.sizes
-        terms = self._plan.extents.terms[id(node)]
-        wanted = any_along(needed.reshape(b, m, n), 0)
-        out = Strides(0, (m * n, n, 1))
-        if _is_box(wanted) and _is_box(terms) and (any_along(terms, 1) == any_along(wanted, 1)).all():
-            return self._whole_product(node, wanted, terms, out, "multiply", self._name(node))
-        return self._product_by_rows(node, wanted, terms, out)
-
-    def _whole_product(
-        self, node: Product, wanted: Flags, terms: Flags, out: Strides, function: str, target: str
-    ) -> list[str]:
-        (m0, m1), (n0, n1), (k0, k1) = (
-            _bounds(flags) for flags in (any_along(wanted, 1), any_along(wanted, 0), any_along(terms, 0))
-        )
-        left, right = self._strides(node.left), self._strides(node.right)
-        sizes = [m1 - m0, n1 - n0, k1 - k0, *left.steps[1:], *right.steps[1:], *out.steps[1:]]
-        reads = [
-            (self._name(node.left.node), left, m0, k0),
-            (self._name(node.right.node), right, k0, n0),
-            (target, out, m0, n0),
-        ]
-        places = [
-            f"{name} + {linear(one.base + row * one.steps[1] + column * one.steps[2], [one.steps[0]], ['b'])}"
-            for name, one, row, column in reads
-        ]
-        return _each_matrix(node, f"{function}<{', '.join(map(str, sizes))}>({', '.join(places)});")
-
-    def _product_by_rows(self, node: Product, wanted: Flags, terms: Flags, out: Strides) -> list[str]:
-        left, right = self._strides(node.left), self._strides(node.right)
-        spans = [bounds for flags in (wanted, terms) for bounds in (Spans.of(flags).first, Spans.of(flags).last)]
-        m0, m1 = _bounds(any_along(wanted, 1))
-        tables = ", ".join(f"{self._tables.named(bounds.tolist(), 'int')}[m]" for bounds in spans)
-        steps = ", ".join(map(str, [left.steps[2], *right.steps[1:], out.steps[2]]))
-        places = ", ".join(
-            f"{name} + {linear(one.base, [one.steps[0], step], ['b', 'm'])}"
-            for name, one, step in [
-                (self._name(node.left.node), left, left.steps[1]),
-                (self._name(node.right.node), right, 0),
-                (self._name(node), out, out.steps[1]),
-            ]
-        )
-        return _each_matrix(node, f"for (int m = {m0}; m < {m1}; ++m) multiply_row<{steps}>({places}, {tables});")
-
-    def _strides(self, operand: Operand) -> Strides:
-        found = Strides.of(operand.index)
-        assert found is not None, "operands of products are regular"
-        return found
-
     def _moved(self, node: Move, needed: Flags) -> list[str]:
         lines: list[str] = []
         for number, part in enumerate(node.parts):
@@ -289,6 +243,9 @@ class Emitter:
             _, m, n, _ = source.sizes
             wanted = np.ones((m, n), bool)
             terms = self._plan.extents.terms[id(source)]
+            k0, k1 = bounds_of(any_along(terms, 0))
+            if self._deferred.pays(source, k1 - k0):
+                return self._kept_for_later(node, source, k0, k1)
             span = np.broadcast_to(any_along(terms, 0), terms.shape)
             return self._whole_product(
                 source, wanted, span, Strides(0, (m * n, n, 1)), "add_product_sums", self._name(node)
@@ -304,12 +261,6 @@ class Emitter:
         return [f"add_sums({self._name(source)}, {node.size}, {self._name(node)});"]
 
 
-def _each_matrix(node: Product, line: str) -> list[str]:
-    """A line for each of a product's matrices."""
-    count = node.sizes[0]
-    return [f"for (int b = 0; b < {count}; ++b)" if count > 1 else "const int b = 0;", f"  {line}"]
-
-
 def _call(function: str, arguments: list[str]) -> str:
     if function in _INFIX:
         return f"({f' {_INFIX[function]} '.join(arguments)})"
@@ -320,25 +271,10 @@ def _call(function: str, arguments: list[str]) -> str:
     return f"on_numbers::{function}({', '.join(arguments)})"
 
 
-def _offset(place: int) -> str:
-    return f"constants::offsets[{place}]"
-
-
-def _is_box(flags: Flags) -> bool:
-    """Whether the True ones of (m, n) are all pairs of some rows and some columns, both without gaps."""
-    (m0, m1), (n0, n1) = _bounds(any_along(flags, 1)), _bounds(any_along(flags, 0))
-    return bool(flags[m0:m1, n0:n1].all())
-
-
-def _bounds(flags: Flags) -> tuple[int, int]:
-    used = np.flatnonzero(flags)
-    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
-
-
 def _is_whole_box(region: Flags) -> bool:
     """Whether the True ones are all positions between the first and last along each axis."""
     axes = range(region.ndim)
-    bounds = [_bounds(any_along(region, *(other for other in axes if other != axis))) for axis in axes]
+    bounds = [bounds_of(any_along(region, *(other for other in axes if other != axis))) for axis in axes]
     return bool(region[tuple(slice(*pair) for pair in bounds)].all())
 
 

@@ -182,3 +182,9 @@ def _merges(index: Index, axis: int) -> bool:
         return True
     steps = np.diff(flat, axis=axis - 1)
     return bool((steps == steps.flat[0]).all())
+
+
+def bounds_of(flags: Flags) -> tuple[int, int]:
+    """The first True one of (n,), and the place behind the last."""
+    used = np.flatnonzero(flags)
+    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)

@@ -46,6 +46,10 @@ class Operand:
         """The operand read at flat positions `index` of itself."""
         return Operand(self.node, self.index.reshape(-1)[index])
 
+    def at_positions(self, slices: Any) -> Operand:
+        """A part of it, as numpy slices an array."""
+        return Operand(self.node, self.index[slices])
+
     def at_shape(self, *shape: int) -> Operand:
         """The same numbers under another shape."""
         return Operand(self.node, self.index.reshape(shape))

@@ -102,6 +102,42 @@ inline __attribute__((always_inline)) void sums_of_rows(const Left* left, const 
   }
 }
 
+// The same of as many blocks of examples, whose operands stand BLOCK vectors apart: sums over lanes are taken once.
+template <int TM, int TN, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
+inline __attribute__((always_inline)) void blocks_tile(const Lanes* left, const Lanes* right, int blocks, Lanes* strip) {
+  Lanes total[TM][TN] = {};
+#pragma GCC unroll 1
+  for (int b = 0; b < blocks; ++b) accumulate<TM, TN, K, LM, LK, RK, RN>(left + b * BLOCK, right + b * BLOCK, total);
+  for (int m = 0; m < TM; ++m)
+    for (int n = 0; n < TN; ++n) strip[m * N + n] = total[m][n];
+}
+
+template <int TM, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
+inline __attribute__((always_inline)) void sums_of_blocks(const Lanes* left, const Lanes* right, int blocks, real* sums) {
+  constexpr int TN = VECTOR_BYTES < 64 ? (N < 3 ? N : 3) : N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
+  Lanes strip[TM * N];
+#pragma GCC unroll 1
+  for (int n = 0; n + TN <= N; n += TN)
+    blocks_tile<TM, TN, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, strip + n);
+  if constexpr (N % TN) {
+    constexpr int n = N - N % TN;
+    blocks_tile<TM, N % TN, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, strip + n);
+  }
+  add_sums(strip, TM * N, sums);
+}
+
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
+inline __attribute__((noinline)) void add_sums_of_blocks(const Lanes* left, const Lanes* right, int blocks, real* sums) {
+  constexpr int TM = M < 4 ? M : 4;
+#pragma GCC unroll 1
+  for (int m = 0; m + TM <= M; m += TM)
+    sums_of_blocks<TM, N, K, LM, LK, RK, RN, BLOCK>(left + m * LM, right, blocks, sums + m * N);
+  if constexpr (M % TM) {
+    constexpr int m = M - M % TM;
+    sums_of_blocks<M % TM, N, K, LM, LK, RK, RN, BLOCK>(left + m * LM, right, blocks, sums + m * N);
+  }
+}
+
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
 inline __attribute__((noinline)) void add_product_sums(const Left* left, const Right* right, real* sums) {
   static_assert(ON == 1);

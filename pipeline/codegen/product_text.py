@@ -1,0 +1,133 @@
+"""The text of matrix products: whole, row by row where terms differ, and summed over a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.codegen.deferred import Deferred
+from pipeline.codegen.extents import Flags, Spans, any_along
+from pipeline.codegen.loops import Strides, Tables, bounds_of, linear
+from pipeline.codegen.nodes import BatchSum, Dependence, Index, Map, Node, Operand, Product, SourceNode
+from pipeline.codegen.plan import ProgramPlan
+
+
+class ProductEmitter:
+    """Writes the products of one plan."""
+
+    def __init__(self, plan: ProgramPlan) -> None:
+        self._plan = plan
+        self._tables = Tables()
+        self._deferred = Deferred()
+
+    def _loops(
+        self,
+        target: str,
+        places: Index,
+        operand: Operand,
+        region: Flags,
+        level: Dependence,
+        sign: str,
+        root: Map | None = None,
+    ) -> list[str]:
+        """target[places] = operand over a region."""
+        raise NotImplementedError
+
+    def _product(self, node: Product, needed: Flags) -> list[str]:
+        b, m, n, _ = node.sizes
+        terms = self._plan.extents.terms[id(node)]
+        wanted = any_along(needed.reshape(b, m, n), 0)
+        out = Strides(0, (m * n, n, 1))
+        if _is_box(wanted) and _is_box(terms) and (any_along(terms, 1) == any_along(wanted, 1)).all():
+            return self._whole_product(node, wanted, terms, out, "multiply", self._name(node))
+        return self._product_by_rows(node, wanted, terms, out)
+
+    def _whole_product(
+        self, node: Product, wanted: Flags, terms: Flags, out: Strides, function: str, target: str
+    ) -> list[str]:
+        (m0, m1), (n0, n1), (k0, k1) = (
+            bounds_of(flags) for flags in (any_along(wanted, 1), any_along(wanted, 0), any_along(terms, 0))
+        )
+        left, right = self._strides(node.left), self._strides(node.right)
+        sizes = [m1 - m0, n1 - n0, k1 - k0, *left.steps[1:], *right.steps[1:], *out.steps[1:]]
+        reads = [
+            (self._name(node.left.node), left, m0, k0),
+            (self._name(node.right.node), right, k0, n0),
+            (target, out, m0, n0),
+        ]
+        places = [
+            f"{name} + {linear(one.base + row * one.steps[1] + column * one.steps[2], [one.steps[0]], ['b'])}"
+            for name, one, row, column in reads
+        ]
+        return _each_matrix(node, f"{function}<{', '.join(map(str, sizes))}>({', '.join(places)});")
+
+    def _product_by_rows(self, node: Product, wanted: Flags, terms: Flags, out: Strides) -> list[str]:
+        left, right = self._strides(node.left), self._strides(node.right)
+        spans = [bounds for flags in (wanted, terms) for bounds in (Spans.of(flags).first, Spans.of(flags).last)]
+        m0, m1 = bounds_of(any_along(wanted, 1))
+        tables = ", ".join(f"{self._tables.named(bounds.tolist(), 'int')}[m]" for bounds in spans)
+        steps = ", ".join(map(str, [left.steps[2], *right.steps[1:], out.steps[2]]))
+        places = ", ".join(
+            f"{name} + {linear(one.base, [one.steps[0], step], ['b', 'm'])}"
+            for name, one, step in [
+                (self._name(node.left.node), left, left.steps[1]),
+                (self._name(node.right.node), right, 0),
+                (self._name(node), out, out.steps[1]),
+            ]
+        )
+        return _each_matrix(node, f"for (int m = {m0}; m < {m1}; ++m) multiply_row<{steps}>({places}, {tables});")
+
+    def _strides(self, operand: Operand) -> Strides:
+        found = Strides.of(operand.index)
+        assert found is not None, "operands of products are regular"
+        return found
+
+    def _kept_for_later(self, node: BatchSum, product: Product, k0: int, k1: int) -> list[str]:
+        """Copies of a product's operands (m, k) and (k, n), from the first to the last term that counts."""
+        left = product.left.at_positions(np.s_[0, :, k0:k1])
+        right = product.right.at_positions(np.s_[0, k0:k1, :])
+        lines, places = [], []
+        for operand in (left, right):
+            place, is_known = self._deferred.place(operand)
+            places.append(place)
+            if not is_known:
+                positions = np.arange(operand.index.size).reshape(operand.shape)
+                region = np.ones(operand.shape, bool)
+                loops = self._loops(f"(kept + {place})", positions, operand, region, Dependence.EXAMPLE, "=")
+                lines += ["{", *loops, "}"]
+        self._deferred.calls.append((product, node, places[0], places[1], k1 - k0))
+        return lines
+
+    def _flush(self) -> list[str]:
+        """The function that adds the products of what was kept."""
+        lines = ["static void flush(Tape& tape) {"]
+        for product, node, left, right, num_terms in self._deferred.calls:
+            _, m, n, _ = product.sizes
+            sizes = f"{m}, {n}, {num_terms}, {num_terms}, 1, {n}, 1, {self._deferred.size}"
+            places = f"tape.kept + {left}, tape.kept + {right}, tape.num_kept, {self._name(node)}"
+            lines.append(f"  add_sums_of_blocks<{sizes}>({places});")
+        return [*lines, "  tape.num_kept = 0;", "}"]
+
+    def _name(self, node: Node) -> str:
+        """The address of a node's first number."""
+        if isinstance(node, SourceNode):
+            return f"(w + {offset_of(node.place)})" if node.name == "weights" else node.name
+        arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"
+        place = self._plan.places[id(node)]
+        return f"(tape.{arena} + {place})" if place else f"tape.{arena}"
+
+
+def _each_matrix(node: Product, line: str) -> list[str]:
+    """A line for each of a product's matrices."""
+    count = node.sizes[0]
+    return [f"for (int b = 0; b < {count}; ++b)" if count > 1 else "const int b = 0;", f"  {line}"]
+
+
+def _is_box(flags: Flags) -> bool:
+    """Whether the True ones of (m, n) are all pairs of some rows and some columns, both without gaps."""
+    (m0, m1), (n0, n1) = bounds_of(any_along(flags, 1)), bounds_of(any_along(flags, 0))
+    return bool(flags[m0:m1, n0:n1].all())
+
+
+def offset_of(place: int) -> str:
+    """Where a parameter begins in a run's weights."""
+    return f"constants::offsets[{place}]"
