@@ -12,6 +12,8 @@ from pipeline.codegen.nodes import BatchSum, Dependence, Operand, Product
 
 # Blocks whose operands are kept.
 MOST_BLOCKS = 8
+# With more of them the operands of several blocks leave the cache (a transformer of width 64 took 1.25 times as long).
+_MOST_TERMS = 4
 # What adding up the lanes of a vector costs, and copying a vector, in multiplications of vectors.
 _FOLD_COST, _COPY_COST = 3, 2
 
@@ -29,7 +31,7 @@ class Deferred:
         b, m, n, _ = product.sizes
         sides = (product.left, product.right)
         is_plain = b == 1 and all(one.node.level == Dependence.EXAMPLE for one in sides)
-        return is_plain and _FOLD_COST * m * n > _COPY_COST * num_terms * (m + n)
+        return is_plain and num_terms <= _MOST_TERMS and _FOLD_COST * m * n > _COPY_COST * num_terms * (m + n)
 
     def place(self, operand: Operand) -> tuple[int, bool]:
         """Where an operand is kept, and whether it is already."""
