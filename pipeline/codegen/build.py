@@ -111,6 +111,7 @@ class GraphBuilder:
         if target in MOVES:
             return self._moved(target, args, kwargs)
         if target in NO_CHANGE:
+            _refuse_rounding(node)
             return args[0]
         if target in MAPS:
             return self._mapped(MAPS[target], args, kwargs)
@@ -283,6 +284,13 @@ class GraphBuilder:
             return self._gathered([values], positions)
         ones = self._constant(torch.from_numpy(is_here.astype(np.float64)))
         return matrices(self, ones, values)
+
+
+def _refuse_rounding(node: fx.Node) -> None:
+    """Raises NotImplementedError for a conversion that changes numbers; whole numbers and truth values are exact."""
+    old, new = cast("fx.Node", node.args[0]).meta["val"].dtype, node.meta["val"].dtype
+    if old != new and (old.is_floating_point or (new == torch.bool)):
+        raise NotImplementedError(f"no C++ is written for a conversion from {old} to {new}")
 
 
 def _operands(value: Any) -> list[Operand]:

@@ -148,6 +148,20 @@ def test_an_operation_outside_the_table_is_named_with_the_line_that_called_it():
     assert "return (x * self.weight).sort(-1)" in found.why_not
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.bool])
+def test_a_conversion_that_changes_numbers_is_left_to_torch(dtype):
+    class Converted(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 1)
+
+        def forward(self, x):
+            return super().forward(x[:, -1].to(dtype).to(x.dtype))
+
+    found = generated_or_why(model_of(lambda shape: Converted()), VECTORS, "float32")
+    assert found.text is None
+    assert "no C++ is written for a conversion from torch.float32" in found.why_not
+
+
 def test_noise_state_and_frozen_parameters_are_left_to_torch():
     class Frozen(nn.Linear):
         def __init__(self):
