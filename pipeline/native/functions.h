@@ -33,11 +33,18 @@ inline Lanes log(Lanes x) { return ::log(x); }
 inline Lanes tanh(Lanes x) { return ::tanh(x); }
 inline Lanes root(Lanes x) { return ::root(x); }
 
+// What is not a number stays so, as in torch.
 template <typename T>
-inline T larger(T a, T b) { return a > b ? a : b; }
+inline T larger(T a, T b) {
+  const T most = a < b ? b : a;
+  return b != b ? b : most;
+}
 
 template <typename T>
-inline T smaller(T a, T b) { return a < b ? a : b; }
+inline T smaller(T a, T b) {
+  const T least = a > b ? b : a;
+  return b != b ? b : least;
+}
 template <typename T>
 inline T inverse(T x) { return 1 / x; }
 template <typename T>
@@ -45,7 +52,7 @@ inline T inverse_root(T x) { return 1 / root(x); }
 template <typename T>
 inline T sigmoid(T x) { return 1 / (1 + exp(-x)); }
 template <typename T>
-inline T rectified(T x) { return x > 0 ? x : T{}; }
+inline T rectified(T x) { return x < 0 ? T{} : x; }
 template <typename T>
 inline T size_of(T x) { return x < 0 ? -x : x; }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pipeline.codegen.generated import planned_model
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, model_text, why_torch
 from pipeline.launch.planned import plan_on
-from pipeline.numerics.compiler import toolchain
+from pipeline.numerics.compiler import compiled, toolchain
 from pipeline.own_code.imported import forget, load, resolved
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
@@ -93,6 +94,28 @@ def test_a_program_that_is_written_from_torch_code_trains_as_torch_does(task, mo
 @pytest.mark.parametrize(("task", "model"), SLOW.values(), ids=SLOW)
 def test_so_does_that_of_every_module_of_the_zoo(task, model, monkeypatch):
     assert_equal_to_torch(run(task, model).runs()[0], monkeypatch)
+
+
+PROBE = """
+#include "functions.h"
+extern "C" void probe(real* found) {
+  const real nan = std::nan(""), one = 1;
+  const Lanes nans = lanes(nan), ones = lanes(one);
+  found[0] = on_numbers::rectified(nan), found[1] = on_numbers::rectified(nans)[0];
+  found[2] = on_numbers::larger(nan, one), found[3] = on_numbers::larger(ones, nans)[0];
+  found[4] = on_numbers::smaller(one, nan), found[5] = on_numbers::smaller(nans, ones)[0];
+  found[6] = on_numbers::larger(ones, ones + 1)[0], found[7] = on_numbers::smaller(ones, ones + 1)[0];
+}
+"""
+
+
+def test_what_is_not_a_number_is_passed_on_by_maxima_and_rectifiers(tmp_path):
+    (tmp_path / "probe.cpp").write_text(PROBE)
+    library = compiled(str(tmp_path / "probe.cpp"), "#define REAL double\n")
+    found = np.zeros(8)
+    library.probe(ctypes.c_void_p(found.ctypes.data))
+    assert np.isnan(found[:6]).all()
+    assert found[6:].tolist() == [2, 1]
 
 
 def test_a_sweep_too_short_for_compiling_is_left_to_torch_and_the_plan_says_so():
