@@ -17,6 +17,7 @@ from benchmarks.seedbed_side import ENVIRONMENT, SeedbedSide
 from benchmarks.throughput import best_time, product_rate
 from benchmarks.workloads import WORKLOADS, Lookup, RegressionWorkload, TokenWorkload, Workload
 from pipeline.engine.compiled_engine import arrays_of
+from pipeline.engine.examples import Sampled
 from pipeline.engine.program import preamble_of
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.compiler import compiled
@@ -54,7 +55,7 @@ def study(name: str) -> dict[str, Any]:
     block = runs.block
     library = compiled(_SOURCE, preamble_of(block.template) or "")
     assert library is not None
-    arrays = ctypes.byref(arrays_of(block, ProgramArguments.of(block.template)))
+    arrays = ctypes.byref(arrays_of(block, ProgramArguments.of(block.template), Sampled(block).keys))
     steps = max(1, int(0.02 / best_time(lambda: block.train(1), 0.2)))
 
     def stage(index: int) -> float:

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from pipeline.codegen.aliases import Aliases
+from pipeline.codegen.choices import CHOICES
 from pipeline.codegen.nodes import (
     ConstantNode,
     Dependence,
@@ -28,6 +28,7 @@ from pipeline.codegen.nodes import (
     SourceNode,
 )
 from pipeline.codegen.operations import EMPTY, GATHERS, MAPS, MOVES, NO_CHANGE, RESHAPES, RULES, matrices
+from pipeline.codegen.simplify import masked, simplified
 from pipeline.codegen.trace import Trace
 
 _aten = torch.ops.aten
@@ -53,7 +54,7 @@ class GraphBuilder:
             if node.op == "placeholder":
                 self._values[node] = self._source(node, len(self._values))
             elif node.op == "get_attr":
-                self._values[node] = self._constant(getattr(self._trace.graph, cast("str", node.target)))
+                self._values[node] = self.constant(getattr(self._trace.graph, cast("str", node.target)))
             elif node.op == "call_function":
                 try:
                     self._take(node)
@@ -66,7 +67,7 @@ class GraphBuilder:
     def _source(self, node: fx.Node, place: int) -> Operand:
         like: Tensor = node.meta["val"]
         num_parameters = len(self._trace.names)
-        name = "weights" if place < num_parameters else ("inputs", "slopes")[place - num_parameters]
+        name = "weights" if place < num_parameters else self._trace.given[place - num_parameters]
         level = Dependence.WEIGHTS if name == "weights" else Dependence.EXAMPLE
         source = SourceNode(
             like.numel(), level, name == "slopes", name, place, is_integer=not like.dtype.is_floating_point
@@ -108,14 +109,13 @@ class GraphBuilder:
             raise NotImplementedError(f"no C++ is written for {target} of what is not contiguous")
         if all(isinstance(one.node, ConstantNode) for one in operands):
             return self._folded(target, args, kwargs)
-        if target in MOVES:
+        if target in MOVES and not (target in CHOICES and _differ_by_example(args[1:])):
             return self._moved(target, args, kwargs)
         if target in NO_CHANGE:
-            _refuse_rounding(node)
-            return args[0]
+            return self._converted(node, args[0])
         if target in MAPS:
             return self._mapped(MAPS[target], args, kwargs)
-        rule = RULES.get(target)
+        rule = RULES.get(target) or CHOICES.get(target)
         if rule is None:
             raise NotImplementedError(f"no C++ is written for {target}")
         return rule(self, *args, **kwargs)
@@ -141,7 +141,8 @@ class GraphBuilder:
                 both = np.where(which >= 0, which, becomes.index.size + np.arange(which.size).reshape(which.shape))
                 self._values[other] = self._gathered([becomes, old], both + 1)
 
-    def _constant(self, value: Tensor) -> Operand:
+    def constant(self, value: Tensor) -> Operand:
+        """What is known."""
         numbers = value.detach().numpy(force=True)
         key = (str(numbers.dtype), numbers.tobytes())
         node = self._shared(key, lambda: ConstantNode(numbers.size, Dependence.CONSTANT, False, numbers.reshape(-1)))
@@ -149,12 +150,12 @@ class GraphBuilder:
 
     def number(self, value: float) -> Operand:
         """A constant of no axes."""
-        return self._constant(torch.tensor(value, dtype=torch.float64))
+        return self.constant(torch.tensor(value, dtype=torch.float64))
 
     def _folded(self, target: Any, args: Any, kwargs: Any) -> Any:
         """What an operation of constants alone gives, from torch."""
         found = target(*_tensors(args), **_tensors(kwargs))
-        return [self._constant(one) for one in found] if isinstance(found, tuple | list) else self._constant(found)
+        return [self.constant(one) for one in found] if isinstance(found, tuple | list) else self.constant(found)
 
     def _shared(self, key: Any, make: Callable[[], Node]) -> Node:
         if key not in self._known:
@@ -204,6 +205,15 @@ class GraphBuilder:
         key = ("move", tuple(map(id, parts)), which.tobytes(), places.tobytes())
         return self._shared(key, lambda: Move(which.size, level, backward, parts, which, places, shape))
 
+    def _converted(self, node: fx.Node, operand: Operand) -> Operand:
+        """A number of another type: whole numbers and truth values are exact, and no real number is rounded."""
+        old, new = cast("fx.Node", node.args[0]).meta["val"].dtype, node.meta["val"].dtype
+        if new == torch.bool and old != new:
+            return self.map("differs", operand, self.number(0.0))
+        if old != new and old.is_floating_point:
+            raise NotImplementedError(f"no C++ is written for a conversion from {old} to {new}")
+        return operand
+
     def _mapped(self, function: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Operand:
         operands = [one if isinstance(one, Operand) else self.number(one) for one in args]
         factor = kwargs.get("alpha", 1)
@@ -217,12 +227,12 @@ class GraphBuilder:
         """A function of numbers, its operands broadcast."""
         shape = np.broadcast_shapes(*(one.shape for one in operands))
         inputs = tuple(Operand(one.node, np.broadcast_to(one.index, shape)) for one in operands)
-        plain = _simplified(function, inputs)
+        plain = simplified(function, inputs)
         if plain is not None:
             return plain
-        if function == "plus" and (masked := _masked(inputs)) is not None:
-            is_gone, rest = masked
-            return self.map("either", self._constant(torch.from_numpy(is_gone)), self.number(-math.inf), rest)
+        if function == "plus" and (mask := masked(inputs)) is not None:
+            is_gone, rest = mask
+            return self.map("either", self.constant(torch.from_numpy(is_gone)), self.number(-math.inf), rest)
         level, backward = _dependence(inputs)
         key = (Map, function, *(one.key() for one in inputs))
         return self._shared(key, lambda: Map(math.prod(shape), level, backward, function, inputs)).whole(*shape)
@@ -282,15 +292,8 @@ class GraphBuilder:
             positions = np.zeros((num_rows, values.shape[1]), np.int64)
             positions[rows] = 1 + np.arange(values.index.size).reshape(values.shape)
             return self._gathered([values], positions)
-        ones = self._constant(torch.from_numpy(is_here.astype(np.float64)))
+        ones = self.constant(torch.from_numpy(is_here.astype(np.float64)))
         return matrices(self, ones, values)
-
-
-def _refuse_rounding(node: fx.Node) -> None:
-    """Raises NotImplementedError for a conversion that changes numbers; whole numbers and truth values are exact."""
-    old, new = cast("fx.Node", node.args[0]).meta["val"].dtype, node.meta["val"].dtype
-    if old != new and (old.is_floating_point or (new == torch.bool)):
-        raise NotImplementedError(f"no C++ is written for a conversion from {old} to {new}")
 
 
 def _operands(value: Any) -> list[Operand]:
@@ -301,6 +304,10 @@ def _operands(value: Any) -> list[Operand]:
     elif not isinstance(value, tuple | list):
         return []
     return [one for part in value for one in _operands(part)]
+
+
+def _differ_by_example(value: Any) -> bool:
+    return any(not isinstance(one.node, ConstantNode) for one in _operands(value))
 
 
 def _tensors(value: Any, of: Callable[[Operand], Tensor] | None = None) -> Any:
@@ -319,27 +326,6 @@ def _values(operand: Operand) -> Tensor:
     if not isinstance(operand.node, ConstantNode):
         raise NotImplementedError("no C++ is written for positions that depend on an example")
     return torch.from_numpy(operand.node.values[operand.index])
-
-
-def _simplified(function: str, inputs: tuple[Operand, ...]) -> Operand | None:
-    """One of the operands, where the function gives just that: x + 0, x - 0, 1 x, x / 1."""
-    for place, one in enumerate(inputs):
-        neutral = {"plus": (0, 1), "times_": (1, 1), "minus": (0, 0), "over": (1, 0)}.get(function)
-        if neutral is None or not isinstance(one.node, ConstantNode) or (place == 0 and not neutral[1]):
-            continue
-        if (one.node.values[one.index] == neutral[0]).all():
-            return inputs[1 - place]
-    return None
-
-
-def _masked(inputs: tuple[Operand, ...]) -> tuple[NDArray[np.bool_], Operand] | None:
-    """Where a sum with a mask of 0 and -inf is -inf, and the other operand."""
-    for place, one in enumerate(inputs):
-        if isinstance(one.node, ConstantNode):
-            numbers = one.node.values[one.index]
-            if np.isneginf(numbers).any() and ((numbers == 0) | np.isneginf(numbers)).all():
-                return np.isneginf(numbers), inputs[1 - place]
-    return None
 
 
 def _dependence(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:

@@ -1,13 +1,10 @@
-"""The text of a program's `Model` from its plan."""
+"""The text of a plan's computations: loops over what is needed of each node."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from pipeline.codegen.build import NoCodeError
-from pipeline.codegen.deferred import MOST_BLOCKS
 from pipeline.codegen.extents import Flags, any_along
 from pipeline.codegen.loops import Nest, Strides, bounds_of, literal
 from pipeline.codegen.nodes import (
@@ -26,65 +23,27 @@ from pipeline.codegen.nodes import (
     SourceNode,
 )
 from pipeline.codegen.plan import Phase, ProgramPlan, phase_of
-from pipeline.codegen.product_text import ProductEmitter, offset_of
+from pipeline.codegen.product_text import ProductEmitter
 
 # Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
 _INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
 
 
 class Emitter(ProductEmitter):
-    """Writes one plan; `places` are the numbers of the parameters that its gradients are of.
+    """Writes the computations of one plan, phase by phase; `table` begins the names of its arrays of constants.
 
     Memory `is_poisoned`, for tests: what is read before it is written is not a number.
     """
 
-    def __init__(self, plan: ProgramPlan, places: Sequence[int], is_poisoned: bool = False) -> None:
-        super().__init__(plan)
-        self._places, self._is_poisoned = places, is_poisoned
+    def __init__(self, plan: ProgramPlan, is_poisoned: bool = False, table: str = "table") -> None:
+        super().__init__(plan, table)
+        self._is_poisoned = is_poisoned
         self._kept = {id(node): number for number, node in enumerate(plan.steps)}
 
-    def text(self) -> str:
-        """The structure `Model`."""
-        bodies = {phase: self._phase(phase) for phase in Phase}
-        if self._is_poisoned:
-            bodies[Phase.FORWARD][:0] = [
-                f'for (int i = 0; i < {self._plan.num_lanes}; ++i) tape.lanes[i] = lanes(std::nan(""));'
-            ]
-        bodies[Phase.FORWARD] += self._written("predictions", self._plan.predictions, Dependence.EXAMPLE, "=")
-        for place, gradient in zip(self._places, self._plan.gradients, strict=True):
-            bodies[Phase.FINISH] += self._written(f"(g + {offset_of(place)})", gradient, Dependence.BATCH, "+=")
-        if self._deferred.calls:
-            bodies[Phase.BACKWARD].insert(0, f"Lanes* const kept = tape.kept + tape.num_kept * {self._deferred.size};")
-            bodies[Phase.BACKWARD].append(f"if (++tape.num_kept == {MOST_BLOCKS}) flush(tape);")
-            bodies[Phase.FINISH].insert(0, "flush(tape);")
-        num_sums = [node for node in self._plan.steps if isinstance(node, BatchSum)]
-        clear = [f"for (int i = 0; i < {node.size}; ++i) {self._name(node)}[i] = 0;" for node in num_sums]
-        arguments = "const real* w, const Batch& batch, Tape& tape"
-        pieces = [
-            *self._flush(),
-            *self._function(
-                "begin", "const real* w, Tape& tape", ["tape.num_kept = 0;", *bodies[Phase.BEGIN], *clear], False
-            ),
-            "template <bool FULL>",
-            *self._function("forward", f"{arguments}, Lanes* predictions", bodies[Phase.FORWARD], True),
-            *self._function("backward", f"{arguments}, const Lanes* slopes, real*", bodies[Phase.BACKWARD], True),
-            *self._function("finish", "const real* w, Tape& tape, real* g", bodies[Phase.FINISH], False),
-        ]
-        return "\n".join([*_INCLUDES, *self._tables.lines(), *_HEAD, *self._tape(), *pieces, *_TAIL])
-
-    def _tape(self) -> list[str]:
-        return [
-            "struct Tape {",
-            f"  Lanes lanes[{max(1, self._plan.num_lanes)}];",
-            f"  Lanes kept[{max(1, MOST_BLOCKS * self._deferred.size)}];",
-            f"  alignas(64) real scalars[{max(1, self._plan.num_scalars)}];",
-            "  int num_kept;",
-            "};",
-        ]
-
-    def _function(self, name: str, arguments: str, body: Sequence[str], reads_batch: bool) -> list[str]:
-        inputs = ["const auto* inputs = whole(batch.tokens);"] if reads_batch else []
-        return [f"static void {name}({arguments}) {{", *inputs, *body, "}"]
+    def _poison(self) -> list[str]:
+        """Lines that come first in the forward phase."""
+        num_lanes = self._plan.num_lanes if self._is_poisoned else 0
+        return [f'for (int i = 0; i < {num_lanes}; ++i) tape.lanes[i] = lanes(std::nan(""));'] if num_lanes else []
 
     def _phase(self, phase: Phase) -> list[str]:
         lines = []
@@ -276,20 +235,3 @@ def _is_whole_box(region: Flags) -> bool:
     axes = range(region.ndim)
     bounds = [bounds_of(any_along(region, *(other for other in axes if other != axis))) for axis in axes]
     return bool(region[tuple(slice(*pair) for pair in bounds)].all())
-
-
-_INCLUDES = """#pragma once
-
-#include "functions.h"
-#include "products.h"
-""".splitlines()
-_HEAD = """
-struct Model {
-static constexpr int HEADS = 1, LAYERS = 1;
-static constexpr bool HAS_SOFTMAX = false;
-using Batch = Task::Batch;
-""".splitlines()
-_TAIL = """static Lanes attention(const Tape&, int, int, int, int) { return Lanes{}; }
-static Lanes entropy(const Tape&, int, int, int) { return Lanes{}; }
-};
-""".splitlines()

@@ -1,23 +1,26 @@
-"""The C++ of a model, written from its torch code, for the shapes of a task."""
+"""The C++ of a model, and of the losses of a task, written from their torch code."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 
 from pipeline.codegen.build import GraphBuilder, NoCodeError
-from pipeline.codegen.emit import Emitter
+from pipeline.codegen.loss_text import QuestionEmitter, task_text
+from pipeline.codegen.model_text import ModelEmitter
 from pipeline.codegen.plan import ProgramPlan, planned
 from pipeline.codegen.sums import BatchSums
-from pipeline.codegen.trace import traced
+from pipeline.codegen.trace import Trace, traced, traced_correct, traced_loss
 from pipeline.models.base import Model
-from pipeline.tasks.base import TaskShape
+from pipeline.numerics.streams import Draws, held_out_key
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 
 class Generated(NamedTuple):
-    """The text of a header that holds a `Model`, or why there is none."""
+    """The text of a header that holds a `Model` or a `Task`, or why there is none."""
 
     text: str | None
     why_not: str = ""
@@ -30,14 +33,18 @@ def generated_or_why(model: Model, task_shape: TaskShape, dtype: str) -> Generat
         return Generated(None, "no C++ is written for what it does in training")
     if not all(spec.trainable for spec in model.parameter_specs(task_shape)):
         return Generated(None, "no C++ is written for parameters that are not trained")
+    return _tried(lambda: ModelEmitter(*planned_model(model, task_shape, getattr(torch, dtype))).text())
+
+
+def _tried(write: Callable[[], str]) -> Generated:
+    """What is written, or why nothing is: code of a user's own may raise anything when it is traced."""
     try:
-        return Generated(_text(model, task_shape, getattr(torch, dtype)))
+        return Generated(write())
     except NoCodeError as error:
         return Generated(None, str(error))
-
-
-def _text(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> str:
-    return Emitter(*planned_model(model, task_shape, dtype)).text()
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return Generated(None, f"it cannot be traced: {first}")
 
 
 def planned_model(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> tuple[ProgramPlan, list[int]]:
@@ -49,3 +56,40 @@ def planned_model(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> tu
     plan = planned(builder, predictions, tuple(sums.of(one) for one in slopes))
     places = {name: place for place, name in enumerate(trace.names)}
     return plan, [places[name] for name in trace.trained]
+
+
+@lru_cache(maxsize=64)
+def generated_task_or_why(task: Task, dtype: str) -> Generated:
+    """The C++ of a task whose examples torch draws, or the reason in words why none is written."""
+    task_shape = task.shape()
+    if task_shape.kind not in ("tokens", "vectors"):
+        return Generated(None, f"no C++ is written for inputs of kind {task_shape.kind}")
+    return _tried(lambda: task_text(task_shape, has_classes(task, dtype), question_emitters(task, dtype)))
+
+
+def question_emitters(task: Task, dtype: str, is_poisoned: bool = False) -> list[QuestionEmitter]:
+    """What writes `loss` and, where the task has accuracies, `correct`. Raises NoCodeError."""
+    arguments = task, task.shape(), getattr(torch, dtype), has_classes(task, dtype)
+    traces = {"loss": traced_loss(*arguments)} | (
+        {"correct": traced_correct(*arguments)} if task.has_accuracy() else {}
+    )
+    return [QuestionEmitter(_planned(trace), name, is_poisoned) for name, trace in traces.items()]
+
+
+def _planned(trace: Trace) -> ProgramPlan:
+    builder = GraphBuilder(trace)
+    value, *slopes = builder.outputs()
+    return planned(builder, value, tuple(slopes))
+
+
+def has_classes(task: Task, dtype: str) -> bool:
+    """Whether targets are whole numbers, from one example."""
+    return not one_example(task, dtype).targets.dtype.is_floating_point
+
+
+def one_example(task: Task, dtype: str) -> Batch:
+    """An example of the statistics set, as a batch of one slot."""
+    keys = {name: torch.tensor([held_out_key("probe", name)]) for name in task.streams}
+    streams = {name: Draws(key_12, torch.zeros(1, dtype=torch.int64), 1) for name, key_12 in keys.items()}
+    vectors = {name: torch.tensor([float(getattr(task, name) or 0)]) for name in task.vector_fields()}
+    return task.sample(streams, vectors, dtype, "probe")

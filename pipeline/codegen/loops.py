@@ -53,13 +53,14 @@ def linear(base: int, steps: Sequence[int], names: Sequence[str]) -> str:
 class Tables:
     """ConstantNode arrays of the text, each written once."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "table") -> None:
+        self._name = name
         self._names: dict[str, str] = {}
 
     def named(self, values: Sequence[int] | Sequence[str], kind: str) -> str:
         """The name of an array of these values."""
         text = f"{kind} @[] = {{{', '.join(map(str, values))}}};"
-        return self._names.setdefault(text, f"table{len(self._names)}")
+        return self._names.setdefault(text, f"{self._name}{len(self._names)}")
 
     def lines(self) -> list[str]:
         """Their declarations, in a namespace of its own for each program: a process shares what it can of several."""

@@ -64,6 +64,7 @@ MOVES = VIEWS | {
     _aten.clone.default,
     _aten.constant_pad_nd.default,
     _aten.flip.default,
+    _aten.gather.default,
     _aten.index.Tensor,
     _aten.index_select.default,
     _aten.repeat.default,
@@ -88,7 +89,7 @@ RESHAPES = {
     _aten.squeeze_.dim: _aten.squeeze.dim,
     _aten.unsqueeze_.default: _aten.unsqueeze.default,
 }
-GATHERS = {_aten.index.Tensor, _aten.index_select.default}
+GATHERS = {_aten.gather.default, _aten.index.Tensor, _aten.index_select.default}
 NO_CHANGE = {_aten._to_copy.default, _aten.lift_fresh_copy.default}
 
 

@@ -133,9 +133,9 @@ def _placed(steps: list[Node], ends: list[Operand]) -> tuple[dict[int, int], int
     for node in steps:
         last[id(node)] = inlined_readers.get(id(node), 0)
     for end in ends:
-        # Predictions are copied out at the end of the forward pass.
+        # What is of an example is copied out at the end of its phase.
         if end.node.level == Dependence.EXAMPLE and id(end.node) in last:
-            count = sum(phase_of(node) <= Phase.FORWARD for node in steps)
+            count = sum(phase_of(node) <= phase_of(end.node) for node in steps)
             last[id(end.node)] = max(last[id(end.node)], count)
     places: dict[int, int] = {}
     alive: list[tuple[int, int, int]] = []

@@ -14,9 +14,9 @@ from pipeline.codegen.plan import ProgramPlan
 class ProductEmitter:
     """Writes the products of one plan."""
 
-    def __init__(self, plan: ProgramPlan) -> None:
+    def __init__(self, plan: ProgramPlan, table: str = "table") -> None:
         self._plan = plan
-        self._tables = Tables()
+        self._tables = Tables(table)
         self._deferred = Deferred()
 
     def _loops(

@@ -1,4 +1,4 @@
-"""Predictions of one example and their gradients, traced from torch code to a list of core operations."""
+"""Predictions and losses of one example and their gradients, traced from torch code to lists of core operations."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from pipeline.models.base import Model
-from pipeline.tasks.base import TaskShape
+from pipeline.tasks.base import Task, TaskShape
 
 _OURS, _TORCHS = Path(__file__).parents[1], Path(torch.__file__).parent
 
 
 class Trace(NamedTuple):
-    """A graph of core ATen operations, whose inputs are the parameters, the inputs and the slopes.
+    """A graph of core ATen operations, whose inputs are parameters of these names, then what is `given`.
 
-    Its outputs are the predictions (Q, num_outputs), then the gradient of each trained parameter.
+    The outputs of a model's are the predictions (Q, num_outputs), then the gradient of each trained parameter; those
+    of a loss's the loss of a question, then its slopes by the predictions.
     """
 
     graph: fx.GraphModule
     names: tuple[str, ...]
     trained: tuple[str, ...]
+    given: tuple[str, ...] = ("inputs", "slopes")
 
 
 def traced(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace:
@@ -57,10 +59,43 @@ def traced(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace:
     inputs = made_up_inputs(task_shape, dtype)
     # What a model makes on its first call is not to be traced.
     bound.predict(dict(zip(names, values, strict=True)), inputs, num_asked)
+    return Trace(_graph(joint, values, inputs, slopes), names, trained)
+
+
+def traced_loss(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> Trace:
+    """Trace `task.losses` for one question, and its slopes by the predictions."""
+
+    def joint(predictions: Tensor, targets: Tensor, slopes: Tensor) -> list[Tensor]:
+        with torch.enable_grad():
+            losses = task.losses(predictions.requires_grad_(True), targets)
+            return [losses.detach(), *torch.autograd.grad(losses, predictions, slopes, materialize_grads=True)]
+
+    predictions, targets = _made_up_question(task_shape, dtype, has_classes)
+    graph = _graph(joint, predictions, targets, torch.ones(1, 1, dtype=dtype))
+    return Trace(graph, (), (), ("predictions", "targets", "slopes"))
+
+
+def traced_correct(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> Trace:
+    """Trace `task.correct` for one question."""
+
+    def joint(predictions: Tensor, targets: Tensor) -> list[Tensor | None]:
+        return [task.correct(predictions, targets)]
+
+    graph = _graph(joint, *_made_up_question(task_shape, dtype, has_classes))
+    return Trace(graph, (), (), ("predictions", "targets"))
+
+
+def _made_up_question(task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> tuple[Tensor, Tensor]:
+    """Predictions (1, 1, num_outputs) and a target (1, 1)."""
+    predictions = torch.sin(torch.arange(1, task_shape.num_outputs + 1, dtype=dtype)).view(1, 1, -1)
+    return predictions, torch.zeros(1, 1, dtype=torch.int64 if has_classes else dtype)
+
+
+def _graph(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
     with _Traceable():
-        graph = make_fx(joint, decomposition_table=_decompositions())(values, inputs, slopes)
+        graph = make_fx(function, decomposition_table=_decompositions())(*arguments)
     graph.graph.eliminate_dead_code()
-    return Trace(graph, names, trained)
+    return graph
 
 
 def made_up_inputs(task_shape: TaskShape, dtype: torch.dtype) -> Tensor:
@@ -183,7 +218,15 @@ def _attention(
     return scores.softmax(-1) @ value
 
 
+def _one_hot(classes: Tensor, num_classes: int = -1) -> Tensor:
+    """Without a look at the numbers, which decides how many classes there are if that is not given."""
+    if num_classes < 0:
+        raise NotImplementedError("no C++ is written for one_hot without a number of classes")
+    return (classes.unsqueeze(-1) == torch.arange(num_classes)).long()
+
+
 _FORMULAS: dict[Any, Callable[..., Tensor]] = {
+    torch.nn.functional.one_hot: _one_hot,
     torch.conv1d: _convolution(1),
     torch.conv2d: _convolution(2),
     torch.nn.functional.scaled_dot_product_attention: _attention,

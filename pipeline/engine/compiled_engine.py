@@ -9,12 +9,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pipeline.engine.examples import Drawn, Examples, Sampled
 from pipeline.engine.program import Program
 from pipeline.engine.program_arguments import Arguments, Maps, Masks, ProgramArguments, Selection
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
 from pipeline.models.base import Model
-from pipeline.tasks.base import Split, Task
+from pipeline.tasks.base import Batch, Task
 
 _SCORES = ("loss", "accuracy", "reference_loss")
 
@@ -57,12 +58,13 @@ class CompiledEngine:
 
     def __init__(self, block: Slots, program: Program) -> None:
         self.block, self.program, self._arguments = block, program, program.arguments
-        self._arrays = arrays_of(block, program.arguments)
+        self._examples: Examples = Drawn(block) if program.arguments.is_drawn else Sampled(block)
+        self._arrays = arrays_of(block, program.arguments, self._examples.keys)
         task_shape = block.task.shape()
         task, model = type(block.task), type(block.model)
         self._has = {
             "loss": True,
-            "accuracy": task.correct is not Task.correct,
+            "accuracy": block.task.has_accuracy(),
             "reference_loss": task.reference_losses is not Task.reference_losses,
         }
         self._probes_itself = model.has_softmax and task.probes is Task.probes and model.probes is Model.probes
@@ -76,21 +78,34 @@ class CompiledEngine:
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         """Run `num_steps` optimiser steps on these slots; others are unchanged."""
-        self.program.train(self._arrays, self._selection(slots), num_steps)
+        for count in self._examples.steps_at_once(num_steps, slots):
+            self.program.train(self._arrays, self._selection(slots), count)
 
     def evaluate(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Mean loss, and accuracy and reference_loss where the task has them, (n,) each, at each slot's step."""
-        found = torch.empty(len(slots), len(_SCORES), dtype=torch.float64)
-        held_out = self._held_out("label", num_items)
-        self.program.evaluate(self._arrays, self._selection(slots), held_out, found.data_ptr())
-        return self._named(found)
+        parts = []
+        for group in self._examples.held_out("label", num_items, slots, self.block.steps_S):
+            found = torch.empty(len(group.slots), len(_SCORES), dtype=torch.float64)
+            held_out = self._arguments.HeldOut(keys=group.keys, num_items=num_items)
+            self.program.evaluate(self._arrays, self._selection(group.slots), held_out, found.data_ptr())
+            parts.append(self._with_reference(found, group.batch))
+        return self._named(torch.cat(parts))
+
+    @torch.no_grad()
+    def _with_reference(self, found: Tensor, batch: Batch | None) -> Tensor:
+        """Of examples that torch has drawn it computes the reference losses, too."""
+        if batch is not None and self._has["reference_loss"]:
+            losses = self.block.task.reference_losses(batch)
+            assert losses is not None, "a task that overrides `reference_losses` gives them"
+            found[:, _SCORES.index("reference_loss")] = losses.double().mean(1)
+        return found
 
     def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,), on the items of step 0. What the program cannot measure is measured by torch."""
         if not self._probes_itself:
             return self._torch_engine.probe(num_items, slots)
         targets = self._attention_targets(num_items)
-        found = self._probe(num_items, slots, targets, Maps(num_items=0, values=None))
+        found = self._probe(num_items, slots, targets, None)
         metrics = {f"probe_{name}": value for name, value in self._named(found).items() if name != "reference_loss"}
         column = len(_SCORES)
         for layer in range(self._num_layers):
@@ -108,25 +123,31 @@ class CompiledEngine:
             return self._torch_engine.attention_maps(num_items, slots)
         shape = (len(slots), self._num_layers, num_items, self._num_heads, self._length, self._length)
         maps = torch.zeros(shape, dtype=self.block.dtype)
-        self._probe(num_items, slots, _Targets.none(), Maps(num_items=num_items, values=maps))
+        self._probe(num_items, slots, _Targets.none(), maps)
         return list(maps.unbind(1))
 
-    def _probe(self, num_items: int, slots: Sequence[int], targets: _Targets, maps: Arguments) -> Tensor:
+    def _probe(self, num_items: int, slots: Sequence[int], targets: _Targets, values: Tensor | None) -> Tensor:
+        """What the program finds, a row for each slot; maps of the items into `values`, where they are wanted."""
         num_masks = len(targets.num_asked)
         num_columns = len(_SCORES) + self._num_layers * self._num_heads * (1 + num_masks)
-        found = torch.empty(len(slots), num_columns, dtype=torch.float64)
         masks = Masks(count=num_masks, starts=targets.starts, places=targets.places, cells=targets.cells)
-        held_out = self._held_out("probe", num_items)
-        self.program.probe(self._arrays, self._selection(slots), held_out, masks, maps, found.data_ptr())
-        return found
+        parts: list[Tensor] = []
+        for group in self._examples.held_out("probe", num_items, slots, torch.zeros_like(self.block.steps_S)):
+            found = torch.empty(len(group.slots), num_columns, dtype=torch.float64)
+            first = sum(map(len, parts))
+            maps = Maps(
+                num_items=0 if values is None else num_items,
+                values=None if values is None else values[first : first + len(found)],
+            )
+            held_out = self._arguments.HeldOut(keys=group.keys, num_items=num_items)
+            selection = self._selection(group.slots)
+            self.program.probe(self._arrays, selection, held_out, masks, maps, found.data_ptr())
+            parts.append(found)
+        return torch.cat(parts)
 
     def _selection(self, slots: Sequence[int]) -> Arguments:
         rows = torch.tensor(slots, dtype=torch.int64)
         return Selection(slots=rows, count=len(slots), num_threads=self.block.threads)
-
-    def _held_out(self, split: Split, num_items: int) -> Arguments:
-        keys = self.block.stream_keys(split)
-        return self._arguments.HeldOut(keys=[keys[name] for name in self._arguments.streams], num_items=num_items)
 
     def _named(self, found: Tensor) -> dict[str, Tensor]:
         return {name: found[:, index] for index, name in enumerate(_SCORES) if self._has[name]}
@@ -143,8 +164,8 @@ class CompiledEngine:
         return self._targets[num_items]
 
 
-def arrays_of(block: Slots, arguments: ProgramArguments) -> Arguments:
-    """The arrays of a block as a program's argument structure."""
+def arrays_of(block: Slots, arguments: ProgramArguments, keys: list[Tensor]) -> Arguments:
+    """The arrays of a block, and the `keys` of its examples, as a program's argument structure."""
     return arguments.Arrays(
         weights=block.weights_SP,
         moments=[block.state[name] for name in arguments.moments],
@@ -156,5 +177,5 @@ def arrays_of(block: Slots, arguments: ProgramArguments) -> Arguments:
             *(block.schedule_columns[name] for name in arguments.schedule),
         ],
         task_vectors=[block.task_vectors[name] for name in arguments.task_vectors],
-        keys=[block.keys[name] for name in arguments.streams],
+        keys=keys,
     )

@@ -1,13 +1,13 @@
-"""Compiles and calls the training program of one static setting. Imports no torch."""
+"""Compiles and calls the training program of one static setting."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.codegen.generated import Generated, generated_or_why
+from pipeline.codegen.generated import Generated, generated_or_why, generated_task_or_why
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
@@ -16,8 +16,8 @@ from pipeline.numerics.native_source import HasNative, Native, native_of
 if TYPE_CHECKING:
     from pipeline.spec.run_config import RunConfig
 
-# The name under which a program includes what was written for its model.
-_GENERATED = "generated_model.h"
+# The names under which a program includes what was written for its task and model.
+_GENERATED = {"task": "generated_task.h", "model": "generated_model.h"}
 _ITEMSIZE = {"float32": 4, "float64": 8}
 _REAL = {"float32": "float", "float64": "double"}
 # Smallest and largest ratio to the eager loop in rows S1, S3 and S4 of docs/speed.md.
@@ -73,25 +73,31 @@ def program_for(config: RunConfig, instruction_set: str | None = None) -> Progra
     preamble = preamble_of(config)
     if preamble is None:
         return None
-    text = model_text(config)
-    return _program(preamble, text or "", ProgramArguments.of(config), instruction_set or instruction_sets()[0])
+    texts = tuple((_GENERATED[kind], text) for kind, text in written(config).texts.items())
+    return _program(preamble, texts, arguments_of(config), instruction_set or instruction_sets()[0])
 
 
 @cache
-def _program(preamble: str, text: str, arguments: ProgramArguments, instruction_set: str) -> Program | None:
-    library = compiled("program.cpp", preamble, instruction_set, {_GENERATED: text} if text else {})
+def _program(
+    preamble: str, texts: tuple[tuple[str, str], ...], arguments: ProgramArguments, instruction_set: str
+) -> Program | None:
+    library = compiled("program.cpp", preamble, instruction_set, dict(texts))
     return None if library is None else Program(library, arguments)
+
+
+def arguments_of(config: RunConfig) -> ProgramArguments:
+    """The structures with which the program of such runs is called."""
+    return ProgramArguments.of(config, is_drawn="task" in written(config).texts)
 
 
 def preamble_of(config: RunConfig) -> str | None:
     """The headers, constants and structures that a program is compiled for; None where a part of the run has no C++."""
     if without_native(config):
         return None
-    forms = {name: form for name, part in _parts(config).items() if (form := native_of(part)) is not None}
-    forms.setdefault("model", Native(_GENERATED))
+    forms = {kind: native_of(part) or Native(_GENERATED[kind]) for kind, part in _parts(config).items()}
     specs = config.model.parameter_specs(config.task.shape())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
-    arguments = ProgramArguments.of(config)
+    arguments = arguments_of(config)
     numbers: list[tuple[str, int | float]] = [
         *(item for form in forms.values() for item in form.constants.items()),
         ("row_width", row.width),
@@ -103,7 +109,8 @@ def preamble_of(config: RunConfig) -> str | None:
     ]
     lines = [
         f"#define REAL {_REAL[config.dtype]}",
-        *(f'#define {name.upper()}_HEADER "{form.header}"' for name, form in forms.items()),
+        *(f'#define {kind.upper()}_HEADER "{form.header}"' for kind, form in forms.items()),
+        f'#define EXAMPLES_HEADER "{"drawn" if arguments.is_drawn else "sampled"}.h"',
         "namespace constants {",
         *(
             f"constexpr {'double' if isinstance(value, float) else 'long'} {name} = {value!r};"
@@ -121,19 +128,32 @@ def preamble_of(config: RunConfig) -> str | None:
     return "\n".join(lines)
 
 
-def model_text(config: RunConfig) -> str | None:
-    """The C++ that is written from the torch code of a run's model.
+class Written(NamedTuple):
+    """The C++ that is written from torch code, by kind of part ("task", "model"); what is `missing` after that."""
 
-    None where the model has a C++ form, where none can be written, and where another part has none, so that it would
-    be of no use.
-    """
-    others = (part for kind, part in _parts(config).items() if kind != "model")
-    if native_of(config.model) is not None or any(native_of(part) is None for part in others):
-        return None
-    return _written(config).text
+    texts: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
 
-def _written(config: RunConfig) -> Generated:
+def written(config: RunConfig) -> Written:
+    """The texts for those parts of a run that have no C++ form of their own; none where anything is missing."""
+    missing = {kind: part for kind, part in _parts(config).items() if native_of(part) is None}
+    is_traced = "model" not in missing or config.model.is_traceable(config.task.shape())
+    if not is_traced or not missing.keys() <= _GENERATED.keys():
+        return Written({}, tuple(_named(kind, part) for kind, part in missing.items()))
+    texts: dict[str, str] = {}
+    for kind in missing:
+        found = _from_torch(config, kind)
+        if found.text is None:
+            # What follows would be of no use.
+            return Written({}, (f"{kind} {missing[kind].name} ({found.why_not})",))
+        texts[kind] = found.text
+    return Written(texts)
+
+
+def _from_torch(config: RunConfig, kind: str) -> Generated:
+    if kind == "task":
+        return generated_task_or_why(config.task, config.dtype)
     return generated_or_why(config.model, config.task.shape(), config.dtype)
 
 
@@ -147,24 +167,17 @@ def _places(part: str, names: tuple[str, ...], first: int = 0) -> list[str]:
     return [f"namespace {part} {{", *places, "}"]
 
 
-def without_native(config: RunConfig) -> list[str]:
+def without_native(config: RunConfig) -> tuple[str, ...]:
     """Which of task, model, optimiser and schedule have no compiled form, such as "model flat".
 
     Empty where a program can be compiled. One that has a compiled form only under other parameters is given as
-    "model linear_self_attention under these parameters".
+    "schedule mine under these parameters"; one for which no C++ can be written from its torch code, with the reason.
     """
-    missing = {kind: part for kind, part in _parts(config).items() if native_of(part) is None}
-    if "model" in missing and config.model.is_traceable(config.task.shape()):
-        # Nothing is traced where another part is missing already.
-        why = _written(config).why_not if len(missing) == 1 else ""
-        if not why:
-            del missing["model"]
-        else:
-            return [f"model {config.model.name} ({why})"]
-    return [
-        f"{kind} {part.name}" + (" under these parameters" if "native" in vars(type(part)) else "")
-        for kind, part in missing.items()
-    ]
+    return written(config).missing
+
+
+def _named(kind: str, part: HasNative) -> str:
+    return f"{kind} {part.name}" + (" under these parameters" if "native" in vars(type(part)) else "")
 
 
 def why_torch(config: RunConfig) -> str | None:

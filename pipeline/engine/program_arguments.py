@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _INTEGER = "std::int64_t"
 _INTEGERS = "const std::int64_t*"
+# Of examples that are drawn before, for every slot: addresses of inputs and targets, the first of the steps that stand
+# there, and the rows of each.
+DRAWN = ("inputs", "targets", "first_step", "rows")
 
 
 class ProgramMismatchError(StoreError):
@@ -107,16 +110,22 @@ class ProgramArguments:
     task_vectors: tuple[str, ...]
     streams: tuple[str, ...]
 
+    is_drawn: bool = False
+
     @staticmethod
-    def of(config: RunConfig) -> ProgramArguments:
-        """The structures for all runs with `config`'s static hyperparameters."""
+    def of(config: RunConfig, is_drawn: bool = False) -> ProgramArguments:
+        """The structures for all runs with `config`'s static hyperparameters.
+
+        Where examples are drawn before the program is called, DRAWN takes the place of the streams' keys.
+        """
         return ProgramArguments(
             moments=config.optimiser.moments,
             scalars=tuple(config.optimiser.scalars),
             optimiser=config.optimiser.vector_fields(),
             schedule=config.schedule.vector_fields(),
-            task_vectors=config.task.vector_fields(),
-            streams=config.task.streams,
+            task_vectors=() if is_drawn else config.task.vector_fields(),
+            streams=DRAWN if is_drawn else config.task.streams,
+            is_drawn=is_drawn,
         )
 
     @cached_property

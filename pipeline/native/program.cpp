@@ -1,6 +1,6 @@
 // The whole training of runs as one program, compiled for one static setting: draws, forward, backward, clipping,
 // schedule and optimiser, run by run, so that a run stays in the cache for all the steps of a chunk and its bits
-// depend on no other run. Shapes come as constants from pipeline/engine/program.py, which also names the four headers;
+// depend on no other run. Shapes come as constants from pipeline/engine/program.py, which also names the five headers;
 // the structures that it is called with from pipeline/engine/program_arguments.py.
 #include <algorithm>
 #include <cmath>
@@ -14,6 +14,8 @@
 #include MODEL_HEADER
 #include OPTIMISER_HEADER
 #include SCHEDULE_HEADER
+
+#include EXAMPLES_HEADER
 
 namespace {
 
@@ -30,21 +32,6 @@ Scratch& scratch() {
   static thread_local std::unique_ptr<Scratch> own(new Scratch);
   return *own;
 }
-
-// The examples of one run at one step.
-struct Source {
-  Stream streams[constants::NUM_STREAMS];
-  real vectors[constants::NUM_TASK_VECTORS + 1];
-
-  Source(const Arrays& arrays, const std::int64_t* const* keys, int slot, std::int64_t step) {
-    for (int s = 0; s < constants::NUM_STREAMS; ++s)
-      streams[s] = {{static_cast<std::uint32_t>(keys[s][2 * slot]), static_cast<std::uint32_t>(keys[s][2 * slot + 1])},
-                    static_cast<std::uint32_t>(step)};
-    for (int v = 0; v < constants::NUM_TASK_VECTORS; ++v) vectors[v] = arrays.task_vectors[v][slot];
-  }
-
-  void sample(int first, Task::Batch& batch) const { Task::sample(streams, vectors, first, batch); }
-};
 
 // 1 for the lanes that hold examples of the batch.
 Lanes present(int first, int count) {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from pipeline.engine.block import Block
-from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, model_text, why_torch
+from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, why_torch, written
 from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice, toolchain
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
@@ -77,7 +77,7 @@ def _calibrated(group: Group, resources: Resources, machine: Machine, budget: in
         return Calibration()
     why = None
     if may_be_compiled(resources, machine.device):
-        is_chosen = resources.engine == "auto" and toolchain() is not None and model_text(group.config) is not None
+        is_chosen = resources.engine == "auto" and toolchain() is not None and bool(written(group.config).texts)
         why = _why_not_written(group, resources, budget) if is_chosen else None
         engine = compiled_engine_of(group.config, instruction_set_of(resources)) if why is None else None
         if engine is not None:

