@@ -105,7 +105,14 @@ def test_what_a_model_costs_is_measured_beside_ours(tmp_path):
     steps, compiled = price(module.Flat, "model")
     assert re.search(r"a step of a run takes [\d.]+ [um]s by torch, 16 runs side by side", steps)
     assert "with our model attention_only in its place" in steps
-    assert "no compiled form, so its runs are trained by torch" in compiled or "no g++" in compiled
+    assert re.search(r"it has a compiled form, which takes [\d.]+ [um]s: \d+ times as fast", compiled)
+
+
+@pytest.mark.native
+def test_what_it_costs_that_an_optimiser_has_no_compiled_form_is_measured(tmp_path):
+    (tmp_path / "lion.py").write_text(SOURCES["pipeline/optimisers/lion.py"])
+    _, compiled = price(load(resolved("./lion.py", tmp_path)).Lion, "optimiser")
+    assert re.search(r"no compiled form, so its runs are trained by torch; ours, compiled, takes [\d.]+ ", compiled)
 
 
 def test_it_needs_no_pytest(tmp_path):
