@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from pipeline.codegen.aliases import Aliases
-from pipeline.codegen.choices import CHOICES
+from pipeline.codegen.choices import CHOICES, by_one_hot
 from pipeline.codegen.nodes import (
     ConstantNode,
     Dependence,
@@ -256,6 +256,8 @@ class GraphBuilder:
 
     def product(self, left: Operand, right: Operand) -> Operand:
         """(b, m, k) times (b, k, n)."""
+        if (looked_up := by_one_hot(self, left, right)) is not None:
+            return looked_up
         size = left.shape[0] * left.shape[1] * right.shape[2]
         level, backward = _dependence((left, right))
         key = ("product", left.key(), right.key())

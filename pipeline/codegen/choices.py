@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.codegen.nodes import Operand
+from pipeline.codegen.nodes import ConstantNode, Map, Operand
 
 if TYPE_CHECKING:
     from pipeline.codegen.build import GraphBuilder
@@ -92,6 +92,28 @@ def _place_of_largest(
     return builder.map(
         "negative", builder.reduce("maximum", builder.map("either", is_most, before, nowhere), [axis], keeps_axis)
     )
+
+
+def by_one_hot(builder: GraphBuilder, left: Operand, right: Operand) -> Operand | None:
+    """A product (1, m, k) times (1, k, n) whose left operand is one-hot, as no product.
+
+    A lookup if its rows are 1 at one position each, a sum by rows if its columns are; None if neither are.
+    """
+    node = left.node
+    if left.shape[0] != 1 or not (isinstance(node, Map) and node.function == "equals"):
+        return None
+    wanted, known = (one.at(left.index[0]) for one in node.inputs)
+    if not isinstance(known.node, ConstantNode) or isinstance(wanted.node, ConstantNode):
+        return None
+    numbers, (num_rows, num_columns) = known.node.values[known.index], left.shape[1:]
+    table = Operand(right.node, right.index[0])
+    if (numbers == np.arange(num_columns)).all() and (wanted.index == wanted.index[:, :1]).all():
+        found = builder.lookup(table, Operand(wanted.node, wanted.index[:, 0]))
+    elif (numbers == np.arange(num_rows)[:, None]).all() and (wanted.index == wanted.index[:1]).all():
+        found = builder.scatter(table, Operand(wanted.node, wanted.index[0]), num_rows)
+    else:
+        return None
+    return Operand(found.node, found.index[None])
 
 
 # Operations whose positions depend on an example; at known positions, those that move numbers are among MOVES.

@@ -31,8 +31,8 @@ def generated_or_why(model: Model, task_shape: TaskShape, dtype: str) -> Generat
     """The C++ of a model, or the reason in words why none is written."""
     if not model.is_traceable(task_shape):
         return Generated(None, "no C++ is written for what it does in training")
-    if not all(spec.trainable for spec in model.parameter_specs(task_shape)):
-        return Generated(None, "no C++ is written for parameters that are not trained")
+    if any(spec.is_state for spec in model.parameter_specs(task_shape)):
+        return Generated(None, "no C++ is written for averages over batches")
     return _tried(lambda: ModelEmitter(*planned_model(model, task_shape, getattr(torch, dtype))).text())
 
 
@@ -61,10 +61,7 @@ def planned_model(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> tu
 @lru_cache(maxsize=64)
 def generated_task_or_why(task: Task, dtype: str) -> Generated:
     """The C++ of a task whose examples torch draws, or the reason in words why none is written."""
-    task_shape = task.shape()
-    if task_shape.kind not in ("tokens", "vectors"):
-        return Generated(None, f"no C++ is written for inputs of kind {task_shape.kind}")
-    return _tried(lambda: task_text(task_shape, has_classes(task, dtype), question_emitters(task, dtype)))
+    return _tried(lambda: task_text(task.shape(), has_classes(task, dtype), question_emitters(task, dtype)))
 
 
 def question_emitters(task: Task, dtype: str, is_poisoned: bool = False) -> list[QuestionEmitter]:

@@ -57,6 +57,7 @@ def task_text(task_shape: TaskShape, has_classes: bool, functions: Sequence[Ques
     bodies = [line for function in functions for line in function.lines()]
     memory = [line for function in functions for line in function.memory()]
     (token, tokens), (target, targets) = _TYPES[is_token], _TYPES[has_classes]
+    size = task_shape.size if is_token else task_shape.input_shape[1]
     lines = [
         "#pragma once",
         "",
@@ -64,7 +65,7 @@ def task_text(task_shape: TaskShape, has_classes: bool, functions: Sequence[Ques
         '#include "products.h"',
         *memory,
         "struct Task {",
-        f"static constexpr int LENGTH = {task_shape.length}, SIZE = {task_shape.size};",
+        f"static constexpr int LENGTH = {task_shape.length}, SIZE = {size};",
         f"static constexpr int OUTPUTS = {task_shape.num_outputs}, TARGETS = {task_shape.num_query_positions};",
         f"static constexpr int NUM_INPUTS = {'LENGTH' if is_token else 'LENGTH * SIZE'};",
         f"static constexpr bool HAS_ACCURACY = {str(len(functions) > 1).lower()}, HAS_REFERENCE = false;",

@@ -16,6 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
 from pipeline.models.base import Model
+from pipeline.numerics.matmul import plain_products
 from pipeline.tasks.base import Task, TaskShape
 
 _OURS, _TORCHS = Path(__file__).parents[1], Path(torch.__file__).parent
@@ -102,7 +103,7 @@ def made_up_inputs(task_shape: TaskShape, dtype: torch.dtype) -> Tensor:
     """A made-up example, (1, 1, L) or (1, 1, L, D)."""
     if task_shape.kind == "tokens":
         return (torch.arange(task_shape.length) % task_shape.size).view(1, 1, -1)
-    shape = (1, 1, task_shape.length, task_shape.size)
+    shape = (1, 1, *task_shape.input_shape)
     return torch.sin(torch.arange(1, math.prod(shape) + 1, dtype=dtype)).view(shape)
 
 
@@ -114,6 +115,7 @@ class _Traceable:
             fx.traceback.preserve_node_meta(),
             torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
             _Formulas(),
+            plain_products(),
         )
         for context in self._contexts:
             context.__enter__()

@@ -15,6 +15,7 @@ from pipeline.engine.program_arguments import Arguments, Maps, Masks, ProgramArg
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
 from pipeline.models.base import Model
+from pipeline.numerics.native_source import native_of
 from pipeline.tasks.base import Batch, Task
 
 _SCORES = ("loss", "accuracy", "reference_loss")
@@ -67,7 +68,9 @@ class CompiledEngine:
             "accuracy": block.task.has_accuracy(),
             "reference_loss": task.reference_losses is not Task.reference_losses,
         }
-        self._probes_itself = model.has_softmax and task.probes is Task.probes and model.probes is Model.probes
+        # A model that is written from its torch code gives the program no attention.
+        self._has_attention = model.has_softmax and native_of(block.template.model) is not None
+        self._probes_itself = self._has_attention and task.probes is Task.probes and model.probes is Model.probes
         self._length, self._num_heads = task_shape.length, getattr(block.model, "num_heads", 1)
         self._num_layers = getattr(block.model, "num_layers", 1)
         self._targets: dict[int, _Targets] = {}
@@ -119,7 +122,7 @@ class CompiledEngine:
 
     def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
-        if not self.block.model.has_softmax:
+        if not self._has_attention:
             return self._torch_engine.attention_maps(num_items, slots)
         shape = (len(slots), self._num_layers, num_items, self._num_heads, self._length, self._length)
         maps = torch.zeros(shape, dtype=self.block.dtype)

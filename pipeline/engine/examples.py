@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -88,8 +89,7 @@ class Drawn:
 
     def _bytes(self, num_rows: int) -> int:
         shape = self._block.task.shape()
-        num_inputs = shape.length * (1 if shape.kind == "tokens" else shape.size)
-        return 8 * num_rows * (num_inputs + shape.num_query_positions)
+        return 8 * num_rows * (math.prod(shape.input_shape) + shape.num_query_positions)
 
     def _put(
         self, keys: list[Tensor], split: Split, slots: Sequence[int], steps_S: Tensor, num_rows: int, num_steps: int

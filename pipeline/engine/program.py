@@ -98,6 +98,12 @@ def preamble_of(config: RunConfig) -> str | None:
     specs = config.model.parameter_specs(config.task.shape())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
     arguments = arguments_of(config)
+    fixed = [
+        number
+        for spec, offset in zip(specs, row.offsets, strict=True)
+        if not spec.trainable
+        for number in (offset, spec.rows * spec.columns)
+    ]
     numbers: list[tuple[str, int | float]] = [
         *(item for form in forms.values() for item in form.constants.items()),
         ("row_width", row.width),
@@ -106,6 +112,7 @@ def preamble_of(config: RunConfig) -> str | None:
         ("NUM_TASK_VECTORS", len(arguments.task_vectors)),
         ("NUM_MOMENTS", len(arguments.moments)),
         ("NUM_SCALARS", len(arguments.scalars)),
+        ("NUM_FIXED", sum(not spec.trainable for spec in specs)),
     ]
     lines = [
         f"#define REAL {_REAL[config.dtype]}",
@@ -117,6 +124,7 @@ def preamble_of(config: RunConfig) -> str | None:
             for name, value in numbers
         ),
         f"constexpr long offsets[] = {{{', '.join(map(str, row.offsets))}}};",
+        f"constexpr long fixed[] = {{{', '.join(map(str, fixed or [0]))}}};",
         *_places("optimiser", arguments.optimiser),
         *_places("schedule", arguments.schedule, first=len(arguments.optimiser)),
         *_places("stream", arguments.streams),

@@ -175,7 +175,9 @@ class Model(Registered):
 
     def is_traceable(self, task_shape: TaskShape) -> bool:
         """Whether C++ may be written from a trace of `predict`: where training does nothing else."""
-        return False
+        own = type(self)
+        is_usual = own.training_losses is Model.training_losses and own.evaluated is Model.evaluated
+        return is_usual and self.gives_predictions and not self.noise_streams(task_shape)
 
     def evaluated(self, parameters: Mapping[str, Tensor], task: Task, batch: Batch) -> dict[str, Tensor]:
         """`loss`, and `accuracy` where there is one, of each question, (S, B * Q); other metrics likewise."""

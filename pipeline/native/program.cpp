@@ -25,7 +25,7 @@ struct Scratch {
   Task::Batch batch;
   Model::Tape tape;
   Lanes predictions[Task::TARGETS * Task::OUTPUTS], slopes[Task::TARGETS * Task::OUTPUTS];
-  alignas(64) real gradient[P], before[P];
+  alignas(64) real gradient[P], before[P], fixed[P];
 };
 
 Scratch& scratch() {
@@ -88,14 +88,22 @@ void update(const Arrays& arrays, int slot, const real* gradient, real scale) {
   Optimiser::update(arrays.weights + slot * P, gradient, scale, lr, state, hyperparameters);
 }
 
+// A parameter that is not trained, which the optimiser may have changed all the same.
+void copy_fixed(int number, const real* from, real* to) {
+  const int first = constants::fixed[2 * number], size = constants::fixed[2 * number + 1];
+  std::memcpy(to + first, from + first, size * sizeof(real));
+}
+
 void train_run(const Arrays& arrays, int slot, int num_steps, Scratch& s) {
   real* weights = arrays.weights + slot * P;
+  for (int f = 0; f < constants::NUM_FIXED; ++f) copy_fixed(f, weights, s.fixed);
   for (int step = 0; step < num_steps; ++step) {
     const Source source(arrays, arrays.keys, slot, arrays.steps[slot]);
     const real loss = differentiate(weights, source, s), size = norm(s.gradient);
     const real limit = arrays.columns[constants::optimiser::clip][slot] / (size + static_cast<real>(1e-6));
     if (step == num_steps - 1) std::memcpy(s.before, weights, sizeof s.before);
     update(arrays, slot, s.gradient, limit < 1 ? limit : static_cast<real>(1));
+    for (int f = 0; f < constants::NUM_FIXED; ++f) copy_fixed(f, s.fixed, weights);
     arrays.steps[slot] += 1;
     if (step == num_steps - 1) {
       for (int i = 0; i < P; ++i) s.before[i] -= weights[i];

@@ -20,6 +20,17 @@ from torch import Tensor
 from pipeline.numerics.alignment import ALIGNMENT_BYTES
 
 _precision: ContextVar[str] = ContextVar("matmul_precision", default="float32")
+_is_plain: ContextVar[bool] = ContextVar("is_plain", default=False)
+
+
+@contextmanager
+def plain_products() -> Iterator[None]:
+    """Products as torch has them, whose rounding may differ by slot: for those who read which there are."""
+    token = _is_plain.set(True)
+    try:
+        yield
+    finally:
+        _is_plain.reset(token)
 
 
 @contextmanager
@@ -73,6 +84,8 @@ def _restore(before: _TorchPrecision) -> None:
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:
     """left (S, ..., n, k) times right (S, ..., k, m), with equal leading axes: (S, ..., n, m), differentiable once."""
+    if _is_plain.get():
+        return torch.matmul(left, right)
     result: Tensor = _Product.apply(left, right)  # type: ignore[no-untyped-call]
     return result
 

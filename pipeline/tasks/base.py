@@ -55,6 +55,15 @@ class TaskShape:
     num_outputs: int
     num_query_positions: int = 1
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        if self.kind == "tokens":
+            return (self.length,)
+        if self.kind == "features":
+            return (self.length, 1 if self.num_query_positions == self.length else 3)
+        return (self.length, self.size)
+
 
 class Task(Registered):
     """A distribution of sequences with targets at the last position, or at each of the last Q positions.

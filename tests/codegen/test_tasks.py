@@ -92,7 +92,7 @@ def test_losses_of_values_and_their_slopes_are_those_of_torch(loss):
     assert_equal_to_torch(regression_with(loss))
 
 
-@pytest.mark.parametrize("name", sorted(set(TASKS) - {"feature_regression"}))
+@pytest.mark.parametrize("name", sorted(TASKS))
 def test_so_are_those_of_every_registered_task(name):
     assert_equal_to_torch(TASKS[name].tiny())
 
@@ -129,6 +129,11 @@ NOISE = {"vary": [{"task.label_noise": [0.1, 0.3]}]}
 PROGRAMS = {
     "tokens and attention": (LOOKUP, {"name": "attention_only", "width": 8, "num_heads": 2, "num_layers": 1}, {}),
     "vectors, noise, references": (REGRESSION, {"name": "linear_self_attention"}, NOISE),
+    "features, and a parameter that is not trained": (
+        {"name": "feature_regression", "num_features": 3, "num_pairs": 7},
+        {"name": "merged_softmax_attention", "width": 4},
+        {"optimiser": {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1}},
+    ),
     "many questions": (SEQUENCE, {"name": "transformer", "width": 8, "num_heads": 1, "num_layers": 1}, {}),
 }
 
@@ -137,7 +142,7 @@ PROGRAMS = {
 @pytest.mark.parametrize(("task", "model", "changes"), PROGRAMS.values(), ids=PROGRAMS)
 def test_programs_on_batches_that_torch_draws_train_and_measure_as_torch_does(task, model, changes, own_tasks):
     runs = runs_of(task, model, **changes)
-    assert written(runs[0]).texts.keys() == {"task"}
+    assert "task" in written(runs[0]).texts
     assert_compiled_equals_torch(runs)
 
 

@@ -81,8 +81,9 @@ def test_a_subclass_does_not_inherit_the_native_form_of_what_it_changes(kind, tm
     drop_in(monkeypatch, tmp_path, kind, "own", source)
     part = {"name": "own"} | ({"lr": 0.1} if kind == "optimiser" else {"horizon": 9} if kind == "schedule" else {})
     (config, *_) = SweepSpec.model_validate(tiny("linear_regression").identity() | {kind: part}).runs()
-    why = " (it cannot be traced: 'NoneType' object has no attribute 'detach')" if kind == "task" else ""
-    assert without_native(config) == (f"{kind} own{why}",)
+    why = "it cannot be traced: 'NoneType' object "
+    whys = {"task": f" ({why}has no attribute 'detach')", "model": f" ({why}is not iterable)"}
+    assert without_native(config) == (f"{kind} own{whys.get(kind, '')}",)
     assert preamble_of(config) is None
 
 
@@ -102,13 +103,13 @@ def test_a_subclass_that_keeps_the_arithmetic_says_so():
     assert native_of(Kept.tiny()) == native_of(SGD.tiny())
 
 
-def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs():
-    model = {"name": "linear_self_attention", "mlp_width": 4}
-    sections = {"model": model, "resources": {"slots": 2}}
+def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs(tmp_path, monkeypatch):
+    drop_in(monkeypatch, tmp_path, "schedule", "inverse_sqrt", INVERSE_SQRT)
+    sections = {"schedule": {"name": "inverse_sqrt"}, "resources": {"slots": 2}}
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | sections)
     (pack, *_) = plan_on(spec, Machine.cpu(1)).packs
     assert pack.reason.count("\n") == 0
-    assert "model linear_self_attention under these parameters has no compiled form" in pack.reason
+    assert "schedule inverse_sqrt has no compiled form" in pack.reason
     assert "times as fast" in pack.reason
 
 
