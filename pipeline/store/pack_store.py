@@ -174,6 +174,8 @@ def read_record(path: Path) -> Record:
     body = unseal(read_file(path), path)
     if (problem := misfit(body, RECORD)) is not None:
         raise CorruptFileError(f"{path}: is no commit record: {problem}")
+    if len(body.get("history_times", ())) > len(body["history"]):
+        raise CorruptFileError(f"{path}: is no commit record: history_times are more than the files of history")
     return Record.from_body(body)
 
 

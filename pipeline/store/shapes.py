@@ -66,6 +66,7 @@ RECORD: Shape = {
     "sequence": COUNT,
     "checkpoint": (None, _FILE),
     "history": [_FILE],
+    "history_times?": [Row((NUMBER, NUMBER))],
     "snapshots": [Row((_FILE, [_ENTRY]))],
     "ends": {ID: _END},
     "active": {ID: Exactly({"slot": Whole(-1), "step": COUNT, **_COMPUTED_BY})},

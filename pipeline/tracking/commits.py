@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -100,14 +100,13 @@ class CommitReader:
         sweep, self.plan = store.sweep, store.plan
         self._draw_keys = draw_keys([self.plan], partial(plans_of_parents, [store]))
         self.tracked = tracked_runs(sweep, self.plan, max_runs, self._draw_keys)
-        self.distinct = self._distinct({})
         self.budgets = budget_by_run(self.plan)
         self._check = ConvergenceCheck.of(sweep, self.plan)
         self._pack_of = {run_id: pack["pack_id"] for pack in self.plan["packs"] for run_id in pack["run_ids"]}
         readings = () if sweep["spec"]["tracking"].get("readings") else self.plan.get("readings", ())
         dropped = tuple(f"{name}." for name in readings)
         self._packs = {pack_id: _PackReader(store.pack(pack_id), dropped) for pack_id in store.pack_ids()}
-        self.progress_by_run: dict[str, CommittedProgress] = {}
+        self.set_progress(())
         self.forecast: StoredForecast | None = None
         self._forecast_time: int | None = None
         self.probabilities: dict[str, RunProbability] = {}
@@ -115,12 +114,16 @@ class CommitReader:
     def refresh(self) -> list[TrackedRun]:
         """Read new commits and the newest forecast; returns the tracked runs that they may have changed."""
         changed = {pack_id for pack_id, pack in self._packs.items() if pack.refresh()}
-        records = [pack.record for pack in self._packs.values() if pack.record is not None]
-        self.progress_by_run = progress_of_runs(records, self.budgets)
-        self.distinct = self._distinct(self.progress_by_run)
+        self.set_progress([pack.record for pack in self._packs.values() if pack.record is not None])
         if self._has_new_forecast():
             return self.tracked
         return [one for one in self.tracked if any(self._pack_of[run_id] in changed for run_id in one.run_ids)]
+
+    def set_progress(self, records: Collection[Record]) -> None:
+        """Progress by these records, the newest of their packs, whose rows are not read for it."""
+        self.progress_by_run = progress_of_runs(records, self.budgets)
+        self.distinct = self._distinct(self.progress_by_run)
+        self._run_steps = sum(record.run_steps for record in records)
 
     def _distinct(self, progress_by_run: Mapping[str, CommittedProgress]) -> frozenset[str]:
         """The runs that count: of equal ones the one that is furthest."""
@@ -152,8 +155,7 @@ class CommitReader:
         found = progress_of_setting(tracked.run_ids, self.progress_by_run)
         if found is None:
             return found
-        run_steps = sum(pack.record.run_steps for pack in self._packs.values() if pack.record is not None)
-        return CommittedProgress(run_steps, found.reason)
+        return CommittedProgress(self._run_steps, found.reason)
 
     def content(self, tracked: TrackedRun, progress: CommittedProgress, after: int) -> Content:
         """Rows in (`after`, the progress], with the newest forecast, summary and config of a tracked run."""

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.store.files import PRIVATE_FILE, SHARED_FILE
+from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from pipeline.tracking.folder import is_shared, tracking_of, wandb_folder
+from pipeline.tracking.commits import CommitReader
+from pipeline.tracking.folder import LEDGER_FILE, is_shared, tracking_of, wandb_folder
+from pipeline.tracking.ledger import NOTHING, Ledger
 
 
 class Mirror:
@@ -36,7 +38,8 @@ class Mirror:
     def close(self, timeout_s: float = 60.0) -> str | None:
         """Wait up to `timeout_s` for its last pass, then end it; returns a warning to show, or None.
 
-        Never raises for errors of the mirror. A later mirror of the folder writes what is missing.
+        Never raises for errors of the mirror. What is missing is counted in the ledger, whatever the mirror says; a
+        later mirror of the folder writes it.
         """
         if self._process is None:
             return self._warning(self._problem)
@@ -49,15 +52,44 @@ class Mirror:
             self._process.kill()
             self._process.wait()
             return self._warning(f"was not done after {timeout_s:g} s")
-        return None if code == 0 else self._warning(f"ended with {code}: {self._last_line()}")
+        return self._warning("" if code == 0 else f"ended with {code}: {self._last_line()}")
 
     def _last_line(self) -> str:
-        text = self._log.read_bytes()[self._log_start :].decode(errors="replace").strip()
+        try:
+            text = self._log.read_bytes()[self._log_start :].decode(errors="replace").strip()
+        except OSError as error:
+            return f"{self._log} cannot be read: {error.strerror}"
         return text.splitlines()[-1] if text else f"{self._log} is empty"
 
-    def _warning(self, problem: str) -> str:
-        again = f"seedbed mirror {shlex.quote(str(self._folder))}"
-        return f"wandb mirror: {problem.rstrip('.')}. Nothing else is affected; `{again}` mirrors what is missing"
+    def _warning(self, problem: str) -> str | None:
+        told = [problem.rstrip("."), not_mirrored(self._folder) or ""]
+        if not any(told):
+            return None
+        told[1] = told[1] or "By its ledger nothing is missing"
+        return f"wandb mirror: {'. '.join(filter(None, told))}. Nothing else is affected"
+
+
+def not_mirrored(folder: Path) -> str | None:
+    """How much of a sweep no mirror has written yet, and what writes it, in a clause; None where nothing is missing.
+
+    By the ledger and the newest records. A sentence also where these cannot be read; None where tracking is disabled.
+    """
+    try:
+        store = SweepStore(folder)
+        if tracking_of(store).mode == "disabled":
+            return None
+        entries, reader = Ledger.read(folder / "wandb" / LEDGER_FILE).entries, CommitReader(store)
+        # Nothing is read but records: a mirror, which reads what they name, has just done so, or will.
+        newest = [next(iter(store.pack(pack_id).records()), None) for pack_id in store.pack_ids()]
+        reader.set_progress([record for record in newest if record is not None])
+    except (StoreError, NewerFormatError, OSError) as error:
+        return f"What is mirrored is not known: {error}".rstrip(".")
+    progress = {one.tracked_id: reader.progress(one) for one in reader.tracked}
+    missing = [key for key, found in progress.items() if found and not entries.get(key, NOTHING).holds(found)]
+    if not missing:
+        return None
+    again = f"seedbed mirror {shlex.quote(str(folder))}"
+    return f"{len(missing)} of {len(progress)} wandb runs are not up to date; `{again}` writes what is missing"
 
 
 def start_mirror(folder: Path) -> Mirror | None:

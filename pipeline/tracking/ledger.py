@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.shapes import LEDGER, misfit
+from pipeline.tracking.progress import CommittedProgress
 
 # The reason of an entry without folders: a mirror began to write this fork and none has closed it, so that the server
 # may have it or not.
@@ -26,6 +27,14 @@ class Entry:
     step: int
     reason: str
     folders: tuple[str, ...] = ()
+
+    def holds(self, progress: CommittedProgress) -> bool:
+        """Whether all of a tracked run that has come so far is written."""
+        return progress.step <= self.step and progress.reason == self.reason
+
+
+# Of a tracked run that no mirror has written to.
+NOTHING = Entry(-1, "")
 
 
 @dataclass

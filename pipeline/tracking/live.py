@@ -17,7 +17,7 @@ from pipeline.tracking.alerts import Alerts
 from pipeline.tracking.commits import CommitReader
 from pipeline.tracking.forks import BranchPoint
 from pipeline.tracking.labels import tags_of
-from pipeline.tracking.ledger import BEGUN, Entry, Ledger
+from pipeline.tracking.ledger import BEGUN, NOTHING, Entry, Ledger
 from pipeline.tracking.names import OUTCOME_TABLE
 from pipeline.tracking.pictures import ReportFiles, attention_pictures, has_pictures, representative_of
 from pipeline.tracking.progress import RUNNING, CommittedProgress, outcome_of
@@ -63,7 +63,7 @@ class LiveRuns:
         self._pass(is_last=False)
 
     def write_last(self, failed_packs: Iterable[str] = ()) -> None:
-        """Write all that is committed, and close every run. Raises UploadError where the server lacks something."""
+        """Write all that is committed, and close every run. Raises UploadError where something is missing."""
         self._alerts.add_failed(failed_packs)
         self._not_before = -1.0
         self._pass(is_last=True)
@@ -92,7 +92,7 @@ class LiveRuns:
         if not problems:
             self._wait_s = _FIRST_WAIT_S
         elif is_last:
-            raise UploadError(f"{len(self._waiting)} tracked runs are not uploaded: {next(iter(problems))}")
+            raise UploadError(f"{len(self._waiting)} tracked runs are not written: {next(iter(problems))}")
 
     def _in_order(self, due: Iterable[TrackedRun]) -> list[TrackedRun]:
         """Those that are open first, since closing them makes room."""
@@ -100,12 +100,11 @@ class LiveRuns:
 
     def _write(self, tracked: TrackedRun, progress: CommittedProgress, is_last: bool) -> None:
         key, is_sweep = tracked.tracked_id, tracked.job_type == "sweep"
-        entry, opened = self._ledger.entries.get(key, Entry(-1, "")), self._open.get(key)
+        entry, opened = self._ledger.entries.get(key, NOTHING), self._open.get(key)
         report, quality = (self._new_report(), self._new_quality()) if is_sweep else (None, None)
         alerts = self._alerts.take(progress) if is_sweep else []
         if opened is None:
-            is_written = progress.step <= entry.step and progress.reason == entry.reason
-            if is_written and not alerts and report is None and quality is None:
+            if entry.holds(progress) and not alerts and report is None and quality is None:
                 return
             if (not is_last and self._clock() < self._not_before) or len(self._open) >= self._writer.most_open:
                 self._waiting[key] = tracked

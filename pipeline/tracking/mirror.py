@@ -46,7 +46,7 @@ def mirror(
 
     `tell` is given a sentence, once, where forks cannot be mirrored as forks. Changes this process: see
     `prepare_process`. Raises StoreError where the folder holds no sweep, tracking is disabled, or, without `wait`,
-    another mirror is at work on it; UploadError where the server lacks something.
+    another mirror is at work on it; UploadError where something is missing.
     """
     folder = folder.resolve()
     store = SweepStore(folder)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.spec.sections import Tracking
+from pipeline.tracking.folder import rows_written
 from pipeline.tracking.forks import PLAIN_FORKS, BranchPoint
 from pipeline.tracking.ledger import Entry
 from pipeline.tracking.names import RUN_STEPS, STEP
@@ -33,17 +34,23 @@ _INIT_TIMEOUT_S, _FINISH_TIMEOUT_S = 30.0, 45.0
 _FLUSH_S, _TRANSMIT_S = 3.0, 3.0
 # Between two summaries of a run in training, a third of what a commit would cost; its rows are not held back.
 _SUMMARY_S = 300.0
+# The longest that wandb's service takes to close a file, and what is waited for the next after one that it did not.
+_CLOSES_S, _CLOSES_NEXT_S = 5.0, 0.1
 
 
 class UploadError(Exception):
-    """The server did not take what was written, or not yet. What is missing is written again later."""
+    """The server or the disk did not take what was written, or not yet. What is missing is written again later."""
 
 
 class OpenRun:
     """One wandb run that is being written. `step` is the last step that is written."""
 
-    def __init__(self, run: Any, tracked: TrackedRun, step: int) -> None:
+    def __init__(
+        self, run: Any, tracked: TrackedRun, step: int, rows_in: Callable[[Path], int | None] | None = None
+    ) -> None:
         self._run, self.tracked, self.step = run, tracked, step
+        # Where rows are kept in a file: how many it holds once the run is closed, None where it is not whole.
+        self._rows_in, self._num_rows = rows_in, 0
         self._folder = Path(run.dir).parent
         # What the summary is to hold, and what it holds.
         self._wanted: dict[str, Any] = {}
@@ -67,6 +74,7 @@ class OpenRun:
             # mirror that was killed before it wrote its ledger.
             self._run.log({**axis, **row.values, **recorded}, step=row.step, commit=True)
             self.step = row.step
+            self._num_rows += 1
         self._wanted = dict(summary)
         if self.tracked.job_type != "run" or time.monotonic() >= self._summary_due:
             self._write_summary()
@@ -99,7 +107,10 @@ class OpenRun:
         self._run.log_artifact(artifact)
 
     def finish(self) -> None:
-        """Close the run once everything is written, and uploaded if online. Raises UploadError if it was not."""
+        """Close the run once everything is written, and uploaded if online. Raises UploadError if it was not.
+
+        An offline run is written when its rows stand in wandb's file, whatever wandb makes of a full disk.
+        """
         self._write_summary()
         try:
             self._run.finish()
@@ -109,6 +120,10 @@ class OpenRun:
         log = self._folder / "logs" / "debug-internal.log"
         if log.is_file() and b"filestream: fatal error" in log.read_bytes():
             raise UploadError(f"the server refused rows of {self.tracked.name}")
+        path = self._folder / f"run-{self.tracked.tracked_id}.wandb"
+        if self._rows_in is not None and (found := self._rows_in(path)) != self._num_rows:
+            held = "is not whole" if found is None else f"holds {found} of {self._num_rows} rows"
+            raise UploadError(f"{path} {held}: wandb could not write it, as on a full disk")
 
 
 class Writer:
@@ -121,6 +136,7 @@ class Writer:
         self.most_open = _most_open()
         # Tracked ids of parents of which the server makes no forks.
         self._refused: set[str] = set()
+        self._patience_s = _CLOSES_S
 
     def _begin(self) -> None:
         import wandb
@@ -182,7 +198,7 @@ class Writer:
         axis = RUN_STEPS if tracked.job_type == "sweep" else STEP
         run.define_metric(axis)
         run.define_metric("*", step_metric=axis)
-        opened = OpenRun(run, tracked, step)
+        opened = OpenRun(run, tracked, step, None if self._tracking.mode == "online" else self._rows_in)
         opened.tags = tuple(tags)
         return opened
 
@@ -242,6 +258,14 @@ class Writer:
             service = self._wandb.setup().ensure_service()
             service.inform_attach(tracked_id)[1].deliver_exit(1).wait_or(timeout=_FINISH_TIMEOUT_S)
             service.inform_finish(tracked_id)
+
+    def _rows_in(self, path: Path) -> int | None:
+        """How many rows a file of wandb's holds, which its service closes some milliseconds after the run."""
+        deadline = time.monotonic() + self._patience_s
+        while (found := rows_written(path)) is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        self._patience_s = _CLOSES_S if found is not None else _CLOSES_NEXT_S
+        return found
 
     def close(self) -> None:
         """End wandb's own processes, and whatever is still open."""

@@ -26,7 +26,8 @@ def readings_of(store: SweepStore, names: Sequence[str]) -> pa.Table:
 
     Null where a reading cannot read the model of a run, or gives no finite number. Values are those that a worker
     records, to the bit where library and processor are the same.
-    Raises StoreError for an unknown reading, for one that can read no run, and where no weights are kept.
+    Raises StoreError for an unknown reading, for one that can read no run, where no weights are kept, and where what is
+    kept are no weights of the run's model.
     """
     if strange := [name for name in names if name not in READINGS]:
         raise StoreError(unknown("reading", strange[0], READINGS))
@@ -44,7 +45,8 @@ def readings_of(store: SweepStore, names: Sequence[str]) -> pa.Table:
                 readers[key] = Reader(own[0], suitable, spec.grid.probe_items) if suitable else None
             reader = readers[key]
             if reader is not None:
-                parts.append(_table(reader, own, [entries[n] for n in chosen], [weights_NP[n] for n in chosen]))
+                stacked_SP = _stacked(store, own[0], [entries[n] for n in chosen], [weights_NP[n] for n in chosen])
+                parts.append(_table(reader, own, [entries[n] for n in chosen], stacked_SP))
     if not readers:
         raise StoreError(
             f"{store.folder}: no weights are kept; snapshots.weights of a sweep file says at which steps they are"
@@ -56,8 +58,8 @@ def readings_of(store: SweepStore, names: Sequence[str]) -> pa.Table:
     return pa.concat_tables(parts, promote_options="default")
 
 
-def _kept(store: SweepStore) -> Iterator[tuple[list[SnapshotEntry], list[np.ndarray]]]:
-    """Snapshots that hold weights, each run and step once, and the flat weights, file by file."""
+def _kept(store: SweepStore) -> Iterator[tuple[list[SnapshotEntry], list[np.ndarray | None]]]:
+    """Snapshots that hold weights, each run and step once, and the flat weights, None where missing, file by file."""
     seen: set[tuple[str, int]] = set()
     for pack_id, record in store.newest_records().items():
         for file, entries in record.snapshots:
@@ -72,22 +74,40 @@ def _kept(store: SweepStore) -> Iterator[tuple[list[SnapshotEntry], list[np.ndar
 
 def _batches(
     pack: PackStore, file: FileEntry, entries: list[SnapshotEntry]
-) -> Iterator[tuple[list[SnapshotEntry], list[np.ndarray]]]:
+) -> Iterator[tuple[list[SnapshotEntry], list[np.ndarray | None]]]:
     if not entries:
         return
     arrays = pack.arrays(file, ending="/weights")
     for first in range(0, len(entries), _BATCH):
         chosen = entries[first : first + _BATCH]
-        yield chosen, [arrays[f"{entry.run_id}/{entry.step}/{entry.kind}/weights"] for entry in chosen]
+        yield chosen, [arrays.get(f"{entry.run_id}/{entry.step}/{entry.kind}/weights") for entry in chosen]
+
+
+def _layout(config: RunConfig) -> Layout:
+    return Layout(config.model.parameter_specs(config.task.shape()), getattr(torch, config.dtype))
+
+
+def _stacked(
+    store: SweepStore, config: RunConfig, entries: Sequence[SnapshotEntry], weights_NP: Sequence[np.ndarray | None]
+) -> torch.Tensor:
+    """Compact weights of runs of one static setting, a row each."""
+    expected, good = ((_layout(config).num_parameters,), config.dtype), []
+    for entry, weights_P in zip(entries, weights_NP, strict=True):
+        found = ("missing", "") if weights_P is None else (weights_P.shape, weights_P.dtype.name)
+        if weights_P is None or found != expected:
+            raise StoreError(
+                f"{store.folder}: the weights of run {entry.run_id} at step {entry.step} are not those of its model: "
+                f"{' '.join(map(str, found)).strip()}, in place of {' '.join(map(str, expected))}"
+            )
+        good.append(weights_P)
+    return torch.from_numpy(np.stack(good))
 
 
 def _table(
-    reader: Reader, configs: Sequence[RunConfig], entries: Sequence[SnapshotEntry], weights_NP: Sequence[np.ndarray]
+    reader: Reader, configs: Sequence[RunConfig], entries: Sequence[SnapshotEntry], weights_SP: torch.Tensor
 ) -> pa.Table:
     """The readings of runs of one static setting."""
-    config = configs[0]
-    layout = Layout(config.model.parameter_specs(config.task.shape()), getattr(torch, config.dtype))
-    found = reader.read(layout.split(torch.from_numpy(np.stack(weights_NP))), configs)
+    found = reader.read(_layout(configs[0]).split(weights_SP), configs)
     columns: Mapping[str, np.ndarray] = {name: values.numpy() for name, values in found.items()}
     return pa.table(
         {

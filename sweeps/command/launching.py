@@ -28,7 +28,7 @@ from pipeline.store.left_over import remove_left_over
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, summed
 from pipeline.store.sweep_store import SweepStore
-from pipeline.tracking.driven import start_mirror, sync_hint
+from pipeline.tracking.driven import not_mirrored, start_mirror, sync_hint
 from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest
 from sweeps.command.forecasts.refreshing import ForecastRefresher
@@ -109,7 +109,10 @@ def drive(store: SweepStore, spec: SweepSpec, how: How, out: Console, sum_up: Ca
         raise StoreError(next(iter(damaged.values())))
     remove_left_over(store, set(store.pack_ids()).difference(left, damaged))
     if not left:
-        return tell_complete(store, f"complete already: {store.folder}", out)
+        code = tell_complete(store, f"complete already: {store.folder}", out)
+        if (missing := not_mirrored(store.folder)) is not None:
+            out.print(missing, style="yellow")
+        return code
     refuse_changed_code(store, store.pack_ids(), sources_digest(store.sweep["launches"][-1]["code"]))
     keep_copies(store, spec)
     # Compiled here first, so that workers find the programs and a missing compiler is reported once.

@@ -201,6 +201,7 @@ def prepare() -> None:
             "sweeps.command.status",
             "sweeps.command.analysing",
             "sweeps.command.forecasts.forecasting",
+            "sweeps.command.mirroring",
             "lightning.pytorch",
             "pipeline.training.worker",
         )

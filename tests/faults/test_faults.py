@@ -9,14 +9,16 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.store.sweep_store import SweepStore
-from tests.faults import run, table
+from tests.faults import run, table, tracked
 from tests.faults.calls import plan_calls
 from tests.faults.cases import SPEC
 from tests.faults.checking import Verdict, doubled, leftovers
+from tests.faults.commands import Ended
 from tests.faults.disks import may_mount
 from tests.faults.parts import PARTS
 from tests.faults.shim import KINDS, Fault, build, preloaded
@@ -144,6 +146,38 @@ def _histories(store, records):
 def verdict(kind, place="launch, call 1 (open)", **fields):
     found = Verdict(kind, place, **fields)
     return vars(found) | {"survived": found.survived, "part": "launches", "seed": 1, "index": 0, "cpu_s": 0.5}
+
+
+WHOLE = {"a": (6, "budget", [])}
+TOLD = "1 of 1 wandb runs are not up to date; `seedbed mirror r` writes what is missing"
+
+
+@pytest.mark.parametrize(
+    ("launched", "resumed", "written", "silent", "problems"),
+    [
+        (TOLD, TOLD, WHOLE, 0, 0),
+        ("complete", TOLD, WHOLE, 1, 0),
+        (TOLD, "complete already", WHOLE, 1, 0),
+        (TOLD, TOLD, {}, 0, 2),
+    ],
+)
+def test_a_launch_whose_mirror_failed_must_say_so_and_the_next_mirror_make_it_good(
+    launched, resumed, written, silent, problems, tmp_path, monkeypatch
+):
+    found, said = {}, {tracked.LAUNCH: launched, tracked.RESUME: resumed, tracked.MIRROR: ""}
+
+    def seedbed(command, *_):
+        if command == tracked.MIRROR:
+            found.update(written)
+        told = "complete already" if found and command == tracked.RESUME else said[command]
+        return Ended(0, told, 0.1)
+
+    monkeypatch.setattr(tracked, "seedbed", seedbed)
+    monkeypatch.setattr(tracked, "judge", lambda *_: None)
+    monkeypatch.setattr(tracked, "mirrored", lambda cwd: dict(found))
+    case = SimpleNamespace(name="launch", command=tracked.LAUNCH, calls=("open",), begun=lambda cwd: cwd)
+    judged = tracked.try_tracked(tracked.Tracked(case, WHOLE), Fault("EIO", 1), tmp_path)
+    assert (judged.silent, len(judged.problems)) == (silent, problems)
 
 
 def test_the_table_counts_tries_by_kind_and_by_command_and_the_page_has_a_place_for_it():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +14,18 @@ from pathlib import Path
 
 from pipeline.store.pack_store import StoreError
 from pipeline.tracking.ledger import Ledger
-from tests.faults.calls import plan_calls, try_call
-from tests.faults.cases import LAUNCH, Case, Cases, fresh_folder, make_case, spec_of
-from tests.faults.checking import Verdict
+from tests.faults.calls import plan_calls
+from tests.faults.cases import LAUNCH, RESUME, Case, Cases, fresh_folder, make_case, spec_of
+from tests.faults.checking import Verdict, judge
+from tests.faults.commands import seedbed
 from tests.faults.shim import Fault
 
-# As much of wandb as the mirror calls, writing what it is given into a folder that is named as wandb names it.
+# As much of wandb as the mirror calls: a new folder for each run, with its rows, and with the file that wandb's service
+# would write, which goes on where it cannot.
 STAND_IN = """
-import json, pathlib
+import contextlib, json, os, pathlib, struct
+
+number = 0
 
 class Error(Exception):
     pass
@@ -38,18 +44,30 @@ class Nothing:
         return Nothing()
 
 class Run(Nothing):
-    def __init__(self, folder):
-        (folder / "files").mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder, id):
+        (folder / "files").mkdir(parents=True)
         self.dir, self.summary = str(folder / "files"), {}
-        self._log = open(folder / "rows.jsonl", "a")
+        self._log, self._path = open(folder / "rows.jsonl", "w"), folder / f"run-{id}.wandb"
+        self._write(b":W&B123")
+    def _write(self, content):
+        with contextlib.suppress(OSError), open(self._path, "ab", 0) as file:
+            file.write(content)
+    def _write_record(self, content):
+        self._write(struct.pack("<IHB", 0, len(content), 1) + content)
     def log(self, row, step, commit):
-        self._log.write(json.dumps(row, default=repr) + chr(10))
+        self._log.write(json.dumps(row, default=lambda picture: "a picture") + chr(10))
         self._log.flush()
+        # Field 2, a row, of no bytes.
+        self._write_record(bytes([2 << 3 | 2, 0]))
     def finish(self):
         self._log.close()
+        # Field 18, the end.
+        self._write_record(bytes([(18 << 3 | 2) % 128 + 128, 1, 0]))
 
 def init(id, settings, **_):
-    return Run(pathlib.Path(settings["root_dir"]) / "wandb" / f"offline-run-20200101_000000-{id}")
+    global number
+    number += 1
+    return Run(pathlib.Path(settings["root_dir"]) / "wandb" / f"offline-run-{os.getpid()}_{number}-{id}", id)
 
 def __getattr__(name):
     if name.startswith("__"):
@@ -58,35 +76,60 @@ def __getattr__(name):
 """
 # Longer than the mirror of a killed driver needs to see that, and to write what is missing.
 _END_S = 60.0
+MIRROR = ("mirror", "r")
+# What a command says that leaves the mirror behind.
+TOLD = "`seedbed mirror "
+# tracked run -> (step, reason) of its entry in the ledger, and its rows without times.
+Mirrored = dict[str, tuple[int, str, list[dict[str, object]]]]
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """The launch that is tracked, and what its ledger holds in the end: tracked run -> (step, reason)."""
+    """The launch that is tracked, and what has been mirrored in the end."""
 
     case: Case
-    entries: dict[str, tuple[int, str]]
+    mirrored: Mirrored
 
 
 def tracked_launch(cases: Cases, base: Path) -> Tracked:
-    """The case, with the stand-in on the path of every process that is started from now on."""
+    """The case, with the stand-in on the path of this process's forks and of every process that is started from now on.
+
+    Raises AssertionError where this process has imported wandb itself.
+    """
     (base / "stand-in" / "wandb").mkdir(parents=True)
     (base / "stand-in" / "wandb" / "__init__.py").write_text(STAND_IN)
     os.environ["PYTHONPATH"] = f"{base / 'stand-in'}{os.pathsep}{os.environ['PYTHONPATH']}"
+    assert "wandb" not in sys.modules
+    sys.path.insert(0, str(base / "stand-in"))
     start = fresh_folder(base / "new-tracked", spec_of(cases.engines[0], tracking={"mode": "offline"}))
     case = make_case("launch (tracked)", LAUNCH, start, base, trains=True)
-    entries = ledger_entries(base / f"{case.name}-1")
-    assert len(entries) >= len(case.weights)
-    return Tracked(case, entries)
+    found = mirrored(base / f"{case.name}-1")
+    assert len(found) > len(case.weights)
+    assert all(rows for _, _, rows in found.values())
+    return Tracked(case, found)
 
 
-def ledger_entries(cwd: Path) -> dict[str, tuple[int, str]]:
-    """What the ledger of the results in `cwd` holds; nothing where it cannot be read."""
+def mirrored(cwd: Path) -> Mirrored:
+    """What has been mirrored of the results in `cwd`, by the ledger; nothing where that cannot be read.
+
+    Rows of a sweep's own run are left out but for the last, since there is one for each look at the commits.
+    """
+    folder = cwd / "r" / "wandb"
     try:
-        found = Ledger.read(cwd / "r" / "wandb" / "mirrored.json").entries
+        found = Ledger.read(folder / "mirrored.json").entries
     except StoreError:
         return {}
-    return {name: (entry.step, entry.reason) for name, entry in found.items()}
+    rows = {key: [row for name in entry.folders for row in _rows(folder / name)] for key, entry in found.items()}
+    return {
+        key: (entry.step, entry.reason, rows[key][-1:] if key.endswith("-sweep") else rows[key])
+        for key, entry in found.items()
+    }
+
+
+def _rows(folder: Path) -> list[dict[str, object]]:
+    path = folder / "rows.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return [{name: value for name, value in row.items() if "time" not in name} for row in rows]
 
 
 def at_work_in(cwd: Path) -> list[int]:
@@ -102,17 +145,35 @@ def at_work_in(cwd: Path) -> list[int]:
 
 
 def try_tracked(tracked: Tracked, fault: Fault, cwd: Path) -> Verdict:
-    """The fault in both processes, whichever makes so many calls; the ledger is as it should be in the end."""
-    verdict = try_call(tracked.case, fault, cwd)
-    verdict.kind = f"tracked: {fault.kind}"
+    """The fault in both processes, whichever makes so many calls: everything reaches wandb, or what does not is told.
+
+    What a launch that ends well leaves out it must say, and so must `seedbed resume`; `seedbed mirror` then writes it.
+    """
+    case = tracked.case
+    place = f"{case.name}, call {fault.call} ({case.calls[fault.call - 1]})"
+    ended = seedbed(case.command, case.begun(cwd), cwd / "r", fault)
+    verdict = Verdict(f"tracked: {fault.kind}", place)
+    verdict.silent += ended.code == 0 and mirrored(cwd) != tracked.mirrored and TOLD not in ended.output
+    judge(verdict, cwd, ended, case)
     deadline = time.monotonic() + _END_S
     while at_work_in(cwd) and time.monotonic() < deadline:
         time.sleep(0.02)
     if at_work_in(cwd):
         verdict.problems.append("a process was left behind")
-    elif not verdict.problems and ledger_entries(cwd) != tracked.entries:
-        verdict.problems.append(f"the ledger holds {ledger_entries(cwd)}")
+    elif not verdict.problems and mirrored(cwd) != tracked.mirrored:
+        _judge_next_mirror(verdict, tracked, cwd)
     return verdict
+
+
+def _judge_next_mirror(verdict: Verdict, tracked: Tracked, cwd: Path) -> None:
+    verdict.silent += TOLD not in seedbed(RESUME, cwd, cwd / "r").output
+    ended, expected = seedbed(MIRROR, cwd, cwd / "r"), tracked.mirrored
+    found = mirrored(cwd)
+    if ended.code or found != expected:
+        wrong = sorted(key for key in {*expected, *found} if expected.get(key) != found.get(key))
+        verdict.problems.append(f"mirrored ({ended.code}), but not as it should be: {wrong}; {ended.output[-400:]}")
+    if TOLD in (told := seedbed(RESUME, cwd, cwd / "r").output):
+        verdict.problems.append(f"all is mirrored, but: {told}")
 
 
 def plan_tracked(tracked: Tracked, chance: random.Random) -> Iterator[partial[Verdict]]:

@@ -75,6 +75,8 @@ def _may_write(case: Case, path: str) -> bool:
     if case.reads_only:
         return _is_cache(case, below)
     named = [os.path.normpath(argument) for argument in case.arguments if argument]
+    if case.arguments[:1] == ("new",):
+        named += [f"{name}{ending}" for name in named[1:] for ending in (".py", ".yaml")]
     # What is made of several folders stands beside the first.
     named += [
         "+".join(named[1:]),

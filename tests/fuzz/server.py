@@ -25,8 +25,12 @@ from tests.fuzz.case import Case
 
 # Processor time that an answer may take, beside the import of Python's modules, and the memory that it may need.
 LIMIT_S, LIMIT_MIB = 3.0, 1024
-# Whoever does not compute waits for something that will not come; a busy machine needs some patience.
+# Whoever has slept for so long waits for something that will not come. Waiting for a processor is not sleeping.
 WAITS_S = 40.0
+# Whatever a process does beside computing and sleeping, such as waiting for a disk, it has done after so long.
+ENDS_S = 900.0
+# The most that one look at a process says of how long it has slept.
+_LOOK_S = 0.1
 # A command that has computed for as long and has said what it does is training.
 TRAINS_S = 0.8
 # One that watches a sweep has answered after so long.
@@ -189,17 +193,19 @@ def _wait(pid: int, started: float, case: Case, printed: list[Path]) -> tuple[in
 
     Training and watching are not waited for once something is printed.
     """
-    is_late = False
+    is_late, slept_s, looked = False, 0.0, started
     while True:
         found, status, used = os.wait4(pid, os.WNOHANG)
         if found:
             break
-        used_s = _cpu_s(pid)
+        now = time.monotonic()
+        is_asleep, used_s = seen(pid)
+        slept_s, looked = slept_s + is_asleep * min(now - looked, _LOOK_S), now
         has_begun = (case.is_training and used_s > TRAINS_S) or (
             case.is_watching and time.monotonic() - started > WATCHES_S
         )
         is_under_way = has_begun and any(path.stat().st_size for path in printed)
-        if is_under_way or used_s > LIMIT_S or time.monotonic() - started > WAITS_S:
+        if is_under_way or used_s > LIMIT_S or slept_s > WAITS_S or now - started > ENDS_S:
             is_late = True
             _end_group(pid)
         time.sleep(0.004)
@@ -207,13 +213,16 @@ def _wait(pid: int, started: float, case: Case, printed: list[Path]) -> tuple[in
     return os.waitstatus_to_exitcode(status), is_late, used
 
 
-def _cpu_s(pid: int) -> float:
-    """Processor seconds of a child and of those of its own that have ended."""
+def seen(pid: int) -> tuple[bool, float]:
+    """Whether a process sleeps, not whether it waits for a processor; its processor seconds and those of its children.
+
+    Of children those that have ended. A process that is gone does not sleep, and has used nothing.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / _TICK
+        return False, 0.0
+    return fields[0] == "S", sum(map(int, fields[11:15])) / _TICK
 
 
 def _end_group(pid: int) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ from tests.fuzz import command_lines, environments, results_folders, sweep_files
 from tests.fuzz.case import Case
 from tests.fuzz.judging import problems, state
 from tests.fuzz.odd_values import mutated, places
-from tests.fuzz.server import Answer
+from tests.fuzz.server import Answer, seen
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_INPUTS = 24
+PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 
 # A quarter of a minute of an idle core; more on a busy one.
@@ -76,6 +78,22 @@ def test_a_bad_answer_is_found(answer, problem):
 def test_what_a_command_names_may_be_written():
     assert judged("repair r", changed=["work/r/sweep.json", "tmp/x", "home/.cache/seedbed/y"]) == []
     assert judged("fit r --out new/f.json", changed=["work/new", "work/new/f.json"]) == []
+    assert judged("new task mine", changed=["work/mine.py", "work/mine.yaml"]) == []
+    assert judged("new task mine", changed=["work/s.yaml"]) == ["writes 'work/s.yaml'"]
+    assert judged("plan mine", changed=["work/mine.yaml"]) == ["writes 'work/mine.yaml'"]
+
+
+@pytest.mark.parametrize(("code", "sleeps"), [("input()", True), ("while True: pass", False)])
+def test_who_sleeps_is_told_from_who_computes_or_waits_for_a_processor(code, sleeps):
+    with subprocess.Popen([sys.executable, "-Sc", f"print(flush=True)\n{code}"], **PIPES) as process:
+        process.stdout.readline()
+        deadline = time.monotonic() + 20
+        while (found := seen(process.pid))[0] != sleeps:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    assert found[1] < 20
+    assert seen(process.pid) == (False, 0.0)
 
 
 def test_a_file_that_is_written_to_is_seen(tmp_path):

@@ -88,6 +88,8 @@ def test_a_sweep_document_names_no_plan_elsewhere(store):
         {"attempt": 10**400},
         {"ends": {"run000": {"reason": "budget", "step": "x", "weights_sha256": "", "is_converged": True}}},
         {"active": None},
+        {"history_times": [[1.0]]},
+        {"history_times": [[1.0, 2.0]]},
     ],
 )
 def test_a_sealed_record_with_other_fields_counts_as_damaged(store, changes):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 from pipeline.store.files import seal
-from pipeline.tracking.driven import start_mirror
+from pipeline.tracking.driven import not_mirrored, start_mirror
+from pipeline.tracking.folder import rows_written
 from pipeline.tracking.ledger import Entry, Ledger
+from tests.faults.tracked import STAND_IN
 from tests.tracking.tracked import Sweep, assert_every_row_once, command, mirrored, run_mirror, run_mirror_process
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_runs_of_others_and_links_are_not_touched(tmp_path: Path) -> None:
@@ -40,6 +45,67 @@ def test_a_linked_wandb_folder_is_refused_and_nothing_is_written_there(tmp_path:
     warning = start_mirror(sweep.folder).close()
     assert "is a link" in warning
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def stood_in(sweep: Sweep, package: Path, source: str) -> subprocess.CompletedProcess[str]:
+    """The mirror's process with this in place of wandb."""
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(source)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(package.parent), str(ROOT)])}
+    return subprocess.run(command(sweep.folder), env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_run_whose_file_lacks_rows_when_wandb_closes_it_is_written_again_and_that_is_told(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=1)
+    sweep.finish()
+    row = "self._write_record(bytes([2 << 3 | 2, 0]))"
+    assert row in STAND_IN
+    done = stood_in(sweep, tmp_path / "full" / "wandb", STAND_IN.replace(row, "pass"))
+    assert done.returncode == 1
+    assert "3 tracked runs are not written: " in done.stderr
+    assert "holds 0 of 8 rows: wandb could not write it, as on a full disk" in done.stderr
+    assert "Traceback" not in done.stderr
+    wandb_folder = sweep.folder / "wandb"
+    assert Ledger.read(wandb_folder / "mirrored.json").entries == {}
+    assert len(list((wandb_folder / "set-aside").iterdir())) == 3
+    done = stood_in(sweep, tmp_path / "good" / "wandb", STAND_IN)
+    assert (done.returncode, done.stderr) == (0, "")
+    entries = Ledger.read(wandb_folder / "mirrored.json").entries
+    rows = [len((wandb_folder / e.folders[0] / "rows.jsonl").read_text().splitlines()) for e in entries.values()]
+    assert sorted(rows) == [1, 8, 8]
+    assert not_mirrored(sweep.folder) is None
+
+
+def test_the_rows_in_a_file_of_wandbs_are_counted_and_a_file_that_is_cut_has_none(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=1)
+    sweep.finish()
+    run_mirror(sweep.folder)
+    (path,) = sweep.folder.glob(f"wandb/*/run-{sweep.id}-{sweep.run_ids[0]}.wandb")
+    assert rows_written(path) == len(sweep.rows[sweep.run_ids[0]]) == 8
+    content, cut = path.read_bytes(), tmp_path / "cut"
+    for length in (*range(0, len(content), 97), len(content) - 1):
+        cut.write_bytes(content[:length])
+        assert rows_written(cut) is None
+    assert rows_written(tmp_path / "missing") is None
+    # Longer than a block, whose end no chunk crosses.
+    cut.write_bytes(log_file([b"\x12\x80\x40" + bytes(8192)] * 9 + [b"\x92\x01\x00"]))
+    assert rows_written(cut) == 9
+
+
+def log_file(records: list[bytes]) -> bytes:
+    """Records in LevelDB's log format, behind a header of 7 bytes as wandb writes it."""
+    content = b":W&B123"
+    for record in records:
+        is_first = True
+        while record or is_first:
+            left = 32768 - len(content) % 32768
+            if left < 7:
+                content += bytes(left)
+                continue
+            part, record = record[: left - 7], record[left - 7 :]
+            kind = (1 if is_first else 4) if not record else (2 if is_first else 3)
+            content, is_first = content + struct.pack("<IHB", 0, len(part), kind) + part, False
+    return content
 
 
 def test_the_environment_neither_steers_the_mirror_nor_reaches_its_files(tmp_path: Path) -> None:

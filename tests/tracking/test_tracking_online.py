@@ -69,7 +69,7 @@ def test_rows_that_the_server_refused_for_good_are_told_and_written_again(tmp_pa
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     done = subprocess.run(command(sweep.folder), env=environment | server.variables, capture_output=True, timeout=60)
     assert done.returncode == 1
-    assert b"tracked runs are not uploaded: the server refused rows of" in done.stderr
+    assert b"tracked runs are not written: the server refused rows of" in done.stderr
     run_mirror(sweep.folder, **server.variables)
     assert_all_arrived(server, sweep)
 
@@ -81,7 +81,7 @@ def test_no_server_is_told_in_one_line_and_nothing_is_lost(tmp_path: Path, serve
     server.faults, server.faults_everything = [("403", 0)] * 100, True
     done = subprocess.run(command(sweep.folder), env=environment | server.variables, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1), done.stderr
-    assert b"tracked runs are not uploaded: no run could be begun" in done.stderr
+    assert b"tracked runs are not written: no run could be begun" in done.stderr
     server.faults = []
     run_mirror(sweep.folder, **server.variables)
     assert_all_arrived(server, sweep)

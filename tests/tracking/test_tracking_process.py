@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.tracking.driven import start_mirror, sync_hint
+import pytest
+
+from pipeline.tracking.driven import Mirror, not_mirrored, start_mirror, sync_hint
+from tests.support import tiny, trained
+from tests.sweeps.test_cli import run
 from tests.tracking.tracked import Sweep, assert_every_row_once, command, mirrored, run_mirror, wait_for
 
 
@@ -34,13 +38,63 @@ def test_the_driver_closes_a_mirror_and_hears_nothing_when_all_is_well(tmp_path:
 
 def test_a_mirror_that_cannot_write_is_a_warning(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "s", num_seeds=1)
+    sweep.finish()
     (sweep.folder / "wandb").write_text("in the way")
     mirror = start_mirror(sweep.folder)
     assert mirror is not None
     warning = mirror.close(30)
     assert warning is not None
     assert "could not be started" in warning
-    assert f"seedbed mirror {sweep.folder}" in warning
+    # Two runs and the sweep.
+    assert f"3 of 3 wandb runs are not up to date; `seedbed mirror {sweep.folder}` writes what is missing" in warning
+
+
+def test_what_no_mirror_has_written_is_counted_until_one_writes_it(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=1)
+    first, second = sweep.run_ids
+    assert not_mirrored(sweep.folder) is None, "nothing is committed"
+    sweep.finish(first)
+    assert "2 of 3 wandb runs" in str(not_mirrored(sweep.folder))
+    run_mirror(sweep.folder)
+    assert not_mirrored(sweep.folder) is None
+    sweep.train(second, 100)
+    sweep.commit()
+    assert "1 of 3 wandb runs" in str(not_mirrored(sweep.folder)), "rows of a run"
+    run_mirror(sweep.folder)
+    assert not_mirrored(sweep.folder) is None
+    sweep.end(second, "stopped")
+    sweep.commit()
+    assert "2 of 3 wandb runs" in str(not_mirrored(sweep.folder)), "the end of a run whose rows are written"
+    (sweep.folder / "wandb" / "mirrored.json").write_text("{}")
+    assert "mirrored.json: is not a sealed record" in str(not_mirrored(sweep.folder))
+
+
+def test_a_mirror_that_ends_without_a_problem_is_not_believed_but_its_ledger(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=1)
+    sweep.finish()
+    (sweep.folder / "wandb").mkdir()
+    (sweep.folder / "wandb" / "mirror.log").touch()
+    process = subprocess.Popen([sys.executable, "-Sc", ""], stdin=subprocess.PIPE)
+    warning = Mirror(sweep.folder, process).close(30)
+    assert warning is not None
+    assert warning.startswith("wandb mirror: 3 of 3 wandb runs are not up to date")
+    run_mirror(sweep.folder)
+    process = subprocess.Popen([sys.executable, "-Sc", "raise SystemExit(1)"], stdin=subprocess.PIPE)
+    warning = Mirror(sweep.folder, process).close(30)
+    assert warning is not None
+    assert "mirror.log is empty. By its ledger nothing is missing" in warning
+
+
+def test_a_complete_sweep_says_what_its_mirrors_lack_until_one_has_written_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained(tiny(tracking={"mode": "offline"}), tmp_path / "r")
+    code, printed = run(monkeypatch, capsys, "resume", "r", "--inline")
+    assert (code, "`seedbed mirror r` writes what is missing" in printed) == (0, True)
+    run_mirror(tmp_path / "r")
+    code, printed = run(monkeypatch, capsys, "resume", "r", "--inline")
+    assert (code, "mirror" in printed, "complete already" in printed) == (0, False, True)
 
 
 def test_a_mirror_that_fails_is_a_warning_with_its_last_line(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from analysis.predictors.features import statistics_RF
-from pipeline.store.pack_store import StoreError
+from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.training.stored_readings import readings_of
 from sweeps.command.reading import run_read
 from tests.engine.test_reader import Items, registered
@@ -75,6 +75,29 @@ def test_what_cannot_be_read_is_said(tmp_path, monkeypatch):
         readings_of(store, ["circuit"])
     with pytest.raises(StoreError, match="it reads tasks of vectors alone"):
         readings_of(store, ["items"])
+
+
+FORGED = {
+    "shorter": lambda weights_P: weights_P[:-1],
+    "one number": lambda weights_P: weights_P[0].reshape(()),
+    "in rows": lambda weights_P: weights_P.reshape(1, -1),
+    "of another type": lambda weights_P: weights_P.astype("int32"),
+    "missing": lambda weights_P: None,
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_weights_that_are_not_those_of_the_model_are_refused(forged, tmp_path, monkeypatch):
+    store = trained(tiny(seeds={"together": [0]}), tmp_path / "r")
+    arrays = PackStore.arrays
+
+    def altered(*given, **named):
+        found = {name: FORGED[forged](array) for name, array in arrays(*given, **named).items()}
+        return {name: array for name, array in found.items() if array is not None}
+
+    monkeypatch.setattr(PackStore, "arrays", altered)
+    with pytest.raises(StoreError, match=r"at step 30 are not those of its model: .* in place of \(\d+,\) float32"):
+        readings_of(store, ["circuits"])
 
 
 def test_where_no_weights_are_kept_the_field_that_keeps_them_is_named(tmp_path):
