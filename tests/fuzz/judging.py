@@ -13,6 +13,8 @@ from tests.fuzz.server import LIMIT_MIB, LIMIT_S, Answer
 
 DOCUMENTED = (COMPLETE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
+# Of a run and a step, where no other name is given.
+_CHECKPOINT = re.compile("[0-9a-f]{16}-[0-9]+[.]ckpt")
 # What they find wrong is their result.
 _SHOW_DAMAGE = ("verify", "status")
 State = Mapping[str, tuple[int, ...]]
@@ -77,9 +79,12 @@ def _may_write(case: Case, path: str) -> bool:
     named = [os.path.normpath(argument) for argument in case.arguments if argument]
     if case.arguments[:1] == ("new",):
         named += [f"{name}{ending}" for name in named[1:] for ending in (".py", ".yaml")]
-    # What is made of several folders stands beside the first.
+    if case.arguments[:1] == ("checkpoint",) and _CHECKPOINT.fullmatch(below):
+        return True
+    # What is made of several folders, which options may stand around, stands beside the first.
+    given = range(1, len(named) + 1)
     named += [
-        "+".join(named[1:]),
+        *("+".join(named[first:end]) for end in given for first in range(1, end - 1)),
         "results",
         "wandb",
         *(f"{name}-{what}" for name in named for what in ("ceiling", "ahead", "twins")),

@@ -80,6 +80,10 @@ def test_what_a_command_names_may_be_written():
     assert judged("fit r --out new/f.json", changed=["work/new", "work/new/f.json"]) == []
     assert judged("new task mine", changed=["work/mine.py", "work/mine.yaml"]) == []
     assert judged("new task mine", changed=["work/s.yaml"]) == ["writes 'work/s.yaml'"]
+    assert judged("analyse a b --scores", changed=["work/a+b", "work/a+b/x"]) == []
+    assert judged("analyse a b --scores", changed=["work/a+c"]) == ["writes 'work/a+c'"]
+    assert judged("checkpoint a", changed=["work/a7ff62f87761010a-20.ckpt"]) == []
+    assert judged("checkpoint a", changed=["work/a.ckpt"]) == ["writes 'work/a.ckpt'"]
     assert judged("plan mine", changed=["work/mine.yaml"]) == ["writes 'work/mine.yaml'"]
 
 
