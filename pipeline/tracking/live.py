@@ -58,7 +58,7 @@ class LiveRuns:
         self._quality: ForecastQuality | None = None
 
     def write_new(self, failed_packs: Iterable[str] = ()) -> None:
-        """Write what was committed since the last pass; a server that is not there is asked again later."""
+        """Write what was committed since the last pass; what a server or disk does not take is written later."""
         self._alerts.add_failed(failed_packs)
         self._pass(is_last=False)
 
@@ -81,18 +81,26 @@ class LiveRuns:
                     continue
                 try:
                     self._write(tracked, progress, is_last)
-                except UploadError as error:
+                except (UploadError, OSError) as error:
                     problems[str(error)] = None
                     self._waiting[tracked.tracked_id] = tracked
                     self._put_off()
         finally:
             if self._num_closed:
-                self._ledger.write()
-                self._num_closed = 0
+                self._write_ledger(is_last)
         if not problems:
             self._wait_s = _FIRST_WAIT_S
         elif is_last:
             raise UploadError(f"{len(self._waiting)} tracked runs are not written: {next(iter(problems))}")
+
+    def _write_ledger(self, is_last: bool) -> None:
+        """Write the ledger; in the next pass where a disk does not take it, unless this is the last."""
+        try:
+            self._ledger.write()
+            self._num_closed = 0
+        except OSError:
+            if is_last:
+                raise
 
     def _in_order(self, due: Iterable[TrackedRun]) -> list[TrackedRun]:
         """Those that are open first, since closing them makes room."""
@@ -115,7 +123,7 @@ class LiveRuns:
         if opened is None:
             try:
                 opened = self._open_run(tracked, content.config, tags, entry)
-            except UploadError:
+            except (UploadError, OSError):
                 self._alerts.give_back(alerts)
                 raise
             self._open[key] = opened
@@ -148,14 +156,14 @@ class LiveRuns:
         self._num_closed += 1
         try:
             opened.finish()
-        except UploadError:
+        except (UploadError, OSError):
             self._ledger.set_aside(opened.folder)
             raise
         step = max(progress.step, opened.step, entry.step)
         self._ledger.entries |= opened.marks
         self._ledger.entries[opened.tracked.tracked_id] = Entry(step, progress.reason, (*entry.folders, opened.folder))
         if self._num_closed % _LEDGER_INTERVAL == 0:
-            self._ledger.write()
+            self._write_ledger(is_last=False)
 
     def _put_off(self) -> None:
         if self._clock() >= self._not_before:

@@ -70,9 +70,10 @@ def seedbed(
     trace: Path | None = None,
     send: Sequence[tuple[int, float]] = (),
     limits: Mapping[int, int] | None = None,
+    inherited: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run `seedbed ARGUMENTS` in `cwd`, with a fault among its calls on files below `folder`; see `start`."""
-    return start(arguments, cwd, folder, fault, log, trace, limits).ended(send)
+    return start(arguments, cwd, folder, fault, log, trace, limits, inherited).ended(send)
 
 
 def start(
@@ -83,8 +84,12 @@ def start(
     log: Path | None = None,
     trace: Path | None = None,
     limits: Mapping[int, int] | None = None,
+    inherited: Mapping[str, str] | None = None,
 ) -> Started:
-    """Begin `seedbed ARGUMENTS` in `cwd`; `limits` are of the process (`resource.RLIMIT_...`)."""
+    """Begin `seedbed ARGUMENTS` in `cwd`; `limits` are of the process (`resource.RLIMIT_...`).
+
+    `inherited` is what the library reads in the processes that this one starts, where that is not the same.
+    """
     printed, began_s = cwd / f"printed-{time.monotonic_ns()}", time.monotonic()
     # A signal may end the child before it has made the file.
     printed.touch(mode=0o600)
@@ -92,13 +97,18 @@ def start(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _AT_RANDOM)
     pid = os.fork()
     if pid == 0:
-        _be_command(arguments, cwd, printed, fault.environment(folder, log, trace), limits or {})
+        _be_command(arguments, cwd, printed, fault.environment(folder, log, trace), limits or {}, inherited or {})
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Started(pid, printed, began_s)
 
 
 def _be_command(
-    arguments: Sequence[str], cwd: Path, printed: Path, environment: dict[str, str], limits: Mapping[int, int]
+    arguments: Sequence[str],
+    cwd: Path,
+    printed: Path,
+    environment: dict[str, str],
+    limits: Mapping[int, int],
+    inherited: Mapping[str, str],
 ) -> None:
     code = 70
     try:
@@ -112,6 +122,7 @@ def _be_command(
         for number, value in limits.items():
             resource.setrlimit(number, (value, value))
         arm(environment)
+        os.environ.update(inherited)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _AT_RANDOM)
         code = _main()
     except KeyboardInterrupt:

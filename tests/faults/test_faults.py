@@ -166,7 +166,7 @@ def test_a_launch_whose_mirror_failed_must_say_so_and_the_next_mirror_make_it_go
 ):
     found, said = {}, {tracked.LAUNCH: launched, tracked.RESUME: resumed, tracked.MIRROR: ""}
 
-    def seedbed(command, *_):
+    def seedbed(command, *_, **__):
         if command == tracked.MIRROR:
             found.update(written)
         told = "complete already" if found and command == tracked.RESUME else said[command]
@@ -176,7 +176,7 @@ def test_a_launch_whose_mirror_failed_must_say_so_and_the_next_mirror_make_it_go
     monkeypatch.setattr(tracked, "judge", lambda *_: None)
     monkeypatch.setattr(tracked, "mirrored", lambda cwd: dict(found))
     case = SimpleNamespace(name="launch", command=tracked.LAUNCH, calls=("open",), begun=lambda cwd: cwd)
-    judged = tracked.try_tracked(tracked.Tracked(case, WHOLE), Fault("EIO", 1), tmp_path)
+    judged = tracked.try_tracked(tracked.Tracked(case, ("open",), WHOLE), Fault("EIO", 1), False, tmp_path)
     assert (judged.silent, len(judged.problems)) == (silent, problems)
 
 

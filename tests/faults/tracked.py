@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.faults.calls import plan_calls
 from tests.faults.cases import LAUNCH, RESUME, Case, Cases, fresh_folder, make_case, spec_of
 from tests.faults.checking import Verdict, judge
 from tests.faults.commands import seedbed
-from tests.faults.shim import Fault
+from tests.faults.shim import COUNT, Fault
 
 # As much of wandb as the mirror calls: a new folder for each run, with its rows, and with the file that wandb's service
 # would write, which goes on where it cannot.
@@ -85,9 +85,10 @@ Mirrored = dict[str, tuple[int, str, list[dict[str, object]]]]
 
 @dataclass(frozen=True)
 class Tracked:
-    """The launch that is tracked, and what has been mirrored in the end."""
+    """The launch that is tracked, the calls of its mirror, and what has been mirrored in the end."""
 
     case: Case
+    mirror_calls: tuple[str, ...]
     mirrored: Mirrored
 
 
@@ -106,7 +107,16 @@ def tracked_launch(cases: Cases, base: Path) -> Tracked:
     found = mirrored(base / f"{case.name}-1")
     assert len(found) > len(case.weights)
     assert all(rows for _, _, rows in found.values())
-    return Tracked(case, found)
+    calls, of_mirror = _calls_of_both(case, base)
+    return Tracked(replace(case, calls=calls), of_mirror, found)
+
+
+def _calls_of_both(case: Case, base: Path) -> list[tuple[str, ...]]:
+    """The calls of a launch and those of its mirror."""
+    cwd, logs = case.begun(base / "counted"), [base / "counted.calls", base / "mirror.calls"]
+    inherited = COUNT.environment(cwd / "r", logs[1])
+    assert seedbed(case.command, cwd, cwd / "r", log=logs[0], inherited=inherited).code == 0
+    return [tuple(line.partition(" ")[0] for line in log.read_text().splitlines()) for log in logs]
 
 
 def mirrored(cwd: Path) -> Mirrored:
@@ -144,15 +154,21 @@ def at_work_in(cwd: Path) -> list[int]:
     return found
 
 
-def try_tracked(tracked: Tracked, fault: Fault, cwd: Path) -> Verdict:
-    """The fault in both processes, whichever makes so many calls: everything reaches wandb, or what does not is told.
+def try_tracked(tracked: Tracked, fault: Fault, is_in_launch: bool, cwd: Path) -> Verdict:
+    """The fault in the launch or in its mirror: everything reaches wandb, or what does not is told.
 
-    What a launch that ends well leaves out it must say, and so must `seedbed resume`; `seedbed mirror` then writes it.
+    No fault of a mirror ends its launch. What a launch that ends well leaves out it must say, and so must `seedbed
+    resume`; `seedbed mirror` then writes it.
     """
     case = tracked.case
-    place = f"{case.name}, call {fault.call} ({case.calls[fault.call - 1]})"
-    ended = seedbed(case.command, case.begun(cwd), cwd / "r", fault)
+    whose, calls = ("", case.calls) if is_in_launch else ("the mirror's ", tracked.mirror_calls)
+    faults = (fault, COUNT) if is_in_launch else (COUNT, fault)
+    inherited = faults[1].environment(cwd / "r")
+    ended = seedbed(case.command, case.begun(cwd), cwd / "r", faults[0], inherited=inherited)
+    place = f"{case.name}, {whose}call {fault.call} ({calls[fault.call - 1]})"
     verdict = Verdict(f"tracked: {fault.kind}", place)
+    if ended.code and not is_in_launch:
+        verdict.problems.append(f"a fault of the mirror ended the launch ({ended.code}): {ended.output[-400:]}")
     verdict.silent += ended.code == 0 and mirrored(cwd) != tracked.mirrored and TOLD not in ended.output
     judge(verdict, cwd, ended, case)
     deadline = time.monotonic() + _END_S
@@ -177,6 +193,8 @@ def _judge_next_mirror(verdict: Verdict, tracked: Tracked, cwd: Path) -> None:
 
 
 def plan_tracked(tracked: Tracked, chance: random.Random) -> Iterator[partial[Verdict]]:
-    """The faults of single calls, as in launches that are not tracked."""
-    for fault in plan_calls(tracked.case.calls, chance):
-        yield partial(try_tracked, tracked, fault)
+    """The faults of single calls, as in launches that are not tracked: of the launch and of its mirror in turn."""
+    plans = [plan_calls(calls, chance) for calls in (tracked.case.calls, tracked.mirror_calls)]
+    while True:
+        for is_in_launch, plan in zip((True, False), plans, strict=True):
+            yield partial(try_tracked, tracked, next(plan), is_in_launch)

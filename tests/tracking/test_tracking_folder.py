@@ -13,7 +13,15 @@ from pipeline.tracking.driven import not_mirrored, start_mirror
 from pipeline.tracking.folder import rows_written
 from pipeline.tracking.ledger import Entry, Ledger
 from tests.faults.tracked import STAND_IN
-from tests.tracking.tracked import Sweep, assert_every_row_once, command, mirrored, run_mirror, run_mirror_process
+from tests.tracking.tracked import (
+    Sweep,
+    assert_every_row_once,
+    command,
+    mirrored,
+    run_mirror,
+    run_mirror_process,
+    wait_for,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,11 +55,14 @@ def test_a_linked_wandb_folder_is_refused_and_nothing_is_written_there(tmp_path:
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def stood_in(sweep: Sweep, package: Path, source: str) -> subprocess.CompletedProcess[str]:
-    """The mirror's process with this in place of wandb."""
+def stood_in(package: Path, source: str) -> dict[str, str]:
+    """An environment in which this stands in place of wandb."""
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(source)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(package.parent), str(ROOT)])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(package.parent), str(ROOT)])}
+
+
+def mirror_with(environment: dict[str, str], sweep: Sweep) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(sweep.folder), env=environment, capture_output=True, text=True, timeout=60)
 
 
@@ -60,7 +71,7 @@ def test_a_run_whose_file_lacks_rows_when_wandb_closes_it_is_written_again_and_t
     sweep.finish()
     row = "self._write_record(bytes([2 << 3 | 2, 0]))"
     assert row in STAND_IN
-    done = stood_in(sweep, tmp_path / "full" / "wandb", STAND_IN.replace(row, "pass"))
+    done = mirror_with(stood_in(tmp_path / "full" / "wandb", STAND_IN.replace(row, "pass")), sweep)
     assert done.returncode == 1
     assert "3 tracked runs are not written: " in done.stderr
     assert "holds 0 of 8 rows: wandb could not write it, as on a full disk" in done.stderr
@@ -68,12 +79,31 @@ def test_a_run_whose_file_lacks_rows_when_wandb_closes_it_is_written_again_and_t
     wandb_folder = sweep.folder / "wandb"
     assert Ledger.read(wandb_folder / "mirrored.json").entries == {}
     assert len(list((wandb_folder / "set-aside").iterdir())) == 3
-    done = stood_in(sweep, tmp_path / "good" / "wandb", STAND_IN)
+    done = mirror_with(stood_in(tmp_path / "good" / "wandb", STAND_IN), sweep)
     assert (done.returncode, done.stderr) == (0, "")
     entries = Ledger.read(wandb_folder / "mirrored.json").entries
     rows = [len((wandb_folder / e.folders[0] / "rows.jsonl").read_text().splitlines()) for e in entries.values()]
     assert sorted(rows) == [1, 8, 8]
     assert not_mirrored(sweep.folder) is None
+
+
+def test_a_mirror_goes_on_after_errors_of_the_disk_and_writes_what_these_kept_it_from(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path / "s", num_seeds=1)
+    sweep.finish()
+    end = "        self._log.close()"
+    assert end in STAND_IN
+    failing = STAND_IN.replace(end, f"{end}\n        if number == 1: raise OSError(28, 'No space left on device')")
+    process = subprocess.Popen(
+        command(sweep.folder, "--driven", "--interval-s", "0.1"),
+        env=stood_in(tmp_path / "failing" / "wandb", failing),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_for(lambda: list((sweep.folder / "wandb").glob("set-aside/*")))
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (0, b"")
+    assert not_mirrored(sweep.folder) is None
+    assert len(list((sweep.folder / "wandb" / "set-aside").iterdir())) == 1
 
 
 def test_the_rows_in_a_file_of_wandbs_are_counted_and_a_file_that_is_cut_has_none(tmp_path: Path) -> None:
