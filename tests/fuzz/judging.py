@@ -50,11 +50,16 @@ def problems(case: Case, answer: Answer, before: State, after: State) -> Iterato
             yield f"exit code {answer.code} without a word"
         elif answer.code in (FAILED, BAD_INPUT) and not answer.err.strip() and case.arguments[0] not in _SHOW_DAMAGE:
             yield "nothing on standard error"
-        elif answer.code in (FAILED, BAD_INPUT) and case.names and not any(name in answer.text for name in case.names):
+        elif answer.code in (FAILED, BAD_INPUT) and case.names and not any(map(answer.text.__contains__, _names(case))):
             yield f"names no file: {answer.text[-300:]}"
     if (found := _CONTROL.search(answer.text)) is not None:
         yield f"prints a control character: {answer.text[max(0, found.start() - 80) : found.end() + 40]!r}"
     yield from _strange(case, before, after)
+
+
+def _names(case: Case) -> Iterator[str]:
+    """What a refusal may call the files of a case: a path is printed without the slashes that end it."""
+    yield from (name.rstrip("/") or name for name in case.names)
 
 
 def _strange(case: Case, before: State, after: State) -> Iterator[str]:

@@ -37,9 +37,11 @@ def test_a_slice_of_all_inputs_is_answered_well(tmp_path):
     assert 0 < codes.count(0) < codes.count(2)
 
 
-def judged(line="status r", code=2, out="", err="r: holds no sweep", changed=(), late=False, cpu_s=0.1, mib=100.0):
+def judged(
+    line="status r", code=2, out="", err="r: holds no sweep", changed=(), late=False, cpu_s=0.1, mib=100.0, name="r"
+):
     """The problems of one answer."""
-    case = Case("x", tuple(line.split()), names=("r",))
+    case = Case("x", tuple(line.split()), names=(name,))
     answer = Answer(code, out, err, cpu_s, 1.0, mib, late)
     return list(problems(case, answer, {}, dict.fromkeys(changed, (1,))))
 
@@ -47,6 +49,7 @@ def judged(line="status r", code=2, out="", err="r: holds no sweep", changed=(),
 def test_a_refusal_in_a_sentence_is_a_good_answer_and_so_is_a_result():
     assert judged() == []
     assert judged(code=0, out="4/4 runs done", err="") == []
+    assert judged(name="r//") == []
     assert judged("launch s.yaml", code=-9, out="s: 4 runs", err="", late=True, cpu_s=2.0) == []
 
 
@@ -64,6 +67,7 @@ def test_a_refusal_in_a_sentence_is_a_good_answer_and_so_is_a_result():
         ({"err": ""}, "exit code 2 without a word"),
         ({"line": "forecast r", "err": "", "out": "r"}, "nothing on standard error"),
         ({"err": "no such file"}, "names no file"),
+        ({"err": "no such file", "name": "/"}, "names no file"),
         ({"err": "r: \x1b[31m"}, "prints a control character"),
         ({"changed": ["work/other"]}, "writes 'work/other'"),
         ({"changed": ["work/r/sweep.json"]}, "writes 'work/r/sweep.json'"),
