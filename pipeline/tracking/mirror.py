@@ -48,7 +48,8 @@ def mirror(
     `prepare_process`. Raises StoreError where the folder holds no sweep, tracking is disabled, or, without `wait`,
     another mirror is at work on it; UploadError where something is missing.
     """
-    folder = folder.resolve()
+    # Unlike `resolve`, not an error of its own for links in a circle: opening what is there names the file.
+    folder = Path(os.path.realpath(folder))
     store = SweepStore(folder)
     tracking = tracking_of(store)
     if tracking.mode == "disabled":

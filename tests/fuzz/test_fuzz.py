@@ -94,12 +94,14 @@ def test_what_a_command_names_may_be_written():
 @pytest.mark.parametrize(("code", "sleeps"), [("input()", True), ("while True: pass", False)])
 def test_who_sleeps_is_told_from_who_computes_or_waits_for_a_processor(code, sleeps):
     with subprocess.Popen([sys.executable, "-Sc", f"print(flush=True)\n{code}"], **PIPES) as process:
-        process.stdout.readline()
-        deadline = time.monotonic() + 20
-        while (found := seen(process.pid))[0] != sleeps:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.kill()
+        try:
+            process.stdout.readline()
+            deadline = time.monotonic() + 20
+            while (found := seen(process.pid))[0] != sleeps and time.monotonic() < deadline:
+                time.sleep(0.01)
+        finally:
+            process.kill()
+    assert found[0] == sleeps
     assert found[1] < 20
     assert seen(process.pid) == (False, 0.0)
 

@@ -37,6 +37,12 @@ def test_there_is_a_contract_of_every_kind():
     assert checking.CONTRACTS.keys() == KINDS_OF_CODE.keys()
 
 
+def test_links_in_a_circle_are_refused_by_name(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StoreError, match="loop"):
+        checked(tmp_path / "loop")
+
+
 @pytest.mark.native
 @pytest.mark.parametrize("kind", [kind for kind in KINDS_OF_CODE if kind not in ("task", "statistic")])
 def test_what_seedbed_new_writes_keeps_its_contracts(kind, tmp_path):

@@ -44,7 +44,7 @@ class LaunchMachine(RuleBasedStateMachine):
         self.packs: dict[str, Pack] = {}
         self.writers: list[tuple[str, Recorder]] = []
         self.added: dict[str, float] = {}
-        self.readers: list[tuple[SnapshotIndex, dict[tuple[str, int], float]]] = []
+        self.readers: list[tuple[SnapshotIndex, dict[tuple[str, int], float], bool]] = []
         # After a crash between the documents, the next launch writes both again before it trains.
         self.must_launch = False
 

@@ -116,10 +116,10 @@ class StoreMachine(LaunchMachine):
         kept = read_forecast(self.store)
         assert kept is not None
 
-    @rule()
+    @rule(notes=st.booleans())
     @precondition(lambda self: self.folder.exists())
-    def read_lazily(self) -> None:
-        """A reader notes what it may read, and reads it later."""
+    def read_lazily(self, notes: bool) -> None:
+        """A reader is made, notes the places of what it may read or does not, and reads it later."""
         if self._is_readable():
             index = self.store.snapshots()
             known = {}
@@ -127,15 +127,17 @@ class StoreMachine(LaunchMachine):
                 expected = self._expected(pack_id)
                 ends = {} if expected is None else expected.state.ends
                 known |= {(run, step): value_at(run, step) for run, (_, step) in ends.items()}
-            self.readers.append((index, known))
+            for run, _ in known if notes else ():
+                assert index.of(run)
+            self.readers.append((index, known, notes))
 
     @rule()
     @precondition(lambda self: self.readers)
     def read_later(self) -> None:
-        """What a reader noted is what it gets, or is said to be damaged."""
-        index, known = self.readers.pop()
+        """What there was to read is what a reader gets, or is said to be damaged; or gone, where its place is new."""
+        index, known, notes = self.readers.pop()
         for (run, step), value in known.items():
-            with contextlib.suppress(CorruptFileError):
+            with contextlib.suppress(CorruptFileError, *(() if notes else (StoreError,))):
                 assert index.read(run, step)["weights"].tolist() == [np.float32(value)] * 3
 
     @rule()

@@ -42,6 +42,14 @@ def test_runs_of_others_and_links_are_not_touched(tmp_path: Path) -> None:
     assert not (wandb_folder / own_name).exists()
 
 
+def test_links_in_a_circle_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    done = subprocess.run(command(tmp_path / "loop"), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "loop/sweep.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_linked_wandb_folder_is_refused_and_nothing_is_written_there(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path / "s", num_seeds=1)
     sweep.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -85,7 +86,8 @@ def _classes(file: Path) -> list[_Held]:
 def _module(file: Path) -> ModuleType:
     """The module of a file: of seedbed's own folders by its name there, of others as a sweep file imports it."""
     root = Path(__file__).resolve().parents[3]
-    path = file.resolve()
+    # Links in a circle are left to who opens the file.
+    path = Path(os.path.realpath(file))
     for package in ("pipeline", "analysis"):
         if path.suffix == ".py" and path.is_relative_to(root / package):
             return importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
