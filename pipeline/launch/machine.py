@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import torch
 
-from pipeline.launch.ray import connect
+from pipeline.launch.ray_session import connect
 from pipeline.planning.packs import Machine
 from pipeline.spec.sections import Resources
 from pipeline.store.pack_store import StoreError

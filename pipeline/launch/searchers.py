@@ -63,7 +63,8 @@ def searcher_versions(search: Search) -> dict[str, str]:
 def open_searcher(search: Search) -> RaySearcher:
     """A searcher for the space, which draws the same for the same seed and results, larger ones being better.
 
-    It imports Ray, and starts none: `pipeline.launch.ray.prepare` comes before where a launch through Ray follows.
+    It imports Ray, and starts none: where a launch through Ray follows, `pipeline.launch.ray_session.prepare` comes
+    before.
     """
     library = SEARCHERS[search.searcher]
     with quick_imports():

@@ -29,8 +29,8 @@ _WRONG = "0" * 64
 _RAY = """
 import os, sys, time
 from pathlib import Path
-from pipeline.launch.ray import connect
 from pipeline.launch.ray_folder import private_folder
+from pipeline.launch.ray_session import connect
 with private_folder() as folder:
     ray, tune = connect(None, folder)
     ray.get(ray.remote(lambda: os.getpid()).remote())

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.launch import ray as ray_launch
+from pipeline.launch import ray_session
 from pipeline.launch.ray_folder import leftovers, private_folder
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
@@ -73,10 +74,10 @@ class SlowRay:
 
 def test_a_ray_that_starts_slowly_is_tried_three_times_and_then_told_in_a_sentence():
     third, never = SlowRay(3), SlowRay(9)
-    ray_launch._init(third)
+    ray_session._init(third)
     assert (third.tries, third.stops) == (3, 2)
     with pytest.raises(StoreError, match=r"^Ray did not start in 3 tries \(Failed to start GCS.\); .*--inline$"):
-        ray_launch._init(never)
+        ray_session._init(never)
     assert (never.tries, never.stops) == (3, 3)
 
 
@@ -84,7 +85,7 @@ def test_a_process_that_imported_ray_before_is_told_that_it_cannot_close_it_to_o
     monkeypatch.setitem(sys.modules, "ray", object())
     monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
     with pytest.raises(StoreError, match=r"imported ray before the launch.*train without Ray"):
-        ray_launch.connect(None)
+        ray_session.connect(None)
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
 
 

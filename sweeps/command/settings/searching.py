@@ -14,7 +14,7 @@ from analysis.comparisons.arms import Arm
 from analysis.comparisons.objectives import objective_of
 from analysis.outcomes.outcomes import decide_outcomes
 from pipeline.launch.bohb import BY_SEEDS
-from pipeline.launch.ray import prepare
+from pipeline.launch.ray_session import prepare
 from pipeline.launch.searchers import OBJECTIVE, RaySearcher, open_searcher, searcher_versions
 from pipeline.own_code.imported import entries
 from pipeline.spec.identity import canonical_json
