@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import lightning
 import numpy as np
@@ -17,21 +16,15 @@ from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.engine.trainer_block import TrainerBlock
 from pipeline.launch.planned import plan_on
 from pipeline.models._lightning_trainer import trainer_engine
-from pipeline.own_code.imported import class_named, forget, load
+from pipeline.own_code.imported import class_named
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.abilities import Abilities
+from tests.models.lit_sweeps import FILE
 from tests.support import configs, opened, tiny, trained
 
-FILE = str(Path(__file__).parent / "lit.py")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _imported():
-    load(FILE)
-    yield
-    forget(FILE)
+pytestmark = pytest.mark.usefixtures("lit_is_imported")
 
 
 def spec_of(lit="Gan", **changes):
