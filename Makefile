@@ -95,7 +95,7 @@ bench: $(STAMP)
 # The sweeps of the forecast benchmark (forty minutes on 2 cores; resumable), and the tables in docs/forecast_scores.md.
 benchmark: $(STAMP)
 	$(BIN)/seedbed benchmark --results results/benchmark
-	$(BIN)/python -m benchmarks.fates results/benchmark
+	$(BIN)/python -m benchmarks.forecast_scores results/benchmark
 	$(BIN)/python -m benchmarks.learning_curve results/benchmark
 
 setup: $(STAMP)

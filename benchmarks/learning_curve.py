@@ -17,7 +17,7 @@ from analysis.benchmark.learning_curve import learning_curve
 from analysis.predictors.base import PREDICTORS
 from analysis.uncertainty.intervals import Estimate
 from benchmarks.bench import FOLDER, between, read
-from benchmarks.fates import DIGITS, PAGE
+from benchmarks.forecast_scores import DIGITS, PAGE
 from pipeline.planning.packs import stored_spec
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.benchmarking import finished, halves_of

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import FOLDER, between, provenance_of, read
-from benchmarks.fates import PAGE
+from benchmarks.forecast_scores import PAGE
 from benchmarks.measure import Pairs, in_turns
 from pipeline.launch.planned import plan_for
 from pipeline.planning.open_sweep import open_results

@@ -30,7 +30,7 @@ from analysis.predictors.ridge_time import RidgeTime
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
 from analysis.uncertainty.resampling import resample
 from benchmarks.bench import FOLDER, between, read
-from benchmarks.fates import PAGE
+from benchmarks.forecast_scores import PAGE
 from pipeline.arrays import Floats
 from pipeline.planning.packs import stored_spec
 from pipeline.store.history import History

@@ -1,6 +1,6 @@
 """`make benchmark`: keeps the scores of a run of `seedbed benchmark`, and writes the tables in docs/forecast_scores.md.
 
-    python -m benchmarks.fates results/benchmark
+    python -m benchmarks.forecast_scores results/benchmark
 
 Without a folder the tables are made from the kept scores alone.
 """
@@ -21,7 +21,7 @@ from benchmarks.bench import FOLDER, between, read
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "forecast_scores.md"
-KEPT = FOLDER / "fates.json"
+KEPT = FOLDER / "forecast_scores.json"
 MARKERS, MEAN_MARKERS = (
     (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "benchmark means")
 )
