@@ -12,6 +12,8 @@ PROFILE ?= fast
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
+# Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: sweep reproduce check test page-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark setup clean
 
