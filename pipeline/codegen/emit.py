@@ -9,7 +9,6 @@ from pipeline.codegen.extents import Flags, any_along
 from pipeline.codegen.loops import Nest, Strides, bounds_of, literal
 from pipeline.codegen.nodes import (
     BatchSum,
-    ConstantNode,
     Dependence,
     Index,
     Lookup,
@@ -20,13 +19,9 @@ from pipeline.codegen.nodes import (
     Product,
     Reduce,
     Scatter,
-    SourceNode,
 )
 from pipeline.codegen.plan import Phase, ProgramPlan, phase_of
 from pipeline.codegen.product_text import ProductEmitter
-
-# Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
-_INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
 
 
 class Emitter(ProductEmitter):
@@ -38,7 +33,6 @@ class Emitter(ProductEmitter):
     def __init__(self, plan: ProgramPlan, is_poisoned: bool = False, table: str = "table") -> None:
         super().__init__(plan, table)
         self._is_poisoned = is_poisoned
-        self._kept = {id(node): number for number, node in enumerate(plan.steps)}
 
     def _poison(self) -> list[str]:
         """Lines that come first in the forward phase."""
@@ -90,62 +84,6 @@ class Emitter(ProductEmitter):
         if isinstance(node, BatchSum):
             return self._summed(node)
         raise NoCodeError(f"no C++ is written for {type(node).__name__}")
-
-    def _written(self, target: str, operand: Operand, level: Dependence, sign: str) -> list[str]:
-        """What is copied out at an end."""
-        places = np.arange(operand.index.size).reshape(operand.shape)
-        region = np.ones(operand.shape, bool)
-        return ["{", *self._loops(target, places, operand, region, level, sign), "}"]
-
-    def _loops(
-        self,
-        target: str,
-        places: Index,
-        operand: Operand,
-        region: Flags,
-        level: Dependence,
-        sign: str,
-        root: Map | None = None,
-    ) -> list[str]:
-        """target[places] = operand over a region."""
-        leaves: list[Index] = [places]
-        self._leaves(operand, leaves, root)
-        nest = Nest(region, region.ndim, leaves, self._tables)
-        value = self._read(operand, nest, region, level, root)
-        return [*nest.outer(), f"  {target}[{nest.position(places)}] {sign} {value};"]
-
-    def _is_inlined(self, node: Node) -> bool:
-        return isinstance(node, Map) and id(node) not in self._kept
-
-    def _leaves(self, operand: Operand, found: list[Index], root: Node | None = None) -> None:
-        """Positions of everything in memory that is read."""
-        if self._is_inlined(operand.node) or operand.node is root:
-            assert isinstance(operand.node, Map)
-            for one in operand.node.inputs:
-                self._leaves(one.at(operand.index), found)
-        elif not isinstance(operand.node, ConstantNode):
-            found.append(operand.index)
-
-    def _read(self, operand: Operand, nest: Nest, region: Flags, level: Dependence, root: Node | None = None) -> str:
-        """The expression of a number in loops over a region."""
-        node = operand.node
-        if self._is_inlined(node) or node is root:
-            assert isinstance(node, Map)
-            inputs = [one.at(operand.index) for one in node.inputs]
-            if node.function == "either" and isinstance(inputs[0].node, ConstantNode):
-                chosen = inputs[0].node.values[inputs[0].index][region]
-                if (chosen == chosen.flat[0]).all():
-                    return self._read(inputs[1 if chosen.flat[0] else 2], nest, region, level)
-            return _call(node.function, [self._read(one, nest, region, level) for one in inputs])
-        if isinstance(node, ConstantNode):
-            numbers = node.values[operand.index].astype(np.float64)
-            used = numbers[region]
-            text = literal(float(used.flat[0])) if (used == used.flat[0]).all() else nest.values(numbers)
-            return f"lanes({text})" if level == Dependence.EXAMPLE else text
-        text = f"{self._name(node)}[{nest.position(operand.index)}]"
-        if isinstance(node, SourceNode) and node.is_integer:
-            return f"real_numbers({text})"
-        return f"lanes({text})" if level == Dependence.EXAMPLE and node.level < Dependence.EXAMPLE else text
 
     def _reduced(self, node: Reduce, needed: Flags) -> list[str]:
         (operand,) = node.inputs
@@ -218,16 +156,6 @@ class Emitter(ProductEmitter):
             places = f"{self._name(source.values.node)} + {values.base}, {self._name(source.rows.node)} + {rows.base}"
             return [f"add_by_row<{', '.join(map(str, sizes))}>({places}, {self._name(node)});"]
         return [f"add_sums({self._name(source)}, {node.size}, {self._name(node)});"]
-
-
-def _call(function: str, arguments: list[str]) -> str:
-    if function in _INFIX:
-        return f"({f' {_INFIX[function]} '.join(arguments)})"
-    if function == "copy":
-        return arguments[0]
-    if function == "negative":
-        return f"(-{arguments[0]})"
-    return f"on_numbers::{function}({', '.join(arguments)})"
 
 
 def _is_whole_box(region: Flags) -> bool:

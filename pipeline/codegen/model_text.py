@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pipeline.codegen.deferred import MOST_BLOCKS
 from pipeline.codegen.emit import Emitter
+from pipeline.codegen.loop_text import offset_of
 from pipeline.codegen.nodes import BatchSum, Dependence
 from pipeline.codegen.plan import Phase, ProgramPlan
-from pipeline.codegen.product_text import offset_of
 
 
 class ModelEmitter(Emitter):

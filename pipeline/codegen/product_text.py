@@ -6,31 +6,18 @@ import numpy as np
 
 from pipeline.codegen.deferred import Deferred
 from pipeline.codegen.extents import Flags, Spans, any_along
-from pipeline.codegen.loops import Strides, Tables, bounds_of, linear
-from pipeline.codegen.nodes import BatchSum, Dependence, Index, Map, Node, Operand, Product, SourceNode
+from pipeline.codegen.loop_text import LoopEmitter
+from pipeline.codegen.loops import Strides, bounds_of, linear
+from pipeline.codegen.nodes import BatchSum, Dependence, Operand, Product
 from pipeline.codegen.plan import ProgramPlan
 
 
-class ProductEmitter:
+class ProductEmitter(LoopEmitter):
     """Writes the products of one plan."""
 
     def __init__(self, plan: ProgramPlan, table: str = "table") -> None:
-        self._plan = plan
-        self._tables = Tables(table)
+        super().__init__(plan, table)
         self._deferred = Deferred()
-
-    def _loops(
-        self,
-        target: str,
-        places: Index,
-        operand: Operand,
-        region: Flags,
-        level: Dependence,
-        sign: str,
-        root: Map | None = None,
-    ) -> list[str]:
-        """target[places] = operand over a region."""
-        raise NotImplementedError
 
     def _product(self, node: Product, needed: Flags) -> list[str]:
         b, m, n, _ = node.sizes
@@ -90,10 +77,7 @@ class ProductEmitter:
             place, is_known = self._deferred.place(operand)
             places.append(place)
             if not is_known:
-                positions = np.arange(operand.index.size).reshape(operand.shape)
-                region = np.ones(operand.shape, bool)
-                loops = self._loops(f"(kept + {place})", positions, operand, region, Dependence.EXAMPLE, "=")
-                lines += ["{", *loops, "}"]
+                lines += self._written(f"(kept + {place})", operand, Dependence.EXAMPLE, "=")
         self._deferred.calls.append((product, node, places[0], places[1], k1 - k0))
         return lines
 
@@ -107,14 +91,6 @@ class ProductEmitter:
             lines.append(f"  add_sums_of_blocks<{sizes}>({places});")
         return [*lines, "  tape.num_kept = 0;", "}"]
 
-    def _name(self, node: Node) -> str:
-        """The address of a node's first number."""
-        if isinstance(node, SourceNode):
-            return f"(w + {offset_of(node.place)})" if node.name == "weights" else node.name
-        arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"
-        place = self._plan.places[id(node)]
-        return f"(tape.{arena} + {place})" if place else f"tape.{arena}"
-
 
 def _each_matrix(node: Product, line: str) -> list[str]:
     """A line for each of a product's matrices."""
@@ -126,8 +102,3 @@ def _is_box(flags: Flags) -> bool:
     """Whether the True ones of (m, n) are all pairs of some rows and some columns, both without gaps."""
     (m0, m1), (n0, n1) = bounds_of(any_along(flags, 1)), bounds_of(any_along(flags, 0))
     return bool(flags[m0:m1, n0:n1].all())
-
-
-def offset_of(place: int) -> str:
-    """Where a parameter begins in a run's weights."""
-    return f"constants::offsets[{place}]"

@@ -1,0 +1,104 @@
+"""The text of loops that write the numbers of one operand, and of what they read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.codegen.extents import Flags
+from pipeline.codegen.loops import Nest, Tables, literal
+from pipeline.codegen.nodes import ConstantNode, Dependence, Index, Map, Node, Operand, SourceNode
+from pipeline.codegen.plan import ProgramPlan
+
+# Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
+_INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
+
+
+class LoopEmitter:
+    """Writes loops over the numbers of one plan; `table` begins the names of its arrays of constants.
+
+    A map that no step keeps is computed where it is read.
+    """
+
+    def __init__(self, plan: ProgramPlan, table: str = "table") -> None:
+        self._plan = plan
+        self._tables = Tables(table)
+        self._kept = {id(node) for node in plan.steps}
+
+    def _written(self, target: str, operand: Operand, level: Dependence, sign: str) -> list[str]:
+        """target = operand, number by number."""
+        places = np.arange(operand.index.size).reshape(operand.shape)
+        region = np.ones(operand.shape, bool)
+        return ["{", *self._loops(target, places, operand, region, level, sign), "}"]
+
+    def _loops(
+        self,
+        target: str,
+        places: Index,
+        operand: Operand,
+        region: Flags,
+        level: Dependence,
+        sign: str,
+        root: Map | None = None,
+    ) -> list[str]:
+        """target[places] = operand over a region."""
+        leaves: list[Index] = [places]
+        self._leaves(operand, leaves, root)
+        nest = Nest(region, region.ndim, leaves, self._tables)
+        value = self._read(operand, nest, region, level, root)
+        return [*nest.outer(), f"  {target}[{nest.position(places)}] {sign} {value};"]
+
+    def _is_inlined(self, node: Node) -> bool:
+        return isinstance(node, Map) and id(node) not in self._kept
+
+    def _leaves(self, operand: Operand, found: list[Index], root: Node | None = None) -> None:
+        """Positions of everything in memory that is read."""
+        if self._is_inlined(operand.node) or operand.node is root:
+            assert isinstance(operand.node, Map)
+            for one in operand.node.inputs:
+                self._leaves(one.at(operand.index), found)
+        elif not isinstance(operand.node, ConstantNode):
+            found.append(operand.index)
+
+    def _read(self, operand: Operand, nest: Nest, region: Flags, level: Dependence, root: Node | None = None) -> str:
+        """The expression of a number in loops over a region."""
+        node = operand.node
+        if self._is_inlined(node) or node is root:
+            assert isinstance(node, Map)
+            inputs = [one.at(operand.index) for one in node.inputs]
+            if node.function == "either" and isinstance(inputs[0].node, ConstantNode):
+                chosen = inputs[0].node.values[inputs[0].index][region]
+                if (chosen == chosen.flat[0]).all():
+                    return self._read(inputs[1 if chosen.flat[0] else 2], nest, region, level)
+            return _call(node.function, [self._read(one, nest, region, level) for one in inputs])
+        if isinstance(node, ConstantNode):
+            numbers = node.values[operand.index].astype(np.float64)
+            used = numbers[region]
+            text = literal(float(used.flat[0])) if (used == used.flat[0]).all() else nest.values(numbers)
+            return f"lanes({text})" if level == Dependence.EXAMPLE else text
+        text = f"{self._name(node)}[{nest.position(operand.index)}]"
+        if isinstance(node, SourceNode) and node.is_integer:
+            return f"real_numbers({text})"
+        return f"lanes({text})" if level == Dependence.EXAMPLE and node.level < Dependence.EXAMPLE else text
+
+    def _name(self, node: Node) -> str:
+        """The address of a node's first number."""
+        if isinstance(node, SourceNode):
+            return f"(w + {offset_of(node.place)})" if node.name == "weights" else node.name
+        arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"
+        place = self._plan.places[id(node)]
+        return f"(tape.{arena} + {place})" if place else f"tape.{arena}"
+
+
+def _call(function: str, arguments: list[str]) -> str:
+    if function in _INFIX:
+        return f"({f' {_INFIX[function]} '.join(arguments)})"
+    if function == "copy":
+        return arguments[0]
+    if function == "negative":
+        return f"(-{arguments[0]})"
+    return f"on_numbers::{function}({', '.join(arguments)})"
+
+
+def offset_of(place: int) -> str:
+    """Where a parameter begins in a run's weights."""
+    return f"constants::offsets[{place}]"
