@@ -102,10 +102,12 @@ benchmark: $(STAMP)
 
 setup: $(STAMP)
 
-# Exact versions come from constraints.txt; they are what the stated numerics mean.
+# Exact versions come from constraints.txt; they are what the stated numerics mean. Resolving them takes Python's own pip
+# twice the time of a newer one, without which set-up goes on.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("seedbed needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
+	-$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
