@@ -12,10 +12,9 @@ from torch import nn
 
 from pipeline.models._lightning import OR_BY_A_TRAINER
 from pipeline.models._lightning_steps import NeedsTrainerError, has_validation
-from pipeline.models._module_checks import problems_of, wrong_parameters
-from pipeline.models._module_slots import Example, built_anew, example, same_values
+from pipeline.models._module_checks import problems_of, raised, wrong_parameters
+from pipeline.models._module_slots import built_anew, example, same_values
 from pipeline.models._start import StartError
-from pipeline.own_code.places import place_of
 from pipeline.tasks.base import TaskShape
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def lightning_problems(builder: LightningBuilder, task_shape: TaskShape) -> tupl
     except NeedsTrainerError as error:
         return (f"{name} uses {error}, which a Trainer alone has{OR_BY_A_TRAINER}",)
     except Exception as error:
-        return (_raised(builder.module_class, batch, error),)
+        return (raised(builder.module_class, batch, error),)
 
 
 @lru_cache(maxsize=256)
@@ -81,7 +80,7 @@ def trainer_problems(builder: TrainerBuilder, task_shape: TaskShape) -> tuple[st
     except StartError as error:
         return (f"start {error}",)
     except Exception as error:
-        return (_raised(builder.module_class, batch, error),)
+        return (raised(builder.module_class, batch, error),)
 
 
 def _tried(builder: TrainerBuilder, module: nn.Module, batch: Example) -> tuple[str, ...]:
@@ -118,12 +117,6 @@ def _wrong_callbacks(module: nn.Module) -> Iterator[str]:
                 yield f"configure_callbacks gives {type(callback).__name__}; {_INSTEAD[base.__name__]}"
 
 
-def _raised(cls: type, batch: Example, error: Exception) -> str:
-    shapes = f"inputs {_shown(batch.inputs)} and targets {_shown(batch.targets)}"
-    place = place_of(cls, error)
-    return f"{cls.__name__} raises on a batch of {shapes}: {type(error).__name__}: {error} ({place})"
-
-
 def _hooks(cls: type) -> Iterator[str]:
     """Names that the class redefines of those that lightning's own base classes have, but for those in `_CALLED`."""
     bases = [base for base in cls.__mro__ if base.__module__.startswith(("lightning.", "pytorch_lightning."))]
@@ -143,7 +136,3 @@ def _wrong_logs(builder: LightningBuilder, task_shape: TaskShape) -> Iterator[st
         if builder.monitor not in logged:
             known = ", ".join(logged) or "nothing"
             yield f"validation_step logs {known}, not {builder.monitor}; name its loss, as monitor: NAME"
-
-
-def _shown(tensor: torch.Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.models._module_slots import (
     Builder,
+    Example,
     ModuleInitialiser,
     built_anew,
     by_slot,
@@ -24,13 +25,28 @@ from pipeline.models._module_slots import (
 )
 from pipeline.numerics.generators import generator_states
 from pipeline.numerics.streams import Draws, stream_key
+from pipeline.own_code.places import place_of
 from pipeline.tasks.base import TaskShape
 
 
 @lru_cache(maxsize=256)
 def module_problems(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:
     """Why the module cannot be trained in a pack, one sentence each: from its parameters, else from a trial run."""
-    return problems_of(model, task_shape) or tuple(_wrong_answers(model, task_shape))
+    try:
+        return problems_of(model, task_shape) or tuple(_wrong_answers(model, task_shape))
+    except Exception as error:
+        return (raised(type(model), example(task_shape), error),)
+
+
+def raised(cls: type, batch: Example, error: Exception) -> str:
+    """A sentence on an error of a class of the user's own, met when it was tried on a batch: what it was, and where."""
+    shapes = f"inputs {_shown(batch.inputs)} and targets {_shown(batch.targets)}"
+    told = next(iter(str(error).splitlines()), "no message")
+    return f"{cls.__name__} raises on a batch of {shapes}: {type(error).__name__}: {told} ({place_of(cls, error)})"
+
+
+def _shown(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def problems_of(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:

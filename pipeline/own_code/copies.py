@@ -24,6 +24,11 @@ def work_from_copies() -> None:
     _in_worker[:] = [True]
 
 
+def is_worker() -> bool:
+    """Whether this process is one."""
+    return bool(_in_worker)
+
+
 def copied(folder: Path, entries: Iterable[str]) -> Iterator[tuple[Path, bytes]]:
     """Path in the results folder and content, for each file of the entries. Nothing of modules that are installed."""
     for entry in entries:
@@ -40,7 +45,7 @@ def fall_back(entries: Iterable[str], folder: Path) -> None:
     """Takes the copies in a results folder of entries whose files are not here, where their content is allowed."""
     for entry in entries:
         copy = _copy_of(entry, folder)
-        if is_copied(entry) and copy.is_dir() and not is_here(entry, may_differ=not _in_worker):
+        if is_copied(entry) and copy.is_dir() and not is_here(entry, may_differ=not is_worker()):
             private = Path(tempfile.mkdtemp(prefix="seedbed-sources-"))
             atexit.register(shutil.rmtree, private, ignore_errors=True)
             for file in sorted(path for path in copy.rglob("*.py") if path.is_file()):

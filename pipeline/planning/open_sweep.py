@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.own_code.copies import copied
+from pipeline.planning.consent import keep_allowed
 from pipeline.planning.packs import Pack, Plan, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig, Setting
 from pipeline.spec.sweep import SweepSpec, diff
@@ -102,6 +103,8 @@ def open_results(plan: Plan, folder: Path, source: str, launch: Mapping[str, Any
         "launches": [*launches, {**provenance(), **(launch or {})}],
     }
     store.write_documents(sweep, document, plan.spec.resources.share_with_group)
+    # Whoever opens it has named its code, and may read it later without naming it again.
+    keep_allowed()
     return store
 
 

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from pipeline.own_code.copies import fall_back
+from pipeline.own_code.copies import fall_back, is_worker
 from pipeline.own_code.imported import OwnCodeError, refused
+from pipeline.planning.consent import trust_kept
 from pipeline.planning.engine_choice import Calibration, choose
 from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.errors import dotted
@@ -309,6 +310,9 @@ def stored_spec(store: SweepStore) -> SweepSpec:
 def _require_allowed(store: SweepStore, entries: Any) -> None:
     """Raises StoreError where a results folder names code that this user has not imported before."""
     named = [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
+    if named and not is_worker():
+        # A worker may run nothing but what its driver does, whatever was run on its own computer before.
+        trust_kept()
     try:
         fall_back(named, store.folder)
         names = refused(named)
@@ -316,7 +320,8 @@ def _require_allowed(store: SweepStore, entries: Any) -> None:
         raise StoreError(f"{store.folder}: its sweep imports code that is not here: {error}") from None
     if names:
         options = " ".join(f"--import {shlex.quote(name)}" for name in names)
+        calls = ", ".join(f"pipeline.own_code.imported.load({name!r})" for name in names)
         raise StoreError(
             f"{store.folder}: its sweep imports code that you have not run before, or that has changed since: if you "
-            f"trust it, repeat the command with {options}"
+            f"trust it, repeat the command with {options}, or in Python first call {calls}"
         )

@@ -30,7 +30,7 @@ from sweeps.cli.settings import setting_commands
 from sweeps.cli.supported import refuse_other_systems
 from sweeps.cli.training import training_commands
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
-from sweeps.command.own.consent import import_named, trust_kept
+from sweeps.command.own.consent import import_named
 
 _NO_MEMORY = "memory has run out; what was committed before stays valid"
 _NO_MEMORY_TOLD = ("can't allocate memory", "failed to map segment", "cannot allocate memory")
@@ -76,7 +76,6 @@ def seedbed(
     ] = None,
 ) -> None:
     """Train thousands of small transformers that differ by seed, and forecast which will converge."""
-    trust_kept()
     if imports:
         import_named(imports)
 

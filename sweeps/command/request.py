@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.own_code.imported import entries
+from pipeline.planning.consent import keep_allowed
 from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.command.how import HERE, How
-from sweeps.command.own.consent import keep_allowed
 from sweeps.command.shipped import sweep_file
 from sweeps.command.smoke import smoke
 

@@ -12,6 +12,7 @@ from pipeline.engine.block import Block
 from pipeline.engine.parameter_layout import Layout
 from pipeline.models._module_slots import by_slot, template, vmapped
 from pipeline.models.base import MODELS
+from pipeline.own_code.imported import forget, load, resolved
 from pipeline.spec.sweep import SweepSpec
 from pipeline.tasks.base import TASKS
 from tests.engine.test_rule import LOOKUP, REGRESSION, REPEATED
@@ -200,6 +201,16 @@ REFUSED = [
         "must read its parameters as attributes",
     ),
     ("", "return self.leave(x)[:, :2, 0]", "forward gives (4, 2) for 4 examples, not (4, 4)"),
+    (
+        "",
+        "return self.leave(x).view(-1, 3)",
+        "raises on a batch of inputs (4, 9) int64 and targets (4,) int64: RuntimeE",
+    ),
+    (
+        "self.extra = nn.Linear(width, -1)",
+        PLAIN["body"],
+        "RuntimeError: Trying to create tensor with negative dimension",
+    ),
 ]
 
 
@@ -211,6 +222,24 @@ def test_what_would_break_the_rule_is_refused_when_the_spec_is_read(register, pa
         spec_of(model)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(error["loc"][0] == "model" for error in caught.value.errors())
+
+
+def test_what_a_module_raises_is_told_with_the_line_that_raised_it_in_the_file_beside_the_model_s(tmp_path):
+    (tmp_path / "nets_of_ours.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Linear):\n    def forward(self, tokens):\n        return tokens[:, 99]\n"
+    )
+    (tmp_path / "far.py").write_text(
+        "from nets_of_ours import Net\n\nfrom pipeline.models.torch_module import TorchModule\n\n\n"
+        'class Far(TorchModule):\n    name = "far"\n    accepts = ("tokens",)\n\n'
+        "    def module(self, task_shape):\n        return Net(1, 4)\n"
+    )
+    entry = resolved("./far.py", tmp_path)
+    load(entry)
+    try:
+        with pytest.raises(ValueError, match=r"IndexError: .* \(.*nets_of_ours\.py:6\)"):
+            spec_of(MODELS["far"])
+    finally:
+        forget(entry)
 
 
 def test_a_model_that_answers_one_position_is_refused_for_a_task_that_asks_more(register):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from analysis.tables.sweep import Sweep
 from pipeline.own_code import imported
 from pipeline.own_code.closure import own_files
 from pipeline.own_code.functions import function_named
@@ -22,7 +25,7 @@ from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.base import TASKS
 from pipeline.training.sources import source_hashes
 from sweeps.cli.__main__ import app, imports_first
-from sweeps.command.own import consent
+from sweeps.command.own.consent import import_named
 from tests.support import SOURCES, trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,23 +108,28 @@ def test_a_results_folder_alone_runs_no_code(repository, tmp_path):
 
 def test_what_was_named_once_is_trusted_until_it_changes(repository, tmp_path, monkeypatch):
     store = trained(load_spec(repository / "file.yaml"), tmp_path / "r")
-    consent.keep_allowed()
     (entry,) = stored_spec(store).imports
 
     def as_another_process():
         imported.forget(entry)
         imported._allowed.clear()
-        consent.trust_kept()
+        imported._is_kept.clear()
 
     as_another_process()
     assert stored_spec(store).task.name == "majority"
     as_another_process()
     (repository / "my_task.py").write_text(MAJORITY + "\n# Changed.\n")
-    with pytest.raises(StoreError, match="or that has changed since"):
-        stored_spec(store)
-    consent.import_named([entry])
+    with pytest.raises(StoreError, match="or that has changed since") as refused:
+        Sweep(store.folder)
+    import_named([entry])
     as_another_process()
     assert stored_spec(store).task.name == "majority"
+    as_another_process()
+    (repository / "my_task.py").write_text(MAJORITY + "\n# Changed again.\n")
+    call = str(refused.value).partition("in Python first call ")[2]
+    module, _, name = call.partition("(")[0].rpartition(".")
+    getattr(importlib.import_module(module), name)(ast.literal_eval(call.partition("(")[2].removesuffix(")")))
+    assert Sweep(store.folder).runs().num_rows == 2
 
 
 def test_changed_code_has_another_hash_and_a_folder_that_moved_has_the_same(repository, tmp_path):

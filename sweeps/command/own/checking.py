@@ -22,10 +22,10 @@ from pipeline.contracts.schedules import SCHEDULE_CONTRACT
 from pipeline.contracts.stopping_rules import STOPPING_CONTRACT
 from pipeline.contracts.tasks import TASK_CONTRACT
 from pipeline.own_code.imported import OwnCodeError, lightning_modules, load, named_classes, resolved
+from pipeline.planning.consent import keep_allowed
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.command.exit_codes import COMPLETE, FAILED
-from sweeps.command.own.consent import keep_allowed
 from sweeps.command.own.kinds import KINDS_OF_CODE, kind_of
 from sweeps.command.own.pricing import price
 from sweeps.command.terminal.wrapped import print_wrapped

@@ -17,6 +17,7 @@ from pipeline.launch.bohb import BY_SEEDS
 from pipeline.launch.ray_session import prepare
 from pipeline.launch.searchers import OBJECTIVE, RaySearcher, open_searcher, searcher_versions
 from pipeline.own_code.imported import entries
+from pipeline.planning.consent import keep_allowed
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.search import Race, Search, load_search, setting_problem, suggested, with_settings
@@ -31,7 +32,6 @@ from pipeline.training.recorded_metrics import recorded_metrics
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.how import How
 from sweeps.command.launching import train_spec
-from sweeps.command.own.consent import keep_allowed
 from sweeps.command.settings.found import Trial, print_found
 
 # Trains the runs of these ids, of a sweep with these settings; the exit code of a launch.
