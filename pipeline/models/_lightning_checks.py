@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.models._lightning import OR_BY_A_TRAINER
 from pipeline.models._lightning_steps import NeedsTrainerError, has_validation
 from pipeline.models._module_checks import problems_of, raised, wrong_parameters
-from pipeline.models._module_slots import built_anew, example, same_values
+from pipeline.models._module_slots import Example, built_anew, example, same_values
 from pipeline.models._start import StartError
 from pipeline.tasks.base import TaskShape
 

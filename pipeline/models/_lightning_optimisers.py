@@ -134,7 +134,7 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
     if interval == "epoch" and steps_per_epoch is None:
         raise ConfigurationError(
             'gives a scheduler that counts epochs, and data come step by step; return "interval": "step" beside it, or '
-            "say steps_per_epoch in the sweep file"
+            "say steps_per_epoch in the section `model` of the sweep file"
         )
     every = _updates_between(given, steps_per_epoch)
     groups = optimiser.param_groups

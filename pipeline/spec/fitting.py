@@ -11,6 +11,7 @@ from pipeline.spec.registered import Problem, registry, unknown
 if TYPE_CHECKING:
     from pipeline.models.base import Model
     from pipeline.spec.run_config import Setting
+    from pipeline.tasks.base import Task
 
 # Largest finite number of each dtype.
 _LARGEST = {"float32": (2 - 2**-23) * 2.0**127, "float64": (2 - 2**-52) * 2.0**1023}
@@ -29,12 +30,17 @@ def _of_the_model(setting: Setting) -> Iterator[Problem]:
     if message is not None:
         models = cast("Mapping[str, type[Model]]", registry("model"))
         names = ", ".join(name for name, other in models.items() if other.incompatibility(task) is None)
-        yield ("model", "name"), f"{message} (models that fit: {names or 'none'})", model.name
+        yield ("model", "name"), f"{message} (models that fit: {names or _none_fits(task)})", model.name
         return
     try:
         model.parameter_specs(task.shape())
     except ValueError as error:
         yield ("model",), str(error), model.name
+
+
+def _none_fits(task: Task) -> str:
+    template = "data" if task.shape().kind == "vectors" else "model"
+    return f"none that is here; `seedbed new {template} NAME` writes one, to be edited"
 
 
 def _of_what_it_configures(setting: Setting) -> Iterator[Problem]:

@@ -41,7 +41,7 @@ def new_command(
     kind: Annotated[
         str,
         typer.Argument(
-            help="task, model, lightning, optimiser, schedule, reading, statistic, predictor, stopping or sweep.",
+            help="task, model, lightning, data, optimiser, schedule, reading, statistic, predictor, stopping or sweep.",
             show_default=False,
         ),
     ],

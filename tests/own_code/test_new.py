@@ -9,9 +9,12 @@ import pytest
 import yaml
 
 from pipeline.contracts.lightning_modules import lightning_contract, settings_of
+from pipeline.contracts.models import MODEL_CONTRACT
+from pipeline.models.base import MODELS
 from pipeline.own_code.imported import load, resolved
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
+from pipeline.tasks.base import TASKS
 from sweeps.cli.consoles import PlainConsole
 from sweeps.command.own.creating import TEMPLATES, create
 from sweeps.command.own.kinds import KINDS_OF_CODE
@@ -37,7 +40,7 @@ def new(kind, name, folder, task=None):
 
 def test_there_is_a_template_of_every_kind_and_no_other():
     names = {path.name for path in TEMPLATES.iterdir() if path.name.startswith("my_")}
-    assert names == {*(f"my_{kind}.py" for kind in (*KINDS_OF_CODE, "lightning")), "my_sweep.yaml"}
+    assert names == {*(f"my_{kind}.py" for kind in (*KINDS_OF_CODE, "lightning", "data")), "my_sweep.yaml"}
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_CODE)
@@ -70,6 +73,34 @@ def test_a_new_lightning_module_trains_by_its_own_optimiser_and_keeps_its_contra
     (settings,) = settings_of(spec).values()
     for check in lightning_contract(None).checks[:4]:
         check(settings[0])
+
+
+def test_new_data_train_and_hold_what_their_comments_say(tmp_path):
+    assert "a function that gives arrays, with a network for them, that works" in new("data", "swift_hare", tmp_path)
+    text = (tmp_path / "swift_hare.py").read_text()
+    assert text.startswith('"""Data, `swift_hare:arrays` in sweep files, and a network for them.')
+    assert "my_" not in text
+    changes = [
+        "budget=200",
+        "grid={eval_items: 100}",
+        *(change for change in SMALL if change[:4] not in ("budg", "grid")),
+    ]
+    spec = load_spec(tmp_path / "swift_hare.yaml", changes)
+    assert (spec.task.load, spec.model.name) == ("swift_hare:arrays", "swift_hare")
+    assert spec.criterion.metric == "label_accuracy"
+    accuracy_RT = trained(spec, tmp_path / "r").history().values["label_accuracy"]
+    assert np.isfinite(accuracy_RT[:, -1]).all()
+    assert (np.nanmax(accuracy_RT, axis=1) > 0.8).all()
+    for check in MODEL_CONTRACT.checks:
+        check(MODELS["swift_hare"], TASKS["sine_regression"])
+
+
+def test_a_new_sweep_of_the_task_dataset_says_where_data_of_ones_own_go_and_nothing_that_is_filled_in(tmp_path):
+    assert "seedbed new data NAME" in new("sweep", "mine", tmp_path, "dataset")
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "null" not in text
+    assert "content" not in text
+    assert load_spec(tmp_path / "mine.yaml").task.name == "dataset"
 
 
 @pytest.mark.parametrize("task", ["linear_regression", "feature_regression", "sparse_parity"])
@@ -105,6 +136,7 @@ def test_nothing_is_overwritten_and_nothing_written_beside_it(there, tmp_path):
         ("task", "class", "cannot be a name"),
         ("task", "../fox", "cannot be a name"),
         ("task", "dictionary_lookup", "a task is called 'dictionary_lookup' already"),
+        ("data", "transformer", "a model is called 'transformer' already"),
         ("optimiser", "adamw", "an optimiser is called 'adamw' already"),
         ("task", "tensor", "a word of the file itself"),
         ("sweep", "a b", "cannot be the name of a sweep"),

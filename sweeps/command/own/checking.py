@@ -111,7 +111,7 @@ def _holds(cls: type, contracts: Sequence[Contract], out: Console) -> bool:
         num_held += len(contract.clauses()) - len(broken)
         num_broken += len(broken)
     if num_broken:
-        out.print(f"  {num_broken} clauses are broken", style="red")
+        out.print(f"  {num_broken} clause{'s are' if num_broken > 1 else ' is'} broken", style="red")
         return False
     out.print(f"  all {num_held} clauses hold")
     for line in price(cls, kind) if kind is not None else ():

@@ -22,12 +22,14 @@ from pipeline.tasks.base import TASKS, Task
 from sweeps.command.own.kinds import KINDS_OF_CODE
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
-_SWEEP, _LIGHTNING = "sweep", "lightning"
+_SWEEP, _LIGHTNING, _DATA = "sweep", "lightning", "data"
 # What a new sweep file says of what needs no line: its model configures it.
 _LEFT_OUT = None
 # Kind -> how a sentence names one, with its article and without.
 _KINDS = {word: (kind.with_article, kind.word) for word, kind in KINDS_OF_CODE.items()}
 _KINDS[_LIGHTNING] = ("a LightningModule", "LightningModule")
+_KINDS[_DATA] = ("a function that gives arrays, with a network for them,", "data")
+_NAMES = (*KINDS_OF_CODE, _LIGHTNING, _DATA, _SWEEP)
 _WORD = re.compile("[a-z][a-z0-9_]{0,57}")
 
 
@@ -37,8 +39,8 @@ def create(kind: str, name: str, folder: Path, task: str | None, out: Console) -
     Raises StoreError, and writes nothing, where a file is there already, or kind or name cannot be.
     """
     kind = kind.replace("optimizer", "optimiser")
-    if kind not in (*KINDS_OF_CODE, _LIGHTNING, _SWEEP):
-        raise StoreError(unknown("kind", kind, (*KINDS_OF_CODE, _LIGHTNING, _SWEEP)))
+    if kind not in _NAMES:
+        raise StoreError(unknown("kind", kind, _NAMES))
     if task is not None and kind != _SWEEP:
         raise StoreError("--task is for `seedbed new sweep`, which makes a sweep of that task")
     sweep, source = folder / f"{name}.yaml", folder / f"{name}.py"
@@ -58,6 +60,8 @@ def create(kind: str, name: str, folder: Path, task: str | None, out: Console) -
     if sweep in texts:
         out.print(f"{sweep}: a sweep" + ("" if kind == _SWEEP else f" that uses the {_KINDS[kind][1]}"))
         out.print(f"  seedbed plan {sweep}")
+        if task == "dataset":
+            out.print("  on built-in data; for your own name `file` or `load` in its task, or: seedbed new data NAME")
         out.print(f"  seedbed launch {sweep} --smoke    a short trial, before the whole")
     else:
         out.print(f"  seedbed analyse RESULTS --import {source}    uses it on the results of any sweep")
@@ -80,8 +84,9 @@ def _source_text(kind: str, name: str) -> str:
     class_name = _class_name(name)
     if not _WORD.fullmatch(name) or keyword.iskeyword(name) or not class_name:
         raise StoreError(f"{name!r} cannot be a name: small letters, digits and _, a letter first, as my_{kind}")
-    if kind != _LIGHTNING and name in KINDS_OF_CODE[kind].classes:
-        raise StoreError(f"{KINDS_OF_CODE[kind].with_article} is called {name!r} already: choose another name")
+    registered = {_DATA: "model", _LIGHTNING: None}.get(kind, kind)
+    if registered is not None and name in KINDS_OF_CODE[registered].classes:
+        raise StoreError(f"{KINDS_OF_CODE[registered].with_article} is called {name!r} already: choose another name")
     stand_in = f"My{kind.capitalize()}"
     others = re.sub(rf"\b(my_{kind}|{stand_in})\b", "", template)
     if re.search(rf"\b({name}|{class_name})\b", others):
@@ -90,6 +95,8 @@ def _source_text(kind: str, name: str) -> str:
     text = template.replace("MyFittedPredictor", fitted).replace(stand_in, class_name).replace(f"my_{kind}", name)
     if kind == _LIGHTNING:
         return text.replace(" of my own.", f", `./{name}.py:{class_name}` in sweep files.", 1)
+    if kind == _DATA:
+        return text.replace(" of my own,", f", `{name}:arrays` in sweep files,", 1)
     return text.replace(" of my own.", f", `{name}` in sweep files." if _section(kind) else f", `{name}`.", 1)
 
 
@@ -113,6 +120,10 @@ def _sections_with_module(name: str) -> dict[str, Any]:
 
 
 def _sections_with(kind: str, name: str) -> dict[str, Any] | None:
+    if kind == _DATA:
+        task = {"name": "dataset", "load": f"{name}:arrays", "order": "epochs"}
+        converged = {"metric": "label_accuracy", "at_least": 0.95, "evaluations": 2}
+        return {"task": task, "model": {"name": name}, "converged": converged}
     section = _section(kind)
     if section is None:
         return None
@@ -136,8 +147,13 @@ def _sections_of(task: str | None, folder: Path) -> dict[str, Any]:
     assert isinstance(small, Task)
     for model in MODELS.values():
         if model.incompatibility(small) is None:
-            return {**found, "task": declared(small), "model": declared(model.tiny(small))}
+            return {**found, "task": _stated(small), "model": _stated(model.tiny(small))}
     raise StoreError(f"no model that is registered can be built for task {task}: name one with --import")
+
+
+def _stated(part: Registered) -> dict[str, Any]:
+    """Name and parameters as a sweep file states them: without those that are null, or filled in when it is read."""
+    return {name: value for name, value in declared(part).items() if value is not None and name != "content"}
 
 
 def _default(cls: type[Any]) -> Registered:
