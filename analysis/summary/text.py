@@ -13,6 +13,7 @@ from analysis.forecasting.score_table import LOSS_BASELINE, TIME_BASELINE
 from analysis.outcomes.equal_runs import equal_runs_text
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes, failed_without_outcome
 from analysis.summary.in_training import expected_of
+from analysis.summary.near import describe_unmet, describe_unscored
 from analysis.summary.setting_table import setting_table, wrap
 from analysis.summary.settings import SettingSummary, describe_intervals
 from analysis.uncertainty.intervals import short
@@ -42,6 +43,7 @@ def summary_text(
     lines = [
         *wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
         *setting_table(settings),
+        *(wrap(unmet) if (unmet := describe_unmet(history, outcomes)) else []),
         *in_training,
         "",
         *(wrap(f"No forecasts: {problem}") if evaluation is None else finding_lines(evaluation)),
@@ -62,7 +64,8 @@ def summary_text(
 def _shared_notes(evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return []
-    return [*(f"Note: {sentence}." for sentence in evaluation.notes), OF_FITTED]
+    unscored = describe_unscored(evaluation)
+    return [*(f"Note: {sentence}." for sentence in evaluation.notes), *([unscored] if unscored else []), OF_FITTED]
 
 
 def finding_lines(evaluation: Evaluation) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from analysis.forecasting.least import MIN_FINISHED
 from pipeline.imports import quick_imports
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.launched import Failed
@@ -182,8 +183,8 @@ def _last_forecast(
     progress = summed(progress_by_pack(store).values())
     if progress.num_done == progress.num_runs or spec.fork is not None:
         return None
-    if not progress.num_done:
-        return "no run has finished, so there is nothing to learn from"
+    if progress.num_done < MIN_FINISHED:
+        return f"it takes {MIN_FINISHED} finished runs to learn from, and {progress.num_done or 'none'} of these are"
     if must_hurry(asked):
         return "the launch was asked to end at once"
     with phases(out) as phase:

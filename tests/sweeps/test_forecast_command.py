@@ -85,7 +85,8 @@ def test_what_cannot_be_forecast_is_refused_in_a_line(folders, monkeypatch, caps
 
 def test_a_sweep_without_a_run_in_training_has_nothing_to_forecast(folders, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "forecast", "other")
-    assert (code, printed.strip()) == (0, "other: no run is in training, so there is nothing to forecast")
+    assert (code, printed.splitlines()[0]) == (0, "other: no run is in training, so there is nothing to forecast")
+    assert "seedbed analyse FOLDER --scores" in printed
 
 
 def test_a_watch_forecasts_where_something_was_committed_and_ends_with_the_sweep(folders, monkeypatch, capsys):

@@ -145,18 +145,27 @@ def test_a_last_forecast_that_is_not_made_is_told_and_leaves_nothing_running(cod
     assert begun[0].returncode is not None
 
 
-def test_a_launch_that_is_stopped_forecasts_what_it_leaves(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("least", [1, launching.MIN_FINISHED])
+def test_a_launch_that_is_stopped_forecasts_what_it_leaves_if_runs_enough_have_finished(
+    least, tmp_path, monkeypatch, capsys
+):
     import pipeline.training.worker as worker
 
     monkeypatch.setattr(worker, "_POLL_INTERVAL_S", 0.0)
     # The machine may be busy with other tests.
     monkeypatch.setattr(launching, "_FORECAST_S", 300.0)
+    monkeypatch.setattr(launching, "MIN_FINISHED", least)
     chunks = iter(range(4))
     monkeypatch.setattr(worker._StopFile, "__call__", lambda self: next(chunks, None) is None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(tiny(resources={"slots": 2}).to_yaml())
     code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", "--inline")
     assert code == 3
+    if least > 1:
+        expected = "no forecast of them: it takes 20 finished runs to learn from, and 2 of these are; each of them:"
+        assert expected in " ".join(printed.split())
+        assert read_forecast(launching.SweepStore(tmp_path / "results" / "tiny")) is None
+        return
     expected = r"2 runs are not finished; runs in training: 2 have no forecast \((.*)\); each of them: seedbed forecast"
     assert re.search(expected, printed), printed
     assert read_forecast(launching.SweepStore(tmp_path / "results" / "tiny")).num_in_training == 2

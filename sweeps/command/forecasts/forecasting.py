@@ -214,6 +214,7 @@ def print_forecasts(found: RunForecasts, out: Console) -> None:
     """A table with a row for every run, and what the forecasts rest on."""
     if not found.runs:
         out.print(f"{found.sweep}: no run is in training, so there is nothing to forecast")
+        out.print("how well finished runs would have been forecast: seedbed analyse FOLDER --scores")
         return
     # In a file or a pipe every row stands on one line; a narrow terminal has no room for the reasons.
     console = out if out.is_terminal else Console(file=out.file, width=_WIDTH, highlight=False, markup=False)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from analysis.outcomes.incidence import incidence
 from analysis.outcomes.settings import runs_by_setting
+from analysis.summary.near import describe_unmet
 from analysis.summary.setting_table import setting_table, wrap
 from analysis.summary.settings import describe_intervals, summarise_settings
 from pipeline.store.sweep_store import SweepStore
@@ -37,5 +38,7 @@ def _outcomes(source: SweepData) -> Iterator[str]:
     settings = summarise_settings(history, outcomes, by_setting, _BOOTSTRAP, _SEED)
     yield f"converged within {history.budget} steps, with 95% intervals:"
     yield from setting_table(settings, _MOST_SETTINGS)
+    if unmet := describe_unmet(history, outcomes):
+        yield from wrap(unmet)
     if any(setting.is_estimated for setting in settings):
         yield from wrap(next(told for told in describe_intervals(settings) if told.startswith("By step")))
