@@ -23,6 +23,8 @@ from pipeline.own_code.shadowed import shadowed_files
 _FROM = " from "
 # What a file is imported as: no installed module has such a name.
 _PREFIX = "seedbed_imported_"
+# What a class derives from that is to be registered.
+_OURS = ("pipeline.", "analysis.")
 
 _modules: dict[str, ModuleType] = {}
 # Entry -> the folder of a copy that it is imported from.
@@ -86,8 +88,8 @@ def load(entry: str) -> ModuleType:
             module = _from_file(file) if _is_path(entry) else importlib.import_module(entry.partition(_FROM)[0])
         except (Exception, SystemExit) as error:
             raise OwnCodeError(_where(error, file)) from error
-        if not (list(named_classes(module)) or _has_functions(module) or _has_lightning(module)):
-            raise OwnCodeError(f"{file}: defines no class with a `name`, so there is nothing to register")
+        if (why := _why_useless(module)) is not None:
+            raise OwnCodeError(f"{file}: {why}")
         if (found := getattr(module, "__file__", None)) is not None and Path(found).resolve() != file.resolve():
             raise OwnCodeError(f"{file}: another module of this name, {found}, comes before it; rename one")
         _modules[entry] = module
@@ -282,10 +284,17 @@ def _where(error: BaseException, file: Path) -> str:
     return f"{place_in_file(file, error)}: {type(error).__name__}: {told.splitlines()[0]}"
 
 
-def _has_functions(module: ModuleType) -> bool:
-    """Whether it defines functions without a class: those that a sweep file can name, to make or change data."""
-    own = [found for found in vars(module).values() if getattr(found, "__module__", None) == module.__name__]
-    return any(isinstance(found, FunctionType) for found in own) and not any(isinstance(found, type) for found in own)
+def _why_useless(module: ModuleType) -> str | None:
+    """Why a module gives nothing that a sweep file can name: a class with a `name`, or a function; None if it does."""
+    if list(named_classes(module)) or _has_lightning(module):
+        return None
+    for cls in _own_classes(module):
+        if any(base.__module__.startswith(_OURS) for base in cls.__mro__):
+            return f"class {cls.__name__} has no `name`, by which sweep files and commands speak of it"
+    own = (found for found in vars(module).values() if getattr(found, "__module__", None) == module.__name__)
+    if any(isinstance(found, FunctionType) for found in own):
+        return None
+    return "defines no class with a `name` and no function, so there is nothing that a sweep file could name"
 
 
 def named_classes(module: ModuleType) -> Iterator[type]:

@@ -122,6 +122,9 @@ def policy_command(
 ) -> None:
     """What stopping runs by forecasts would have saved, and which converging runs it would have lost.
 
+    Runs are judged by the sweep's own criterion, by which they ended; there is no --criterion, since under another one
+    they would have ended at other steps. A sweep that runs under the policy must have the same criterion and budget.
+
     Example: `seedbed policy results/quickstart --lose-at-most 0.05`
     """
     from sweeps.command.forecasts.policy import PolicyRequest, run_policy

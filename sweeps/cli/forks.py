@@ -48,7 +48,8 @@ def ceiling_command(
 ) -> None:
     """How well any forecast could do: trains forks of runs under fresh data and writes FOLDER/ceiling.json.
 
-    The same command continues. Exit codes as for launch.
+    Runs and forks are judged by the sweep's own criterion, by which they end. The same command continues. Exit codes as
+    for launch.
 
     Example: `seedbed ceiling results/quickstart --parents 32 --windows 0,0.25`
     """

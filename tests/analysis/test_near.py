@@ -51,4 +51,5 @@ def test_windows_without_pairs_are_told_before_those_with_too_few_for_an_interva
     windows = [SimpleNamespace(problem="", pairs_within=pairs) for pairs in pairs_W]
     windows.append(SimpleNamespace(problem="nothing is scored", pairs_within=0))
     found = describe_unscored(SimpleNamespace(windows=windows))
-    assert (told in found) and (bool(told) == bool(found))
+    assert told in found
+    assert bool(told) == bool(found)

@@ -169,7 +169,11 @@ def test_relative_imports_are_found_and_other_packages_are_not(tmp_path):
         ("x = 1\n1 / 0\n", r"my_task\.py:2: ZeroDivisionError: division by zero"),
         ("import no_such_module\n", r"my_task\.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise SystemExit(3)\n", r"my_task\.py:1: SystemExit: 3"),
-        ("x = 1\n", r"my_task\.py: defines no class with a `name`"),
+        ("x = 1\n", r"my_task\.py: defines no class with a `name` and no function"),
+        (
+            MAJORITY.replace('    name = "majority"\n', "") + "\n\ndef f(): ...\n",
+            "class Majority has no `name`, by which",
+        ),
     ],
 )
 def test_what_cannot_be_imported_is_named_with_file_and_line(repository, text, told):
@@ -233,6 +237,12 @@ def test_code_whose_own_imports_would_give_files_of_another_folder_is_refused_na
     with pytest.raises(OwnCodeError, match=r"/b/\S+: another module of this name, "):
         load(resolved("my_b", repository / "b"))
     assert load(resolved("./c/my_c.py", repository)).__name__ == "seedbed_imported_my_c"
+
+
+def test_a_function_beside_a_class_that_nothing_registers_can_be_named(tmp_path):
+    (tmp_path / "my_data.py").write_text("class Reader:\n    pass\n\n\ndef arrays():\n    return Reader\n")
+    load(resolved("./my_data.py", tmp_path))
+    assert function_named("my_data:arrays")().__name__ == "Reader"
 
 
 def test_a_function_of_a_module_whose_name_two_files_have_is_refused_naming_both(repository):
