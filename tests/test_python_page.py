@@ -14,7 +14,6 @@ PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 
 @pytest.mark.native
 def test_every_block_of_the_page_works_in_order(tmp_path, monkeypatch):
-    (tmp_path / "sweeps").symlink_to(ROOT / "sweeps")
     monkeypatch.chdir(tmp_path)
     known = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.forecasting.censoring import RiskSet
-from analysis.forecasting.least import MIN_FINISHED, MIN_OF_EACH
+from analysis.outcomes.least import MIN_FINISHED, MIN_OF_EACH
 from analysis.outcomes.outcomes import CONVERGED, Outcomes
 from analysis.predictors.base import Cases, Forecast, Targets
 from analysis.predictors.ridge_time import FittedRidgeTime, RidgeTime

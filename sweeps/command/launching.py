@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis.forecasting.least import MIN_FINISHED
+from analysis.outcomes.least import MIN_FINISHED
 from pipeline.imports import quick_imports
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.launched import Failed
