@@ -142,7 +142,7 @@ def test_modules_are_checked_as_a_sweep_file_has_them_or_with_their_defaults(ent
     assert code == 1
     assert "clause 1 is broken: It trains" in told
     assert "parameter extra is where it was" in told
-    assert "1 clauses are broken" in told
+    assert "1 clause is broken" in told
     others = "{name: attention_only}\noptimiser: {name: sgd, lr: 1}"
     sweep.write_text(SWEEP.replace("{name: lightning, module: ./modules.py:Still}", others))
     with pytest.raises(StoreError, match="has no LightningModule"):
