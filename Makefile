@@ -46,7 +46,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# What the documents show of results: the README's picture and figures, and the tables of docs/speed.md.
+# What the documents show of results: the README's picture and figures, the tables of docs/speed.md, and the picture of
+# the page, which needs chromium.
 docs: $(STAMP)
 	test -f $(RESULTS)/report/report.html || $(MAKE) sweep
 	$(BIN)/python -m benchmarks.docs $(RESULTS)

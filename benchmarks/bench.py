@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import sweeps_whole, throughput
-from benchmarks.rows import Row, table
+from benchmarks.rows import Row, modules_lines, table
 from benchmarks.workloads import workload_table
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.open_sweep import provenance
 
 FOLDER = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
-_BENCHMARK, _WORKLOADS = ((f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "workloads"))
+_BENCHMARK, _WORKLOADS, _MODULES = (
+    (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "workloads", "modules")
+)
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "S1": throughput.s1,
     "S2": throughput.s2,
@@ -60,7 +62,13 @@ def main() -> None:
 
 def write_speed_page(page: Path = PAGE) -> None:
     """Put the committed rows and the definitions of the workloads into docs/speed.md."""
-    page.write_text(with_tables(page.read_text(), read(FOLDER / "cpu.json")["rows"]))
+    page.write_text(with_results(page.read_text()))
+
+
+def with_results(text: str) -> str:
+    """The page with the committed measurements of the workloads and of modules."""
+    tables = with_tables(text, read(FOLDER / "cpu.json")["rows"])
+    return between(tables, _MODULES, modules_lines(read(FOLDER / "zoo.json")))
 
 
 def with_tables(text: str, rows: list[dict[str, Any]]) -> str:

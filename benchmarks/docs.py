@@ -2,8 +2,9 @@
 
     python -m benchmarks.docs results/quickstart [--to COPY]
 
-A quickstart goes to docs/curves_and_forecast.png and benchmarks/results/quickstart.json. The README's lines on
-forecasts and speed, and the tables of docs/speed.md, follow from the JSON files in benchmarks/results alone.
+A quickstart goes to docs/curves_and_forecast.png and benchmarks/results/quickstart.json, its report to docs/page.png
+where there is a browser. The README's lines on forecasts and speed, and the tables of docs/speed.md, follow from the
+JSON files in benchmarks/results alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.summary.analyse import Analysis
 from benchmarks.bench import FOLDER, PAGE, between, read, write_speed_page
+from benchmarks.page.chromium import EXECUTABLE
+from benchmarks.page.picture import PICTURE as SCREENSHOT
+from benchmarks.page.picture import draw
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.analysing import analysis_of
 
@@ -51,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         analysis = analysis_of([SweepStore(given.folder)])
         picture.write_bytes(svg_to_png(to_svg(curves_and_forecast(analysis))))
         kept.write_text(json.dumps(forecasts(analysis), indent=1) + "\n")
+        report = given.folder / "report" / "report.html"
+        if report.is_file() and EXECUTABLE is not None:
+            draw(report, given.to / SCREENSHOT.relative_to(ROOT))
     readme.write_text(with_results(readme.read_text(), read(kept)))
     write_speed_page(speed)
 

@@ -128,13 +128,17 @@ def lines(document: dict[str, Any]) -> list[str]:
     ]
     for name, row in document["workloads"].items():
         rate = row["multiply_adds"] / (1e-6 * row["us"]["whole step"])
-        times = " | ".join(f"{row['us'][stage]:.3g}" for stage in stages)
+        times = " | ".join(_us(row["us"][stage]) for stage in stages)
         found.append(
             f"| {name} | {times} | {row['multiply_adds'] / 1e6:.3g} | "
             f"{rate / rates['product_multiply_adds_per_s']:.0%} | "
             f"{rate / rates['registers_multiply_adds_per_s']:.0%} | {row['words'] / 1e3:.3g} | {row['state_kib']:.0f} |"
         )
     return found
+
+
+def _us(time: float) -> str:
+    return f"{time:,.0f}" if time >= 1000 else f"{time:.3g}"
 
 
 def write_page(document: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -58,7 +60,7 @@ def table(documents: Iterable[Mapping[str, Any]]) -> list[str]:
         sign = "at most " if row["is_limit"] else "at least "
         verdict = "open" if not is_measured else "holds" if row["holds"] else "missed"
         note = f"; {row['note']}" if row["note"] else ""
-        target = sign + _number(row["target"], unit)
+        target = sign + (f"{row['target']:.0%}" if unit == "%" else f"{row['target']:g}{unit}")
         lines.append(f"| {row['name']} | {row['what']} | {target} | {shown}{note} | {verdict} |")
     return lines
 
@@ -66,4 +68,20 @@ def table(documents: Iterable[Mapping[str, Any]]) -> list[str]:
 def _number(value: float, unit: str) -> str:
     if unit == "%":
         return f"{100 * value:.1f}%"
-    return f"{value:.3g}{unit}"
+    return f"{value:#.3g}".rstrip(".") + unit
+
+
+def modules_lines(document: Mapping[str, Any]) -> list[str]:
+    """What docs/speed.md says of programs written from torch modules, whose rows are those of benchmarks.zoo."""
+    rows = sorted(document["rows"], key=lambda row: float(row["ratio"]))
+    compile_s = [row["compile_s"] for row in rows]
+    told = (
+        f"{len(rows)} modules train {_ratio(rows[0])} to {_ratio(rows[-1])} times as fast by their programs as in the "
+        f"loop, at the median {statistics.median(row['ratio'] for row in rows):.1f} times. A program is compiled in "
+        f"{min(compile_s):.0f} to {max(compile_s):.0f} s."
+    )
+    return [*textwrap.wrap(told, 120), "", *textwrap.wrap(str(document["about"]), 120)]
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
+    return f"{row['ratio']:.1f} ({row['name']}; {row['low']:.1f} to {row['high']:.1f})"

@@ -2,7 +2,7 @@
 
 Both sides train on one core, in turns: seedbed's program with its own draws, and a loop in PyTorch that draws random
 tokens and targets, the cheapest batch there is. `python -m benchmarks.zoo` writes
-benchmarks/results/zoo.json and the table in docs/compiler.md.
+benchmarks/results/zoo.json, the table in docs/compiler.md and what docs/speed.md says of it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.bench import write_speed_page
 from benchmarks.measure import compared
 from benchmarks.peers.eager import ENVIRONMENT
 from pipeline.codegen.generated import generated_or_why
@@ -220,6 +221,7 @@ def write(rows: list[dict[str, Any]], about: str) -> None:
     before, _, rest = _PAGE.read_text().partition(begin)
     _, _, after = rest.partition(end)
     _PAGE.write_text(f"{before}{begin}\n\n{table(rows)}\n\n{about}\n\n{end}{after}")
+    write_speed_page()
 
 
 def main() -> None:

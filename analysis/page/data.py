@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 IN_TRAINING = "in training"
 PAGE_KINDS = (*OUTCOME_KINDS, IN_TRAINING)
+# Larger whole numbers need not be floats, which is what a browser takes the numbers of JSON for.
+_MOST_EXACT = 2**53 - 1
 # Probabilities are shown to four digits; this code means that there is none.
 _NO_PROBABILITY = 65535
 
@@ -132,8 +134,9 @@ def runs_blob(
     runs = history.runs
     columns: dict[str, Array] = {
         "setting": np.array([place[run.setting_id] for run in runs], np.uint16 if len(place) < 65536 else np.uint32),
-        "init_seed": np.array([run.init_seed for run in runs], np.float64),
-        "data_seed": np.array([run.data_seed for run in runs], np.float64),
+        # Seeds go up to 2**63 - 1, beyond the whole numbers that a float holds.
+        "init_seed": np.array([run.init_seed for run in runs], np.uint64),
+        "data_seed": np.array([run.data_seed for run in runs], np.uint64),
         "kind": kinds_R(history, outcomes).astype(np.uint8),
         "lower": outcomes.lower_R.astype(np.float32),
         "upper": outcomes.upper_R.astype(np.float32),
@@ -196,8 +199,11 @@ def _or_none(step: float) -> float | None:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers, booleans and None as they are, anything else as text."""
-    return {
-        name: value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-        for name, value in values.items()
-    }
+    """Numbers, booleans and None as they are, anything else as text; so are numbers that a browser would round."""
+    return {name: value if _is_plain(value) else str(value) for name, value in values.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, int):
+        return abs(value) <= _MOST_EXACT
+    return value is None or isinstance(value, (float, str))

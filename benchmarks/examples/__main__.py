@@ -6,7 +6,7 @@ RESULTS is a folder that holds the results of the sweeps of `sweeps/examples`, e
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.figures import to_svg
-from analysis.figures.style import Figure, Rows, data, finish
+from analysis.figures.style import Figure, Rows, captioned, data, finish
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.outcomes.settings import runs_by_setting, setting_labels
+from analysis.summary.text import describe_provenance
 from analysis.uncertainty.intervals import wilson
 from benchmarks.bench import between
 from benchmarks.examples import grokking
 from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.history import History
 from pipeline.store.sweep_store import SweepStore
+from sweeps.command.sources import provenance_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, PICTURE = ROOT / "docs" / "data.md", ROOT / "docs" / "examples.svg"
@@ -43,12 +45,14 @@ HEADER = [
 
 def main() -> None:
     """Write all of them."""
-    histories = {name: SweepStore(Path(sys.argv[1]) / name).history() for name in PANELS}
-    PICTURE.write_text(to_svg(picture(histories)) + "\n", encoding="utf-8")
+    stores = {name: SweepStore(Path(sys.argv[1]) / name) for name in PANELS}
+    histories = {name: store.history() for name, store in stores.items()}
+    sources = {name: f"{name}: {describe_provenance(provenance_of(store))}." for name, store in stores.items()}
+    PICTURE.write_text(to_svg(picture(histories, list(sources.values()))) + "\n", encoding="utf-8")
     lines = [*told(histories), "", *HEADER, *rows(histories)]
     page = between(PAGE.read_text(encoding="utf-8"), MARKERS, lines)
     times = grokking.Times.of(histories["grokking"], spec_of("grokking"))
-    grokking.PICTURE.write_text(to_svg(grokking.picture(times)) + "\n", encoding="utf-8")
+    grokking.PICTURE.write_text(to_svg(grokking.picture(times, sources["grokking"])) + "\n", encoding="utf-8")
     PAGE.write_text(between(page, grokking.MARKERS, grokking.lines(times)), encoding="utf-8")
 
 
@@ -95,12 +99,21 @@ def _half_by(step_R: np.ndarray[Any, Any], converged_R: np.ndarray[Any, Any]) ->
     return f"{step:.0f}" if np.isfinite(step) else "n/a"
 
 
-def picture(histories: dict[str, History]) -> Figure:
-    """A panel for each sweep: the metric of every run over steps, coloured by setting."""
+def picture(histories: dict[str, History], sources: Sequence[str]) -> Figure:
+    """A panel for each sweep: the metric of every run over steps, coloured by setting; then where they come from."""
     panels = [_panel(name, history) for name, history in histories.items()]
     chart = alt.concat(*panels, columns=2).resolve_scale(color="independent")
-    title = f"{in_words(len(histories)).capitalize()} sweeps on data of one's own"
-    return Figure("examples", title, "", finish(chart, "", []))
+    num_runs = sum(len(history.runs) for history in histories.values())
+    converged = [
+        decide_outcomes(history, spec_of(name).criterion).count("converged") for name, history in histories.items()
+    ]
+    title = f"{sum(converged)} of the {num_runs} runs of {in_words(len(histories))} example sweeps converge"
+    seen = "A line is a run, coloured by setting; converged by the criterion of its sweep, on held-out items: "
+    counts = ", ".join(
+        f"{name} {n} of {len(h.runs)}" for n, (name, h) in zip(converged, histories.items(), strict=True)
+    )
+    lines = captioned((f"{seen}{counts}.",), sources)
+    return Figure("examples", title, "Held-out accuracy or loss of every run.", finish(chart, title, lines))
 
 
 def _panel(name: str, history: History) -> Any:

@@ -9,11 +9,12 @@ from pathlib import Path
 import altair as alt
 import numpy as np
 
-from analysis.figures.style import Figure, Rows, data, finish
+from analysis.figures.style import Figure, Rows, captioned, data, finish
 from analysis.forecasting.evaluation import PRIMARY, WindowEvaluation, evaluate
 from analysis.forecasting.score_table import FEWEST_PAIRS
 from analysis.outcomes.outcomes import CONVERGED, Outcomes, decide_outcomes
 from analysis.outcomes.settings import setting_labels
+from pipeline.arrays import Bools
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.history import History
 
@@ -40,6 +41,11 @@ class Times:
     right: Outcomes
 
     @property
+    def both_R(self) -> Bools:
+        """(R,) which runs passed both thresholds."""
+        return self.fitted.is_kind_R(CONVERGED) & self.right.is_kind_R(CONVERGED)
+
+    @property
     def titles(self) -> tuple[str, str]:
         """Both thresholds, as titles of axes."""
         told = (str(found.criterion).partition(" at ")[0] for found in (self.fitted, self.right))
@@ -54,8 +60,11 @@ class Times:
         return cls(history, *outcomes)
 
 
-def picture(times: Times) -> Figure:
-    """A point for each run at its two times, coloured by setting; on the upper edge those not right by the budget."""
+def picture(times: Times, told_provenance: str) -> Figure:
+    """A point for each run at its two times, coloured by setting; on the upper edge those not right by the budget.
+
+    `told_provenance` says where the runs come from.
+    """
     labels, budget = setting_labels(times.history), times.history.budget
     points: Rows = [
         {
@@ -81,13 +90,28 @@ def picture(times: Times) -> Figure:
     )
     equal = alt.Chart(data([{"first": 0, "second": 0}, {"first": latest, "second": latest}]))
     diagonal = equal.mark_line(color="#999999", strokeDash=[4, 4], strokeWidth=1).encode(x="first:Q", y="second:Q")
-    return Figure("grokking", "Two thresholds", "", finish(diagonal + runs, "", []))
+    title = finding(times)
+    seen = (
+        "A point is a run, coloured by setting; dashed: both times are equal; on the upper edge: not within the budget."
+    )
+    caption = captioned((seen,), (told_provenance,), columns=90)
+    return Figure(
+        "grokking", title, "Two times of every run, one against the other.", finish(diagonal + runs, title, caption)
+    )
+
+
+def finding(times: Times) -> str:
+    """How many runs pass both thresholds, and how much later they pass the second."""
+    both_R = times.both_R
+    gap = np.median(times.right.upper_R[both_R] - times.fitted.upper_R[both_R])
+    num_runs = len(times.history.runs)
+    return f"{both_R.sum()} of {num_runs} runs pass both thresholds, the second {gap:,.0f} steps later (median)"
 
 
 def lines(times: Times) -> Iterator[str]:
     """The picture, what it shows, and how well the second time is forecast from early training."""
     num_runs, budget = len(times.history.runs), times.history.budget
-    both = (times.fitted.kind_R == CONVERGED) & (times.right.kind_R == CONVERGED)
+    both = times.both_R
     gap = np.quantile(times.right.upper_R[both] - times.fitted.upper_R[both], [0, 0.5, 1])
     yield f"![The two times of every run]({PICTURE.name})"
     yield ""

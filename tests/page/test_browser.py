@@ -22,9 +22,12 @@ def test_the_columns_in_the_browser_are_those_of_the_analysis(analysis, address,
     page = tab()
     page.open(address)
     history, outcomes = analysis.history, analysis.outcomes
-    columns = page.value("Object.fromEntries(Object.entries(seedbed.sweep.columns).map(([k, v]) => [k, [...v]]))")
+    seeds = page.value("Array.from(seedbed.sweep.columns.init_seed, String)")
+    assert seeds == [str(run.init_seed) for run in history.runs]
+    columns = page.value(
+        "Object.fromEntries(Object.entries(seedbed.sweep.columns).map(([k, v]) => [k, Array.from(v, Number)]))"
+    )
     assert page.value("seedbed.sweep.texts.run_id") == [run.run_id for run in history.runs]
-    assert columns["init_seed"] == [run.init_seed for run in history.runs]
     assert columns["upper"] == outcomes.upper_R.tolist()
     for number, window in enumerate(analysis.evaluation.windows):
         codes_R = np.array(columns[f"held_out_{number}"])

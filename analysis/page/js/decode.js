@@ -1,7 +1,7 @@
 // Blobs of analysis/page/columns.py: gzip of a header and typed arrays, read from this document or from the server.
 
 const ARRAYS = {
-  uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array, float64: Float64Array,
+  uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, uint64: BigUint64Array, float32: Float32Array,
 };
 
 /** The bytes of base64 text. @param {string} text @returns {Uint8Array<ArrayBuffer>} */

@@ -150,7 +150,7 @@ export class RunPanel {
   /** @param {number} run */
   values(run) {
     const rows = Object.entries(this.app.sweep.setting(run).values).map(([path, value]) =>
-      element("tr", {}, [element("th", { scope: "row" }, [path]), element("td", {}, [typeof value === "number" ? numberText(value) : String(value)])]));
+      element("tr", {}, [element("th", { scope: "row" }, [path]), element("td", {}, [String(value)])]));
     return element("details", {}, [element("summary", {}, ["Hyperparameters"]), element("table", { class: "plain" }, rows)]);
   }
 }

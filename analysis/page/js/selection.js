@@ -74,7 +74,7 @@ export class Selection {
     const { sweep } = this;
     const seeds = /^(seed|init|data):(\d+)(?:-(\d+))?$/.exec(word);
     if (seeds) {
-      const [low, high] = [Number(seeds[2]), Number(seeds[3] ?? seeds[2])];
+      const [low, high] = [BigInt(seeds[2]), BigInt(seeds[3] ?? seeds[2])];
       const column = sweep.columns[seeds[1] === "data" ? "data_seed" : "init_seed"];
       return (run) => column[run] >= low && column[run] <= high;
     }

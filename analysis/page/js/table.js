@@ -6,7 +6,7 @@ import { shortName } from "./selection.js";
 import { MARKS } from "./sweep.js";
 
 /** @typedef {import("./main.js").App} App */
-/** @typedef {{key: string, title: string, value: (run: number) => any, text?: (run: number) => string, number?: boolean}} Column */
+/** @typedef {{key: string, title: string, value: (run: number) => any, text?: (run: number) => string, number?: boolean, digits?: number}} Column */
 
 const ROW = 30;
 
@@ -24,7 +24,7 @@ export class RunTable {
     this.space = element("div", { class: "space", role: "rowgroup" });
     holder.replaceChildren(element("div", { role: "rowgroup", class: "heads" }, [this.head]), this.space);
     holder.setAttribute("aria-colcount", String(this.columns.length));
-    holder.style.setProperty("--columns", this.columns.map(({ number }) => (number ? "minmax(84px, 1fr)" : "minmax(150px, 1.6fr)")).join(" "));
+    holder.style.setProperty("--columns", this.columns.map(widthOf).join(" "));
     for (const column of this.columns) {
       const button = element("button", { type: "button" }, [column.title]);
       button.addEventListener("click", () => this.sortBy(column.key));
@@ -157,24 +157,26 @@ function quoted(value) {
 function compared(one, other, sign) {
   const [isNone, isOther] = [one, other].map((value) => value === null || value === undefined || Number.isNaN(value) || value === "");
   if (isNone || isOther) return sign * (Number(isNone) - Number(isOther));
-  if (typeof one === "number" && typeof other === "number") return one - other;
-  return String(one) < String(other) ? -1 : Number(String(one) > String(other));
+  const [first, second] = [one, other].every((value) => ["number", "bigint"].includes(typeof value)) ? [one, other] : [String(one), String(other)];
+  return first < second ? -1 : Number(first > second);
 }
 
 /** @param {App} app @returns {Column[]} */
 function columnsOf(app) {
   const { sweep } = app;
   const { columns, texts, state } = sweep;
-  const isOneSeed = columns.init_seed.every((/** @type {number} */ seed, /** @type {number} */ run) => seed === columns.data_seed[run]);
+  const isOneSeed = columns.init_seed.every((/** @type {bigint} */ seed, /** @type {number} */ run) => seed === columns.data_seed[run]);
   const names = state.varied.map(shortName);
   const varied = state.varied.map((/** @type {string} */ path, /** @type {number} */ number) => ({
     key: path, title: names.filter((/** @type {string} */ name) => name === names[number]).length > 1 ? path : names[number], number: true,
     value: (/** @type {number} */ run) => sweep.setting(run).values[path],
     text: (/** @type {number} */ run) => cellText(sweep.setting(run).values[path]),
+    digits: Math.max(0, ...state.settings.map((/** @type {any} */ setting) => cellText(setting.values[path]).length)),
   }));
-  const seeds = isOneSeed
-    ? [{ key: "seed", title: "seed", number: true, value: (/** @type {number} */ run) => columns.init_seed[run] }]
-    : ["init_seed", "data_seed"].map((key) => ({ key, title: key.replace("_", " "), number: true, value: (/** @type {number} */ run) => columns[key][run] }));
+  const seeds = ["init_seed", ...(isOneSeed ? [] : ["data_seed"])].map((key) => ({
+    key: isOneSeed ? "seed" : key, title: isOneSeed ? "seed" : key.replace("_", " "), number: true, digits: digitsOf(columns[key]),
+    value: (/** @type {number} */ run) => columns[key][run],
+  }));
   const parent = texts.parent ? [{ key: "parent", title: "fork of", value: (/** @type {number} */ run) => texts.parent[run] }] : [];
   return [
     { key: "run", title: "run", value: (run) => texts.run_id[run] },
@@ -186,7 +188,17 @@ function columnsOf(app) {
   ];
 }
 
+/** Room for the longest text of a column of numbers: a seed has up to 19 digits. @param {Column} column */
+function widthOf({ number, digits = 0 }) {
+  return number ? `minmax(${Math.max(84, 9 * Math.min(digits, 24) + 28)}px, 1fr)` : "minmax(150px, 1.6fr)";
+}
+
+/** @param {BigUint64Array} seeds */
+function digitsOf(seeds) {
+  return String(seeds.reduce((most, seed) => (seed > most ? seed : most), 0n)).length;
+}
+
 /** @param {any} value */
 function cellText(value) {
-  return typeof value === "number" ? numberText(value) : String(value ?? "");
+  return typeof value === "number" && !Number.isInteger(value) ? numberText(value) : String(value ?? "");
 }
