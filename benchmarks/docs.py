@@ -18,8 +18,8 @@ from typing import Any
 
 import altair as alt
 
+from analysis.figures.discrimination import discrimination
 from analysis.figures.figures import svg_to_png, to_svg
-from analysis.figures.forecasts import forecast_quality
 from analysis.figures.history import learning_curves_by_outcome
 from analysis.figures.style import Figure, caption, finish
 from analysis.forecasting.evaluation import PRIMARY
@@ -38,6 +38,7 @@ PICTURE = ROOT / "docs" / "curves_and_forecast.png"
 FORECASTS, SPEED = FOLDER / "quickstart.json", FOLDER / "cpu.json"
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 HEIGHT = 220
+CAPTION_COLUMNS = 160
 # The window of which its title speaks.
 TITLED = 0.25
 # The baseline that one reads off a loss curve.
@@ -64,22 +65,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def curves_and_forecast(analysis: Analysis) -> Figure:
     """Learning curves by outcome on the left; on the right, AUROC of forecasts by share of training seen."""
-    curves, quality = learning_curves_by_outcome(analysis).chart, forecast_quality(analysis).chart
+    curves, quality = learning_curves_by_outcome(analysis).chart, discrimination(analysis).chart
     assert curves is not None
     assert quality is not None
     assert analysis.evaluation is not None
     quarter = next(window for window in analysis.evaluation.windows if window.fraction == TITLED)
-    within = quarter.scores[PRIMARY].auroc_within.value
     title = (
         f"{analysis.outcomes.count(CONVERGED)} of {len(analysis.history.runs)} runs converge; at {TITLED:.0%} of "
-        f"training, a forecast ranks seeds with AUROC {within:.2f}"
+        f"training, a forecast ranks seeds with AUROC {quarter.scores[PRIMARY].auroc_within.text()}"
     )
     lines = caption(
         analysis,
-        "Left: loss above the best reachable, in units of what there is to learn. Right: AUROC of forecasts for "
-        "held-out seeds, with 95% intervals; 0.5 is chance.",
+        "Left: a thin line is a run, a thick one the median of an outcome; dashed: the threshold of convergence. "
+        f"Right: AUROC of forecasts for held-out seeds (n={quarter.num_scored} at {TITLED:.0%}), with 95% bands; 0.5 "
+        "is chance.",
+        columns=CAPTION_COLUMNS,
     )
-    left, right = bare(curves), bare(quality.hconcat[0])
+    left, right = bare(curves), bare(quality)
     left.spec = left.spec.properties(height=HEIGHT)
     panels = alt.hconcat(left, right.properties(width=340, height=HEIGHT), spacing=30)
     scales = dict.fromkeys(("color", "shape", "strokeDash"), "independent")

@@ -13,6 +13,7 @@ from analysis.figures.discrimination import discrimination
 from analysis.figures.forecasts import calibration, forecast_quality
 from analysis.figures.history import converged_fraction, learning_curves_by_outcome, times_to_convergence
 from analysis.figures.style import Figure
+from analysis.figures.text_width import with_fixed_widths
 
 if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
@@ -42,8 +43,8 @@ def specification(figure: Figure) -> str:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG."""
-    return str(vl_convert.vegalite_to_svg(specification(figure), vl_version=VEGA_LITE))
+    """The figure as SVG, whose texts are as wide in any font as they were laid out."""
+    return with_fixed_widths(str(vl_convert.vegalite_to_svg(specification(figure), vl_version=VEGA_LITE)))
 
 
 def svg_to_png(svg: str) -> bytes:

@@ -17,6 +17,7 @@ from analysis.figures.style import (
     data,
     finish,
     number,
+    own_axes,
     window_text,
     windows_text,
 )
@@ -71,7 +72,8 @@ def calibration(analysis: Analysis) -> Figure:
     if not rows:
         return Figure(name, title, _nothing(evaluation), None)
     title = _calibration_title(evaluation) or title
-    unit = alt.Scale(domain=[0, 1])
+    # With room for whole points at both ends.
+    unit = alt.Scale(domain=[-0.03, 1.03], nice=False)
     x = alt.X("forecast:Q", title="forecast probability", scale=unit, axis=alt.Axis(tickCount=5))
     y = alt.Y("value:Q", title="share that converged", scale=unit, axis=alt.Axis(tickCount=5))
     base = alt.Chart().encode(x=x, color=alt.value(PREDICTOR_COLOURS[0]))
@@ -79,7 +81,9 @@ def calibration(analysis: Analysis) -> Figure:
     panel = alt.layer(diagonal(x, y, 0, 1), *points.layer, data=data(rows)).properties(width=210, height=210)
     labels = list(dict.fromkeys(row["window"] for row in rows))
     header = alt.Header(labelExpr="split(datum.label, '|')")
-    chart = panel.facet(alt.Facet("window:N", sort=labels, title=None, header=header), columns=4)
+    # Rows of like length, of four at most.
+    columns = -(-len(labels) // -(-len(labels) // 4))
+    chart = own_axes(panel.facet(alt.Facet("window:N", sort=labels, title=None, header=header), columns=columns))
     parts = [
         f"Windows {windows_text(evaluation)} of the budget (step), held-out seeds.",
         "Bins of equal mass; bars: 95% Wilson intervals, as if runs were independent. A perfect forecaster is on the "

@@ -22,6 +22,7 @@ from analysis.figures.style import (
     number,
     outcome_colour,
     outcome_dash,
+    own_axes,
 )
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import runs_by_setting
@@ -235,10 +236,9 @@ def _threshold(analysis: Analysis) -> float:
 
 def _by_setting(layered: Any, analysis: Analysis, shown: list[str]) -> Any:
     order = [_labels(analysis)[setting] for setting in shown]
-    panel = layered.properties(width=240, height=150).interactive()
-    return panel.facet(
-        alt.Facet("setting:N", sort=order, title=None, header=alt.Header(labelExpr=BROKEN_LABEL)), columns=3
-    )
+    panel = layered.properties(width=240, height=170).interactive()
+    header = alt.Header(labelExpr=BROKEN_LABEL)
+    return own_axes(panel.facet(alt.Facet("setting:N", sort=order, title=None, header=header), columns=3))
 
 
 def _labels(analysis: Analysis) -> dict[str, str]:

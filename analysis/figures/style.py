@@ -106,6 +106,11 @@ def window_text(window: WindowEvaluation) -> str:
     return f"{window.fraction:.3g} ({window.last_step})"
 
 
+def own_axes(facets: Any) -> Any:
+    """Panels each with an axis of steps: where the last row is short, a shared one would stand below no panel."""
+    return facets.resolve_axis(x="independent")
+
+
 def broken(label: str) -> str:
     """The label with LINE_END where it must break to fit a panel; shown as lines by BROKEN_LABEL."""
     lines = [line for part in label.split(LINE_END) for line in textwrap.wrap(part, LABEL_COLUMNS)]

@@ -63,6 +63,18 @@ def test_a_large_seed_is_shown_sorted_and_exported_digit_by_digit(analysis, page
     assert f"init seed {2**53 + 1}, data seed" in page.text("#run")
 
 
+def test_titles_stand_above_their_columns_where_the_table_is_wider_than_the_page(page):
+    lefts = page.value(
+        """['.head', '.space .row'].map((one) => [...document.querySelector(one).children].map(
+        (cell) => cell.getBoundingClientRect().left))"""
+    )
+    assert lefts[0] == lefts[1]
+    assert page.value("(({scrollWidth, clientWidth}) => scrollWidth > clientWidth)(document.querySelector('#runs'))")
+    assert page.value(
+        "[...document.querySelectorAll('.head > div')].every((one) => one.scrollWidth <= one.clientWidth)"
+    )
+
+
 def test_a_search_for_a_large_seed_finds_no_neighbour(analysis, page):
     for text, seeds in {
         f"init:{2**53 + 1}": {2**53 + 1},

@@ -5,7 +5,7 @@ import { linearTicks, logTicks, numberText } from "./scales.js";
 /** @typedef {import("./curves.js").CurvesView} CurvesView */
 
 // Pixels around the learning curves.
-export const MARGIN = { left: 58, right: 14, top: 10, bottom: 30 };
+export const MARGIN = { left: 58, right: 14, top: 10, bottom: 42 };
 
 /** @param {CurvesView} view */
 export function stepTicks(view) {
@@ -19,6 +19,11 @@ export function stepTicks(view) {
   return values
     .map((value) => ({ place: x.pixel(Math.log10(1 + (isShare ? 1000 * value : value))), text: text(value) }))
     .filter(({ place }) => place <= x.to + 1);
+}
+
+/** @param {CurvesView} view */
+export function stepTitle({ isShare, isLogStep }) {
+  return `${isShare ? "share of the budget" : "step"}${isLogStep ? " (log)" : ""}`;
 }
 
 /** @param {CurvesView} view */

@@ -1,7 +1,7 @@
 // Learning curves: lines of few runs, densities of many, or quantile bands; the chosen ones in colour on all others in grey.
 
 import { MOST_BANDS } from "./bands.js";
-import { MARGIN, stepTicks, valueTicks } from "./curve_axes.js";
+import { MARGIN, stepTicks, stepTitle, valueTicks } from "./curve_axes.js";
 import { MOST_LINES, drawBandLayers, drawCurves, drawLimit, drawMarks, hasMedians, isOnTop } from "./curve_layers.js";
 import { drawLegend, followSteps } from "./legend.js";
 import { nearestRun, rowsOf } from "./rows.js";
@@ -123,7 +123,7 @@ export class CurvesView {
   clipped(canvas, hasAxes) {
     const [width, height] = this.size.map((size) => Math.max(220, size));
     const context = fitted(canvas, width, height);
-    if (hasAxes) drawAxes(context, this.x, this.y, stepTicks(this), valueTicks(this));
+    if (hasAxes) drawAxes(context, this.x, this.y, stepTicks(this), valueTicks(this), stepTitle(this));
     context.save();
     context.beginPath();
     context.rect(MARGIN.left, MARGIN.top, this.inner, this.tall);

@@ -5,7 +5,7 @@ import { Axis, drawAxes, fitted, grouped, linearTicks, numberText, palette } fro
 
 /** @typedef {import("./main.js").App} App */
 
-const MARGIN = { left: 44, right: 14, top: 10, bottom: 30 };
+const MARGIN = { left: 44, right: 14, top: 10, bottom: 42 };
 const BINS = 20;
 
 export class ForecastsView {
@@ -55,6 +55,7 @@ export class ForecastsView {
     drawAxes(
       context, x, y, [0, 0.25, 0.5, 0.75, 1].map((p) => ({ place: x.pixel(p), text: numberText(p) })),
       linearTicks(0, y.high, 3).filter(Number.isInteger).map((n) => ({ place: y.pixel(n), text: numberText(n) })),
+      "P(converged); height: runs",
     );
     const colours = palette();
     const wide = (x.to - x.from) / BINS - 1;
@@ -82,6 +83,7 @@ export class ForecastsView {
     }
     const converged = chosen[0].reduce((total, one) => total + one, 0);
     const mean = count ? `; mean P ${numberText(Number((sum / count).toFixed(3)))}, ${converged} of them converged` : "";
-    this.app.note("forecasts", `${grouped(count)} chosen runs have this forecast${mean}. Grey: all runs.`);
+    const [chosenRuns, grey] = selection.isEmpty ? ["runs", ""] : ["chosen runs", " Grey: all runs."];
+    this.app.note("forecasts", `${grouped(count)} ${chosenRuns} have this forecast${mean}.${grey}`);
   }
 }

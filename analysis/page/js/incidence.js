@@ -5,7 +5,7 @@ import { Axis, DASHES, drawAxes, fitted, linearTicks, numberText, palette } from
 
 /** @typedef {import("./main.js").App} App */
 
-const MARGIN = { left: 44, right: 14, top: 10, bottom: 30 };
+const MARGIN = { left: 44, right: 14, top: 10, bottom: 42 };
 
 /**
  * Aalen-Johansen estimates: steps, and the shares that converged and diverged by them. An event of the kinds 0 and 1
@@ -83,7 +83,7 @@ export class IncidenceView {
     const steps = linearTicks(0, sweep.state.budget, width / 100);
     drawAxes(
       context, x, y, steps.map((step) => ({ place: x.pixel(step), text: numberText(step) })),
-      [0, 0.25, 0.5, 0.75, 1].map((share) => ({ place: y.pixel(share), text: `${100 * share}%` })),
+      [0, 0.25, 0.5, 0.75, 1].map((share) => ({ place: y.pixel(share), text: `${100 * share}%` })), "step",
     );
     const colours = palette();
     const { kind, upper } = sweep.columns;

@@ -116,7 +116,7 @@ export class RunPanel {
       }
     };
     draw().catch((error) => holder.append(String(error)));
-    return [element("h3", {}, ["Curves"]), element("p", { class: "note" }, ["Band: the middle half of the runs of its setting."]), holder];
+    return [element("h3", {}, ["Curves"]), element("p", { class: "note" }, ["By step. Band: the middle half of the runs of its setting."]), holder];
   }
 
   /** @param {number} run */

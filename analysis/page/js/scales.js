@@ -116,11 +116,11 @@ export function fitted(canvas, width, height) {
 }
 
 /**
- * Ticks, labels and grid of both axes.
+ * Ticks, labels and grid of both axes, and below them the title of the horizontal one.
  * @param {CanvasRenderingContext2D} context @param {Axis} x @param {Axis} y
- * @param {{place: number, text: string}[]} xTicks @param {{place: number, text: string}[]} yTicks
+ * @param {{place: number, text: string}[]} xTicks @param {{place: number, text: string}[]} yTicks @param {string} xTitle
  */
-export function drawAxes(context, x, y, xTicks, yTicks) {
+export function drawAxes(context, x, y, xTicks, yTicks, xTitle = "") {
   const colours = palette();
   context.font = "12px system-ui, sans-serif";
   context.lineWidth = 1;
@@ -147,4 +147,5 @@ export function drawAxes(context, x, y, xTicks, yTicks) {
     context.fillText(tick.text, centre, y.from + 7);
     end = centre + half;
   }
+  context.fillText(xTitle, (x.from + x.to) / 2, y.from + 23);
 }

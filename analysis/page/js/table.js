@@ -24,7 +24,10 @@ export class RunTable {
     this.space = element("div", { class: "space", role: "rowgroup" });
     holder.replaceChildren(element("div", { role: "rowgroup", class: "heads" }, [this.head]), this.space);
     holder.setAttribute("aria-colcount", String(this.columns.length));
-    holder.style.setProperty("--columns", this.columns.map(widthOf).join(" "));
+    // Head and rows are as wide as each other, wherever the holder is too narrow for them.
+    const widths = this.columns.map(leastWidth);
+    holder.style.setProperty("--columns", this.columns.map(({ number }, i) => `minmax(${widths[i]}px, ${number ? 1 : 1.6}fr)`).join(" "));
+    holder.style.setProperty("--table-width", `${widths.reduce((sum, width) => sum + width, 0)}px`);
     for (const column of this.columns) {
       const button = element("button", { type: "button" }, [column.title]);
       button.addEventListener("click", () => this.sortBy(column.key));
@@ -188,9 +191,9 @@ function columnsOf(app) {
   ];
 }
 
-/** Room for the longest text of a column of numbers: a seed has up to 19 digits. @param {Column} column */
-function widthOf({ number, digits = 0 }) {
-  return number ? `minmax(${Math.max(84, 9 * Math.min(digits, 24) + 28)}px, 1fr)` : "minmax(150px, 1.6fr)";
+/** Pixels for the longest text of a column, a seed of 19 digits at most, and for its title. @param {Column} column */
+function leastWidth({ title, number, digits = 0 }) {
+  return Math.max(number ? 84 : 180, 8 * title.length + 44, 9 * Math.min(digits, 24) + 28);
 }
 
 /** @param {BigUint64Array} seeds */
