@@ -87,7 +87,9 @@ def converged_fraction(analysis: Analysis) -> Figure:
     rows: Rows = []
     for setting in shown:
         curves, label = analysis.incidence[setting], _labels(analysis)[setting]
-        end = float(max(curves.steps_T[-1], analysis.history.budget))
+        # Where some runs have had no event, nothing is known beyond the last step of any.
+        is_over = curves.converged_T[-1] + curves.diverged_T[-1] > 1 - 1e-9
+        end = float(max(curves.steps_T[-1], analysis.history.budget if is_over else 0))
         for t in [*range(len(curves.steps_T)), -1]:
             step = end if t == -1 else float(curves.steps_T[t])
             shared = {"setting": label, "step": step}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from sweeps.command.request import Request
 from sweeps.command.terminal.clock import clock
 from sweeps.command.terminal.wrapped import print_wrapped
 
-_SHOWN_STEPS = 8
+_SHOWN_STEPS, _SHOWN_VALUES = 8, 8
 
 
 def show_plan(request: Request, out: Console) -> None:
@@ -50,9 +51,9 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     budgets = " or ".join(map(str, spec.budgets))
     print_wrapped(out, f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {budgets} steps")
     for path in plan.varied:
-        values = dict.fromkeys(str(setting.get(path)) for setting in plan.settings.values())
-        shown = ", ".join(list(values)[:8]) + (f", ... {len(values)} values" if len(values) > 8 else "")
-        print_wrapped(out, f"  varies: {path}: {shown}")
+        print_wrapped(
+            out, f"  varies: {path}: {values_text([setting.get(path) for setting in plan.settings.values()])}"
+        )
     sizes = sorted({len(pack.run_ids) for pack in packs})
     slots = sorted({pack.numerics.slots for pack in packs})
     engines = " or ".join(dict.fromkeys(pack.numerics.engine for pack in packs))
@@ -69,6 +70,14 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     for doubt in spec.stopping.doubts(frozenset(plan.settings)):
         print_wrapped(out, f"  stopping: {doubt}", style="yellow")
     print_wrapped(out, f"  results: {folder}")
+
+
+def values_text(values: Sequence[Any]) -> str:
+    """The different ones, of 4 digits as in the names of settings where that tells them apart."""
+    exact = {str(value): value for value in values}
+    short = dict.fromkeys(f"{value:.4g}" if isinstance(value, float) else text for text, value in exact.items())
+    told = list(short if len(short) == len(exact) else exact)
+    return ", ".join(told[:_SHOWN_VALUES]) + (f", ... {len(told)} values" if len(told) > _SHOWN_VALUES else "")
 
 
 def _recorded(plan: Plan) -> Iterator[str]:

@@ -8,14 +8,15 @@ import { Axis, DASHES, drawAxes, fitted, linearTicks, numberText, palette } from
 const MARGIN = { left: 44, right: 14, top: 10, bottom: 42 };
 
 /**
- * Aalen-Johansen estimates: steps, and the shares that converged and diverged by them. An event of the kinds 0 and 1
- * counts from `upper`; other runs leave at theirs, after the events there.
+ * Aalen-Johansen estimates: steps, and the shares that converged and diverged by them, which are known up to the step
+ * `until`: beyond it no run was seen that could still have an event. An event of the kinds 0 and 1 counts from `upper`;
+ * other runs leave at theirs, after the events there.
  * @param {Uint8Array} mask @param {ArrayLike<number>} kinds @param {ArrayLike<number>} upper
  * @param {Uint32Array} order all runs, by `upper`
  */
 export function incidence(mask, kinds, upper, order) {
   const runs = order.filter((r) => mask[r]);
-  const found = { steps: [0], converged: [0], diverged: [0] };
+  const found = { steps: [0], converged: [0], diverged: [0], until: Infinity };
   let [atRisk, still, converged, diverged] = [runs.length, 1, 0, 0];
   for (let i = 0; i < runs.length; ) {
     const step = upper[runs[i]];
@@ -31,6 +32,7 @@ export function incidence(mask, kinds, upper, order) {
       found.diverged.push(diverged);
     }
   }
+  if (still > 1e-9) found.until = runs.length ? upper[runs[runs.length - 1]] : 0;
   return found;
 }
 
@@ -44,7 +46,7 @@ export class IncidenceView {
     this.size = [0, 0];
     this.version = -1;
     this.order = new Uint32Array(0);
-    this.all = { steps: [0], converged: [0], diverged: [0] };
+    this.all = { steps: [0], converged: [0], diverged: [0], until: 0 };
     const moved = (/** @type {number} */ from, /** @type {number} */ to) => {
       app.selection.times = [this.x.value(from), this.x.value(to)];
       app.isDragging = true;
@@ -88,11 +90,11 @@ export class IncidenceView {
     const colours = palette();
     const { kind, upper } = sweep.columns;
     const { all, order } = this;
-    if (!selection.isEmpty) this.line(context, y, all.steps, all.converged, colours.context, [], 4);
+    if (!selection.isEmpty) this.line(context, y, all, all.converged, colours.context, [], 4);
     const shown = selection.isEmpty ? all : incidence(selection.mask, kind, upper, order);
-    this.line(context, y, shown.steps, shown.converged, colours.kinds[0], [], 2.5);
+    this.line(context, y, shown, shown.converged, colours.kinds[0], [], 2.5);
     if (shown.diverged[shown.diverged.length - 1] > 0) {
-      this.line(context, y, shown.steps, shown.diverged, colours.kinds[1], DASHES[1], 2.5);
+      this.line(context, y, shown, shown.diverged, colours.kinds[1], DASHES[1], 2.5);
     }
     if (selection.times) {
       context.fillStyle = colours.text;
@@ -105,14 +107,15 @@ export class IncidenceView {
     const half = shown.converged.findIndex((share) => share >= 0.5);
     const middle = half < 0 ? "" : `, half by step ${numberText(shown.steps[half])}`;
     const of = selection.isEmpty ? "all runs" : "the chosen runs (grey: all)";
-    this.app.note("incidence", `Estimated for ${of}: ${(100 * last).toFixed(0)}% converged by the budget${middle}.`);
+    const end = shown.until < sweep.state.budget ? `step ${numberText(shown.until)}, beyond which nothing is known yet` : "the budget";
+    this.app.note("incidence", `Estimated for ${of}: ${(100 * last).toFixed(0)}% converged by ${end}${middle}.`);
   }
 
   /**
-   * @param {CanvasRenderingContext2D} context @param {Axis} y @param {number[]} steps @param {number[]} shares
-   * @param {string} colour @param {number[]} dash @param {number} wide
+   * @param {CanvasRenderingContext2D} context @param {Axis} y @param {{steps: number[], until: number}} found
+   * @param {number[]} shares @param {string} colour @param {number[]} dash @param {number} wide
    */
-  line(context, y, steps, shares, colour, dash, wide) {
+  line(context, y, { steps, until }, shares, colour, dash, wide) {
     const { x } = this;
     context.strokeStyle = colour;
     context.lineWidth = wide;
@@ -124,7 +127,7 @@ export class IncidenceView {
       context.lineTo(place, y.pixel(shares[Math.max(i - 1, 0)]));
       context.lineTo(place, y.pixel(shares[i]));
     }
-    context.lineTo(x.to, y.pixel(shares[shares.length - 1]));
+    context.lineTo(Math.min(x.to, x.pixel(until)), y.pixel(shares[shares.length - 1]));
     context.stroke();
     context.setLineDash([]);
   }

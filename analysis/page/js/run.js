@@ -87,7 +87,9 @@ export class RunPanel {
     const folder = sweep.state.folder ? ` --results ${quoted(sweep.state.folder)}` : "";
     const command = `seedbed replay ${sweep.texts.run_id[run]} --from ${first} --to ${last} --every 5${folder}`;
     const button = element("button", { type: "button" }, ["Copy"]);
-    const code = element("code", { tabindex: "0" }, [command]);
+    // An option is kept whole on its line: a browser breaks after hyphens.
+    const parts = command.split(/ (?=--)/).flatMap((part, i) => [i ? " " : "", element("span", {}, [part])]);
+    const code = element("code", { tabindex: "0" }, parts);
     button.addEventListener("click", async () => {
       try {
         await navigator.clipboard.writeText(command);

@@ -36,7 +36,8 @@ def conclude(
     if not left:
         code = tell_complete(store, f"complete in {clock(wall_s)}: {store.folder}", out)
         out.print(f"next: seedbed report {folder}")
-        out.print(f"  or: seedbed watch {folder} (its page, live); seedbed analyse {folder} --scores")
+        out.print(f"  or: seedbed watch {folder} (its page, live)")
+        out.print(f"  or: seedbed analyse {folder} --scores")
         return code
     _print_failures(store, store.newest_records(), out)
     if forecast_problem is not None:
