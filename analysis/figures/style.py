@@ -72,7 +72,9 @@ def finish(chart: Any, title: str, lines: Sequence[str]) -> Any:
         )
         .configure(font=FONT)
         .configure_view(stroke="#DDDDDD")
-        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#EEEEEE")
+        .configure_axis(
+            labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#EEEEEE", labelSeparation=5
+        )
         .configure_header(labelFontSize=12, titleFontSize=12, labelLimit=270)
         .configure_legend(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", labelLimit=260)
     )  # fmt: skip

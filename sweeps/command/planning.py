@@ -52,7 +52,7 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     print_wrapped(out, f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {budgets} steps")
     for path in plan.varied:
         print_wrapped(
-            out, f"  varies: {path}: {values_text([setting.get(path) for setting in plan.settings.values()])}"
+            out, f"  varies: {path}: {varied_text([setting.get(path) for setting in plan.settings.values()])}"
         )
     sizes = sorted({len(pack.run_ids) for pack in packs})
     slots = sorted({pack.numerics.slots for pack in packs})
@@ -72,7 +72,7 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     print_wrapped(out, f"  results: {folder}")
 
 
-def values_text(values: Sequence[Any]) -> str:
+def varied_text(values: Sequence[Any]) -> str:
     """The different ones, of 4 digits as in the names of settings where that tells them apart."""
     exact = {str(value): value for value in values}
     short = dict.fromkeys(f"{value:.4g}" if isinstance(value, float) else text for text, value in exact.items())

@@ -66,9 +66,7 @@ def panel_of(
     scale = alt.Scale(zero=False) if y_scale is None else y_scale
     dashes = alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
     dash = alt.StrokeDash("kind:N", scale=dashes, legend=None)
-    # The last label is drawn inside the panel, where a narrow one has no room for many.
-    x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=max(2, width // 80), labelSeparation=8))
-    layered = bands(x, y_title, scale=scale, color=colour, strokeDash=dash)
+    layered = bands(alt.X("step:Q", title="step"), y_title, scale=scale, color=colour, strokeDash=dash)
     panel = alt.layer(*layered.layer, data=data(rows)).properties(width=width, height=height)
     return panel.properties(title=title) if title else panel
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from sweeps.cli.consoles import PlainConsole, printable
-from sweeps.command.planning import values_text
+from sweeps.command.planning import varied_text
 
 
 def printed(text):
@@ -57,7 +57,7 @@ def test_a_full_standard_output_is_told_and_fails():
 
 
 def test_varied_values_are_short_unless_that_makes_two_alike():
-    assert values_text([1e-3, 10**-2.5, 1e-3, True, None]) == "0.001, 0.003162, True, None"
-    assert values_text([0.12345, 0.12346]) == "0.12345, 0.12346"
-    assert values_text(range(12)) == "0, 1, 2, 3, 4, 5, 6, 7, ... 12 values"
-    assert values_text([[1, 2], [1, 2]]) == "[1, 2]"
+    assert varied_text([1e-3, 10**-2.5, 1e-3, True, None]) == "0.001, 0.003162, True, None"
+    assert varied_text([0.12345, 0.12346]) == "0.12345, 0.12346"
+    assert varied_text(range(12)) == "0, 1, 2, 3, 4, 5, 6, 7, ... 12 values"
+    assert varied_text([[1, 2], [1, 2]]) == "[1, 2]"
