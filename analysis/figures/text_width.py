@@ -21,7 +21,8 @@ _BOLD = (
     280, 389, 584,
 )  # fmt: skip
 _FIRST = ord(" ")
-_TEXT = re.compile(r"<text (?P<attributes>[^>]*)>(?P<content>.*?)</text>", re.DOTALL)
+# An element without content ends by itself, "/>".
+_TEXT = re.compile(r"<text (?P<attributes>[^>]*[^>/])>(?P<content>.*?)</text>", re.DOTALL)
 _SIZE = re.compile(r'font-size="([\d.]+)px"')
 _LINE = re.compile(r"<tspan(?P<place>[^>]*)>(?P<line>[^<]*)</tspan>")
 

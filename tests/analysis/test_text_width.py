@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from xml.etree import ElementTree
 
 import vl_convert
 
@@ -46,6 +47,12 @@ def test_each_text_and_each_line_gets_its_width_and_nothing_else_changes():
     found = with_fixed_widths(svg)
     assert re.findall(r'textLength="([\d.]+)"', found) == ["31.3", "13.9", "5.6"]
     assert re.sub(r' textLength="[\d.]+" lengthAdjust="spacingAndGlyphs"', "", found) == svg
+
+
+def test_a_text_that_ends_by_itself_is_left_alone():
+    svg = '<g><text font-size="12px"/><text font-size="12px">II</text></g>'
+    assert with_fixed_widths(svg).count("textLength") == 1
+    assert ElementTree.fromstring(with_fixed_widths(svg))[1].get("textLength") == "6.7"
 
 
 def test_a_text_in_other_letters_keeps_the_width_of_its_font():
