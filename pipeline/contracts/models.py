@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline.contracts.contract import BrokenClauseError, Case, Contract, require
-from pipeline.contracts.small_sweeps import by_default
+from pipeline.contracts.small_sweeps import by_default, tasks_for
 from pipeline.contracts.tasks import sample
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.models.base import Model
@@ -247,8 +247,7 @@ def _check_9_losses_in_training_are_of_a_slot_by_itself_and_those_of_predict_wit
 
 
 def _cases(cls: type[Model]) -> list[Case]:
-    fits = [task for task in TASKS.values() if cls.incompatibility(by_default(task)) is None]
-    return [Case(f"on task {task.name}", (cls, task)) for task in fits]
+    return [Case(f"on task {task.name}", (cls, task)) for task in tasks_for(cls)]
 
 
 MODEL_CONTRACT = Contract(

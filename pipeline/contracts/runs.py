@@ -22,6 +22,7 @@ from pipeline.contracts.small_sweeps import (
     rows,
     same,
     states_of,
+    tasks_for,
     tiny,
     trained_block,
     trained_inline,
@@ -144,8 +145,8 @@ def _parts_of(cls: type[Registered]) -> dict[str, str] | None:
         models = fitting(cls.tiny())
         return {"task": cls.name, "model": models[0]} if models else None
     assert issubclass(cls, Model)
-    fits = [name for name, task in TASKS.items() if cls.incompatibility(task.tiny()) is None]
-    return {"task": fits[0], "model": cls.name} if fits else None
+    fits = tasks_for(cls)
+    return {"task": fits[0].name, "model": cls.name} if fits else None
 
 
 RUN_CONTRACT = Contract(

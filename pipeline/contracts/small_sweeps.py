@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from pipeline.contracts.contract import BrokenClauseError
 from pipeline.engine.block import Block, to_host
 from pipeline.engine.program import compiled_engine_of
 from pipeline.engine.slots import RunState
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.planned import plan_for
-from pipeline.models.base import MODELS
+from pipeline.models._module_checks import RAISED
+from pipeline.models.base import MODELS, Model
 from pipeline.numerics.native_source import native_of
 from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import Machine
@@ -42,6 +44,34 @@ def fitting(task: Task) -> list[str]:
     """Names of the registered models that fit a task, those that are compiled with it first."""
     names = [name for name, model in MODELS.items() if model.incompatibility(task) is None]
     return sorted(names, key=lambda name: native_of(task) is None or native_of(MODELS[name].tiny(task)) is None)
+
+
+def tasks_for(model: type[Model]) -> list[type[Task]]:
+    """The registered tasks whose kind of input a model takes, but for those whose sizes its own code does not take.
+
+    Raises BrokenClauseError, with the error, where that is so of all.
+    """
+    of_kind = [task for task in TASKS.values() if model.incompatibility(task.tiny()) is None]
+    errors = {task: _error_on(model, task) for task in of_kind}
+    fits = [task for task, error in errors.items() if error is None]
+    if of_kind and not fits:
+        raise BrokenClauseError(
+            f"{errors[of_kind[0]]}; it takes other sizes than all tasks of seedbed have, so it is tried on the data of "
+            "its sweep alone, by `seedbed plan`; sizes that come from `task_shape` suit any"
+        )
+    return fits
+
+
+def _error_on(model: type[Model], task: type[Task]) -> str | None:
+    """What the model's own code raises on batches of a task, small or by default; None if nothing."""
+    for one in (task.tiny(), by_default(task)):
+        try:
+            model.tiny(one).parameter_specs(one.shape())
+        except Exception as error:
+            # What else goes wrong is for the clauses to tell.
+            if RAISED in str(error):
+                return str(error)
+    return None
 
 
 def pair(task: str, model: str | None = None) -> dict[str, Any]:

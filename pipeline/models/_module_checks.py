@@ -28,6 +28,9 @@ from pipeline.numerics.streams import Draws, stream_key
 from pipeline.own_code.places import place_of
 from pipeline.tasks.base import TaskShape
 
+# What stands between the class and the shapes where an error of the user's own code is told.
+RAISED = " raises on a batch of "
+
 
 @lru_cache(maxsize=256)
 def module_problems(model: Builder, task_shape: TaskShape) -> tuple[str, ...]:
@@ -42,7 +45,7 @@ def raised(cls: type, batch: Example, error: Exception) -> str:
     """A sentence on an error of a class of the user's own, met when it was tried on a batch: what it was, and where."""
     shapes = f"inputs {_shown(batch.inputs)} and targets {_shown(batch.targets)}"
     told = next(iter(str(error).splitlines()), "no message")
-    return f"{cls.__name__} raises on a batch of {shapes}: {type(error).__name__}: {told} ({place_of(cls, error)})"
+    return f"{cls.__name__}{RAISED}{shapes}: {type(error).__name__}: {told} ({place_of(cls, error)})"
 
 
 def _shown(tensor: Tensor) -> str:

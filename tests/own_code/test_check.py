@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.contracts.small_sweeps import tasks_for
+from pipeline.models.base import MODELS
 from pipeline.own_code.imported import load, resolved
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import PlainConsole
@@ -130,3 +132,25 @@ def test_it_needs_no_pytest(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "all 4 clauses hold" in done.stdout
+
+
+def test_a_model_of_sizes_that_no_task_here_has_is_told_once_and_sent_to_the_data_of_its_sweep(tmp_path):
+    create("data", "hare", tmp_path, None, PlainConsole(file=io.StringIO()))
+    text = (tmp_path / "hare.py").read_text()
+    (tmp_path / "hare.py").write_text(text.replace("task_shape.length * task_shape.size", "6401"))
+    code, told = checked(tmp_path / "hare.py")
+    assert code == 1
+    told = " ".join(told.split())
+    assert re.search(r"hare\.py:\d+: it cannot be tried: HareNet raises on a batch of inputs \(4, .*RuntimeError", told)
+    assert told.count("cannot be tried") == 1
+    assert "it is tried on the data of its sweep alone, by `seedbed plan`" in told
+    assert "clause" not in told
+
+
+def test_a_model_is_tried_on_the_tasks_whose_sizes_it_takes(tmp_path):
+    create("data", "lynx", tmp_path, None, PlainConsole(file=io.StringIO()))
+    text = (tmp_path / "lynx.py").read_text()
+    sizes = "2 * task_shape.length if task_shape.size == 2 else 7"
+    (tmp_path / "lynx.py").write_text(text.replace("task_shape.length * task_shape.size", sizes))
+    load(resolved("./lynx.py", tmp_path))
+    assert [task.name for task in tasks_for(MODELS["lynx"])] == ["sine_regression"]

@@ -110,6 +110,8 @@ def _holds(cls: type, contracts: Sequence[Contract], out: Console) -> bool:
             print_wrapped(out, line, style="red")
         num_held += len(contract.clauses()) - len(broken)
         num_broken += len(broken)
+        if any(one.number is None for one in broken):
+            return False
     if num_broken:
         out.print(f"  {num_broken} clause{'s are' if num_broken > 1 else ' is'} broken", style="red")
         return False

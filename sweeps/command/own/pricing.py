@@ -12,14 +12,13 @@ from analysis.contracts.synthetic import synthetic_history
 from analysis.predictors.base import PREDICTORS
 from analysis.statistics.base import STATISTICS
 from pipeline.contracts.readings import READING_CONTRACT, weights_read
-from pipeline.contracts.small_sweeps import fitting, pair, trained_block
+from pipeline.contracts.small_sweeps import fitting, pair, tasks_for, trained_block
 from pipeline.engine.program import compiled_engine_of, without_native
 from pipeline.models.base import MODELS
 from pipeline.numerics.compiler import HOW_TO_INSTALL
 from pipeline.spec.registered import declared
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
-from pipeline.tasks.base import TASKS
 
 _TIMED_S = 0.3
 _SLOTS = 16
@@ -79,7 +78,7 @@ def _run(parts: dict[str, Any]) -> RunConfig:
         task = parts["task"].tiny()
         sections = {"task": declared(task), "model": declared(MODELS[fitting(task)[0]].tiny(task))}
     if "model" in parts:
-        fits = [task.tiny() for task in TASKS.values() if parts["model"].incompatibility(task.tiny()) is None]
+        fits = [task.tiny() for task in tasks_for(parts["model"])]
         sections = {"task": declared(fits[0]), "model": declared(parts["model"].tiny(fits[0]))}
     sections["optimiser"] = {"name": "adamw", "lr": 1e-3}
     if "optimiser" in parts:
