@@ -44,7 +44,8 @@ class ReplayError(StoreError):
 class Replay:
     """One run of a results folder, set up under the newest numerics of its pack, at its nearest state before `step`.
 
-    Raises StoreError where this machine cannot have these numerics, or the data of the run are not what they were.
+    Raises StoreError where this machine cannot have these numerics, or the data of the run, or that state, are not what
+    they were.
     """
 
     def __init__(self, store: SweepStore, run_id: str, step: int) -> None:
@@ -63,6 +64,8 @@ class Replay:
         before = [known for known in self.recorded if known <= step]
         if before:
             start = RunState(max(before), snapshots.read(run_id, max(before)))
+            if arrays_sha256(start.arrays) != self.recorded[start.step].sha256:
+                raise StoreError(f"{store.folder}: the state of run {run_id} at step {start.step} is not as recorded")
         else:
             start = FirstStates(store, spec, {})(run_id, self.config, self.block)
         self.block.load_run(0, self.config, start)

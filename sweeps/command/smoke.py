@@ -15,8 +15,9 @@ _NUM_CHUNKS = 4
 def smoke(spec: SweepSpec) -> SweepSpec:
     """`spec` with its first seeds and settings, a budget of four chunks, and the default grid and snapshots.
 
-    A rule that does not fit this budget, such as one that stops by forecasts, is left out. It tests that the sweep
-    runs; its outcomes are meaningless.
+    Runs have converged after four successive evaluations at most, since there are no more; other criteria that ask for
+    more are left out. A rule that does not fit this budget, such as one that stops by forecasts, is left out. It tests
+    that the sweep runs; its outcomes are meaningless.
     """
     data = spec.identity()
     chunk = min(spec.grid.chunk, 25)
@@ -25,6 +26,8 @@ def smoke(spec: SweepSpec) -> SweepSpec:
     data["vary"] = [factor for factor in map(_without_budget, data.get("vary", ())) if factor]
     data["grid"] = {"chunk": chunk, "eval_items": min(spec.grid.eval_items, 64), "probe_items": 32}
     data["snapshots"] = {"states": [0, 2 * chunk]}
+    evaluations = min(spec.criterion.evaluations, _NUM_CHUNKS)
+    data["converged"] = {**data["converged"], "evaluations": evaluations}
     criteria = data.get("criteria", {})
     data["criteria"] = {name: one for name, one in criteria.items() if one["evaluations"] <= _NUM_CHUNKS}
     if spec.stopping.problems(data["budget"], spec.criterion, GridSpec(**data["grid"]).resolved(data["budget"])):

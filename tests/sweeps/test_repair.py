@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 from pipeline.store.damage import damages
+from pipeline.store.pack_store import PackStore
 from pipeline.store.sweep_store import SweepStore
 from tests.support import rows, tiny, trained, weights
 from tests.sweeps.test_cli import run
@@ -147,6 +148,20 @@ def test_verify_trains_a_sample_again_and_finds_a_run_that_was_recorded_wrongly(
     assert code == 1
     assert printed.count("is not the one that was recorded") == 2
     assert "2 run(s), 2 differ" in printed
+
+
+def test_a_state_that_is_not_as_recorded_is_no_start_of_a_replay(copy, monkeypatch, capsys):
+    arrays = PackStore.arrays
+
+    def without_weights(*given, **named):
+        return {name: array for name, array in arrays(*given, **named).items() if not name.endswith("/weights")}
+
+    monkeypatch.setattr(PackStore, "arrays", without_weights)
+    run_id = SweepStore(copy).plan["runs"][0]["run_id"]
+    code, printed = run(monkeypatch, capsys, "replay", run_id, "--from", "10", "--to", "20", "--results", "r")
+    assert code == 2
+    assert f"the state of run {run_id}" in printed
+    assert "at step 10 is not as recorded" in printed
 
 
 def test_a_pipe_in_the_store_is_damage_and_does_not_wait(copy):

@@ -194,6 +194,12 @@ def test_status_and_plan_name_the_budgets(store, monkeypatch, capsys):
     assert "windows of a budget of 60: 0 (step 0), 0.1 (step 10), 0.5 (step 30)" in printed
 
 
+def test_a_smoke_run_asks_for_no_more_evaluations_than_it_has():
+    many = tiny(budget=200, converged={**tiny().identity()["converged"], "evaluations": 5})
+    assert (many.criterion.evaluations, smoke(many).criterion.evaluations) == (5, 4)
+    assert smoke(MIXED).criterion == MIXED.criterion
+
+
 def test_a_smoke_run_gives_every_setting_the_same_few_chunks():
     found = smoke(MIXED)
     assert (found.budgets, len(found.expanded_settings)) == ((40,), 2)
