@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from pipeline.codegen.aliases import Aliases
+from pipeline.codegen.arguments import differ_by_example, operands_of, tensors
 from pipeline.codegen.choices import CHOICES, by_one_hot
 from pipeline.codegen.nodes import (
     ConstantNode,
@@ -46,6 +47,8 @@ class GraphBuilder:
         self._values: dict[fx.Node, Any] = {}
         self._known: dict[Any, Node] = {}
         self._aliases = Aliases()
+        # Maps that are products of a column and a row.
+        self.outer_products: dict[int, tuple[Operand, Operand]] = {}
 
     def outputs(self) -> list[Operand]:
         """The outputs of the trace. Raises NoCodeError."""
@@ -102,14 +105,14 @@ class GraphBuilder:
         args, kwargs = cast("tuple[tuple[Any, ...], dict[str, Any]]", arguments)
         if target is operator.getitem:
             return args[0][args[1]]
-        operands = _operands((args, kwargs))
+        operands = operands_of((args, kwargs))
         if target in EMPTY:
             return RULES[target](self, *args, **kwargs)
         if target is _aten.as_strided.default and not cast("fx.Node", node.args[0]).meta["val"].is_contiguous():
             raise NotImplementedError(f"no C++ is written for {target} of what is not contiguous")
         if all(isinstance(one.node, ConstantNode) for one in operands):
             return self._folded(target, args, kwargs)
-        if target in MOVES and not (target in CHOICES and _differ_by_example(args[1:])):
+        if target in MOVES and not (target in CHOICES and differ_by_example(args[1:])):
             return self._moved(target, args, kwargs)
         if target in NO_CHANGE:
             return self._converted(node, args[0])
@@ -154,7 +157,7 @@ class GraphBuilder:
 
     def _folded(self, target: Any, args: Any, kwargs: Any) -> Any:
         """What an operation of constants alone gives, from torch."""
-        found = target(*_tensors(args), **_tensors(kwargs))
+        found = target(*tensors(args), **tensors(kwargs))
         return [self.constant(one) for one in found] if isinstance(found, tuple | list) else self.constant(found)
 
     def _shared(self, key: Any, make: Callable[[], Node]) -> Node:
@@ -172,9 +175,9 @@ class GraphBuilder:
             return torch.arange(first, first + one.index.size).view(one.shape)
 
         if target in GATHERS:
-            moved = target(positions(args[0]), *_tensors(args[1:]))
+            moved = target(positions(args[0]), *tensors(args[1:]))
         else:
-            moved = target(*_tensors(args, positions), **_tensors(kwargs, positions))
+            moved = target(*tensors(args, positions), **tensors(kwargs, positions))
         if isinstance(moved, tuple | list):
             return [self._gathered(parts, one.numpy()) for one in moved]
         return self._gathered(parts, moved.numpy())
@@ -258,6 +261,17 @@ class GraphBuilder:
         """(b, m, k) times (b, k, n)."""
         if (looked_up := by_one_hot(self, left, right)) is not None:
             return looked_up
+        if left.shape[2] == 1:
+            # No sum: it may be computed where it is read.
+            found = self.map("times_", left, right)
+            if isinstance(found.node, Map) and found.node.inputs[0].shape == found.shape:
+                # Not one of the operands, as of a product with ones.
+                self.outer_products[id(found.node)] = left, right
+            return found
+        return self.matrix_product(left, right)
+
+    def matrix_product(self, left: Operand, right: Operand) -> Operand:
+        """The same as a node that is computed as a product."""
         size = left.shape[0] * left.shape[1] * right.shape[2]
         level, backward = _dependence((left, right))
         key = ("product", left.key(), right.key())
@@ -296,38 +310,6 @@ class GraphBuilder:
             return self._gathered([values], positions)
         ones = self.constant(torch.from_numpy(is_here.astype(np.float64)))
         return matrices(self, ones, values)
-
-
-def _operands(value: Any) -> list[Operand]:
-    if isinstance(value, Operand):
-        return [value]
-    if isinstance(value, Mapping):
-        value = value.values()
-    elif not isinstance(value, tuple | list):
-        return []
-    return [one for part in value for one in _operands(part)]
-
-
-def _differ_by_example(value: Any) -> bool:
-    return any(not isinstance(one.node, ConstantNode) for one in _operands(value))
-
-
-def _tensors(value: Any, of: Callable[[Operand], Tensor] | None = None) -> Any:
-    """Arguments with operands as tensors: constants as their values, others by `of`."""
-    if isinstance(value, Operand):
-        return _values(value) if of is None else of(value)
-    if isinstance(value, Mapping):
-        return {name: _tensors(one, of) for name, one in value.items()}
-    if isinstance(value, tuple | list):
-        # The indices of an operation that gathers are constants beside what is gathered.
-        return type(value)(_tensors(one, of) for one in value)
-    return value
-
-
-def _values(operand: Operand) -> Tensor:
-    if not isinstance(operand.node, ConstantNode):
-        raise NotImplementedError("no C++ is written for positions that depend on an example")
-    return torch.from_numpy(operand.node.values[operand.index])
 
 
 def _dependence(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.codegen.build import NoCodeError
 from pipeline.codegen.extents import Flags, any_along
+from pipeline.codegen.loop_text import as_rows
 from pipeline.codegen.loops import Nest, Strides, bounds_of, literal
 from pipeline.codegen.nodes import (
     BatchSum,
@@ -22,6 +23,7 @@ from pipeline.codegen.nodes import (
 )
 from pipeline.codegen.plan import Phase, ProgramPlan, phase_of
 from pipeline.codegen.product_text import ProductEmitter
+from pipeline.codegen.rows import RowGroup
 
 
 class Emitter(ProductEmitter):
@@ -41,10 +43,24 @@ class Emitter(ProductEmitter):
 
     def _phase(self, phase: Phase) -> list[str]:
         lines = []
-        for node in self._plan.steps:
-            if phase_of(node) == phase:
+        for number, node in enumerate(self._plan.steps):
+            group = self._plan.groups.get(number)
+            if phase_of(node) != phase:
+                continue
+            if group is None:
                 lines += ["{", *self._computed(node), "}"]
+            elif number == group.first:
+                lines += self._in_rows(group)
         return lines
+
+    def _in_rows(self, group: RowGroup) -> list[str]:
+        """The steps of a group, a row at a time."""
+        self._group = group
+        lines = [f"for (int i0 = 0; i0 < {group.num_rows}; ++i0) {{"]
+        for node in self._plan.steps[group.first : group.last + 1]:
+            lines += ["{", *self._computed(node), "}"]
+        self._group = None
+        return [*lines, "}"]
 
     def _computed(self, node: Node) -> list[str]:
         """What is computed, then what is known: loops over what is not regular may compute too much."""
@@ -92,15 +108,20 @@ class Emitter(ProductEmitter):
         places = np.broadcast_to(
             node.whole(*node.shape).index.reshape(*node.shape, *[1] * node.num_gone), operand.shape
         )
+        places = self._in_own_row(node, places)
+        if self._group is not None:
+            shape = as_rows(region.shape, self._group.num_rows)
+            split -= region.ndim - len(shape)
+            places, region, operand = places.reshape(shape), region.reshape(shape), operand.at_shape(*shape)
         leaves: list[Index] = [places]
-        self._leaves(operand, leaves)
-        nest = Nest(region, split, leaves, self._tables)
+        self._leaves(operand, leaves, region)
+        nest = Nest(region, split, leaves, self._tables, has_rows=self._group is not None)
         kind = "Lanes" if node.level == Dependence.EXAMPLE else "real"
         start = "real(0)" if node.function == "add" else "-INFINITELY_LARGE"
         value = self._read(operand, nest, region, node.level)
         add = f"total += {value};" if node.function == "add" else f"total = on_numbers::larger(total, {value});"
         return [
-            *nest.outer(),
+            *self._heads(nest),
             "{",
             f"  {kind} total = {f'lanes({start})' if kind == 'Lanes' else start};",
             *(f"  {head}" for head in nest.inner()),

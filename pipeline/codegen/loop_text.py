@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pipeline.codegen.extents import Flags
 from pipeline.codegen.loops import Nest, Tables, literal
-from pipeline.codegen.nodes import ConstantNode, Dependence, Index, Map, Node, Operand, SourceNode
+from pipeline.codegen.nodes import ConstantNode, Dependence, Index, Map, Move, Node, Operand, SourceNode
 from pipeline.codegen.plan import ProgramPlan
+from pipeline.codegen.rows import RowGroup
 
 # Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
 _INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
+_ZEROS = ("real(0.0)", "lanes(real(0.0))")
 
 
 class LoopEmitter:
     """Writes loops over the numbers of one plan; `table` begins the names of its arrays of constants.
 
-    A map that no step keeps is computed where it is read.
+    A map or move that no step keeps is computed where it is read.
     """
 
     def __init__(self, plan: ProgramPlan, table: str = "table") -> None:
         self._plan = plan
         self._tables = Tables(table)
         self._kept = {id(node) for node in plan.steps}
+        # The group whose rows are being written.
+        self._group: RowGroup | None = None
 
     def _written(self, target: str, operand: Operand, level: Dependence, sign: str) -> list[str]:
         """target = operand, number by number."""
@@ -40,27 +46,89 @@ class LoopEmitter:
         sign: str,
         root: Map | None = None,
     ) -> list[str]:
-        """target[places] = operand over a region."""
+        """target[places] = operand over a region; apart where numbers that are moved come from different parts."""
+        parts = self._sources(operand, region.shape, root)
+        kinds = np.unique(parts[:, region], axis=1).T if len(parts) else np.zeros((1, 0), np.int64)
+        lines = []
+        for kind in kinds:
+            here = region & (parts == kind.reshape(-1, *[1] * region.ndim)).all(0)
+            lines += ["{", *self._loops_over(target, places, operand, here, level, sign, root), "}"]
+        return lines[1:-1] if len(kinds) == 1 else lines
+
+    def _sources(self, operand: Operand, shape: tuple[int, ...], root: Node | None) -> Index:
+        """(moves, *shape): of each move that is not in memory, the numbers of the parts that are read."""
+        found: list[Index] = []
+
+        def visit(one: Operand) -> None:
+            node = one.node
+            if not (self._is_inlined(node) or node is root):
+                return
+            if isinstance(node, Move):
+                found.append(np.broadcast_to(node.which[one.index], shape))
+            else:
+                for read in node.operands():
+                    visit(read.at(one.index))
+
+        visit(operand)
+        return np.array(found, np.int64).reshape(len(found), *shape)
+
+    def _loops_over(
+        self,
+        target: str,
+        places: Index,
+        operand: Operand,
+        region: Flags,
+        level: Dependence,
+        sign: str,
+        root: Map | None = None,
+    ) -> list[str]:
+        if root is not None:
+            places = self._in_own_row(root, places)
+        if self._group is not None:
+            shape = as_rows(region.shape, self._group.num_rows)
+            places, region, operand = places.reshape(shape), region.reshape(shape), operand.at_shape(*shape)
         leaves: list[Index] = [places]
-        self._leaves(operand, leaves, root)
-        nest = Nest(region, region.ndim, leaves, self._tables)
+        self._leaves(operand, leaves, region, root)
+        nest = Nest(region, region.ndim, leaves, self._tables, has_rows=self._group is not None)
         value = self._read(operand, nest, region, level, root)
-        return [*nest.outer(), f"  {target}[{nest.position(places)}] {sign} {value};"]
+        return [*self._heads(nest), f"  {target}[{nest.position(places)}] {sign} {value};"]
+
+    def _heads(self, nest: Nest) -> list[str]:
+        return nest.outer() if self._group is None else nest.in_a_row(self._group.num_rows)
+
+    def _in_own_row(self, node: Node, index: Index) -> Index:
+        """Positions in the memory of a node, of which one row may be kept."""
+        group = self._group
+        return index if group is None or id(node) not in group.local else index % (node.size // group.num_rows)
 
     def _is_inlined(self, node: Node) -> bool:
-        return isinstance(node, Map) and id(node) not in self._kept
+        return isinstance(node, Map | Move) and id(node) not in self._kept
 
-    def _leaves(self, operand: Operand, found: list[Index], root: Node | None = None) -> None:
+    def _moved_from(self, operand: Operand, region: Flags) -> Operand:
+        """What a move reads that is not in memory, in a region in which that is of one part."""
+        node = operand.node
+        if not (isinstance(node, Move) and self._is_inlined(node)):
+            return operand
+        here = operand.index[region]
+        number = int(node.which[here[0]])
+        if number < 0:
+            return Operand(ConstantNode(1, Dependence.CONSTANT, False, np.zeros(1)), np.zeros_like(operand.index))
+        places = np.where(node.which == number, node.places, node.places[here[0]])
+        return self._moved_from(Operand(node.parts[number], places[operand.index]), region)
+
+    def _leaves(self, operand: Operand, found: list[Index], region: Flags, root: Node | None = None) -> None:
         """Positions of everything in memory that is read."""
+        operand = self._moved_from(operand, region)
         if self._is_inlined(operand.node) or operand.node is root:
             assert isinstance(operand.node, Map)
             for one in operand.node.inputs:
-                self._leaves(one.at(operand.index), found)
+                self._leaves(one.at(operand.index), found, region)
         elif not isinstance(operand.node, ConstantNode):
-            found.append(operand.index)
+            found.append(self._in_own_row(operand.node, operand.index))
 
     def _read(self, operand: Operand, nest: Nest, region: Flags, level: Dependence, root: Node | None = None) -> str:
         """The expression of a number in loops over a region."""
+        operand = self._moved_from(operand, region)
         node = operand.node
         if self._is_inlined(node) or node is root:
             assert isinstance(node, Map)
@@ -75,7 +143,7 @@ class LoopEmitter:
             used = numbers[region]
             text = literal(float(used.flat[0])) if (used == used.flat[0]).all() else nest.values(numbers)
             return f"lanes({text})" if level == Dependence.EXAMPLE else text
-        text = f"{self._name(node)}[{nest.position(operand.index)}]"
+        text = f"{self._name(node)}[{nest.position(self._in_own_row(node, operand.index))}]"
         if isinstance(node, SourceNode) and node.is_integer:
             return f"real_numbers({text})"
         return f"lanes({text})" if level == Dependence.EXAMPLE and node.level < Dependence.EXAMPLE else text
@@ -90,6 +158,8 @@ class LoopEmitter:
 
 
 def _call(function: str, arguments: list[str]) -> str:
+    if function == "plus" and any(is_zero := [one in _ZEROS for one in arguments]):
+        return arguments[is_zero.index(True) - 1]
     if function in _INFIX:
         return f"({f' {_INFIX[function]} '.join(arguments)})"
     if function == "copy":
@@ -102,3 +172,9 @@ def _call(function: str, arguments: list[str]) -> str:
 def offset_of(place: int) -> str:
     """Where a parameter begins in a run's weights."""
     return f"constants::offsets[{place}]"
+
+
+def as_rows(shape: tuple[int, ...], num_rows: int) -> tuple[int, ...]:
+    """A shape with its first axes as one of that many rows."""
+    count = next(count for count in range(1, len(shape) + 1) if math.prod(shape[:count]) == num_rows)
+    return (num_rows, *shape[count:])

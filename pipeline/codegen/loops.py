@@ -74,12 +74,17 @@ class Nest:
     What is not wanted may be computed too, where the region is not regular.
     """
 
-    def __init__(self, region: Flags, split: int, indices: Sequence[Index], tables: Tables) -> None:
+    def __init__(
+        self, region: Flags, split: int, indices: Sequence[Index], tables: Tables, *, has_rows: bool = False
+    ) -> None:
         self._tables = tables
         self._box = [_range(region, axis) for axis in range(region.ndim)]
         inside = region[tuple(slice(*bounds) for bounds in self._box)]
         self._spans, self._ruler = (None, -1) if inside.all() else _ragged(inside)
         kept = {self._ruler, region.ndim - 1} if self._spans is not None else set()
+        if has_rows:
+            # The first loop is that of the rows, which is written elsewhere.
+            kept.add(0)
         self._groups = self._merged(region.shape, split, indices, kept)
         self._split = sum(group[0] < split for group in self._groups)
         self._shape = region.shape
@@ -131,6 +136,12 @@ class Nest:
     def outer(self) -> list[str]:
         """Heads of the outer loops."""
         return [self._head(number) for number in range(self._split)]
+
+    def in_a_row(self, num_rows: int) -> list[str]:
+        """Heads of the outer loops but that of rows, and a condition where not all rows are wanted."""
+        low, high = self._bounds(self._groups[0])
+        condition = [] if (low, high) == (0, num_rows) else [f"if ({low} <= i0 && i0 < {high})"]
+        return condition + self.outer()[1:]
 
     def inner(self) -> list[str]:
         """Heads of the loops behind the split."""

@@ -16,6 +16,7 @@ from pipeline.codegen.nodes import (
     ConstantNode,
     Dependence,
     Map,
+    Move,
     Node,
     Operand,
     Product,
@@ -24,6 +25,12 @@ from pipeline.codegen.nodes import (
     SourceNode,
     in_order,
 )
+from pipeline.codegen.rows import RowGroup, row_groups
+
+# Functions that cost less than a number written to memory and read again.
+_CHEAP = {"plus", "minus", "times_"}
+# Of a move that is computed where it is read, each of which is a loop of its own there.
+_MOST_PARTS = 3
 
 
 class Phase(IntEnum):
@@ -39,6 +46,8 @@ class Phase(IntEnum):
 class ProgramPlan:
     """`steps`: the nodes that are computed into memory, in order. `places`: where each begins, in its arena.
 
+    `groups`: number of a step -> the steps with which it is computed row by row.
+
     KnownNumbers of an example stand in an arena whose memory is used again; all others in one of scalars.
     """
 
@@ -49,6 +58,7 @@ class ProgramPlan:
     extents: Extents
     predictions: Operand
     gradients: tuple[Operand, ...]
+    groups: Mapping[int, RowGroup]
 
     def phase(self, node: Node) -> Phase:
         """When a node is computed."""
@@ -80,8 +90,10 @@ def planned(builder: GraphBuilder, predictions: Operand, gradients: tuple[Operan
         and not _is_summed_at_once(node, kept)
     ]
     steps.sort(key=phase_of)
-    places, num_lanes, num_scalars = _placed(steps, [predictions, *gradients])
-    return ProgramPlan(tuple(steps), places, num_lanes, num_scalars, extents, predictions, gradients)
+    is_whole = [not extents.filled(node).any() for node in steps]
+    groups = row_groups(steps, ends, [phase_of(node) for node in steps], is_whole)
+    places, num_lanes, num_scalars = _placed(steps, [predictions, *gradients], groups)
+    return ProgramPlan(tuple(steps), places, num_lanes, num_scalars, extents, predictions, gradients, groups)
 
 
 def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
@@ -96,23 +108,44 @@ def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
 
 
 def _inlined(kept: list[Node], extents: Extents) -> set[int]:
-    """Maps that are computed where they are read: by one reader, once for each of its numbers."""
+    """Maps that are computed where they are read: by one reader, or two if that is cheap, once for each number."""
     readers: dict[int, list[tuple[Node, Operand]]] = {id(node): [] for node in kept}
     for node in kept:
         for operand in node.operands():
             if id(operand.node) in readers:
                 readers[id(operand.node)].append((node, operand))
-    found = set()
+    found: set[int] = set()
     for node in kept:
         if not isinstance(node, Map) or extents.filled(node).any():
             continue
         mine = readers[id(node)]
-        if len(mine) != 1 or not isinstance(mine[0][0], Map | Reduce) or mine[0][0].level != node.level:
-            continue
-        index = mine[0][1].index
-        if index.size <= node.size and np.unique(index).size == index.size:
+        is_cheap = node.function in _CHEAP and not any(id(one.node) in found for one in node.inputs)
+        if len(mine) <= (2 if is_cheap else 1) and all(_reads_once(reader, operand, node) for reader, operand in mine):
             found.add(id(node))
-    return found
+    return found | {id(node) for node in kept if isinstance(node, Move) and _is_read_by_maps(node, readers, found)}
+
+
+def _is_read_by_maps(node: Node, readers: Mapping[int, list[tuple[Node, Operand]]], inlined: set[int]) -> bool:
+    """Whether a move of few parts is read by maps in memory alone, whose loops can be taken apart."""
+    mine = [reader for reader, _ in readers[id(node)]]
+    is_small = not isinstance(node, Move) or np.unique(node.which).size <= _MOST_PARTS
+    return (
+        is_small
+        and bool(mine)
+        and all(
+            isinstance(reader, Map)
+            and reader.level == node.level == Dependence.EXAMPLE
+            and (id(reader) not in inlined or _is_read_by_maps(reader, readers, inlined))
+            for reader in mine
+        )
+    )
+
+
+def _reads_once(reader: Node, operand: Operand, node: Map) -> bool:
+    """Whether a loop over numbers reads each of the node's at most once."""
+    index = operand.index
+    is_loop = isinstance(reader, Map | Reduce) and reader.level == node.level
+    return is_loop and index.size <= node.size and np.unique(index).size == index.size
 
 
 def _is_summed_at_once(node: Node, kept: list[Node]) -> bool:
@@ -126,12 +159,14 @@ def _is_summed_at_once(node: Node, kept: list[Node]) -> bool:
     return is_summed
 
 
-def _placed(steps: list[Node], ends: list[Operand]) -> tuple[dict[int, int], int, int]:
-    """First fit of arrays in the order of steps, each alive until its last reader."""
+def _placed(steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGroup]) -> tuple[dict[int, int], int, int]:
+    """First fit of arrays in the order of steps, each alive until its last reader, or the end of that one's group."""
+    first = [groups[number].first if number in groups else number for number in range(len(steps))]
+    end_of = [groups[number].last if number in groups else number for number in range(len(steps))]
     last: dict[int, int] = {}
     inlined_readers = _last_reads(steps)
-    for node in steps:
-        last[id(node)] = inlined_readers.get(id(node), 0)
+    for number, node in enumerate(steps):
+        last[id(node)] = end_of[max(number, inlined_readers.get(id(node), 0))]
     for end in ends:
         # What is of an example is copied out at the end of its phase.
         if end.node.level == Dependence.EXAMPLE and id(end.node) in last:
@@ -145,15 +180,17 @@ def _placed(steps: list[Node], ends: list[Operand]) -> tuple[dict[int, int], int
             places[id(node)] = num_scalars
             num_scalars += -(-node.size // 16) * 16
             continue
-        alive = sorted(one for one in alive if one[2] >= number)
+        group = groups.get(number)
+        size = node.size // group.num_rows if group is not None and id(node) in group.local else node.size
+        alive = sorted(one for one in alive if one[2] >= first[number])
         start = 0
         for begin, end_, _ in alive:
-            if begin - start >= node.size:
+            if begin - start >= size:
                 break
             start = max(start, end_)
         places[id(node)] = start
-        alive.append((start, start + node.size, last[id(node)]))
-        num_lanes = max(num_lanes, start + node.size)
+        alive.append((start, start + size, last[id(node)]))
+        num_lanes = max(num_lanes, start + size)
     return places, num_lanes, num_scalars
 
 

@@ -30,6 +30,8 @@ class BatchSums:
         if isinstance(node, ConstantNode):
             assert not node.values.any(), "a gradient is proportional to the slopes"
             return node.whole()
+        if id(node) in self._builder.outer_products:
+            return self._of_outer_product(node)
         if isinstance(node, Map) and _is_linear(node):
             inputs = [self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in node.inputs]
             answer = self._builder.map(node.function, *inputs)
@@ -43,6 +45,11 @@ class BatchSums:
             answer = self._builder.product(left, right)
             return Operand(answer.node, answer.index.reshape(-1))
         return BatchSum(node.size, Dependence.BATCH, True, node.whole()).whole()
+
+    def _of_outer_product(self, node: Node) -> Operand:
+        left, right = self._builder.outer_products[id(node)]
+        product = self._builder.matrix_product(left, right)
+        return self._made(product.node)
 
     def _moved(self, node: Move) -> Operand:
         wholes = [self._whole(part) for part in node.parts]
