@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, fx
 
 from pipeline.codegen.aliases import Aliases
-from pipeline.codegen.arguments import differ_by_example, operands_of, tensors
 from pipeline.codegen.choices import CHOICES, by_one_hot
 from pipeline.codegen.nodes import (
     ConstantNode,
@@ -28,8 +27,8 @@ from pipeline.codegen.nodes import (
     Scatter,
     SourceNode,
 )
+from pipeline.codegen.operands import differ_by_example, masked, operands_of, simplified, tensors
 from pipeline.codegen.operations import EMPTY, GATHERS, MAPS, MOVES, NO_CHANGE, RESHAPES, RULES, matrices
-from pipeline.codegen.simplify import masked, simplified
 from pipeline.codegen.trace import Trace
 
 _aten = torch.ops.aten

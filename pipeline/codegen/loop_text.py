@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.codegen.extents import Flags
 from pipeline.codegen.loops import Nest, Tables, literal
 from pipeline.codegen.nodes import ConstantNode, Dependence, Index, Map, Move, Node, Operand, SourceNode
+from pipeline.codegen.pieces import pieces
 from pipeline.codegen.plan import ProgramPlan
 from pipeline.codegen.rows import RowGroup
 
@@ -47,30 +48,9 @@ class LoopEmitter:
         root: Map | None = None,
     ) -> list[str]:
         """target[places] = operand over a region; apart where numbers that are moved come from different parts."""
-        parts = self._sources(operand, region.shape, root)
-        kinds = np.unique(parts[:, region], axis=1).T if len(parts) else np.zeros((1, 0), np.int64)
-        lines = []
-        for kind in kinds:
-            here = region & (parts == kind.reshape(-1, *[1] * region.ndim)).all(0)
-            lines += ["{", *self._loops_over(target, places, operand, here, level, sign, root), "}"]
-        return lines[1:-1] if len(kinds) == 1 else lines
-
-    def _sources(self, operand: Operand, shape: tuple[int, ...], root: Node | None) -> Index:
-        """(moves, *shape): of each move that is not in memory, the numbers of the parts that are read."""
-        found: list[Index] = []
-
-        def visit(one: Operand) -> None:
-            node = one.node
-            if not (self._is_inlined(node) or node is root):
-                return
-            if isinstance(node, Move):
-                found.append(np.broadcast_to(node.which[one.index], shape))
-            else:
-                for read in node.operands():
-                    visit(read.at(one.index))
-
-        visit(operand)
-        return np.array(found, np.int64).reshape(len(found), *shape)
+        found = pieces(region, operand, lambda node: node is root or self._is_inlined(node))
+        texts = [self._loops_over(target, places, operand, piece, level, sign, root) for piece in found]
+        return texts[0] if len(texts) == 1 else [line for text in texts for line in ("{", *text, "}")]
 
     def _loops_over(
         self,

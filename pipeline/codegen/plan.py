@@ -25,6 +25,7 @@ from pipeline.codegen.nodes import (
     SourceNode,
     in_order,
 )
+from pipeline.codegen.pieces import can_be_taken_apart, moves_read_by
 from pipeline.codegen.rows import RowGroup, row_groups
 
 # Functions that cost less than a number written to memory and read again.
@@ -81,7 +82,7 @@ def planned(builder: GraphBuilder, predictions: Operand, gradients: tuple[Operan
     order = in_order(ends)
     extents = Extents.of(order, [predictions, *gradients])
     kept = [node for node in order if extents.needed[id(node)].any()]
-    inlined = _inlined(kept, extents)
+    inlined = _inlined(kept, ends, extents)
     steps = [
         node
         for node in kept
@@ -107,7 +108,7 @@ def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
                     setattr(node, side, copy)
 
 
-def _inlined(kept: list[Node], extents: Extents) -> set[int]:
+def _inlined(kept: list[Node], ends: list[Node], extents: Extents) -> set[int]:
     """Maps that are computed where they are read: by one reader, or two if that is cheap, once for each number."""
     readers: dict[int, list[tuple[Node, Operand]]] = {id(node): [] for node in kept}
     for node in kept:
@@ -116,13 +117,31 @@ def _inlined(kept: list[Node], extents: Extents) -> set[int]:
                 readers[id(operand.node)].append((node, operand))
     found: set[int] = set()
     for node in kept:
-        if not isinstance(node, Map) or extents.filled(node).any():
+        if not isinstance(node, Map) or extents.filled(node).any() or node in ends:
             continue
         mine = readers[id(node)]
         is_cheap = node.function in _CHEAP and not any(id(one.node) in found for one in node.inputs)
         if len(mine) <= (2 if is_cheap else 1) and all(_reads_once(reader, operand, node) for reader, operand in mine):
             found.add(id(node))
-    return found | {id(node) for node in kept if isinstance(node, Move) and _is_read_by_maps(node, readers, found)}
+    return found | _moves_inlined(kept, ends, extents, readers, found)
+
+
+def _moves_inlined(
+    kept: list[Node],
+    ends: list[Node],
+    extents: Extents,
+    readers: Mapping[int, list[tuple[Node, Operand]]],
+    inlined: set[int],
+) -> set[int]:
+    """Moves of few parts that are read by maps alone, whose loops are taken apart."""
+    candidates = (node for node in kept if isinstance(node, Move) and node not in ends)
+    found = {id(node) for node in candidates if _is_read_by_maps(node, readers, inlined)}
+    for node in kept:
+        if isinstance(node, Map) and id(node) not in inlined:
+            read = moves_read_by(node, inlined | found)
+            if read and not can_be_taken_apart(node, extents.computed(node), inlined | found):
+                found -= read
+    return found
 
 
 def _is_read_by_maps(node: Node, readers: Mapping[int, list[tuple[Node, Operand]]], inlined: set[int]) -> bool:
