@@ -134,7 +134,12 @@ def _moves_inlined(
     inlined: set[int],
 ) -> set[int]:
     """Moves of few parts that are read by maps alone, whose loops are taken apart."""
-    candidates = (node for node in kept if isinstance(node, Move) and node not in ends)
+    # What is known of a part is not read from there, so it may not stand there.
+    candidates = (
+        node
+        for node in kept
+        if isinstance(node, Move) and node not in ends and not (extents.filled(node) & (node.which >= 0)).any()
+    )
     found = {id(node) for node in candidates if _is_read_by_maps(node, readers, inlined)}
     for node in kept:
         if isinstance(node, Map) and id(node) not in inlined:
