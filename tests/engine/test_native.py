@@ -14,7 +14,6 @@ import torch
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of
 from pipeline.launch.planned import plan_on
-from pipeline.models.linear_self_attention import LinearSelfAttention
 from pipeline.numerics.compiler import toolchain
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
@@ -179,8 +178,7 @@ def test_without_a_compiler_that_works_torch_computes(environment, tmp_path):
 
 
 def test_asking_for_a_program_that_cannot_be_is_refused(monkeypatch):
-    monkeypatch.setattr(LinearSelfAttention, "native", lambda model: None)
-    monkeypatch.setattr(LinearSelfAttention, "is_traceable", lambda model, task_shape: False)
+    monkeypatch.setattr(type(tiny("linear_regression").optimiser), "native", lambda optimiser: None)
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | {"resources": {"engine": "compiled"}})
     with pytest.raises(StoreError, match=r"resources\.engine is compiled"):
         plan_on(spec, Machine.cpu(1))
