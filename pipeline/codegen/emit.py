@@ -114,7 +114,7 @@ class Emitter(ProductEmitter):
             split -= region.ndim - len(shape)
             places, region, operand = places.reshape(shape), region.reshape(shape), operand.at_shape(*shape)
         leaves: list[Index] = [places]
-        self._leaves(operand, leaves, region)
+        self._leaves(operand, leaves)
         nest = Nest(region, split, leaves, self._tables, has_rows=self._group is not None)
         kind = "Lanes" if node.level == Dependence.EXAMPLE else "real"
         start = "real(0)" if node.function == "add" else "-INFINITELY_LARGE"

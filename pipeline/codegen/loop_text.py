@@ -8,20 +8,18 @@ import numpy as np
 
 from pipeline.codegen.extents import Flags
 from pipeline.codegen.loops import Nest, Tables, literal
-from pipeline.codegen.nodes import ConstantNode, Dependence, Index, Map, Move, Node, Operand, SourceNode
-from pipeline.codegen.pieces import pieces
+from pipeline.codegen.nodes import ConstantNode, Dependence, Index, Map, Node, Operand, SourceNode
 from pipeline.codegen.plan import ProgramPlan
 from pipeline.codegen.rows import RowGroup
 
 # Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
 _INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
-_ZEROS = ("real(0.0)", "lanes(real(0.0))")
 
 
 class LoopEmitter:
     """Writes loops over the numbers of one plan; `table` begins the names of its arrays of constants.
 
-    A map or move that no step keeps is computed where it is read.
+    A map that no step keeps is computed where it is read.
     """
 
     def __init__(self, plan: ProgramPlan, table: str = "table") -> None:
@@ -47,28 +45,14 @@ class LoopEmitter:
         sign: str,
         root: Map | None = None,
     ) -> list[str]:
-        """target[places] = operand over a region; apart where numbers that are moved come from different parts."""
-        found = pieces(region, operand, lambda node: node is root or self._is_inlined(node))
-        texts = [self._loops_over(target, places, operand, piece, level, sign, root) for piece in found]
-        return texts[0] if len(texts) == 1 else [line for text in texts for line in ("{", *text, "}")]
-
-    def _loops_over(
-        self,
-        target: str,
-        places: Index,
-        operand: Operand,
-        region: Flags,
-        level: Dependence,
-        sign: str,
-        root: Map | None = None,
-    ) -> list[str]:
+        """target[places] = operand over a region."""
         if root is not None:
             places = self._in_own_row(root, places)
         if self._group is not None:
             shape = as_rows(region.shape, self._group.num_rows)
             places, region, operand = places.reshape(shape), region.reshape(shape), operand.at_shape(*shape)
         leaves: list[Index] = [places]
-        self._leaves(operand, leaves, region, root)
+        self._leaves(operand, leaves, root)
         nest = Nest(region, region.ndim, leaves, self._tables, has_rows=self._group is not None)
         value = self._read(operand, nest, region, level, root)
         return [*self._heads(nest), f"  {target}[{nest.position(places)}] {sign} {value};"]
@@ -82,33 +66,19 @@ class LoopEmitter:
         return index if group is None or id(node) not in group.local else index % (node.size // group.num_rows)
 
     def _is_inlined(self, node: Node) -> bool:
-        return isinstance(node, Map | Move) and id(node) not in self._kept
+        return isinstance(node, Map) and id(node) not in self._kept
 
-    def _moved_from(self, operand: Operand, region: Flags) -> Operand:
-        """What a move reads that is not in memory, in a region in which that is of one part."""
-        node = operand.node
-        if not (isinstance(node, Move) and self._is_inlined(node)):
-            return operand
-        here = operand.index[region]
-        number = int(node.which[here[0]])
-        if number < 0:
-            return Operand(ConstantNode(1, Dependence.CONSTANT, False, np.zeros(1)), np.zeros_like(operand.index))
-        places = np.where(node.which == number, node.places, node.places[here[0]])
-        return self._moved_from(Operand(node.parts[number], places[operand.index]), region)
-
-    def _leaves(self, operand: Operand, found: list[Index], region: Flags, root: Node | None = None) -> None:
+    def _leaves(self, operand: Operand, found: list[Index], root: Node | None = None) -> None:
         """Positions of everything in memory that is read."""
-        operand = self._moved_from(operand, region)
         if self._is_inlined(operand.node) or operand.node is root:
             assert isinstance(operand.node, Map)
             for one in operand.node.inputs:
-                self._leaves(one.at(operand.index), found, region)
+                self._leaves(one.at(operand.index), found)
         elif not isinstance(operand.node, ConstantNode):
             found.append(self._in_own_row(operand.node, operand.index))
 
     def _read(self, operand: Operand, nest: Nest, region: Flags, level: Dependence, root: Node | None = None) -> str:
         """The expression of a number in loops over a region."""
-        operand = self._moved_from(operand, region)
         node = operand.node
         if self._is_inlined(node) or node is root:
             assert isinstance(node, Map)
@@ -138,8 +108,6 @@ class LoopEmitter:
 
 
 def _call(function: str, arguments: list[str]) -> str:
-    if function == "plus" and any(is_zero := [one in _ZEROS for one in arguments]):
-        return arguments[is_zero.index(True) - 1]
     if function in _INFIX:
         return f"({f' {_INFIX[function]} '.join(arguments)})"
     if function == "copy":

@@ -16,7 +16,6 @@ from pipeline.codegen.nodes import (
     ConstantNode,
     Dependence,
     Map,
-    Move,
     Node,
     Operand,
     Product,
@@ -25,13 +24,7 @@ from pipeline.codegen.nodes import (
     SourceNode,
     in_order,
 )
-from pipeline.codegen.pieces import can_be_taken_apart, moves_read_by
 from pipeline.codegen.rows import RowGroup, row_groups
-
-# Functions that cost less than a number written to memory and read again.
-_CHEAP = {"plus", "minus", "times_"}
-# Of a move that is computed where it is read, each of which is a loop of its own there.
-_MOST_PARTS = 3
 
 
 class Phase(IntEnum):
@@ -109,7 +102,7 @@ def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
 
 
 def _inlined(kept: list[Node], ends: list[Node], extents: Extents) -> set[int]:
-    """Maps that are computed where they are read: by one reader, or two if that is cheap, once for each number."""
+    """Maps that are computed where they are read: by one reader, once for each of its numbers."""
     readers: dict[int, list[tuple[Node, Operand]]] = {id(node): [] for node in kept}
     for node in kept:
         for operand in node.operands():
@@ -120,49 +113,9 @@ def _inlined(kept: list[Node], ends: list[Node], extents: Extents) -> set[int]:
         if not isinstance(node, Map) or extents.filled(node).any() or node in ends:
             continue
         mine = readers[id(node)]
-        is_cheap = node.function in _CHEAP and not any(id(one.node) in found for one in node.inputs)
-        if len(mine) <= (2 if is_cheap else 1) and all(_reads_once(reader, operand, node) for reader, operand in mine):
+        if len(mine) == 1 and _reads_once(*mine[0], node):
             found.add(id(node))
-    return found | _moves_inlined(kept, ends, extents, readers, found)
-
-
-def _moves_inlined(
-    kept: list[Node],
-    ends: list[Node],
-    extents: Extents,
-    readers: Mapping[int, list[tuple[Node, Operand]]],
-    inlined: set[int],
-) -> set[int]:
-    """Moves of few parts that are read by maps alone, whose loops are taken apart."""
-    # What is known of a part is not read from there, so it may not stand there.
-    candidates = (
-        node
-        for node in kept
-        if isinstance(node, Move) and node not in ends and not (extents.filled(node) & (node.which >= 0)).any()
-    )
-    found = {id(node) for node in candidates if _is_read_by_maps(node, readers, inlined)}
-    for node in kept:
-        if isinstance(node, Map) and id(node) not in inlined:
-            read = moves_read_by(node, inlined | found)
-            if read and not can_be_taken_apart(node, extents.computed(node), inlined | found):
-                found -= read
     return found
-
-
-def _is_read_by_maps(node: Node, readers: Mapping[int, list[tuple[Node, Operand]]], inlined: set[int]) -> bool:
-    """Whether a move of few parts is read by maps in memory alone, whose loops can be taken apart."""
-    mine = [reader for reader, _ in readers[id(node)]]
-    is_small = not isinstance(node, Move) or np.unique(node.which).size <= _MOST_PARTS
-    return (
-        is_small
-        and bool(mine)
-        and all(
-            isinstance(reader, Map)
-            and reader.level == node.level == Dependence.EXAMPLE
-            and (id(reader) not in inlined or _is_read_by_maps(reader, readers, inlined))
-            for reader in mine
-        )
-    )
 
 
 def _reads_once(reader: Node, operand: Operand, node: Map) -> bool:

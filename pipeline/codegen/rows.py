@@ -9,7 +9,7 @@ from operator import mul
 
 import numpy as np
 
-from pipeline.codegen.nodes import Dependence, Index, Map, Move, Node, Operand, Reduce
+from pipeline.codegen.nodes import Dependence, Index, Map, Node, Operand, Reduce
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,8 @@ def row_groups(
         last, rows = _longest(steps, first, phases, kept) if is_whole[first] else (first, 0)
         last = next((number - 1 for number in range(first + 1, last + 1) if not is_whole[number]), last)
         if last > first:
-            inside = range(first, last + 1)
-            own = {id(end) for end in ends}
-            local = {
-                id(steps[number])
-                for number in inside
-                if id(steps[number]) not in own and readers[number] <= set(inside)
-            }
+            inside = set(range(first, last + 1))
+            local = {id(steps[number]) for number in inside if steps[number] not in ends and readers[number] <= inside}
             found |= dict.fromkeys(inside, RowGroup(first, last, rows, frozenset(local)))
         first = last + 1
     return found
@@ -53,9 +48,9 @@ def _longest(steps: Sequence[Node], first: int, phases: Sequence[int], kept: Map
     while possible and last + 1 < len(steps) and phases[last + 1] == phases[first]:
         node = steps[last + 1]
         common = possible & _possible_rows(node)
-        for source, index, is_read in reads_of(node, kept):
+        for source, index in _reads_of(node, kept):
             if kept.get(id(source), -1) >= first:
-                common = {rows for rows in common if _keeps_rows(source, index, is_read, rows)}
+                common = {rows for rows in common if _keeps_rows(source, index, rows)}
         if not common:
             break
         possible, last = common, last + 1
@@ -70,45 +65,35 @@ def _possible_rows(node: Node) -> set[int]:
     return {rows for rows in accumulate(shape, mul) if rows > 1}
 
 
-def _keeps_rows(source: Node, index: Index, is_read: Index, rows: int) -> bool:
+def _keeps_rows(source: Node, index: Index, rows: int) -> bool:
     """Whether each row of what reads (rows, ...) reads of the source the same row alone."""
     if source.size % rows:
         return False
     row = index.reshape(rows, -1) // (source.size // rows)
-    is_same = row == np.arange(rows)[:, None]
-    return bool(is_same[is_read.reshape(rows, -1)].all())
+    return bool((row == np.arange(rows)[:, None]).all())
 
 
-def reads_of(node: Node, kept: Collection[int]) -> Iterator[tuple[Node, Index, Index]]:
-    """What is read from memory: node, positions in the order of the reader's loops, and which of them are read."""
+def _reads_of(node: Node, kept: Collection[int]) -> Iterator[tuple[Node, Index]]:
+    """What a node reads from memory: nodes and positions, of maps and reductions in the order of their loops."""
     for operand in node.operands():
-        everywhere = np.ones(operand.shape, bool)
-        yield from _leaves(operand, everywhere, kept)
+        yield from _leaves(operand, kept)
 
 
-def _leaves(operand: Operand, is_read: Index, kept: Collection[int]) -> Iterator[tuple[Node, Index, Index]]:
+def _leaves(operand: Operand, kept: Collection[int]) -> Iterator[tuple[Node, Index]]:
     node = operand.node
     if id(node) in kept:
-        yield node, operand.index, is_read
-    elif isinstance(node, Map):
-        for one in node.inputs:
-            yield from _leaves(one.at(operand.index), is_read, kept)
-    elif not isinstance(node, Move):
-        # A product that is summed where it is computed.
-        for one in node.operands():
-            yield from _leaves(one, np.ones(one.shape, bool), kept)
-    else:
-        for number, part in enumerate(node.parts):
-            here = is_read & (node.which[operand.index] == number)
-            if here.any():
-                yield from _leaves(Operand(part, np.where(here, node.places[operand.index], 0)), here, kept)
+        yield node, operand.index
+        return
+    for one in node.operands():
+        # Through maps that are computed where they are read, and products that are summed where they are computed.
+        yield from _leaves(one.at(operand.index) if isinstance(node, Map) else one, kept)
 
 
 def _readers(steps: Sequence[Node], kept: Mapping[int, int]) -> list[set[int]]:
     """For each step the numbers of the steps that read it."""
     found: list[set[int]] = [set() for _ in steps]
     for number, node in enumerate(steps):
-        for source, _, _ in reads_of(node, kept):
+        for source, _ in _reads_of(node, kept):
             if id(source) in kept:
                 found[kept[id(source)]].add(number)
     return found

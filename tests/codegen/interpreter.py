@@ -63,11 +63,11 @@ def evaluated(ends, given):
         return values[id(operand.node)][operand.index]
 
     for node in in_order([end.node for end in ends]):
-        values[id(node)] = np.asarray(_value(node, read, values, given), float).reshape(-1)
+        values[id(node)] = np.asarray(value_of(node, read, values, given), float).reshape(-1)
     return [read(end) for end in ends]
 
 
-def _value(node, read, values, given):
+def value_of(node, read, values, given):
     match node:
         case ConstantNode():
             return node.values
