@@ -231,6 +231,7 @@ class Writer:
 
     def _init(self, tracked: TrackedRun, config: Mapping[str, Any], tags: Sequence[str], **way: str) -> Any:
         """The run in one of three ways that exclude each other. Raises what wandb raises."""
+        self._wait_for_a_name(tracked.tracked_id)
         try:
             return self._wandb.init(
                 id=tracked.tracked_id,
@@ -248,6 +249,12 @@ class Writer:
         except (self._wandb.Error, TimeoutError):
             self._release(tracked.tracked_id)
             raise
+
+    def _wait_for_a_name(self, tracked_id: str) -> None:
+        """wandb names a run's folder by the second, and would write over one that was begun in the same second."""
+        folder = self._folder / "wandb"
+        while list(folder.glob(f"*run-{time.strftime('%Y%m%d_%H%M%S')}-{tracked_id}")):
+            time.sleep(0.02)
 
     def _release(self, tracked_id: str) -> None:
         """Let a run that could not be begun be tried again: wandb 0.31 takes its id to be in use.
