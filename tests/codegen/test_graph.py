@@ -173,6 +173,13 @@ def test_truth_values_of_numbers_are_those_of_torch():
     assert largest_difference(model_of(lambda shape: Signs()), VECTORS) < 1e-9
 
 
+def test_what_is_too_large_is_left_to_torch(monkeypatch):
+    monkeypatch.setattr("pipeline.codegen.build.MOST_NUMBERS", 100)
+    found = generated_or_why(model_of(lambda shape: nn.Sequential(nn.Flatten(), nn.Linear(12, 1))), VECTORS, "float32")
+    assert found.text is None
+    assert "numbers an example, more than 100" in found.why_not
+
+
 def test_noise_and_state_are_left_to_torch_and_frozen_parameters_are_not():
     class Frozen(nn.Linear):
         def __init__(self):
