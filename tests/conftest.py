@@ -123,3 +123,14 @@ def _one_thread():
         # Lightning's own: it goes when Lightning stops using torch's LeafSpec.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_code_is_forgotten():
+    """What the tests of a file imported is registered no longer behind it: another file may look at all that is."""
+    from pipeline.own_code import imported
+
+    before = set(imported.entries())
+    yield
+    for entry in set(imported.entries()) - before:
+        imported.forget(entry)
