@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from pipeline.codegen.generated import has_classes
 from pipeline.engine.program_arguments import DRAWN
 from pipeline.engine.slots import Slots
 from pipeline.tasks.base import Batch, Split
@@ -65,6 +66,7 @@ class Drawn:
     def __init__(self, block: Slots) -> None:
         self._block = block
         self.keys = self._nowhere()
+        self._has_classes = has_classes(block.task, block.template.dtype)
         # What the addresses point to.
         self._alive: Batch | None = None
 
@@ -99,6 +101,7 @@ class Drawn:
         first_S = steps_S[chosen]
         steps = (first_S.unsqueeze(1) + torch.arange(num_steps)).flatten()
         batch = self._block.sample(split, steps, num_rows, slots=chosen.repeat_interleave(num_steps).tolist())
+        self._refuse_others(batch, len(steps), num_rows)
         batch = Batch(*(_as_read(array, self._block.dtype) for array in batch))
         for place, array in enumerate(batch):
             size = array.element_size() * array[0].numel() * num_steps
@@ -106,6 +109,18 @@ class Drawn:
         keys[2][chosen] = first_S
         keys[3][chosen] = num_rows
         return batch
+
+    def _refuse_others(self, batch: Batch, num_slots: int, num_rows: int) -> None:
+        """Raises ValueError where a program would read beyond what there is: it was compiled for the task's shape."""
+        name, shape = self._block.task.name, self._block.task.shape()
+        expected = ((num_slots, num_rows, *shape.input_shape), (num_slots, num_rows * shape.num_query_positions))
+        for what, array, wanted in zip(("inputs", "targets"), batch, expected, strict=True):
+            if tuple(array.shape) != wanted:
+                raise ValueError(f"task {name} gives {what} of shape {tuple(array.shape)}, and {wanted} by its shape()")
+        if batch.targets.dtype.is_floating_point == self._has_classes:
+            raise ValueError(f"task {name} gives targets of another type than it gave first: {batch.targets.dtype}")
+        if shape.kind == "tokens" and not (int(batch.inputs.min()) >= 0 and int(batch.inputs.max()) < shape.size):
+            raise ValueError(f"task {name} gives tokens outside 0 to {shape.size - 1}, the last of its shape()")
 
 
 def _as_read(array: Tensor, dtype: torch.dtype) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from pipeline.codegen.generated import has_classes
 from pipeline.contracts.small_sweeps import assert_compiled_equals_torch, same, states_of
 from pipeline.engine import examples
+from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, why_torch, written
 from pipeline.numerics.compiler import toolchain
 from pipeline.own_code.imported import forget, load, resolved
@@ -163,3 +164,22 @@ def test_a_loss_that_cannot_be_written_is_named_with_its_line(own_tasks):
     assert said.startswith("task ranked (no C++ is written for aten.sort")
     assert "tasks.py:" in said
     assert "predictions.sort(-1)" in said
+
+
+WRONG = {
+    "a token too large": (lambda batch: batch._replace(inputs=batch.inputs + 1), "tokens outside 0 to 6"),
+    "too few tokens": (lambda batch: batch._replace(inputs=batch.inputs[..., 1:]), r"inputs of shape \(3, 21, 4\)"),
+    "too few targets": (lambda batch: batch._replace(targets=batch.targets[:, 1:]), r"targets of shape \(3, 20\)"),
+    "real targets": (lambda batch: batch._replace(targets=batch.targets.double()), "targets of another type"),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize(("change", "told"), WRONG.values(), ids=WRONG)
+def test_batches_beyond_the_shape_that_was_compiled_are_refused(change, told, own_tasks, monkeypatch):
+    config = runs_of(LOOKUP, PROGRAMS["tokens and attention"][1])[0]
+    block = Block(config, 3, torch.device("cpu"), compiled_engine_of(config))
+    sample = type(config.task).sample
+    monkeypatch.setattr(type(config.task), "sample", lambda *given: change(sample(*given)))
+    with pytest.raises(ValueError, match=told):
+        block.train(1)
