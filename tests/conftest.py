@@ -127,10 +127,15 @@ def _one_thread():
 
 @pytest.fixture(autouse=True, scope="module")
 def _own_code_is_forgotten():
-    """What the tests of a file imported is registered no longer behind it: another file may look at all that is."""
-    from pipeline.own_code import imported
+    """What the tests of a file imported is registered no longer behind it, nor is the process still a worker of Ray."""
+    from pipeline.own_code import copies, imported
 
-    before = set(imported.entries())
+    before, path, loaded = set(imported.entries()), list(sys.path), set(sys.modules)
     yield
     for entry in set(imported.entries()) - before:
         imported.forget(entry)
+    for name in set(sys.modules) - loaded:
+        if name.partition(".")[0].startswith(("seedbed_imported_", "my_")):
+            del sys.modules[name]
+    sys.path[:] = path
+    copies._in_worker.clear()
