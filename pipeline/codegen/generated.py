@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import torch
 
-from pipeline.codegen.build import GraphBuilder, NoCodeError
-from pipeline.codegen.loss_text import QuestionEmitter, task_text
-from pipeline.codegen.model_text import ModelEmitter
-from pipeline.codegen.plan import ProgramPlan, planned
-from pipeline.codegen.sums import BatchSums
-from pipeline.codegen.trace import Trace, traced, traced_correct, traced_loss
+from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
+from pipeline.codegen.graph.trace import Trace, traced, traced_correct, traced_loss
+from pipeline.codegen.passes.plan import ProgramPlan, planned
+from pipeline.codegen.passes.sums import BatchSums
+from pipeline.codegen.text.loss_text import QuestionEmitter, task_text
+from pipeline.codegen.text.model_text import ModelEmitter
 from pipeline.models.base import Model
 from pipeline.numerics.streams import Draws, held_out_key
 from pipeline.tasks.base import Batch, Task, TaskShape

@@ -34,7 +34,7 @@ _COMMON = (
     "training/window_readings.py",
 )
 # What writes C++ from torch code, and what that includes.
-_WRITES = ("codegen/*.py", *(f"native/{name}.h" for name in ("drawn", "functions", "lanes", "products")))
+_WRITES = ("codegen/**/*.py", *(f"native/{name}.h" for name in ("drawn", "functions", "lanes", "products")))
 # Helpers of registered classes; of the classes themselves only those count that a run uses.
 _ROOMS = ("tasks", "models", "optimisers", "schedules", "stopping", "readings")
 # Whose versions are in the numerics, or bear on no bit.

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy.special import erf, expit
 
-from pipeline.codegen.build import GraphBuilder
-from pipeline.codegen.nodes import (
+from pipeline.codegen.graph.build import GraphBuilder
+from pipeline.codegen.graph.nodes import (
     BatchSum,
     ConstantNode,
     Lookup,
@@ -19,8 +19,8 @@ from pipeline.codegen.nodes import (
     SourceNode,
     in_order,
 )
-from pipeline.codegen.sums import BatchSums
-from pipeline.codegen.trace import made_up_inputs, traced, traced_correct, traced_loss
+from pipeline.codegen.graph.trace import made_up_inputs, traced, traced_correct, traced_loss
+from pipeline.codegen.passes.sums import BatchSums
 
 FUNCTIONS = {
     "plus": np.add,

@@ -174,7 +174,7 @@ def test_truth_values_of_numbers_are_those_of_torch():
 
 
 def test_what_is_too_large_is_left_to_torch(monkeypatch):
-    monkeypatch.setattr("pipeline.codegen.build.MOST_NUMBERS", 100)
+    monkeypatch.setattr("pipeline.codegen.graph.build.MOST_NUMBERS", 100)
     found = generated_or_why(model_of(lambda shape: nn.Sequential(nn.Flatten(), nn.Linear(12, 1))), VECTORS, "float32")
     assert found.text is None
     assert "numbers an example, more than 100" in found.why_not

@@ -12,7 +12,7 @@ import torch
 
 import pipeline.engine.program as programs
 from pipeline.codegen.generated import Generated, planned_model
-from pipeline.codegen.model_text import ModelEmitter
+from pipeline.codegen.text.model_text import ModelEmitter
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, why_torch, written
 from pipeline.launch.planned import plan_on

@@ -9,7 +9,7 @@ from operator import mul
 
 import numpy as np
 
-from pipeline.codegen.nodes import Dependence, Index, Map, Node, Operand, Reduce
+from pipeline.codegen.graph.nodes import Dependence, Index, Map, Node, Operand, Reduce
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.codegen.deferred import Deferred
-from pipeline.codegen.extents import Flags, Spans, any_along
-from pipeline.codegen.loop_text import LoopEmitter
-from pipeline.codegen.loops import Strides, bounds_of, linear
-from pipeline.codegen.nodes import BatchSum, Dependence, Operand, Product
-from pipeline.codegen.plan import ProgramPlan
+from pipeline.codegen.graph.nodes import BatchSum, Dependence, Operand, Product
+from pipeline.codegen.passes.extents import Flags, Spans, any_along, bounds_of
+from pipeline.codegen.passes.plan import ProgramPlan
+from pipeline.codegen.passes.strides import Strides
+from pipeline.codegen.text.deferred import Deferred
+from pipeline.codegen.text.loop_text import LoopEmitter
+from pipeline.codegen.text.loops import linear
 
 
 class ProductEmitter(LoopEmitter):

@@ -8,10 +8,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from pipeline.codegen.build import GraphBuilder, NoCodeError
-from pipeline.codegen.extents import Extents
-from pipeline.codegen.loops import Strides
-from pipeline.codegen.nodes import (
+from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
+from pipeline.codegen.graph.nodes import (
     BatchSum,
     ConstantNode,
     Dependence,
@@ -24,7 +22,9 @@ from pipeline.codegen.nodes import (
     SourceNode,
     in_order,
 )
-from pipeline.codegen.rows import RowGroup, row_groups
+from pipeline.codegen.passes.extents import Extents
+from pipeline.codegen.passes.rows import RowGroup, row_groups
+from pipeline.codegen.passes.strides import Strides
 
 
 class Phase(IntEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.codegen.nodes import BatchSum, Dependence, Operand, Product
+from pipeline.codegen.graph.nodes import BatchSum, Dependence, Operand, Product
 
 # Blocks whose operands are kept.
 MOST_BLOCKS = 8

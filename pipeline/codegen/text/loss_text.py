@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.codegen.emit import Emitter
-from pipeline.codegen.nodes import Dependence
-from pipeline.codegen.plan import Phase, ProgramPlan
+from pipeline.codegen.graph.nodes import Dependence
+from pipeline.codegen.passes.plan import Phase, ProgramPlan
+from pipeline.codegen.text.emit import Emitter
 from pipeline.tasks.base import TaskShape
 
 _TYPES = {True: ("std::int64_t", "Ints"), False: ("real", "Lanes")}

@@ -3,43 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from pipeline.codegen.extents import Flags, KnownNumbers, Spans, any_along
-from pipeline.codegen.nodes import Index
-
-
-@dataclass(frozen=True)
-class Strides:
-    """Flat positions base + sum over axes of step times the axis's own position."""
-
-    base: int
-    steps: tuple[int, ...]
-
-    @staticmethod
-    def of(index: Index, first: Sequence[int] | None = None) -> Strides | None:
-        """The strides of positions whose axes begin at `first`; None where there are none."""
-        starts = tuple(first or (0,) * index.ndim)
-        if index.size == 0:
-            return Strides(0, (0,) * index.ndim)
-        origin = int(index.flat[0])
-        steps = tuple(
-            int(index[tuple(1 if other == axis else 0 for other in range(index.ndim))]) - origin
-            if index.shape[axis] > 1
-            else 0
-            for axis in range(index.ndim)
-        )
-        regular = np.full((1,) * index.ndim, origin)
-        for axis, step in enumerate(steps):
-            shape = [1] * index.ndim
-            shape[axis] = -1
-            regular = regular + (step * np.arange(index.shape[axis])).reshape(shape)
-        if not (regular == index).all():
-            return None
-        return Strides(origin - sum(step * start for step, start in zip(steps, starts, strict=True)), steps)
+from pipeline.codegen.graph.nodes import Index
+from pipeline.codegen.passes.extents import Flags, KnownNumbers, Spans, any_along
+from pipeline.codegen.passes.strides import Strides
 
 
 def linear(base: int, steps: Sequence[int], names: Sequence[str]) -> str:
@@ -194,9 +164,3 @@ def _merges(index: Index, axis: int) -> bool:
         return True
     steps = np.diff(flat, axis=axis - 1)
     return bool((steps == steps.flat[0]).all())
-
-
-def bounds_of(flags: Flags) -> tuple[int, int]:
-    """The first True one of (n,), and the place behind the last."""
-    used = np.flatnonzero(flags)
-    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)

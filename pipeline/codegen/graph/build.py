@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from pipeline.codegen.aliases import Aliases
-from pipeline.codegen.choices import CHOICES, by_one_hot
-from pipeline.codegen.nodes import (
+from pipeline.codegen.graph.aliases import Aliases
+from pipeline.codegen.graph.choices import CHOICES, by_one_hot
+from pipeline.codegen.graph.nodes import (
     ConstantNode,
     Dependence,
     Index,
@@ -27,9 +27,9 @@ from pipeline.codegen.nodes import (
     Scatter,
     SourceNode,
 )
-from pipeline.codegen.operands import differ_by_example, masked, operands_of, simplified, tensors
-from pipeline.codegen.operations import EMPTY, GATHERS, MAPS, MOVES, NO_CHANGE, RESHAPES, RULES, matrices
-from pipeline.codegen.trace import Trace
+from pipeline.codegen.graph.operands import differ_by_example, masked, operands_of, simplified, tensors
+from pipeline.codegen.graph.operations import EMPTY, GATHERS, MAPS, MOVES, NO_CHANGE, RESHAPES, RULES, matrices
+from pipeline.codegen.graph.trace import Trace
 
 _aten = torch.ops.aten
 # Of all values of a trace, parameters included. A text for three times as many took 12 s and 1.9 GB.

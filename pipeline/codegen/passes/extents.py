@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codegen.nodes import (
+from pipeline.codegen.graph.nodes import (
     BatchSum,
     ConstantNode,
     Index,
@@ -210,3 +210,9 @@ def _demand_of_product(
     needed[id(node.left.node)][node.left.index[rows_bm[:, :, None] & used[None]]] = True
     read_kn = np.matmul(used.astype(np.int64).T, own_rows.astype(np.int64)) > 0
     needed[id(node.right.node)][node.right.index[:, read_kn]] = True
+
+
+def bounds_of(flags: Flags) -> tuple[int, int]:
+    """The first True one of (n,), and the place behind the last."""
+    used = np.flatnonzero(flags)
+    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.codegen.build import NoCodeError
-from pipeline.codegen.extents import Flags, any_along
-from pipeline.codegen.loop_text import as_rows
-from pipeline.codegen.loops import Nest, Strides, bounds_of, literal
-from pipeline.codegen.nodes import (
+from pipeline.codegen.graph.build import NoCodeError
+from pipeline.codegen.graph.nodes import (
     BatchSum,
     Dependence,
     Index,
@@ -21,9 +18,13 @@ from pipeline.codegen.nodes import (
     Reduce,
     Scatter,
 )
-from pipeline.codegen.plan import Phase, ProgramPlan, phase_of
-from pipeline.codegen.product_text import ProductEmitter
-from pipeline.codegen.rows import RowGroup
+from pipeline.codegen.passes.extents import Flags, any_along, bounds_of
+from pipeline.codegen.passes.plan import Phase, ProgramPlan, phase_of
+from pipeline.codegen.passes.rows import RowGroup
+from pipeline.codegen.passes.strides import Strides
+from pipeline.codegen.text.loop_text import as_rows
+from pipeline.codegen.text.loops import Nest, literal
+from pipeline.codegen.text.product_text import ProductEmitter
 
 
 class Emitter(ProductEmitter):

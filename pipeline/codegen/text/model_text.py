@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.codegen.deferred import MOST_BLOCKS
-from pipeline.codegen.emit import Emitter
-from pipeline.codegen.loop_text import offset_of
-from pipeline.codegen.nodes import BatchSum, Dependence
-from pipeline.codegen.plan import Phase, ProgramPlan
+from pipeline.codegen.graph.nodes import BatchSum, Dependence
+from pipeline.codegen.passes.plan import Phase, ProgramPlan
+from pipeline.codegen.text.deferred import MOST_BLOCKS
+from pipeline.codegen.text.emit import Emitter
+from pipeline.codegen.text.loop_text import offset_of
 
 
 class ModelEmitter(Emitter):

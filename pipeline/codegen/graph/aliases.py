@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from pipeline.codegen.nodes import Index
+from pipeline.codegen.graph.nodes import Index
 
 _aten = torch.ops.aten
 # Operations whose results share memory with their first argument.

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.codegen.nodes import ConstantNode, Operand
+from pipeline.codegen.graph.nodes import ConstantNode, Operand
 
 
 def operands_of(value: Any) -> list[Operand]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.codegen.aliases import VIEWS
-from pipeline.codegen.nodes import Operand
+from pipeline.codegen.graph.aliases import VIEWS
+from pipeline.codegen.graph.nodes import Operand
 
 if TYPE_CHECKING:
-    from pipeline.codegen.build import GraphBuilder
+    from pipeline.codegen.graph.build import GraphBuilder
 
 _aten = torch.ops.aten
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.codegen.nodes import ConstantNode, Map, Operand
+from pipeline.codegen.graph.nodes import ConstantNode, Map, Operand
 
 if TYPE_CHECKING:
-    from pipeline.codegen.build import GraphBuilder
+    from pipeline.codegen.graph.build import GraphBuilder
 
 _aten = torch.ops.aten
 

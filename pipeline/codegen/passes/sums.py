@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.codegen.build import GraphBuilder
-from pipeline.codegen.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product
+from pipeline.codegen.graph.build import GraphBuilder
+from pipeline.codegen.graph.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product
 
 # A sum over examples costs about as much for a number as this many multiplications of vectors.
 _SUM_COST = 3

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from pipeline.codegen.extents import Flags
-from pipeline.codegen.loops import Nest, Tables, literal
-from pipeline.codegen.nodes import ConstantNode, Dependence, Index, Map, Node, Operand, SourceNode
-from pipeline.codegen.plan import ProgramPlan
-from pipeline.codegen.rows import RowGroup
+from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Index, Map, Node, Operand, SourceNode
+from pipeline.codegen.passes.extents import Flags
+from pipeline.codegen.passes.plan import ProgramPlan
+from pipeline.codegen.passes.rows import RowGroup
+from pipeline.codegen.text.loops import Nest, Tables, literal
 
 # Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
 _INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}

@@ -1,0 +1,1 @@
+"""A trace of one example, and the graph of typed nodes that is made of it."""
