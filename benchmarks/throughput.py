@@ -45,10 +45,11 @@ def against_jax(row: str, name: str, target: float) -> Row:
     """Throughput against runs side by side in JAX."""
     what = f"{name}, against JAX jit + vmap with the same algebra"
     try:
+        from benchmarks.peers.jax_problem import OfWorkload
         from benchmarks.peers.jax_vmap import JaxSide
     except ImportError:
         return Row(row, what, target, float("nan"), note=_NO_JAX)
-    side = JaxSide(WORKLOADS[name])
+    side = JaxSide(OfWorkload(WORKLOADS[name]))
     tuned = alone(side.tuned, _CORE, side.environment)
     return paired(row, what, target, compared(ours(name), tuned), engine=ours(name).engine, peer=str(tuned.choice))
 
@@ -73,9 +74,11 @@ def s3() -> Iterator[Row]:
 
 
 def s4() -> Iterator[Row]:
-    """Larger transformers against the eager loop."""
+    """Larger transformers against both."""
     yield against_eager("S4", "mlp_last", 1.5)
+    yield against_jax("S4", "mlp_last", 2)
     yield against_eager("S4", "mlp_all", 1.15)
+    yield against_jax("S4", "mlp_all", 2)
 
 
 def s5() -> Iterator[Row]:

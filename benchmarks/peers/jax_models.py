@@ -72,7 +72,7 @@ def _regression_loss(parameters: Parameters, x_DLB: jax.Array, y_LB: jax.Array, 
 def decode(workload: TokenWorkload, parameters: Parameters, tokens_BL: jax.Array, attention: Attention) -> jax.Array:
     """Logits (B, L, O), or (B, O) where the last position alone is asked."""
     model = workload.model
-    attend: Attend = attend_by_hand if attention == "by_hand" else _attend
+    attend: Attend = attend_by_hand if attention == "by_hand" else attend_plainly
     x = parameters["embedding"][tokens_BL] + parameters["position"]
     for layer in range(model.num_layers):
         own = {name.partition(".")[2]: value for name, value in parameters.items() if name.startswith(f"layer{layer}.")}
@@ -122,7 +122,7 @@ def _layer_at_last(model: Decoder, own: Parameters, normed_BLD: jax.Array) -> ja
     return mixed @ own["output"]
 
 
-def _attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+def attend_plainly(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """Causal attention; all (B, H, L, K)."""
     return _weights(query, key) @ value
 
@@ -140,7 +140,7 @@ def attend_by_hand(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Ar
     JAX's own makes small products that contract over rows of both operands, which XLA's CPU backend computes ten times
     more slowly than products with a transposed copy; the barriers keep XLA from undoing the copies.
     """
-    return _attend(query, key, value)
+    return attend_plainly(query, key, value)
 
 
 def _forward(query: jax.Array, key: jax.Array, value: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:

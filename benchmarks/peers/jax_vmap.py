@@ -15,9 +15,9 @@ import optax  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from benchmarks.peers.jax_adam import ADAMS, AdamForm
-from benchmarks.peers.jax_batches import GENERATORS, Generator, draw, drawing_by, key_of
-from benchmarks.peers.jax_models import Attention, initial, loss
-from benchmarks.workloads import RegressionWorkload, Workload
+from benchmarks.peers.jax_batches import GENERATORS, Generator, drawing_by, key_of
+from benchmarks.peers.jax_models import Attention
+from benchmarks.peers.jax_problem import Problem
 
 ENVIRONMENT = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -48,7 +48,7 @@ class JaxChoice:
 class JaxSide:
     """`choice.width` runs at a time."""
 
-    workload: Workload
+    problem: Problem
     choice: JaxChoice = field(default_factory=JaxChoice)
 
     @property
@@ -58,7 +58,7 @@ class JaxSide:
 
     def start(self) -> JaxRuns:
         """Runs side by side, ready to train."""
-        return JaxRuns(self.workload, self.choice)
+        return JaxRuns(self.problem, self.choice)
 
     def compile_s(self) -> float:
         """Seconds that tracing and compiling its program take, measured when called."""
@@ -68,9 +68,7 @@ class JaxSide:
 
     def tuned(self, widths: Sequence[int] = WIDTHS) -> JaxSide:
         """The fastest choice, tuned one part after another, the width last; measured now, two to five seconds each."""
-        best = self._best("generator", GENERATORS)
-        if not isinstance(self.workload, RegressionWorkload):
-            best = best._best("attention", ("by_hand", "plain"))
+        best = self._best("generator", GENERATORS)._best("attention", self.problem.attentions)
         return best._best("optimiser", ("optax", "by_hand"))._best("width", sorted(widths))
 
     def _best(self, part: str, values: Sequence[Any]) -> JaxSide:
@@ -102,18 +100,18 @@ class _State(NamedTuple):
 class JaxRuns:
     """S runs in training. The program is compiled at `warm_up`; `compile_s` says how long that took."""
 
-    def __init__(self, workload: Workload, choice: JaxChoice) -> None:
-        self.workload, self.choice = workload, choice
+    def __init__(self, problem: Problem, choice: JaxChoice) -> None:
+        self.problem, self.choice = problem, choice
         self.width, self.steps_per_call = choice.width, choice.steps_per_call
         self.compile_s = float("nan")
-        wanted = workload.optimiser
+        wanted = problem.optimiser
         self._lr_S = jnp.full(choice.width, wanted.lr)
         self._clip_S = jnp.full(choice.width, jnp.inf if wanted.clip is None else wanted.clip)
         seeds_S = jnp.arange(choice.width)
         with drawing_by(choice.generator):
             self._keys_S = jax.vmap(lambda seed: key_of(seed, choice.generator))(seeds_S)
-            parameters = jax.jit(jax.vmap(lambda seed: initial(workload, jax.random.key(seed))))(seeds_S)
-            start, self._update = ADAMS[choice.optimiser](workload.optimiser)
+            parameters = jax.jit(jax.vmap(lambda seed: problem.initial(jax.random.key(seed))))(seeds_S)
+            start, self._update = ADAMS[choice.optimiser](wanted)
             self._state = _State(parameters, jax.vmap(start)(parameters), jnp.zeros(choice.width))
         self._step = 0
 
@@ -162,11 +160,11 @@ class JaxRuns:
 
     def _one(self, state: _State, key: jax.Array, lr: jax.Array, clip: jax.Array, index: jax.Array) -> _State:
         """One step of one run."""
-        inputs, targets = draw(self.workload, jax.random.fold_in(key, index))
+        inputs, targets = self.problem.draw(jax.random.fold_in(key, index))
         value, gradients = jax.value_and_grad(
-            lambda parameters: loss(self.workload, parameters, inputs, targets, self.choice.attention)
+            lambda parameters: self.problem.loss(parameters, inputs, targets, self.choice.attention)
         )(state.parameters)
-        if self.workload.optimiser.clip is not None:
+        if self.problem.optimiser.clip is not None:
             scale = jnp.minimum(1.0, clip / (optax.tree.norm(gradients) + 1e-6))
             gradients = jax.tree.map(lambda gradient: gradient * scale, gradients)
         parameters, optimiser = self._update(state.parameters, state.optimiser, gradients, lr)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import zoo_sides
 from benchmarks.peers.eager import EagerChoice, EagerRun, adamw
 from benchmarks.peers.eager_models import Written, draw, loss_of, model_of
 from benchmarks.workloads import WORKLOADS, RegressionWorkload, spec_of
@@ -92,6 +93,39 @@ def test_jax_computes_seedbeds_loss_and_gradients(name, attention):
         close(torch.tensor(float(ours), dtype=torch.float64), loss)
         for part, gradient in gradients.items():
             close(torch.from_numpy(np.array(found[part])), gradient)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in zoo_sides.ROWS if "width 64" not in name and "width 128" not in name]
+)
+def test_jax_computes_the_loss_and_gradients_of_ordinary_modules(name):
+    jax = pytest.importorskip("jax")
+    problem, config = zoo_sides.problem_of(name), zoo_sides.run_of(name)
+    module = config.model.module(config.task.shape()).double()
+    with jax.enable_x64(True):
+        inputs, targets = problem.draw(jax.random.key(0))
+        inputs = inputs if problem.is_tokens else inputs.astype(np.float64)
+        given = torch.from_numpy(np.array(inputs))
+        # Angles and the like are of torch's default type.
+        torch.set_default_dtype(torch.float64)
+        predictions = module(given.long() if problem.is_tokens else given)
+        torch.set_default_dtype(torch.float32)
+        if predictions.dim() == 3 and not problem.asks_everywhere:
+            predictions = predictions[:, -1]
+        wanted = torch.from_numpy(np.array(targets))
+        if problem.is_tokens:
+            loss = torch.nn.functional.cross_entropy(predictions.flatten(0, -2), wanted.long().flatten())
+        else:
+            loss = 0.5 * (predictions - wanted).square().mean()
+        gradients = torch.autograd.grad(loss, list(module.parameters()))
+        weights = {part: jax.numpy.array(value.detach().numpy()) for part, value in module.named_parameters()}
+        for attention in problem.attentions:
+            ours, found = jax.jit(
+                jax.value_and_grad(lambda weights: problem.loss(weights, inputs, targets, attention))  # noqa: B023
+            )(weights)
+            close(torch.tensor(float(ours), dtype=torch.float64), loss.detach())
+            for (part, _), gradient in zip(module.named_parameters(), gradients, strict=True):
+                close(torch.from_numpy(np.array(found[part])), gradient)
 
 
 def jax_inputs(workload, inputs):
@@ -183,10 +217,11 @@ def test_an_eager_run_learns():
 
 def test_runs_side_by_side_in_jax_learn_from_data_of_their_own():
     pytest.importorskip("jax")
+    from benchmarks.peers.jax_problem import OfWorkload
     from benchmarks.peers.jax_vmap import JaxChoice, JaxRuns
 
     workload = dataclasses.replace(WORKLOADS["lookup_a"], batch_size=16)
-    runs = JaxRuns(workload, JaxChoice(width=3))
+    runs = JaxRuns(OfWorkload(workload), JaxChoice(width=3))
     runs.warm_up()
     first = runs.losses
     assert runs.compile_s > 0
