@@ -25,7 +25,7 @@ from benchmarks.measure import alone, compared
 from benchmarks.zoo_sides import BATCH, ROWS, EagerSide, ProgramSide, problem_of, run_of
 from pipeline.codegen.generated import generated_or_why
 from pipeline.engine.program import compiled_engine_of
-from pipeline.planning.open_sweep import processor
+from pipeline.numerics.processor import processor
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "compiler.md"

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from pipeline.numerics.processor import instructions
 from pipeline.numerics.program_cache import cache_folder, keep, kept_program, load_program
 
 _FOLDER = Path(__file__).parent.parent / "native"
@@ -52,7 +53,7 @@ def instruction_sets() -> tuple[str, ...]:
     """
     if platform.machine() not in {"x86_64", "AMD64"}:
         return (platform.machine(),)
-    levels, flags = tuple(_LEVELS), _processor_flags()
+    levels, flags = tuple(_LEVELS), instructions()
     largest = os.environ.get("SEEDBED_INSTRUCTION_SET") or levels[0]
     if largest not in levels:
         _say_once(f"SEEDBED_INSTRUCTION_SET is {largest}, which is none of {', '.join(levels)}: it is not used")
@@ -142,15 +143,6 @@ def _version(compiler: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()
-
-
-@cache
-def _processor_flags() -> frozenset[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
 
 
 @cache

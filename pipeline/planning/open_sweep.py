@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.numerics.processor import processor
 from pipeline.own_code.copies import copied
 from pipeline.planning.consent import keep_allowed
 from pipeline.planning.packs import Pack, Plan, packs_of, stored_spec
@@ -137,15 +138,6 @@ def _git_commit() -> str | None:
     except OSError:
         return None
     return done.stdout.decode().strip() or None
-
-
-def processor() -> str:
-    """The model of this computer's processor; empty where the system does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _version(package: str) -> str | None:

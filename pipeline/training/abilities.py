@@ -9,7 +9,7 @@ from importlib.metadata import version
 import torch
 
 from pipeline.engine.program import engines_here
-from pipeline.planning.open_sweep import processor
+from pipeline.numerics.processor import processor
 from pipeline.planning.packs import PROGRAM, Numerics
 from pipeline.store.pack_store import StoreError
 

@@ -16,9 +16,9 @@ import torch
 from pipeline.engine.block import Block
 from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, why_torch, written
 from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice, toolchain
+from pipeline.numerics.processor import processor
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
-from pipeline.planning.open_sweep import processor
 from pipeline.planning.packs import PROGRAM, Group, Machine
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig

@@ -14,8 +14,8 @@ from pipeline.engine.known_answer import WrongProgramError, known_answer
 from pipeline.engine.program import compiled_engine_of, engines_here
 from pipeline.engine.slots import RunState
 from pipeline.engine.trainer_block import TrainerBlock
+from pipeline.numerics.processor import processor
 from pipeline.numerics.program_cache import cache_folder
-from pipeline.planning.open_sweep import processor
 from pipeline.planning.packs import Numerics, Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec

@@ -35,7 +35,6 @@ def keep_what_is_common() -> None:
     machine.version = cache(importlib.metadata.version)
     open_sweep._version = cache(open_sweep._version)
     open_sweep._git_commit = cache(open_sweep._git_commit)
-    open_sweep.processor = open_pack.processor = cache(open_sweep.processor)
     refreshing.ForecastRefresher.finish = lambda refresher, timeout_s: "none is made here"
     pack_store.decode_table = _by_content(pack_store.decode_table)
     open_pack.source_hashes = origin.source_hashes = _by_identity(sources.source_hashes)

@@ -6,7 +6,8 @@ import pytest
 
 from analysis.summary.text import describe_provenance
 from pipeline.launch.inline import launch_inline
-from pipeline.planning.open_sweep import processor, provenance
+from pipeline.numerics.processor import processor
+from pipeline.planning.open_sweep import provenance
 from pipeline.planning.packs import expand, stored_spec
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import unfinished
