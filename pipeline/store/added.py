@@ -88,6 +88,8 @@ def read_added(path: Path) -> AddedTable:
     body = unseal(read_file(path), path)
     if (problem := misfit(body, ADDED)) is not None:
         raise CorruptFileError(f"{path}: describes no added table: {problem}")
+    if body["about"].get("cost") and "step" not in body["about"]:
+        raise CorruptFileError(f"{path}: describes no added table: a cost, and no step from which on it is known")
     file = path.parent / body["file"]
     table = decode_table(read_file(file, body["sha256"]), file)
     if (problem := rows_misfit(table)) is not None:

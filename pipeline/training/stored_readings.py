@@ -36,6 +36,8 @@ def readings_of(store: SweepStore, names: Sequence[str]) -> pa.Table:
     readers: dict[str, Reader | None] = {}
     parts = []
     for entries, weights_NP in _kept(store):
+        if strange := sorted({entry.run_id for entry in entries} - configs.keys()):
+            raise StoreError(f"{store.folder}: keeps weights of runs that its sweep does not have: {strange[0]}, ...")
         keys = np.array([configs[entry.run_id].static_key() for entry in entries])
         for key in np.unique(keys).tolist():
             chosen = np.flatnonzero(keys == key)

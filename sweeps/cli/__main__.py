@@ -32,6 +32,7 @@ from sweeps.cli.training import training_commands
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from sweeps.command.own.consent import import_named
 
+_MOST_COLUMNS = 1000
 _NO_MEMORY = "memory has run out; what was committed before stays valid"
 _NO_MEMORY_TOLD = ("can't allocate memory", "failed to map segment", "cannot allocate memory")
 
@@ -137,6 +138,9 @@ def _be_able_to_print() -> None:
     if columns is not None and not (columns.isdecimal() and int(columns) > 0):
         # On no columns nothing would be printed.
         del os.environ["COLUMNS"]
+    elif columns is not None and int(columns) > _MOST_COLUMNS:
+        # Lines are filled with blanks up to there.
+        os.environ["COLUMNS"] = str(_MOST_COLUMNS)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

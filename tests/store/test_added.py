@@ -87,6 +87,12 @@ def test_a_damaged_table_is_named_and_without_its_files_the_history_is_the_recor
     assert rows(store) == recorded
 
 
+def test_a_cost_without_the_step_at_which_it_arose_is_refused(tmp_path):
+    add_table(tmp_path, AddedTable("one", table_of(["a"], [0], x=[1.0]), {"cost": 0.1}))
+    with pytest.raises(CorruptFileError, match="a cost, and no step"):
+        list(added_tables(tmp_path))
+
+
 @pytest.mark.parametrize(
     "table",
     [

@@ -49,6 +49,13 @@ def test_a_terminal_of_no_columns_still_shows_mistakes(monkeypatch):
     assert b"Usage" in ended.stderr
 
 
+def test_a_terminal_of_very_many_columns_is_not_filled_with_blanks(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "99999999")
+    ended = seedbed("status", "--help")
+    assert ended.returncode == 0
+    assert max(map(len, ended.stdout.decode().splitlines())) <= 1000
+
+
 def test_a_full_standard_output_is_told_and_fails():
     with open("/dev/full", "w") as full:
         ended = seedbed("list", stdout=full, stderr=subprocess.PIPE)

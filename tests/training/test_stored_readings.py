@@ -8,6 +8,7 @@ from rich.console import Console
 
 from analysis.predictors.features import statistics_RF
 from pipeline.store.pack_store import PackStore, StoreError
+from pipeline.training import stored_readings
 from pipeline.training.stored_readings import readings_of
 from sweeps.command.reading import run_read
 from tests.engine.test_reader import Items, registered
@@ -97,6 +98,13 @@ def test_weights_that_are_not_those_of_the_model_are_refused(forged, tmp_path, m
 
     monkeypatch.setattr(PackStore, "arrays", altered)
     with pytest.raises(StoreError, match=r"at step 30 are not those of its model: .* in place of \(\d+,\) float32"):
+        readings_of(store, ["circuits"])
+
+
+def test_weights_of_a_run_that_the_sweep_does_not_have_are_refused(tmp_path, monkeypatch):
+    store = trained(tiny(seeds={"together": [0]}), tmp_path / "r")
+    monkeypatch.setattr(stored_readings, "expand", lambda spec: [])
+    with pytest.raises(StoreError, match="keeps weights of runs that its sweep does not have"):
         readings_of(store, ["circuits"])
 
 
