@@ -144,8 +144,10 @@ def planned(given: argparse.Namespace) -> tuple[dict[int, dict[str, Any]], list[
         return {}, [given.only]
     numbers = range(given.first, given.first + given.inputs)
     lines = given.to.read_text().splitlines() if given.to is not None and given.to.exists() else []
+    documents = [json.loads(line) for line in lines]
+    were_bad = {document["number"] for document in documents if document["problems"]}
     # The last line of a number counts.
-    known = {document["number"]: document for document in map(json.loads, lines)}
+    known = {document["number"]: {**document, "was_bad": document["number"] in were_bad} for document in documents}
     return known, [number for number in numbers if number not in known or known[number]["problems"]]
 
 
@@ -161,7 +163,8 @@ def main() -> int:
         (base / "bases").mkdir()
         make_bases(base / "bases")
         for found in run(numbers, given, base):
-            documents[found.number] = found.document()
+            was_bad = documents.get(found.number, {}).get("was_bad", False)
+            documents[found.number] = {**found.document(), "was_bad": was_bad}
             print(json.dumps(documents[found.number]), file=stream, flush=True)
             if found.problems or given.only is not None:
                 print(json.dumps(found.document(), indent=1) if given.only is None else found, flush=True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.uncertainty.exact import clopper_pearson_upper
+from analysis.uncertainty.intervals import wilson
 from benchmarks.bench import between
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
@@ -43,11 +45,18 @@ def _kind(document: Mapping[str, Any]) -> str:
 
 
 def _bound(documents: Documents) -> str:
-    """The most, at 95%, that such inputs may be answered badly where none was (Clopper and Pearson, 1934), in words."""
+    """How many such inputs may be answered badly, in words: those that were when first tried, with a 95% interval."""
     if not documents or any(document["problems"] for document in documents):
         return "Some were not answered well."
-    share = 1 - 0.05 ** (1 / len(documents))
-    return f"All were answered well: at most {share:.2%} of such inputs are not, with 95% confidence."
+    num_mended = sum(document.get("was_bad", False) for document in documents)
+    if not num_mended:
+        most = clopper_pearson_upper(0, len(documents))
+        return f"All were answered well: at most {most:.2%} of such inputs are not, with 95% confidence."
+    first = wilson(num_mended, len(documents))
+    return (
+        f"All are answered well. When first tried, {num_mended} were not ({first.value:.2%}, {first.low:.2%} to "
+        f"{first.high:.2%}), and what they found was mended; so the share among new inputs is below that, and unknown."
+    )
 
 
 def _numbers(documents: Documents) -> list[str]:

@@ -153,4 +153,6 @@ def test_the_table_counts_inputs_by_kind_and_a_page_shows_one():
     assert "Some were not answered well" in table.lines([good, bad], 1)[0]
     # 3 in n, where n are many.
     assert "at most 0.03% of such inputs" in table.lines([good] * 10_000, 1)[0]
+    mended = table.lines([good] * 9_990 + [{**good, "was_bad": True}] * 10, 1)[0]
+    assert "When first tried, 10 were not (0.10%, 0.05% to 0.18%)" in mended
     assert [table.PAGE.read_text(encoding="utf-8").count(marker) for marker in table.MARKERS] == [1, 1]
