@@ -121,6 +121,9 @@ class Drawn:
             raise ValueError(f"task {name} gives targets of another type than it gave first: {batch.targets.dtype}")
         if shape.kind == "tokens" and not (int(batch.inputs.min()) >= 0 and int(batch.inputs.max()) < shape.size):
             raise ValueError(f"task {name} gives tokens outside 0 to {shape.size - 1}, the last of its shape()")
+        if self._has_classes and not (int(batch.targets.min()) >= 0 and int(batch.targets.max()) < shape.num_outputs):
+            # They may be no classes, or be masked: then torch takes them, else its own error says where.
+            self._block.task.losses(torch.zeros(*batch.targets.shape, shape.num_outputs), batch.targets)
 
 
 def _as_read(array: Tensor, dtype: torch.dtype) -> Tensor:
