@@ -31,7 +31,7 @@ struct Task {
     const Stream &data = streams[constants::stream::data], &label_noise = streams[constants::stream::label_noise];
     const real noise = vectors[constants::task_vector::label_noise];
     draw(data, first, LENGTH * D, 0, [&](int column, Words w) {
-      batch.tokens[column / D][column % D] = (2 * unit(w) - 1) * range;
+      batch.tokens[column / D][column % D] = symmetric(w, range);
     });
     Lanes teacher[D];
     draw_normals(data, first, D, 1, [&](int column, Lanes z) { teacher[column] = z; });

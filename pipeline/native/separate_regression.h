@@ -16,7 +16,7 @@ struct Task {
   static void sample(const Stream* streams, const real*, std::uint32_t first, Batch& batch) {
     constexpr real range = static_cast<real>(constants::input_range);
     draw(streams[constants::stream::data], first, (N + 1) * D, 0, [&](int column, Words w) {
-      batch.tokens[2 * (column / D)][column % D] = (2 * unit(w) - 1) * range;
+      batch.tokens[2 * (column / D)][column % D] = symmetric(w, range);
     });
     Lanes teacher[D];
     draw_normals(streams[constants::stream::data], first, D, 1, [&](int column, Lanes z) { teacher[column] = z; });
