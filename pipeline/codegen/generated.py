@@ -1,26 +1,36 @@
-"""The C++ of a model, and of the losses of a task, written from their torch code."""
+"""The C++ of each part of a run, written from its torch code."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
 from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
-from pipeline.codegen.graph.trace import Trace, traced, traced_correct, traced_loss
+from pipeline.codegen.graph.trace import Trace, is_users, line_of, traced, traced_correct, traced_loss
+from pipeline.codegen.graph.updates import Sizes, traced_factor, traced_update
 from pipeline.codegen.passes.plan import ProgramPlan, planned
 from pipeline.codegen.passes.sums import BatchSums
 from pipeline.codegen.text.loss_text import QuestionEmitter, task_text
 from pipeline.codegen.text.model_text import ModelEmitter
+from pipeline.codegen.text.update_text import optimiser_text, schedule_text
 from pipeline.models.base import Model
 from pipeline.numerics.streams import Draws, held_out_key
+from pipeline.optimisers.base import Optimiser
+from pipeline.schedules.base import Schedule
 from pipeline.tasks.base import Batch, Task, TaskShape
+
+_Part = TypeVar("_Part", Optimiser, Schedule)
+# Slots and weights of the traces of one update, whose texts have to be equal.
+_SIZES = (Sizes(2, 3), Sizes(3, 5))
 
 
 class Generated(NamedTuple):
-    """The text of a header that holds a `Model` or a `Task`, or why there is none."""
+    """The text of a header that holds a `Model`, `Task`, `Optimiser` or `Schedule`, or why there is none."""
 
     text: str | None
     why_not: str = ""
@@ -44,7 +54,9 @@ def _tried(write: Callable[[], str]) -> Generated:
         return Generated(None, str(error))
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Generated(None, f"it cannot be traced: {first}")
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [line_of(one.filename, one.lineno) for one in frames if one.lineno and is_users(one.filename)]
+        return Generated(None, f"it cannot be traced: {first}{f' ({lines[-1]})' if lines else ''}")
 
 
 def planned_model(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> tuple[ProgramPlan, list[int]]:
@@ -90,3 +102,49 @@ def one_example(task: Task, dtype: str) -> Batch:
     streams = {name: Draws(key_12, torch.zeros(1, dtype=torch.int64), 1) for name, key_12 in keys.items()}
     vectors = {name: torch.tensor([float(getattr(task, name) or 0)]) for name in task.vector_fields()}
     return task.sample(streams, vectors, dtype, "probe")
+
+
+def generated_optimiser_or_why(optimiser: Optimiser, dtype: str) -> Generated:
+    """The C++ of an optimiser, or the reason in words why none is written."""
+    if type(optimiser).in_rows is not Optimiser.in_rows:
+        return Generated(None, "no C++ is written for what tells the parameters of a model apart")
+    return _update_or_why(_Updating.of(optimiser), dtype)
+
+
+def generated_schedule_or_why(schedule: Schedule, dtype: str) -> Generated:
+    """The C++ of a schedule, or the reason in words why none is written."""
+    if type(schedule).fraction is not Schedule.fraction:
+        return Generated(None, "no C++ is written for a warm-up of its own, `fraction`")
+    return _update_or_why(_Updating.of(schedule), dtype)
+
+
+@dataclass(frozen=True)
+class _Updating:
+    """An optimiser or a schedule; equal for all whose update is the same, whatever their vector hyperparameters."""
+
+    of_class: type
+    static: str
+    part: Optimiser | Schedule = field(compare=False)
+
+    @staticmethod
+    def of(part: Optimiser | Schedule) -> _Updating:
+        return _Updating(type(part), part.model_dump_json(include=set(part.static_fields())), part)
+
+
+def _variants(part: _Part) -> list[tuple[_Part, Sizes]]:
+    """The part under several vector hyperparameters, which it is to read from what the trace is given."""
+    names = part.vector_fields()
+    return [(part.model_copy(update=dict.fromkeys(names, 1.0 + k)), sizes) for k, sizes in enumerate(_SIZES)]
+
+
+@lru_cache(maxsize=64)
+def _update_or_why(updating: _Updating, dtype: str) -> Generated:
+    real = getattr(torch, dtype)
+
+    def text() -> str:
+        part = updating.part
+        if isinstance(part, Optimiser):
+            return optimiser_text([traced_update(one, sizes, real) for one, sizes in _variants(part)])
+        return schedule_text([traced_factor(one, sizes, real) for one, sizes in _variants(part)])
+
+    return _tried(text)

@@ -7,17 +7,23 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.codegen.generated import Generated, generated_or_why, generated_task_or_why
+from pipeline.codegen.generated import (
+    Generated,
+    generated_optimiser_or_why,
+    generated_or_why,
+    generated_schedule_or_why,
+    generated_task_or_why,
+)
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
-from pipeline.numerics.native_source import HasNative, Native, native_of
+from pipeline.numerics.native_source import HasNative, Native, cpp_name, native_of
 
 if TYPE_CHECKING:
     from pipeline.spec.run_config import RunConfig
 
-# The names under which a program includes what was written for its task and model.
-_GENERATED = {"task": "generated_task.h", "model": "generated_model.h"}
+# The names under which a program includes what was written for its parts; those that take longest to write last.
+_GENERATED = {kind: f"generated_{kind}.h" for kind in ("schedule", "optimiser", "task", "model")}
 _ITEMSIZE = {"float32": 4, "float64": 8}
 _REAL = {"float32": "float", "float64": "double"}
 # Smallest and largest ratio to the eager loop in rows S1, S3 and S4 of docs/speed.md.
@@ -137,7 +143,7 @@ def preamble_of(config: RunConfig) -> str | None:
 
 
 class Written(NamedTuple):
-    """The C++ that is written from torch code, by kind of part ("task", "model"); what is `missing` after that."""
+    """The C++ that is written from torch code, by kind of part, such as "model"; what is `missing` after that."""
 
     texts: Mapping[str, str]
     missing: tuple[str, ...] = ()
@@ -146,11 +152,10 @@ class Written(NamedTuple):
 def written(config: RunConfig) -> Written:
     """The texts for those parts of a run that have no C++ form of their own; none where anything is missing."""
     missing = {kind: part for kind, part in _parts(config).items() if native_of(part) is None}
-    is_traced = "model" not in missing or config.model.is_traceable(config.task.shape())
-    if not is_traced or not missing.keys() <= _GENERATED.keys():
+    if "model" in missing and not config.model.is_traceable(config.task.shape()):
         return Written({}, tuple(_named(kind, part) for kind, part in missing.items()))
     texts: dict[str, str] = {}
-    for kind in missing:
+    for kind in filter(missing.__contains__, _GENERATED):
         found = _from_torch(config, kind)
         if found.text is None:
             # What follows would be of no use.
@@ -160,6 +165,10 @@ def written(config: RunConfig) -> Written:
 
 
 def _from_torch(config: RunConfig, kind: str) -> Generated:
+    if kind == "schedule":
+        return generated_schedule_or_why(config.schedule, config.dtype)
+    if kind == "optimiser":
+        return generated_optimiser_or_why(config.optimiser, config.dtype)
     if kind == "task":
         return generated_task_or_why(config.task, config.dtype)
     return generated_or_why(config.model, config.task.shape(), config.dtype)
@@ -171,7 +180,7 @@ def _parts(config: RunConfig) -> dict[str, HasNative]:
 
 def _places(part: str, names: tuple[str, ...], first: int = 0) -> list[str]:
     """C++ constants with each name's index in its array, in one namespace per part, since parts may share names."""
-    places = (f"constexpr int {name} = {first + index};" for index, name in enumerate(names))
+    places = (f"constexpr int {cpp_name(name)} = {first + index};" for index, name in enumerate(names))
     return [f"namespace {part} {{", *places, "}"]
 
 

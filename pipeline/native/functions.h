@@ -7,6 +7,7 @@
 #include "lanes.h"
 
 constexpr real INFINITELY_LARGE = std::numeric_limits<real>::infinity();
+constexpr real NOT_A_NUMBER = std::numeric_limits<real>::quiet_NaN();
 
 inline Lanes lanes(Lanes value) { return value; }
 
@@ -21,6 +22,14 @@ inline const Number* whole(const Number (&numbers)[ROWS][COLUMNS]) {
 }
 
 inline Lanes real_numbers(Ints x) { return __builtin_convertvector(x, Lanes); }
+
+// As many numbers of a row as there are lanes.
+inline Lanes taken(const real* from) {
+  Lanes found;
+  std::memcpy(&found, from, sizeof found);
+  return found;
+}
+inline void put(Lanes numbers, real* to) { std::memcpy(to, &numbers, sizeof numbers); }
 
 namespace on_numbers {
 
@@ -83,6 +92,54 @@ inline Lanes sine(Lanes x) {
 }
 inline Lanes cosine(Lanes x) {
   return each(x, [](real v) { return std::cos(v); });
+}
+
+// Functions that are computed number by number.
+template <typename F>
+__attribute__((noinline)) Lanes each_pair(Lanes x, Lanes y, F function) {
+#pragma GCC unroll 1
+  for (int i = 0; i < LANES; ++i) x[i] = function(x[i], y[i]);
+  return x;
+}
+inline real power(real x, real exponent) { return std::pow(x, exponent); }
+inline real angle(real y, real x) { return std::atan2(y, x); }
+inline real rest(real x, real by) { return std::fmod(x, by); }
+// Of the sign of the divisor.
+inline real modulo(real x, real by) {
+  const real found = std::fmod(x, by);
+  return found != 0 && (found < 0) != (by < 0) ? found + by : found;
+}
+inline real arc_tangent(real x) { return std::atan(x); }
+inline real lower_whole(real x) { return std::floor(x); }
+inline real upper_whole(real x) { return std::ceil(x); }
+inline real nearest_whole(real x) { return std::nearbyint(x); }
+inline real whole_part(real x) { return std::trunc(x); }
+inline Lanes power(Lanes x, Lanes exponent) {
+  return each_pair(x, exponent, [](real v, real w) { return power(v, w); });
+}
+inline Lanes angle(Lanes y, Lanes x) {
+  return each_pair(y, x, [](real v, real w) { return angle(v, w); });
+}
+inline Lanes rest(Lanes x, Lanes by) {
+  return each_pair(x, by, [](real v, real w) { return rest(v, w); });
+}
+inline Lanes modulo(Lanes x, Lanes by) {
+  return each_pair(x, by, [](real v, real w) { return modulo(v, w); });
+}
+inline Lanes arc_tangent(Lanes x) {
+  return each(x, [](real v) { return std::atan(v); });
+}
+inline Lanes lower_whole(Lanes x) {
+  return each(x, [](real v) { return std::floor(v); });
+}
+inline Lanes upper_whole(Lanes x) {
+  return each(x, [](real v) { return std::ceil(v); });
+}
+inline Lanes nearest_whole(Lanes x) {
+  return each(x, [](real v) { return std::nearbyint(v); });
+}
+inline Lanes whole_part(Lanes x) {
+  return each(x, [](real v) { return std::trunc(v); });
 }
 
 // Rational approximation on [-3.8, 3.8], where erf is 1 to single precision beyond (as in Eigen).

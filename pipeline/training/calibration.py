@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from pipeline.engine.block import Block
+from pipeline.engine.known_answer import WrongProgramError, known_answer
 from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, why_torch, written
 from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice, toolchain
 from pipeline.numerics.processor import processor
@@ -41,7 +42,7 @@ def calibrate(
 ) -> dict[str, Calibration]:
     """Static key -> engine and speeds on this computer. Compiles programs and trains temporary blocks where needed.
 
-    A program that is written from a model's torch code is compiled if the runs, of `budget` steps at most, take torch
+    A program that is written from torch code is compiled if the runs, of `budget` steps at most, take torch
     long enough, and used if it is faster.
 
     `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks. Raises
@@ -89,7 +90,7 @@ def _calibrated(group: Group, resources: Resources, machine: Machine, budget: in
 
 
 def _why_not_written(group: Group, resources: Resources, budget: int) -> str | None:
-    """Why runs whose model's C++ is written from its torch code are left to torch; None if they are not."""
+    """Why runs of which C++ is written from torch code are left to torch; None if they are not."""
     by_torch = _speed(group.config, resources, "torch")
     seconds = len(group.run_ids) * budget / by_torch
     if seconds < _LEAST_S:
@@ -97,10 +98,21 @@ def _why_not_written(group: Group, resources: Resources, budget: int) -> str | N
     engine = compiled_engine_of(group.config, instruction_set_of(resources))
     if engine is None:
         return None
+    if (difference := _difference(group.config, resources, engine)) is not None:
+        return f"its program and torch differ by more than rounding: {difference}"
     by_program = _speed(group.config, resources, engine)
     if by_program >= by_torch:
         return None
     return f"torch takes {by_torch:,.0f} run-steps per second here, the program {by_program:,.0f}"
+
+
+def _difference(config: RunConfig, resources: Resources, engine: str) -> str | None:
+    """Of a program from torch, None if there is none: signs, say, of gradients that are 0 but for rounding differ."""
+    try:
+        known_answer(config, Block(config, 1, torch.device("cpu"), engine, threads=resources.threads))
+    except WrongProgramError as error:
+        return str(error)
+    return None
 
 
 def _speed(config: RunConfig, resources: Resources, engine: str) -> float:

@@ -34,7 +34,10 @@ _COMMON = (
     "training/window_readings.py",
 )
 # What writes C++ from torch code, and what that includes.
-_WRITES = ("codegen/**/*.py", *(f"native/{name}.h" for name in ("drawn", "functions", "lanes", "products")))
+_WRITES = (
+    "codegen/**/*.py",
+    *(f"native/{name}.h" for name in ("drawn", "functions", "hyperparameters", "lanes", "products")),
+)
 # Helpers of registered classes; of the classes themselves only those count that a run uses.
 _ROOMS = ("tasks", "models", "optimisers", "schedules", "stopping", "readings")
 # Whose versions are in the numerics, or bear on no bit.
@@ -60,7 +63,9 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     # Runs of one setting share its objects.
     is_written = False
     for config in {id(config.setting): config for config in configs}.values():
-        is_written |= native_of(config.task) is None or config.model.is_traceable(config.task.shape())
+        others = (config.task, config.optimiser, config.schedule)
+        is_written |= any(native_of(part) is None for part in others)
+        is_written |= config.model.is_traceable(config.task.shape())
         objects += [config.task, config.model, config.optimiser, config.schedule, *config.task.functions()]
         objects += [READINGS[name] for name in suitable_readings(spec.reading_names, config)]
     paths = {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}

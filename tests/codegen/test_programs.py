@@ -14,10 +14,9 @@ import pipeline.engine.program as programs
 from pipeline.codegen.generated import Generated, planned_model
 from pipeline.codegen.text.model_text import ModelEmitter
 from pipeline.engine.block import Block
-from pipeline.engine.program import compiled_engine_of, why_torch, written
+from pipeline.engine.program import compiled_engine_of, written
 from pipeline.launch.planned import plan_on
 from pipeline.numerics.compiler import compiled, toolchain
-from pipeline.optimisers.adamw import AdamW
 from pipeline.own_code.imported import forget, load, resolved
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
@@ -131,20 +130,21 @@ def test_programs_are_used_where_they_are_faster_or_asked_for(monkeypatch):
     spec = run(*SLOW["mlp"], budget=1000)
     monkeypatch.setattr("pipeline.training.calibration._LEAST_S", 0.0)
     monkeypatch.setattr("pipeline.training.calibration.compiled_engine_of", lambda *_: "compiled-here")
+    monkeypatch.setattr("pipeline.training.calibration._difference", lambda *_: None)
     for by_program, engine in ((2000.0, "compiled-here"), (500.0, "torch")):
         speeds = {"torch": 1000.0, "compiled-here": by_program}
         monkeypatch.setattr("pipeline.training.calibration._speed", lambda *given, speeds=speeds: speeds[given[2]])
         assert plan_on(spec, Machine.cpu(1)).packs[0].numerics.engine == engine
     asked = run(*SLOW["mlp"], budget=1000, resources={"engine": "compiled"})
     assert plan_on(asked, Machine.cpu(1)).packs[0].numerics.engine == "compiled-here"
+    monkeypatch.setattr("pipeline.training.calibration._difference", lambda *_: "a step differs")
+    pack = plan_on(spec, Machine.cpu(1)).packs[0]
+    assert pack.numerics.engine == "torch"
+    assert "its program and torch differ by more than rounding: a step differs" in pack.reason
 
 
-def test_text_is_written_only_where_nothing_else_is_missing(monkeypatch):
+def test_text_is_written_for_what_has_no_header_alone():
     sines = {"name": "sine_regression", "num_pairs": 4}
     assert written(run(sines, {"name": "linear_self_attention"}).runs()[0]).texts.keys() == {"task"}
     assert written(run(*SLOW["mlp"]).runs()[0]).texts.keys() == {"model"}
     assert written(run(SEQUENCE, {"name": "attention_only"}).runs()[0]).texts == {}
-    monkeypatch.setattr(AdamW, "native", lambda optimiser: None)
-    config = run(*SLOW["mlp"]).runs()[0]
-    assert written(config).texts == {}
-    assert why_torch(config).startswith("model zoo and optimiser adamw under these parameters have no compiled form")

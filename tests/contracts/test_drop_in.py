@@ -11,7 +11,7 @@ import pytest
 from pipeline.contracts.optimisers import OPTIMISER_CONTRACT
 from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.contracts.schedules import SCHEDULE_CONTRACT
-from pipeline.engine.program import COST_OF_TORCH, preamble_of, without_native
+from pipeline.engine.program import COST_OF_TORCH, preamble_of, without_native, written
 from pipeline.launch.planned import plan_on
 from pipeline.numerics.native_source import native_of
 from pipeline.planning.packs import Machine
@@ -83,8 +83,12 @@ def test_a_subclass_does_not_inherit_the_native_form_of_what_it_changes(kind, tm
     (config, *_) = SweepSpec.model_validate(tiny("linear_regression").identity() | {kind: part}).runs()
     why = "it cannot be traced: 'NoneType' object "
     whys = {"task": f" ({why}has no attribute 'detach')", "model": f" ({why}is not iterable)"}
-    assert without_native(config) == (f"{kind} own{whys.get(kind, '')}",)
-    assert preamble_of(config) is None
+    if kind in whys:
+        assert without_native(config) == (f"{kind} own{whys[kind]}",)
+        assert preamble_of(config) is None
+    else:
+        assert written(config).texts.keys() == {kind}
+        assert f'{kind.upper()}_HEADER "generated_{kind}.h"' in preamble_of(config)
 
 
 def test_a_subclass_that_keeps_the_arithmetic_says_so():
@@ -104,12 +108,14 @@ def test_a_subclass_that_keeps_the_arithmetic_says_so():
 
 
 def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs(tmp_path, monkeypatch):
-    drop_in(monkeypatch, tmp_path, "schedule", "inverse_sqrt", INVERSE_SQRT)
-    sections = {"schedule": {"name": "inverse_sqrt"}, "resources": {"slots": 2}}
+    drop_in(monkeypatch, tmp_path, "optimiser", "lion", LION.replace(".sign_()", " / grad_SP.norm()"))
+    sections = {"optimiser": {"name": "lion", "lr": 0.1}, "resources": {"slots": 2}}
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | sections)
     (pack, *_) = plan_on(spec, Machine.cpu(1)).packs
     assert pack.reason.count("\n") == 0
-    assert "schedule inverse_sqrt has no compiled form" in pack.reason
+    assert "optimiser lion (no C++ is written for aten.linalg_vector_norm.default (" in pack.reason
+    assert ": direction = (mean * beta1" in pack.reason
+    assert "has no compiled form" in pack.reason
     assert "times as fast" in pack.reason
 
 

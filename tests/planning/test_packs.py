@@ -10,6 +10,7 @@ from pipeline.launch.planned import plan_on
 from pipeline.planning.engine_choice import Calibration
 from pipeline.planning.open_sweep import kept_packs, open_results
 from pipeline.planning.packs import Machine, grouped, make_plan
+from pipeline.schedules.base import Schedule
 from pipeline.schedules.cosine import Cosine
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
@@ -71,9 +72,13 @@ def test_packs_that_are_there_stay_and_new_runs_come_in_new_ones():
 
 def test_what_cannot_be_compiled_is_named(monkeypatch):
     monkeypatch.setattr(Cosine, "native", lambda schedule: None)
+    monkeypatch.setattr(Cosine, "fraction", lambda *given: Schedule.fraction(*given), raising=False)
     spec = tiny(schedule={"name": "cosine", "horizon": 9}, resources={"engine": "auto", "slots": 2})
     reason = plan_on(spec, Machine.cpu(1)).packs[0].reason
-    assert "torch engine: schedule cosine under these parameters has no compiled form" in reason
+    assert (
+        "torch engine: schedule cosine (no C++ is written for a warm-up of its own, `fraction`) has no compiled"
+        in reason
+    )
     assert "torch engine: the sweep file asks for it" in plan_on(tiny(), Machine.cpu(1)).packs[0].reason
 
 

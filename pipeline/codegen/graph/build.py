@@ -112,6 +112,8 @@ class GraphBuilder:
         if target is operator.getitem:
             return args[0][args[1]]
         operands = operands_of((args, kwargs))
+        if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
+            raise NotImplementedError(f"no C++ is written for {target}, which draws")
         if target in EMPTY:
             return RULES[target](self, *args, **kwargs)
         if target is _aten.as_strided.default and not cast("fx.Node", node.args[0]).meta["val"].is_contiguous():

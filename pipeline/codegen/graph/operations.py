@@ -37,6 +37,16 @@ MAPS: dict[Any, str] = {
     _aten.sign.default: "sign",
     _aten.sin.default: "sine",
     _aten.cos.default: "cosine",
+    _aten.atan.default: "arc_tangent",
+    _aten.atan2.default: "angle",
+    _aten.floor.default: "lower_whole",
+    _aten.ceil.default: "upper_whole",
+    _aten.round.default: "nearest_whole",
+    _aten.trunc.default: "whole_part",
+    _aten.fmod.Tensor: "rest",
+    _aten.remainder.Tensor: "modulo",
+    _aten.pow.Tensor_Tensor: "power",
+    _aten.pow.Scalar: "power",
     _aten.maximum.default: "larger",
     _aten.minimum.default: "smaller",
     _aten.where.self: "either",
@@ -56,7 +66,7 @@ MAPS: dict[Any, str] = {
 # The same with a number as its last argument.
 MAPS |= {
     getattr(_aten, name).Scalar: MAPS[getattr(_aten, name).Tensor]
-    for name in ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge")
+    for name in ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "fmod", "remainder")
 }
 # Operations that copy numbers from place to place. Applied to positions, they say themselves which.
 MOVES = VIEWS | {
@@ -158,7 +168,7 @@ def _power(builder: GraphBuilder, operand: Operand, exponent: float) -> Operand:
     simple = {0.5: "root", -0.5: "inverse_root", -1: "inverse"}
     if exponent in simple:
         return builder.map(simple[exponent], operand)
-    raise NotImplementedError(f"no C++ is written for the power {exponent}")
+    return builder.map("power", operand, builder.number(exponent))
 
 
 def _looked_up(builder: GraphBuilder, table: Operand, rows: Operand, *_: Any, **__: Any) -> Operand:
@@ -273,6 +283,29 @@ def _power_less_one(builder: GraphBuilder, operand: Operand) -> Operand:
     return builder.map("either", is_small, precise, step)
 
 
+def _power_of(base: float) -> Callable[..., Operand]:
+    return lambda builder, operand: builder.map("power", builder.number(base), operand)
+
+
+def _log_to(base: float) -> Callable[..., Operand]:
+    return lambda builder, operand: builder.map(
+        "times_", builder.map("log", operand), builder.number(1 / math.log(base))
+    )
+
+
+def _whole_quotient(builder: GraphBuilder, operand: Operand, by: Any, *, rounding_mode: str | None = None) -> Operand:
+    """(x - r) / y with the rest r of its rounding, which is whole but for rounding errors."""
+    divisor = by if isinstance(by, Operand) else builder.number(by)
+    if rounding_mode is None:
+        return builder.map("over", operand, divisor)
+    left = builder.map({"floor": "modulo", "trunc": "rest"}[rounding_mode], operand, divisor)
+    return builder.map("nearest_whole", builder.map("over", builder.map("minus", operand, left), divisor))
+
+
+def _is_infinite(builder: GraphBuilder, operand: Operand) -> Operand:
+    return builder.map("equals", builder.map("size_of", operand), builder.number(math.inf))
+
+
 def _elu(builder: GraphBuilder, operand: Operand, alpha: float = 1, scale: float = 1, inner: float = 1) -> Operand:
     # exp of what is below zero alone, so that nothing is infinite.
     below = builder.map("smaller", operand, builder.number(0.0))
@@ -311,6 +344,13 @@ RULES: dict[Any, Callable[..., Any]] = {
     _aten.amax.default: _largest,
     _aten.log1p.default: _log_of_one_more,
     _aten.expm1.default: _power_less_one,
+    _aten.exp2.default: _power_of(2.0),
+    _aten.log2.default: _log_to(2.0),
+    _aten.log10.default: _log_to(10.0),
+    _aten.div.Tensor_mode: _whole_quotient,
+    _aten.div.Scalar_mode: _whole_quotient,
+    _aten.isnan.default: lambda builder, operand: builder.map("differs", operand, operand),
+    _aten.isinf.default: _is_infinite,
     _aten.gelu.default: _gelu,
     _aten.leaky_relu.default: _leaky,
     _aten.elu.default: _elu,

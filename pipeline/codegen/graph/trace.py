@@ -6,6 +6,7 @@ import linecache
 import math
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, cast
@@ -19,7 +20,7 @@ from pipeline.models.base import Model
 from pipeline.numerics.matmul import plain_products
 from pipeline.tasks.base import Task, TaskShape
 
-_OURS, _TORCHS = Path(__file__).parents[1], Path(torch.__file__).parent
+_OURS, _TORCHS = Path(__file__).parents[2], Path(torch.__file__).parent
 
 
 class Trace(NamedTuple):
@@ -60,7 +61,7 @@ def traced(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace:
     inputs = made_up_inputs(task_shape, dtype)
     # What a model makes on its first call is not to be traced.
     bound.predict(dict(zip(names, values, strict=True)), inputs, num_asked)
-    return Trace(_graph(joint, values, inputs, slopes), names, trained)
+    return Trace(graph_of(joint, values, inputs, slopes), names, trained)
 
 
 def traced_loss(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> Trace:
@@ -72,7 +73,7 @@ def traced_loss(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_class
             return [losses.detach(), *torch.autograd.grad(losses, predictions, slopes, materialize_grads=True)]
 
     predictions, targets = _made_up_question(task_shape, dtype, has_classes)
-    graph = _graph(joint, predictions, targets, torch.ones(1, 1, dtype=dtype))
+    graph = graph_of(joint, predictions, targets, torch.ones(1, 1, dtype=dtype))
     return Trace(graph, (), (), ("predictions", "targets", "slopes"))
 
 
@@ -82,7 +83,7 @@ def traced_correct(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_cl
     def joint(predictions: Tensor, targets: Tensor) -> list[Tensor | None]:
         return [task.correct(predictions, targets)]
 
-    graph = _graph(joint, *_made_up_question(task_shape, dtype, has_classes))
+    graph = graph_of(joint, *_made_up_question(task_shape, dtype, has_classes))
     return Trace(graph, (), (), ("predictions", "targets"))
 
 
@@ -92,7 +93,8 @@ def _made_up_question(task_shape: TaskShape, dtype: torch.dtype, has_classes: bo
     return predictions, torch.zeros(1, 1, dtype=torch.int64 if has_classes else dtype)
 
 
-def _graph(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
+def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
+    """The core operations of a function of these arguments, each with the line that called it."""
     with _Traceable():
         graph = make_fx(function, decomposition_table=_decompositions())(*arguments)
     graph.graph.eliminate_dead_code()
@@ -125,6 +127,7 @@ class _Traceable:
             context.__exit__(*error)
 
 
+@cache
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     table = dict(torch._decomp.core_aten_decompositions())
     for kept in (torch.ops.aten.embedding_dense_backward.default,):
@@ -145,13 +148,19 @@ class _Formulas(TorchFunctionMode):
 def _place() -> str | None:
     """FILE:LINE of the innermost code that is neither torch's nor ours, and that line."""
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(_OURS):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
-    while frame is not None and any(Path(frame.f_code.co_filename).is_relative_to(one) for one in (_OURS, _TORCHS)):
-        frame = frame.f_back
-    if frame is None:
-        return None
-    file, line = frame.f_code.co_filename, frame.f_lineno
+    return None if frame is None else line_of(frame.f_code.co_filename, frame.f_lineno)
+
+
+@cache
+def is_users(file: str) -> bool:
+    """Whether a file is neither torch's nor ours."""
+    return not any(Path(file).is_relative_to(folder) for folder in (_OURS, _TORCHS))
+
+
+def line_of(file: str, line: int) -> str:
+    """FILE:LINE and that line."""
     return f"{file}:{line}: {linecache.getline(file, line).strip()}"
 
 

@@ -87,7 +87,7 @@ class LoopEmitter:
                 chosen = inputs[0].node.values[inputs[0].index][region]
                 if (chosen == chosen.flat[0]).all():
                     return self._read(inputs[1 if chosen.flat[0] else 2], nest, region, level)
-            return _call(node.function, [self._read(one, nest, region, level) for one in inputs])
+            return call(node.function, [self._read(one, nest, region, level) for one in inputs])
         if isinstance(node, ConstantNode):
             numbers = node.values[operand.index].astype(np.float64)
             used = numbers[region]
@@ -107,7 +107,8 @@ class LoopEmitter:
         return f"(tape.{arena} + {place})" if place else f"tape.{arena}"
 
 
-def _call(function: str, arguments: list[str]) -> str:
+def call(function: str, arguments: list[str]) -> str:
+    """A function of numbers as C++."""
     if function in _INFIX:
         return f"({f' {_INFIX[function]} '.join(arguments)})"
     if function == "copy":

@@ -139,6 +139,8 @@ def literal(value: float) -> str:
     """A number as C++."""
     if value in (float("inf"), float("-inf")):
         return f"{'-' if value < 0 else ''}INFINITELY_LARGE"
+    if value != value:
+        return "NOT_A_NUMBER"
     return f"real({value!r})"
 
 
