@@ -39,7 +39,7 @@ class Optimiser(Registered):
     6. At a learning rate of 0 weights do not change.
     7. It descends: with the hyperparameters of `tiny()`, steps on a convex quadratic lower it.
     8. `counterpart`, where torch.optim has one, moves one run to the same weights, to 1e-10 in float64.
-    9. `native`, if defined, gives the same numbers, to 1e-9 in float64.
+    9. Its C++ form, `native` or what is written from `update`, gives the same numbers, to 1e-9 in float64.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()

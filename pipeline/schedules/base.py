@@ -32,7 +32,7 @@ class Schedule(Registered):
     3. From there on the factor never rises, and stays within [0, 1].
     4. A schedule with a `horizon` is constant from that update on, at `final_fraction`.
     5. Each slot by itself, bit for bit, from its own update number and columns alone.
-    6. `native`, if defined, gives the same numbers, to 1e-9 in float64.
+    6. Its C++ form, `native` or what is written from `after_warmup`, gives the same numbers, to 1e-9 in float64.
     """
 
     warmup_steps: int = vector(0, ge=0, lt=2**53)

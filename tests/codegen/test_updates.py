@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from pipeline.codegen.generated import generated_optimiser_or_why, generated_schedule_or_why
-from pipeline.contracts.small_sweeps import assert_compiled_equals_torch, trained_block, varied
-from pipeline.engine.program import compiled_engine_of, why_torch, written
+from pipeline.contracts.runs import spec_of
+from pipeline.contracts.small_sweeps import assert_compiled_equals_torch, fitting, trained_block, varied
+from pipeline.engine.program import compiled_engine_of, why_torch, without_native, written
 from pipeline.numerics.compiler import compiled, toolchain
 from pipeline.numerics.native_source import cpp_name
 from pipeline.own_code.imported import forget, load, resolved
 from pipeline.spec.sweep import SweepSpec
+from pipeline.tasks.base import TASKS
 from tests.zoo import optimisers, schedules
 
 needs_compiler = pytest.mark.skipif(toolchain() is None, reason="there is no g++ here")
@@ -236,6 +238,22 @@ def test_what_is_written_for_a_registered_one_gives_the_weights_of_its_header(ow
     found, expected = (trained_block(runs, 6, steps=12, engine=compiled_engine_of(runs[0])) for runs in both)
     for slot in range(6):
         np.testing.assert_allclose(found.weights_of(slot), expected.weights_of(slot), rtol=1e-9, atol=1e-12)
+
+
+REGISTERED = [(task, model) for task in sorted(TASKS) for model in sorted(fitting(TASKS[task].tiny()))]
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimiser", "schedule"), [("sgd", "linear"), ("own_adamw", "own_cosine")])
+@pytest.mark.parametrize(("task", "model"), REGISTERED)
+def test_every_registered_task_and_model_is_compiled_with_every_optimiser_and_equal_to_torch(
+    task, model, optimiser, schedule
+):
+    """With the registered AdamW they are in `contracts/test_runs`."""
+    runs = spec_of(task, model, optimiser, schedule, dtype="float64").runs()
+    assert without_native(runs[0]) == ()
+    assert_compiled_equals_torch(runs)
 
 
 def test_an_optimiser_that_takes_weights_together_is_named_with_the_line():
