@@ -34,6 +34,7 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "S8": sweeps_whole.s8,
     "S9": sweeps_whole.s9,
     "S10": throughput.s10,
+    "S11": throughput.s11,
 }
 
 

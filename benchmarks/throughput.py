@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from benchmarks.measure import alone, compared
-from benchmarks.peers.eager import EagerSide
+from benchmarks.peers.eager import EagerChoice, EagerSide
+from benchmarks.peers.eager_models import Algebra, Written
 from benchmarks.rows import Row, paired
 from benchmarks.seedbed_side import SeedbedSide
 from benchmarks.workloads import WORKLOADS, Decoder, Lookup, TokenWorkload, Workload
@@ -27,18 +28,18 @@ def ours(name: str) -> SeedbedSide:
 
 
 @cache
-def eager(name: str) -> EagerSide:
+def eager(name: str, algebra: Algebra = "ordinary", is_compiled: bool = False) -> EagerSide:
     """The eager loop, tuned on one core."""
-    side = EagerSide(WORKLOADS[name])
+    side = EagerSide(WORKLOADS[name], EagerChoice(Written(algebra), is_compiled=is_compiled))
     return alone(side.tuned, _CORE, side.environment)
 
 
-def against_eager(row: str, name: str, target: float) -> Row:
+def against_eager(row: str, name: str, target: float, algebra: Algebra = "ordinary", is_compiled: bool = False) -> Row:
     """Throughput against one eager run per core."""
-    pairs = compared(ours(name), eager(name))
-    return paired(
-        row, f"{name}, against the eager loop", target, pairs, engine=ours(name).engine, peer=str(eager(name))
-    )
+    peer = eager(name, algebra, is_compiled)
+    what = f"{name}, against the eager loop{' with the same algebra' if algebra == 'reduced' else ''}"
+    what += " under torch.compile" if is_compiled else ""
+    return paired(row, what, target, compared(ours(name), peer), engine=ours(name).engine, peer=str(peer))
 
 
 def against_jax(row: str, name: str, target: float) -> Row:
@@ -115,6 +116,13 @@ def s10() -> Iterator[Row]:
         side = SeedbedSide(WORKLOADS[name], 1, device="cuda").planned(100_000)
         pairs = compared(side, EagerSide(WORKLOADS[name], eager(name).choice, "cuda"), [_CORE])
         yield paired("S10", what, 200, pairs, width=side.width, gpu=torch.cuda.get_device_name())
+
+
+def s11() -> Iterator[Row]:
+    """The eager loop with the algebra of seedbed's models, and under torch.compile."""
+    for name in WORKLOADS:
+        yield against_eager("S11", name, 1, "reduced")
+        yield against_eager("S11", name, 1, "reduced", is_compiled=True)
 
 
 def needed_flops(workload: Workload) -> float:

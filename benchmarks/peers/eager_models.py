@@ -18,6 +18,9 @@ from benchmarks.workloads import Decoder, Lookup, Matrix, Regression, Regression
 Entry = tuple[str, Tensor, Callable[[Tensor], Tensor]]
 
 
+Algebra = Literal["ordinary", "reduced"]
+
+
 @dataclass(frozen=True)
 class Written:
     """Variant of the module.
@@ -27,7 +30,7 @@ class Written:
     products and a softmax.
     """
 
-    algebra: Literal["ordinary", "reduced"] = "ordinary"
+    algebra: Algebra = "ordinary"
     projections: Literal["together", "separate"] = "together"
     attention: Literal["sdpa", "products"] = "sdpa"
 
