@@ -205,10 +205,54 @@ inline __attribute__((noinline)) void look_up(const real* table, const Ints* row
   }
 }
 
+// Rows become columns: v[i][j] and v[j][i] are exchanged, in steps of HALF lanes.
+template <int HALF = LANES / 2>
+inline __attribute__((always_inline)) void transpose(Lanes (&v)[LANES]) {
+  Mask low, high;
+  for (int i = 0; i < LANES; ++i) {
+    low[i] = i & HALF ? LANES + i - HALF : i;
+    high[i] = i & HALF ? LANES + i : i + HALF;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; ++i)
+    if (!(i & HALF)) {
+      const Lanes a = v[i], b = v[i + HALF];
+      v[i] = __builtin_shuffle(a, b, low), v[i + HALF] = __builtin_shuffle(a, b, high);
+    }
+  if constexpr (HALF > 1) transpose<HALF / 2>(v);
+}
+
+// into[i] += row[FIRST + i] for COUNT of them, in vectors of WIDTH.
+template <int COUNT, int FIRST = 0, int WIDTH = LANES>
+inline __attribute__((always_inline)) void add_row(const Lanes& row, real* into) {
+  typedef real Part __attribute__((vector_size(WIDTH * sizeof(real))));
+  if constexpr (COUNT >= WIDTH) {
+    Part part, old;
+    std::memcpy(&part, reinterpret_cast<const real*>(&row) + FIRST, sizeof part);
+    std::memcpy(&old, into, sizeof old);
+    old += part;
+    std::memcpy(into, &old, sizeof old);
+    if constexpr (COUNT > WIDTH) add_row<COUNT - WIDTH, FIRST + WIDTH, WIDTH>(row, into + WIDTH);
+  } else {
+    add_row<COUNT, FIRST, WIDTH / 2>(row, into);
+  }
+}
+
+// COUNT numbers of each lane, at steps of XD, added to the row of the lane's own.
+template <int COUNT, int D, int XD>
+inline __attribute__((always_inline)) void add_columns(const Lanes* values, const Ints& rows, real* sums) {
+  Lanes turned[LANES] = {};
+  for (int d = 0; d < COUNT; ++d) turned[d] = values[d * XD];
+  transpose(turned);
+#pragma GCC unroll 16
+  for (int lane = 0; lane < LANES; ++lane) add_row<COUNT>(turned[lane], sums + rows[lane] * D);
+}
+
 // sums (V, D) += values (N, D) at rows `rows`, over all lanes.
 template <int N, int V, int D, int SN, int XN, int XD>
 inline __attribute__((noinline)) void add_by_row(const Lanes* values, const Ints* rows, real* sums) {
-  if constexpr (V <= 4 * LANES) {
+  // A masked sum for each row of a small table, else each example's numbers side by side.
+  if constexpr (V * D < 5 * LANES) {
 #pragma GCC unroll 1
     for (int v = 0; v < V; ++v) {
       Lanes total[D] = {};
@@ -221,10 +265,14 @@ inline __attribute__((noinline)) void add_by_row(const Lanes* values, const Ints
     }
   } else {
 #pragma GCC unroll 1
-    for (int n = 0; n < N; ++n)
+    for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 1
-      for (int lane = 0; lane < LANES; ++lane)
-        for (int d = 0; d < D; ++d)
-          sums[rows[n * SN][lane] * D + d] += reinterpret_cast<const real*>(values + n * XN + d * XD)[lane];
+      for (int d = 0; d + LANES <= D; d += LANES)
+        add_columns<LANES, D, XD>(values + n * XN + d * XD, rows[n * SN], sums + d);
+      if constexpr (D % LANES) {
+        constexpr int d = D - D % LANES;
+        add_columns<D % LANES, D, XD>(values + n * XN + d * XD, rows[n * SN], sums + d);
+      }
+    }
   }
 }
