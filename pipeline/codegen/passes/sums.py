@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.codegen.graph.build import GraphBuilder
-from pipeline.codegen.graph.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product
+from pipeline.codegen.graph.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product, Scatter
 
 # A sum over examples costs about as much for a number as this many multiplications of vectors.
 _SUM_COST = 3
@@ -15,6 +15,7 @@ class BatchSums:
     def __init__(self, builder: GraphBuilder) -> None:
         self._builder = builder
         self._known: dict[int, Operand] = {}
+        self._costs: dict[int, int] = {}
 
     def of(self, operand: Operand) -> Operand:
         """The sum over all examples of what `operand` reads."""
@@ -32,7 +33,7 @@ class BatchSums:
             return node.whole()
         if id(node) in self._builder.outer_products:
             return self._of_outer_product(node)
-        if isinstance(node, Map) and _is_linear(node):
+        if isinstance(node, Map) and _is_linear(node) and self._cost_of_inputs(node) <= _SUM_COST * node.size:
             inputs = [self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in node.inputs]
             answer = self._builder.map(node.function, *inputs)
             return Operand(answer.node, answer.index.reshape(-1))
@@ -45,6 +46,25 @@ class BatchSums:
             answer = self._builder.product(left, right)
             return Operand(answer.node, answer.index.reshape(-1))
         return BatchSum(node.size, Dependence.BATCH, True, node.whole()).whole()
+
+    def _cost_of_inputs(self, node: Node) -> int:
+        """What the sums of all that a linear function reads cost; of what has a sum already, nothing."""
+        inputs = {id(one.node): one.node for one in node.operands() if one.node.level == Dependence.EXAMPLE}
+        return sum(self._cost(one) for one in inputs.values())
+
+    def _cost(self, node: Node) -> int:
+        if id(node) in self._known or self._is_product(node):
+            # What is a product is added to its sum where it is computed.
+            return 0
+        if id(node) not in self._costs:
+            cost = _SUM_COST * node.size
+            if isinstance(node, Move) or (isinstance(node, Map) and _is_linear(node)):
+                cost = min(cost, self._cost_of_inputs(node))
+            self._costs[id(node)] = cost
+        return self._costs[id(node)]
+
+    def _is_product(self, node: Node) -> bool:
+        return isinstance(node, Product | Scatter) or id(node) in self._builder.outer_products
 
     def _of_outer_product(self, node: Node) -> Operand:
         left, right = self._builder.outer_products[id(node)]
