@@ -158,7 +158,9 @@ def _placed(steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGrou
             num_scalars += -(-node.size // 16) * 16
             continue
         group = groups.get(number)
-        size = node.size // group.num_rows if group is not None and id(node) in group.local else node.size
+        if group is not None and group.is_in_registers(node):
+            continue
+        size = node.size if group is None else group.row_size(node)
         alive = sorted(one for one in alive if one[2] >= first[number])
         start = 0
         for begin, end_, _ in alive:

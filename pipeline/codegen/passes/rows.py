@@ -11,6 +11,9 @@ import numpy as np
 
 from pipeline.codegen.graph.nodes import Dependence, Index, Map, Node, Operand, Reduce
 
+# Numbers of a row that compilers keep in registers, of which there are 32.
+MOST_IN_REGISTERS = 32
+
 
 @dataclass(frozen=True)
 class RowGroup:
@@ -20,6 +23,14 @@ class RowGroup:
     last: int
     num_rows: int
     local: frozenset[int]
+
+    def row_size(self, node: Node) -> int:
+        """How many numbers of a node are kept at once."""
+        return node.size // self.num_rows if id(node) in self.local else node.size
+
+    def is_in_registers(self, node: Node) -> bool:
+        """Whether a node's row is short enough to be a variable of the loop, and no place in memory."""
+        return id(node) in self.local and self.row_size(node) <= MOST_IN_REGISTERS
 
 
 def row_groups(

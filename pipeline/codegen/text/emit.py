@@ -22,6 +22,7 @@ from pipeline.codegen.passes.extents import Flags, any_along, bounds_of
 from pipeline.codegen.passes.plan import Phase, ProgramPlan, phase_of
 from pipeline.codegen.passes.rows import RowGroup
 from pipeline.codegen.passes.strides import Strides
+from pipeline.codegen.text.fused import Loop, fused
 from pipeline.codegen.text.loop_text import as_rows
 from pipeline.codegen.text.loops import Nest, literal
 from pipeline.codegen.text.product_text import ProductEmitter
@@ -58,10 +59,28 @@ class Emitter(ProductEmitter):
         """The steps of a group, a row at a time."""
         self._group = group
         lines = [f"for (int i0 = 0; i0 < {group.num_rows}; ++i0) {{"]
-        for node in self._plan.steps[group.first : group.last + 1]:
-            lines += ["{", *self._computed(node), "}"]
+        members = self._plan.steps[group.first : group.last + 1]
+        lines += [
+            f"Lanes {self._name(node)}[{group.row_size(node)}];" for node in members if group.is_in_registers(node)
+        ]
+        loops = [self._loop_of(node, self._plan.extents.computed(node)) for node in members]
+        lines += [line for loop in fused(loops) for line in loop.lines()]
         self._group = None
         return [*lines, "}"]
+
+    def _declared(self, node: Node, size: int) -> list[str]:
+        name = self._name(node)
+        poison = [f'for (Lanes& one : {name}) one = lanes(std::nan(""));'] if self._is_poisoned else []
+        return [f"Lanes {name}[{size}];", *poison]
+
+    def _loop_of(self, node: Node, needed: Flags) -> Loop:
+        """That of a map or a reduction."""
+        if isinstance(node, Reduce):
+            return self._reduced(node, needed)
+        assert isinstance(node, Map)
+        shape = node.inputs[0].shape
+        whole = node.whole(*shape)
+        return self._loop(self._name(node), whole.index, whole, needed.reshape(shape), node.level, "=", root=node)
 
     def _computed(self, node: Node) -> list[str]:
         """What is computed, then what is known: loops over what is not regular may compute too much."""
@@ -79,19 +98,8 @@ class Emitter(ProductEmitter):
         return [*nest.outer(), f"  {self._name(node)}[{nest.position(places)}] = {text};"]
 
     def _loops_of(self, node: Node, needed: Flags) -> list[str]:
-        if isinstance(node, Map):
-            shape = node.inputs[0].shape
-            return self._loops(
-                self._name(node),
-                node.whole(*shape).index,
-                node.whole(*shape),
-                needed.reshape(shape),
-                node.level,
-                "=",
-                root=node,
-            )
-        if isinstance(node, Reduce):
-            return self._reduced(node, needed)
+        if isinstance(node, Map | Reduce):
+            return self._loop_of(node, needed).lines()
         if isinstance(node, Product):
             return self._product(node, needed)
         if isinstance(node, Move):
@@ -102,7 +110,7 @@ class Emitter(ProductEmitter):
             return self._summed(node)
         raise NoCodeError(f"no C++ is written for {type(node).__name__}")
 
-    def _reduced(self, node: Reduce, needed: Flags) -> list[str]:
+    def _reduced(self, node: Reduce, needed: Flags) -> Loop:
         (operand,) = node.inputs
         region = self._plan.extents.terms[id(node)] & needed.reshape(*node.shape, *[1] * node.num_gone)
         split = len(node.shape)
@@ -119,17 +127,17 @@ class Emitter(ProductEmitter):
         nest = Nest(region, split, leaves, self._tables, has_rows=self._group is not None)
         kind = "Lanes" if node.level == Dependence.EXAMPLE else "real"
         start = "real(0)" if node.function == "add" else "-INFINITELY_LARGE"
+        self._reads = set()
         value = self._read(operand, nest, region, node.level)
-        add = f"total += {value};" if node.function == "add" else f"total = on_numbers::larger(total, {value});"
-        return [
-            *self._heads(nest),
-            "{",
-            f"  {kind} total = {f'lanes({start})' if kind == 'Lanes' else start};",
-            *(f"  {head}" for head in nest.inner()),
-            f"    {add}",
-            f"  {self._name(node)}[{nest.position(places)}] = total;",
-            "}",
-        ]
+        total = f"total{self._plan.steps.index(node)}"
+        add = f"{total} += {value};" if node.function == "add" else f"{total} = on_numbers::larger({total}, {value});"
+        first = f"  {kind} {total} = {f'lanes({start})' if kind == 'Lanes' else start};"
+        heads, name = self._heads(nest), self._name(node)
+        last = f"  {name}[{nest.position(places)}] = {total};"
+        if not heads:
+            inside, reads = (f"    {add}",), frozenset(self._reads)
+            return Loop((*self._unrolled(nest.inner()),), inside, (first,), (last,), reads, results=frozenset({name}))
+        return Loop((), (*heads, "{", first, *self._unrolled(nest.inner()), f"    {add}", last, "}"))
 
     def _moved(self, node: Move, needed: Flags) -> list[str]:
         lines: list[str] = []
@@ -143,7 +151,7 @@ class Emitter(ProductEmitter):
             if not _is_whole_box(region):
                 target, places = np.flatnonzero(here), node.places[here]
                 region = np.ones(target.size, bool)
-            lines += ["{", *self._loops(self._name(node), target, Operand(part, places), region, node.level, "="), "}"]
+            lines += self._loop(self._name(node), target, Operand(part, places), region, node.level, "=").lines()
         return lines
 
     def _looked_up(self, node: Lookup) -> list[str]:

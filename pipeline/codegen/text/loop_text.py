@@ -10,7 +10,8 @@ from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Index, Map, N
 from pipeline.codegen.passes.extents import Flags
 from pipeline.codegen.passes.plan import ProgramPlan
 from pipeline.codegen.passes.rows import RowGroup
-from pipeline.codegen.text.loops import Nest, Tables, literal
+from pipeline.codegen.text.fused import Loop
+from pipeline.codegen.text.loops import Nest, Tables, literal, unrolled
 
 # Functions as C++, of vectors and of scalars alike. Others are functions of native/functions.h of the same name.
 _INFIX = {"plus": "+", "minus": "-", "times_": "*", "over": "/"}
@@ -28,14 +29,16 @@ class LoopEmitter:
         self._kept = {id(node) for node in plan.steps}
         # The group whose rows are being written.
         self._group: RowGroup | None = None
+        # What the last expression read: arrays and positions.
+        self._reads: set[tuple[str, str]] = set()
 
     def _written(self, target: str, operand: Operand, level: Dependence, sign: str) -> list[str]:
         """target = operand, number by number."""
         places = np.arange(operand.index.size).reshape(operand.shape)
         region = np.ones(operand.shape, bool)
-        return ["{", *self._loops(target, places, operand, region, level, sign), "}"]
+        return self._loop(target, places, operand, region, level, sign).lines()
 
-    def _loops(
+    def _loop(
         self,
         target: str,
         places: Index,
@@ -44,7 +47,7 @@ class LoopEmitter:
         level: Dependence,
         sign: str,
         root: Map | None = None,
-    ) -> list[str]:
+    ) -> Loop:
         """target[places] = operand over a region."""
         if root is not None:
             places = self._in_own_row(root, places)
@@ -54,11 +57,18 @@ class LoopEmitter:
         leaves: list[Index] = [places]
         self._leaves(operand, leaves, root)
         nest = Nest(region, region.ndim, leaves, self._tables, has_rows=self._group is not None)
+        self._reads = set()
         value = self._read(operand, nest, region, level, root)
-        return [*self._heads(nest), f"  {target}[{nest.position(places)}] {sign} {value};"]
+        position = nest.position(places)
+        line = f"  {target}[{position}] {sign} {value};"
+        return Loop((*self._heads(nest),), (line,), reads=frozenset(self._reads), written={target: position})
 
     def _heads(self, nest: Nest) -> list[str]:
-        return nest.outer() if self._group is None else nest.in_a_row(self._group.num_rows)
+        return nest.outer() if self._group is None else self._unrolled(nest.in_a_row(self._group.num_rows))
+
+    def _unrolled(self, heads: list[str]) -> list[str]:
+        """The same with the last loop of a row unrolled, if it is short: its numbers may then stay in registers."""
+        return heads if self._group is None or not heads else [*heads[:-1], *unrolled(heads[-1])]
 
     def _in_own_row(self, node: Node, index: Index) -> Index:
         """Positions in the memory of a node, of which one row may be kept."""
@@ -93,7 +103,9 @@ class LoopEmitter:
             used = numbers[region]
             text = literal(float(used.flat[0])) if (used == used.flat[0]).all() else nest.values(numbers)
             return f"lanes({text})" if level == Dependence.EXAMPLE else text
-        text = f"{self._name(node)}[{nest.position(self._in_own_row(node, operand.index))}]"
+        name, position = self._name(node), nest.position(self._in_own_row(node, operand.index))
+        self._reads.add((name, position))
+        text = f"{name}[{position}]"
         if isinstance(node, SourceNode) and node.is_integer:
             return f"real_numbers({text})"
         return f"lanes({text})" if level == Dependence.EXAMPLE and node.level < Dependence.EXAMPLE else text
@@ -102,6 +114,8 @@ class LoopEmitter:
         """The address of a node's first number."""
         if isinstance(node, SourceNode):
             return f"(w + {offset_of(node.place)})" if node.name == "weights" else node.name
+        if self._group is not None and self._group.is_in_registers(node):
+            return f"row{self._plan.steps.index(node) - self._group.first}"
         arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"
         place = self._plan.places[id(node)]
         return f"(tape.{arena} + {place})" if place else f"tape.{arena}"

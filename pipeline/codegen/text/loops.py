@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from pipeline.codegen.graph.nodes import Index
 from pipeline.codegen.passes.extents import Flags, KnownNumbers, Spans, any_along
+from pipeline.codegen.passes.rows import MOST_IN_REGISTERS
 from pipeline.codegen.passes.strides import Strides
 
 
@@ -133,6 +135,16 @@ class Nest:
         if len(steps) == 1 and (step := steps.pop()) in (0, 1):
             return str(values[0]) if step == 0 else linear(values[0] - start, [1], [ruler])
         return f"{self._tables.named(values, 'int')}[{linear(-start, [1], [ruler])}]"
+
+
+_SHORT = re.compile(r"for \(int \w+ = (\d+); \w+ < (\d+);")
+
+
+def unrolled(head: str) -> list[str]:
+    """The head of a loop, which is unrolled if it is short."""
+    found = _SHORT.match(head)
+    count = int(found[2]) - int(found[1]) if found else 0
+    return [f"#pragma GCC unroll {count}", head] if 1 < count <= MOST_IN_REGISTERS else [head]
 
 
 def literal(value: float) -> str:
