@@ -68,10 +68,9 @@ class Layout:
                 view.zero_()
         return rows_SP
 
-    def compact(self, row_P: Tensor) -> Tensor:
-        """One row without its padding, parameters in the order of `specs`: what is stored and hashed."""
-        spans = zip(self.specs, self.offsets, strict=False)
-        return torch.cat([row_P[start : start + spec.rows * spec.columns] for spec, start in spans])
+    def compact(self, flat_P: Tensor) -> Tensor:
+        """A row (P,), or rows (S, P), without padding, parameters in the order of `specs`: what is stored and hashed."""
+        return torch.cat([flat_P[..., span] for span in self.spans.values()], -1)
 
     def split(self, compact_SP: Tensor) -> dict[str, Tensor]:
         """Parameter name -> (S, rows, columns), of rows as `compact` gives them, sharing memory with them."""
@@ -80,14 +79,14 @@ class Layout:
         return {spec.name: part.view(-1, spec.rows, spec.columns) for spec, part in zip(self.specs, parts, strict=True)}
 
     def expand(self, compact: Tensor) -> Tensor:
-        """The inverse of `compact`: (P,), padding zero."""
-        row_P = compact.new_zeros(self.row_width)
+        """The inverse of `compact`: (P,) or (S, P), padding zero."""
+        flat_P = compact.new_zeros(*compact.shape[:-1], self.row_width)
         used = 0
-        for spec, start in zip(self.specs, self.offsets, strict=False):
-            size = spec.rows * spec.columns
-            row_P[start : start + size] = compact[used : used + size]
+        for span in self.spans.values():
+            size = span.stop - span.start
+            flat_P[..., span] = compact[..., used : used + size]
             used += size
-        return row_P
+        return flat_P
 
     def initial_weights(self, seed_of: dict[str, int], scale: float) -> Tensor:
         """One run's weights at step 0, (P,): `scale` times a draw. `seed_of` maps init/<name> to a seed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.arrays import Array
+from pipeline.arrays import Array, Ints
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.numerics.context import fix_cublas_workspace, numerics_context
 from pipeline.numerics.streams import Draws, held_out_key, stream_key
@@ -75,9 +75,7 @@ class Slots:
         self.schedule_columns = self._columns(template.schedule)
         self.task_vectors = {name: self._numbers(0.0) for name in template.task.vector_fields()}
         self.parameters = self.layout.views(self.weights_SP)
-        first = self.start(template)
-        for slot in range(num_slots):
-            self.load_run(slot, template, first)
+        self.load_runs(dict.fromkeys(range(num_slots), (template, self.start(template))))
 
     def numerics(self) -> AbstractContextManager[None]:
         """Context manager with this block's threads and matmul precision; restores the process's settings on exit."""
@@ -106,32 +104,64 @@ class Slots:
 
     def load_run(self, slot: int, config: RunConfig, state: RunState) -> None:
         """Put a run into a slot, at the state's step."""
-        with torch.no_grad():
-            for name, target in self._state_tensors().items():
-                source = torch.from_numpy(np.array(state.arrays[name]))
-                target[slot] = (self.layout.expand(source) if source.dim() else source).to(self.device)
-            for name, keys_S2 in self.keys.items():
-                keys_S2[slot] = torch.tensor(stream_key(name, config.stream_seed(name)))
-            for columns, parameters in ((self.columns, config.optimiser), (self.schedule_columns, config.schedule)):
-                for name, column_S1 in columns.items():
-                    column_S1[slot] = _number(getattr(parameters, name))
-            for name, vector_S in self.task_vectors.items():
-                vector_S[slot] = float(getattr(config.task, name))
-            self.steps_S[slot] = state.step
+        self.load_runs({slot: (config, state)})
+
+    @torch.no_grad()
+    def load_runs(self, runs: Mapping[int, tuple[RunConfig, RunState]]) -> None:
+        """Put runs into slots, each at its state's step: one transfer to the device an array, however many runs.
+
+        One object given for several slots is transferred once.
+        """
+        distinct = {id(run): run for run in runs.values()}
+        places = {key: place for place, key in enumerate(distinct)}
+        rows = torch.tensor([places[id(run)] for run in runs.values()], device=self.device)
+        slots = torch.tensor(list(runs), device=self.device)
+        for target, source in zip(self._all_tensors(), self._host_rows(list(distinct.values())), strict=True):
+            target.index_copy_(0, slots, source.to(target).index_select(0, rows))
+
+    def _host_rows(self, runs: Sequence[tuple[RunConfig, RunState]]) -> Iterator[Tensor]:
+        """What these runs put into a slot, a row for each, on the host, array by array as in `_all_tensors`."""
+        for name in self._state_tensors():
+            yield self._state_rows([state.arrays[name] for _, state in runs])
+        for name in self.keys:
+            yield torch.tensor([stream_key(name, config.stream_seed(name)) for config, _ in runs])
+        for name in self.columns:
+            yield _column([_number(getattr(config.optimiser, name)) for config, _ in runs]).unsqueeze(1)
+        for name in self.schedule_columns:
+            yield _column([_number(getattr(config.schedule, name)) for config, _ in runs]).unsqueeze(1)
+        for name in self.task_vectors:
+            yield _column([float(getattr(config.task, name)) for config, _ in runs])
+        yield torch.tensor([state.step for _, state in runs])
+
+    def _state_rows(self, arrays: Sequence[Array]) -> Tensor:
+        rows = torch.from_numpy(np.stack(arrays))
+        return self.layout.expand(rows) if rows.dim() > 1 else rows
 
     def unload_run(self, slot: int) -> None:
         """Called once a run has ended in a slot, which keeps what it holds; nothing is to be done."""
 
     def run_state(self, slot: int) -> RunState:
         """The state of the run in a slot, copied to the host; the slot itself keeps it."""
-        return RunState(int(self.steps_S[slot]), self._on_host(self._state_tensors(), slot))
+        return self.run_states([slot])[0]
 
-    def _on_host(self, tensors: Mapping[str, Tensor], row: int) -> dict[str, Array]:
-        arrays = {}
-        for name, source in tensors.items():
-            value = source[row].detach()
-            arrays[name] = (self.layout.compact(value) if value.dim() else value).cpu().numpy().copy()
-        return arrays
+    def run_states(self, slots: Sequence[int]) -> list[RunState]:
+        """The states of the runs in these slots: one transfer from the device an array, however many slots."""
+        return self._states_in(self._state_tensors(), self.steps_S, slots) if slots else []
+
+    @torch.no_grad()
+    def _states_in(self, tensors: Mapping[str, Tensor], steps: Tensor, rows: Sequence[int]) -> list[RunState]:
+        chosen = torch.tensor(list(rows), dtype=torch.int64, device=self.device)
+        host = {
+            name: self._compact(source.index_select(0, chosen)).cpu().numpy() for name, source in tensors.items()
+        }
+        reached = steps.index_select(0, chosen).tolist()
+        return [
+            RunState(step, {name: np.array(values[place]) for name, values in host.items()})
+            for place, step in enumerate(reached)
+        ]
+
+    def _compact(self, values: Tensor) -> Tensor:
+        return self.layout.compact(values) if values.dim() > 1 else values
 
     def copy(self, slots: Sequence[int] | None = None) -> SlotArrays:
         """Copies of everything that these slots (None: all) hold, a row for each, on the block's device."""
@@ -150,12 +180,17 @@ class Slots:
 
     def state_in(self, arrays: SlotArrays, row: int) -> RunState:
         """The state of the run in a row of a `copy`."""
-        names = self._state_tensors()
-        return RunState(int(arrays[-1][row]), self._on_host(dict(zip(names, arrays, strict=False)), row))
+        return self._states_in(dict(zip(self._state_tensors(), arrays, strict=False)), arrays[-1], [row])[0]
 
     def weights_of(self, slot: int) -> Array:
         """The flat weights, without padding, of the run in a slot, as `RunState` has them."""
-        return np.asarray(self.layout.compact(self.weights_SP[slot].detach()).cpu().numpy().copy())
+        return self.weights_of_runs([slot])[0]
+
+    @torch.no_grad()
+    def weights_of_runs(self, slots: Sequence[int]) -> list[Array]:
+        """The same of each of these slots, in one transfer."""
+        chosen = torch.tensor(list(slots), dtype=torch.int64, device=self.device)
+        return [np.array(row) for row in self.layout.compact(self.weights_SP.index_select(0, chosen)).cpu().numpy()]
 
     def _state_tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights_SP, "initial_weights": self.initial_SP, **self.state, **self.last}
@@ -182,18 +217,33 @@ class Slots:
         """Examples of a split for `slots` (None: all), whose steps are given."""
         keys, vectors = self.stream_keys(split), self.task_vectors
         if slots is not None:
-            keys, vectors = ({name: rows[list(slots)] for name, rows in part.items()} for part in (keys, vectors))
+            chosen = torch.tensor(list(slots), dtype=torch.int64, device=self.device)
+            keys, vectors = (
+                {name: rows.index_select(0, chosen) for name, rows in part.items()} for part in (keys, vectors)
+            )
         per_step = self.template.batch_size
         streams = {name: Draws(keys_S2, steps_S, num_rows, first_row, per_step) for name, keys_S2 in keys.items()}
         return self.task.sample(streams, vectors, self.template.dtype, split)
 
     def is_finite(self) -> NDArray[np.bool_]:
         """(S,): whether a slot's weights, moments and last training loss are finite."""
+        return self.standing()[1]
+
+    @torch.no_grad()
+    def standing(self) -> tuple[Ints, NDArray[np.bool_]]:
+        """(S,) the slots' steps, and whether weights, moments and last training loss are finite, in one transfer."""
+        steps_S, finite_S = torch.stack([self.steps_S, self._finite_rows().long()]).cpu().numpy()
+        return steps_S, finite_S == 1
+
+    def _finite_rows(self) -> Tensor:
         rows = [self.last["train_loss"].unsqueeze(1), self.weights_SP]
         rows += [self.state[name] for name in self.optimiser.moments]
-        with torch.no_grad():
-            # x - x is 0 for finite numbers, NaN for all others.
-            return torch.stack([(row - row).sum(1) == 0 for row in rows]).all(0).cpu().numpy()
+        # x - x is 0 for finite numbers, NaN for all others.
+        return torch.stack([(row - row).sum(1) == 0 for row in rows]).all(0)
+
+
+def _column(numbers: Sequence[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)
 
 
 def _number(value: float | None) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pipeline.engine.norms import clip, norm
 from pipeline.engine.probes import attention_entropy, attention_mass, per_head
-from pipeline.engine.slots import Slots
+from pipeline.engine.slots import SlotArrays, Slots
+from pipeline.engine.step_graph import Recorder, RecordedStep, recorder_for
 from pipeline.numerics.streams import Draws
 from pipeline.tasks.base import Batch
 
@@ -34,11 +36,25 @@ class TorchEngine:
         fixed = [spec.name for spec in block.layout.specs if not spec.trainable and not spec.is_state]
         self._kept = [(block.parameters[name], initial[name]) for name in fixed]
         self._noise_streams = block.model.noise_streams(block.task.shape())
+        # By whether a step is the last before the block is looked at, which has more to tell.
+        self.steps = self._steps(recorder_for(block.device))
+
+    def _steps(self, recorder: Recorder | None) -> dict[bool, Callable[[], None]]:
+        block = self.block
+        steps = {is_last: partial(self._step, is_last) for is_last in (False, True)}
+        if recorder is None:
+            return {**steps}
+        everything = {slot: slot for slot in range(block.num_slots)}
+
+        def put(arrays: SlotArrays) -> None:
+            block.put(arrays, everything)
+
+        return {is_last: RecordedStep(step, recorder, block.copy, put) for is_last, step in steps.items()}
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         """Run `num_steps` optimiser steps on all slots, whichever are requested."""
         for index in range(num_steps):
-            self._step(with_update_norm=index == num_steps - 1)
+            self.steps[index == num_steps - 1]()
 
     def _step(self, with_update_norm: bool) -> None:
         block = self.block

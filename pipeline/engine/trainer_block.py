@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.engine.block import Block
@@ -83,10 +82,11 @@ class TrainerBlock(Block):
         (example,) = examples_of(self.sample("train", steps_S, self.template.batch_size), self.task, [step])
         return self._model.step(example, int(Draws(self.keys["noise"], steps_S, 1).words(1, 0)))
 
-    def load_run(self, slot: int, config: RunConfig, state: RunState) -> None:
+    def load_runs(self, runs: Mapping[int, tuple[RunConfig, RunState]]) -> None:
         """Put a run into the slot, at the state's step; its fit begins with its next step."""
-        super().load_run(slot, config, state)
-        self._go_on_from(np.asarray(state.arrays.get(TRAINER, _NO_BYTES)).tobytes())
+        super().load_runs(runs)
+        for _, state in runs.values():
+            self._go_on_from(np.asarray(state.arrays.get(TRAINER, _NO_BYTES)).tobytes())
 
     def unload_run(self, slot: int) -> None:
         """End the fit of a run that has ended, with its last hooks; errors of those are told, and change no result."""
@@ -108,10 +108,10 @@ class TrainerBlock(Block):
             self._checkpoint = self._fit[1].checkpoint() or b""
         return self._checkpoint
 
-    def run_state(self, slot: int) -> RunState:
+    def run_states(self, slots: Sequence[int]) -> list[RunState]:
         """The state of the run, the Trainer's checkpoint included."""
-        state = super().run_state(slot)
-        return RunState(state.step, {**state.arrays, TRAINER: np.frombuffer(self._now(), np.uint8)})
+        states = super().run_states(slots)
+        return [RunState(s.step, {**s.arrays, TRAINER: np.frombuffer(self._now(), np.uint8)}) for s in states]
 
     def copy(self, slots: Sequence[int] | None = None) -> SlotArrays:
         """A copy of what the slot holds; the Trainer's checkpoint comes first."""
@@ -130,11 +130,9 @@ class TrainerBlock(Block):
         state = super().state_in(rest, row)
         return RunState(state.step, {**state.arrays, TRAINER: checkpoint[0].numpy().copy()})
 
-    def is_finite(self) -> NDArray[np.bool_]:
-        """(1,): whether weights and last training loss, where there is one, are finite."""
-        if self._has_loss:
-            return super().is_finite()
-        return np.array([bool(torch.isfinite(self.weights_SP).all())])
+    def _finite_rows(self) -> Tensor:
+        # A module whose training_step gives no loss has none that could be finite.
+        return super()._finite_rows() if self._has_loss else torch.isfinite(self.weights_SP).all(1)
 
     def _weight_probes(self, rows: list[int]) -> dict[str, Tensor]:
         found = super()._weight_probes(rows)

@@ -18,8 +18,9 @@ _CUBLAS_VARIABLE, _CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 def numerics_context(threads: int, precision: str, device_type: str) -> Iterator[None]:
     """Compute with `threads` CPU threads and matrix products in `precision` ("float32", "tf32" or "bf16").
 
-    On "cuda", algorithms are deterministic too; on "cpu", that switch is off. The number of threads, the switch and
-    the precision that the process had before are restored on leaving, also after an exception. Contexts nest.
+    On "cuda", algorithms are deterministic too, and new memory is not filled; on "cpu", that switch is off. The number
+    of threads, the switches and the precision that the process had before are restored on leaving, also after an
+    exception. Contexts nest.
 
     Raises StoreError on "cuda" where cuBLAS was started without a fixed workspace.
     """
@@ -28,12 +29,16 @@ def numerics_context(threads: int, precision: str, device_type: str) -> Iterator
         fix_cublas_workspace()
     threads_before, deterministic_before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    fills_before = torch.utils.deterministic.fill_uninitialized_memory
     try:
         torch.set_num_threads(threads)
         _use_deterministic_algorithms(is_cuda)
+        # Otherwise every new tensor is filled by a kernel of its own; none is read before it is written.
+        torch.utils.deterministic.fill_uninitialized_memory = fills_before and not is_cuda
         with matmul_precision(precision):
             yield
     finally:
+        torch.utils.deterministic.fill_uninitialized_memory = fills_before
         torch.set_num_threads(threads_before)
         _use_deterministic_algorithms(deterministic_before, warn_only_before)
 

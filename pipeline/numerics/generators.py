@@ -14,7 +14,8 @@ def generator_states(device: torch.device | None = None) -> tuple[object, ...]:
     """The states of the generators that code of a user's own may draw from; of torch's on the CPU, and on `device`."""
     name, words, *rest = np.random.get_state()
     offset = 0
-    if device is not None and device.type == "cuda":
+    # Torch gives no offset while steps are recorded; the step was run before, and looked at then.
+    if device is not None and device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
         offset = torch.cuda.default_generators[device.index or 0].get_offset()
     return (
         torch.default_generator.get_state().numpy().tobytes(),

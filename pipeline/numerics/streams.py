@@ -11,10 +11,12 @@ import ctypes
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pipeline.numerics import philox_gpu
 from pipeline.numerics.kernels import compiled_kernels
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -84,6 +86,8 @@ class Draws:
 
     def words(self, num_columns: int, substream: int) -> Tensor:
         """32-bit words as int64. Column c is word c % 4 of counter (c // 4, row, step, substream)."""
+        if self._has_kernel():
+            return self._by_kernel(num_columns, substream)
         device = self.keys_S2.device
         num_counters = -(-num_columns // _WORDS)
         column = torch.arange(num_counters, device=device).view(1, 1, -1)
@@ -97,6 +101,9 @@ class Draws:
 
     def words_of(self, rows_SB: Tensor, num_columns: int, substream: int) -> Tensor:
         """(S, B, num_columns): the words that `words` gives at step 0 in these rows, whatever the step."""
+        if self._has_kernel():
+            numbers = (rows_SB.shape[1], 0, num_columns, substream)
+            return philox_gpu.draw(self.keys_S2, self.steps_S, *numbers, rows_SB=rows_SB)
         column = torch.arange(-(-num_columns // _WORDS), device=rows_SB.device).view(1, 1, -1)
         zero = torch.zeros_like(column)
         key = (self.keys_S2[:, 0].view(-1, 1, 1), self.keys_S2[:, 1].view(-1, 1, 1))
@@ -114,6 +121,8 @@ class Draws:
             out = torch.empty(self._shape(num_columns), dtype=torch.int64)
             kernels.seedbed_integers(*self._arguments(num_columns, substream), ctypes.c_uint32(high), _pointer(out))
             return out
+        if self._has_kernel():
+            return self._by_kernel(num_columns, substream, kind=philox_gpu.INTEGERS, high=high)
         return (self.words(num_columns, substream) * high) >> 32
 
     def uniform(self, num_columns: int, substream: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -123,6 +132,8 @@ class Draws:
             fill = {torch.float32: kernels.seedbed_uniform32, torch.float64: kernels.seedbed_uniform64}[dtype]
             fill(*self._arguments(num_columns, substream), _pointer(out))
             return out
+        if self._has_kernel():
+            return self._by_kernel(num_columns, substream, kind=philox_gpu.UNIFORM, dtype=dtype)
         return ((self.words(num_columns, substream) >> 9) * 2 + 1).to(dtype) * 2.0**-24
 
     def normal(self, num_columns: int, substream: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -136,6 +147,13 @@ class Draws:
     def _kernels(self) -> ctypes.CDLL | None:
         """The C++ kernels, which give the same bits; None on other devices and without a compiler."""
         return compiled_kernels() if self.keys_S2.device.type == "cpu" else None
+
+    def _has_kernel(self) -> bool:
+        return philox_gpu.has_kernel(self.keys_S2.device)
+
+    def _by_kernel(self, num_columns: int, substream: int, **made: Any) -> Tensor:
+        numbers = (self.num_rows, self.first_row, num_columns, substream)
+        return philox_gpu.draw(self.keys_S2, self.steps_S, *numbers, **made)
 
     def _shape(self, num_columns: int) -> tuple[int, int, int]:
         return len(self.steps_S), self.num_rows, num_columns

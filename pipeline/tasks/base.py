@@ -164,6 +164,14 @@ class Task(Registered):
         return {}
 
 
+def is_needed(vector_S: Tensor) -> bool:
+    """Whether a slot's number is not 0, so that what it scales must be computed; on a GPU always.
+
+    There the look itself would cost more, since the host waits for everything that the GPU has not done yet.
+    """
+    return vector_S.device.type != "cpu" or bool(vector_S.any())
+
+
 _NUM_PARAMETERS = len(inspect.signature(Task.sample).parameters)
 
 TASKS: Registry[Task] = Registry("pipeline.tasks", Task)

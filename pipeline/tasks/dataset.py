@@ -15,7 +15,7 @@ from pipeline.spec.parameters import static, vector
 from pipeline.tasks._classes import cross_entropy, is_most_probable
 from pipeline.tasks._kept_data import DataContent, DataOrigin, content_of, opened, problem_with
 from pipeline.tasks._order import epoch_places, fresh_places
-from pipeline.tasks.base import Batch, Split, Task, TaskShape
+from pipeline.tasks.base import Batch, Split, Task, TaskShape, is_needed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -162,13 +162,14 @@ class Dataset(Task):
 
         draws, real = streams["data"], getattr(torch, dtype)
         held = _tensors(self.known, draws.keys_S2.device)
-        items = _items_of(self.known, self.sizes()["train"], self._num_held_out(), self.split_seed, split)
-        items_SB = items.to(draws.keys_S2.device)[self._places(streams, len(items), split)]
+        numbers = (self.sizes()["train"], self._num_held_out(), self.split_seed)
+        items = _items_of(self.known, *numbers, split, draws.keys_S2.device)
+        items_SB = items[self._places(streams, len(items), split)]
         inputs, targets = held[0][items_SB], held[1][items_SB]
         inputs = inputs if self.known.has_tokens else inputs.to(real)
         targets = targets.to(real) if self.kind == "regression" else targets
         if split == "train":
-            if vectors["label_noise"].any():
+            if is_needed(vectors["label_noise"]):
                 targets = self._with_noise(targets, items_SB, streams, vectors["label_noise"])
             if self.augment is not None:
                 told = f"augment {self.augment} draws random numbers of its own; take them from the run's `draws`"
@@ -240,8 +241,10 @@ def _tensors(content: DataContent, device: torch.device) -> tuple[Tensor, Tensor
 
 
 @lru_cache(maxsize=64)
-def _items_of(content: DataContent, num_train: int, num_held_out: int, split_seed: int, split: Split) -> Tensor:
-    """(n,) int64: the numbers of a split's items, in the order of their hashes."""
+def _items_of(
+    content: DataContent, num_train: int, num_held_out: int, split_seed: int, split: Split, device: torch.device
+) -> Tensor:
+    """(n,) int64, on a device: the numbers of a split's items, in the order of their hashes."""
     import torch
 
     from pipeline.numerics.streams import Draws, stream_key
@@ -253,4 +256,4 @@ def _items_of(content: DataContent, num_train: int, num_held_out: int, split_see
     is_held_out = np.arange(len(order)) >= len(order) - num_held_out if given is None else given[order] == 1
     held_out, middle = order[is_held_out], num_held_out - num_held_out // 2
     parts = {"train": order[~is_held_out][:num_train], "label": held_out[:middle], "probe": held_out[middle:]}
-    return torch.from_numpy(parts[split])
+    return torch.from_numpy(parts[split]).to(device)

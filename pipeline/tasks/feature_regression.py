@@ -115,9 +115,11 @@ class FeatureRegression(Task):
         """(S, B, K): how often each feature occurs in the context."""
         import torch
 
+        from pipeline.numerics.constants import constant
+
         num_slots, num_rows = len(draws.steps_S), draws.num_rows
         if self.prompts == "mean_field":
-            shares = torch.tensor(self.probabilities(), dtype=real, device=draws.steps_S.device)
+            shares = constant(self.probabilities(), draws.steps_S, real)
             return (shares * self.num_pairs).expand(num_slots, num_rows, -1).contiguous()
         features_SBN = self._features(draws, self.num_pairs, _CONTEXT)
         counts_SBK = features_SBN.new_zeros(num_slots, num_rows, self.num_features)
@@ -137,11 +139,13 @@ class FeatureRegression(Task):
         """The loss of each question: half the squared error, or under `exact` its mean over values given the query."""
         import torch
 
+        from pipeline.numerics.constants import constant
+
         if self.objective == "sampled":
             return 0.5 * (predictions.squeeze(-1) - targets).square()
         right = torch.nn.functional.one_hot(targets, self.num_features).to(predictions.dtype)
         # Every feature is queried equally often, and weighted by p_k.
-        weights = predictions.new_tensor(self.probabilities()) * self.num_features
+        weights = constant(self.probabilities(), predictions) * self.num_features
         return weights[targets] * (0.5 * (predictions - right).square().sum(-1))
 
     def reference_losses(self, batch: Batch) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static, vector
-from pipeline.tasks.base import Batch, Task, TaskShape
+from pipeline.tasks.base import Batch, Task, TaskShape, is_needed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -99,8 +99,8 @@ class LinearRegression(Task):
         w_SBD1 = draws.normal(self.dim, _TEACHER, real).unsqueeze(-1)
         y_SBL = (x_SBLD * w_SBD1.transpose(2, 3)).sum(-1)
         tokens_SBLD = torch.cat([x_SBLD, y_SBL.unsqueeze(-1)], dim=-1)
-        noise_S = vectors["label_noise"]
-        if noise_S.any():
+        noise_S = vectors.get("label_noise")
+        if noise_S is not None and is_needed(noise_S):
             noise_SBN = streams["label_noise"].normal(self.num_pairs, 0, real)
             context_SBN = tokens_SBLD[:, :, :-1, -1]
             noisy_S11 = (noise_S > 0).view(-1, 1, 1)

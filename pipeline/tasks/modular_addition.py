@@ -16,6 +16,7 @@ from pipeline.tasks.base import Batch, Task, TaskShape
 if TYPE_CHECKING:
     from typing import Self
 
+    import torch
     from torch import Tensor
 
     from pipeline.tasks.base import Split, Streams, Vectors
@@ -87,7 +88,7 @@ class ModularAddition(Task):
 
         places = self.places()[split]
         place_SB1 = places.start + streams["data"].integers(len(places), 1, _PAIR)
-        pair_SB1 = _order(self.modulus, self.split_seed).to(place_SB1.device)[place_SB1]
+        pair_SB1 = _order(self.modulus, self.split_seed, place_SB1.device)[place_SB1]
         summands = [pair_SB1 // self.modulus, pair_SB1 % self.modulus]
         tokens_SBL = torch.cat([*summands, torch.full_like(pair_SB1, self.modulus)], 2)
         return Batch(tokens_SBL, tokens_SBL[:, :, :2].sum(2) % self.modulus)
@@ -111,12 +112,12 @@ class ModularAddition(Task):
 
 
 @cache
-def _order(modulus: int, split_seed: int) -> Tensor:
-    """(p^2,): the pairs p a + b, in the order of as many random words."""
+def _order(modulus: int, split_seed: int, device: torch.device) -> Tensor:
+    """(p^2,), on a device: the pairs p a + b, in the order of as many random words."""
     import torch
 
     from pipeline.numerics.streams import Draws, stream_key
 
     key_12 = torch.tensor([stream_key(_SPLIT_STREAM, split_seed)])
     draws = Draws(key_12, torch.zeros(1, dtype=torch.int64), num_rows=1)
-    return draws.integers(_NUM_WORDS, modulus**2, 0).flatten().argsort(stable=True)
+    return draws.integers(_NUM_WORDS, modulus**2, 0).flatten().argsort(stable=True).to(device)

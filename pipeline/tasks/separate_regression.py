@@ -61,10 +61,7 @@ class SeparateRegression(Task):
 
     def sample(self, streams: Streams, vectors: Vectors, dtype: str, split: Split) -> Batch:
         """The examples of `paired`, laid out as separate tokens."""
-        import torch
-
-        noiseless = {"label_noise": torch.zeros(len(streams["data"].steps_S), device=streams["data"].steps_S.device)}
-        pairs_SBLD, targets = self.paired().sample(streams, noiseless, dtype, split)
+        pairs_SBLD, targets = self.paired().sample(streams, {}, dtype, split)
         tokens_SBND = pairs_SBLD.new_zeros(*pairs_SBLD.shape[:2], 2 * self.num_pairs + 1, self.dim)
         tokens_SBND[:, :, 0::2] = pairs_SBLD[..., :-1]
         tokens_SBND[:, :, 1::2, -1] = pairs_SBLD[:, :, :-1, -1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +18,9 @@ from pipeline.training.evaluation_plan import EvaluationPlan, run_prefix
 from pipeline.training.isolation import apart, train_apart
 from pipeline.training.recorder import Recorder
 from pipeline.training.window_readings import WindowReadings
+
+# Weights of runs that are put into slots in one go.
+_LOADED_BYTES = 64 << 20
 
 
 class PackLoop:
@@ -49,14 +52,15 @@ class PackLoop:
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
         self.occupants: list[str | None] = [None] * block.num_slots
+        self._standing: tuple[Ints, Bools] | None = None
+        # Their states are all in the host's memory until they are in slots.
+        self._most_at_once = max(1, _LOADED_BYTES // (block.layout.row_width * block.dtype.itemsize))
         # States of runs in progress that wait for a slot.
         self.parked: dict[str, RunState] = {}
         in_progress = recorder.checkpoint()
-        for run_id in (run_id for run_id in configs if run_id in in_progress):
-            slot, self.parked[run_id] = in_progress[run_id]
-            if 0 <= slot < block.num_slots and apart(partial(self._load, slot), [run_id])[0]:
-                self.occupants[slot] = run_id
-                del self.parked[run_id]
+        self.parked = {run_id: in_progress[run_id][1] for run_id in configs if run_id in in_progress}
+        placed = {in_progress[run_id][0]: run_id for run_id in self.parked}
+        self._place({slot: run_id for slot, run_id in placed.items() if 0 <= slot < block.num_slots})
         self.waiting = [*self.parked, *self.waiting]
         # What the slots held at the beginning of the chunk: a run that raises ends there.
         self._start = block.copy()
@@ -86,7 +90,9 @@ class PackLoop:
     def commit(self) -> None:
         """Make everything so far durable."""
         self._add_readings(is_last=True)
-        states = {run: (slot, self.block.run_state(slot)) for slot, run in enumerate(self.occupants) if run is not None}
+        occupied = [(slot, run_id) for slot, run_id in enumerate(self.occupants) if run_id is not None]
+        found = self.block.run_states([slot for slot, _ in occupied])
+        states = {run_id: (slot, state) for (slot, run_id), state in zip(occupied, found, strict=True)}
         self.recorder.commit(states | {run_id: (-1, state) for run_id, state in self.parked.items()})
         self.beat()
 
@@ -101,22 +107,32 @@ class PackLoop:
         return RunStates(ends, steps, self.converged, running).progress(settings, budgets, self.recorder.run_steps)
 
     def _fill(self) -> None:
-        for slot, occupant in enumerate(self.occupants):
-            while occupant is None and self.waiting:
-                run_id = self.waiting.pop(0)
-                _, causes = apart(partial(self._load, slot), [run_id])
-                if causes:
-                    self._fail(run_id, self.parked.pop(run_id, None), f"while it was loaded: {causes[run_id]}")
-                    continue
-                self.parked.pop(run_id, None)
-                if run_id in self.recorder.continued:
+        """Put the next runs into the free slots; those that raise as they are loaded fail, and others follow."""
+        while free := [slot for slot, occupant in enumerate(self.occupants) if occupant is None][: len(self.waiting)]:
+            free = free[: self._most_at_once]
+            chosen, self.waiting = self.waiting[: len(free)], self.waiting[len(free) :]
+            causes = self._place(dict(zip(free, chosen, strict=True)))
+            for run_id, cause in causes.items():
+                self._fail(run_id, self.parked.pop(run_id, None), f"while it was loaded: {cause}")
+            for run_id in chosen:
+                if run_id in self.recorder.continued and run_id not in causes:
                     self.recorder.reopen(run_id)
-                self.occupants[slot] = occupant = run_id
 
-    def _load(self, slot: int, run_ids: Sequence[str]) -> None:
-        (run_id,) = run_ids
-        config, parked = self.configs[run_id], self.parked.get(run_id)
-        self.block.load_run(slot, config, self.first_state(run_id, config, self.block) if parked is None else parked)
+    def _place(self, placed: Mapping[int, str]) -> dict[str, str]:
+        """Put runs into slots, all of them in one go; the causes of those that raise, by run."""
+        parts, causes = apart(lambda slots: self._load({slot: placed[slot] for slot in slots}), list(placed))
+        for slot in (slot for group, _ in parts for slot in group):
+            self.occupants[slot] = placed[slot]
+            self.parked.pop(placed[slot], None)
+        return {placed[slot]: cause for slot, cause in causes.items()}
+
+    def _load(self, placed: Mapping[int, str]) -> None:
+        runs = {}
+        for slot, run_id in placed.items():
+            config, parked = self.configs[run_id], self.parked.get(run_id)
+            runs[slot] = (config, self.first_state(run_id, config, self.block) if parked is None else parked)
+        self.block.load_runs(runs)
+        self._standing = None
 
     def _fail_slots(self, causes: Mapping[int, str], what: str) -> None:
         """End the runs in these slots as failed, at the beginning of the chunk, and free the slots."""
@@ -154,12 +170,14 @@ class PackLoop:
     def _train(self, num_steps: int) -> None:
         occupied = np.flatnonzero(self._occupied()).tolist()
         if occupied and num_steps:
-            self._fail_slots(train_apart(self.block, num_steps, occupied), "trained")
+            causes = train_apart(self.block, num_steps, occupied)
+            self._standing = None
+            self._fail_slots(causes, "trained")
             self.beat()
 
     def _evaluate_and_end(self) -> None:
         """Evaluate, probe, snapshot and end the runs whose step asks for it."""
-        occupied_S, finite_S = self._occupied(), self.block.is_finite()
+        occupied_S, (_, finite_S) = self._occupied(), self._stand()
         eval_S = self._at(_eval_steps)
         # A run with non-finite numbers is probed at any step, so that its last row shows them.
         probe_S = occupied_S & (self._at(_probe_steps) | ~finite_S)
@@ -172,10 +190,11 @@ class PackLoop:
         self._fail_slots(causes, "judged by the stopping rule")
         ends = {slot: reason for group, reasons in parts for slot, reason in zip(group, reasons, strict=True)}
         self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.num_slots)]))
-        for slot, reason in ends.items():
+        ended = {slot: reason for slot, reason in ends.items() if reason is not None}
+        for (slot, reason), state in zip(ended.items(), self.block.run_states(list(ended)), strict=True):
             run_id = self.occupants[slot]
-            if reason is not None and run_id is not None:
-                self.recorder.end(run_id, reason, self.block.run_state(slot), run_id in self.converged)
+            if run_id is not None:
+                self.recorder.end(run_id, reason, state, run_id in self.converged)
                 self.block.unload_run(slot)
                 self.occupants[slot] = None
 
@@ -221,8 +240,13 @@ class PackLoop:
         return np.array([occupant is not None for occupant in self.occupants])
 
     def _steps(self) -> Ints:
-        steps: Ints = self.block.steps_S.cpu().numpy()
-        return steps
+        return self._stand()[0]
+
+    def _stand(self) -> tuple[Ints, Bools]:
+        """(S,) the steps of the slots and whether they are finite: one transfer, whenever they have changed."""
+        if self._standing is None:
+            self._standing = self.block.standing()
+        return self._standing
 
     def _record(self, eval_S: Bools, probe_S: Bools, read_S: Bools) -> None:
         """One row for every slot in any mask, holding the metrics of those it is in; readings may come later."""
@@ -274,12 +298,12 @@ class PackLoop:
             for place, slot in enumerate(group):
                 arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(maps)}
                 self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
-        for slot in np.flatnonzero(candidates_S & self._at(lambda plan: plan.state_steps)).tolist():
-            state = self.block.run_state(slot)
+        kept = np.flatnonzero(candidates_S & self._at(lambda plan: plan.state_steps)).tolist()
+        for slot, state in zip(kept, self.block.run_states(kept), strict=True):
             self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
-        for slot in np.flatnonzero(candidates_S & self._at(lambda plan: plan.weight_steps)).tolist():
-            arrays = {"weights": self.block.weights_of(slot)}
-            self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "weights", arrays)
+        kept = np.flatnonzero(candidates_S & self._at(lambda plan: plan.weight_steps)).tolist()
+        for slot, weights in zip(kept, self.block.weights_of_runs(kept), strict=True):
+            self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "weights", {"weights": weights})
 
     def _attention_maps(self, slots: list[int]) -> list[Array]:
         maps = self.block.attention_maps(self.common.attention_items, slots)

@@ -145,14 +145,14 @@ def test_an_error_that_passes_fails_no_run(times, healthy, tmp_path, monkeypatch
 
 
 def refuse_to_load(monkeypatch, seeds):
-    load = Block.load_run
+    load = Block.load_runs
 
-    def planted(self, slot, config, state):
-        if config.data_seed in seeds:
+    def planted(self, runs):
+        if any(config.data_seed in seeds for config, _ in runs.values()):
             raise ValueError("planted")
-        load(self, slot, config, state)
+        load(self, runs)
 
-    monkeypatch.setattr(Block, "load_run", planted)
+    monkeypatch.setattr(Block, "load_runs", planted)
 
 
 def test_a_run_that_cannot_be_loaded_ends_before_it_began(healthy, tmp_path, monkeypatch):

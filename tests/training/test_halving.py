@@ -120,21 +120,21 @@ def test_after_three_halvings_the_pack_is_given_up_with_its_reason_and_others_go
     store = opened(spec, tmp_path / "r", num_workers=2)
     first, _ = store.pack_ids()
     bad = {run for pack in store.plan["packs"] if pack["pack_id"] == first for run in pack["run_ids"]}
-    real = Block.load_run
+    real = Block.load_runs
 
-    def planted(self, slot, config, state):
-        if config.run_id in bad:
+    def planted(self, runs):
+        if any(config.run_id in bad for config, _ in runs.values()):
             raise MemoryError
-        real(self, slot, config, state)
+        real(self, runs)
 
-    monkeypatch.setattr(Block, "load_run", planted)
+    monkeypatch.setattr(Block, "load_runs", planted)
     failures = launch(store)
     assert failures.keys() == {first}
     assert failures[first].startswith("memory ran out with 2 of 16 slots (MemoryError:")
     assert MOST_HALVINGS == 3
     assert unfinished(store) == [first]
     assert not any(end.reason == "failed" for end in ends(store).values()), "no run is to blame"
-    monkeypatch.setattr(Block, "load_run", real)
+    monkeypatch.setattr(Block, "load_runs", real)
     assert launch(store) == {}
     reference = trained(spec, tmp_path / "b", num_workers=2)
     assert weights(store) == weights(reference)
