@@ -48,7 +48,7 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @staticmethod
     def _storage(tensor: Tensor) -> int:
-        return tensor.untyped_storage()._cdata
+        return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -69,7 +69,7 @@ class Layout:
         return rows_SP
 
     def compact(self, flat_P: Tensor) -> Tensor:
-        """A row (P,), or rows (S, P), without padding, parameters in the order of `specs`: what is stored and hashed."""
+        """One row (P,), or (S, P), without padding, parameters in the order of `specs`: what is stored and hashed."""
         return torch.cat([flat_P[..., span] for span in self.spans.values()], -1)
 
     def split(self, compact_SP: Tensor) -> dict[str, Tensor]:

@@ -151,9 +151,7 @@ class Slots:
     @torch.no_grad()
     def _states_in(self, tensors: Mapping[str, Tensor], steps: Tensor, rows: Sequence[int]) -> list[RunState]:
         chosen = torch.tensor(list(rows), dtype=torch.int64, device=self.device)
-        host = {
-            name: self._compact(source.index_select(0, chosen)).cpu().numpy() for name, source in tensors.items()
-        }
+        host = {name: self._compact(source.index_select(0, chosen)).cpu().numpy() for name, source in tensors.items()}
         reached = steps.index_select(0, chosen).tolist()
         return [
             RunState(step, {name: np.array(values[place]) for name, values in host.items()})

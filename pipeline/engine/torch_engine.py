@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.engine.norms import clip, norm
 from pipeline.engine.probes import attention_entropy, attention_mass, per_head
 from pipeline.engine.slots import SlotArrays, Slots
-from pipeline.engine.step_graph import Recorder, RecordedStep, recorder_for
+from pipeline.engine.step_graph import RecordedStep, Recorder, recorder_for
 from pipeline.numerics.streams import Draws
 from pipeline.tasks.base import Batch
 

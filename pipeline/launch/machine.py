@@ -30,7 +30,8 @@ def _refuse_more(asked: float, name: str, found: Sequence[float]) -> None:
 def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:
     """Hardware available to a launch: that of the cluster, or of this machine.
 
-    Raises StoreError where no computer has what one pack asks for.
+    Its GPUs where there are any, with the CPUs beside them, unless the sweep file names the device. Raises StoreError
+    where no computer has what one pack asks for.
     """
     if address is not None and not is_inline:
         ray, _ = connect(address)
@@ -47,8 +48,12 @@ def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Ma
         _refuse_more(resources.cpus_per_pack, "cpus_per_pack", [node.get("CPU", 0) for node in nodes])
         if device == "cuda":
             _refuse_more(resources.gpus_per_pack, "gpus_per_pack", [node.get("GPU", 0) for node in nodes])
-    if device == "cuda":
-        workers = num_gpus / (resources.gpus_per_pack or 1)
-    else:
-        workers = num_cpus / (resources.cpus_per_pack or 1)
-    return Machine(device, 1 if is_inline else max(1, int(workers)), version("torch"))
+    of_cpus = Machine.cpu(_workers(num_cpus / (resources.cpus_per_pack or 1), is_inline))
+    if device == "cpu":
+        return of_cpus
+    workers = _workers(num_gpus / (resources.gpus_per_pack or 1), is_inline)
+    return Machine(device, workers, version("torch"), of_cpus if resources.device == "auto" else None)
+
+
+def _workers(fit: float, is_inline: bool) -> int:
+    return 1 if is_inline else max(1, int(fit))

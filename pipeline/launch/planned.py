@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.planning.open_sweep import kept_packs
@@ -11,7 +12,7 @@ from pipeline.planning.packs import Machine, Pack, Plan, expand, grouped, make_p
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
-from pipeline.training.calibration import calibrate
+from pipeline.training.calibration import calibrate, chosen_machine
 from pipeline.training.memory import refuse_huge_packs, refuse_huge_settings
 from pipeline.training.recorded_metrics import refuse_undecidable
 
@@ -63,9 +64,12 @@ def _planned(
     refuse_undecidable(spec, runs)
     if spec.fork is not None and not kept:
         _refuse_equal(spec, runs)
+    machine, why_device = chosen_machine(spec, runs, machine, kept, on_phase)
     groups = grouped(runs, machine.num_workers, kept)
     refuse_huge_settings(spec, groups, machine.device)
-    plan = make_plan(spec, runs, machine, calibrate(groups, spec.resources, machine, max(spec.budgets), on_phase), kept)
+    found = calibrate(groups, spec.resources, machine, max(spec.budgets), on_phase)
+    calibrations = {key: replace(calibration, why_device=why_device) for key, calibration in found.items()}
+    plan = make_plan(spec, runs, machine, calibrations, kept)
     refuse_huge_packs(plan, machine.device)
     return plan
 

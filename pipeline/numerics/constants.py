@@ -1,4 +1,4 @@
-"""Constant tensors that a GPU is given once: a copy from the host at every step would stop the host until it is made."""
+"""Constant tensors that a GPU is given once: the host would wait for a copy at every step."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ def _value(word, high, KIND: tl.constexpr):
     """What is made of a word: itself, an integer below `high`, or a uniform number on (0, 1)."""
     if KIND == 0:
         return word.to(tl.int64)
-    elif KIND == 1:
+    # Not plain statements after it, so that Triton compiles one branch alone.
+    elif KIND == 1:  # noqa: RET505
         return (word.to(tl.int64) * high) >> 32
     else:
         # Below 2**24, so float32 holds it exactly, and a power of two rounds nothing.
@@ -35,7 +36,7 @@ def philox_kernel(
     HAS_ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Four columns of `out` (S, num_rows, num_columns) for each of `total` counters (column // 4, row, step, substream).
+    """Four columns of `out` (S, num_rows, num_columns) for each of `total` counters: column // 4, row, step, substream.
 
     `keys` (S, 2) and `steps` (S,) are int64. With HAS_ROWS, rows are those of `rows` (S, num_rows), at step 0.
     """

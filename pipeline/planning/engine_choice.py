@@ -25,12 +25,13 @@ class Calibration:
 
     `engine` is the toolchain of the compiled program, as in the numerics; None means the torch engine, for the reason
     in `why_torch`. `speeds` maps a number of slots to run-steps per second of the torch engine;
-    it is empty where nothing was timed.
+    it is empty where nothing was timed. `why_device` says why the device was chosen, empty where there was no choice.
     """
 
     engine: str | None = None
     why_torch: str = ""
     speeds: Mapping[int, float] = field(default_factory=dict)
+    why_device: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ def choose(
 
     Raises StoreError where resources ask for a compiled program and there can be none.
     """
+    choice = _chosen(config, most_runs, chunk, resources, device, calibration)
+    reason = "; ".join(filter(None, (choice.reason, calibration.why_device)))
+    return EngineChoice(choice.engine, choice.slots, reason)
+
+
+def _chosen(
+    config: RunConfig, most_runs: int, chunk: int, resources: Resources, device: str, calibration: Calibration
+) -> EngineChoice:
     compiled, own = calibration.engine, config.model.own_engine()
     if own is not None:
         if resources.engine == "compiled":

@@ -40,11 +40,19 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Machine:
-    """Hardware and library of a launch: device kind, number of packs trained at a time, torch version."""
+    """Hardware and library of a launch: device kind, number of packs trained at a time, torch version.
+
+    `cpus`, of a machine with GPUs, are what may be taken instead of them; None where the sweep file names the device.
+    """
 
     device: str
     num_workers: int
     torch: str
+    cpus: Machine | None = None
+
+    def on(self, device: str) -> Machine:
+        """The part of the machine that is of this kind: itself, or its CPUs."""
+        return self.cpus if self.cpus is not None and device == "cpu" else self
 
     @staticmethod
     def cpu(num_workers: int) -> Machine:

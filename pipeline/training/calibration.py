@@ -1,4 +1,4 @@
-"""Compiles the program of a static setting, or times the torch engine on it, on this machine.
+"""Compiles the program of a static setting, or times the torch engine on it, on this machine; chooses GPUs or CPUs.
 
 Speeds are measured once for a setting, a torch version and a processor, and remembered in the user's cache folder.
 """
@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -19,11 +19,13 @@ from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, why_torch
 from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice, toolchain
 from pipeline.numerics.processor import processor
 from pipeline.numerics.program_cache import cache_folder
+from pipeline.planning.device_choice import Throughput, faster_device
 from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
-from pipeline.planning.packs import PROGRAM, Group, Machine
+from pipeline.planning.packs import PROGRAM, Group, Machine, Pack, grouped
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sections import Resources
+from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 
 _TIMED_S = 0.3
@@ -143,6 +145,61 @@ def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
     return f"its program does not compile here; {COST_OF_TORCH}"
 
 
+def chosen_machine(
+    spec: SweepSpec,
+    runs: Mapping[str, RunConfig],
+    machine: Machine,
+    kept: Sequence[Pack],
+    on_phase: Callable[[str], None] = lambda phase: None,
+) -> tuple[Machine, str]:
+    """A machine with GPUs, or its CPUs where those are sooner done with `runs`, and why; itself if it has no choice.
+
+    Times the torch engine on one GPU, and on one core what would train the runs there. A folder goes on with the kind
+    of device that its packs in `kept` have. What asks for torch, or for products that CPUs have no use for, takes GPUs.
+    """
+    resources = spec.resources
+    if machine.cpus is None or kept:
+        return machine.on(kept[0].numerics.device) if kept else machine, ""
+    if resources.engine == "compiled":
+        return machine.cpus, "device auto: its CPUs, since compiled programs are for them"
+    has_trainers = any(config.model.own_engine() is not None for config in runs.values())
+    if resources.engine == "torch" or resources.matmul_precision != "float32" or has_trainers:
+        return machine, ""
+    on_phase("timing GPUs and CPUs")
+    most_steps = max(spec.budgets)
+    on_gpus, on_cpus = (grouped(runs, part.num_workers) for part in (machine, machine.cpus))
+    choice = faster_device(
+        [
+            Throughput(
+                len(group.run_ids) * most_steps,
+                _by_gpus(group, resources, machine),
+                _by_cpus(on_cpus[key], resources, machine.cpus, most_steps),
+            )
+            for key, group in on_gpus.items()
+        ]
+    )
+    return machine.on(choice.device), choice.reason
+
+
+def _by_gpus(group: Group, resources: Resources, machine: Machine) -> float | None:
+    """Run-steps per second of all GPUs; packs that share one share its speed. None without a GPU here."""
+    if needs_timing(group.most_runs, resources, machine.device):
+        speeds = _remembered(group.config, resources, machine)
+    else:
+        slots = min(resources.slots or group.most_runs, group.most_runs)
+        speeds = _measured(group.config, resources, machine.device, (slots,))
+    fitting = [speed for slots, speed in speeds.items() if slots <= group.most_runs]
+    num_gpus = max(1.0, machine.num_workers * min(1.0, resources.gpus_per_pack or 1.0))
+    return max(fitting) * num_gpus if fitting else None
+
+
+def _by_cpus(group: Group, resources: Resources, machine: Machine, budget: int) -> float:
+    """Run-steps per second of all workers, as many as there are runs at most."""
+    found = _calibrated(group, resources, machine, budget)
+    by_one = max(found.speeds.values(), default=0.0) or _speed(group.config, resources, found.engine or "torch")
+    return by_one * min(machine.num_workers, len(group.run_ids))
+
+
 def _remembered(config: RunConfig, resources: Resources, machine: Machine) -> dict[int, float]:
     """Slots -> run-steps per second, from the user's cache folder or measured now; empty where it cannot be."""
     arithmetic = [resources.threads, resources.matmul_precision, machine.device, machine.torch, PROGRAM]
@@ -163,15 +220,19 @@ def _remembered(config: RunConfig, resources: Resources, machine: Machine) -> di
     return speeds
 
 
-def _measured(config: RunConfig, resources: Resources, device: str) -> dict[int, float]:
+def _measured(
+    config: RunConfig, resources: Resources, device: str, candidates: Sequence[int] | None = None
+) -> dict[int, float]:
     if device == "cuda" and not torch.cuda.is_available():
         return {}
-    return _speeds(config, torch.device(device), resources)
+    return _speeds(config, torch.device(device), resources, candidates or CANDIDATE_SLOTS[device])
 
 
-def _speeds(config: RunConfig, device: torch.device, resources: Resources) -> dict[int, float]:
+def _speeds(
+    config: RunConfig, device: torch.device, resources: Resources, candidates: Sequence[int]
+) -> dict[int, float]:
     speeds: dict[int, float] = {}
-    for num_slots in CANDIDATE_SLOTS[device.type]:
+    for num_slots in candidates:
         if device.type == "cuda" and speeds and _would_not_fit(num_slots, list(speeds)[-1]):
             break
         block = Block(config, num_slots, device, threads=resources.threads, matmul_precision=resources.matmul_precision)

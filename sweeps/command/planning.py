@@ -31,6 +31,7 @@ def show_plan(request: Request, out: Console) -> None:
     folder = request.folder(spec)
     machine = machine_of(spec.resources, request.how.address, request.how.is_inline)
     plan = plan_for(spec, folder, machine)
+    machine = machine.on(plan.packs[0].numerics.device)
     describe(plan, folder, out)
     try:
         cost = estimate_cost(plan, machine.num_workers)

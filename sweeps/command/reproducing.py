@@ -193,11 +193,12 @@ def print_estimate(parts: Sequence[Reproduction], out: Console) -> None:
             request = part.request(sweep)
             spec = request.spec()
             machine = machine_of(spec.resources, None, part.is_inline)
-            device = "GPU" if machine.device == "cuda" else "CPU"
             parents = seconds_of.get(sweep.forks_of or "")
+            device = "GPU" if machine.device == "cuda" else "CPU"
             whole = _fork_seconds(part, sweep, parents) if parents is not None else None
             if whole is None:
                 plan = plan_for(spec, part.folder / sweep.name, machine)
+                device = "GPU" if plan.packs[0].numerics.device == "cuda" else "CPU"
                 whole = _seconds(plan)
             seconds_of[sweep.name] = whole
             left = whole * _share_left(part.store(sweep.name))

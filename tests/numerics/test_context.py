@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.numerics.context import fix_cublas_workspace, numerics_context
+from pipeline.planning.engine_choice import Calibration
+from pipeline.planning.open_sweep import open_results
+from pipeline.planning.packs import Machine, make_plan
 from pipeline.store.pack_store import StoreError
+from pipeline.training.calibration import _speeds
+from pipeline.training.cost import estimate_cost
+from pipeline.training.open_pack import open_pack
+from pipeline.training.replay import replay
 from tests.support import configs, tiny, trained
 
 CPU = torch.device("cpu")
@@ -27,6 +35,7 @@ def settings():
         "precision": torch.get_float32_matmul_precision(),
         "backends": (cuda.fp32_precision, mkldnn.fp32_precision),
         "bf16_sums": cuda.allow_bf16_reduced_precision_reduction,
+        "fills": torch.utils.deterministic.fill_uninitialized_memory,
     }
 
 
@@ -126,3 +135,56 @@ def test_a_block_on_a_gpu_is_refused_where_cuda_started_without_it(found, monkey
     with pytest.raises(StoreError, match=f"{VARIABLE}=:4096:8"):
         Block(configs(tiny())[0], 1, torch.device("cuda"))
     assert os.environ.get(VARIABLE) == found
+
+
+class ReachedCudaError(OSError):
+    """Something was about to be put on a GPU; no run's fault."""
+
+
+@pytest.fixture
+def reached(monkeypatch):
+    """The workspaces that cuBLAS would have had as a first tensor was put on a GPU."""
+    found = []
+    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def refused(make):
+        def made(*args, device=None, **given):
+            if device is not None and torch.device(device).type == "cuda":
+                found.append(os.environ.get(VARIABLE))
+                raise ReachedCudaError
+            return make(*args, device=device, **given)
+
+        return made
+
+    for name in ("zeros", "full", "tensor", "empty"):
+        monkeypatch.setattr(torch, name, refused(getattr(torch, name)))
+    return found
+
+
+def test_whatever_computes_on_a_gpu_fixes_the_workspace_before_cuda_starts(reached, tmp_path, monkeypatch):
+    """Timing before a plan, the estimate of its cost, packs inline or in a worker, and replays."""
+    spec = tiny(seeds={"together": [0, 1]}, budget=20)
+    runs = {run.run_id: run for run in configs(spec)}
+    (run, _), (key, _) = runs.values(), (run.static_key() for run in runs.values())
+    plan = make_plan(spec, runs, Machine("cuda", 1, version("torch")), {key: Calibration()})
+    store = open_results(plan, tmp_path / "r", "")
+    ways = [
+        lambda: _speeds(run, torch.device("cuda"), spec.resources, (4,)),
+        lambda: estimate_cost(plan, 1),
+        lambda: open_pack(store, store.pack_ids()[0]),
+        lambda: replay(store, run.run_id, 5, 10, 5, (), with_weights=False),
+    ]
+    for number, way in enumerate(ways, 1):
+        monkeypatch.setenv(VARIABLE, "")
+        with pytest.raises(ReachedCudaError):
+            way()
+        assert reached == [":4096:8"] * number
+
+
+def test_new_memory_is_not_filled_on_a_gpu_since_that_is_a_kernel_for_each_tensor(before, monkeypatch):
+    monkeypatch.setenv(VARIABLE, ":4096:8")
+    with numerics_context(1, "float32", "cuda"):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert settings() == before
