@@ -91,9 +91,11 @@ def test_a_pack_asks_its_block_for_steps_once_a_chunk_and_fills_its_slots_in_one
         for found in calls.values():
             found.clear()
         loop.step()
-        is_refilled, is_last = chunk in (0, 2), chunk in (1, 3)
-        assert calls["load_runs"] == ([[4]] if is_refilled else [])
+        # Two chunks for each run: four of six, then two.
+        is_refilled, num_runs = chunk in (0, 2), 4 if chunk < 2 else 2
+        assert calls["load_runs"] == ([[num_runs]] if is_refilled else [])
         # After steps; and before the first, of runs that are new, which are measured at marks of their first chunk.
         num_marks = sum(mark > 0 for mark in loop._first_marks)
         assert len(calls["standing"]) == (2 + num_marks if is_refilled else 1)
-        assert [sizes for sizes in calls["run_states"] if sizes != [0]] == ([[4]] if is_last else [])
+        # At their end, and before it for a snapshot.
+        assert [sizes for sizes in calls["run_states"] if sizes != [0]] == ([] if is_refilled else [[num_runs]] * 2)
