@@ -16,17 +16,17 @@ from pipeline.numerics.compiler import notice
 # are launched kernel by kernel.
 _MOST_LAUNCHES = 5000
 
-Step = Callable[[], None]
+_Call = Callable[[], None]
 
 
-class Recorder(Protocol):
+class GraphRecorder(Protocol):
     """Interface of what records steps."""
 
-    def warm_up(self, step: Step) -> str:
+    def warm_up(self, step: _Call) -> str:
         """Run a step as it will be recorded; why it cannot be, empty if it can."""
         ...
 
-    def record(self, step: Step) -> Step:
+    def record(self, step: _Call) -> _Call:
         """What does the same as `step` without calling it, on the same arrays. Nothing is computed here.
 
         Raises RuntimeError where it cannot be recorded.
@@ -42,10 +42,10 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device) -> None:
         # Everything on one stream, since a recording must not wait for what was done on another.
-        self._stream = torch.cuda.Stream(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
 
-    def warm_up(self, step: Step) -> str:
+    def warm_up(self, step: _Call) -> str:
         """One step, which compiles kernels and opens libraries; why it cannot be recorded.
 
         A graph repeats what the host did as it was recorded, so a step whose host reads numbers of the device cannot be
@@ -60,14 +60,14 @@ class CudaRecorder:
             return f"it has {seen.num_launches:,} kernels"
         return ""
 
-    def _on_stream(self, step: Step) -> None:
+    def _on_stream(self, step: _Call) -> None:
         here = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):
             step()
         here.wait_stream(self._stream)
 
-    def record(self, step: Step) -> Step:
+    def record(self, step: _Call) -> _Call:
         """The graph's launch."""
         graph = torch.cuda.CUDAGraph()
         with Launches() as seen, torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
@@ -94,13 +94,13 @@ class RecordedStep:
 
     def __init__(
         self,
-        step: Step,
-        recorder: Recorder,
+        step: _Call,
+        recorder: GraphRecorder,
         copy: Callable[[], SlotArrays],
         put: Callable[[SlotArrays], None],
     ) -> None:
         self._step, self._recorder, self._copy, self._put = step, recorder, copy, put
-        self._replayed: Step | None = None
+        self._replayed: _Call | None = None
         self.why_not = ""
 
     def __call__(self) -> None:
@@ -109,7 +109,7 @@ class RecordedStep:
             self._replayed = self._recorded()
         self._replayed()
 
-    def _recorded(self) -> Step:
+    def _recorded(self) -> _Call:
         before = self._copy()
         self.why_not = self._recorder.warm_up(self._step)
         self._put(before)
@@ -125,7 +125,7 @@ class RecordedStep:
             return self._step
 
 
-def recorder_for(device: torch.device, environment: Mapping[str, str] = os.environ) -> Recorder | None:
+def recorder_for(device: torch.device, environment: Mapping[str, str] = os.environ) -> GraphRecorder | None:
     """What records steps on a device: on GPUs, unless SEEDBED_CUDA_GRAPHS is 0; None elsewhere."""
     if device.type != "cuda" or environment.get("SEEDBED_CUDA_GRAPHS") == "0":
         return None

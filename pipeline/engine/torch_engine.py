@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.engine.norms import clip, norm
 from pipeline.engine.probes import attention_entropy, attention_mass, per_head
 from pipeline.engine.slots import SlotArrays, Slots
-from pipeline.engine.step_graph import RecordedStep, Recorder, recorder_for
+from pipeline.engine.step_graph import GraphRecorder, RecordedStep, recorder_for
 from pipeline.numerics.streams import Draws
 from pipeline.tasks.base import Batch
 
@@ -39,7 +39,7 @@ class TorchEngine:
         # By whether a step is the last before the block is looked at, which has more to tell.
         self.steps = self._steps(recorder_for(block.device))
 
-    def _steps(self, recorder: Recorder | None) -> dict[bool, Callable[[], None]]:
+    def _steps(self, recorder: GraphRecorder | None) -> dict[bool, Callable[[], None]]:
         block = self.block
         steps = {is_last: partial(self._step, is_last) for is_last in (False, True)}
         if recorder is None:

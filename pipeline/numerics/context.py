@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch.utils import deterministic
 
 from pipeline.numerics.matmul import matmul_precision
 from pipeline.store.pack_store import StoreError
@@ -29,16 +30,16 @@ def numerics_context(threads: int, precision: str, device_type: str) -> Iterator
         fix_cublas_workspace()
     threads_before, deterministic_before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
-    fills_before = torch.utils.deterministic.fill_uninitialized_memory
+    fills_before: bool = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:
         torch.set_num_threads(threads)
         _use_deterministic_algorithms(is_cuda)
         # Otherwise every new tensor is filled by a kernel of its own; none is read before it is written.
-        torch.utils.deterministic.fill_uninitialized_memory = fills_before and not is_cuda
+        deterministic.fill_uninitialized_memory = fills_before and not is_cuda  # type: ignore[attr-defined]
         with matmul_precision(precision):
             yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = fills_before
+        deterministic.fill_uninitialized_memory = fills_before  # type: ignore[attr-defined]
         torch.set_num_threads(threads_before)
         _use_deterministic_algorithms(deterministic_before, warn_only_before)
 

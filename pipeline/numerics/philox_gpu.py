@@ -40,7 +40,8 @@ def has_kernel(device: torch.device) -> bool:
         return False
     zeros = torch.zeros(1, 2, dtype=torch.int64, device=device)
     try:
-        found = launch(zeros, zeros[:, 0], None, 1, 0, len(_FIRST_WORDS), 0, WORDS, 1, torch.int64).flatten().tolist()
+        words = draw_by_kernel(zeros, zeros[:, 0], None, 1, 0, len(_FIRST_WORDS), 0, WORDS, 1, torch.int64)
+        found = words.flatten().tolist()
     except Exception as error:
         # Triton needs a C compiler, too, and says in many ways what it lacks. Torch draws the same words.
         notice(f"random numbers are drawn by torch, since Triton's kernel does not work here: {error}")
@@ -72,7 +73,7 @@ def draw(
     return found
 
 
-def launch(
+def draw_by_kernel(
     keys_S2: Tensor,
     steps_S: Tensor,
     rows_SB: Tensor | None,
@@ -112,7 +113,7 @@ def _empty(
     return torch.empty(len(steps_S), num_rows, num_columns, dtype=dtype, device=keys_S2.device)
 
 
-_library.impl("draw", launch, "CUDA")  # type: ignore[no-untyped-call]
+_library.impl("draw", draw_by_kernel, "CUDA")  # type: ignore[no-untyped-call]
 _library.impl("draw", _empty, "Meta")  # type: ignore[no-untyped-call]
 
 

@@ -22,22 +22,22 @@ GPU = torch.device("cuda")
 INTERPRETED = """
 import itertools
 import torch
-from pipeline.numerics.philox_gpu import INTEGERS, UNIFORM, launch
+from pipeline.numerics.philox_gpu import INTEGERS, UNIFORM, draw_by_kernel
 from pipeline.numerics.streams import Draws, stream_key
 
 keys = torch.tensor([stream_key("data", seed) for seed in range(3)])
 steps = torch.tensor([0, 7, 4_000_000_000])
 for (num_rows, first_row), num_columns in itertools.product([(1, 0), (5, 11)], [1, 4, 7]):
     draws, shape = Draws(keys, steps, num_rows, first_row), (num_rows, first_row, num_columns)
-    assert torch.equal(launch(keys, steps, None, *shape, 3, 0, 1, torch.int64), draws.words(num_columns, 3))
+    assert torch.equal(draw_by_kernel(keys, steps, None, *shape, 3, 0, 1, torch.int64), draws.words(num_columns, 3))
     for high in (1, 10, 2**31):
-        found = launch(keys, steps, None, *shape, 1, INTEGERS, high, torch.int64)
+        found = draw_by_kernel(keys, steps, None, *shape, 1, INTEGERS, high, torch.int64)
         assert torch.equal(found, draws.integers(high, num_columns, 1))
     for dtype in (torch.float32, torch.float64):
-        found = launch(keys, steps, None, *shape, 0, UNIFORM, 1, dtype)
+        found = draw_by_kernel(keys, steps, None, *shape, 0, UNIFORM, 1, dtype)
         assert torch.equal(found, draws.uniform(num_columns, 0, dtype))
 rows = torch.tensor([[0, 5], [2**31, 1], [7, 4_000_000_000]])
-found = launch(keys, steps, rows, 2, 0, 6, 2, 0, 1, torch.int64)
+found = draw_by_kernel(keys, steps, rows, 2, 0, 6, 2, 0, 1, torch.int64)
 assert torch.equal(found, Draws(keys, steps, 2).words_of(rows, 6, 2))
 """
 COMPILED = """
@@ -81,7 +81,7 @@ def device_of_draws(monkeypatch):
     monkeypatch.setattr(philox_gpu.torch, "zeros", lambda *sizes, device, **given: real(*sizes, **given))
     monkeypatch.setattr(philox_gpu.importlib.util, "find_spec", lambda name: name)
     has_kernel.cache_clear()
-    yield lambda kernel: monkeypatch.setattr(philox_gpu, "launch", kernel)
+    yield lambda kernel: monkeypatch.setattr(philox_gpu, "draw_by_kernel", kernel)
     has_kernel.cache_clear()
 
 
