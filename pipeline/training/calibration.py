@@ -109,7 +109,7 @@ def _why_not_written(group: Group, resources: Resources, budget: int) -> str | N
 
 
 def _difference(config: RunConfig, resources: Resources, engine: str) -> str | None:
-    """Of a program from torch, None if there is none: signs, say, of gradients that are 0 but for rounding differ."""
+    """What differs between a program and torch by more than rounding in the first steps of a run; None if nothing."""
     try:
         known_answer(config, Block(config, 1, torch.device("cpu"), engine, threads=resources.threads))
     except WrongProgramError as error:

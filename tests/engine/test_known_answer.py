@@ -81,3 +81,28 @@ def test_a_wrong_direction_of_the_first_step_is_refused(monkeypatch):
     monkeypatch.setattr(Block, "train", mirrored)
     with pytest.raises(WrongProgramError, match=r"label_loss at step 1|length of the difference"):
         known_answer(config, wrong)
+
+
+@needs_compiler
+@pytest.mark.native
+@pytest.mark.parametrize(("gradient", "is_refused"), [(1e-9, False), (0.0, True), (1e-3, True)])
+def test_a_weight_may_move_either_way_only_where_its_gradient_is_zero_but_for_rounding(
+    gradient, is_refused, monkeypatch
+):
+    config = run()
+    compiled, train = block(config), Block.train
+
+    def either_way(self, num_steps, slots=None):
+        train(self, num_steps, slots)
+        with torch.no_grad():
+            if self is compiled:
+                self.weights_SP[0, 0] += 1e-3
+            else:
+                self.grad_SP[0, 0] = gradient
+
+    monkeypatch.setattr(Block, "train", either_way)
+    if is_refused:
+        with pytest.raises(WrongProgramError, match="length of the difference"):
+            known_answer(config, compiled)
+    else:
+        known_answer(config, compiled)
