@@ -15,7 +15,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep reproduce check test page-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark setup clean
+.PHONY: sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -36,6 +36,13 @@ test: $(STAMP) lint
 # Programs written from torch code, for every module of tests/zoo, and graphs of 300 modules drawn at random (ten minutes).
 zoo-test: $(STAMP)
 	SEEDBED_EXAMPLES=300 $(PYTEST) tests/codegen -m "" --timeout 1800
+
+# CUDA kernels of every module of tests/zoo: trained on the CPU beside torch, and compiled by NVRTC, which needs no GPU, for
+# the table in docs/compiler.md (ten minutes).
+cuda-test: $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev,cuda]"
+	$(PYTEST) tests/codegen/test_cuda.py -m "" --timeout 1800
+	$(BIN)/python -m benchmarks.cuda
 
 # The page in a browser, which must be there: chromium, on a machine that has one. `make test` skips it elsewhere.
 page-test: $(STAMP)

@@ -76,13 +76,15 @@ def generated_task_or_why(task: Task, dtype: str) -> Generated:
     return _tried(lambda: task_text(task.shape(), has_classes(task, dtype), question_emitters(task, dtype)))
 
 
-def question_emitters(task: Task, dtype: str, is_poisoned: bool = False) -> list[QuestionEmitter]:
+def question_emitters(
+    task: Task, dtype: str, is_poisoned: bool = False, emitter: type[QuestionEmitter] = QuestionEmitter
+) -> list[QuestionEmitter]:
     """What writes `loss` and, where the task has accuracies, `correct`. Raises NoCodeError."""
     arguments = task, task.shape(), getattr(torch, dtype), has_classes(task, dtype)
     traces = {"loss": traced_loss(*arguments)} | (
         {"correct": traced_correct(*arguments)} if task.has_accuracy() else {}
     )
-    return [QuestionEmitter(_planned(trace), name, is_poisoned) for name, trace in traces.items()]
+    return [emitter(_planned(trace), name, is_poisoned) for name, trace in traces.items()]
 
 
 def _planned(trace: Trace) -> ProgramPlan:

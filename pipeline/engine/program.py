@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.codegen.generated import (
@@ -101,9 +102,21 @@ def preamble_of(config: RunConfig) -> str | None:
     if without_native(config):
         return None
     forms = {kind: native_of(part) or Native(_GENERATED[kind]) for kind, part in _parts(config).items()}
+    return "\n".join([*setting_preamble(config, forms, arguments_of(config)), ""])
+
+
+def setting_preamble(
+    config: RunConfig,
+    forms: Mapping[str, Native],
+    arguments: ProgramArguments,
+    more: Mapping[str, int] = MappingProxyType({}),
+) -> list[str]:
+    """Lines of C++: the headers of a run's parts, the constants of its static setting, `more` of them, the structures.
+
+    The parts are "task", "model", "optimiser" and "schedule"; a constant in `more` takes the place of one of its name.
+    """
     specs = config.model.parameter_specs(config.task.shape())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
-    arguments = arguments_of(config)
     fixed = [
         number
         for spec, offset in zip(specs, row.offsets, strict=True)
@@ -120,7 +133,8 @@ def preamble_of(config: RunConfig) -> str | None:
         ("NUM_SCALARS", len(arguments.scalars)),
         ("NUM_FIXED", sum(not spec.trainable for spec in specs)),
     ]
-    lines = [
+    numbers = [(name, value) for name, value in numbers if name not in more] + list(more.items())
+    return [
         f"#define REAL {_REAL[config.dtype]}",
         *(f'#define {kind.upper()}_HEADER "{form.header}"' for kind, form in forms.items()),
         f'#define EXAMPLES_HEADER "{"drawn" if arguments.is_drawn else "sampled"}.h"',
@@ -137,9 +151,7 @@ def preamble_of(config: RunConfig) -> str | None:
         *_places("task_vector", arguments.task_vectors),
         "}",
         *arguments.preamble(),
-        "",
     ]
-    return "\n".join(lines)
 
 
 class Written(NamedTuple):

@@ -97,6 +97,8 @@ Masks = _declared(
 )
 # Output arrays for the attention of the first items; there may be none.
 Maps = _declared("Maps", Member("num_items", _INTEGER), Member("values", "REAL*"))
+# What a kernel needs besides, a row for each block of threads: three of a run's width, and the numbers of Model::Tape.
+Memory = _declared("Memory", *(Member(name, "REAL*") for name in ("gradient", "before", "fixed", "scalars")))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@
 constexpr real INFINITELY_LARGE = std::numeric_limits<real>::infinity();
 constexpr real NOT_A_NUMBER = std::numeric_limits<real>::quiet_NaN();
 
+#ifndef ONE_LANE
 inline Lanes lanes(Lanes value) { return value; }
+#endif
 
 // The numbers of a batch as one array.
 template <typename Number, int COUNT>
@@ -37,10 +39,12 @@ inline real exp(real x) { return std::exp(x); }
 inline real log(real x) { return std::log(x); }
 inline real tanh(real x) { return std::tanh(x); }
 inline real root(real x) { return std::sqrt(x); }
+#ifndef ONE_LANE
 inline Lanes exp(Lanes x) { return ::exp(x); }
 inline Lanes log(Lanes x) { return ::log(x); }
 inline Lanes tanh(Lanes x) { return ::tanh(x); }
 inline Lanes root(Lanes x) { return ::root(x); }
+#endif
 
 // What is not a number stays so, as in torch.
 template <typename T>
@@ -87,6 +91,7 @@ inline T sign(T x) { return is_above(x, T{}) - is_below(x, T{}); }
 
 inline real sine(real x) { return std::sin(x); }
 inline real cosine(real x) { return std::cos(x); }
+#ifndef ONE_LANE
 inline Lanes sine(Lanes x) {
   return each(x, [](real v) { return std::sin(v); });
 }
@@ -162,10 +167,14 @@ inline Floats erf(Floats x) {
 inline Doubles erf(Doubles x) {
   return each(x, [](double v) { return std::erf(v); });
 }
+#endif
 inline real erf(real x) { return std::erf(x); }
 
 }  // namespace on_numbers
 
+#ifdef ONE_LANE
+#include "tables.h"
+#else
 // Rows `rows` of a table of V rows and D columns whose steps are SV and SD, as vectors of examples: out (N, D).
 template <int N, int V, int D, int SN, int SV, int SD>
 inline __attribute__((noinline)) void look_up(const real* table, const Ints* rows, Lanes* out) {
@@ -276,3 +285,4 @@ inline __attribute__((noinline)) void add_by_row(const Lanes* values, const Ints
     }
   }
 }
+#endif

@@ -21,13 +21,16 @@ class QuestionEmitter(Emitter):
 
     def memory(self) -> list[str]:
         """What the function reads and writes, for each program its own; to be called after `lines`."""
+        own = f"thread_local {self._memory_type()} {self._function}_tape;"
+        return [*self._tables.lines(), "namespace {", own, "}"]
+
+    def _memory_type(self) -> str:
         lanes, scalars = (max(1, size) for size in (self._plan.num_lanes, self._plan.num_scalars))
-        return [
-            *self._tables.lines(),
-            "namespace {",
-            f"thread_local struct {{ Lanes lanes[{lanes}]; real scalars[{scalars}]; }} {self._function}_tape;",
-            "}",
-        ]
+        return f"struct {{ Lanes lanes[{lanes}]; real scalars[{scalars}]; }}"
+
+    def _declared_memory(self) -> str:
+        """The function's line that names its memory."""
+        return f"auto& tape = {self._function}_tape;"
 
     def lines(self) -> list[str]:
         """The function."""
@@ -38,7 +41,7 @@ class QuestionEmitter(Emitter):
         last = ", Lanes* by_predictions" if has_slopes else ""
         return [
             f"static Lanes {self._function}(const Lanes* predictions, const Batch& batch, int target{last}) {{",
-            f"auto& tape = {self._function}_tape;",
+            self._declared_memory(),
             "const auto* targets = batch.targets + target;",
             "Lanes answer[1];",
             *self._poison(),

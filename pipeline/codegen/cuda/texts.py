@@ -1,0 +1,115 @@
+"""The texts of a model and of a task's losses for blocks of threads.
+
+What is computed of an example is the text of compiled programs, with one lane: each thread has an example of its own.
+What is computed once a step, of weights or of sums over examples, is shared out among the threads of the block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+from pipeline.codegen.generated import has_classes, planned_model, question_emitters
+from pipeline.codegen.graph.build import NoCodeError
+from pipeline.codegen.graph.nodes import Operand, Product
+from pipeline.codegen.passes.plan import ProgramPlan
+from pipeline.codegen.text.deferred import Deferred
+from pipeline.codegen.text.loss_text import QuestionEmitter, task_text
+from pipeline.codegen.text.model_text import ModelEmitter
+from pipeline.models.base import Model
+from pipeline.tasks.base import Task, TaskShape
+
+_LOOP = re.compile(r"for \(int (\w+) = (.+?); (.+?); \+\+\w+\)")
+# Loops over matrices stay whole: the products in them are shared out.
+_MATRICES = "for (int b ="
+# Local memory of a thread (CUDA C++ Programming Guide, table of technical specifications by compute capability).
+_MOST_LOCAL_BYTES = 512 * 1024
+_SHARED_PRODUCT = ("  multiply<", "  multiply_by_threads<")
+
+
+class _NothingDeferred(Deferred):
+    """A block of threads has a batch of examples at once, so nothing is kept for the next ones."""
+
+    def pays(self, product: Product, num_terms: int) -> bool:
+        return False
+
+    def place(self, operand: Operand) -> tuple[int, bool]:
+        raise AssertionError("nothing is kept")
+
+
+class ThreadModelEmitter(ModelEmitter):
+    """Writes one plan as a model whose examples are computed by threads, and whose scalars they share."""
+
+    def __init__(self, plan: ProgramPlan, places: Sequence[int], is_poisoned: bool = False) -> None:
+        super().__init__(plan, places, is_poisoned)
+        self._deferred = _NothingDeferred()
+
+    def _tape(self) -> list[str]:
+        return [
+            "struct Tape {",
+            f"  static constexpr int NUM_SCALARS = {max(1, self._plan.num_scalars)};",
+            f"  Lanes lanes[{max(1, self._plan.num_lanes)}];",
+            "  real* scalars;",
+            "  int num_kept;",
+            "};",
+        ]
+
+    def _function(self, name: str, arguments: str, body: Sequence[str], reads_batch: bool) -> list[str]:
+        is_shared = name in ("begin", "finish")
+        return super()._function(name, arguments, by_threads(body) if is_shared else body, reads_batch)
+
+
+def by_threads(lines: Sequence[str]) -> list[str]:
+    """Computations of a run, one after the other, each shared out: threads take turns in its outermost loop.
+
+    Loops of a computation stand in lines of their own, those inside its body indented; braces are around each.
+    """
+    found: list[str] = []
+    depth, is_inside = 0, False
+    for line in lines:
+        if "look_up<" in line:
+            raise NoCodeError("no CUDA is written for a lookup that depends on no example")
+        is_loop = line.startswith("for (") and not line.startswith(_MATRICES)
+        is_rows_of_product = line.startswith("  for (int m = ")
+        if (is_loop and not is_inside) or is_rows_of_product:
+            line = _LOOP.sub(r"for (int \1 = \2 + thread_number(); \3; \1 += THREADS)", line, count=1)
+        is_inside = is_loop and not line.endswith(";")
+        found.append(line.replace(*_SHARED_PRODUCT))
+        depth += line.count("{") - line.count("}")
+        if line == "}" and depth == 0:
+            found.append("wait_for_all();")
+    return found
+
+
+class ThreadQuestionEmitter(QuestionEmitter):
+    """Writes one number of a question, with memory that is each thread's own."""
+
+    def memory(self) -> list[str]:
+        """Tables alone; to be called after `lines`."""
+        return self._tables.lines()
+
+    def _declared_memory(self) -> str:
+        return f"{self._memory_type()} tape;"
+
+
+@lru_cache(maxsize=64)
+def thread_model_text(model: Model, task_shape: TaskShape, dtype: str, is_poisoned: bool = False) -> str:
+    """The structure `Model` of a kernel. Raises NoCodeError, also where a thread has no room for an example.
+
+    Memory `is_poisoned`, for tests: what a thread reads before it has written it is not a number.
+    """
+    kind: torch.dtype = getattr(torch, dtype)
+    plan, places = planned_model(model, task_shape, kind)
+    size = plan.num_lanes * kind.itemsize
+    if size > _MOST_LOCAL_BYTES:
+        raise NoCodeError(f"no CUDA is written for {size:,} bytes of one example: a thread has 512 KiB")
+    return ThreadModelEmitter(plan, places, is_poisoned).text()
+
+
+def thread_task_text(task: Task, dtype: str, is_poisoned: bool = False) -> str:
+    """The structure `Task` of a kernel, whose examples torch draws. Raises NoCodeError."""
+    emitters = question_emitters(task, dtype, is_poisoned, ThreadQuestionEmitter)
+    return task_text(task.shape(), has_classes(task, dtype), emitters)
