@@ -1,7 +1,7 @@
 """What the CUDA kernels take that are written from torch modules: registers and memory, as NVRTC compiles them.
 
-Nothing is run, and no GPU is needed. `python -m benchmarks.cuda` compiles the kernels of every row of benchmarks.zoo,
-and writes benchmarks/results/cuda.json and the table in docs/compiler.md.
+Nothing is run, and no GPU is needed. `python -m benchmarks.cuda` compiles the kernels of every row of
+benchmarks.zoo, and writes benchmarks/results/cuda.json and the table in docs/compiler.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.zoo import ROWS, run_of
+from benchmarks.zoo_sides import BATCH, ROWS, run_of
 from pipeline.codegen.cuda.nvrtc import ARCHITECTURE, compile_cuda, nvrtc_version
 from pipeline.engine.cuda_program import kernel_text, threads_of
 
@@ -56,7 +56,7 @@ def main() -> None:
     for name in ROWS:
         rows.append(compiled_row(name))
         print(rows[-1], flush=True)
-    about = f"Of the kernel that trains, batches of 64, as NVRTC {nvrtc_version()} compiles it for {ARCHITECTURE}."
+    about = f"Of the kernel that trains, batches of {BATCH}, as NVRTC {nvrtc_version()} compiles it for {ARCHITECTURE}."
     KEPT.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
     PAGE.write_text(with_cuda(PAGE.read_text(), {"about": about, "rows": rows}))
 

@@ -53,7 +53,7 @@ inline real scheduled_fraction(real step, const Hyperparameters& hyperparameters
 }
 
 // The optimiser's step from `gradient` times `scale`: threads take groups of row_width weights in turn, each with copies
-// of the run's scalars.
+// of the run's scalars. When a thread returns, all have updated their weights.
 inline void update(const Arrays& arrays, int slot, const real* gradient, real scale, real step) {
   const Hyperparameters hyperparameters{arrays.columns, slot};
   const real lr = hyperparameters[constants::optimiser::lr] * scheduled_fraction(step, hyperparameters);
@@ -97,7 +97,6 @@ inline void train_run(const Arrays& arrays, const Memory& memory, int slot, std:
     for (int i = thread_number(); i < P && is_last; i += THREADS) before[i] = weights[i];
     wait_for_all();
     update(arrays, slot, gradient, limit < 1 ? limit : static_cast<real>(1), static_cast<real>(first_step + step));
-    wait_for_all();
     copy_fixed(fixed, weights);
     if (!is_last) continue;
     wait_for_all();
