@@ -33,7 +33,7 @@ check: $(STAMP) lint
 test: $(STAMP) lint
 	$(PYTEST) $(PARALLEL) -m "not slow"
 
-# Programs written from torch code, for every module of tests/zoo, and graphs of 300 modules drawn at random (ten minutes).
+# Programs and kernels written from torch code, for every module of tests/zoo, and graphs of 300 modules drawn at random (ten minutes).
 zoo-test: $(STAMP)
 	SEEDBED_EXAMPLES=300 $(PYTEST) tests/codegen -m "" --timeout 1800
 

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.outcomes.outcomes import DEFAULT_CRITERION
 from analysis.summary.analyse import analyse
-from benchmarks import bench, docs, forecast_scores, learning_curve, limits
+from benchmarks import bench, cuda, docs, forecast_scores, learning_curve, limits
 from benchmarks.measure import Pairs
 from benchmarks.rows import Row, paired, table
 from tests.analysis.synthetic import synthetic_history
@@ -18,6 +18,11 @@ from tests.analysis.synthetic import synthetic_history
 def test_the_speed_page_shows_what_was_measured_and_defines_the_workloads():
     text = bench.PAGE.read_text()
     assert bench.with_results(text) == text
+
+
+def test_the_page_on_compiling_shows_what_kernels_take_as_kept():
+    text = cuda.PAGE.read_text()
+    assert cuda.with_cuda(text, bench.read(cuda.KEPT)) == text
 
 
 def test_the_page_on_forecasts_shows_the_benchmark_as_kept():
