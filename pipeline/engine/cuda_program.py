@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.codegen.cuda.single_text import single_text
 from pipeline.codegen.cuda.texts import thread_model_text, thread_task_text
+from pipeline.codegen.generated import generated_optimiser_or_why, generated_schedule_or_why
 from pipeline.codegen.graph.build import NoCodeError
 from pipeline.engine.program import setting_preamble
 from pipeline.engine.program_arguments import Memory, ProgramArguments
@@ -19,7 +20,6 @@ from pipeline.numerics.native_source import Native, native_of
 if TYPE_CHECKING:
     from pipeline.spec.run_config import RunConfig
 
-_TASK, _MODEL = "generated_task.h", "generated_model.h"
 _ITEMSIZE = {"float32": 4, "float64": 8}
 _WARP, _MOST_THREADS = 32, 128
 # Tasks whose headers mean the same for one lane, and need nothing that a kernel lacks. Others sort, or add up
@@ -32,7 +32,7 @@ _DRAWN_IN_KERNELS = (
     "separate_regression.h",
     "sparse_parity.h",
 )
-# Optimisers that treat every weight alike, so that threads can share out a row.
+# Optimisers that change every weight by itself, as those do that are written from torch code: threads share out a row.
 _ELEMENTWISE = ("adamw.h", "sgd.h")
 
 
@@ -56,24 +56,40 @@ def kernel_text(config: RunConfig, num_threads: int | None = None, *, is_poisone
 
     `num_threads`, of a block, fixes the order of sums. Memory `is_poisoned` for tests (see `thread_model_text`).
     """
-    optimiser, schedule = native_of(config.optimiser), native_of(config.schedule)
-    if optimiser is None or optimiser.header not in _ELEMENTWISE:
-        raise NoCodeError(f"no CUDA is written for optimiser {config.optimiser.name}")
-    if schedule is None:
-        raise NoCodeError(f"no CUDA is written for schedule {config.schedule.name}")
-    if not config.model.is_traceable(config.task.shape()):
+    task_shape = config.task.shape()
+    has_state = any(spec.is_state for spec in config.model.parameter_specs(task_shape))
+    if has_state or not config.model.is_traceable(task_shape):
         raise NoCodeError("no CUDA is written for what the model does in training")
-    texts = {_MODEL: thread_model_text(config.model, config.task.shape(), config.dtype, is_poisoned)}
-    task = _task_form(config)
-    if task is None:
-        texts[_TASK] = thread_task_text(config.task, config.dtype, is_poisoned)
-    forms = {"task": task or Native(_TASK), "model": Native(_MODEL), "optimiser": optimiser, "schedule": schedule}
+    forms = {"task": _task_form(config), "model": None}
+    forms |= {"optimiser": native_of(config.optimiser), "schedule": native_of(config.schedule)}
+    optimiser = forms["optimiser"]
+    if optimiser is not None and optimiser.header not in _ELEMENTWISE:
+        raise NoCodeError(f"no CUDA is written for optimiser {config.optimiser.name}")
+    names = {kind: f"generated_{kind}.h" for kind, form in forms.items() if form is None}
+    texts = {name: _written(config, kind, is_poisoned) for kind, name in names.items()}
     arguments = kernel_arguments(config)
-    preamble = setting_preamble(config, forms, arguments, _row_constants(config))
-    headers = ["lanes.h", *(form.header for form in forms.values())]
+    known = {kind: form or Native(names[kind]) for kind, form in forms.items()}
+    preamble = setting_preamble(config, known, arguments, _row_constants(config))
+    headers = ["lanes.h", *(form.header for form in known.values())]
     headers += ["drawn.h" if arguments.is_drawn else "sampled.h", "kernel.h"]
     threads = f"#define THREADS {num_threads or threads_of(config)}"
     return "\n".join([threads, *preamble, Memory.cpp(), single_text(headers, texts)])
+
+
+def _written(config: RunConfig, kind: str, is_poisoned: bool) -> str:
+    """The text of a part without a C++ form. Those of optimisers and schedules are the same for one lane."""
+    if kind == "task":
+        return thread_task_text(config.task, config.dtype, is_poisoned)
+    if kind == "model":
+        return thread_model_text(config.model, config.task.shape(), config.dtype, is_poisoned)
+    found = (
+        generated_optimiser_or_why(config.optimiser, config.dtype)
+        if kind == "optimiser"
+        else generated_schedule_or_why(config.schedule, config.dtype)
+    )
+    if found.text is None:
+        raise NoCodeError(found.why_not)
+    return found.text
 
 
 def _row_constants(config: RunConfig) -> dict[str, int]:

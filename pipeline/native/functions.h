@@ -106,6 +106,7 @@ __attribute__((noinline)) Lanes each_pair(Lanes x, Lanes y, F function) {
   for (int i = 0; i < LANES; ++i) x[i] = function(x[i], y[i]);
   return x;
 }
+#endif
 inline real power(real x, real exponent) { return std::pow(x, exponent); }
 inline real angle(real y, real x) { return std::atan2(y, x); }
 inline real rest(real x, real by) { return std::fmod(x, by); }
@@ -119,6 +120,7 @@ inline real lower_whole(real x) { return std::floor(x); }
 inline real upper_whole(real x) { return std::ceil(x); }
 inline real nearest_whole(real x) { return std::nearbyint(x); }
 inline real whole_part(real x) { return std::trunc(x); }
+#ifndef ONE_LANE
 inline Lanes power(Lanes x, Lanes exponent) {
   return each_pair(x, exponent, [](real v, real w) { return power(v, w); });
 }

@@ -17,11 +17,13 @@ from pipeline.contracts.small_sweeps import pair
 from pipeline.engine.block import Block
 from pipeline.engine.cuda_program import kernel_arguments, kernel_text, threads_of
 from pipeline.numerics.compiler import toolchain
+from pipeline.numerics.native_source import Native
 from pipeline.optimisers.adamw import AdamW
 from pipeline.own_code.imported import forget, load, resolved
 from pipeline.tasks.base import TASKS
 from tests.codegen.emulator import emulated
-from tests.codegen.test_programs import LOOKUP, QUICK, SLOW, ZOO, run
+from tests.codegen.test_programs import LOOKUP, QUICK, SLOW, run
+from tests.codegen.test_updates import PAIRS, ZOO
 
 needs_compiler = pytest.mark.skipif(toolchain() is None, reason="there is no g++ here")
 needs_nvrtc = pytest.mark.skipif(nvrtc() is None, reason="there is no NVRTC here")
@@ -37,11 +39,13 @@ FIXED = (
 
 @pytest.fixture(autouse=True)
 def zoo():
-    """The modules of the zoo as imported code of one's own."""
-    entry = resolved(ZOO, Path())
-    load(entry)
+    """Modules, optimisers and schedules of the zoo as imported code of one's own."""
+    entries = [resolved(str(ZOO / f"{name}.py"), Path()) for name in ("modules", "optimisers", "schedules")]
+    for entry in entries:
+        load(entry)
     yield
-    forget(entry)
+    for entry in entries:
+        forget(entry)
 
 
 def assert_equal_to_torch(config):
@@ -75,6 +79,14 @@ def test_so_do_kernels_under_sgd_with_a_parameter_that_is_not_trained():
 @pytest.mark.parametrize(("task", "model"), SLOW.values(), ids=SLOW)
 def test_so_do_those_of_every_module_of_the_zoo(task, model):
     assert_equal_to_torch(run(task, model).runs()[0])
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimiser", "schedule"), PAIRS, ids=lambda cls: cls.name)
+def test_so_do_those_with_optimisers_and_schedules_of_ones_own(optimiser, schedule):
+    changes = {"optimiser": {"name": optimiser.name, "lr": 1e-2}, "schedule": {"name": schedule.name}}
+    assert_equal_to_torch(run(*FIXED, **changes).runs()[0])
 
 
 @needs_compiler
@@ -170,7 +182,7 @@ def test_what_cannot_be_written_as_cuda_is_named(monkeypatch):
     monkeypatch.setattr("pipeline.codegen.cuda.texts._MOST_LOCAL_BYTES", 100)
     with pytest.raises(NoCodeError, match="of one example: a thread has 512 KiB"):
         kernel_text(config, is_poisoned=True)
-    monkeypatch.setattr(AdamW, "native", lambda optimiser: None)
+    monkeypatch.setattr(AdamW, "native", lambda optimiser: Native("takes_all_weights_together.h"))
     with pytest.raises(NoCodeError, match="no CUDA is written for optimiser adamw"):
         kernel_text(config)
 

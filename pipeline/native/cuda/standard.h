@@ -10,13 +10,22 @@ using int64_t = long;
 using uint64_t = unsigned long;
 using uintptr_t = unsigned long;
 
+using ::atan;
+using ::atan2;
+using ::ceil;
 using ::cos;
 using ::erf;
 using ::exp;
+using ::floor;
+using ::fmod;
 using ::log;
+using ::memcpy;
+using ::nearbyint;
+using ::pow;
 using ::sin;
 using ::sqrt;
 using ::tanh;
+using ::trunc;
 
 template <typename T>
 inline const T& min(const T& a, const T& b) { return b < a ? b : a; }
@@ -38,6 +47,7 @@ using conditional_t = typename conditional<CONDITION, A, B>::type;
 template <typename T>
 struct numeric_limits {
   static constexpr T infinity() { return static_cast<T>(__builtin_bit_cast(double, 0x7FF0000000000000)); }
+  static constexpr T quiet_NaN() { return static_cast<T>(__builtin_bit_cast(double, 0x7FF8000000000000)); }
 };
 
 }  // namespace std
