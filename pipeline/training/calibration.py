@@ -159,7 +159,7 @@ def chosen_machine(
     of device that its packs in `kept` have. What asks for torch, or for products that CPUs have no use for, takes GPUs.
     """
     resources = spec.resources
-    if machine.cpus is None or kept:
+    if machine.cpus is None or kept or not runs:
         return machine.on(kept[0].numerics.device) if kept else machine, ""
     if resources.engine == "compiled":
         return machine.cpus, "device auto: its CPUs, since compiled programs are for them"
