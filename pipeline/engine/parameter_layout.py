@@ -32,7 +32,7 @@ class Layout:
         """The column at which each parameter begins, in the order of `specs`."""
         return self._row.offsets
 
-    @property
+    @cached_property
     def spans(self) -> dict[str, slice]:
         """Parameter name -> its columns in a row."""
         return {
@@ -79,12 +79,13 @@ class Layout:
         return {spec.name: part.view(-1, spec.rows, spec.columns) for spec, part in zip(self.specs, parts, strict=True)}
 
     def expand(self, compact: Tensor) -> Tensor:
-        """The inverse of `compact`: (P,) or (S, P), padding zero."""
+        """The inverse of `compact`, on the host: (P,) or (S, P), padding zero."""
         flat_P = compact.new_zeros(*compact.shape[:-1], self.row_width)
-        used = 0
+        # By numpy, since a parameter may be small, and torch's slices cost more than its numbers.
+        target, source, used = flat_P.numpy(), compact.numpy(), 0
         for span in self.spans.values():
             size = span.stop - span.start
-            flat_P[..., span] = compact[..., used : used + size]
+            target[..., span] = source[..., used : used + size]
             used += size
         return flat_P
 

@@ -113,11 +113,13 @@ class Slots:
         One object given for several slots is transferred once.
         """
         distinct = {id(run): run for run in runs.values()}
-        places = {key: place for place, key in enumerate(distinct)}
-        rows = torch.tensor([places[id(run)] for run in runs.values()], device=self.device)
         slots = torch.tensor(list(runs), device=self.device)
         for target, source in zip(self._all_tensors(), self._host_rows(list(distinct.values())), strict=True):
-            target.index_copy_(0, slots, source.to(target).index_select(0, rows))
+            rows = source.to(target)
+            if len(distinct) < len(runs):
+                places = {key: place for place, key in enumerate(distinct)}
+                rows = rows[[places[id(run)] for run in runs.values()]]
+            target.index_copy_(0, slots, rows)
 
     def _host_rows(self, runs: Sequence[tuple[RunConfig, RunState]]) -> Iterator[Tensor]:
         """What these runs put into a slot, a row for each, on the host, array by array as in `_all_tensors`."""
