@@ -41,6 +41,15 @@ FUNCTIONS = {
     "sign": np.sign,
     "sine": np.sin,
     "cosine": np.cos,
+    "arc_tangent": np.arctan,
+    "angle": np.arctan2,
+    "power": np.power,
+    "rest": np.fmod,
+    "modulo": np.mod,
+    "lower_whole": np.floor,
+    "upper_whole": np.ceil,
+    "nearest_whole": np.round,
+    "whole_part": np.trunc,
     "larger": np.maximum,
     "smaller": np.minimum,
     "either": lambda condition, a, b: np.where(condition != 0, a, b),
@@ -115,7 +124,9 @@ def largest_difference(model, task_shape):
     expected = trace.graph(weights, inputs, slope)
     given = {place: one.detach().numpy().reshape(-1) for place, one in enumerate([*weights, inputs, slope])}
     found = evaluated(ends, given)
-    sizes = [float(one.detach().abs().max()) or 1.0 for one in expected]
+    sizes = [float(one.detach().abs().max()) for one in expected]
+    # A gradient may be 0 but for rounding, as that of a bias before a norm.
+    sizes = [max(size, 1e-5 * max(sizes)) or 1.0 for size in sizes]
     return max(
         float(np.abs(mine - one.detach().numpy().reshape(mine.shape)).max()) / size
         for mine, one, size in zip(found, expected, sizes, strict=True)

@@ -32,6 +32,7 @@ OPTIMISERS = [
     optimisers.RMSprop,
     optimisers.AdamByPowers,
     optimisers.Bounded,
+    optimisers.EveryFunction,
 ]
 SCHEDULES = [
     schedules.OwnConstant,
@@ -74,7 +75,7 @@ def columns_of(parts):
 HEAD = """
 #include "functions.h"
 #include "hyperparameters.h"
-struct Given { real *moments[4], *scalars[4]; const real* columns[16]; };
+struct Given { real *moments[16], *scalars[16]; const real* columns[16]; };
 """
 UNIT = """
 namespace part_{name} {{
@@ -86,7 +87,7 @@ CALLS = {
     "optimiser": """
 extern "C" void call_{name}(real* weights, const real* gradient, real scale, real lr, const Given* given, int slot) {{
   OptimiserState state;
-  for (int k = 0; k < 3; ++k)
+  for (int k = 0; k < 16; ++k)
     state.moments[k] = given->moments[k] + slot * {width}, state.scalars[k] = given->scalars[k] + slot;
   part_{name}::Optimiser::update(weights + slot * {width}, gradient + slot * {width}, scale, lr, state,
                                  Hyperparameters{{given->columns, slot}});
@@ -107,8 +108,8 @@ def unit(kind, part, text):
 
 class Given(ctypes.Structure):
     _fields_ = [
-        ("moments", ctypes.c_void_p * 4),
-        ("scalars", ctypes.c_void_p * 4),
+        ("moments", ctypes.c_void_p * 16),
+        ("scalars", ctypes.c_void_p * 16),
         ("columns", ctypes.c_void_p * 16),
     ]
 
@@ -118,7 +119,7 @@ def given(moments, scalars, columns):
     return Given(
         *(
             (ctypes.c_void_p * size)(*(one.data_ptr() for one in part))
-            for part, size in ((moments, 4), (scalars, 4), (columns, 16))
+            for part, size in ((moments, 16), (scalars, 16), (columns, 16))
         )
     )
 
@@ -130,7 +131,7 @@ def library(tmp_path_factory):
     texts += [unit("schedule", one, generated_schedule_or_why(one.tiny(), "float64").text) for one in SCHEDULES]
     source = tmp_path_factory.mktemp("updates") / "updates.cpp"
     source.write_text("".join([HEAD, *texts]))
-    preamble = "#define REAL double\nnamespace constants { constexpr long NUM_MOMENTS = 3, NUM_SCALARS = 3; }\n"
+    preamble = "#define REAL double\nnamespace constants { constexpr long NUM_MOMENTS = 16, NUM_SCALARS = 16; }\n"
     return compiled(str(source), preamble)
 
 
@@ -212,7 +213,11 @@ def test_a_sweep_with_an_optimiser_and_a_schedule_of_ones_own_is_compiled_and_eq
     assert_compiled_equals_torch(runs)
 
 
-PAIRS = [(cls, SCHEDULES[number % len(SCHEDULES)]) for number, cls in enumerate(OPTIMISERS)]
+PAIRS = [
+    (cls, SCHEDULES[number % len(SCHEDULES)])
+    for number, cls in enumerate(OPTIMISERS)
+    if cls is not optimisers.EveryFunction
+]
 
 
 @needs_compiler

@@ -126,6 +126,32 @@ class Bounded(Optimiser):
         torch.add(weights_SP, step * columns["lr"], alpha=-1, out=weights_SP)
 
 
+class EveryFunction(Optimiser):
+    """Functions of two numbers of either sign, of weights and gradients and of numbers of the run."""
+
+    name = "every_function"
+    moments = tuple(f"of_weights_{number}" for number in range(16))
+    scalars = {f"of_run_{number}": 0.0 for number in range(16)}  # noqa: RUF012
+
+    def update(self, weights_SP, grad_SP, state, columns):
+        pairs = (
+            (weights_SP, 3 * grad_SP),
+            ((columns["lr"] * 1e3).sin().squeeze(1), (columns["lr"] * 2e3).cos().squeeze(1)),
+        )
+        for (x, y), names in zip(pairs, (self.moments, self.scalars), strict=True):
+            for name, value in zip(names, self._values(x, y), strict=True):
+                state[name].copy_(value)
+        weights_SP.sub_(grad_SP)
+
+    def _values(self, x, y):
+        quotients = torch.div(x, y, rounding_mode="floor"), torch.div(5 * x, y, rounding_mode="trunc")
+        powers = x.abs() ** y, 2**x, torch.exp2(y), x.abs() ** 1.3, x**3
+        logs = x.abs().log2(), y.abs().log10()
+        wholes = (9 * x).floor() + (7 * y).ceil(), (9 * x).round() - (5 * y).trunc()
+        rests = torch.fmod(x, y), torch.remainder(x, y), x % -0.3
+        return *quotients, *powers, *logs, *wholes, *rests, x.atan() + torch.atan2(x, y), x.isnan() | (y / 0).isinf()
+
+
 class ByNorm(Optimiser):
     """Steps of one length for all weights together: no C++ is written."""
 
