@@ -13,7 +13,7 @@ from pipeline.codegen.cuda.nvrtc import CudaError, compile_cuda, nvrtc, resource
 from pipeline.codegen.cuda.single_text import single_text
 from pipeline.codegen.cuda.texts import by_threads
 from pipeline.codegen.graph.build import NoCodeError
-from pipeline.contracts.small_sweeps import pair
+from pipeline.contracts.small_sweeps import declared, pair
 from pipeline.engine.block import Block
 from pipeline.engine.cuda_program import kernel_arguments, kernel_text, threads_of
 from pipeline.numerics.compiler import toolchain
@@ -85,7 +85,7 @@ def test_so_do_those_of_every_module_of_the_zoo(task, model):
 @pytest.mark.slow
 @pytest.mark.parametrize(("optimiser", "schedule"), PAIRS, ids=lambda cls: cls.name)
 def test_so_do_those_with_optimisers_and_schedules_of_ones_own(optimiser, schedule):
-    changes = {"optimiser": {"name": optimiser.name, "lr": 1e-2}, "schedule": {"name": schedule.name}}
+    changes = {"optimiser": declared(optimiser.tiny()), "schedule": declared(schedule.tiny())}
     assert_equal_to_torch(run(*FIXED, **changes).runs()[0])
 
 
