@@ -74,6 +74,45 @@ def test_so_do_kernels_under_sgd_with_a_parameter_that_is_not_trained():
     assert_equal_to_torch(run(*FIXED, schedule={"name": "constant"}, **SGD).runs()[0])
 
 
+NORMALISED = """
+import torch
+from pipeline.models.torch_module import TorchModule
+
+class Inner(torch.nn.Module):
+    def __init__(self, size, num_outputs):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(num_outputs, 8))
+        self.table = torch.nn.Embedding(size, 8)
+
+    def forward(self, tokens):
+        weight = torch.tanh(self.weight) @ self.weight.T @ self.weight
+        return self.table(tokens).mean(1) @ (weight / weight.square().sum().sqrt()).T
+
+class Normalised(TorchModule):
+    name = "normalised"
+    accepts = ("tokens",)
+
+    def module(self, task_shape):
+        return Inner(task_shape.size, task_shape.num_outputs)
+"""
+
+
+@needs_compiler
+def test_so_do_kernels_of_models_that_compute_with_weights_alone(tmp_path):
+    (tmp_path / "normalised.py").write_text(NORMALISED)
+    entry = resolved(str(tmp_path / "normalised.py"), tmp_path)
+    load(entry)
+    try:
+        config = run(LOOKUP, {"name": "normalised"}).runs()[0]
+        text = kernel_text(config)
+        begin = text[text.index("static void begin(") : text.index("static void forward(")]
+        assert "multiply_by_threads<" in begin
+        assert re.search(r"\{\n +real total", begin)
+        assert_equal_to_torch(config)
+    finally:
+        forget(entry)
+
+
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "model"), SLOW.values(), ids=SLOW)
@@ -141,6 +180,12 @@ def test_what_a_run_computes_once_is_shared_out_among_threads():
         "for (int b = 0; b < 2; ++b)",
         "  multiply<1, 2>(a, b, c);",
         "}",
+        "{",
+        "  real total = real(0);",
+        "for (int i0 = 0; i0 < 6; ++i0)",
+        "    total += a[i0];",
+        "  c[0] = total;",
+        "}",
         "for (int i = 0; i < 8; ++i) a[i] = 0;",
         "for (int i = 0; i < 9; ++i) b[i] = 0;",
     ]
@@ -154,6 +199,13 @@ def test_what_a_run_computes_once_is_shared_out_among_threads():
         "{",
         "for (int b = 0; b < 2; ++b)",
         "  multiply_by_threads<1, 2>(a, b, c);",
+        "}",
+        "wait_for_all();",
+        "{",
+        "  real total = real(0);",
+        "for (int i0 = 0; i0 < 6; ++i0)",
+        "    total += a[i0];",
+        "  c[0] = total;",
         "}",
         "wait_for_all();",
         "for (int i = 0 + thread_number(); i < 8; i += THREADS) a[i] = 0;",

@@ -65,18 +65,19 @@ class ThreadModelEmitter(ModelEmitter):
 def by_threads(lines: Sequence[str]) -> list[str]:
     """Computations of a run, one after the other, each shared out: threads take turns in its outermost loop.
 
-    Loops of a computation stand in lines of their own, those inside its body indented; braces are around each.
+    Braces are around a computation. Its outermost loop is the first line in them; where that is no loop, as of a sum
+    that is a single number, every thread computes it all.
     """
     found: list[str] = []
-    depth, is_inside = 0, False
+    depth = 0
     for line in lines:
         if "look_up<" in line:
             raise NoCodeError("no CUDA is written for a lookup that depends on no example")
+        is_first = depth == 0 or (depth == 1 and found[-1] == "{")
         is_loop = line.startswith("for (") and not line.startswith(_MATRICES)
         is_rows_of_product = line.startswith("  for (int m = ")
-        if (is_loop and not is_inside) or is_rows_of_product:
+        if (is_loop and is_first) or is_rows_of_product:
             line = _LOOP.sub(r"for (int \1 = \2 + thread_number(); \3; \1 += THREADS)", line, count=1)
-        is_inside = is_loop and not line.endswith(";")
         found.append(line.replace(*_SHARED_PRODUCT))
         depth += line.count("{") - line.count("}")
         if line == "}" and depth == 0:
