@@ -68,16 +68,28 @@ class CompiledEngine:
             "accuracy": block.task.has_accuracy(),
             "reference_loss": task.reference_losses is not Task.reference_losses,
         }
-        # A model that is written from its torch code gives the program no attention.
-        self._has_attention = model.has_softmax and native_of(block.template.model) is not None
-        self._probes_itself = self._has_attention and task.probes is Task.probes and model.probes is Model.probes
-        self._length, self._num_heads = task_shape.length, getattr(block.model, "num_heads", 1)
-        self._num_layers = getattr(block.model, "num_layers", 1)
+        # A model that is written from its torch code gives the program no attention, in one layer of one head.
+        self._is_written = native_of(block.template.model) is None
+        self._has_attention = model.has_softmax and not self._is_written
+        self._has_own_probes = task.probes is not Task.probes or model.probes is not Model.probes
+        self._num_layers: int = 1 if self._is_written else getattr(block.model, "num_layers", 1)
+        self._num_heads: int = 1 if self._is_written else getattr(block.model, "num_heads", 1)
+        self._length = task_shape.length
         self._targets: dict[int, _Targets] = {}
 
     @cached_property
     def _torch_engine(self) -> TorchEngine:
         return TorchEngine(self.block)
+
+    @cached_property
+    def _is_without_maps(self) -> bool:
+        """Whether the model is written from torch code and has no attention maps there either, as ordinary modules."""
+        if not self._is_written:
+            return False
+        batch = self.block.sample("probe", self.block.steps_S[:1] * 0, 1, slots=[0])
+        parameters = self.block.layout.views(self.block.weights_SP[:1])
+        with torch.no_grad():
+            return not self.block.model.forward(parameters, batch.inputs, with_attention=True).attention
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         """Run `num_steps` optimiser steps on these slots; others are unchanged."""
@@ -105,11 +117,15 @@ class CompiledEngine:
 
     def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,), on the items of step 0. What the program cannot measure is measured by torch."""
-        if not self._probes_itself:
+        if self._has_own_probes or not (self._has_attention or self._is_without_maps):
             return self._torch_engine.probe(num_items, slots)
-        targets = self._attention_targets(num_items)
+        targets = self._attention_targets(num_items) if self._has_attention else _Targets.none()
         found = self._probe(num_items, slots, targets, None)
         metrics = {f"probe_{name}": value for name, value in self._named(found).items() if name != "reference_loss"}
+        return metrics | (self._attention_metrics(found, targets, num_items) if self._has_attention else {})
+
+    def _attention_metrics(self, found: Tensor, targets: _Targets, num_items: int) -> dict[str, Tensor]:
+        metrics: dict[str, Tensor] = {}
         column = len(_SCORES)
         for layer in range(self._num_layers):
             for head in range(self._num_heads):
@@ -123,7 +139,7 @@ class CompiledEngine:
     def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
         if not self._has_attention:
-            return self._torch_engine.attention_maps(num_items, slots)
+            return [] if self._is_without_maps else self._torch_engine.attention_maps(num_items, slots)
         shape = (len(slots), self._num_layers, num_items, self._num_heads, self._length, self._length)
         maps = torch.zeros(shape, dtype=self.block.dtype)
         self._probe(num_items, slots, _Targets.none(), maps)

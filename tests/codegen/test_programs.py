@@ -80,7 +80,10 @@ def assert_equal_to_torch(config, monkeypatch):
         block = Block(config, 1, torch.device("cpu"), name)
         block.load_run(0, config, block.start(config))
         block.train(12)
-        numbers = {**block.last, **block.evaluate(30)}
+        numbers = {**block.last, **block.evaluate(30), **block.probe(30)}
+        assert block.attention_maps(3) == []
+        # The program measures all of it.
+        assert "_torch_engine" not in vars(block.engine)
         found.append((block.weights_of(0), {key: float(value[0]) for key, value in numbers.items()}))
     (weights, numbers), (expected_weights, expected) = found
     assert numbers == pytest.approx(expected, rel=1e-9, abs=1e-12)
