@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from benchmarks.throughput import best_time, product_rate
 from benchmarks.workloads import WORKLOADS, Lookup, RegressionWorkload, TokenWorkload, Workload
 from pipeline.engine.compiled_engine import arrays_of
 from pipeline.engine.examples import Sampled
-from pipeline.engine.program import preamble_of
+from pipeline.engine.program import preamble_of, written_headers
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.compiler import compiled
 
@@ -51,9 +52,10 @@ def study(name: str) -> dict[str, Any]:
     """Microseconds of each stage of one run's step on one core, and what the step needs."""
     torch.set_num_threads(1)
     workload = WORKLOADS[name]
-    runs = SeedbedSide(workload, 1).planned(1).start()
+    # A single run would not be worth compiling.
+    runs = replace(SeedbedSide(workload, 1).planned(), width=1).start()
     block = runs.block
-    library = compiled(_SOURCE, preamble_of(block.template) or "")
+    library = compiled(_SOURCE, preamble_of(block.template) or "", texts=written_headers(block.template))
     assert library is not None
     arrays = ctypes.byref(arrays_of(block, ProgramArguments.of(block.template), Sampled(block).keys))
     steps = max(1, int(0.02 / best_time(lambda: block.train(1), 0.2)))
@@ -103,8 +105,8 @@ def needs(workload: Workload) -> dict[str, float]:
 def _rates() -> dict[str, float]:
     """Peak rates of this core: multiply-adds per second on registers, torch's in a large product."""
     torch.set_num_threads(1)
-    block = SeedbedSide(WORKLOADS["lookup_a"], 1).planned(1).start().block
-    library = compiled(_SOURCE, preamble_of(block.template) or "")
+    block = replace(SeedbedSide(WORKLOADS["lookup_a"], 1).planned(), width=1).start().block
+    library = compiled(_SOURCE, preamble_of(block.template) or "", texts=written_headers(block.template))
     assert library is not None
     library.seedbed_peak.restype = ctypes.c_double
     call = partial(library.seedbed_peak, ctypes.c_int64(_PEAK_ROUNDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,6 @@ from pipeline.launch.inline import launch_inline
 from pipeline.launch.planned import plan_for
 from pipeline.models._module_checks import RAISED
 from pipeline.models.base import MODELS, Model
-from pipeline.numerics.native_source import native_of
 from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import Machine
 from pipeline.spec.parameters import Registered
@@ -41,9 +41,17 @@ def by_default(cls: type[Task]) -> Task:
 
 
 def fitting(task: Task) -> list[str]:
-    """Names of the registered models that fit a task, those that are compiled with it first."""
+    """Names of the registered models that fit a task, that of the fewest parameters first."""
     names = [name for name, model in MODELS.items() if model.incompatibility(task) is None]
-    return sorted(names, key=lambda name: native_of(task) is None or native_of(MODELS[name].tiny(task)) is None)
+    return sorted(names, key=lambda name: _num_parameters(MODELS[name], task))
+
+
+def _num_parameters(model: type[Model], task: Task) -> float:
+    """Of a small one; infinite where a model of one's own cannot be built for the task."""
+    try:
+        return sum(spec.rows * spec.columns for spec in model.tiny(task).parameter_specs(task.shape()))
+    except Exception:
+        return math.inf
 
 
 def tasks_for(model: type[Model]) -> list[type[Task]]:

@@ -80,7 +80,7 @@ def program_for(config: RunConfig, instruction_set: str | None = None) -> Progra
     preamble = preamble_of(config)
     if preamble is None:
         return None
-    texts = tuple((_GENERATED[kind], text) for kind, text in written(config).texts.items())
+    texts = tuple(written_headers(config).items())
     return _program(preamble, texts, arguments_of(config), instruction_set or instruction_sets()[0])
 
 
@@ -174,6 +174,11 @@ def written(config: RunConfig) -> Written:
             return Written({}, (f"{kind} {missing[kind].name} ({found.why_not})",))
         texts[kind] = found.text
     return Written(texts)
+
+
+def written_headers(config: RunConfig) -> dict[str, str]:
+    """Name -> text of the headers that a run's program includes beside those of pipeline/native."""
+    return {_GENERATED[kind]: text for kind, text in written(config).texts.items()}
 
 
 def _from_torch(config: RunConfig, kind: str) -> Generated:

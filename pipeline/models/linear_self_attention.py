@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import model_validator
 
 from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks.base import TaskShape
 
@@ -54,23 +53,6 @@ class LinearSelfAttention(Model):
         if self.softmax == "first" and (self.is_tied or self.num_layers == 1):
             raise ValueError("softmax: first needs two layers or more, not tied; with one layer it is every")
         return self
-
-    def native(self) -> Native | None:
-        """The C++ form: a specialised header for one plain layer, else a general one; None with an MLP."""
-        if self.mlp_width:
-            return None
-        is_plain = self.softmax == "none" and self.position_width == 0 and self.token_limit is None
-        if self.num_layers == self.num_heads == 1 and is_plain:
-            return Native("linear_self_attention.h")
-        constants = {
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "is_tied": int(self.is_tied),
-            "softmax": ("none", "first", "every").index(self.softmax),
-            "position_width": self.position_width,
-            "token_limit": float(self.token_limit or 0.0),
-        }
-        return Native("linear_self_attention_layers.h", constants)
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """Four matrices for each layer that is not tied, and two of its MLP."""
@@ -120,15 +102,18 @@ class LinearSelfAttention(Model):
         return torch.cat([inputs, positions_LW.expand(*inputs.shape[:3], -1)], dim=-1)
 
     def _layer(self, parameters: Mapping[str, Tensor], layer: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Tokens (S, B, L, D) after a layer, and each head's weights (S, B, L, N)."""
+        """Tokens (S, B, L, D) after a layer, and each head's weights (S, B, L, N).
+
+        Scores are e_j (W_Q^T W_K) e_i and what is added (P W_V) sum_i a_ij e_i: two products of weights, once a step.
+        """
         from pipeline.numerics.matmul import matmul
 
         size = tokens.shape[-1]
         context, after, maps = tokens[:, :, :-1], tokens, []
         for query_SDD, key_SDD, value_SDD, projection_SDD in self._heads(parameters, layer, size):
-            query, key, value = _moved(query_SDD, tokens), _moved(key_SDD, context), _moved(value_SDD, context)
-            weights_SBLN = self._weights(matmul(query, key.transpose(-1, -2)), layer, size)
-            after = after + _moved(projection_SDD, matmul(weights_SBLN, value))
+            looked_for = _moved(matmul(query_SDD.transpose(1, 2), key_SDD).transpose(1, 2), tokens)
+            weights_SBLN = self._weights(matmul(looked_for, context.transpose(-1, -2)), layer, size)
+            after = after + _moved(matmul(projection_SDD, value_SDD), matmul(weights_SBLN, context))
             maps.append(weights_SBLN)
         return self._transformed(parameters, layer, self._limited(after)), maps
 
@@ -161,16 +146,18 @@ class LinearSelfAttention(Model):
 
         It is e_q[D] + sum_j (p W_V e_j) a_j, with a_j = e_j W_K^T W_Q e_q, or its softmax over j.
         """
+        import torch
+
         from pipeline.numerics.matmul import matmul
 
-        num_slots, num_examples, _, size = tokens.shape
+        size = tokens.shape[-1]
         context, last = tokens[:, :, :-1], tokens[:, :, -1]
         answer = last[..., -1:]
         for query, key, value, projection in self._heads(parameters, layer, size):
             looked_for_SBD = matmul(last, matmul(query.transpose(1, 2), key))
-            scores_SBN = matmul(context, looked_for_SBD.unsqueeze(-1)).squeeze(-1)
-            readout_SD1 = matmul(projection[:, -1:], value).transpose(1, 2)
-            values_SBN = matmul(context.reshape(num_slots, -1, size), readout_SD1).view(num_slots, num_examples, -1)
+            readout_S1D = matmul(projection[:, -1:], value)
+            both_SBD2 = torch.stack([looked_for_SBD, readout_S1D.expand_as(looked_for_SBD)], -1)
+            scores_SBN, values_SBN = matmul(context, both_SBD2).unbind(-1)
             answer = answer + (self._weights(scores_SBN, layer, size) * values_SBN).sum(-1, keepdim=True)
         return self._limited(answer)
 

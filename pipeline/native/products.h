@@ -50,7 +50,8 @@ inline __attribute__((always_inline)) void product_rows(const Left* left, const 
 // out (M, N) = left right.
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
 inline __attribute__((noinline)) void multiply(const Left* left, const Right* right, Combined<Left, Right>* out) {
-  constexpr int TM = tile_height(M, tile_width(N));
+  // A matrix times a vector: of rows that are wide, few at once, so that the matrix is read in its order.
+  constexpr int TM = N == 1 && LK < LM && M > 6 ? 6 : tile_height(M, tile_width(N));
 #pragma GCC unroll 1
   for (int m = 0; m + TM <= M; m += TM)
     product_rows<TM, N, K, LM, LK, RK, RN, OM, ON>(left + m * LM, right, out + m * OM);
@@ -141,7 +142,7 @@ inline __attribute__((noinline)) void add_sums_of_blocks(const Lanes* left, cons
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
 inline __attribute__((noinline)) void add_product_sums(const Left* left, const Right* right, real* sums) {
   static_assert(ON == 1);
-  constexpr int TM = M < 4 ? M : 4;
+  constexpr int TM = M < 4 || (N == 1 && M <= TILE) ? M : 4;
 #pragma GCC unroll 1
   for (int m = 0; m + TM <= M; m += TM)
     sums_of_rows<TM, N, K, LM, LK, RK, RN, OM>(left + m * LM, right, sums + m * OM);

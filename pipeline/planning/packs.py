@@ -32,7 +32,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 
 # Names the arithmetic of block, models and optimisers: to be raised with any change of code that changes rounding.
-PROGRAM = "query-only.3"
+PROGRAM = "query-only.4"
 # Upper bound on the runs of a pack, in multiples of its slots.
 _RUNS_PER_SLOT = 8
 _Item = TypeVar("_Item")

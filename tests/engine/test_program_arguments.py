@@ -10,7 +10,7 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.compiled_engine import CompiledEngine
-from pipeline.engine.program import preamble_of, program_for
+from pipeline.engine.program import preamble_of, program_for, written_headers
 from pipeline.engine.program_arguments import Maps, ProgramArguments, ProgramMismatchError
 from pipeline.numerics.compiler import compiled, toolchain
 from tests.support import run_of
@@ -52,7 +52,7 @@ def test_arrays_are_passed_by_name_whatever_their_order():
 @pytest.mark.native
 @needs_compiler
 def test_a_program_for_other_arguments_is_refused():
-    library, own = compiled("program.cpp", preamble_of(RUN)), ProgramArguments.of(RUN)
+    library, own = compiled("program.cpp", preamble_of(RUN), texts=written_headers(RUN)), ProgramArguments.of(RUN)
     own.check(library)
     for other in (
         replace(own, optimiser=own.optimiser[::-1]),

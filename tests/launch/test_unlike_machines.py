@@ -47,11 +47,11 @@ def only(monkeypatch, instruction_set):
 
 
 def abilities(*names, processor="p", torch="2.0.0"):
-    return Abilities(torch, "query-only.3", False, tuple(names), processor)
+    return Abilities(torch, "query-only.4", False, tuple(names), processor)
 
 
 def pack(run_id, engine="torch"):
-    return Pack((run_id,), Numerics(1, "float32", "cpu", 1, "2.0.0", "query-only.3", engine))
+    return Pack((run_id,), Numerics(1, "float32", "cpu", 1, "2.0.0", "query-only.4", engine))
 
 
 @needs_avx512

@@ -14,6 +14,7 @@ from pipeline.codegen.graph.nodes import (
     ConstantNode,
     Dependence,
     Map,
+    Move,
     Node,
     Operand,
     Product,
@@ -121,7 +122,7 @@ def _inlined(kept: list[Node], ends: list[Node], extents: Extents) -> set[int]:
 def _reads_once(reader: Node, operand: Operand, node: Map) -> bool:
     """Whether a loop over numbers reads each of the node's at most once."""
     index = operand.index
-    is_loop = isinstance(reader, Map | Reduce) and reader.level == node.level
+    is_loop = isinstance(reader, Map | Reduce | Move) and reader.level == node.level
     return is_loop and index.size <= node.size and np.unique(index).size == index.size
 
 
