@@ -28,6 +28,8 @@ _FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
+    # Else programs of one process share what functions keep, as the tables of tasks of other sizes.
+    "-fno-gnu-unique",
     "-pthread",
     "-shared",
     "-fPIC",

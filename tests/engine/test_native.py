@@ -184,3 +184,9 @@ def test_asking_for_a_program_that_cannot_be_is_refused(monkeypatch):
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | {"resources": {"engine": "compiled"}})
     with pytest.raises(StoreError, match=r"resources\.engine is compiled"):
         plan_on(spec, Machine.cpu(1))
+
+
+def test_programs_of_one_process_keep_tables_of_their_own():
+    for modulus in (5, 7):
+        task = {"name": "modular_addition", "modulus": modulus}
+        assert_compiled_equals_torch(runs_of(dtype="float64", **pair("modular_addition") | {"task": task}))
