@@ -84,10 +84,100 @@ inline void multiply_row(const Left* left, const Right* right, Combined<Left, Ri
   }
 }
 
+// Rows M0 to before M1 of a product of N columns and K terms, of columns first[m] to before last[m], in tiles: what is in
+// a tile and not asked for is computed too, of whatever stands there.
+template <int TM, int TN, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
+inline __attribute__((always_inline)) void ragged_rows(const Left* left, const Right* right, Combined<Left, Right>* out,
+                                                       const int* first, const int* last) {
+  int n0 = N, n1 = 0;
+  for (int m = 0; m < TM; ++m) n0 = first[m] < n0 ? first[m] : n0, n1 = last[m] > n1 ? last[m] : n1;
+#pragma GCC unroll 1
+  for (int begin = n0; begin < n1; begin += TN) {
+    const int n = begin < N - TN ? begin : N - TN;
+    product_tile<TM, TN, K, LM, LK, RK, RN, OM, ON>(left, right + n * RN, out + n * ON);
+  }
+}
+
+template <int M0, int M1, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
+inline __attribute__((noinline)) void multiply_to(const Left* left, const Right* right, Combined<Left, Right>* out,
+                                                  const int* first, const int* last) {
+  constexpr int MOST = VECTOR_BYTES == 64 ? 4 : 2, TM = M1 - M0 < MOST ? M1 - M0 : MOST, TN = N < 4 ? N : 4;
+#pragma GCC unroll 1
+  for (int m = M0; m + TM <= M1; m += TM)
+    ragged_rows<TM, TN, N, K, LM, LK, RK, RN, OM, ON>(left + m * LM, right, out + m * OM, first + m, last + m);
+  if constexpr ((M1 - M0) % TM) {
+    constexpr int TAIL = (M1 - M0) % TM, m = M1 - TAIL;
+    ragged_rows<TAIL, TN, N, K, LM, LK, RK, RN, OM, ON>(left + m * LM, right, out + m * OM, first + m, last + m);
+  }
+}
+
+// N columns of a row, with terms from k0 to before k1.
+template <int N, int LK, int RK, int RN, int ON, typename Left, typename Right>
+inline void multiply_terms(const Left* left, const Right* right, Combined<Left, Right>* out, int k0, int k1) {
+  constexpr int TN = N % 8 == 0 && VECTOR_BYTES == 64 ? 8 : N < 4 ? N : 4;
+#pragma GCC unroll 1
+  for (int begin = 0; begin < N; begin += TN) {
+    const int n = begin < N - TN ? begin : N - TN;
+    Combined<Left, Right> total[TN] = {};
+#pragma GCC unroll 1
+    for (int k = k0; k < k1; ++k) {
+      const Left value = left[k * LK];
+      for (int t = 0; t < TN; ++t) total[t] += value * right[k * RK + (n + t) * RN];
+    }
+    for (int t = 0; t < TN; ++t) out[(n + t) * ON] = total[t];
+  }
+}
+
+#ifndef ONE_LANE
+// into[m * OM + n] += sum of the lanes of total[m][n], for 4 x 4 of them, without a detour through memory.
+template <int OM, int PART = 0>
+inline __attribute__((always_inline)) void add_square(const Lanes (&total)[4][4], real* into) {
+  constexpr int ROWS = LANES / 4;
+  typedef real Four __attribute__((vector_size(4 * sizeof(real))));
+  Lanes flat[LANES];
+  for (int i = 0; i < LANES; ++i) flat[i] = total[PART * ROWS + i / 4][i % 4];
+  halve<LANES / 2>(flat);
+#pragma GCC unroll 4
+  for (int m = 0; m < ROWS; ++m) {
+    Four old, part;
+    real* const row = into + (PART * ROWS + m) * OM;
+    std::memcpy(&part, reinterpret_cast<const real*>(&flat[0]) + 4 * m, sizeof part);
+    std::memcpy(&old, row, sizeof old);
+    old += part;
+    std::memcpy(row, &old, sizeof old);
+  }
+  if constexpr ((PART + 1) * ROWS < 4) add_square<OM, PART + 1>(total, into);
+}
+
+// Four rows of sums (4, N), whose N is a multiple of 4. Long rows read a copy of the left operand that is contiguous.
+template <int N, int K, int LM, int LK, int RK, int RN, int OM, typename Left, typename Right>
+inline __attribute__((always_inline)) void sums_of_squares(const Left* left, const Right* right, real* sums) {
+  if constexpr (N >= 32 && LK != 4) {
+    Left packed[4 * K];
+#pragma GCC unroll 1
+    for (int k = 0; k < K; ++k)
+      for (int m = 0; m < 4; ++m) packed[4 * k + m] = left[m * LM + k * LK];
+    sums_of_squares<N, K, 1, 4, RK, RN, OM>(packed, right, sums);
+  } else {
+#pragma GCC unroll 1
+    for (int n = 0; n < N; n += 4) {
+      Lanes total[4][4] = {};
+      accumulate<4, 4, K, LM, LK, RK, RN>(left, right + n * RN, total);
+      add_square<OM>(total, sums + n);
+    }
+  }
+}
+
+#endif
+
 // sums (M, N), rows of OM numbers, += left right summed over lanes.
 template <int TM, int N, int K, int LM, int LK, int RK, int RN, int OM, typename Left, typename Right>
 inline __attribute__((always_inline)) void sums_of_rows(const Left* left, const Right* right, real* sums) {
   constexpr int TN = VECTOR_BYTES < 64 ? (N < 3 ? N : 3) : N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
+#ifndef ONE_LANE
+  if constexpr (VECTOR_BYTES == 64 && TM == 4 && N % 4 == 0)
+    return sums_of_squares<N, K, LM, LK, RK, RN, OM>(left, right, sums);
+#endif
   Lanes strip[TM * N];
 #pragma GCC unroll 1
   for (int n = 0; n + TN <= N; n += TN)

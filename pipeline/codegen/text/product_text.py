@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.codegen.graph.nodes import BatchSum, Dependence, Operand, Product
@@ -50,19 +52,40 @@ class ProductEmitter(LoopEmitter):
 
     def _product_by_rows(self, node: Product, wanted: Flags, terms: Flags, out: Strides) -> list[str]:
         left, right = self._strides(node.left), self._strides(node.right)
-        spans = [bounds for flags in (wanted, terms) for bounds in (Spans.of(flags).first, Spans.of(flags).last)]
-        m0, m1 = bounds_of(any_along(wanted, 1))
-        tables = ", ".join(f"{self._tables.named(bounds.tolist(), 'int')}[m]" for bounds in spans)
-        steps = ", ".join(map(str, [left.steps[2], *right.steps[1:], out.steps[2]]))
-        places = ", ".join(
-            f"{name} + {linear(one.base, [one.steps[0], step], ['b', 'm'])}"
-            for name, one, step in [
-                (self._name(node.left.node), left, left.steps[1]),
-                (self._name(node.right.node), right, 0),
-                (self._name(node), out, out.steps[1]),
-            ]
+        (m0, m1), (n0, n1) = bounds_of(any_along(wanted, 1)), bounds_of(any_along(wanted, 0))
+        k0, k1 = bounds_of(any_along(terms, 0))
+        columns, sums = self._spans(wanted), self._spans(terms)
+        if node.level == Dependence.EXAMPLE and terms[m0:m1, k0:k1].all():
+            sizes = [m0, m1, node.sizes[2], k1 - k0, *left.steps[1:], *right.steps[1:], *out.steps[1:]]
+            places = self._begins(node, left.base + k0 * left.steps[2], right.base + k0 * right.steps[1], out, None)
+            return _each_matrix(node, f"multiply_to<{_listed(sizes)}>({places}, {', '.join(columns)});")
+        steps, bounds = [left.steps[2], *right.steps[1:], out.steps[2]], [*columns, *sums]
+        base, function = right.base, f"multiply_row<{_listed(steps)}>"
+        if wanted[m0:m1, n0:n1].all():
+            base, out = right.base + n0 * right.steps[2], Strides(out.base + n0 * out.steps[2], out.steps)
+            function, bounds = f"multiply_terms<{_listed([n1 - n0, *steps])}>", [*sums]
+        places = self._begins(node, left.base, base, out, "m")
+        tables = ", ".join(f"{one}[m]" for one in bounds)
+        return _each_matrix(node, f"for (int m = {m0}; m < {m1}; ++m) {function}({places}, {tables});")
+
+    def _spans(self, flags: Flags) -> tuple[str, str]:
+        """Tables of the first and behind the last True one of each row."""
+        spans = Spans.of(flags)
+        first, last = (self._tables.named(bounds.tolist(), "int") for bounds in (spans.first, spans.last))
+        return first, last
+
+    def _begins(self, node: Product, left: int, right: int, out: Strides, row: str | None) -> str:
+        """Where operands and result of a matrix begin, or of its row."""
+        sides = [
+            (node.left.node, left, self._strides(node.left)),
+            (node.right.node, right, Strides(0, (self._strides(node.right).steps[0], 0, 0))),
+            (node, out.base, out),
+        ]
+        names = ["b"] if row is None else ["b", row]
+        return ", ".join(
+            f"{self._name(one)} + {linear(base, list(strides.steps[: len(names)]), names)}"
+            for one, base, strides in sides
         )
-        return _each_matrix(node, f"for (int m = {m0}; m < {m1}; ++m) multiply_row<{steps}>({places}, {tables});")
 
     def _strides(self, operand: Operand) -> Strides:
         found = Strides.of(operand.index)
@@ -91,6 +114,10 @@ class ProductEmitter(LoopEmitter):
             places = f"tape.kept + {left}, tape.kept + {right}, tape.num_kept, {self._name(node)}"
             lines.append(f"  add_sums_of_blocks<{sizes}>({places});")
         return [*lines, "  tape.num_kept = 0;", "}"]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _each_matrix(node: Product, line: str) -> list[str]:

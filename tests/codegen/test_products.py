@@ -1,0 +1,111 @@
+"""Products and sums by row of generated programs, on sizes that fill no tile and no vector."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from pipeline.numerics.compiler import compiled, toolchain
+
+pytestmark = pytest.mark.skipif(toolchain() is None, reason="there is no g++ here")
+
+TABLES = [(5, 3, 7), (6, 70, 21), (4, 9, 40)]
+SUMS = [(4, 4, 3), (7, 5, 2), (9, 36, 5), (5, 8, 1)]
+RAGGED = [(7, 9, 3), (5, 3, 4), (1, 6, 2)]
+PROBE = """
+#include "functions.h"
+#include "products.h"
+extern "C" int num_lanes() { return LANES; }
+"""
+ONE_TABLE = """
+extern "C" void table_{n}_{v}_{d}(const Lanes* values, const Ints* rows, real* sums) {{
+  add_by_row<{n}, {v}, {d}, 1, {d}, 1>(values, rows, sums);
+}}
+"""
+# The left operand is read by columns, so its steps are those of a transpose.
+ONE_SUM = """
+extern "C" void sum_{m}_{n}_{k}(const Lanes* left, const Lanes* right, real* sums) {{
+  add_product_sums<{m}, {n}, {k}, 1, {m}, {n}, 1, {n}, 1>(left, right, sums);
+}}
+"""
+ONE_RAGGED = """
+extern "C" void columns_{m}_{n}_{k}(const Lanes* left, const Lanes* right, Lanes* out, const int* first,
+                                    const int* last) {{
+  multiply_to<0, {m}, {n}, {k}, {k}, 1, {n}, 1, {n}, 1>(left, right, out, first, last);
+}}
+extern "C" void terms_{m}_{n}_{k}(const Lanes* left, const Lanes* right, Lanes* out, const int* first,
+                                  const int* last) {{
+  for (int m = 0; m < {m}; ++m)
+    multiply_terms<{n}, 1, {n}, 1, 1>(left + {k} * m, right, out + {n} * m, first[m], last[m]);
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The functions, compiled once for all sizes."""
+    parts = [PROBE, *(ONE_TABLE.format(n=n, v=v, d=d) for n, v, d in TABLES)]
+    parts += [ONE_SUM.format(m=m, n=n, k=k) for m, n, k in SUMS]
+    parts += [ONE_RAGGED.format(m=m, n=n, k=k) for m, n, k in RAGGED]
+    path = tmp_path_factory.mktemp("products") / "probe.cpp"
+    path.write_text("".join(parts))
+    found = compiled(str(path), "#define REAL float\n")
+    assert found is not None
+    return found
+
+
+def aligned(*shape, kind=np.float32):
+    """Zeros that begin where a vector may."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    room = np.zeros(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(kind).reshape(shape)
+
+
+def drawn(seed, *shape):
+    numbers = aligned(*shape)
+    numbers[:] = np.random.default_rng(seed).normal(size=shape)
+    return numbers
+
+
+def call(function, *arrays):
+    function(*(ctypes.c_void_p(one.ctypes.data) for one in arrays))
+
+
+@pytest.mark.parametrize(("n", "v", "d"), TABLES)
+def test_numbers_are_added_up_in_the_rows_of_their_examples_and_beside_them_nothing_is_touched(library, n, v, d):
+    lanes = library.num_lanes()
+    values, rows, sums = drawn(n, n, d, lanes), aligned(n, lanes, kind=np.int32), aligned(v * d + 64)
+    rows[:] = np.random.default_rng(v).integers(0, v, (n, lanes))
+    sums[v * d :] = -1
+    call(getattr(library, f"table_{n}_{v}_{d}"), values, rows, sums)
+    expected = np.zeros((v, d))
+    np.add.at(expected, rows, values.transpose(0, 2, 1))
+    np.testing.assert_allclose(sums[: v * d].reshape(v, d), expected, rtol=1e-4, atol=1e-4)
+    assert (sums[v * d :] == -1).all()
+
+
+@pytest.mark.parametrize(("m", "n", "k"), SUMS)
+def test_products_are_summed_over_examples(library, m, n, k):
+    lanes = library.num_lanes()
+    left, right, sums = drawn(m, k, m, lanes), drawn(n, k, n, lanes), drawn(k, m, n)
+    expected = sums + np.einsum("kml,knl->mn", left.astype(float), right.astype(float))
+    call(getattr(library, f"sum_{m}_{n}_{k}"), left, right, sums)
+    np.testing.assert_allclose(sums, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), RAGGED)
+def test_rows_have_columns_or_terms_of_their_own(library, m, n, k):
+    lanes = library.num_lanes()
+    left, right, out = drawn(m, m, k, lanes), drawn(n, k, n, lanes), aligned(m, n, lanes)
+    for kind, most in (("columns", n), ("terms", k)):
+        bounds = np.sort(np.random.default_rng(most).integers(0, most + 1, (m, 2)))
+        first, last = (np.ascontiguousarray(one, np.int32) for one in bounds.T)
+        call(getattr(library, f"{kind}_{m}_{n}_{k}"), left, right, out, first, last)
+        for row, (begin, end) in enumerate(bounds):
+            terms = slice(begin, end) if kind == "terms" else slice(None)
+            columns = slice(begin, end) if kind == "columns" else slice(None)
+            expected = np.einsum("kl,knl->nl", left[row, terms], right[terms, columns])
+            np.testing.assert_allclose(out[row, columns], expected, rtol=1e-4, atol=1e-5)
