@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -23,8 +23,9 @@ from pipeline.codegen.graph.nodes import (
     SourceNode,
     in_order,
 )
+from pipeline.codegen.passes.again import compute_again
 from pipeline.codegen.passes.extents import Extents
-from pipeline.codegen.passes.rows import RowGroup, row_groups
+from pipeline.codegen.passes.rows import RowGroup, keeps_rows, reads_of, row_groups
 from pipeline.codegen.passes.strides import Strides
 
 
@@ -74,9 +75,11 @@ def planned(builder: GraphBuilder, predictions: Operand, gradients: tuple[Operan
     ends = [predictions.node, *(one.node for one in gradients)]
     _make_regular(builder, in_order(ends))
     order = in_order(ends)
+    compute_again(order, ends, _inlined(order, ends))
+    order = in_order(ends)
     extents = Extents.of(order, [predictions, *gradients])
     kept = [node for node in order if extents.needed[id(node)].any()]
-    inlined = _inlined(kept, ends, extents)
+    inlined = _inlined(kept, [*ends, *(node for node in kept if extents.filled(node).any())])
     steps = [
         node
         for node in kept
@@ -102,8 +105,9 @@ def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
                     setattr(node, side, copy)
 
 
-def _inlined(kept: list[Node], ends: list[Node], extents: Extents) -> set[int]:
-    """Maps that are computed where they are read: by one reader, once for each of its numbers."""
+def _inlined(kept: list[Node], stored: list[Node]) -> set[int]:
+    """Maps that are computed where they are read, but for those `stored`: by one reader, once for each number."""
+    is_stored = set(map(id, stored))
     readers: dict[int, list[tuple[Node, Operand]]] = {id(node): [] for node in kept}
     for node in kept:
         for operand in node.operands():
@@ -111,7 +115,7 @@ def _inlined(kept: list[Node], ends: list[Node], extents: Extents) -> set[int]:
                 readers[id(operand.node)].append((node, operand))
     found: set[int] = set()
     for node in kept:
-        if not isinstance(node, Map) or extents.filled(node).any() or node in ends:
+        if not isinstance(node, Map) or id(node) in is_stored:
             continue
         mine = readers[id(node)]
         if len(mine) == 1 and _reads_once(*mine[0], node):
@@ -162,6 +166,13 @@ def _placed(steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGrou
         if group is not None and group.is_in_registers(node):
             continue
         size = node.size if group is None else group.row_size(node)
+        old = _replaced(number, steps, group, inlined_readers)
+        if old is not None and last[id(old)] <= end_of[number]:
+            # Its numbers take the places of those that they are made of.
+            start = places[id(node)] = places[id(old)]
+            alive = [one for one in alive if one[0] != start]
+            alive.append((start, start + size, last[id(node)]))
+            continue
         alive = sorted(one for one in alive if one[2] >= first[number])
         start = 0
         for begin, end_, _ in alive:
@@ -172,6 +183,33 @@ def _placed(steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGrou
         alive.append((start, start + size, last[id(node)]))
         num_lanes = max(num_lanes, start + size)
     return places, num_lanes, num_scalars
+
+
+def _replaced(number: int, steps: list[Node], group: RowGroup | None, last_reads: Mapping[int, int]) -> Node | None:
+    """What a map is the last step to read, each number where it writes its own."""
+    node = steps[number]
+    if not isinstance(node, Map) or (group is not None and id(node) in group.local):
+        return None
+    kept = {id(step) for step in steps}
+    reads = list(reads_of(node, kept))
+    for source, _ in reads:
+        mine = [index.reshape(-1) for other, index in reads if other is source]
+        is_own = source.size == node.size and all((index == np.arange(node.size)).all() for index in mine)
+        if is_own and last_reads[id(source)] == number and _is_free(source, node, steps, group, kept):
+            return source
+    return None
+
+
+def _is_free(source: Node, node: Node, steps: list[Node], group: RowGroup | None, kept: Collection[int]) -> bool:
+    """Whether no other step of a group reads another row of `source` than its own."""
+    if source.level != Dependence.EXAMPLE or isinstance(source, SourceNode):
+        return False
+    if group is None:
+        return True
+    others = [
+        index for one in steps[group.first : group.last + 1] for read, index in reads_of(one, kept) if read is source
+    ]
+    return id(source) not in group.local and all(keeps_rows(source, index, group.num_rows) for index in others)
 
 
 def _last_reads(steps: list[Node]) -> dict[int, int]:

@@ -59,9 +59,9 @@ def _longest(steps: Sequence[Node], first: int, phases: Sequence[int], kept: Map
     while possible and last + 1 < len(steps) and phases[last + 1] == phases[first]:
         node = steps[last + 1]
         common = possible & _possible_rows(node)
-        for source, index in _reads_of(node, kept):
+        for source, index in reads_of(node, kept):
             if kept.get(id(source), -1) >= first:
-                common = {rows for rows in common if _keeps_rows(source, index, rows)}
+                common = {rows for rows in common if keeps_rows(source, index, rows)}
         if not common:
             break
         possible, last = common, last + 1
@@ -76,7 +76,7 @@ def _possible_rows(node: Node) -> set[int]:
     return {rows for rows in accumulate(shape, mul) if rows > 1}
 
 
-def _keeps_rows(source: Node, index: Index, rows: int) -> bool:
+def keeps_rows(source: Node, index: Index, rows: int) -> bool:
     """Whether each row of what reads (rows, ...) reads of the source the same row alone."""
     if source.size % rows:
         return False
@@ -84,7 +84,7 @@ def _keeps_rows(source: Node, index: Index, rows: int) -> bool:
     return bool((row == np.arange(rows)[:, None]).all())
 
 
-def _reads_of(node: Node, kept: Collection[int]) -> Iterator[tuple[Node, Index]]:
+def reads_of(node: Node, kept: Collection[int]) -> Iterator[tuple[Node, Index]]:
     """What a node reads from memory: nodes and positions, of maps and reductions in the order of their loops."""
     for operand in node.operands():
         yield from _leaves(operand, kept)
@@ -104,7 +104,7 @@ def _readers(steps: Sequence[Node], kept: Mapping[int, int]) -> list[set[int]]:
     """For each step the numbers of the steps that read it."""
     found: list[set[int]] = [set() for _ in steps]
     for number, node in enumerate(steps):
-        for source, _ in _reads_of(node, kept):
+        for source, _ in reads_of(node, kept):
             if id(source) in kept:
                 found[kept[id(source)]].add(number)
     return found

@@ -60,9 +60,8 @@ class Emitter(ProductEmitter):
         self._group = group
         lines = [f"for (int i0 = 0; i0 < {group.num_rows}; ++i0) {{"]
         members = self._plan.steps[group.first : group.last + 1]
-        lines += [
-            f"Lanes {self._name(node)}[{group.row_size(node)}];" for node in members if group.is_in_registers(node)
-        ]
+        held = [node for node in members if group.is_in_registers(node)]
+        lines += [line for node in held for line in self._declared(node, group.row_size(node))]
         loops = [self._loop_of(node, self._plan.extents.computed(node)) for node in members]
         lines += [line for loop in fused(loops) for line in loop.lines()]
         self._group = None

@@ -26,8 +26,10 @@ class Loop:
         """Whether the other loop may be part of this one: it reads of this one's arrays what is just written."""
         ours = self.written
         reads_here = all(name not in ours or ours[name] == position for name, position in other.reads)
+        # What takes the place of what this one reads, number by number.
+        replaces_here = all(other.written.get(name, position) == position for name, position in self.reads)
         reads_result = any(name in self.results for name, _ in other.reads)
-        return bool(self.heads) and self.heads == other.heads and reads_here and not reads_result
+        return bool(self.heads) and self.heads == other.heads and reads_here and replaces_here and not reads_result
 
     def with_other(self, other: Loop) -> Loop:
         """Both as one."""
