@@ -87,7 +87,7 @@ def test_a_subclass_does_not_inherit_the_native_form_of_what_it_changes(kind, tm
         assert without_native(config) == (f"{kind} own{whys[kind]}",)
         assert preamble_of(config) is None
     else:
-        assert written(config).texts.keys() == {kind}
+        assert written(config).texts.keys() == {kind, "model"}
         assert f'{kind.upper()}_HEADER "generated_{kind}.h"' in preamble_of(config)
 
 
