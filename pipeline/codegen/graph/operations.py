@@ -11,6 +11,7 @@ import torch
 
 from pipeline.codegen.graph.aliases import VIEWS
 from pipeline.codegen.graph.nodes import Operand
+from pipeline.codegen.graph.powers import POWERS
 
 if TYPE_CHECKING:
     from pipeline.codegen.graph.build import GraphBuilder
@@ -157,20 +158,6 @@ def _clamped(builder: GraphBuilder, operand: Operand, low: Any = None, high: Any
     return operand
 
 
-def _power(builder: GraphBuilder, operand: Operand, exponent: float) -> Operand:
-    if exponent in (0, 1):
-        return operand if exponent else _filled(builder, operand, 1.0)
-    if exponent in (2, 3, 4):
-        square = builder.map("times_", operand, operand)
-        if exponent == 2:
-            return square
-        return builder.map("times_", square, square if exponent == 4 else operand)
-    simple = {0.5: "root", -0.5: "inverse_root", -1: "inverse"}
-    if exponent in simple:
-        return builder.map(simple[exponent], operand)
-    return builder.map("power", operand, builder.number(exponent))
-
-
 def _looked_up(builder: GraphBuilder, table: Operand, rows: Operand, *_: Any, **__: Any) -> Operand:
     return builder.lookup(table, rows)
 
@@ -283,29 +270,6 @@ def _power_less_one(builder: GraphBuilder, operand: Operand) -> Operand:
     return builder.map("either", is_small, precise, step)
 
 
-def _power_of(base: float) -> Callable[..., Operand]:
-    return lambda builder, operand: builder.map("power", builder.number(base), operand)
-
-
-def _log_to(base: float) -> Callable[..., Operand]:
-    return lambda builder, operand: builder.map(
-        "times_", builder.map("log", operand), builder.number(1 / math.log(base))
-    )
-
-
-def _whole_quotient(builder: GraphBuilder, operand: Operand, by: Any, *, rounding_mode: str | None = None) -> Operand:
-    """(x - r) / y with the rest r of its rounding, which is whole but for rounding errors."""
-    divisor = by if isinstance(by, Operand) else builder.number(by)
-    if rounding_mode is None:
-        return builder.map("over", operand, divisor)
-    left = builder.map({"floor": "modulo", "trunc": "rest"}[rounding_mode], operand, divisor)
-    return builder.map("nearest_whole", builder.map("over", builder.map("minus", operand, left), divisor))
-
-
-def _is_infinite(builder: GraphBuilder, operand: Operand) -> Operand:
-    return builder.map("equals", builder.map("size_of", operand), builder.number(math.inf))
-
-
 def _elu(builder: GraphBuilder, operand: Operand, alpha: float = 1, scale: float = 1, inner: float = 1) -> Operand:
     # exp of what is below zero alone, so that nothing is infinite.
     below = builder.map("smaller", operand, builder.number(0.0))
@@ -327,7 +291,7 @@ def _log_softmax(builder: GraphBuilder, operand: Operand, axis: int, *_: Any) ->
     return builder.map("minus", rest, builder.map("log", total))
 
 
-RULES: dict[Any, Callable[..., Any]] = {
+RULES: dict[Any, Callable[..., Any]] = POWERS | {
     _aten.empty.memory_format: _empty,
     _aten.empty_strided.default: _empty,
     _aten.new_empty.default: _empty_for,
@@ -344,13 +308,6 @@ RULES: dict[Any, Callable[..., Any]] = {
     _aten.amax.default: _largest,
     _aten.log1p.default: _log_of_one_more,
     _aten.expm1.default: _power_less_one,
-    _aten.exp2.default: _power_of(2.0),
-    _aten.log2.default: _log_to(2.0),
-    _aten.log10.default: _log_to(10.0),
-    _aten.div.Tensor_mode: _whole_quotient,
-    _aten.div.Scalar_mode: _whole_quotient,
-    _aten.isnan.default: lambda builder, operand: builder.map("differs", operand, operand),
-    _aten.isinf.default: _is_infinite,
     _aten.gelu.default: _gelu,
     _aten.leaky_relu.default: _leaky,
     _aten.elu.default: _elu,
@@ -360,7 +317,6 @@ RULES: dict[Any, Callable[..., Any]] = {
     _aten.var.correction: _spread,
     _aten.clamp.default: _clamped,
     _aten.clamp.Tensor: _clamped,
-    _aten.pow.Tensor_Scalar: _power,
     _aten.embedding.default: _looked_up,
     _aten.embedding_dense_backward.default: _scattered,
     _aten.full_like.default: _filled,
