@@ -64,7 +64,8 @@ def import_all() -> None:
     for name in ("sweeps.cli", "sweeps.command", "pipeline", "analysis"):
         package = importlib.import_module(name)
         for found in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if not found.name.endswith("__main__"):
+            # The one is a command, the other a kernel for GPUs, whose compiler need not be installed.
+            if not found.name.endswith(("__main__", "philox_triton")):
                 importlib.import_module(found.name)
     # No cluster is started by a case.
     for name in ("ray", "wandb"):
