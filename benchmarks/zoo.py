@@ -93,10 +93,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         ratio = f"{row['ratio']:.1f}x ({row['low']:.1f} to {row['high']:.1f})"
-        jax = f"{row['jax_ratio']:.1f}x ({row['jax_low']:.1f} to {row['jax_high']:.1f})"
+        jax = "not measured | "
+        if "jax" in row:
+            jax = f"{row['jax']:,.0f} | {row['jax_ratio']:.1f}x ({row['jax_low']:.1f} to {row['jax_high']:.1f})"
         lines.append(
             f"| {row['name']} | {row['num_parameters']:,} | {row['lines']:,} | {row['compile_s']:.0f} | "
-            f"{row['program']:,.0f} | {row['eager']:,.0f} | {ratio} | {row['jax']:,.0f} | {jax} |"
+            f"{row['program']:,.0f} | {row['eager']:,.0f} | {ratio} | {jax} |"
         )
     return "\n".join(lines)
 
