@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from pipeline.numerics.compiler import notice
 
@@ -23,8 +23,8 @@ _BLOCK = 256
 # The words of counter 0 under key 0: Salmon et al. 2011, known answers of their library, Random123.
 _FIRST_WORDS = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 
-_library = torch.library.Library("seedbed", "DEF")  # type: ignore[no-untyped-call]
-_library.define(  # type: ignore[no-untyped-call]
+_operations = library.Library("seedbed", "DEF")  # type: ignore[no-untyped-call]
+_operations.define(  # type: ignore[no-untyped-call]
     "draw(Tensor keys_S2, Tensor steps_S, Tensor? rows_SB, int num_rows, int first_row, int num_columns, "
     "int substream, int kind, int high, ScalarType dtype) -> Tensor"
 )
@@ -113,8 +113,8 @@ def _empty(
     return torch.empty(len(steps_S), num_rows, num_columns, dtype=dtype, device=keys_S2.device)
 
 
-_library.impl("draw", draw_by_kernel, "CUDA")  # type: ignore[no-untyped-call]
-_library.impl("draw", _empty, "Meta")  # type: ignore[no-untyped-call]
+_operations.impl("draw", draw_by_kernel, "CUDA")  # type: ignore[no-untyped-call]
+_operations.impl("draw", _empty, "Meta")  # type: ignore[no-untyped-call]
 
 
 @cache

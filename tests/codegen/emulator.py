@@ -36,7 +36,7 @@ class EmulatedEngine:
     def __init__(self, block, num_threads=None, seed=0):
         self.block, self.seed = block, seed
         self.arguments = kernel_arguments(block.template)
-        self.library = _library(kernel_text(block.template, num_threads, is_poisoned=True))
+        self.kernels = _library(kernel_text(block.template, num_threads, is_poisoned=True))
         self.examples = Drawn(block) if self.arguments.is_drawn else Sampled(block)
         self.arrays = arrays_of(block, self.arguments, self.examples.keys)
         self.gradient = None
@@ -48,7 +48,7 @@ class EmulatedEngine:
             chosen = torch.tensor(slots)
             call = (ctypes.c_void_p(chosen.data_ptr()), ctypes.c_int64(len(slots)), ctypes.c_int64(count))
             arrays = ctypes.byref(self.arrays), ctypes.byref(memory)
-            assert self.library.emulated_train(*arrays, *call, ctypes.c_int64(self.seed)), "threads do not meet"
+            assert self.kernels.emulated_train(*arrays, *call, ctypes.c_int64(self.seed)), "threads do not meet"
 
     def evaluate(self, num_items, slots):
         """Mean loss, and accuracy where the task has it; a reference loss only of what the kernel draws."""
@@ -61,7 +61,7 @@ class EmulatedEngine:
             arrays = ctypes.byref(self.arrays), ctypes.byref(memory)
             call = ctypes.c_void_p(chosen.data_ptr()), ctypes.c_int64(len(group.slots)), ctypes.byref(held_out)
             seed = ctypes.c_int64(self.seed)
-            assert self.library.emulated_evaluate(*arrays, *call, ctypes.c_void_p(found.data_ptr()), seed)
+            assert self.kernels.emulated_evaluate(*arrays, *call, ctypes.c_void_p(found.data_ptr()), seed)
             parts.append(found)
         loss, accuracy, reference = torch.cat(parts).unbind(1)
         metrics = {"loss": loss} | ({"accuracy": accuracy} if self.block.task.has_accuracy() else {})
@@ -71,7 +71,7 @@ class EmulatedEngine:
     def _memory(self, num_blocks):
         rows = [
             torch.full((num_blocks, width), torch.nan, dtype=self.block.dtype)
-            for width in (*[self.block.layout.row_width] * 3, self.library.num_scalars())
+            for width in (*[self.block.layout.row_width] * 3, self.kernels.num_scalars())
         ]
         return rows[0], Memory(gradient=rows[0], before=rows[1], fixed=rows[2], scalars=rows[3])
 
