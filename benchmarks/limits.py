@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ from benchmarks.bench import FOLDER, provenance_of
 from benchmarks.measure import alone
 from benchmarks.seedbed_side import ENVIRONMENT, SeedbedSide
 from benchmarks.throughput import best_time, product_rate
-from benchmarks.workloads import WORKLOADS, Lookup, RegressionWorkload, TokenWorkload, Workload
+from benchmarks.workloads import WORKLOADS, Lookup, RegressionWorkload, TokenWorkload, Workload, configs_of
+from pipeline.engine.block import Block
 from pipeline.engine.compiled_engine import arrays_of
 from pipeline.engine.examples import Sampled
-from pipeline.engine.program import preamble_of, written_headers
+from pipeline.engine.program import compiled_engine_of, preamble_of, written_headers
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.compiler import compiled
 
@@ -27,7 +27,9 @@ _SOURCE = str(Path(__file__).with_name("stages.cpp"))
 _PEAK_ROUNDS = 2_000_000
 # As many as stages.cpp has.
 _CHAINS = 12
+_ADDITIONS = 8
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
+_LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64")
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -35,6 +37,10 @@ def main() -> None:
     """Profile the steps of all workloads, and write JSON and the table of docs/speed.md."""
     core = min(os.sched_getaffinity(0))
     found = {name: alone(partial(study, name), core, ENVIRONMENT) for name in WORKLOADS}
+    for name, row in found.items():
+        row["us_by_instruction_set"] = {
+            level: alone(partial(step_us, name, level), core, ENVIRONMENT) for level in _LEVELS
+        }
     rates = alone(_rates, core, ENVIRONMENT)
     document = {"rates": rates, "workloads": found, "measured": provenance_of(0)}
     (FOLDER / "limits.json").write_text(json.dumps(document, indent=1) + "\n")
@@ -52,9 +58,8 @@ def study(name: str) -> dict[str, Any]:
     """Microseconds of each stage of one run's step on one core, and what the step needs."""
     torch.set_num_threads(1)
     workload = WORKLOADS[name]
-    # A single run would not be worth compiling.
-    runs = replace(SeedbedSide(workload, 1).planned(), width=1).start()
-    block = runs.block
+    block = _compiled_block(workload)
+    assert block is not None
     library = compiled(_SOURCE, preamble_of(block.template) or "", texts=written_headers(block.template))
     assert library is not None
     arrays = ctypes.byref(arrays_of(block, ProgramArguments.of(block.template), Sampled(block).keys))
@@ -80,6 +85,22 @@ def study(name: str) -> dict[str, Any]:
     }
 
 
+def step_us(name: str, instruction_set: str) -> float | None:
+    """Microseconds of one run's step by the program for an instruction set; None where this machine lacks that."""
+    torch.set_num_threads(1)
+    block = _compiled_block(WORKLOADS[name], instruction_set)
+    if block is None:
+        return None
+    steps = max(1, int(0.02 / best_time(lambda: block.train(1), 0.2)))
+    return 1e6 * best_time(lambda: block.train(steps), 1.0) / steps
+
+
+def _compiled_block(workload: Workload, instruction_set: str | None = None) -> Block | None:
+    """A block of one run, which planning would leave to torch: compiling would not pay."""
+    engine = compiled_engine_of(configs_of(workload, 1)[0], instruction_set)
+    return None if engine is None else SeedbedSide(workload, 1, engine).start().block
+
+
 def needs(workload: Workload) -> dict[str, float]:
     """Multiply-adds of matrix products (three times the forward pass's) and 32-bit words drawn in one step."""
     batch = workload.batch_size
@@ -103,26 +124,33 @@ def needs(workload: Workload) -> dict[str, float]:
 
 
 def _rates() -> dict[str, float]:
-    """Peak rates of this core: multiply-adds per second on registers, torch's in a large product."""
+    """Peak rates of this core: multiply-adds per second on registers, torch's in a large product; and its clock."""
     torch.set_num_threads(1)
-    block = replace(SeedbedSide(WORKLOADS["lookup_a"], 1).planned(), width=1).start().block
+    block = _compiled_block(WORKLOADS["lookup_a"])
+    assert block is not None
     library = compiled(_SOURCE, preamble_of(block.template) or "", texts=written_headers(block.template))
     assert library is not None
     library.seedbed_peak.restype = ctypes.c_double
     call = partial(library.seedbed_peak, ctypes.c_int64(_PEAK_ROUNDS))
     registers = _PEAK_ROUNDS * _CHAINS * 16 / best_time(call, 1.0)
-    return {"registers_multiply_adds_per_s": registers, "product_multiply_adds_per_s": product_rate() / 2}
+    added = best_time(partial(library.seedbed_additions, ctypes.c_int64(_PEAK_ROUNDS)), 0.2)
+    return {
+        "registers_multiply_adds_per_s": registers,
+        "product_multiply_adds_per_s": product_rate() / 2,
+        "clock_hz": _PEAK_ROUNDS * _ADDITIONS / added,
+    }
 
 
 def lines(document: dict[str, Any]) -> list[str]:
     """Lines of a Markdown table."""
-    rates = document["rates"]
+    rates, measured = document["rates"], document["measured"]
+    registers, clock = rates["registers_multiply_adds_per_s"], rates["clock_hz"]
     stages = ("draws", "forward", "loss and backward", "clipping and optimiser", "whole step")
     found = [
-        f"One core: {rates['registers_multiply_adds_per_s'] / 1e9:.0f} G multiply-adds per second on registers, "
-        f"{rates['product_multiply_adds_per_s'] / 1e9:.0f} G in torch's product of 1024 x 1024 matrices. "
-        f"Microseconds of one run's step, one core ({document['measured']['hardware']['processor']}, "
-        f"{document['measured']['versions']['compiler']}):",
+        f"One core of {measured['hardware']['processor']}, {measured['versions']['compiler']}: a clock of "
+        f"{clock / 1e9:.2f} GHz; {registers / 1e9:.0f} G multiply-adds per second on registers, which is "
+        f"{registers / clock:.0f} a cycle; {rates['product_multiply_adds_per_s'] / 1e9:.0f} G in torch's product of "
+        f"1024 x 1024 matrices. Microseconds of one run's step:",
         "",
         "| workload | " + " | ".join(stages) + " | million multiply-adds needed | share of the product's rate | "
         "of the registers' | thousand words drawn | state, KiB |",
@@ -134,8 +162,19 @@ def lines(document: dict[str, Any]) -> list[str]:
         found.append(
             f"| {name} | {times} | {row['multiply_adds'] / 1e6:.3g} | "
             f"{rate / rates['product_multiply_adds_per_s']:.0%} | "
-            f"{rate / rates['registers_multiply_adds_per_s']:.0%} | {row['words'] / 1e3:.3g} | {row['state_kib']:.0f} |"
+            f"{rate / registers:.0%} | {row['words'] / 1e3:.3g} | {row['state_kib']:.0f} |"
         )
+    found += [
+        "",
+        "Microseconds of the whole step by the program for each instruction set: vectors of 512, 256 and 128 bits, the "
+        "last without fused multiply-adds.",
+        "",
+        "| workload | " + " | ".join(_LEVELS) + " |",
+        "|" + "---|" * (len(_LEVELS) + 1),
+    ]
+    for name, row in document["workloads"].items():
+        sets = row["us_by_instruction_set"]
+        found.append(f"| {name} | " + " | ".join("" if us is None else _us(us) for us in map(sets.get, _LEVELS)) + " |")
     return found
 
 

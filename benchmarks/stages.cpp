@@ -17,11 +17,25 @@ double peak(std::int64_t rounds) {
   return sum(c0 + c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9 + c10 + c11);
 }
 
+// A chain of integer additions, each of which waits for the one before it: one a cycle, so its rate is the clock's.
+std::int64_t additions(std::int64_t rounds) {
+  std::int64_t total = rounds;
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    // Hidden from the compiler, which would add them all at once.
+#define ADDED total += r; asm volatile("" : "+r"(total));
+    ADDED ADDED ADDED ADDED ADDED ADDED ADDED ADDED
+#undef ADDED
+  }
+  return total;
+}
+
 }  // namespace
 
 extern "C" {
 
 double seedbed_peak(std::int64_t rounds) { return peak(rounds); }
+
+std::int64_t seedbed_additions(std::int64_t rounds) { return additions(rounds); }
 
 // Stage 0: draws. 1: and the forward pass. 2: and loss and backward pass, which is all but clipping and optimiser.
 double seedbed_stage(const Arrays* arrays, std::int64_t stage, std::int64_t num_steps) {

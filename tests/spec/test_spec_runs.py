@@ -1,5 +1,7 @@
 """Run identity: which fields change a run's id, and which do not."""
 
+import hashlib
+import json
 import math
 import time
 
@@ -206,19 +208,23 @@ def test_lineage_is_part_of_the_run():
     assert marked.run_id != plain.run_id
 
 
-def test_ten_thousand_runs_are_declared_in_about_a_second_of_processor_time():
+def test_declaring_ten_thousand_runs_costs_at_most_twenty_times_as_much_as_hashing_as_many_documents():
+    text = json.dumps(SPEC)
     for factors, seeds in (
         ([{"optimiser.lr": {"log_range": [1e-4, 1e-2], "num": 100}}], {"together": {"range": [0, 100]}}),
         ([{"random": {"optimiser.lr": {"uniform": [0.1, 1]}}, "num": 10_000}], {"together": [0]}),
     ):
-        seconds = [math.inf]
-        # The other processor's work slows this one down, so there are several tries.
-        while min(seconds) >= 1.5 and len(seconds) <= 6:
+        ratios = [math.inf]
+        # Work elsewhere slows this process down, so there are several tries, each beside a measure of the machine.
+        while min(ratios) >= 20 and len(ratios) <= 6:
             start = time.process_time()
             runs = SweepSpec.model_validate({**SPEC, "vary": factors, "seeds": seeds}).runs()
             assert len({config.run_id for config in runs}) == 10_000
-            seconds.append(time.process_time() - start)
-        assert min(seconds) < 1.5
+            between = time.process_time()
+            for _ in range(10_000):
+                hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
+            ratios.append((between - start) / (time.process_time() - between))
+        assert min(ratios) < 20
 
 
 def test_every_registered_thing_is_in_the_tables_above():
