@@ -286,15 +286,16 @@ def expand(spec: SweepSpec) -> list[RunConfig]:
         runs = spec.runs(parents)
     except ValueError as error:
         raise StoreError(f"{spec.name}: {error}") from None
-    snapshots = store.snapshots()
-    starts = {config.run_id: 0 if config.lineage is None else config.lineage.step for config in parents}
-    for parent in dict.fromkeys(run.lineage.parent for run in runs if run.lineage is not None):
+    snapshots, by_id = store.snapshots(), {config.run_id: config for config in parents}
+    lineages = [run.lineage for run in runs if run.lineage is not None]
+    needed = [run_id for lineage in lineages for run_id in (lineage.parent, *lineage.taken.values())]
+    for config in (by_id[run_id] for run_id in dict.fromkeys(needed)):
+        start = 0 if config.lineage is None else config.lineage.step
         for step in spec.fork.steps:
-            if step < starts[parent]:
-                raise StoreError(f"{store.folder}: run {parent} is a fork itself and starts at step {starts[parent]}")
-            # Step 0 needs no snapshot: it follows from the config.
-            if step:
-                snapshots.require(parent, step)
+            if step < start:
+                raise StoreError(f"{store.folder}: run {config.run_id} is a fork itself and starts at step {start}")
+            if not config.draws_state_at(step):
+                snapshots.require(config.run_id, step)
     return runs
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from pipeline.spec.run_config import Lineage, RunConfig, Setting
+from pipeline.spec.forks.lineage import Lineage
+from pipeline.spec.forks.weights import WEIGHTS
+from pipeline.spec.run_config import RunConfig, Setting
 
 PlanDocument = Mapping[str, Any]
 # How far a run is by its end: 2 for every other.
@@ -84,14 +86,28 @@ class _DrawKeys:
         self._found: dict[str, str] = {}
 
     def of(self, run_id: str) -> str:
-        """The run's key. That of a fork has the key of its parent inside, and so on; a circle ends at an id."""
-        line = dict[str, None]()
-        while run_id in self._rows and run_id not in self._found and run_id not in line:
-            line[run_id] = None
-            run_id = self._rows[run_id][0].get("parent") or run_id
-        for each in reversed(line):
-            self._found[each] = self._of(each)
-        return self._found.get(next(iter(line), run_id), run_id)
+        """The run's key. That of a fork has the keys of the runs inside from whose states it starts, and so on.
+
+        A circle ends at an id.
+        """
+        waiting, seen = [run_id], set[str]()
+        while waiting:
+            each = waiting[-1]
+            known = each in self._found or each not in self._rows
+            later = [] if known or each in seen else self._origins(each)
+            seen.add(each)
+            if fresh := [origin for origin in later if origin not in seen]:
+                waiting += fresh
+                continue
+            waiting.pop()
+            if not known:
+                self._found[each] = self._of(each)
+        return self._found.get(run_id, run_id)
+
+    def _origins(self, run_id: str) -> list[str]:
+        """The runs from whose states it starts."""
+        row, _ = self._rows[run_id]
+        return [origin for origin in (row.get("parent"), *_taken(row).values()) if isinstance(origin, str)]
 
     def _of(self, run_id: str) -> str:
         row, hyperparameters = self._rows[run_id]
@@ -101,7 +117,10 @@ class _DrawKeys:
         if setting is None:
             return run_id
         parent, step = row.get("parent"), row.get("fork_step")
-        lineage = None if parent is None or step is None else Lineage(self._found.get(parent, parent), step)
+        lineage = None
+        if parent is not None and step is not None:
+            taken = {name: self._found.get(run, run) for name, run in _taken(row).items()}
+            lineage = Lineage(self._found.get(parent, parent), step, {WEIGHTS: taken} if taken else {})
         return RunConfig(setting, row["init_seed"], row["data_seed"], lineage).draws_id
 
     def _setting(self, setting_id: str, hyperparameters: Mapping[str, Any], pinned: str) -> Setting | None:
@@ -112,3 +131,9 @@ class _DrawKeys:
             except ValueError:
                 self._settings[named] = None
         return self._settings[named]
+
+
+def _taken(row: Mapping[str, Any]) -> dict[str, str]:
+    """Parameter -> run that a fork took it from, as its row in a plan says; empty where that is something else."""
+    taken = row.get("changes", {}).get(WEIGHTS)
+    return {name: run for name, run in taken.items() if isinstance(run, str)} if isinstance(taken, Mapping) else {}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 
 from pipeline.spec.fitting import misfits
+from pipeline.spec.forks.lineage import Lineage
+from pipeline.spec.forks.weights import WEIGHTS, parent_problems
 from pipeline.spec.identity import canonical_json, digest, flatten, plain
 from pipeline.spec.parameters import Parameters, Registered
-from pipeline.spec.registered import declared, located, reader, unknown
+from pipeline.spec.registered import Problem, declared, located, reader, unknown
 
 if TYPE_CHECKING:
     from pipeline.models.base import Model
@@ -170,16 +172,6 @@ def path_problem(path: str, setting: Setting, others: tuple[str, ...] = ()) -> s
 
 
 @dataclass(frozen=True)
-class Lineage:
-    """Origin of a fork: run `parent`, whose setting is `parent_setting`, at its `step`, with stated changes."""
-
-    parent: str
-    step: int
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    parent_setting: str = ""
-
-
-@dataclass(frozen=True)
 class RunConfig:
     """One training run: a setting under one pair of seeds, and for a fork its lineage.
 
@@ -258,10 +250,16 @@ class RunConfig:
     def draws_id(self) -> str:
         """16 hex digits, equal for runs that are one and the same under two ids, since `streams` pins their seeds.
 
-        Of forks: those of one parent and step under equal settings and data streams.
+        Of forks: those of one parent and step under equal settings and data streams, which took the same weights.
         """
         start = "" if self.lineage is None else f"{self.lineage.parent} {self.lineage.step} "
+        if self.lineage is not None and self.lineage.taken:
+            start += canonical_json(self.lineage.taken)
         return digest("draws", start + self.setting.draws(self.init_seed, self.data_seed, self.lineage is None))
+
+    def draws_state_at(self, step: int) -> bool:
+        """Whether its state at this step follows from its config alone, so that none need have been kept."""
+        return step == 0 and (self.lineage is None or self.lineage.is_drawn)
 
     def static_key(self) -> str:
         """Canonical JSON by which runs are grouped into packs."""
@@ -300,18 +298,24 @@ class RunConfig:
         """Runs that start from this one's state at each of `steps`, under each of `data_seeds`, with changed values.
 
         Steps move slowest. None keeps the data seed. Raises ValueError for a change that does not fit the state, or
-        that has no effect.
+        that has no effect. Whether weights of other runs fit the state is for those who know these runs.
         """
-        stated = changes or {}
+        stated = {path: value for path, value in (changes or {}).items() if path != WEIGHTS}
+        taken = {WEIGHTS: dict(changes[WEIGHTS])} if changes and WEIGHTS in changes else {}
         found = {path: fork_problem(path, self.setting) for path in stated}
-        wrong = [((path,), problem, stated[path]) for path, problem in found.items() if problem is not None]
+        wrong: list[Problem] = [
+            ((path,), problem, stated[path]) for path, problem in found.items() if problem is not None
+        ]
+        wrong += parent_problems(taken.get(WEIGHTS, {}), self)
         if wrong:
             raise located(wrong)
         setting = self.setting.changed(stated) if stated else self.setting
-        valid = {path: setting.at(path) for path in stated}
+        valid = {path: setting.at(path) for path in stated} | taken
         seeds = (self.data_seed,) if data_seeds is None else tuple(data_seeds)
+        # What starts at step 0 of a run starts from that run's weights, taken ones among them.
+        is_drawn = not taken and (self.lineage is None or self.lineage.is_drawn)
         return [
-            RunConfig(setting, self.init_seed, seed, Lineage(self.run_id, step, valid, self.setting_id))
+            RunConfig(setting, self.init_seed, seed, Lineage(self.run_id, step, valid, self.setting_id, is_drawn))
             for step in steps
             for seed in seeds
         ]

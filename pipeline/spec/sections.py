@@ -22,6 +22,7 @@ from pipeline.arrays import Ints
 from pipeline.spec import grid as grids
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import dotted
+from pipeline.spec.forks.weights import WEIGHTS, form_problems, source_problems
 from pipeline.spec.messages import spec_problems
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import Problem, located, unknown
@@ -236,7 +237,7 @@ class Fork(Parameters):
     """Runs that start from others: every parent x step x data_seed, all with the same `changes` (dotted path -> value).
 
     `data_seed` None keeps each parent's; {fresh: 20} gives every parent 20 of its own. A change {times: 4} multiplies
-    the parent's number.
+    the parent's number. The change `weights` maps parameters to the runs, of the same sweep, that they are taken from.
     """
 
     sweep: str = Field(min_length=1)
@@ -251,10 +252,11 @@ class Fork(Parameters):
             raise ValueError("needs data_seed, changes, or both")
         if self.data_seed is not None and not isinstance(self.data_seed, Fresh):
             check_distinct(self.data_seed.values(), "data_seed")
-        valid = (*SECTIONS, "batch_size", "streams")
-        wrong = [path for path in self.changes if path.partition(".")[0] not in valid]
-        if wrong:
-            raise located([(("changes", path), unknown("section", path, valid), path) for path in wrong])
+        valid = (*SECTIONS, "batch_size", "streams", WEIGHTS)
+        strange = [path for path in self.changes if path.partition(".")[0] not in valid]
+        wrong: list[Problem] = [((path,), unknown("section", path, valid), path) for path in strange]
+        if wrong := [*wrong, *form_problems(self.changes)]:
+            raise located([(("changes", *place), message, given) for place, message, given in wrong])
         return self
 
     def seeds_of(self, parent: str) -> tuple[int, ...] | None:
@@ -278,10 +280,24 @@ class Fork(Parameters):
             raise located(problems)
         return found
 
-    def forks_of(self, parent: RunConfig) -> list[RunConfig]:
-        """The forks of a run. Raises ValueError, a line for each mistake, where it cannot be changed so."""
+    @property
+    def taken(self) -> Mapping[str, str]:
+        """Parameter -> the run that every fork takes it from."""
+        sources: Mapping[str, str] = self.changes.get(WEIGHTS, {})
+        return sources
+
+    def forks_of(self, parent: RunConfig, known: Mapping[str, RunConfig]) -> list[RunConfig]:
+        """The forks of a run. `known` are the runs of its sweep, by id.
+
+        Raises ValueError, a line for each mistake, where it cannot be changed so.
+        """
+        if missing := [run_id for run_id in dict.fromkeys(self.taken.values()) if run_id not in known]:
+            raise ValueError(f"fork.changes.weights: {self.sweep} has no run {', '.join(missing)}")
         try:
-            return parent.forks(self.steps, self.seeds_of(parent.run_id), self.changes_of(parent.setting))
+            forks = parent.forks(self.steps, self.seeds_of(parent.run_id), self.changes_of(parent.setting))
+            if wrong := list(source_problems(self.taken, parent, known)):
+                raise located(wrong)
+            return forks
         except ValidationError as error:
             found = spec_problems(error, Setting, parent.as_dict())
             lines = [f"fork.changes of run {parent.run_id}: {dotted(place)}: {message}" for place, message, _ in found]

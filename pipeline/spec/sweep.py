@@ -34,7 +34,6 @@ from pipeline.spec.presence import OF_A_SETTING, misplaced, with_defaults
 from pipeline.spec.reading_names import DEFAULT_READINGS, reading_problems
 from pipeline.spec.registered import Problem, declared, located, reader
 from pipeline.spec.run_config import (
-    Lineage,
     ModelField,
     OptimiserField,
     RunConfig,
@@ -68,7 +67,7 @@ if TYPE_CHECKING:
 else:
     StoppingField = Annotated[Registered, PlainValidator(reader("stopping")), PlainSerializer(declared)]
 
-__all__ = ["Lineage", "RunConfig", "Setting", "SpecError", "SweepSpec", "diff", "load_spec"]
+__all__ = ["RunConfig", "Setting", "SpecError", "SweepSpec", "diff", "load_spec"]
 
 MAX_RUNS = 1_000_000
 STORED = {"is_stored": True}
@@ -281,7 +280,7 @@ class SweepSpec(Parameters):
         missing = [run_id for run_id in wanted if run_id not in known]
         if missing or not wanted:
             raise ValueError(f"fork.runs: {self.fork.sweep} has no run {', '.join(missing) or 'at all'}")
-        return [run for run_id in wanted for run in self.fork.forks_of(known[run_id])]
+        return [run for run_id in wanted for run in self.fork.forks_of(known[run_id], known)]
 
     def identity(self) -> dict[str, Any]:
         """Every field in plain dicts, lists and scalars; `criteria` where there are any."""

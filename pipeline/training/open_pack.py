@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NoReturn, TypedDict, TypeVar
 
@@ -13,6 +13,7 @@ from pipeline.engine.block import Block
 from pipeline.engine.known_answer import WrongProgramError, known_answer
 from pipeline.engine.program import compiled_engine_of, engines_here
 from pipeline.engine.slots import RunState
+from pipeline.engine.taken_weights import with_taken
 from pipeline.engine.trainer_block import TrainerBlock
 from pipeline.numerics.processor import processor
 from pipeline.numerics.program_cache import cache_folder
@@ -166,12 +167,16 @@ def evaluation_plan_of(spec: SweepSpec, budget: int) -> EvaluationPlan:
 
 
 class FirstStates:
-    """Initial state of each run: its last state if a larger budget continues it, its parent's if it is a fork."""
+    """Initial state of each run: its last state if a larger budget continues it, its parent's if it is a fork.
+
+    Of a fork that takes weights from other runs, their parts are those runs' at the same step.
+    """
 
     def __init__(self, store: SweepStore, spec: SweepSpec, continued: Mapping[str, int]) -> None:
         self.continued = continued
         self._own = store.snapshots() if continued else None
-        self._parents = None if spec.fork is None else SweepStore(Path(spec.fork.sweep)).snapshots()
+        self._store = None if spec.fork is None else SweepStore(Path(spec.fork.sweep))
+        self._parents = None if self._store is None else self._store.snapshots()
 
     def __call__(self, run_id: str, config: RunConfig, block: Block) -> RunState:
         """The state of a run before its first step here."""
@@ -179,7 +184,23 @@ class FirstStates:
             assert self._own is not None
             step = self.continued[run_id]
             return RunState(step, self._own.read(run_id, step))
-        if config.lineage is None or config.lineage.step == 0:
+        if config.lineage is None or config.draws_state_at(config.lineage.step):
             return block.start(config)
+        step = config.lineage.step
+        state = self._of_parent(config.lineage.parent, step, block)
+        sources = {run: self._of_parent(run, step, block) for run in set(config.lineage.taken.values())}
+        taken = {name: sources[run] for name, run in config.lineage.taken.items()}
+        return with_taken(state, taken, block.layout) if taken else state
+
+    def _of_parent(self, run_id: str, step: int, block: Block) -> RunState:
+        """The state at this step of a run of the parents' sweep."""
         assert self._parents is not None
-        return RunState(config.lineage.step, self._parents.read(config.lineage.parent, config.lineage.step))
+        if step == 0 and (config := self._configs[run_id]).draws_state_at(0):
+            return block.start(config)
+        return RunState(step, self._parents.read(run_id, step))
+
+    @cached_property
+    def _configs(self) -> dict[str, RunConfig]:
+        """The runs of the parents' sweep, by id."""
+        assert self._store is not None
+        return {config.run_id: config for config in expand(stored_spec(self._store))}

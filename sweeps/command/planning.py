@@ -65,6 +65,9 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     )
     for reason in dict.fromkeys(pack.reason for pack in packs):
         print_wrapped(out, f"  {reason}")
+    if spec.fork is not None:
+        for name, run_id in spec.fork.taken.items():
+            print_wrapped(out, f"  takes {name} and its moments from run {run_id}, at each fork's step")
     for line in _recorded(plan):
         print_wrapped(out, f"  {line}")
     print_wrapped(out, f"  stopping: {spec.stopping.in_words()}")

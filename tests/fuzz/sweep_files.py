@@ -32,6 +32,19 @@ resources: {engine: torch, slots: 2}
 tracking: {mode: disabled}
 readings: []
 """
+# Forks of the finished sweep that every case can read.
+FORKING = """\
+name: forked
+fork:
+  sweep: done
+  steps: [0, 10]
+  data_seed: {fresh: 2}
+  changes: {weights: {layer0.query: 0123456789abcdef}, optimiser.lr: {times: 2}}
+budget: 20
+grid: {chunk: 10, eval_items: 8, probe_items: 8}
+resources: {engine: torch, slots: 2}
+tracking: {mode: disabled}
+"""
 WORDS = (
     *("\t", "\n", "  ", ": ", "- ", "{", "}", "[", "]", "#", "'", '"', "@", "`", "? ", "|\n", "---\n", "...\n"),
     *("&a ", "*a", "<<: *a", "!!python/object/apply:os.system ", "%YAML 9.9\n"),
@@ -42,9 +55,9 @@ WORDS = (
 
 @cache
 def texts() -> tuple[str, ...]:
-    """The sweep files that come with seedbed, the smallest of the tests most often."""
+    """The sweep files that come with seedbed, the smallest of the tests most often, and one of forks."""
     real = tuple(path.read_text(encoding="utf-8") for path in sorted((ROOT / "sweeps").rglob("*.yaml")))
-    return (TINY,) * len(real) + real
+    return (TINY,) * len(real) + (FORKING,) * 3 + real
 
 
 def _data(chance: random.Random) -> Any:

@@ -28,6 +28,15 @@ fork: {sweep: results/quickstart, steps: [100, 200], data_seed: {range: [0, 3]},
 budget: 400
 """
 
+TAKING = """\
+name: forks
+fork:
+  sweep: results/quickstart
+  steps: [0, 100]
+  changes: {weights: {layer0.query: 0123456789abcdef, layer0.key: fedcba9876543210}, optimiser.lr: {times: 2}}
+budget: 400
+"""
+
 
 def replaced(line, new):
     """GOOD with the line that starts with `line` replaced, and the number of that line."""

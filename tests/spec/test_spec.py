@@ -253,6 +253,25 @@ class TestFork:
                 "fork.changes={optimizer.lr: 1}",
                 "fork.changes.optimizer.lr: unknown section 'optimizer.lr'; did you mean 'optimiser'?",
             ),
+            (
+                "fork.changes={weights: 3}",
+                "fork.changes.weights: should map names of parameters to ids of runs, such as {layer0.query: "
+                "0123456789abcdef}, given 3",
+            ),
+            ("fork.changes={weights: {}}", "fork.changes.weights: should map names of parameters to ids of runs"),
+            (
+                "fork.changes={weights: {layer0.query: quickstart}}",
+                "fork.changes.weights.layer0.query: should be the id of a run, 16 hex digits, given 'quickstart'",
+            ),
+            (
+                "fork.changes={weights: {layer0.query: 1234567890123456}}",
+                "fork.changes.weights.layer0.query: should be the id of a run, 16 hex digits, given 1234567890123456 "
+                "(quote it)",
+            ),
+            (
+                "fork.changes={weights.layer0.query: 0123456789abcdef}",
+                "fork.changes.weights.layer0.query: give weights as one mapping, weights: {layer0.query: RUN}",
+            ),
             ("fork.runs=some", "fork.runs"),
             ("fork=3", "fork: should be a valid dictionary"),
         ],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.spec.sweep import SpecError, SweepSpec, load_spec
 from pipeline.spec.yaml_source import read_text, to_yaml
-from tests.spec.spec_texts import FORK, GOOD
+from tests.spec.spec_texts import FORK, GOOD, TAKING
 
 # `make fuzz` tries 5000.
 EXAMPLES = int(os.environ.get("SEEDBED_EXAMPLES", "150"))
@@ -127,7 +127,7 @@ def edited(value, place, how, new, key):
 
 @st.composite
 def mutated(draw):
-    data = read_text(draw(st.sampled_from([GOOD, FORK]))).data
+    data = read_text(draw(st.sampled_from([GOOD, FORK, TAKING]))).data
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.sampled_from(list(places(data))))
         data = edited(data, place, draw(st.sampled_from(["replace", "drop", "add"])), draw(values), draw(keys))
@@ -149,7 +149,7 @@ def test_a_good_spec_with_other_values(folder, data):
 
 @fuzzed
 @given(
-    st.sampled_from([GOOD, FORK]),
+    st.sampled_from([GOOD, FORK, TAKING]),
     st.lists(
         st.one_of(
             st.text(max_size=12),
@@ -164,6 +164,7 @@ def test_a_good_spec_with_other_values(folder, data):
                         "streams.data",
                         "vary",
                         "fork.steps",
+                        "fork.changes",
                         "a.b",
                         "seeds",
                     ]

@@ -10,8 +10,9 @@ import pytest
 from pipeline.optimisers.base import OPTIMISERS
 from pipeline.schedules.base import SCHEDULES
 from pipeline.spec import identity
+from pipeline.spec.forks.lineage import Lineage
 from pipeline.spec.registered import registry
-from pipeline.spec.run_config import SECTIONS, Lineage, RunConfig, Setting
+from pipeline.spec.run_config import SECTIONS, RunConfig, Setting
 from pipeline.spec.sweep import SweepSpec
 from tests.support import tiny
 

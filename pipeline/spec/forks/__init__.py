@@ -1,0 +1,1 @@
+"""Changes that only forks can have."""
