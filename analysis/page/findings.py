@@ -13,6 +13,7 @@ from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.summary.in_training import expected_of
 from analysis.summary.text import describe_cost
 from analysis.uncertainty.intervals import Estimate, short
+from pipeline.counted import counted
 from pipeline.store.history import History
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def outcome_findings(history: History, outcomes: Outcomes) -> list[str]:
     others = [f"{count:,} {kind}" for kind, count in counts.items() if count]
     others += [f"{num_running:,} still train"] if num_running else []
     rest = f" ({', '.join(others)})" if others else ""
-    found = [f"{num_converged:,} of {num_runs:,} runs converged{rest}."]
+    found = [f"{num_converged:,} of {counted(num_runs, 'run')} converged{rest}."]
     return found if outcomes.count("censored") else found + _range_of_settings(history, outcomes)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from analysis.summary.settings import SettingSummary
 from analysis.uncertainty.intervals import short
+from pipeline.counted import counted
 
 WIDTH = 80
 _LEAST_LABEL, _GAP = 16, 2
@@ -34,7 +35,7 @@ def setting_table(settings: Sequence[SettingSummary], most: int | None = None) -
     ]
     lines = [line for label, cells in rows for line in _table_row(label, label_width, cells, tuple(widths.values()))]
     more = len(settings) - len(shown)
-    return [*lines, f"and {more} more settings"] if more else lines
+    return [*lines, f"and {counted(more, 'more setting')}"] if more else lines
 
 
 def _table_row(label: str, label_width: int, cells: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -21,6 +21,7 @@ from markupsafe import Markup
 from analysis.outcomes.outcomes import OUTCOME_KINDS
 from analysis.tables.metric_table import joined_table, metric_table
 from analysis.tables.run_table import run_table
+from pipeline.counted import counted
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.criteria.judged_by import JudgedBy, judged_by
 from pipeline.store.budgets import budgets_text
@@ -119,8 +120,8 @@ class Sweep:
         counts = ", ".join(f"{number} {kind}" for kind, number in found.items())
         num_equal = len(plan["runs"]) - sum(found.values())
         counts += f"; {num_equal} equal others, which count once" if num_equal else ""
-        settings = f"{len(plan['settings'])} setting" + "s" * (len(plan["settings"]) != 1)
-        return f"Sweep({self.name!r}: {len(plan['runs'])} runs of {settings}, budget {budgets_text(plan)}; {counts})"
+        runs, settings = counted(len(plan["runs"]), "run"), counted(len(plan["settings"]), "setting")
+        return f"Sweep({self.name!r}: {runs} of {settings}, budget {budgets_text(plan)}; {counts})"
 
     def _repr_html_(self) -> str:
         """The settings with the counts of their outcomes, equal runs once, for notebooks."""

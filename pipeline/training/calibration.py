@@ -49,14 +49,16 @@ def calibrate(
     long enough, and used if it is faster.
 
     `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks. Raises
-    StoreError where this computer lacks the instruction set that the spec names. `on_phase` is told which
-    is being compiled or timed.
+    StoreError where this computer lacks the instruction set that the spec names. `on_phase` is told what is done, and
+    for which of them: "timing torch on 1 of 2", "compiling 1 of 2".
     """
-    verb = "compiling" if may_be_compiled(resources, machine.device) else "timing"
     found = {}
     for number, (key, group) in enumerate(groups.items(), 1):
-        on_phase(f"{verb} {number} of {len(groups)}")
-        found[key] = _calibrated(group, resources, machine, budget)
+
+        def tell(what: str, place: str = f"{number} of {len(groups)}") -> None:
+            on_phase(f"{what} {place}")
+
+        found[key] = _calibrated(group, resources, machine, budget, tell)
     return found
 
 
@@ -76,31 +78,44 @@ def instruction_set_of(resources: Resources) -> str | None:
     return wanted
 
 
-def _calibrated(group: Group, resources: Resources, machine: Machine, budget: int) -> Calibration:
+def _calibrated(
+    group: Group,
+    resources: Resources,
+    machine: Machine,
+    budget: int,
+    tell: Callable[[str], None] = lambda what: None,
+) -> Calibration:
     if group.config.model.own_engine() is not None:
         return Calibration()
     why = None
     if may_be_compiled(resources, machine.device):
         is_chosen = resources.engine == "auto" and toolchain() is not None and bool(written(group.config).texts)
-        why = _why_not_written(group, resources, budget) if is_chosen else None
-        engine = compiled_engine_of(group.config, instruction_set_of(resources)) if why is None else None
+        why = _why_not_written(group, resources, budget, tell) if is_chosen else None
+        engine = None
+        if why is None:
+            tell("compiling")
+            engine = compiled_engine_of(group.config, instruction_set_of(resources))
         if engine is not None:
             return Calibration(engine)
     why = why or _why_torch(group.config, resources, machine.device)
     if not needs_timing(group.most_runs, resources, machine.device):
         return Calibration(None, why)
+    tell("timing")
     return Calibration(None, why, _remembered(group.config, resources, machine))
 
 
-def _why_not_written(group: Group, resources: Resources, budget: int) -> str | None:
+def _why_not_written(group: Group, resources: Resources, budget: int, tell: Callable[[str], None]) -> str | None:
     """Why runs of which C++ is written from torch code are left to torch; None if they are not."""
+    tell("timing torch on")
     by_torch = _speed(group.config, resources, "torch")
     seconds = len(group.run_ids) * budget / by_torch
     if seconds < _LEAST_S:
         return f"its runs take torch {seconds:.0f} s on a core at most, less than compiling them may"
+    tell("compiling")
     engine = compiled_engine_of(group.config, instruction_set_of(resources))
     if engine is None:
         return None
+    tell("timing the program of")
     if (difference := _difference(group.config, resources, engine)) is not None:
         return f"its program and torch differ by more than rounding: {difference}"
     by_program = _speed(group.config, resources, engine)

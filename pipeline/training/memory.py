@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.counted import counted
 from pipeline.planning.packs import Group, Plan, packs_of
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
@@ -70,8 +71,7 @@ def refuse_huge_packs(plan: Plan, device: str) -> None:
             known.add(key)
             items = max(config.batch_size, spec.grid.eval_items, spec.grid.probe_items)
             needed = least_bytes(config, numerics.slots, items if numerics.engine == "torch" else 0)
-            slots = "slot" if numerics.slots == 1 else "slots"
-            _refuse(spec, config, needed, f"a pack of {numerics.slots} {slots}")
+            _refuse(spec, config, needed, f"a pack of {counted(numerics.slots, 'slot')}")
 
 
 def _refuse(spec: SweepSpec, config: RunConfig, needed: int, what: str) -> None:
@@ -103,8 +103,8 @@ def halve_slots(store: SweepStore, pack_id: str, num_halvings: int, cause: str) 
     slots, pack = num_slots(store, planned), store.pack(pack_id)
     if slots == 1 or num_halvings == MOST_HALVINGS:
         raise PackMemoryError(
-            f"memory ran out with {slots} of {planned.numerics.slots} slots ({cause}); resume where more of it is "
-            "free, or start the sweep in another folder with smaller resources.slots"
+            f"memory ran out with {slots} of {counted(planned.numerics.slots, 'slot')} ({cause}); resume where more "
+            "of it is free, or start the sweep in another folder with smaller resources.slots"
         )
     record = pack.newest() or Record(store.sweep["sweep_id"], pack_id, attempt=0, sequence=0)
     ends = {run_id: replace(end, slots=end.slots or (slots,)) for run_id, end in record.ends.items()}

@@ -18,17 +18,19 @@ _MISSING = "it is made by the package {}, which is missing: pip install 'seedbed
 def run_dashboard(store: SweepStore, to: str | None, out: Console, err: Console) -> int:
     """Save workspace and report of a results folder and print where they are, or write the workspace to a file.
 
-    Returns the exit code.
+    Returns the exit code. Raises StoreError or OSError where the folder cannot be read, or the file not written.
     """
     try:
-        if to is not None:
-            write_file(Path(to), workspace_json(workspace_of(store, tracking_of(store).entity or "")))
-            out.print(f"workspace: {to}", markup=False)
-            return COMPLETE
-        workspace, report = save_dashboard(store)
+        built = workspace_of(store, tracking_of(store).entity or "")
     except ModuleNotFoundError as error:
         err.print(_MISSING.format(error.name), style="red", markup=False)
         return FAILED
+    if to is not None:
+        write_file(Path(to), workspace_json(built))
+        out.print(f"workspace: {to}", markup=False)
+        return COMPLETE
+    try:
+        workspace, report = save_dashboard(store)
     except Exception as error:  # What wandb raises for no account, no server and a refusal has no common class.
         problem = str(error).strip().splitlines() or [type(error).__name__]
         err.print(f"wandb did not take it: {problem[0]}", style="red", markup=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.counted import counted
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.packs import Plan
@@ -38,10 +39,10 @@ def show_plan(request: Request, out: Console) -> None:
     except StoreError as error:
         out.print(f"  cost not measured: {error}")
         return
-    at_a_time = "1 pack" if machine.num_workers == 1 else f"{machine.num_workers} packs"
+    at_a_time = f"{counted(machine.num_workers, 'pack')} at a time"
     print_wrapped(
         out,
-        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {at_a_time} at a time "
+        f"  about {clock(cost.time_s)} of training if every run used its whole budget, {at_a_time} "
         f"on {machine.device}; {cost.memory_mib:,.0f} MiB of memory each, {cost.disk_mib:,.1f} MiB of disk",
     )
 
@@ -50,7 +51,8 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     """Print runs, settings, varied hyperparameters, packs, and the results folder."""
     spec, packs = plan.spec, plan.packs
     budgets = " or ".join(map(str, spec.budgets))
-    print_wrapped(out, f"{spec.name}: {len(plan.runs)} runs in {len(plan.settings)} settings, budget {budgets} steps")
+    runs, settings = counted(len(plan.runs), "run"), counted(len(plan.settings), "setting")
+    print_wrapped(out, f"{spec.name}: {runs} in {settings}, budget {budgets} steps")
     for path in plan.varied:
         print_wrapped(
             out, f"  varies: {path}: {varied_text([setting.get(path) for setting in plan.settings.values()])}"
@@ -60,7 +62,7 @@ def describe(plan: Plan, folder: Path, out: Console) -> None:
     engines = " or ".join(dict.fromkeys(pack.numerics.engine for pack in packs))
     print_wrapped(
         out,
-        f"  packs: {len(packs)}, of {_span(sizes)} runs, {_span(slots)} slots, "
+        f"  packs: {len(packs)}, of {_span(sizes, 'run')}, {_span(slots, 'slot')}, "
         f"{packs[0].numerics.dtype} on {packs[0].numerics.device}, {engines}",
     )
     for reason in dict.fromkeys(pack.reason for pack in packs):
@@ -115,5 +117,6 @@ def _steps(steps: tuple[int, ...]) -> str:
     return ", ".join(shown if len(shown) <= _SHOWN_STEPS else [*shown[: _SHOWN_STEPS - 2], "...", shown[-1]])
 
 
-def _span(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+def _span(values: list[int], what: str) -> str:
+    """ "1 slot", "3 to 8 slots"."""
+    return ("" if len(values) == 1 else f"{values[0]} to ") + counted(values[-1], what)

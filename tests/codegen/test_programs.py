@@ -15,7 +15,7 @@ from pipeline.codegen.generated import Generated, planned_model
 from pipeline.codegen.text.model_text import ModelEmitter
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, written
-from pipeline.launch.planned import plan_on
+from pipeline.launch.planned import plan_for, plan_on
 from pipeline.numerics.compiler import compiled, toolchain
 from pipeline.own_code.imported import forget, load, resolved
 from pipeline.planning.packs import Machine
@@ -131,7 +131,7 @@ def test_a_sweep_too_short_for_compiling_is_left_to_torch_and_the_plan_says_so()
     assert "less than compiling" in plan.packs[0].reason
 
 
-def test_programs_are_used_where_they_are_faster_or_asked_for(monkeypatch):
+def test_programs_are_used_where_they_are_faster_or_asked_for(monkeypatch, tmp_path):
     spec = run(*SLOW["mlp"], budget=1000)
     monkeypatch.setattr("pipeline.training.calibration._LEAST_S", 0.0)
     monkeypatch.setattr("pipeline.training.calibration.compiled_engine_of", lambda *_: "compiled-here")
@@ -142,6 +142,10 @@ def test_programs_are_used_where_they_are_faster_or_asked_for(monkeypatch):
         assert plan_on(spec, Machine.cpu(1)).packs[0].numerics.engine == engine
     asked = run(*SLOW["mlp"], budget=1000, resources={"engine": "compiled"})
     assert plan_on(asked, Machine.cpu(1)).packs[0].numerics.engine == "compiled-here"
+    told: list[str] = []
+    plan_for(spec, tmp_path / "new", Machine.cpu(1), told.append)
+    phases = ("timing torch on", "compiling", "timing the program of", "timing")
+    assert told == ["planning", *(f"{what} 1 of 1" for what in phases)]
     monkeypatch.setattr("pipeline.training.calibration._difference", lambda *_: "a step differs")
     pack = plan_on(spec, Machine.cpu(1)).packs[0]
     assert pack.numerics.engine == "torch"

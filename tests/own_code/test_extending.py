@@ -14,7 +14,7 @@ from tests.test_docs import PAGE
 TOLD = {
     "new task": "my_task.yaml: a sweep that uses the task",
     "check my_task.py": "all 13 clauses hold",
-    "plan": "8 runs in 1 settings",
+    "plan": "8 runs in 1 setting,",
     "launch": "3/3 runs done",
     "list": "defined in my_task.py:",
     "new statistic": "seedbed analyse RESULTS --import my_statistic.py",

@@ -159,7 +159,7 @@ def test_the_full_profile_says_what_it_costs_then_trains_more_seeds_and_the_fork
     assert code == 0, printed
     found = re.search(r"fake/forks: .* left\nat most [\d.]+ CPU-hours of training are left", printed)
     assert found is not None
-    assert found.end() < printed.index("6 runs in 1 settings")
+    assert found.end() < printed.index("6 runs in 1 setting,")
     assert "12/12 runs done" in printed
     code, printed = run(monkeypatch, capsys, "reproduce", "fake", "--profile", "full", "--inline", "--results", "r")
     assert code == 0

@@ -153,9 +153,9 @@ def test_without_a_terminal_every_change_of_phase_and_every_failure_is_a_line(pl
 def test_phases_before_a_sweep_is_known_are_lines_of_which_numbers_make_no_new_one():
     console = Console(file=io.StringIO())
     with phases(console) as phase:
-        for told in ("planning", "compiling 1 of 2", "compiling 2 of 2", "starting Ray"):
+        for told in ("timing 1 of 2", "compiling 1 of 2", "timing 2 of 2", "compiling 2 of 2", "starting Ray"):
             phase(told)
-    assert console.file.getvalue().splitlines() == ["planning", "compiling 1 of 2", "starting Ray"]
+    assert console.file.getvalue().splitlines() == ["timing 1 of 2", "compiling 1 of 2", "starting Ray"]
     with phases(console, is_quiet=True) as phase:
         phase("reading 3,200 histories")
     assert "reading" not in console.file.getvalue()

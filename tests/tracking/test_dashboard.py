@@ -100,6 +100,15 @@ def test_the_workspace_can_be_written_to_a_file_without_an_account(sweep, monkey
     assert json.loads((tmp_path / "w.json").read_bytes())["section"]
 
 
+@needs_workspaces
+def test_a_folder_that_cannot_be_read_is_the_cause_that_is_told(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    assert run(monkeypatch, capsys, "dashboard", "loop") == (1, "loop/sweep.json: Too many levels of symbolic links\n")
+    code, printed = run(monkeypatch, capsys, "dashboard", "nothing")
+    assert (code, printed.partition(":")[0]) == (2, "nothing")
+
+
 def test_without_the_extra_it_is_refused_in_one_sentence(sweep, tmp_path):
     (tmp_path / "wandb_workspaces.py").write_text("raise ModuleNotFoundError('no', name='wandb_workspaces')")
     code = (

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from analysis.comparisons.objectives import as_reported
 from analysis.comparisons.pruning import PruningAudit, Raced, audit_pruning
+from pipeline.counted import counted
 from pipeline.spec.search import Search
 
 _SHOWN = 10
@@ -74,7 +75,7 @@ def print_found(rounds: Sequence[Sequence[Trial]], search: Search, folder: Path,
         assert one.setting is not None
         values = [f"{x:.4g}" if isinstance(x, float) else str(x) for x in (one.setting[path] for path in search.space)]
         table.add_row(*values, str(one.num_seeds), f"{as_reported(_value(one), search.objective):.4g}")
-    out.print(f"{len(ranked)} settings in {len(rounds)} rounds; the best of them:")
+    out.print(f"{counted(len(ranked), 'setting')} in {counted(len(rounds), 'round')}; the best of them:")
     out.print(table)
     out.print("the figure of the best of many is optimistic: compare it with another under fresh seeds")
     if audit is not None:

@@ -22,16 +22,16 @@ def is_live(console: Console) -> bool:
 def phases(console: Console, *, is_quiet: bool = False) -> Iterator[OnPhase]:
     """In this context the yielded function shows what is waited for.
 
-    On a terminal one line, which goes away at the end; elsewhere a line for every change, where numbers count as none,
-    or nothing if `is_quiet`, as for commands whose output is read by programs.
+    On a terminal one line, which goes away at the end; elsewhere a line the first time that each is told, where other
+    numbers do not make another one, or nothing if `is_quiet`, as for commands whose output is read by programs.
     """
     if not is_live(console):
-        told: list[str] = []
+        told: set[str] = set()
 
         def tell(phase: str) -> None:
             kind = re.sub(r"\d+", "", phase)
-            if not is_quiet and told[-1:] != [kind]:
-                told.append(kind)
+            if not is_quiet and kind not in told:
+                told.add(kind)
                 console.print(phase)
 
         yield tell

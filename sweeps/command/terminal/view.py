@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.outcomes.settings import labels_of
+from pipeline.counted import counted
 from pipeline.store.progress import Progress, packs_left, summed
 
 
@@ -116,7 +117,7 @@ def _pack_names(plan: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str,
     names = {}
     for number, pack in enumerate(plan["packs"], 1):
         found = dict.fromkeys(setting_of[run_id] for run_id in pack["run_ids"])
-        what = labels[next(iter(found))] if len(found) == 1 else f"{len(found)} settings"
+        what = labels[next(iter(found))] if len(found) == 1 else counted(len(found), "setting")
         names[pack["pack_id"]] = f"{number} of {len(plan['packs'])}: {what}"
     return names
 
