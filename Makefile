@@ -15,7 +15,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark setup clean
+.PHONY: fleet-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -96,6 +96,11 @@ cluster-test: $(STAMP)
 	$(PYTEST) tests/launch tests/own_code -m slow
 	$(BIN)/python -m tests.cluster.ports --write
 	$(BIN)/python -m tests.cluster.run --tries $(TRIES) --write
+
+# Eight workers on one results folder, of which 200 are killed at drawn moments, others suspended or asked to leave: each
+# run once, to the bits of a launch (ten minutes).
+fleet-test: $(STAMP)
+	$(BIN)/python -m tests.workers.fleet --kills 200
 
 # Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the tables made of them.
 bench: $(STAMP)

@@ -1,4 +1,4 @@
-"""The lock that the one driver of a sweep holds, an empty file in its folder."""
+"""The lock that the one driver of a sweep holds, or its workers together: an empty file in its folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from pipeline.store.pack_store import StoreError
 
 
 class DriverLock:
-    """Held by the one driver of a sweep for as long as its process lives; a second one is refused at once."""
+    """Held by the one driver of a sweep for as long as its process lives; a second one is refused at once.
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "driver.lock"
+    With `is_worker` it is held beside other workers (`seedbed work`), and no driver.
+    """
+
+    def __init__(self, folder: Path, is_worker: bool = False) -> None:
+        self._path, self._is_worker = folder / "driver.lock", is_worker
         self._descriptor: int | None = None
 
     def __enter__(self) -> DriverLock:
@@ -23,10 +26,13 @@ class DriverLock:
         if is_shared and os.fstat(self._descriptor).st_uid == os.getuid():
             os.fchmod(self._descriptor, SHARED_FILE)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._descriptor, (fcntl.LOCK_SH if self._is_worker else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._descriptor)
-            raise StoreError(f"{self._path.parent}: another `seedbed launch` or `resume` is working on it") from None
+            others = "" if self._is_worker else ", or workers (`seedbed work`) are"
+            raise StoreError(
+                f"{self._path.parent}: another `seedbed launch` or `resume` is working on it{others}"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -27,6 +27,7 @@ _WRITTEN = {
     ADDED_FOLDER: _TABLES,
     "packs/*": _COMMITTED,
     "wandb": r"mirrored\.json",
+    "workers": r"[A-Za-z0-9-]{1,60}\.json",
 }
 
 

@@ -16,6 +16,7 @@ from pipeline.store.files import (
     create_exclusively,
     decode_arrays,
     decode_table,
+    is_shared_folder,
     make_inner_folder,
     read_file,
     rows_misfit,
@@ -191,13 +192,17 @@ class PackStore:
 
     def claim_attempt(self) -> int:
         """Claim the next attempt number exclusively; every earlier attempt is fenced from now on."""
-        is_shared = bool(self.folder.parent.stat().st_mode & 0o020)
+        number = self.newest_attempt()
+        while not self.claim_after(number):
+            number += 1
+        return number + 1
+
+    def claim_after(self, number: int) -> bool:
+        """Claim the attempt that follows `number`, which fences all before it; whether nobody else had."""
+        is_shared = is_shared_folder(self.folder.parent)
         make_inner_folder(self.folder.parent, is_shared)
         make_inner_folder(self.folder, is_shared)
-        number = self.newest_attempt() + 1
-        while not create_exclusively(self._attempt(number)):
-            number += 1
-        return number
+        return create_exclusively(self._attempt(number + 1))
 
     def newest_attempt(self) -> int:
         """The highest attempt claimed so far, 0 if none."""

@@ -78,6 +78,19 @@ RECORD: Shape = {
     "slots?": COUNT,
 }
 
+WORKER: Shape = Exactly(
+    {
+        "worker": ID,
+        "host": str,
+        "process": COUNT,
+        "beats": COUNT,
+        "beat_s": NUMBER,
+        "pack_id": (None, ID),
+        "attempt": COUNT,
+        "num_packs": COUNT,
+    }
+)
+
 _SCALAR = (None, bool, *NUMBER, str)
 _TRIAL = Exactly(
     {

@@ -7,7 +7,8 @@ Every file it writes:
     copies/                               of both documents, read where these are damaged
     sources/ENTRY/                        files of the user's own that the sweep imports, for workers that lack them
     set-aside/                            what `seedbed repair` found damaged; safe to delete
-    driver.lock                           held by the one driver; empty
+    driver.lock                           held by the one driver, or by workers together; empty
+    workers/WORKER.json                   a worker's attempt, and how often it has beaten; sealed; safe to delete
     added/NAME.json                       names a table measured after training, and says how; sealed; safe to delete
     added/NAME-HASH.parquet               that table: numbers by run and step, which the history joins
     hangs/PACK.log                        where a worker was that got nothing done for too long; safe to delete
@@ -59,6 +60,7 @@ _OWN = (
     "copies",
     "sources",
     "set-aside",
+    "workers",
     "added",
     "hangs",
     "stop",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +88,9 @@ class PackMemoryError(StoreError):
     """A pack does not fit into memory, with however few slots were tried."""
 
 
-def halve_slots(store: SweepStore, pack_id: str, num_halvings: int, cause: str) -> None:
+def halve_slots(
+    store: SweepStore, pack_id: str, num_halvings: int, cause: str, claim: Callable[[], int] | None = None
+) -> None:
     """Commit that a pack goes on with half its slots, after `num_halvings` by this launch.
 
     Runs that ended stay as they are. Runs in progress go on from their states of the newest commit, as many as there
@@ -113,7 +115,7 @@ def halve_slots(store: SweepStore, pack_id: str, num_halvings: int, cause: str) 
     pack.commit(
         replace(
             record,
-            attempt=pack.claim_attempt(),
+            attempt=(claim or pack.claim_attempt)(),
             sequence=record.sequence + 1,
             ends=ends,
             active=active,

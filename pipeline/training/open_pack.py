@@ -33,10 +33,15 @@ from pipeline.training.sources import source_hashes, sources_digest
 Found = TypeVar("Found")
 
 
-def open_pack(store: SweepStore, pack_id: str, beat: Callable[[], None] | None = None) -> PackLoop:
+def open_pack(
+    store: SweepStore,
+    pack_id: str,
+    beat: Callable[[], None] | None = None,
+    claim: Callable[[], int] | None = None,
+) -> PackLoop:
     """Claim a new attempt at a pack; its loop continues from the newest whole commit, or starts anew.
 
-    It calls `beat`, as it is done here, whenever something was done.
+    It calls `beat`, as it is done here, whenever something was done. `claim`, where it is given, claims the attempt.
 
     Raises NotHereError, before anything is claimed, when this machine cannot have the pack's numerics or computes other
     bits than the newest commit is made of; StoreError when the code has changed since and the newest launch does not
@@ -54,7 +59,7 @@ def open_pack(store: SweepStore, pack_id: str, beat: Callable[[], None] | None =
     refuse_other_bits(store, pack_id, origin)
     block, causes = _of_first(lambda config: block_of(pack, config, slots), configs)
     budgets = {run_id: spec.budget_of(config) for run_id, config in configs.items()}
-    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, budgets, origin)
+    recorder = Recorder(store.pack(pack_id), store.sweep["sweep_id"], pack_id, budgets, origin, claim)
     if block is None:
         _fail_all(recorder, configs, causes)
     first_states = FirstStates(store, spec, recorder.continued)

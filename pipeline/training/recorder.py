@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +33,8 @@ class Recorder:
     Opening it claims the attempt and starts from the newest whole record. `rows[run_id]` holds all rows of runs in
     progress and of those to be `continued`, recorded by this attempt or an earlier one. Those are the runs that ended
     at a smaller budget than `budgets[run_id]`, or failed and are to be tried again: they count as ended until a slot
-    takes them up. `origin` is of this attempt. Nothing of a run that ended is final before the next commit.
+    takes them up. `origin` is of this attempt, which `claim` claims where it is given. Nothing of a run that
+    ended is final before the next commit.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Recorder:
         pack_id: str,
         budgets: Mapping[str, int],
         origin: Origin | None = None,
+        claim: Callable[[], int] | None = None,
     ) -> None:
         self.store, self.origin = store, origin or Origin()
-        self.attempt = store.claim_attempt()
+        self.attempt = (claim or store.claim_attempt)()
         newest = store.newest()
         self.record = newest or Record(sweep_id, pack_id, attempt=0, sequence=0)
         if newest is not None:

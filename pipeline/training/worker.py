@@ -24,23 +24,32 @@ def _nothing() -> None:
     """What is done with the pulse of a worker that nobody watches."""
 
 
+def _never() -> bool:
+    """Whether a worker was asked to leave that nobody asks."""
+    return False
+
+
 def run_pack(
     folder: Path,
     pack_id: str,
     on_progress: Callable[[Progress], None],
     commit_interval_s: float = COMMIT_INTERVAL_S,
     beat: Callable[[], None] = _nothing,
+    claim: Callable[[], int] | None = None,
+    is_asked: Callable[[], bool] = _never,
 ) -> Progress:
-    """Train a pack until all its runs have ended, or until the sweep's stop file appears.
+    """Train a pack until all its runs have ended, until the sweep's stop file appears, or until `is_asked()`.
 
     Starts from the newest whole commit, or from nothing; from the newest again, with half the slots, where memory runs
-    out. Calls `beat` whenever something was done. Raises NotHereError when this machine cannot compute it, StoreError
-    when the code has changed, FencedError when a later attempt took over, PackMemoryError when fewer slots do not help.
+    out. Calls `beat` whenever something was done, and `claim`, where it is given, for the number of each attempt.
+
+    Raises NotHereError when this machine cannot compute it, StoreError when the code has changed, FencedError when a
+    later attempt took over, PackMemoryError when fewer slots do not help.
     """
     store = SweepStore(folder)
     for num_halvings in itertools.count():
         try:
-            return _trained(store, pack_id, on_progress, commit_interval_s, beat)
+            return _trained(store, pack_id, on_progress, commit_interval_s, beat, claim, is_asked)
         except UnloadableError:
             # Its record says why of every run.
             return progress_by_pack(store)[pack_id]
@@ -49,7 +58,7 @@ def run_pack(
                 raise
             cause = cause_of(error)
         # Here, since the exception holds what takes the memory.
-        halve_slots(store, pack_id, num_halvings, cause)
+        halve_slots(store, pack_id, num_halvings, cause, claim)
     raise AssertionError
 
 
@@ -59,13 +68,15 @@ def _trained(
     on_progress: Callable[[Progress], None],
     commit_interval_s: float,
     beat: Callable[[], None],
+    claim: Callable[[], int] | None,
+    is_asked: Callable[[], bool],
 ) -> Progress:
     # Here, since Lightning takes seconds to import, and Ray's driver imports this function without calling it.
     with quick_imports(), without_scipy_signal():
         from pipeline.training.lightning_module import Committer, fit
 
-    loop = open_pack(store, pack_id, beat)
-    committer = Committer(commit_interval_s, _StopFile(store.stop_file), lambda: on_progress(loop.progress()))
+    loop, stop_file = open_pack(store, pack_id, beat, claim), _StopFile(store.stop_file)
+    committer = Committer(commit_interval_s, lambda: is_asked() or stop_file(), lambda: on_progress(loop.progress()))
     fit(loop, [committer], loop.block.device)
     return loop.progress()
 

@@ -59,6 +59,9 @@ def launch(
     smoke: Smoke = False,
     accept_changed_code: AcceptChangedCode = False,
     scores: Scores = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Plan into the results folder, for `seedbed work`; train nothing.")
+    ] = False,
 ) -> None:
     """Train every unfinished run of a sweep, through Ray Tune.
 
@@ -69,12 +72,14 @@ def launch(
     """
     with phases(out, is_quiet=True) as phase, quick_imports():
         phase("loading")
-        from sweeps.command.launching import run_launch
+        from sweeps.command.launching import run_launch, run_plan_only
         from sweeps.command.request import Request
 
+    if plan_only and scores:
+        raise StoreError("--scores has no effect with --plan-only, which trains nothing")
     given = tuple(overrides or ())
     request = Request(spec, given, results, How(address, inline, accept_changed_code), smoke)
-    code = run_launch(request, out)
+    code = run_plan_only(request, out) if plan_only else run_launch(request, out)
     if scores:
         from sweeps.command.analysing import run_analyse
 
@@ -100,6 +105,28 @@ def resume(
         from sweeps.command.launching import run_resume
 
     raise typer.Exit(run_resume(SweepStore(folder), How(address, inline, accept_changed_code, retry_failed), out))
+
+
+@training_commands.command("work", rich_help_panel=_PANEL)
+def work_command(
+    folder: Folder,
+    packs: Annotated[
+        int | None, typer.Option("--packs", min=1, help="Leave after so many packs (default: when none is left).")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay while others work, to take over what they leave or lose.")
+    ] = False,
+) -> None:
+    """Train packs of a planned results folder, beside any number of other workers on any machines that share it.
+
+    SIGTERM, SIGINT and USR1 make it commit and leave. Exit codes as for launch.
+
+    Example: `seedbed launch quickstart --plan-only && seedbed work results/quickstart`
+    """
+    with quick_imports():
+        from sweeps.command.fleet.working import run_work
+
+    raise typer.Exit(run_work(SweepStore(folder), packs, wait, out))
 
 
 @training_commands.command(rich_help_panel=_PANEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +28,12 @@ from pipeline.store.failures import retry_failed
 from pipeline.store.files import make_folder
 from pipeline.store.left_over import remove_left_over
 from pipeline.store.pack_store import StoreError
-from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, summed
+from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, summed, unfinished
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.driven import not_mirrored, start_mirror, sync_hint
 from pipeline.training.origin import launch_note, refuse_changed_code
 from pipeline.training.sources import sources_digest
+from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.forecasts.refreshing import ForecastRefresher
 from sweeps.command.how import How
 from sweeps.command.leaving import leaving, must_hurry
@@ -40,6 +42,7 @@ from sweeps.command.request import Request
 from sweeps.command.terminal.concluding import conclude, conclude_damaged, tell_complete
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import phases
+from sweeps.command.terminal.wrapped import print_wrapped
 
 # Between two forecasts while training, at least; and the longest that the end of a launch waits for the last one.
 _FORECAST_INTERVAL_S, _FORECAST_S = 300.0, 20.0
@@ -51,6 +54,19 @@ def run_launch(request: Request, out: Console) -> int:
     source = request.file.read_text(encoding="utf-8")
     with opened_spec(spec, request.folder(spec), source, request.how, out) as store:
         return drive(store, spec, request.how, out, lambda: _print_outcomes(store, out))
+
+
+def run_plan_only(request: Request, out: Console) -> int:
+    """Plan the requested sweep into its results folder, for workers to train; returns the exit code of the command."""
+    spec = request.spec()
+    source = request.file.read_text(encoding="utf-8")
+    with opened_spec(spec, request.folder(spec), source, request.how, out) as store:
+        store.stop_file.unlink(missing_ok=True)
+        keep_copies(store, spec)
+        num_left = len(unfinished(store))
+    folder = shlex.quote(str(store.folder))
+    print_wrapped(out, f"planned: {num_left} pack(s) to train; train with, as often as you like: seedbed work {folder}")
+    return COMPLETE
 
 
 def train_spec(

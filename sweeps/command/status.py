@@ -19,6 +19,7 @@ from pipeline.store.progress import Progress, packs_left, progress_by_pack, read
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore, run_info
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
+from sweeps.command.fleet.workers_shown import worker_documents, worker_lines
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
 
 _ENDS = {"running": "in progress"}
@@ -45,12 +46,15 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
         failed = [asdict(run) for run in failed_runs(records)]
         extra = {"runs_by_numerics": by_numerics, "damaged": damaged, "failed_runs": failed}
         document = _document(store, total, left, now, runs)
+        extra["workers"] = worker_documents(store.folder)
         out.print_json(data=document | {name: value for name, value in extra.items() if value})
         return code
     out.print(
         f"{store.plan['name']}: {total.num_done}/{total.num_runs} runs done, {total.outcomes_text()}; "
         f"{total.run_steps:,} run-steps"
     )
+    for line in worker_lines(store.folder):
+        out.print(line, markup=False, highlight=False)
     if runs is not None:
         _print_runs(store.plan["varied"], runs, _probabilities(now), out)
     if by_numerics:

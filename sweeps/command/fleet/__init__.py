@@ -1,0 +1,1 @@
+"""`seedbed work`, and what `seedbed status` shows of the workers that are at it."""
