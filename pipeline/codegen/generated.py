@@ -15,14 +15,14 @@ from pipeline.codegen.graph.trace import Trace, is_users, line_of, traced, trace
 from pipeline.codegen.graph.updates import Sizes, traced_factor, traced_update
 from pipeline.codegen.passes.plan import ProgramPlan, planned
 from pipeline.codegen.passes.sums import BatchSums
+from pipeline.codegen.sampling import Sampling, has_classes, sampling_of
 from pipeline.codegen.text.loss_text import QuestionEmitter, task_text
 from pipeline.codegen.text.model_text import ModelEmitter
 from pipeline.codegen.text.update_text import optimiser_text, schedule_text
 from pipeline.models.base import Model
-from pipeline.numerics.streams import Draws, held_out_key
 from pipeline.optimisers.base import Optimiser
 from pipeline.schedules.base import Schedule
-from pipeline.tasks.base import Batch, Task, TaskShape
+from pipeline.tasks.base import Task, TaskShape
 
 _Part = TypeVar("_Part", Optimiser, Schedule)
 # Slots and weights of the traces of one update, whose texts have to be equal.
@@ -30,10 +30,14 @@ _SIZES = (Sizes(2, 3), Sizes(3, 5))
 
 
 class Generated(NamedTuple):
-    """The text of a header that holds a `Model`, `Task`, `Optimiser` or `Schedule`, or why there is none."""
+    """The text of a header that holds a `Model`, `Task`, `Optimiser` or `Schedule`, or why there is none.
+
+    `why_drawn`: why the program does not draw a task's examples itself, empty where it does.
+    """
 
     text: str | None
     why_not: str = ""
+    why_drawn: str = ""
 
 
 @lru_cache(maxsize=64)
@@ -72,8 +76,15 @@ def planned_model(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> tu
 
 @lru_cache(maxsize=64)
 def generated_task_or_why(task: Task, dtype: str) -> Generated:
-    """The C++ of a task whose examples torch draws, or the reason in words why none is written."""
-    return _tried(lambda: task_text(task.shape(), has_classes(task, dtype), question_emitters(task, dtype)))
+    """The C++ of a task, which draws its examples if that can be written, or the reason in words why there is none."""
+
+    def text(sampling: Sampling) -> str:
+        return task_text(task.shape(), has_classes(task, dtype), question_emitters(task, dtype), *sampling)
+
+    found = _tried(lambda: text(sampling_of(task, dtype)))
+    if found.text is not None:
+        return found
+    return _tried(lambda: text(Sampling(())))._replace(why_drawn=found.why_not)
 
 
 def question_emitters(
@@ -91,19 +102,6 @@ def _planned(trace: Trace) -> ProgramPlan:
     builder = GraphBuilder(trace)
     value, *slopes = builder.outputs()
     return planned(builder, value, tuple(slopes))
-
-
-def has_classes(task: Task, dtype: str) -> bool:
-    """Whether targets are whole numbers, from one example."""
-    return not one_example(task, dtype).targets.dtype.is_floating_point
-
-
-def one_example(task: Task, dtype: str) -> Batch:
-    """An example of the statistics set, as a batch of one slot."""
-    keys = {name: torch.tensor([held_out_key("probe", name)]) for name in task.streams}
-    streams = {name: Draws(key_12, torch.zeros(1, dtype=torch.int64), 1) for name, key_12 in keys.items()}
-    vectors = {name: torch.tensor([float(getattr(task, name) or 0)]) for name in task.vector_fields()}
-    return task.sample(streams, vectors, dtype, "probe")
 
 
 def generated_optimiser_or_why(optimiser: Optimiser, dtype: str) -> Generated:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from pipeline.codegen.generated import has_classes
+from pipeline.codegen.sampling import has_classes
 from pipeline.engine.program_arguments import DRAWN
 from pipeline.engine.slots import Slots
 from pipeline.tasks.base import Batch, Split

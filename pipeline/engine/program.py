@@ -94,7 +94,7 @@ def _program(
 
 def arguments_of(config: RunConfig) -> ProgramArguments:
     """The structures with which the program of such runs is called."""
-    return ProgramArguments.of(config, is_drawn="task" in written(config).texts)
+    return ProgramArguments.of(config, is_drawn=bool(written(config).why_drawn))
 
 
 def preamble_of(config: RunConfig) -> str | None:
@@ -155,10 +155,14 @@ def setting_preamble(
 
 
 class Written(NamedTuple):
-    """The C++ that is written from torch code, by kind of part, such as "model"; what is `missing` after that."""
+    """The C++ that is written from torch code, by kind of part, such as "model"; what is `missing` after that.
+
+    `why_drawn`: why torch draws the examples of a task whose C++ is written; empty where the program does.
+    """
 
     texts: Mapping[str, str]
     missing: tuple[str, ...] = ()
+    why_drawn: str = ""
 
 
 def written(config: RunConfig) -> Written:
@@ -167,13 +171,15 @@ def written(config: RunConfig) -> Written:
     if "model" in missing and not config.model.is_traceable(config.task.shape()):
         return Written({}, tuple(_named(kind, part) for kind, part in missing.items()))
     texts: dict[str, str] = {}
+    why_drawn = ""
     for kind in filter(missing.__contains__, _GENERATED):
         found = _from_torch(config, kind)
         if found.text is None:
             # What follows would be of no use.
             return Written({}, (f"{kind} {missing[kind].name} ({found.why_not})",))
         texts[kind] = found.text
-    return Written(texts)
+        why_drawn += found.why_drawn
+    return Written(texts, (), why_drawn)
 
 
 def written_headers(config: RunConfig) -> dict[str, str]:

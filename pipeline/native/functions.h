@@ -117,6 +117,8 @@ inline real modulo(real x, real by) {
 }
 inline real arc_tangent(real x) { return std::atan(x); }
 inline real lower_whole(real x) { return std::floor(x); }
+inline real whole_quotient(real x, real y) { return std::floor(x / y); }
+inline real whole_remainder(real x, real y) { return x - y * whole_quotient(x, y); }
 inline real upper_whole(real x) { return std::ceil(x); }
 inline real nearest_whole(real x) { return std::nearbyint(x); }
 inline real whole_part(real x) { return std::trunc(x); }
@@ -148,6 +150,14 @@ inline Lanes nearest_whole(Lanes x) {
 inline Lanes whole_part(Lanes x) {
   return each(x, [](real v) { return std::trunc(v); });
 }
+
+inline Ints whole_numbers(Lanes x) { return __builtin_convertvector(x, Ints); }
+// Of whole numbers that reals hold exactly, y > 0: the quotient is rounded to no whole number that it is not.
+inline Lanes whole_quotient(Lanes x, Lanes y) {
+  const Lanes found = x / y, whole = real_numbers(whole_numbers(found));
+  return whole > found ? whole - 1 : whole;
+}
+inline Lanes whole_remainder(Lanes x, Lanes y) { return x - y * whole_quotient(x, y); }
 
 // Rational approximation on [-3.8, 3.8], where erf is 1 to single precision beyond (as in Eigen).
 inline Floats erf(Floats x) {

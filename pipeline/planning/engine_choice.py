@@ -26,12 +26,14 @@ class Calibration:
     `engine` is the toolchain of the compiled program, as in the numerics; None means the torch engine, for the reason
     in `why_torch`. `speeds` maps a number of slots to run-steps per second of the torch engine;
     it is empty where nothing was timed. `why_device` says why the device was chosen, empty where there was no choice.
+    `why_drawn` says why torch draws the examples of a compiled program, empty where that does.
     """
 
     engine: str | None = None
     why_torch: str = ""
     speeds: Mapping[int, float] = field(default_factory=dict)
     why_device: str = ""
+    why_drawn: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def _chosen(
         return EngineChoice(own, 1, f"{own}: one slot, since a Trainer trains one run at a time")
     if resources.engine == "compiled" and compiled is None:
         raise StoreError(f"resources.engine is compiled, but {_why(calibration)}; leave it at auto")
-    how = "compiled" if compiled is not None else f"torch engine: {_why(calibration)}"
+    drawn = f"; torch draws its examples: {calibration.why_drawn}" if calibration.why_drawn else ""
+    how = f"compiled{drawn}" if compiled is not None else f"torch engine: {_why(calibration)}"
     if resources.slots is not None:
         return EngineChoice(compiled or "torch", resources.slots, f"{how}; slots as the sweep file says")
     if compiled is not None:
@@ -83,7 +86,7 @@ def _chosen(
         return EngineChoice(
             compiled,
             slots,
-            "compiled; results do not depend on the number of slots, which is chosen for chunks of about 0.5 s",
+            f"{how}; results do not depend on the number of slots, which is chosen for chunks of about 0.5 s",
         )
     if not needs_timing(most_runs, resources, device):
         return EngineChoice("torch", most_runs, f"{how}; a slot for every run")

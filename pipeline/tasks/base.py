@@ -165,11 +165,14 @@ class Task(Registered):
 
 
 def is_needed(vector_S: Tensor) -> bool:
-    """Whether a slot's number is not 0, so that what it scales must be computed; on a GPU always.
+    """Whether a slot's number is not 0, so that what it scales must be computed; on a GPU and in a trace always.
 
-    There the look itself would cost more, since the host waits for everything that the GPU has not done yet.
+    On a GPU the look itself would cost more, since the host waits for everything that the GPU has not done yet; a
+    trace holds what is computed of any number.
     """
-    return vector_S.device.type != "cpu" or bool(vector_S.any())
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return vector_S.device.type != "cpu" or get_proxy_mode() is not None or bool(vector_S.any())
 
 
 _NUM_PARAMETERS = len(inspect.signature(Task.sample).parameters)

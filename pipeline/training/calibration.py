@@ -96,7 +96,7 @@ def _calibrated(
             tell("compiling")
             engine = compiled_engine_of(group.config, instruction_set_of(resources))
         if engine is not None:
-            return Calibration(engine)
+            return Calibration(engine, why_drawn=written(group.config).why_drawn)
     why = why or _why_torch(group.config, resources, machine.device)
     if not needs_timing(group.most_runs, resources, machine.device):
         return Calibration(None, why)

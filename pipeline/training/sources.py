@@ -34,9 +34,10 @@ _COMMON = (
     "training/window_readings.py",
 )
 # What writes C++ from torch code, and what that includes.
+_HEADERS = ("drawn", "draws", "functions", "hyperparameters", "lanes", "philox", "products", "sampled")
 _WRITES = (
     "codegen/**/*.py",
-    *(f"native/{name}.h" for name in ("drawn", "functions", "hyperparameters", "lanes", "products")),
+    *(f"native/{name}.h" for name in _HEADERS),
 )
 # Helpers of registered classes; of the classes themselves only those count that a run uses.
 _ROOMS = ("tasks", "models", "optimisers", "schedules", "stopping", "readings")

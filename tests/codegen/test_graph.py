@@ -79,6 +79,7 @@ STEPS = {
     "in place": lambda width: Function(in_place),
     "norm of rows": lambda width: Function(lambda x: x / (x.square().sum(-1, keepdim=True) + 1).sqrt()),
     "masked": lambda width: Function(lambda x: x.masked_fill(torch.eye(*x.shape[1:]).bool(), 0.5)),
+    "padded with ones": lambda width: Function(lambda x: nn.functional.pad(x, (1, 0, 1, 1), value=1.0)[:, :-1, :-1]),
     "padded": lambda width: Function(lambda x: nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]),
     "spread": lambda width: Function(lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True) + 1)),
     "two halves": lambda width: Function(lambda x: torch.cat([x[..., 1:] * 2, x[..., :1]], -1)),

@@ -1,4 +1,4 @@
-"""Tasks without a C++ form: losses from their torch code, batches that torch draws."""
+"""Tasks without a C++ form: losses from their torch code, batches that the program draws, or torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.codegen.generated import has_classes
+from pipeline.codegen.sampling import has_classes
 from pipeline.contracts.small_sweeps import assert_compiled_equals_torch, same, states_of
 from pipeline.engine import examples
 from pipeline.engine.block import Block
@@ -126,10 +126,12 @@ def runs_of(task, model, **changes):
 LOOKUP = {"name": "own_lookup", "num_keys": 3, "num_values": 4, "num_pairs": 2}
 SEQUENCE = {"name": "own_sequence", "num_tokens": 4, "period": 3}
 REGRESSION = {"name": "own_regression", "dim": 3, "num_pairs": 4}
+BY_TORCH = {"name": "torch_regression", "dim": 3, "num_pairs": 4}
 NOISE = {"vary": [{"task.label_noise": [0.1, 0.3]}]}
 PROGRAMS = {
     "tokens and attention": (LOOKUP, {"name": "attention_only", "width": 8, "num_heads": 2, "num_layers": 1}, {}),
     "vectors, noise, references": (REGRESSION, {"name": "linear_self_attention"}, NOISE),
+    "vectors, noise, references, drawn by torch": (BY_TORCH, {"name": "linear_self_attention"}, NOISE),
     "features, and a parameter that is not trained": (
         {"name": "feature_regression", "num_features": 3, "num_pairs": 7},
         {"name": "merged_softmax_attention", "width": 4},
@@ -141,15 +143,17 @@ PROGRAMS = {
 
 @needs_compiler
 @pytest.mark.parametrize(("task", "model", "changes"), PROGRAMS.values(), ids=PROGRAMS)
-def test_programs_on_batches_that_torch_draws_train_and_measure_as_torch_does(task, model, changes, own_tasks):
+def test_programs_of_tasks_without_a_header_train_and_measure_as_torch_does(task, model, changes, own_tasks):
     runs = runs_of(task, model, **changes)
-    assert "task" in written(runs[0]).texts
+    found = written(runs[0])
+    assert "task" in found.texts
+    assert bool(found.why_drawn) == (task is BY_TORCH)
     assert_compiled_equals_torch(runs)
 
 
 @needs_compiler
 def test_how_much_is_drawn_at_once_moves_no_bit(own_tasks, monkeypatch):
-    runs = runs_of(REGRESSION, {"name": "linear_self_attention"}, **NOISE)
+    runs = runs_of(BY_TORCH, {"name": "linear_self_attention"}, **NOISE)
     engine = compiled_engine_of(runs[0])
     found = []
     for size in (1, 40_000, 1 << 30):
@@ -178,7 +182,7 @@ WRONG = {
 @needs_compiler
 @pytest.mark.parametrize(("change", "told"), WRONG.values(), ids=WRONG)
 def test_batches_beyond_the_shape_that_was_compiled_are_refused(change, told, own_tasks, monkeypatch):
-    config = runs_of(LOOKUP, PROGRAMS["tokens and attention"][1])[0]
+    config = runs_of({**LOOKUP, "name": "torch_lookup"}, PROGRAMS["tokens and attention"][1])[0]
     block = Block(config, 3, torch.device("cpu"), compiled_engine_of(config))
     sample = type(config.task).sample
     monkeypatch.setattr(type(config.task), "sample", lambda *given: change(sample(*given)))

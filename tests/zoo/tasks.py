@@ -34,6 +34,28 @@ class OwnRegression(LinearRegression):
         return (1 + error.square()).log()
 
 
+class TorchLookup(OwnLookup):
+    """The same examples, drawn by torch, since no C++ is written for words."""
+
+    name = "torch_lookup"
+
+    def sample(self, streams, vectors, dtype, split):
+        """(S, B, L) and (S, B)."""
+        streams["data"].words(1, 0)
+        return super().sample(streams, vectors, dtype, split)
+
+
+class TorchRegression(OwnRegression):
+    """Likewise."""
+
+    name = "torch_regression"
+
+    def sample(self, streams, vectors, dtype, split):
+        """(S, B, L, D) and (S, B)."""
+        streams["data"].words(1, 0)
+        return super().sample(streams, vectors, dtype, split)
+
+
 class Ranked(DictionaryLookup):
     """A loss for which no C++ is written."""
 

@@ -12,10 +12,11 @@ from functools import lru_cache
 
 import torch
 
-from pipeline.codegen.generated import has_classes, planned_model, question_emitters
+from pipeline.codegen.generated import planned_model, question_emitters
 from pipeline.codegen.graph.build import NoCodeError
 from pipeline.codegen.graph.nodes import Operand, Product
 from pipeline.codegen.passes.plan import ProgramPlan
+from pipeline.codegen.sampling import has_classes
 from pipeline.codegen.text.deferred import Deferred
 from pipeline.codegen.text.loss_text import QuestionEmitter, task_text
 from pipeline.codegen.text.model_text import ModelEmitter

@@ -28,7 +28,17 @@ from pipeline.codegen.graph.nodes import (
     SourceNode,
 )
 from pipeline.codegen.graph.operands import differ_by_example, masked, operands_of, simplified, tensors
-from pipeline.codegen.graph.operations import EMPTY, GATHERS, MAPS, MOVES, NO_CHANGE, RESHAPES, RULES, matrices
+from pipeline.codegen.graph.operations import (
+    EMPTY,
+    GATHERS,
+    MAPS,
+    MOVES,
+    NO_CHANGE,
+    RESHAPES,
+    RULES,
+    matrices,
+    pads_with_others,
+)
 from pipeline.codegen.graph.trace import Trace
 
 _aten = torch.ops.aten
@@ -120,7 +130,8 @@ class GraphBuilder:
             raise NotImplementedError(f"no C++ is written for {target} of what is not contiguous")
         if all(isinstance(one.node, ConstantNode) for one in operands):
             return self._folded(target, args, kwargs)
-        if target in MOVES and not (target in CHOICES and differ_by_example(args[1:])):
+        is_choice = target in CHOICES and differ_by_example(args[1:])
+        if target in MOVES and not is_choice and not pads_with_others(target, args):
             return self._moved(target, args, kwargs)
         if target in NO_CHANGE:
             return self._converted(node, args[0])

@@ -96,6 +96,22 @@ class SourceNode(Node):
 
 
 @dataclass(eq=False)
+class Draw(Node):
+    """Random numbers of an example: the columns of one draw from a stream of its run, counted in `Task.streams`.
+
+    `kind`: "integer" below `high`; "is_below", whether such an integer is below `bound`; "order", the places 0, 1, ..
+    sorted by such integers; "unit", on (0, 1); "normal". Steps are counted modulo `period`, unless that is 0.
+    """
+
+    kind: str = ""
+    stream: int = 0
+    substream: int = 0
+    high: int = 0
+    period: int = 0
+    bound: int = 0
+
+
+@dataclass(eq=False)
 class Map(Node):
     """A function of single numbers, by name, applied to each position."""
 

@@ -192,6 +192,19 @@ def _empty_like(builder: GraphBuilder, operand: Operand, *_: Any, **__: Any) -> 
     return _empty(builder, operand.shape)
 
 
+def pads_with_others(target: Any, args: Sequence[Any]) -> bool:
+    """Whether an operation puts other numbers than 0 around those that it moves."""
+    return target is _aten.constant_pad_nd.default and len(args) > 2 and args[2] != 0
+
+
+def _padded(builder: GraphBuilder, operand: Operand, pads: Sequence[int], value: float) -> Operand:
+    """The numbers within a border of `value`."""
+    is_inside = torch.constant_pad_nd(torch.ones(operand.shape), pads) > 0
+    positions = torch.constant_pad_nd(torch.arange(operand.index.size).view(operand.shape), pads)
+    inside = Operand(operand.node, operand.index.reshape(-1)[positions.numpy()])
+    return builder.map("either", builder.constant(is_inside), inside, builder.number(value))
+
+
 def _copied(_: GraphBuilder, old: Operand, new: Operand, *__: Any) -> Operand:
     return Operand(new.node, np.broadcast_to(new.index, old.shape))
 
@@ -297,6 +310,7 @@ RULES: dict[Any, Callable[..., Any]] = POWERS | {
     _aten.new_empty.default: _empty_for,
     _aten.new_empty_strided.default: _empty_for,
     _aten.empty_like.default: _empty_like,
+    _aten.constant_pad_nd.default: _padded,
     _aten.copy.default: _copied,
     _aten.mm.default: matrices,
     _aten.bmm.default: lambda builder, left, right: builder.product(left, right),

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from pipeline.models.base import Model
 from pipeline.numerics.matmul import plain_products
-from pipeline.tasks.base import Task, TaskShape
+from pipeline.tasks.base import Batch, Task, TaskShape
 
 _OURS, _TORCHS = Path(__file__).parents[2], Path(torch.__file__).parent
 
@@ -85,6 +85,17 @@ def traced_correct(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_cl
 
     graph = graph_of(joint, *_made_up_question(task_shape, dtype, has_classes))
     return Trace(graph, (), (), ("predictions", "targets"))
+
+
+def traced_reference(task: Task, example: Batch) -> Trace:
+    """Trace the mean of `task.reference_losses` over the questions of an example such as this one."""
+
+    def mean(inputs: Tensor, targets: Tensor) -> list[Tensor]:
+        losses = task.reference_losses(Batch(inputs, targets))
+        assert losses is not None, "a task that overrides `reference_losses` gives them"
+        return [losses.mean(1)]
+
+    return Trace(graph_of(mean, *(array.clone() for array in example)), (), (), ("inputs", "targets"))
 
 
 def _made_up_question(task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The text of a program's `Task` whose examples torch draws: its losses with their slopes, and what is right."""
+"""The text of a program's `Task`: its losses with their slopes, what is right, and perhaps how examples are drawn."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pipeline.codegen.passes.plan import Phase, ProgramPlan
 from pipeline.codegen.text.emit import Emitter
 from pipeline.tasks.base import TaskShape
 
+REFERENCE = "reference_loss"
 _TYPES = {True: ("std::int64_t", "Ints"), False: ("real", "Lanes")}
 
 
@@ -17,11 +18,11 @@ class QuestionEmitter(Emitter):
 
     def __init__(self, plan: ProgramPlan, name: str, is_poisoned: bool = False) -> None:
         super().__init__(plan, is_poisoned, table=f"{name}_table")
-        self._function = name
+        self.name = name
 
     def memory(self) -> list[str]:
         """What the function reads and writes, for each program its own; to be called after `lines`."""
-        own = f"thread_local {self._memory_type()} {self._function}_tape;"
+        own = f"thread_local {self._memory_type()} {self.name}_tape;"
         return [*self._tables.lines(), "namespace {", own, "}"]
 
     def _memory_type(self) -> str:
@@ -30,7 +31,7 @@ class QuestionEmitter(Emitter):
 
     def _declared_memory(self) -> str:
         """The function's line that names its memory."""
-        return f"auto& tape = {self._function}_tape;"
+        return f"auto& tape = {self.name}_tape;"
 
     def lines(self) -> list[str]:
         """The function."""
@@ -40,7 +41,7 @@ class QuestionEmitter(Emitter):
             backward += self._written("by_predictions", slopes, Dependence.EXAMPLE, "=")
         last = ", Lanes* by_predictions" if has_slopes else ""
         return [
-            f"static Lanes {self._function}(const Lanes* predictions, const Batch& batch, int target{last}) {{",
+            f"static Lanes {self.name}(const Lanes* predictions, const Batch& batch, int target{last}) {{",
             self._declared_memory(),
             "const auto* targets = batch.targets + target;",
             "Lanes answer[1];",
@@ -54,11 +55,23 @@ class QuestionEmitter(Emitter):
         ]
 
 
-def task_text(task_shape: TaskShape, has_classes: bool, functions: Sequence[QuestionEmitter]) -> str:
-    """The structure `Task`: its targets are classes or real values; `functions` are "loss" and perhaps "correct"."""
+def task_text(
+    task_shape: TaskShape,
+    has_classes: bool,
+    functions: Sequence[QuestionEmitter],
+    sampling: Sequence[QuestionEmitter] = (),
+    choice: Sequence[str] = (),
+) -> str:
+    """The structure `Task`: its targets are classes or real values; `functions` are "loss" and perhaps "correct".
+
+    `sampling` draws its examples, where torch does not, of all splits alike or of one that `choice` chooses, and gives
+    their reference losses, where there are any.
+    """
     is_token = task_shape.kind == "tokens"
-    bodies = [line for function in functions for line in function.lines()]
-    memory = [line for function in functions for line in function.memory()]
+    written = [(function, function.lines()) for function in (*functions, *sampling)]
+    bodies = [line for _, lines in written for line in lines]
+    memory = [line for function, _ in written for line in function.memory()]
+    has_reference = any(function.name == REFERENCE for function, _ in written)
     (token, tokens), (target, targets) = _TYPES[is_token], _TYPES[has_classes]
     size = task_shape.size if is_token else task_shape.input_shape[1]
     lines = [
@@ -66,18 +79,22 @@ def task_text(task_shape: TaskShape, has_classes: bool, functions: Sequence[Ques
         "",
         '#include "functions.h"',
         '#include "products.h"',
+        *(['#include "draws.h"'] if sampling else []),
         *memory,
         "struct Task {",
         f"static constexpr int LENGTH = {task_shape.length}, SIZE = {size};",
         f"static constexpr int OUTPUTS = {task_shape.num_outputs}, TARGETS = {task_shape.num_query_positions};",
         f"static constexpr int NUM_INPUTS = {'LENGTH' if is_token else 'LENGTH * SIZE'};",
-        f"static constexpr bool HAS_ACCURACY = {str(len(functions) > 1).lower()}, HAS_REFERENCE = false;",
+        f"static constexpr bool HAS_ACCURACY = {str(len(functions) > 1).lower()};",
+        f"static constexpr bool HAS_REFERENCE = {str(has_reference).lower()};",
         f"using Token = {token};",
         f"using Target = {target};",
         f"struct Batch {{ {tokens} tokens[LENGTH]{'' if is_token else '[SIZE]'}; {targets} targets[TARGETS]; }};",
         *bodies,
+        *choice,
     ]
     if len(functions) == 1:
         lines.append("static Lanes correct(const Lanes*, const Batch&, int) { return Lanes{}; }")
-    lines += ["static Lanes reference_loss(const Batch&) { return Lanes{}; }", "};", ""]
-    return "\n".join(lines)
+    if not has_reference:
+        lines.append("static Lanes reference_loss(const Batch&) { return Lanes{}; }")
+    return "\n".join([*lines, "};", ""])

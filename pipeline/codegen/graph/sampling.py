@@ -1,0 +1,197 @@
+"""The graph of a task's examples: draws, and whole numbers that are exact."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from pipeline.codegen.graph.build import GraphBuilder
+from pipeline.codegen.graph.draws import DRAW, INTEGER
+from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Map, Node, Operand, SourceNode
+from pipeline.codegen.graph.operands import differ_by_example, operands_of
+from pipeline.codegen.graph.operations import MOVES
+from pipeline.codegen.graph.ranges import EXACT, Ranges
+from pipeline.codegen.graph.trace import Trace
+
+_aten = torch.ops.aten
+_WHOLE = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
+_BITWISE = {
+    _aten.bitwise_and.Tensor,
+    _aten.bitwise_or.Tensor,
+    _aten.bitwise_not.default,
+}
+
+
+class SampleBuilder(GraphBuilder):
+    """Interprets the trace of `Task.sample`. What no real number holds exactly is refused."""
+
+    def __init__(self, trace: Trace, dtype: str) -> None:
+        super().__init__(trace)
+        self._dtype: torch.dtype = getattr(torch, dtype)
+        self._most = EXACT[dtype]
+        self.ranges = Ranges()
+        # Draws of whole numbers that are too large, to be compared and sorted alone.
+        self._wide: dict[int, Draw] = {}
+
+    def _source(self, node: fx.Node, place: int) -> Operand:
+        name = self._trace.given[place]
+        if name == "vectors":
+            # Behind the streams and the step.
+            name = f"(vectors + {place - self._trace.given.index('step') - 1})"
+        like: Tensor = node.meta["val"]
+        return SourceNode(like.numel(), Dependence.WEIGHTS, False, name, place).whole(*like.shape)
+
+    def _take(self, node: fx.Node) -> None:
+        super()._take(node)
+        found, like = self._values[node], node.meta.get("val")
+        values = found if isinstance(found, list) else [found]
+        likes = like if isinstance(like, list | tuple) else [like]
+        for value, one in zip(values, likes, strict=True):
+            if isinstance(value, Operand) and not isinstance(value.node, ConstantNode) and isinstance(one, Tensor):
+                self._refuse_inexact(value, one.dtype)
+
+    def _refuse_inexact(self, value: Operand, dtype: torch.dtype) -> None:
+        if dtype.is_floating_point and dtype != self._dtype:
+            raise NotImplementedError(f"no C++ is written for {dtype} in runs of {self._dtype}")
+        if dtype in _WHOLE and id(value.node) not in self._wide:
+            low, high = self.ranges.of(value).bounds()
+            if not -self._most <= low <= high <= self._most:
+                raise NotImplementedError(f"no C++ is written for whole numbers beyond {self._most:,.0f}")
+
+    def _called(self, node: fx.Node, target: Any) -> Any:
+        arguments = fx.map_arg((node.args, node.kwargs), lambda one: self._values[one])
+        args, kwargs = cast("tuple[tuple[Any, ...], dict[str, Any]]", arguments)
+        if target is DRAW:
+            return self._drawn(*args)
+        if target is operator.getitem:
+            return args[0][args[1]]
+        operands = operands_of((args, kwargs))
+        if any(id(one.node) in self._wide for one in operands):
+            return self._of_wide(target, args, kwargs)
+        if all(isinstance(one.node, ConstantNode) for one in operands):
+            return super()._called(node, target)
+        if target in _BITWISE and node.meta["val"].dtype != torch.bool:
+            raise NotImplementedError(f"no C++ is written for {target} of whole numbers")
+        if target in _SORTS:
+            return self._sorted(args[0], kwargs.get("dim", args[1] if len(args) > 1 else -1), kwargs, args)
+        is_whole = target in _WHOLE_MAPS and node.meta["val"].dtype in _WHOLE
+        if is_whole and (function := _WHOLE_MAPS[target](kwargs)) is not None:
+            return self._mapped(function, args, {})
+        if target is _aten.index.Tensor and isinstance(args[0].node, ConstantNode):
+            return self._entries(args[0], args[1])
+        return super()._called(node, target)
+
+    def _converted(self, node: fx.Node, operand: Operand) -> Operand:
+        old, new = cast("fx.Node", node.args[0]).meta["val"].dtype, node.meta["val"].dtype
+        if old == self._dtype and new in _WHOLE:
+            return self.map("whole_part", operand)
+        return super()._converted(node, operand)
+
+    def _drawn(
+        self, key: Operand, step: Operand, kind: str, count: int, substream: int, high: int, dtype: torch.dtype
+    ) -> Operand:
+        """The op of `draws.py`."""
+        if not isinstance(key.node, SourceNode) or key.node.name != "stream":
+            raise NotImplementedError("no C++ is written for keys of one's own")
+        if kind != INTEGER and dtype != self._dtype:
+            raise NotImplementedError(f"no C++ is written for draws in {dtype} for runs of {self._dtype}")
+        draw = self._draw(count, kind, key.node.place, substream, high, _period(step))
+        if kind == INTEGER and high > self._most:
+            self._wide[id(draw)] = draw
+        return draw.whole(1, 1, count)
+
+    def _draw(self, size: int, *what: Any) -> Draw:
+        return cast("Draw", self._shared(("draw", size, *what), lambda: Draw(size, Dependence.EXAMPLE, False, *what)))
+
+    def _of_wide(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """What may be done with integers that no real number holds: they are sorted, or compared with a number."""
+        wide: Operand = args[0]
+        draw = self._wide.get(id(wide.node)) if isinstance(wide, Operand) else None
+        if draw is not None and target in MOVES and len(operands_of(args)) == 1:
+            return self._moved(target, args, kwargs)
+        what = (draw.stream, draw.substream, draw.high, draw.period) if draw is not None else ()
+        if draw is not None and target is _aten.lt.Scalar and 0 <= args[1] <= draw.high:
+            found = self._draw(draw.size, "is_below", *what, min(int(np.ceil(args[1])), draw.high - 1))
+            if args[1] < draw.high:
+                return Operand(found, wide.index)
+        is_whole = draw is not None and wide.index.size == draw.size and wide.shape[-1] == draw.size
+        if draw is not None and is_whole and target in _SORTS and not _descends(kwargs, args):
+            order = self._draw(draw.size, "order", *what).whole(*wide.shape)
+            return [wide, order]
+        raise NotImplementedError(f"no C++ is written for {target} of whole numbers beyond {self._most:,.0f}")
+
+    def _sorted(self, operand: Operand, axis: int, kwargs: Any, args: Any) -> list[Operand]:
+        """Sorted numbers, and where they stood: number k comes at the place of as many as are before it.
+
+        Those are the smaller ones, and of equal ones the earlier, as in torch on CPUs, stable or not.
+        """
+        axis %= len(operand.shape)
+        values = np.moveaxis(operand.index, axis, -1)
+        count = values.shape[-1]
+        mine = Operand(operand.node, values[..., :, None])
+        others = Operand(operand.node, values[..., None, :])
+        function = ("is_above", "is_at_least") if _descends(kwargs, args) else ("is_below", "is_at_most")
+        is_earlier = self.constant(torch.arange(count) < torch.arange(count).unsqueeze(1))
+        is_before = self.map("either", is_earlier, *(self.map(one, others, mine) for one in reversed(function)))
+        rank = self.reduce("add", is_before, [-1], False)
+        # (..., place, k): whether number k comes there.
+        is_here = self.map(
+            "equals", Operand(rank.node, rank.index[..., None, :]), self.constant(torch.arange(count).unsqueeze(1))
+        )
+        found = []
+        for one in (Operand(operand.node, values[..., None, :]), self.constant(torch.arange(count))):
+            total = self.reduce("add", self.map("either", is_here, one, self.number(0.0)), [-1], False)
+            self.ranges.know(total.node, *self.ranges.of(one).bounds())
+            found.append(Operand(total.node, np.moveaxis(total.index, -1, axis)))
+        return found
+
+    def _entries(self, table: Operand, positions: Any) -> Operand:
+        """table[positions] of a table that is known."""
+        if len(positions) != 1 or not differ_by_example(positions) or len(table.shape) != 1:
+            raise NotImplementedError("no C++ is written for a table of several axes")
+        (where,) = positions
+        low, high = self.ranges.of(where).bounds()
+        if not 0 <= low <= high < table.shape[0]:
+            raise NotImplementedError("no C++ is written for positions that may be outside of a table")
+        found = self.lookup(table.at_shape(-1, 1), where)
+        return Operand(found.node, found.index[..., 0])
+
+
+def _period(step: Operand) -> int:
+    """The number modulo which the steps of a draw are counted; 0 if they are the run's."""
+    node: Node = step.node
+    if isinstance(node, SourceNode) and node.name == "step":
+        return 0
+    if isinstance(node, ConstantNode) and not node.values[step.index].any():
+        return 1
+    if isinstance(node, Map) and node.function == "whole_remainder":
+        steps, by = node.inputs
+        if isinstance(steps.node, SourceNode) and steps.node.name == "step" and isinstance(by.node, ConstantNode):
+            return int(by.node.values[by.index].flat[0])
+    raise NotImplementedError("no C++ is written for draws at steps of their own")
+
+
+def _descends(kwargs: Any, args: Any) -> bool:
+    return bool(kwargs.get("descending", args[2] if len(args) > 2 else False))
+
+
+_SORTS = {_aten.sort.default, _aten.sort.stable}
+
+
+def _of_rounding(kwargs: Any) -> str | None:
+    return "whole_quotient" if kwargs.get("rounding_mode") == "floor" else None
+
+
+# Of whole numbers, computed exactly.
+_WHOLE_MAPS: dict[Any, Callable[[Any], str | None]] = {
+    _aten.floor_divide.default: lambda _: "whole_quotient",
+    _aten.div.Tensor_mode: _of_rounding,
+    _aten.div.Scalar_mode: _of_rounding,
+    _aten.remainder.Scalar: lambda _: "whole_remainder",
+    _aten.remainder.Tensor: lambda _: "whole_remainder",
+}

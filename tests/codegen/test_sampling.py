@@ -1,0 +1,156 @@
+"""Examples that programs draw, written from `Task.sample`: equal to torch's."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.codegen.generated import generated_task_or_why
+from pipeline.numerics.compiler import compiled, toolchain
+from pipeline.numerics.streams import Draws, held_out_key, stream_key
+from pipeline.tasks.base import TASKS, Batch, Task, TaskShape
+
+needs_compiler = pytest.mark.skipif(toolchain() is None, reason="there is no g++ here")
+FIRST, STEP, NOISE = 5, 2**24 + 3, 0.3
+SPLITS = ("train", "label", "probe")
+# Each in its tiny form, and one of odd sizes.
+ODD = {
+    "dictionary_lookup": {"num_keys": 7, "num_values": 3, "num_pairs": 5},
+    "linear_regression": {"dim": 5, "num_pairs": 3, "num_batches": 3},
+    "modular_addition": {"modulus": 9, "train_share": 0.7, "split_seed": 2},
+    "pair_lookup": {"num_keys": 3, "num_values": 7, "num_pairs": 1},
+    "repeated_sequence": {"num_tokens": 37, "period": 9},
+    "separate_regression": {"dim": 1, "num_pairs": 6},
+    "sparse_parity": {"num_bits": 11, "num_relevant": 11},
+    "two_hop_lookup": {"num_keys": 9, "num_values": 2, "one_hop_share": 0.25},
+}
+REGISTERED = [TASKS[name](**sizes) for name in ODD for sizes in ({}, ODD[name])]
+NUM_DRAWN = int(os.environ.get("SEEDBED_EXAMPLES", 8))
+
+
+class Tokens(Task):
+    """Four tokens below 7 and a class below 7."""
+
+    def shape(self):
+        """As said."""
+        return TaskShape("tokens", 4, 7, 7)
+
+    def losses(self, predictions, targets):
+        """Cross entropy."""
+        return predictions.logsumexp(-1) - predictions.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def drawn_task(seed):
+    """A task whose `sample` applies operations, drawn at random, to whole and real draws of four columns."""
+    choose = np.random.default_rng(seed)
+    chosen = [(int(choose.integers(len(OPERATIONS))), *choose.integers(1, 6, 3).tolist()) for _ in range(7)]
+
+    class Drawn(Tokens):
+        def sample(self, streams, vectors, dtype, split):
+            draws, real = streams["data"], getattr(torch, dtype)
+            found = [draws.integers(high, 4, high) for high in (3, 8)]
+            unit = draws.uniform(4, 9, real)
+            for number, a, b, c in chosen:
+                pair = found[-1 - a % len(found)], found[-1 - b % len(found)]
+                # As many values as tokens have, so that what is multiplied stays exact.
+                found.append(OPERATIONS[number](*pair, c, unit) % 50)
+            tokens = found[-1] % 7
+            return Batch(tokens, (tokens.sum(2) + found[-2][..., 0]) % 7)
+
+    return Drawn()
+
+
+OPERATIONS = [
+    lambda x, y, c, u: x + c * y,
+    lambda x, y, c, u: x * y - c,
+    lambda x, y, c, u: (x - y).abs() // c,
+    lambda x, y, c, u: (x - c * y) // (c + 1),
+    lambda x, y, c, u: (x - 40) % (c + 2),
+    lambda x, y, c, u: torch.where(x < y, x, y + c),
+    lambda x, y, c, u: y.gather(2, x % 4),
+    lambda x, y, c, u: x.argsort(dim=2, descending=c > 3) + y,
+    lambda x, y, c, u: x.sort(2).values.flip(2),
+    lambda x, y, c, u: x.roll(c, 2).clamp(min=c, max=30),
+    lambda x, y, c, u: torch.nn.functional.one_hot(x % 4, 4).sum(2) + y,
+    lambda x, y, c, u: (u * (c + 0.5)).long() + (u > 0.5).long() * y,
+    lambda x, y, c, u: u.argsort(2) * torch.tensor([c, 1, 2, 3])[y % 4],
+    lambda x, y, c, u: x.amax(2, keepdim=True) - y,
+    lambda x, y, c, u: torch.cat([x[..., c % 4 :], y[..., : c % 4]], 2),
+    lambda x, y, c, u: ((x > c) & (y != c) | (u < 0.25)).to(torch.int64) * c,
+]
+TASKS_HERE = [*REGISTERED, *map(drawn_task, range(NUM_DRAWN))]
+
+HEAD = """
+#include "draws.h"
+#include "products.h"
+extern "C" int num_lanes() { return LANES; }
+"""
+UNIT = """
+namespace task_{number} {{
+{text}
+}}
+extern "C" void draw_{number}(const std::int64_t* keys, std::int64_t step, const real* vectors, void* inputs,
+                              void* targets) {{
+  using Own = task_{number}::Task;
+  Stream streams[4];
+  for (int s = 0; s < 4; ++s)
+    streams[s] = {{{{std::uint32_t(keys[2 * s]), std::uint32_t(keys[2 * s + 1])}}, std::uint32_t(step)}};
+  Own::Batch batch;
+  Own::sample(streams, vectors, {first}, batch);
+  std::memcpy(inputs, &batch.tokens, sizeof batch.tokens);
+  std::memcpy(targets, &batch.targets, sizeof batch.targets);
+}}
+"""
+
+
+@cache
+def library(folder):
+    """All tasks in one library, in single precision."""
+    found = [generated_task_or_why(task, "float32") for task in TASKS_HERE]
+    assert [one.why_drawn for one in found] == [""] * len(found)
+    units = [UNIT.format(number=k, text=one.text, first=FIRST) for k, one in enumerate(found)]
+    source = folder / "sampling.cpp"
+    source.write_text("".join([HEAD, *units]))
+    return compiled(str(source), "#define REAL float\n")
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    return library(tmp_path_factory.mktemp("sampling"))
+
+
+def by_torch(task, keys, num_rows):
+    streams = {
+        name: Draws(torch.tensor([key]), torch.tensor([STEP]), num_rows, FIRST)
+        for name, key in zip(task.streams, keys, strict=True)
+    }
+    vectors = {name: torch.tensor([NOISE]) for name in task.vector_fields()}
+    return streams, vectors
+
+
+@needs_compiler
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("number", range(len(TASKS_HERE)))
+def test_examples_that_a_program_draws_are_those_of_torch(number, split, programs):
+    task, lanes = TASKS_HERE[number], programs.num_lanes()
+    keys = [stream_key(name, 7) if split == "train" else held_out_key(split, name) for name in task.streams]
+    expected = task.sample(*by_torch(task, keys, lanes), "float32", split)
+    flat = np.array([*(word for key in keys for word in key), *[0] * 8], np.int64)
+    vectors = np.full(4, NOISE, np.float32)
+    kinds = [np.float32 if array.dtype.is_floating_point else np.int32 for array in expected]
+    sizes = [array.numel() // lanes for array in expected]
+    found = [np.zeros((size, lanes), kind) for size, kind in zip(sizes, kinds, strict=True)]
+    call = getattr(programs, f"draw_{number}")
+    call.restype, call.argtypes = None, [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
+    call(flat.ctypes.data, STEP, vectors.ctypes.data, *(array.ctypes.data for array in found))
+    for array, mine in zip(expected, found, strict=True):
+        wanted = array.numpy().reshape(lanes, -1).T
+        if array.dtype.is_floating_point:
+            np.testing.assert_allclose(mine, wanted, rtol=2e-6, atol=2e-6)
+        else:
+            np.testing.assert_array_equal(mine, wanted)
