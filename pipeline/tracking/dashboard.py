@@ -16,6 +16,7 @@ from pipeline.tracking.names import (
     CALIBRATION_TABLE,
     CONVERGED_SHARE,
     EXPECTED_SHARE,
+    INTERVAL_TABLE,
     OUTCOME_TABLE,
     P_CONVERGED,
     RUN_STEPS,
@@ -174,7 +175,8 @@ def _sections(store: SweepStore) -> Mapping[str, list[Any]]:
         ],
         "Outcomes by setting": [wr.WeavePanelSummaryTable(table_name=OUTCOME_TABLE)],
         "Forecast quality": [
-            _lines(AUROC_TABLE, "AUROC between seeds, by share of training seen", "window", "auroc", "predictor"),
+            _lines(INTERVAL_TABLE, "AUROC between seeds, by share of training seen", "window", "auroc", "line"),
+            _lines(AUROC_TABLE, "AUROC between seeds, by predictor", "window", "auroc", "predictor"),
             _lines(CALIBRATION_TABLE, "Share that converged, by forecast and window", "forecast", "share", "window"),
             *(wr.WeavePanelSummaryTable(table_name=name) for name in (AUROC_TABLE, CALIBRATION_TABLE)),
         ],

@@ -44,6 +44,7 @@ NUM_FORECAST = "forecast/num_runs"
 RUN_TIME = "time/run_s"
 OUTCOME_TABLE = "tables/outcomes"
 AUROC_TABLE = "tables/auroc"
+INTERVAL_TABLE = "tables/auroc_interval"
 CALIBRATION_TABLE = "tables/calibration"
 
 # What is tracked under names of its own, and what it is.
@@ -69,6 +70,7 @@ OWN_NAMES: Mapping[str, str] = {
     "sweep/expected_of": "runs that ended or have a forecast",
     OUTCOME_TABLE: "how many runs of each setting ended how, when the mirror last closed the sweep's run",
     AUROC_TABLE: "AUROC between the seeds of a setting, by predictor and window, of the newest analysis",
+    INTERVAL_TABLE: "the same of the predictor that forecasts are made by, with its 95% interval, a line each",
     CALIBRATION_TABLE: "share that converged in bins of the forecast, by window, of the newest analysis",
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.store.shapes import ANALYSIS, misfit
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.labels import groups
-from pipeline.tracking.names import AUROC_TABLE, CALIBRATION_TABLE
+from pipeline.tracking.names import AUROC_TABLE, CALIBRATION_TABLE, INTERVAL_TABLE
 from pipeline.tracking.progress import CommittedProgress, outcome_of
 
 OUTCOMES = ("converged", "unconverged", "diverged", "censored", "failed", "in training", "waiting")
@@ -44,17 +44,20 @@ class ForecastQuality:
 
         An analysis of other runs, a damaged one, and a link count as none.
         """
-        of_budget = {f", budget {budget}": _windows(store, budget) for budget in store.budgets}
-        found = of_budget if len(of_budget) > 1 else dict.fromkeys([""], *of_budget.values())
-        scores = tuple(row for suffix, windows in found.items() for row in _score_rows(windows, suffix))
-        bins = tuple(row for suffix, windows in found.items() for row in _bin_rows(windows, suffix))
+        of_budget = {f", budget {budget}": _evaluation(store, budget) for budget in store.budgets}
+        by_suffix = of_budget if len(of_budget) > 1 else dict.fromkeys([""], *of_budget.values())
+        found = {suffix: one for suffix, one in by_suffix.items() if one is not None}
+        scores = tuple(row for suffix, one in found.items() for row in _score_rows(one["windows"], suffix))
+        lines = tuple(row for suffix, one in found.items() for row in _interval_rows(one, suffix))
+        bins = tuple(row for suffix, one in found.items() for row in _bin_rows(one["windows"], suffix))
         if not scores:
             return None
         tables = {
             AUROC_TABLE: Table(("predictor", "window", "auroc", "low", "high", "runs"), scores),
+            INTERVAL_TABLE: Table(("line", "window", "auroc"), lines),
             CALIBRATION_TABLE: Table(("window", "forecast", "share", "low", "high", "runs"), bins),
         }
-        return ForecastQuality(tables, sha256(json.dumps([scores, bins]).encode()).hexdigest())
+        return ForecastQuality(tables, sha256(json.dumps([scores, lines, bins]).encode()).hexdigest())
 
 
 def outcome_table(
@@ -85,18 +88,19 @@ def _path(store: SweepStore, budget: int) -> Path:
     return store.folder_of(budget) / "analysis.json"
 
 
-def _windows(store: SweepStore, budget: int) -> Sequence[Mapping[str, Any]]:
+def _evaluation(store: SweepStore, budget: int) -> Mapping[str, Any] | None:
     path = _path(store, budget)
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_BYTES:
-        return ()
+        return None
     try:
         document = json.loads(path.read_bytes())
     except ValueError:
-        return ()
-    if misfit(document, ANALYSIS) is not None or document["evaluation"] is None:
-        return ()
+        return None
+    if misfit(document, ANALYSIS) is not None:
+        return None
     known = {row["run_id"] for row in store.plan["runs"]}
-    return document["evaluation"]["windows"] if all(row["run_id"] in known for row in document["runs"]) else ()
+    evaluation: Mapping[str, Any] | None = document["evaluation"]
+    return evaluation if all(row["run_id"] in known for row in document["runs"]) else None
 
 
 def _score_rows(windows: Sequence[Mapping[str, Any]], suffix: str) -> list[tuple[Any, ...]]:
@@ -106,6 +110,17 @@ def _score_rows(windows: Sequence[Mapping[str, Any]], suffix: str) -> list[tuple
         for window in windows
         for predictor, scores in window["scores"].items()
         if scores["auroc_within"][0] is not None
+    ]
+
+
+def _interval_rows(evaluation: Mapping[str, Any], suffix: str) -> list[tuple[Any, ...]]:
+    """AUROC of the primary predictor by window, and the ends of its interval: three lines of one chart."""
+    primary = evaluation.get("primary")
+    return [
+        (line, window, end)
+        for predictor, window, *ends, _ in _score_rows(evaluation["windows"], "")
+        for line, end in zip((f"{primary}{suffix}", f"95% from{suffix}", f"95% to{suffix}"), ends, strict=True)
+        if predictor == primary and end is not None
     ]
 
 

@@ -80,6 +80,17 @@ def test_the_time_left_is_that_of_all_packs_together_and_of_the_slowest_of_them(
     assert time_left_s(left, []) is None
 
 
+def test_between_two_packs_the_time_left_is_by_the_last_speed():
+    plan, speed = plan_of(2), Speed(30.0)
+    packs, sweep = packs_of(plan), DisplayedSweep(plan)
+    for now_s, run_steps in ((0.0, 0), (10.0, 500)):
+        speed.add("p0", now_s, replace(packs["p0"], run_steps=run_steps))
+    training = sweep.view(packs, ("p0",), speed, "training", 10.0, {})
+    between = sweep.view(packs, (), speed, "training", 11.0, {})
+    assert (training.speed, between.speed) == (50.0, 0.0)
+    assert training.time_left_s == between.time_left_s == 400 / 50
+
+
 def test_where_there_are_more_settings_than_lines_the_rest_is_counted():
     done = Line("done", progress(done=96), 0.0)
     waiting, running = Line("waiting", progress(), 0.0), Line("running", progress(running=5), 9.0)

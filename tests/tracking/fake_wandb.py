@@ -167,7 +167,7 @@ class Server(ThreadingHTTPServer):
         counts = {"historyLineCount": len(lines), "eventsLineCount": 0, "logLineCount": 0}
         texts = {"historyTail": json.dumps(tail), "eventsTail": "[]", "config": "{}", "summaryMetrics": "{}"}
         rest = {
-            "displayName": name,
+            "displayName": self.buckets[name].get("displayName", name),
             "description": "",
             "sweepName": None,
             "tags": [],

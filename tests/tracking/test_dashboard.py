@@ -61,11 +61,13 @@ def test_the_workspace_is_of_the_sweep_alone_and_names_only_what_it_tracks(sweep
     quality = next(bank for bank in banks if bank["name"] == "Forecast quality")
     charts = [panel["config"] for panel in quality["panels"] if panel["viewType"] == "Vega2"]
     assert [chart["fieldSettings"] for chart in charts] == [
+        {"x": "window", "y": "auroc", "stroke": "line"},
         {"x": "window", "y": "auroc", "stroke": "predictor"},
         {"x": "forecast", "y": "share", "stroke": "window"},
     ]
-    assert ["tables/auroc" in json.dumps(chart["userQuery"]) for chart in charts] == [True, False]
-    assert ["tables/calibration" in json.dumps(chart["userQuery"]) for chart in charts] == [False, True]
+    queries = [json.dumps(chart["userQuery"]) for chart in charts]
+    tables = ["tables/auroc_interval", "tables/auroc", "tables/calibration"]
+    assert [f'"{table}"' in query for table, query in zip(tables, queries, strict=True)] == [True] * 3
     names = [name for config in panels.values() for name in config.get("metrics") or []]
     assert len(names) > 10
     assert all(is_legal(name) for name in names)

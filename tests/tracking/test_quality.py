@@ -36,6 +36,11 @@ def test_auroc_and_calibration_are_those_of_the_analysis(analysed) -> None:
     for window in windows:
         interval = window["scores"][PRIMARY]["auroc_within"]
         assert scored[PRIMARY, window["fraction"]] == (*interval, window["num_scored"])
+    lines = {row[:2]: row[2] for row in found.tables["tables/auroc_interval"].rows}
+    assert document["evaluation"]["primary"] == PRIMARY
+    for window in windows:
+        drawn = [lines.get((line, window["fraction"])) for line in (PRIMARY, "95% from", "95% to")]
+        assert drawn == window["scores"][PRIMARY]["auroc_within"]
     bins = found.tables["tables/calibration"].rows
     for window in windows:
         of_window = [row for row in bins if row[0] == f"{100 * window['fraction']:.3g}%"]
@@ -75,7 +80,8 @@ def test_the_sweeps_run_holds_the_tables_and_those_of_forecasts_once(analysed) -
     run_mirror(sweep.folder)
     key = f"{sweep.id}-sweep"
     summary = mirrored(sweep.folder)[key].summary
-    assert {"tables/outcomes", "tables/auroc", "tables/calibration"} <= summary.keys()
+    tables = {f"tables/{name}" for name in ("outcomes", "auroc", "auroc_interval", "calibration")}
+    assert tables <= summary.keys()
     rows = table_of(sweep, summary["tables/outcomes"])
     assert [row[0] for row in rows] == ["tiny: model.head_width=4", "tiny: model.head_width=3"]
     assert [row[1:] for row in rows] == [[1, 0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0, 2]]

@@ -57,7 +57,7 @@ def test_online_every_row_reaches_the_server_once_whatever_it_answers(tmp_path: 
     assert_all_arrived(server, sweep)
     bucket = server.buckets[f"{sweep.id}-{run_id}"]
     assert (bucket["jobType"], bucket["entity"]) == ("run", "me")
-    assert bucket["groupName"] == "tiny: model.head_width=4"
+    assert (bucket["displayName"], bucket["groupName"]) == ("hw4-s0", "tiny: model.head_width=4")
     assert server.num_doubled == 0
     assert sync_hint(sweep.folder) is None
 

@@ -50,7 +50,8 @@ class Line:
 class View:
     """What a display shows. `settings` are in the order of the plan; `packs` are those in training.
 
-    `time_left_s` supposes that every run uses its whole budget; None before it is known. `failures` are pairs of a
+    `time_left_s` supposes that every run uses its whole budget; None before it is known. Between two packs, when none
+    trains, it is by the last speed. `failures` are pairs of a
     pack's name and a reason, oldest first. `note` is a sentence more, or empty.
     """
 
@@ -76,6 +77,7 @@ class DisplayedSweep:
         order = dict.fromkeys(row["setting_id"] for row in plan["runs"])
         self.labels = labels_of({setting: plan["settings"][setting] for setting in order}, tuple(plan["varied"]))
         self.pack_names = _pack_names(plan, self.labels)
+        self._newest_speed = 0.0
 
     def view(
         self,
@@ -92,12 +94,15 @@ class DisplayedSweep:
         by_setting = total.by_setting
         known = set(in_training)
         running = [pack_id for pack_id in packs_left(packs) if pack_id in known]
+        together = sum(speed.of(pack_id) for pack_id in running)
+        self._newest_speed = together or self._newest_speed
+        speeds = [(packs[pack_id], speed.of(pack_id)) for pack_id in running]
         return View(
             name=self.name,
             phase=phase,
             elapsed_s=elapsed_s,
-            time_left_s=time_left_s([packs[p] for p in packs_left(packs)], [(packs[p], speed.of(p)) for p in running]),
-            speed=sum(speed.of(pack_id) for pack_id in running),
+            time_left_s=time_left_s([packs[p] for p in packs_left(packs)], speeds, self._newest_speed),
+            speed=together,
             total=total,
             settings=tuple(
                 Line(label, by_setting[setting], sum(speed.of(pack_id, setting) for pack_id in running))
@@ -122,12 +127,15 @@ def _pack_names(plan: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str,
     return names
 
 
-def time_left_s(left: Sequence[Progress], running: Sequence[tuple[Progress, float]]) -> float | None:
+def time_left_s(
+    left: Sequence[Progress], running: Sequence[tuple[Progress, float]], newest_speed: float = 0.0
+) -> float | None:
     """Seconds until every run has used its whole budget: of all packs together, and of the one that takes longest.
 
-    `running` are the packs in training with their speeds; None while none of them has one.
+    `running` are the packs in training with their speeds; while none of them has one, `newest_speed` counts, which they
+    had together before. None if that is 0.
     """
-    speed = sum(each for _, each in running)
+    speed = sum(each for _, each in running) or newest_speed
     if speed <= 0:
         return None
     together = sum(progress.steps_left for progress in left) / speed
