@@ -1,0 +1,43 @@
+"""Trains the factorials, judges the claims and draws the figures: `python -m sweeps.landscape --profile fast`.
+
+The same command continues where it was stopped. What is judged goes to the results folder: `landscape/claims.json`,
+`details.json` and `figures`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis.claims.text import claims_table
+from pipeline.store.files import write_file
+from sweeps.command.exit_codes import COMPLETE
+from sweeps.command.reproducing import Reproduction, judged, print_estimate, train
+from sweeps.landscape.details import details
+from sweeps.landscape.study import STUDY
+from sweeps.papers import PROFILES
+
+
+def main() -> int:
+    """The exit code, as of a launch."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=PROFILES, default="fast")
+    parser.add_argument("--results", type=Path, default=None)
+    parser.add_argument("--inline", action="store_true", help="train in this process, without Ray")
+    given = parser.parse_args()
+    out = Console()
+    folder = given.results or Path("results") / "landscape" / given.profile
+    part = Reproduction(STUDY, given.profile, folder / STUDY.name, given.inline)
+    print_estimate([part], out)
+    code = train(part, out)
+    if code == COMPLETE:
+        write_file(part.folder / "details.json", json.dumps(details(part.for_claims()), indent=1).encode())
+        out.print("\n".join(claims_table(judged(part, out))), markup=False)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
