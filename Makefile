@@ -15,7 +15,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: fleet-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark landscape setup clean
+.PHONY: fleet-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark landscape setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -101,6 +101,10 @@ cluster-test: $(STAMP)
 # run once, to the bits of a launch (ten minutes).
 fleet-test: $(STAMP)
 	$(BIN)/python -m tests.workers.fleet --kills 200
+
+# A real Slurm on this host (root, slurm-wlm and munge), whose job array works on a sweep while a node is killed.
+slurm-test: $(STAMP)
+	$(BIN)/python -m tests.cluster.slurm
 
 # Every row of the benchmark (half an hour on 2 cores, on a machine with nothing else to do), and the tables made of them.
 bench: $(STAMP)

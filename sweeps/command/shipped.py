@@ -12,7 +12,7 @@ _SWEEPS = Path(__file__).resolve().parents[1]
 
 def shipped_sweeps() -> list[Path]:
     """The sweep files that come with seedbed."""
-    return sorted(path for path in _SWEEPS.rglob("*.yaml") if path.parent.name != "templates")
+    return sorted(path for path in _SWEEPS.rglob("*.yaml") if path.parent.name not in ("templates", "cluster"))
 
 
 def name_of(path: Path) -> str:

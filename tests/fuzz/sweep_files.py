@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pipeline.spec.yaml_source import read_text
+from sweeps.command.shipped import shipped_sweeps
 from tests.fuzz.case import Case
 from tests.fuzz.odd_values import mutated
 
@@ -56,7 +57,7 @@ WORDS = (
 @cache
 def texts() -> tuple[str, ...]:
     """The sweep files that come with seedbed, the smallest of the tests most often, and one of forks."""
-    real = tuple(path.read_text(encoding="utf-8") for path in sorted((ROOT / "sweeps").rglob("*.yaml")))
+    real = tuple(path.read_text(encoding="utf-8") for path in shipped_sweeps())
     return (TINY,) * len(real) + (FORKING,) * 3 + real
 
 
