@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,10 @@ def test_links_lead_to_files_and_headings(document):
         path = (document.parent / name) if name else document
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
+
+
+def test_a_wheel_has_all_documents_and_their_pictures():
+    places = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    taken = {path for patterns in places.values() for pattern in patterns for path in ROOT.glob(pattern)}
+    pictures = {path for path in (ROOT / "docs").iterdir() if path.suffix in (".svg", ".png")}
+    assert {*DOCUMENTS, *pictures} - taken == {ROOT / "CONTRIBUTING.md"}

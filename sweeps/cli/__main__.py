@@ -8,11 +8,13 @@ import io
 import os
 import shlex
 import sys
+import sysconfig
 import tempfile
 import traceback
 from contextlib import suppress
 from importlib.metadata import version
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -33,6 +35,8 @@ from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from sweeps.command.own.consent import import_named
 
 _MOST_COLUMNS = 1000
+# Where pip installs those of a wheel.
+_DOCUMENTS = Path(sysconfig.get_path("data"), "share", "doc", "seedbed", "docs")
 _NO_MEMORY = "memory has run out; what was committed before stays valid"
 _NO_MEMORY_TOLD = ("can't allocate memory", "failed to map segment", "cannot allocate memory")
 
@@ -42,6 +46,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    epilog=f"Documents: {_DOCUMENTS}" if _DOCUMENTS.is_dir() else None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for commands in (

@@ -3,10 +3,10 @@
 What it does is what wandb 0.31 asks of a server, as its requests show; it was never compared with wandb's own server
 (`python -m tests.tracking.real_account` compares what matters with a real account). Its behaviour:
 
-- GraphQL at /graphql, by operation name: `Viewer`, `UpsertBucket` (a run is made or changed), `RunResumeStatus` (what
-  is known of a run: the number of history lines and the last one, by which a client resumes), `CreateRunFiles` (where
-  to upload), `ProjectInternalId`, `GetProjects`, `NotifyScriptableRunAlert`, `ArtifactType`, `CreateArtifact`,
-  `UpsertView2` and `upsertView` (workspace, report).
+- GraphQL at /graphql, by operation name: `Viewer`, `GetDefaultEntity`, `UpsertBucket` (a run is made or changed),
+  `RunResumeStatus` (what is known of a run: the number of history lines and the last one, by which a client resumes),
+  `CreateRunFiles` (where to upload), `ProjectInternalId`, `GetProjects`, `NotifyScriptableRunAlert`, `ArtifactType`,
+  `CreateArtifact`, `UpsertView2` and `upsertView` (workspace, report).
   Any other is answered with an empty object.
 - History at /files/ENTITY/PROJECT/RUN/file_stream: lines by number from an offset. Lines that it has already are
   counted in `num_doubled`, and kept as they were last sent.
@@ -108,6 +108,8 @@ class Server(ThreadingHTTPServer):
         of_project = {"id": "p", "name": "seedbed", "entity": {"id": "e", "name": "me"}}
         if operation == "Viewer":
             return {"viewer": {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+        if operation == "GetDefaultEntity":
+            return {"viewer": {"id": "u", "entity": "me"}}
         if operation == "CreateRunFiles":
             base = self.variables["WANDB_BASE_URL"]
             files = [{"name": name, "uploadUrl": f"{base}/{name}"} for name in given["files"]]

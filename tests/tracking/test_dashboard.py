@@ -21,7 +21,7 @@ needs_workspaces = pytest.mark.skipif(find_spec("wandb_workspaces") is None, rea
 
 @pytest.fixture
 def sweep(tmp_path):
-    sweep = Sweep(tmp_path / "s", num_seeds=2, entity="me")
+    sweep = Sweep(tmp_path / "s", num_seeds=2)
     first, second = sweep.setting(0)
     sweep.train(first, 200, excess=0.01)
     sweep.end(first, "converged", is_converged=True)
@@ -86,6 +86,8 @@ def test_the_command_saves_a_workspace_and_a_report(sweep, monkeypatch, capsys):
     assert "report: http" in printed
     workspace, report = server.views
     assert (workspace["type"], report["type"]) == ("project-view", "runs")
+    # The sweep file names none: it is the account's own.
+    assert (workspace["entityName"], report["entityName"]) == ("me", "me")
     assert workspace["displayName"] == report["displayName"] == "seedbed tiny"
     blocks = json.loads(report["spec"])["blocks"]
     assert "tiny: model.head\\\\_width=4" in json.dumps(blocks) or "tiny: model.head_width=4" in json.dumps(blocks)
