@@ -147,8 +147,13 @@ class Fleet:
             os.waitpid(process, 0)
 
 
-def one_round(planned: Path, reference: SweepStore, base: Path, given: argparse.Namespace, seed: int) -> Counter[str]:
-    """Complete a copy of a planned folder by workers that are struck; what was done to them. Exits on a problem."""
+def one_round(
+    planned: Path, reference: SweepStore, base: Path, given: argparse.Namespace, seed: int, num_kills: int
+) -> Counter[str]:
+    """Complete a copy of a planned folder by workers that are struck until so many were killed.
+
+    Returns what was done to them. Exits on a problem.
+    """
     folder, started = base / f"round-{seed}", time.monotonic()
     shutil.copytree(planned, folder)
     chance = random.Random(seed)
@@ -159,7 +164,7 @@ def one_round(planned: Path, reference: SweepStore, base: Path, given: argparse.
             while time.monotonic() < until and fleet.alive:
                 fleet.reap()
                 time.sleep(0.02)
-            if unfinished_quickly(folder):
+            if fleet.counts["kill"] < num_kills and unfinished_quickly(folder):
                 fleet.strike()
         found = [*fleet.problems, *(["the time is over"] if fleet.alive else problems(SweepStore(folder), reference))]
     finally:
@@ -204,7 +209,7 @@ def main() -> None:
     done: Counter[str] = Counter()
     seed = given.seed
     while done["kill"] < given.kills:
-        done += one_round(base / "planned", reference, base, given, seed)
+        done += one_round(base / "planned", reference, base, given, seed, given.kills - done["kill"])
         seed += 1
     shutil.rmtree(base)
     print(f"{seed - given.seed} rounds, {dict(done)}: each run once, bits equal")

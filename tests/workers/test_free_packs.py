@@ -181,11 +181,12 @@ def test_packs_that_are_complete_damaged_or_not_for_this_machine_are_left_with_t
         pack = store.pack(pack_id)
         pack.commit(Record("sweep", pack_id, pack.claim_attempt(), 1, ends=ended(pack_id)))
     store.pack("pack1").record_path((1, 1)).write_bytes(b"x")
-    lease, claims = worker(store, lacks=lambda pack_id: "planned for a GPU" if pack_id == "pack2" else None)
-    assert claims.next().pack_id == "pack3"
-    lease.release()
-    assert claims.next().pack_id == "pack3"
-    assert claims.finished == {"pack0": 0}
+    _, claims = worker(store, lacks=lambda pack_id: "planned for a GPU" if pack_id == "pack2" else None)
+    last = claims.next()
+    assert last.pack_id == "pack3"
+    last.pack.commit(Record("sweep", "pack3", last.take(), 1, ends=ended("pack3")))
+    assert claims.next() is None
+    assert claims.finished == {"pack0": 0, "pack3": 0}
     assert claims.left == {"pack2": "planned for a GPU"}
     assert "seedbed repair" in claims.damaged["pack1"]
 
