@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.processes import Started, until
@@ -19,13 +19,18 @@ from tests.cluster.processes import Started, until
 _PORTS = (20_000, 31_000)
 # Ports of one node's workers.
 _NUM_WORKER_PORTS = 60
-START_S = 120.0
+START_S = 300.0
+_STARTED = "Ray runtime started"
 
 
 class Cluster:
-    """A head and nodes that join it, each with one CPU; to be used as a context, which kills what it started."""
+    """A head and nodes that join it, each with one CPU; to be used as a context, which kills what it started.
 
-    def __init__(self, cwd: Path) -> None:
+    With no `head_cpus` the head trains nothing.
+    """
+
+    def __init__(self, cwd: Path, head_cpus: int = 1) -> None:
+        self._head_cpus = head_cpus
         # Paths of sockets are short, and Ray's are long.
         self.folder = cwd / "n"
         self.folder.mkdir()
@@ -36,6 +41,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_register_timeout_seconds": "240",
             "TMPDIR": str(cwd / "t"),
         }
         self.port = free_port()
@@ -50,27 +56,27 @@ class Cluster:
         for node in self.nodes:
             node.kill_all()
 
-    def start(self, environment: Mapping[str, str] | None = None) -> Started:
-        """Start the head, or a node that joins it, with further variables of its environment."""
+    def start(self, environment: Mapping[str, str] | None = None, by: Sequence[object] = ()) -> Started:
+        """Start the head, or a node that joins it, with further variables of its environment, by another command."""
         number = len(self.nodes)
         lowest = self.port + 1 + number * _NUM_WORKER_PORTS
         ports = ["--min-worker-port", lowest, "--max-worker-port", lowest + _NUM_WORKER_PORTS - 1]
         where = ["--address", self.address]
         if number == 0:
             where = ["--head", "--port", self.port, "--include-dashboard", "false", "--temp-dir", self.folder / "r"]
-        ray = Path(sys.executable).parent / "ray"
-        options = ["--num-cpus", 1, "--num-gpus", 0, "--object-store-memory", 80_000_000]
-        command = [ray, "start", *where, *ports, *options, "--dashboard-agent-listen-port", 0, "--block"]
+        options = ["--num-cpus", 1 if number else self._head_cpus, "--num-gpus", 0, "--object-store-memory", 80_000_000]
+        ray = [sys.executable, "-m", "tests.cluster.patient_ray", "start"]
+        command = [*by, *ray, *where, *ports, *options, "--dashboard-agent-listen-port", 0, "--block"]
         values = {**self.environment, **(environment or {})}
         node = Started(command, self.folder.parent, values, f"node-{number}")
         self.nodes.append(node)
-        if not until(lambda: self._is_up(node), START_S, 0.5):
+        if not until(lambda: _is_up(node), START_S, 0.5):
             raise RuntimeError(f"`ray start` did not come up: {node.output[-600:]}")
         return node
 
-    def _is_up(self, node: Started) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and bool(node.of_kind("raylet"))
+
+def _is_up(node: Started) -> bool:
+    return _STARTED in node.output and bool(node.of_kind("raylet"))
 
 
 def lose(node: Started) -> None:
