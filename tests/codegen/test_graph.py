@@ -154,6 +154,14 @@ def test_an_operation_outside_the_table_is_named_with_the_line_that_called_it():
     assert "return (x * self.weight).sort(-1)" in found.why_not
 
 
+def test_modules_of_torch_alone_have_no_line_of_ones_own_that_calls_them():
+    def pooled(shape):
+        return nn.Sequential(nn.Unflatten(1, (1, 3)), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, 1))
+
+    found = generated_or_why(model_of(pooled), VECTORS, "float32")
+    assert found.why_not == "no C++ is written for aten.max_pool2d_with_indices.default"
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float16])
 def test_a_conversion_that_changes_numbers_is_left_to_torch(dtype):
     class Converted(nn.Linear):

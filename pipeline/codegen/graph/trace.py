@@ -150,18 +150,23 @@ class _Formulas(TorchFunctionMode):
     """Functions that are written out where autograd has a kernel of its own for their gradient."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if (place := _place()) is not None:
-            fx.traceback.set_stack_trace([place])
+        place = _place()
+        fx.traceback.set_stack_trace([] if place is None else [place])
         formula = _FORMULAS.get(function)
         return (formula or function)(*args, **(kwargs or {}))
 
 
 def _place() -> str | None:
-    """FILE:LINE of the innermost code that is neither torch's nor ours, and that line."""
+    """FILE:LINE of the innermost code that is neither torch's nor ours, and that line; None where there is none.
+
+    Modules of torch alone, as an nn.Sequential of them, have none. What stands beyond `graph_of` asked for the trace.
+    """
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and not is_users(frame.f_code.co_filename):
+    while frame is not None and frame.f_code is not graph_of.__code__:
+        if is_users(frame.f_code.co_filename):
+            return line_of(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
-    return None if frame is None else line_of(frame.f_code.co_filename, frame.f_lineno)
+    return None
 
 
 @cache
