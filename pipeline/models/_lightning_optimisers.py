@@ -155,7 +155,10 @@ def lr_factors_of(module: nn.Module, steps_per_epoch: int | None, num_steps: int
             scheduler.step()
             # At each step, since a cycle brings back what it began with.
             if [_all_but_lr(group) for group in groups] != fixed:
-                raise ConfigurationError(f"gives {type(scheduler).__name__}, which changes more than lr")
+                # On by default in OneCycleLR and CyclicLR.
+                is_momentums = getattr(scheduler, "cycle_momentum", False)
+                mend = "; give it cycle_momentum=False, which leaves the others alone" if is_momentums else ""
+                raise ConfigurationError(f"gives {type(scheduler).__name__}, which changes more than lr{mend}")
     return factors
 
 

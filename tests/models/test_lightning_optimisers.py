@@ -172,6 +172,9 @@ def test_a_scheduler_of_epochs_needs_their_length_and_holds_lr_within_each():
 def test_schedulers_that_look_at_metrics_or_move_the_betas_are_refused():
     plateau = scheduled(torch.optim.lr_scheduler.ReduceLROnPlateau)
     cycle = scheduled(lambda optimiser: torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.5, 20))
-    for given, message in ((plateau, "looks at metrics"), (cycle, "OneCycleLR, which changes more than lr")):
+    for given, message in (
+        (plateau, "looks at metrics"),
+        (cycle, "OneCycleLR, which changes more than lr; give it cycle_momentum=False"),
+    ):
         with pytest.raises(ValueError, match=message):
             lr_factors_of(Asking(given), None, 20)
