@@ -32,7 +32,15 @@ def claim_json(judged: JudgedClaim) -> dict[str, Any]:
         "paper_value": claim.value or None,
         "estimate": judged.estimate.to_json(),
         "num_runs": judged.num_runs,
+        "num_units": None if evidence is None else evidence.num_units,
+        "unit": None if evidence is None else evidence.unit or None,
         "holds_if": None if evidence is None else str(claim.region),
+        "paper_figure": claim.paper_figure,
+        "margin": claim.margin,
+        "equals_the_paper": judged.equality or None,
+        "would_catch": judged.would_catch,
+        "is_check": claim.is_check,
+        "registered": judged.registered or None,
         "least_runs": claim.least_runs,
         "version": claim.version,
         "verdict": judged.verdict,
@@ -73,9 +81,13 @@ def _restored(paper: str, claim: Claim, record: Mapping[str, Any] | None) -> Jud
         return JudgedClaim(claim, paper, NOT_JUDGED, changed, None)
     estimate = Estimate(*(np.nan if number is None else number for number in record["estimate"]))
     told = record["holds_if"] is not None
-    evidence = Evidence.of(estimate, record["num_runs"], record["note"] or "") if told else None
+    # Records of before units were recorded lack them.
+    units = (record.get("unit") or "", record.get("num_units"))
+    figures = (estimate.value, estimate.low, estimate.high, record["num_runs"], record["note"] or "")
+    evidence = Evidence(*figures, *units) if told else None
     remark = "" if record["statement"] == claim.statement else REWORDED
-    return JudgedClaim(claim, paper, record["verdict"], record["reason"] or "", evidence, remark)
+    registered = record.get("registered") or ""
+    return JudgedClaim(claim, paper, record["verdict"], record["reason"] or "", evidence, remark, registered)
 
 
 def _changed(claim: Claim, record: Mapping[str, Any]) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from analysis.forecasting.scores import auroc, equal_mass_bins
+from analysis.forecasting.scores import DECIMALS, auroc, equal_mass_bins, ratio
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes, at_risk
 from analysis.uncertainty.intervals import Estimate, from_bootstrap, wilson
 from analysis.uncertainty.resampling import resample
-from pipeline.arrays import Floats
+from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import RunInfo
 
 
@@ -54,27 +54,73 @@ def _correlation(x_R: Floats, y_R: Floats, weight_BR: Floats) -> Floats:
     return np.where(is_defined_B, covariance_B / np.sqrt(np.where(is_defined_B, variance_B, 1)), np.nan)
 
 
+@dataclass(frozen=True)
+class SiblingForecasts:
+    """Forecasts of R runs before the first step, from other runs of their init seeds, and what became of them.
+
+    `score_R` is higher for runs that should converge earlier. Only runs of one `half_R` are compared, for a run in one
+    half of the data seeds is forecast from the other half. `log_time_R` is of restricted time: the budget stands for
+    runs that did not converge, which is what `converged_R` says. `weight_BR` has the estimate in row 0, then resamples.
+    """
+
+    score_R: Floats
+    half_R: Ints
+    log_time_R: Floats
+    converged_R: Bools
+    weight_BR: Floats
+
+    @classmethod
+    def of(
+        cls, outcomes: Outcomes, runs: Sequence[RunInfo], budget: int, *, bootstrap: int, seed: int
+    ) -> SiblingForecasts:
+        """For crossed seeds: minus the mean log time of a run's init seed in the half that it is not in.
+
+        Censored runs are left out.
+        """
+        known_R = outcomes.kind_R != CENSORED
+        converged_R = outcomes.kind_R == CONVERGED
+        log_time_R = np.log(np.clip(np.where(converged_R, outcomes.upper_R, budget), 1, budget))
+        half_R = np.unique([run.data_seed for run in runs], return_inverse=True)[1] % 2
+        init_R = np.array([run.init_seed for run in runs])
+        is_sibling_RR = (init_R[:, None] == init_R) & (half_R[:, None] != half_R) & known_R
+        num_R = is_sibling_RR.sum(axis=1)
+        score_R = -(is_sibling_RR @ np.where(known_R, log_time_R, 0)) / np.maximum(num_R, 1)
+        use_R = known_R & (num_R > 0)
+        resamples = resample([run for run, used in zip(runs, use_R, strict=True) if used], bootstrap, seed)
+        return cls(
+            score_R[use_R], half_R[use_R], log_time_R[use_R], converged_R[use_R], weight_BR=resamples.with_estimate()
+        )
+
+
 def sibling_auroc(
     outcomes: Outcomes, runs: Sequence[RunInfo], budget: int, *, bootstrap: int = 1000, seed: int = 0
 ) -> Estimate:
     """AUROC of forecasts made before the first step, from runs of the same init seed under other data streams.
 
-    For crossed seeds. Data seeds are dealt into two halves; a run's forecast is the mean log time of its init seed in
-    the half that it is not in, the budget standing for runs that did not converge. Pairs are of one half. Two runs of
-    one init seed have the same forecast, so such pairs count half. Censored runs are left out. NaN without pairs.
+    Of convergence by the budget, so it depends on where that falls (`sibling_concordance` does not). Two runs of one
+    init seed have the same forecast, so such pairs count half. NaN without pairs.
     """
-    known_R = outcomes.kind_R != CENSORED
-    converged_R = outcomes.kind_R == CONVERGED
-    log_time_R = np.log(np.clip(np.where(converged_R, outcomes.upper_R, budget), 1, budget))
-    half_R = np.unique([run.data_seed for run in runs], return_inverse=True)[1] % 2
-    init_R = np.array([run.init_seed for run in runs])
-    is_sibling_RR = (init_R[:, None] == init_R) & (half_R[:, None] != half_R) & known_R
-    num_R = is_sibling_RR.sum(axis=1)
-    score_R = -(is_sibling_RR @ log_time_R) / np.maximum(num_R, 1)
-    use_R = known_R & (num_R > 0)
-    resamples = resample([run for run, used in zip(runs, use_R, strict=True) if used], bootstrap, seed)
-    weight_BR = resamples.with_estimate()
-    return from_bootstrap(auroc(score_R[use_R], converged_R[use_R], half_R[use_R], weight_BR))
+    found = SiblingForecasts.of(outcomes, runs, budget, bootstrap=bootstrap, seed=seed)
+    return from_bootstrap(auroc(found.score_R, found.converged_R, found.half_R, found.weight_BR))
+
+
+def sibling_concordance(
+    outcomes: Outcomes, runs: Sequence[RunInfo], budget: int, *, bootstrap: int = 1000, seed: int = 0
+) -> Estimate:
+    """The chance that of two runs the one that the same forecasts put first converges first.
+
+    Over all cuts in time up to the budget (Harrell's C). Pairs are of one half of the data seeds and of different
+    times; two runs of one init seed have the same forecast and count half. NaN without pairs.
+    """
+    found = SiblingForecasts.of(outcomes, runs, budget, bootstrap=bootstrap, seed=seed)
+    is_first_RR = (found.half_R[:, None] == found.half_R) & (found.log_time_R[:, None] < found.log_time_R)
+    ahead_RR = np.sign(np.round(found.score_R[:, None] - found.score_R, DECIMALS))
+    pairs_RR = is_first_RR.astype(np.float64)
+    won_B, total_B = (
+        np.einsum("bi,bi->b", found.weight_BR @ matrix_RR, found.weight_BR)
+        for matrix_RR in (pairs_RR * (ahead_RR + 1) / 2, pairs_RR)
+    )
+    return from_bootstrap(ratio(won_B, total_B))
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from analysis.uncertainty.estimates import weighted_median
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
 from analysis.uncertainty.resampling import resample
-from pipeline.arrays import Floats
+from pipeline.arrays import Bools, Floats
 from pipeline.store.history import RunInfo
 
 LEAST_SIZE = 20
@@ -51,6 +53,69 @@ def scaling_exponent(
     )
     x_Z = np.log(sizes) - np.log(sizes).mean()
     return from_bootstrap(median_BZ @ x_Z / np.sum(x_Z**2))
+
+
+@dataclass(frozen=True)
+class LocalSlope:
+    """The exponent between two neighbouring sizes, with its 95% interval over seeds."""
+
+    smaller: float
+    larger: float
+    exponent: Estimate
+
+
+@dataclass(frozen=True)
+class ScalingDrift:
+    """An exponent over a range of sizes, and those between neighbouring sizes, which a power law would make equal.
+
+    `with_drift` is the exponent with an interval that holds those of all local slopes: what seeds leave open, and what
+    the choice of the range does. It is not narrowed by more seeds.
+    """
+
+    overall: Estimate
+    local: tuple[LocalSlope, ...]
+
+    @property
+    def with_drift(self) -> Estimate:
+        """The exponent over the range, between the lowest and the highest end of any interval."""
+        found = [self.overall, *(slope.exponent for slope in self.local)]
+        return Estimate(self.overall.value, min(each.low for each in found), max(each.high for each in found))
+
+    def text(self) -> str:
+        """`1.98 (1.98-1.99) from 20 to 40, 1.90 (1.89-1.90) from 40 to 80`."""
+        return ", ".join(f"{at.exponent.concise()} from {at.smaller:g} to {at.larger:g}" for at in self.local)
+
+
+def scaling_drift(
+    size_R: Floats,
+    time_R: Floats,
+    runs: Sequence[RunInfo],
+    *,
+    least_size: float = LEAST_SIZE,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> ScalingDrift:
+    """`scaling_exponent` over all sizes from `least_size` on, and over every two neighbouring ones. Raises the same.
+
+    >>> size_R = np.repeat([20.0, 40.0, 80.0], 10)
+    >>> runs = [RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(30)]
+    >>> time_R = np.where(size_R < 80, size_R**2, 2 * size_R**2)
+    >>> [round(slope.exponent.value, 2) for slope in scaling_drift(size_R, time_R, runs).local]
+    [2.0, 3.0]
+    """
+
+    def over(is_used_R: Bools) -> Estimate:
+        used = [run for run, is_used in zip(runs, is_used_R, strict=True) if is_used]
+        return scaling_exponent(
+            size_R[is_used_R], time_R[is_used_R], used, least_size=least_size, bootstrap=bootstrap, seed=seed
+        )
+
+    sizes = np.unique(size_R[size_R >= least_size])
+    local = [
+        LocalSlope(float(smaller), float(larger), over(np.isin(size_R, (smaller, larger))))
+        for smaller, larger in pairwise(sizes)
+    ]
+    return ScalingDrift(over(np.ones(len(size_R), dtype=bool)), tuple(local))
 
 
 def median_feature_time(time_RK: Floats) -> Floats:

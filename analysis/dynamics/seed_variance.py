@@ -23,7 +23,8 @@ class SeedVariance:
 
     `num_init` times `num_data` runs were used; of them `num_restricted` did not converge and count with the budget.
     `num_left_out` init seeds were not used, because a run of theirs is censored or was not made. The shares are NaN
-    with fewer than two seeds of a kind, or where all times are equal.
+    with fewer than two seeds of a kind, or where all times are equal. `init_without_slowest` is init's share without
+    the init seed of the largest mean log time, which alone can make much of it; NaN with fewer than 3 init seeds.
     """
 
     init: Estimate
@@ -33,6 +34,7 @@ class SeedVariance:
     num_data: int
     num_restricted: int
     num_left_out: int
+    init_without_slowest: Estimate
 
 
 def seed_variance(
@@ -69,7 +71,20 @@ def seed_variance(
     num_left_out = int((~is_whole_I).sum())
     if min(num_init, num_data) < 2:
         none = Estimate(np.nan)
-        return SeedVariance(none, none, none, num_init, num_data, 0, num_left_out)
+        return SeedVariance(none, none, none, num_init, num_data, 0, num_left_out, none)
+    init, data, interaction = _shares(table_IJ, draws_data_seeds, bootstrap, seed)
+    others_IJ = np.delete(table_IJ, table_IJ.mean(axis=1).argmax(), axis=0)
+    without = _shares(others_IJ, draws_data_seeds, bootstrap, seed)[0] if len(others_IJ) > 1 else Estimate(np.nan)
+    used = set(np.array(_seeds(runs)[0])[is_whole_I].tolist())
+    num_restricted = sum(
+        run.init_seed in used and kind != CONVERGED for run, kind in zip(runs, outcomes.kind_R, strict=True)
+    )
+    return SeedVariance(init, data, interaction, num_init, num_data, num_restricted, num_left_out, without)
+
+
+def _shares(table_IJ: Floats, draws_data_seeds: bool, bootstrap: int, seed: int) -> list[Estimate]:
+    """Init's, the data's and the interaction's, with their intervals."""
+    num_init, num_data = table_IJ.shape
     rng = np.random.default_rng(seed)
     init_BI = rng.integers(num_init, size=(bootstrap, num_init))
     data_BJ = np.broadcast_to(np.arange(num_data), (bootstrap, num_data))
@@ -77,12 +92,7 @@ def seed_variance(
         data_BJ = rng.integers(num_data, size=(bootstrap, num_data))
     resampled_BIJ = table_IJ[init_BI[:, :, None], data_BJ[:, None, :]]
     share_3B = variance_shares(np.concatenate([table_IJ[None], resampled_BIJ]))
-    used = set(np.array(_seeds(runs)[0])[is_whole_I].tolist())
-    num_restricted = sum(
-        run.init_seed in used and kind != CONVERGED for run, kind in zip(runs, outcomes.kind_R, strict=True)
-    )
-    init, data, interaction = (from_bootstrap(share_B) for share_B in share_3B)
-    return SeedVariance(init, data, interaction, num_init, num_data, num_restricted, num_left_out)
+    return [from_bootstrap(share_B) for share_B in share_3B]
 
 
 def variance_shares(table_BIJ: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Means, proportions and medians over runs with 95% bootstrap intervals that respect shared seeds."""
+"""Means, proportions and medians over runs, with 95% intervals that respect shared seeds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analysis.uncertainty.exact import median_interval
 from analysis.uncertainty.intervals import Estimate, from_bootstrap, proportion_from_bootstrap, wilson_proportion
 from analysis.uncertainty.resampling import Resamples, resample
 from pipeline.arrays import Bools, Floats
@@ -43,10 +44,21 @@ def proportion_of_runs(
 def median_of_runs(
     value_R: Floats, runs: Sequence[RunInfo], *, bootstrap: int = NUM_RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """The median, in which infinity counts as large; NaN as for the mean. NaN where the median is infinite."""
+    """The median, in which infinity counts as large; NaN as for the mean. NaN where the median is infinite.
+
+    Of runs that share no seed the interval lies between order statistics (`median_interval`): a percentile bootstrap
+    covers .91 of medians of 8, and .93 of 24. Else whole groups of runs that share seeds are resampled.
+
+    >>> runs = [RunInfo(f"run-{seed}", "setting", seed, seed, {}) for seed in range(10)]
+    >>> median_of_runs(np.arange(10.0), runs).text(0)
+    '4 (1-8)'
+    """
     values_R, resamples = _measured(value_R, runs, bootstrap, seed)
     if not len(values_R):
         return Estimate(np.nan)
+    if resamples.are_independent:
+        found = median_interval(values_R)
+        return Estimate(found.value) if np.all(values_R == values_R[0]) else found
     return _with_interval(weighted_median(values_R, resamples.with_estimate()), values_R, resamples)
 
 

@@ -33,6 +33,25 @@ class Resamples:
         return np.concatenate([np.ones((1, self.weight_BR.shape[1])), self.weight_BR])
 
 
+@dataclass(frozen=True)
+class Units:
+    """Number of independent units among runs, and what they are, in the plural."""
+
+    num: int
+    name: str
+
+
+def independent_units(runs: Sequence[RunInfo]) -> Units:
+    """What `resample` draws of these runs: seeds, groups of runs that share one, or the rarer kind of crossed seeds.
+
+    >>> crossed = [RunInfo(f"run-{i}-{j}", "setting", i, j, {}) for i in range(6) for j in range(4)]
+    >>> independent_units(crossed)
+    Units(num=4, name='init seeds times data seeds')
+    """
+    drawn = resample(runs, bootstrap=1, seed=0)
+    return Units(drawn.num_units, "seeds" if drawn.are_independent else drawn.unit)
+
+
 def resample(runs: Sequence[RunInfo], bootstrap: int, seed: int) -> Resamples:
     """`bootstrap` resamples of the runs, by the largest unit that their seeds leave independent.
 

@@ -41,6 +41,7 @@ CLAIMS = ClaimBook(
             region=_MUCH,
             figure="stage_times",
             measure=evidence.speedup_of_dominant_under_adam,
+            family="dominant_is_first",
         ),
         Claim(
             name="rare_are_last_under_adam",
@@ -49,6 +50,8 @@ CLAIMS = ClaimBook(
             region=Region(low=0.5),
             figure="stage_times",
             measure=evidence.share_of_late_rare_under_adam,
+            is_share=True,
+            family="rare_are_last",
         ),
         Claim(
             name="dominant_is_first_under_gradient_descent",
@@ -60,6 +63,7 @@ CLAIMS = ClaimBook(
             region=_MUCH,
             figure="times_by_size",
             measure=evidence.speedup_of_dominant_under_gradient_descent,
+            family="dominant_is_first",
         ),
         Claim(
             name="rare_are_last_under_gradient_descent",
@@ -68,6 +72,8 @@ CLAIMS = ClaimBook(
             region=Region(low=0.5),
             figure="times_by_size",
             measure=evidence.share_of_late_rare_under_gradient_descent,
+            is_share=True,
+            family="rare_are_last",
         ),
         Claim(
             name="dominant_time_does_not_grow",
@@ -79,6 +85,9 @@ CLAIMS = ClaimBook(
             region=Region(-FLAT, FLAT),
             figure="times_by_size",
             measure=evidence.growth_of_dominant_time,
+            version=2,
+            paper_figure=0.0,
+            margin=0.05,
         ),
         Claim(
             name="swap_time_grows_as_the_square",
@@ -90,18 +99,8 @@ CLAIMS = ClaimBook(
             region=Region(1.8, 2.2),
             figure="times_by_size",
             measure=evidence.growth_of_swap_time,
+            version=2,
             stated_by="us",
-        ),
-        Claim(
-            name="ratio_of_times_grows_as_stated",
-            statement=(
-                "The time of rare features over that of the dominant one grows as K^2 log K with the number of "
-                "features K: growth from the smallest K to the largest, relative to that of K^2 log K"
-            ),
-            value="K^2 log K",
-            region=Region(0.5, 2.0),
-            figure="times_by_size",
-            measure=evidence.growth_of_ratio_of_times,
         ),
         Claim(
             name="rare_features_have_four_phases",
@@ -113,6 +112,8 @@ CLAIMS = ClaimBook(
             region=_ALL,
             figure="rare_feature_phases",
             measure=evidence.share_with_four_phases,
+            paper_figure=1.0,
+            margin=0.02,
         ),
         Claim(
             name="rare_features_have_four_phases_under_adam",
@@ -132,6 +133,8 @@ CLAIMS = ClaimBook(
             region=_ALL,
             figure="times_by_size",
             measure=evidence.share_without_fall,
+            paper_figure=1.0,
+            margin=0.02,
         ),
         Claim(
             name="attention_concentrates_when_balanced",
@@ -143,6 +146,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.9),
             figure="attention_concentration",
             measure=partial(evidence.final_attention, sweep="balanced", which=ALL_FEATURES),
+            family="attention_concentrates",
         ),
         Claim(
             name="attention_concentrates_for_rare_features",
@@ -154,6 +158,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.9),
             figure="attention_concentration",
             measure=partial(evidence.final_attention, sweep="imbalanced", which=RARE_FEATURES),
+            family="attention_concentrates",
         ),
         Claim(
             name="balanced_errors_vanish",
@@ -165,6 +170,9 @@ CLAIMS = ClaimBook(
             region=_ALL,
             figure="feature_errors",
             measure=partial(evidence.share_of_small_errors, sweep="balanced", which=ALL_FEATURES),
+            paper_figure=1.0,
+            margin=0.02,
+            family="errors_vanish",
         ),
         Claim(
             name="rare_errors_vanish",
@@ -176,6 +184,9 @@ CLAIMS = ClaimBook(
             region=_ALL,
             figure="feature_errors",
             measure=partial(evidence.share_of_small_errors, sweep="imbalanced", which=RARE_FEATURES),
+            paper_figure=1.0,
+            margin=0.02,
+            family="errors_vanish",
         ),
     ),
 )

@@ -8,12 +8,12 @@ import numpy as np
 
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps, UndecidedError
-from analysis.dynamics.scaling import LEAST_SIZE, median_feature_time, scaling_exponent
+from analysis.dynamics.scaling import LEAST_SIZE, ScalingDrift, median_feature_time, scaling_drift
 from analysis.uncertainty.dependence import rows_on_common_seeds
 from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, proportion_of_runs
 from analysis.uncertainty.intervals import Estimate
 from pipeline.arrays import Floats
-from pipeline.store.history import RunInfo
+from pipeline.store.history import History, RunInfo
 from sweeps.huang_2024.measures import (
     SMALL_ERROR,
     FeatureCurves,
@@ -61,29 +61,37 @@ def share_of_late_rare_under_gradient_descent(sweeps: Sweeps) -> Evidence:
 
 
 def growth_of_dominant_time(sweeps: Sweeps) -> Evidence:
-    """The exponent of the dominant feature's time; without an interval where the control's time does not grow."""
+    """The exponent of the dominant feature's time; without an interval where the control's time does not grow.
+
+    The interval holds the exponents between neighbouring sizes, too: a power law would make them equal.
+    """
     history = sweeps["sampled_dominant"].history
-    found = _exponent(sweeps, "sampled_dominant", lambda features: features.converged_RK[:, 0])
-    num_runs = int(np.sum(sizes_R(history) >= LEAST_SIZE))
-    control = _exponent(sweeps, "sampled_balanced", lambda features: median_feature_time(features.converged_RK))
+    drift = _exponent(sweeps, "sampled_dominant", lambda features: features.converged_RK[:, 0])
+    found, used = drift.with_drift, _of_asymptotic_size(history)
+    control = _exponent(sweeps, "sampled_balanced", lambda features: median_feature_time(features.converged_RK)).overall
     if not control.low > FLAT:
         # Control: if the time of balanced features does not grow either, a constant time is not evidence.
         note = f"The control failed: the exponent of balanced features, which should grow, is {control.text()}."
-        return Evidence(found.value, np.nan, np.nan, num_runs, note)
+        return Evidence.of(Estimate(found.value), used, note)
     sizes = _sizes_text(_parts(sweeps, "sampled_dominant"), LEAST_SIZE)
-    return Evidence.of(found, num_runs, f"{sizes}. Control: the exponent of balanced features is {control.text()}.")
+    note = f"{sizes}. By size: {drift.text()}. Control: the exponent of balanced features is {control.text()}."
+    return Evidence.of(found, used, note)
 
 
 def growth_of_swap_time(sweeps: Sweeps) -> Evidence:
-    """The exponent of the end of a rare feature's first phase, beside that of the mean field."""
+    """The exponent of the end of a rare feature's first phase, beside that of the mean field.
+
+    The interval holds the exponents between neighbouring sizes, too: they fall with the size, which seeds do not show.
+    """
     history = sweeps["sampled"].history
-    found = _exponent(sweeps, "sampled", _swap_R)
-    note = _sizes_text(_parts(sweeps, "sampled"), LEAST_SIZE) + "."
+    drift = _exponent(sweeps, "sampled", _swap_R)
+    seeds = f"seeds alone leave {drift.overall.concise()}"
+    note = f"{_sizes_text(_parts(sweeps, 'sampled'), LEAST_SIZE)}; {seeds}. By size: {drift.text()}."
     if sweeps.has("mean_field"):
-        flow = _exponent(sweeps, "mean_field", _swap_R)
+        flow = _exponent(sweeps, "mean_field", _swap_R).overall
         sizes = _sizes_text(_parts(sweeps, "mean_field"), LEAST_SIZE)
         note += f" In the mean field, where nothing is random: {flow.value:.2f} ({sizes})."
-    return Evidence.of(found, int(np.sum(sizes_R(history) >= LEAST_SIZE)), note)
+    return Evidence.of(drift.with_drift, _of_asymptotic_size(history), note)
 
 
 def growth_of_ratio_of_times(sweeps: Sweeps) -> Evidence:
@@ -119,16 +127,14 @@ def share_without_fall(sweeps: Sweeps) -> Evidence:
     parts = _followed(sweeps, "sampled_balanced")
     share = np.concatenate([proportion_of_features_R(np.isnan(part.rare_phases.swap_RK)) for part in parts])
     runs = _runs_of(parts)
-    return Evidence.of(proportion_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
+    return Evidence.of(proportion_of_runs(share, runs), runs, f"{_sizes_text(parts)}.")
 
 
 def final_attention(sweeps: Sweeps, *, sweep: str, which: slice) -> Evidence:
     """Attention on the query's own feature at the end, mean over runs and over the features `which`."""
     features = feature_curves(sweeps[sweep].history)
     attention_R = features.last(features.attention_RKT)[:, which].mean(axis=1)
-    return Evidence.of(
-        mean_of_runs(attention_R, features.runs), len(features.runs), f"{features.num_features} features."
-    )
+    return Evidence.of(mean_of_runs(attention_R, features.runs), features.runs, f"{features.num_features} features.")
 
 
 def share_of_small_errors(sweeps: Sweeps, *, sweep: str, which: slice) -> Evidence:
@@ -137,7 +143,7 @@ def share_of_small_errors(sweeps: Sweeps, *, sweep: str, which: slice) -> Eviden
     is_small_RK = np.isfinite(features.converged_RK[:, which])
     found = proportion_of_runs(proportion_of_features_R(is_small_RK), features.runs)
     worst = np.quantile(features.last(features.error_RKT)[:, which], 0.95)
-    return Evidence.of(found, len(features.runs), f"95% of final errors are below {worst:.3f}.")
+    return Evidence.of(found, features.runs, f"95% of final errors are below {worst:.3f}.")
 
 
 def _speedup_of_dominant(balanced: FeatureCurves, imbalanced: FeatureCurves, note: str = "") -> Evidence:
@@ -150,7 +156,7 @@ def _speedup_of_dominant(balanced: FeatureCurves, imbalanced: FeatureCurves, not
     ratio_R[both] = balanced_R[both] / dominant_R[both]
     found = median_of_runs(ratio_R, [balanced.runs[r] for r in rows])
     note += f"Median over {len(rows)} seeds; converged is an error of at most {SMALL_ERROR} for good."
-    return Evidence.of(found, len(rows), note)
+    return Evidence.of(found, [balanced.runs[r] for r in rows], note)
 
 
 def _share_of_late_rare(balanced: FeatureCurves, imbalanced: FeatureCurves, note: str = "") -> Evidence:
@@ -162,24 +168,29 @@ def _share_of_late_rare(balanced: FeatureCurves, imbalanced: FeatureCurves, note
     found = proportion_of_runs((rare_R > balanced_R).astype(float), runs)
     medians = (median_of_runs(time_R, runs) for time_R in (balanced_R, rare_R))
     note += "Median times, balanced and rare: " + ", ".join(median.text(0) for median in medians) + "."
-    return Evidence.of(found, len(rows), note)
+    return Evidence.of(found, runs, note)
 
 
 def _share_with_four_phases(parts: list[FeatureCurves]) -> Evidence:
     runs = _runs_of(parts)
     share = np.concatenate([proportion_of_features_R(part.rare_phases.has_all_RK) for part in parts])
-    return Evidence.of(proportion_of_runs(share, runs), len(runs), f"{_sizes_text(parts)}.")
+    return Evidence.of(proportion_of_runs(share, runs), runs, f"{_sizes_text(parts)}.")
 
 
 def _swap_R(features: FeatureCurves) -> Floats:
     return median_feature_time(features.swap_RK)
 
 
-def _exponent(sweeps: Sweeps, name: str, time: Callable[[FeatureCurves], Floats]) -> Estimate:
+def _of_asymptotic_size(history: History) -> list[RunInfo]:
+    """The runs from whose sizes exponents are taken."""
+    return [run for run, size in zip(history.runs, sizes_R(history), strict=True) if size >= LEAST_SIZE]
+
+
+def _exponent(sweeps: Sweeps, name: str, time: Callable[[FeatureCurves], Floats]) -> ScalingDrift:
     """Growth of a run's time with its number of features; of the mean field, in runs with a dominant one."""
     parts = _parts(sweeps, name)
     size_R = np.concatenate([np.full(len(part.runs), part.num_features, dtype=np.float64) for part in parts])
-    return scaling_exponent(size_R, np.concatenate([time(part) for part in parts]), _runs_of(parts))
+    return scaling_drift(size_R, np.concatenate([time(part) for part in parts]), _runs_of(parts))
 
 
 def _parts(sweeps: Sweeps, name: str) -> list[FeatureCurves]:

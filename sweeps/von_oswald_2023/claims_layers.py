@@ -25,12 +25,12 @@ def curvature(sweeps: Sweeps) -> Evidence:
     trained = median_of_runs(at_end(history, "trained_curvature"), history.runs)
     fitted = float(at_end(history, "plus_curvature")[0])
     note = f"Fitted to GD++ itself: {fitted:.4f}. Estimate and interval: of the trained weights, median over seeds."
-    return Evidence.of(trained, len(history.runs), note)
+    return Evidence.of(trained, history.runs, note)
 
 
 def _of_layers(sweep: str, layers: str) -> tuple[Claim, ...]:
     """The rows on one sweep of several layers, which has 10 seeds."""
-    row = partial(Claim, figure="layers", least_runs=5)
+    row = partial(Claim, figure="layers", least_runs=5, family=f"{sweep}_do_gd_plus_plus")
     return (
         row(
             name=f"{sweep}_beat_gradient_descent",
@@ -38,6 +38,7 @@ def _of_layers(sweep: str, layers: str) -> tuple[Claim, ...]:
             value="below",
             region=Region(high=0.95),
             measure=partial(loss_ratio, sweep=sweep, theirs="gd_loss"),
+            is_check=True,
         ),
         row(
             name=f"{sweep}_match_gd_plus_plus",
@@ -47,6 +48,8 @@ def _of_layers(sweep: str, layers: str) -> tuple[Claim, ...]:
             value="the same loss (fig. 3)",
             region=Region(0.9, 1.1),
             measure=partial(loss_ratio, sweep=sweep, theirs="plus_loss"),
+            paper_figure=1.0,
+            margin=0.02,
         ),
         row(
             name=f"{sweep}_align_with_gd_plus_plus",
@@ -89,6 +92,9 @@ SEVERAL_LAYERS = (
         figure="layers",
         measure=curvature,
         least_runs=5,
+        paper_figure=0.179,
+        margin=0.0036,
+        family="two_layers_tied_do_gd_plus_plus",
     ),
     Claim(
         name="two_layers_shift_alike_with_inputs",
@@ -101,6 +107,9 @@ SEVERAL_LAYERS = (
         figure="shifted_contexts_of_layers",
         measure=partial(_alike, kinds=("inputs",)),
         least_runs=5,
+        paper_figure=1.0,
+        margin=0.02,
+        family="two_layers_shift_alike",
     ),
     Claim(
         name="two_layers_shift_alike_with_teachers",
@@ -113,6 +122,9 @@ SEVERAL_LAYERS = (
         figure="shifted_contexts_of_layers",
         measure=partial(_alike, kinds=("teachers",)),
         least_runs=5,
+        paper_figure=1.0,
+        margin=0.02,
+        family="two_layers_shift_alike",
     ),
     Claim(
         name="two_layers_shift_alike_with_noise",
@@ -125,5 +137,8 @@ SEVERAL_LAYERS = (
         figure="shifted_contexts_of_layers",
         measure=partial(_alike, kinds=("noisy",)),
         least_runs=5,
+        paper_figure=1.0,
+        margin=0.02,
+        family="two_layers_shift_alike",
     ),
 )

@@ -23,6 +23,24 @@ ONE_LAYER = (
         region=Region(0.98 * _ONE_STEP_LOSS, 1.02 * _ONE_STEP_LOSS),
         figure="training",
         measure=measured.final_loss,
+        paper_figure=_ONE_STEP_LOSS,
+        margin=0.01 * _ONE_STEP_LOSS,
+        family="one_layer_is_one_step",
+    ),
+    Claim(
+        name="one_layer_has_the_loss_of_one_step_in_the_text",
+        statement=(
+            "With the inputs and the clipping of the paper's text, U(-1, 1) and 10, a trained layer of linear "
+            "self-attention ends at the loss of one gradient step: ratio of losses on the same contexts"
+        ),
+        value="the same loss (sec. 3)",
+        region=Region(0.98, 1.02),
+        figure="training",
+        measure=measured.ratio_with_the_inputs_of_the_text,
+        paper_figure=1.0,
+        margin=0.01,
+        family="one_layer_is_one_step",
+        least_runs=6,
     ),
     Claim(
         name="most_seeds_reach_one_step",
@@ -34,6 +52,9 @@ ONE_LAYER = (
         region=Region(low=0.8),
         figure="plateaus",
         measure=measured.share_at_one_step,
+        is_share=True,
+        paper_figure=1.0,
+        margin=0.02,
     ),
     Claim(
         name="predictions_become_those_of_the_step",
@@ -45,6 +66,9 @@ ONE_LAYER = (
         region=Region(high=0.1),
         figure="training",
         measure=partial(shrunk, sweep="one_layer", metric="gd_prediction_difference"),
+        paper_figure=0.0,
+        margin=0.02,
+        family="one_layer_is_one_step",
     ),
     Claim(
         name="models_align",
@@ -56,6 +80,9 @@ ONE_LAYER = (
         region=Region(low=0.99),
         figure="training",
         measure=partial(final, sweep="one_layer", metric="gd_alignment", lost=-1.0),
+        paper_figure=1.0,
+        margin=0.01,
+        family="one_layer_is_one_step",
     ),
     Claim(
         name="models_coincide",
@@ -67,6 +94,9 @@ ONE_LAYER = (
         region=Region(high=0.1),
         figure="training",
         measure=partial(shrunk, sweep="one_layer", metric="gd_model_difference"),
+        paper_figure=0.0,
+        margin=0.02,
+        family="one_layer_is_one_step",
     ),
     Claim(
         name="the_construction_is_the_step",
@@ -78,6 +108,7 @@ ONE_LAYER = (
         region=Region(high=1e-6),
         figure="training",
         measure=measured.construction_difference,
+        is_check=True,
     ),
     Claim(
         name="line_search_finds_the_best_step_size",
@@ -86,6 +117,7 @@ ONE_LAYER = (
         region=Region(0.99, 1.01),
         figure="training",
         measure=measured.line_search_step_size,
+        is_check=True,
     ),
     Claim(
         name="trained_weights_have_the_best_step_size",
@@ -98,6 +130,7 @@ ONE_LAYER = (
         figure="training",
         measure=measured.trained_step_size,
         stated_by="us",
+        family="one_layer_is_one_step",
     ),
     Claim(
         name="interpolated_weights_keep_the_loss",
@@ -108,6 +141,9 @@ ONE_LAYER = (
         region=Region(0.98, 1.02),
         figure="training",
         measure=measured.interpolated_loss,
+        paper_figure=1.0,
+        margin=0.02,
+        family="one_layer_is_one_step",
     ),
     Claim(
         name="longer_contexts_have_the_loss_of_one_step",
@@ -119,6 +155,9 @@ ONE_LAYER = (
         region=Region(high=0.05),
         figure="context_lengths",
         measure=measured.loss_by_context_length,
+        paper_figure=0.0,
+        margin=0.02,
+        family="one_layer_is_one_step",
     ),
     Claim(
         name="one_layer_shifts_alike_with_inputs",
@@ -130,6 +169,9 @@ ONE_LAYER = (
         region=Region(high=1.1),
         figure="shifted_contexts",
         measure=partial(_alike, kinds=("inputs",)),
+        paper_figure=1.0,
+        margin=0.02,
+        family="one_layer_shifts_alike",
     ),
     Claim(
         name="one_layer_shifts_alike_with_teachers",
@@ -141,6 +183,9 @@ ONE_LAYER = (
         region=Region(high=1.1),
         figure="shifted_contexts",
         measure=partial(_alike, kinds=("teachers",)),
+        paper_figure=1.0,
+        margin=0.02,
+        family="one_layer_shifts_alike",
     ),
     Claim(
         name="one_layer_shifts_alike_with_families",
@@ -152,6 +197,9 @@ ONE_LAYER = (
         region=Region(high=1.1),
         figure="shifted_contexts",
         measure=partial(_alike, kinds=("exponential", "normal", "laplace")),
+        paper_figure=1.0,
+        margin=0.02,
+        family="one_layer_shifts_alike",
     ),
     Claim(
         name="one_layer_shifts_alike_with_noise",
@@ -163,6 +211,9 @@ ONE_LAYER = (
         region=Region(high=1.1),
         figure="shifted_contexts",
         measure=partial(_alike, kinds=("noisy",)),
+        paper_figure=1.0,
+        margin=0.02,
+        family="one_layer_shifts_alike",
     ),
     Claim(
         name="applied_again_the_layer_descends_again",
@@ -174,6 +225,9 @@ ONE_LAYER = (
         region=Region(high=1.1),
         figure="roll_out",
         measure=measured.applied_again,
+        paper_figure=1.0,
+        margin=0.02,
+        family="rolled_out",
     ),
     Claim(
         name="rolling_out_lowers_the_loss",
@@ -185,5 +239,6 @@ ONE_LAYER = (
         region=Region(high=0.06),
         figure="roll_out",
         measure=measured.loss_after_50_times,
+        family="rolled_out",
     ),
 )

@@ -19,6 +19,8 @@ VARIANTS = (
         figure="plateaus",
         measure=measured.share_of_long_plateaus,
         least_runs=30,
+        is_check=True,
+        is_share=True,
     ),
     Claim(
         name="two_heads_mitigate_plateaus",
@@ -31,6 +33,7 @@ VARIANTS = (
         figure="plateaus",
         measure=measured.plateaus_spared_by_two_heads,
         least_runs=30,
+        family="two_heads_spare_plateaus",
     ),
     Claim(
         name="two_heads_leave_earlier",
@@ -43,6 +46,7 @@ VARIANTS = (
         figure="plateaus",
         measure=measured.time_with_two_heads,
         least_runs=30,
+        family="two_heads_spare_plateaus",
     ),
     Claim(
         name="long_plateaus_end_suddenly",
@@ -53,6 +57,7 @@ VARIANTS = (
         region=Region(low=0.6),
         figure="plateaus",
         measure=measured.share_of_sudden_ends,
+        is_share=True,
     ),
     Claim(
         name="many_fixed_tasks_suffice",
@@ -64,6 +69,7 @@ VARIANTS = (
         region=Region(high=0.05),
         figure="fixed_tasks",
         measure=partial(measured.excess_of_fixed_tasks, num_tasks=8192),
+        family="fixed_tasks",
     ),
     Claim(
         name="few_fixed_tasks_are_overfitted",
@@ -75,6 +81,7 @@ VARIANTS = (
         region=Region(low=1.5),
         figure="fixed_tasks",
         measure=partial(measured.excess_of_fixed_tasks, num_tasks=128),
+        family="fixed_tasks",
     ),
     Claim(
         name="a_block_with_mlp_groks",
@@ -95,6 +102,7 @@ VARIANTS = (
         figure="softmax",
         measure=measured.excess_of_two_softmax_heads,
         least_runs=8,
+        family="softmax_needs_two_heads",
     ),
     Claim(
         name="two_softmax_heads_align",
@@ -107,6 +115,7 @@ VARIANTS = (
         figure="softmax",
         measure=measured.cosine_of_two_softmax_heads,
         least_runs=8,
+        family="softmax_needs_two_heads",
     ),
     Claim(
         name="one_softmax_head_does_not",
@@ -119,6 +128,7 @@ VARIANTS = (
         figure="softmax",
         measure=measured.excess_of_one_softmax_head_over_two,
         least_runs=8,
+        family="softmax_needs_two_heads",
     ),
     Claim(
         name="copying_layers_reach_one_step",
@@ -131,6 +141,8 @@ VARIANTS = (
         figure="copying",
         measure=measured.loss_on_separate_tokens,
         least_runs=5,
+        paper_figure=1.0,
+        margin=0.02,
     ),
     Claim(
         name="copying_layers_jump",
@@ -143,6 +155,7 @@ VARIANTS = (
         figure="copying",
         measure=measured.share_of_jumps_on_separate_tokens,
         least_runs=5,
+        is_share=True,
     ),
     Claim(
         name="next_token_dependence_comes_first",
@@ -155,6 +168,7 @@ VARIANTS = (
         figure="copying",
         measure=measured.share_with_next_token_first,
         least_runs=5,
+        is_share=True,
     ),
     Claim(
         name="copying_takes_a_time_of_its_own",
@@ -178,6 +192,9 @@ VARIANTS = (
         figure="sine",
         measure=measured.loss_on_sine_waves,
         least_runs=5,
+        paper_figure=1.0,
+        margin=0.02,
+        family="sine_waves",
     ),
     Claim(
         name="sine_waves_are_learned",
@@ -190,5 +207,6 @@ VARIANTS = (
         figure="sine",
         measure=measured.worse_excess_on_sine_waves,
         least_runs=5,
+        family="sine_waves",
     ),
 )

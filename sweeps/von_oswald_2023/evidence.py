@@ -14,7 +14,7 @@ from sweeps.von_oswald_2023.measures import at_end, at_start, shifts_of, worst_r
 
 def median(history: History, value_R: Floats, note: str = "Median over seeds.") -> Evidence:
     """The median over runs; infinity counts as large."""
-    return Evidence.of(median_of_runs(value_R, history.runs), len(history.runs), note)
+    return Evidence.of(median_of_runs(value_R, history.runs), history.runs, note)
 
 
 def final(sweeps: Sweeps, *, sweep: str, metric: str, lost: float) -> Evidence:

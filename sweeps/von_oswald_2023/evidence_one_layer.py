@@ -27,12 +27,23 @@ def final_loss(sweeps: Sweeps) -> Evidence:
     return median(history, found_R, "Median over seeds; within 2% of the closed form.")
 
 
+def ratio_with_the_inputs_of_the_text(sweeps: Sweeps) -> Evidence:
+    """Final loss over that of the explicit step on the same contexts, median over seeds, with both in the note."""
+    history = sweeps["text_inputs"].history
+    ours_R, step_R = at_end(history, "label_loss", np.inf), at_end(history, "label_reference_loss")
+    note = (
+        f"Medians over seeds: layer {np.median(ours_R):.4f}, step {np.median(step_R):.4f}; the step's expected loss is "
+        f"{one_step_loss(history.runs[0]):.4f}."
+    )
+    return median(history, ours_R / step_R, note)
+
+
 def share_at_one_step(sweeps: Sweeps) -> Evidence:
     """Share of seeds near one gradient step at the end, in the sweep of the same setting with most seeds."""
     history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_there_R = at_end(history, "label_excess", np.inf) <= 0.02
     note = f"{int(is_there_R.sum())} of {len(history.runs)} runs."
-    return Evidence.of(proportion_of_runs(is_there_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(is_there_R, history.runs), history.runs, note)
 
 
 def construction_difference(sweeps: Sweeps) -> Evidence:
@@ -49,7 +60,7 @@ def line_search_step_size(sweeps: Sweeps) -> Evidence:
     """Ratio of the step size found on each run's own contexts to the closed form."""
     history = sweeps["one_layer"].history
     ratio_R = at_end(history, "line_search_step_size") / closed_form_R(population_step_size, history.runs)
-    return Evidence.of(mean_of_runs(ratio_R, history.runs), len(history.runs), "Mean over runs.")
+    return Evidence.of(mean_of_runs(ratio_R, history.runs), history.runs, "Mean over runs.")
 
 
 def trained_step_size(sweeps: Sweeps) -> Evidence:

@@ -36,7 +36,7 @@ def share_of_long_plateaus(sweeps: Sweeps) -> Evidence:
     history = runs_with(sweeps["heads"].history, "model.num_heads", 1)
     is_long_R, step = _long_plateaus(history)
     note = f"{int(is_long_R.sum())} of {len(history.runs)} seeds; the median leaves it at step {step:g}."
-    return Evidence.of(proportion_of_runs(is_long_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(is_long_R, history.runs), history.runs, note)
 
 
 def plateaus_spared_by_two_heads(sweeps: Sweeps) -> Evidence:
@@ -46,7 +46,7 @@ def plateaus_spared_by_two_heads(sweeps: Sweeps) -> Evidence:
     is_long_with_two_R = steps_until(two, LEFT_PLATEAU) >= 2 * step
     gain_R = is_long_R.astype(float) - is_long_with_two_R.astype(float)
     note = f"{int(is_long_R.sum())} and {int(is_long_with_two_R.sum())} of {len(one.runs)} seeds."
-    return Evidence.of(mean_of_runs(gain_R, one.runs), len(one.runs), note)
+    return Evidence.of(mean_of_runs(gain_R, one.runs), one.runs, note)
 
 
 def time_with_two_heads(sweeps: Sweeps) -> Evidence:
@@ -151,7 +151,8 @@ def share_with_next_token_first(sweeps: Sweeps) -> Evidence:
     # A sensitivity that is large at the first recorded step has no time of rise.
     copies_R = np.where(copied.upper_R > copied.lower_R, copied.upper_R, np.nan)
     order = stage_order(copies_R, steps_until(left, LEFT_PLATEAU), left.runs)
-    return Evidence.of(order.first, order.num_runs, f"Ties {order.tied.text()}, the jump first {order.second.text()}.")
+    note = f"Ties {order.tied.text()}, the jump first {order.second.text()}."
+    return Evidence.of(order.first, left.runs, note, num_runs=order.num_runs)
 
 
 def spread_of_times_on_separate_tokens(sweeps: Sweeps) -> Evidence:
@@ -162,7 +163,7 @@ def spread_of_times_on_separate_tokens(sweeps: Sweeps) -> Evidence:
     history = sweeps["separate_tokens"].history
     time_R = steps_until(history, LEFT_PLATEAU)
     note = f"{int(np.sum(np.isfinite(time_R)))} of {len(history.runs)} runs left it within {history.budget} steps."
-    return Evidence.of(spread(time_R, history.runs, history.budget), len(history.runs), note)
+    return Evidence.of(spread(time_R, history.runs, history.budget), history.runs, note)
 
 
 def loss_on_sine_waves(sweeps: Sweeps) -> Evidence:
@@ -208,7 +209,7 @@ def _left_plateau(history: History) -> History:
 
 def _share_of_jumps(history: History, note: str) -> Evidence:
     found = find_phase_changes(recorded(history, "label_excess"), history.steps_T, chance=1.0, floor=0.0)
-    return Evidence.of(proportion_of_runs(found.is_abrupt_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(found.is_abrupt_R, history.runs), history.runs, note)
 
 
 def _middle(value_R: Floats) -> str:

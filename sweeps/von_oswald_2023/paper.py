@@ -19,6 +19,7 @@ PAPER = Paper(
     title="Transformers learn in-context by gradient descent",
     sweeps=(
         PaperSweep("one_layer", _file("one_layer"), fast=("seeds.together.range=[0, 16]",)),
+        PaperSweep("text_inputs", _file("text_inputs")),
         PaperSweep("heads", _file("heads"), fast=("seeds.together.range=[1000, 1032]",)),
         *(PaperSweep(name, _file(name)) for name in IN_BOTH),
         *(PaperSweep(name, _file(name), fast=None) for name in FULL_ALONE),

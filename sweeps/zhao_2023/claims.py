@@ -14,15 +14,19 @@ from functools import partial
 
 from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.zhao_2023 import evidence
+from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, similarity_of_runs
 from sweeps.zhao_2023.early_figures import early_statistics, fates, forecasts, head_widths, init_and_data
 from sweeps.zhao_2023.figures import attention, head_order, learning_curves, phase_change
 from sweeps.zhao_2023.measures import EARLY_STEP, EARLY_WINDOW, LARGE_BUDGET, MIXED_BUDGET
+from sweeps.zhao_2023.query_figures import aligned_curves, attention_by_query
 
 FIGURES = (
     learning_curves,
     phase_change,
     head_order,
     attention,
+    attention_by_query,
+    aligned_curves,
     early_statistics,
     forecasts,
     head_widths,
@@ -43,6 +47,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.5),
             figure="learning_curves",
             measure=partial(evidence.share_without_error, sweep="setting_a"),
+            is_share=True,
         ),
         Claim(
             name="wide_heads_reach_100_percent",
@@ -54,6 +59,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.9),
             figure="learning_curves",
             measure=partial(evidence.share_without_error, sweep="full_width"),
+            family="accuracy_reaches_100_percent",
         ),
         Claim(
             name="wide_heads_converge",
@@ -66,6 +72,7 @@ CLAIMS = ClaimBook(
             figure="learning_curves",
             measure=partial(evidence.share_converged, sweep="full_width"),
             stated_by="us",
+            family="accuracy_reaches_100_percent",
         ),
         Claim(
             name="pair_tokens_reach_100_percent",
@@ -77,6 +84,8 @@ CLAIMS = ClaimBook(
             region=Region(low=0.5),
             figure="learning_curves",
             measure=partial(evidence.share_without_error, sweep="pair_tokens"),
+            is_share=True,
+            family="accuracy_reaches_100_percent",
         ),
         Claim(
             name="converged_runs_change_abruptly",
@@ -85,6 +94,8 @@ CLAIMS = ClaimBook(
             region=Region(low=0.8),
             figure="phase_change",
             measure=partial(evidence.share_of_abrupt_runs, sweep="setting_a"),
+            is_share=True,
+            family="learning_is_a_phase_change",
         ),
         Claim(
             name="converged_runs_of_b_change_abruptly",
@@ -96,6 +107,8 @@ CLAIMS = ClaimBook(
             region=Region(low=0.8),
             figure="phase_change",
             measure=partial(evidence.share_of_abrupt_runs, sweep="setting_b"),
+            is_share=True,
+            family="learning_is_a_phase_change",
         ),
         Claim(
             name="converged_runs_of_c_change_abruptly",
@@ -107,6 +120,33 @@ CLAIMS = ClaimBook(
             region=Region(low=0.8),
             figure="phase_change",
             measure=partial(evidence.share_of_abrupt_runs, sweep="setting_c"),
+            is_share=True,
+            family="learning_is_a_phase_change",
+        ),
+        Claim(
+            name="converged_runs_of_wide_heads_change_abruptly",
+            statement=(
+                "Learning is a phase change where a head is as wide as the model (two learning rates): share of "
+                "converged runs whose loss falls abruptly"
+            ),
+            value="clear indications",
+            region=Region(low=0.8),
+            figure="phase_change",
+            measure=partial(evidence.share_of_abrupt_runs, sweep="full_width"),
+            family="learning_is_a_phase_change",
+        ),
+        Claim(
+            name="converged_runs_of_one_layer_change_abruptly",
+            statement=(
+                "Learning is a phase change in one layer of one head (a token holds a key and its value): share of "
+                "converged runs whose loss falls abruptly"
+            ),
+            value="clear indications",
+            region=Region(low=0.8),
+            figure="aligned_curves",
+            measure=partial(evidence.share_of_abrupt_runs, sweep="pair_tokens"),
+            is_share=True,
+            family="learning_is_a_phase_change",
         ),
         Claim(
             name="unconverged_runs_do_not_change_abruptly",
@@ -119,6 +159,7 @@ CLAIMS = ClaimBook(
             figure="phase_change",
             measure=evidence.share_of_abrupt_unconverged_runs,
             stated_by="us",
+            is_share=True,
         ),
         Claim(
             name="smooth_curves_do_not_change_abruptly",
@@ -131,6 +172,8 @@ CLAIMS = ClaimBook(
             figure="phase_change",
             measure=evidence.share_of_abrupt_smooth_curves,
             stated_by="us",
+            is_check=True,
+            is_share=True,
         ),
         Claim(
             name="previous_token_head_forms_first",
@@ -143,6 +186,7 @@ CLAIMS = ClaimBook(
             figure="head_order",
             measure=evidence.share_with_previous_token_first,
             stated_by="us",
+            is_share=True,
         ),
         Claim(
             name="maps_agree_beyond_permuted_positions",
@@ -154,6 +198,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.1),
             figure="attention",
             measure=evidence.alike_beyond_permuted,
+            is_check=True,
         ),
         Claim(
             name="maps_agree_beyond_unconverged_runs",
@@ -162,6 +207,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.1),
             figure="attention",
             measure=evidence.alike_beyond_unconverged,
+            is_check=True,
         ),
         Claim(
             name="maps_agree_beyond_init",
@@ -173,6 +219,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.1),
             figure="attention",
             measure=evidence.alike_beyond_init,
+            is_check=True,
         ),
         Claim(
             name="maps_agree_beyond_matched_loss",
@@ -184,6 +231,55 @@ CLAIMS = ClaimBook(
             region=Region(low=0.1),
             figure="attention",
             measure=evidence.alike_beyond_matched_loss,
+            is_check=True,
+        ),
+        Claim(
+            name="runs_attend_alike_from_values",
+            statement=(
+                f"Converged runs attend alike where the task forces it (layer 1 from values, {_A}): mean cosine of "
+                "the attention maps of two runs"
+            ),
+            value="invariant patterns",
+            region=Region(low=0.9),
+            figure="attention_by_query",
+            measure=partial(similarity_of_runs, sweep="setting_a_again", queries=VALUES),
+        ),
+        Claim(
+            name="runs_of_one_layer_attend_alike",
+            statement=(
+                "Converged runs of one layer and one head attend alike where the task forces it (from the query, a "
+                "token holds a key and its value): mean cosine of the attention maps of two runs"
+            ),
+            value="invariant patterns",
+            region=Region(low=0.9),
+            figure="attention_by_query",
+            measure=partial(similarity_of_runs, sweep="pair_tokens", queries=QUERY),
+        ),
+        Claim(
+            name="runs_attend_differently_from_keys",
+            statement=(
+                f"Converged runs attend differently where the task leaves it open (layer 1 from keys, {_A}): mean "
+                "cosine of the attention maps of two runs"
+            ),
+            value="the contrary of invariant patterns",
+            region=Region(high=0.5),
+            figure="attention_by_query",
+            measure=partial(similarity_of_runs, sweep="setting_a_again", queries=KEYS),
+            stated_by="us",
+            family="runs_attend_differently",
+        ),
+        Claim(
+            name="runs_attend_differently_from_the_query",
+            statement=(
+                f"Converged runs attend differently where the task leaves it open (layer 1 from the query, {_A}): "
+                "mean cosine of the attention maps of two runs"
+            ),
+            value="the contrary of invariant patterns",
+            region=Region(high=0.5),
+            figure="attention_by_query",
+            measure=partial(similarity_of_runs, sweep="setting_a_again", queries=QUERY),
+            stated_by="us",
+            family="runs_attend_differently",
         ),
         Claim(
             name="early_statistics_foretell_convergence",
@@ -195,6 +291,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.7),
             figure="forecasts",
             measure=evidence.early_auroc,
+            family="early_statistics",
         ),
         Claim(
             name="early_statistics_tell_more_than_loss",
@@ -207,6 +304,7 @@ CLAIMS = ClaimBook(
             figure="forecasts",
             measure=evidence.early_auroc_gain,
             stated_by="us",
+            family="early_statistics",
         ),
         Claim(
             name="previous_token_score_foretells_the_time",
@@ -215,6 +313,7 @@ CLAIMS = ClaimBook(
             region=Region(high=-0.3),
             figure="early_statistics",
             measure=partial(evidence.score_and_time, step=EARLY_STEP),
+            family="early_statistics",
         ),
         Claim(
             name="previous_token_score_at_init_says_little",
@@ -241,6 +340,7 @@ CLAIMS = ClaimBook(
             region=Region(low=0.5),
             figure="init_and_data",
             measure=evidence.variance_of_init,
+            family="init_decides",
         ),
         Claim(
             name="data_stream_hardly_decides",
@@ -253,17 +353,20 @@ CLAIMS = ClaimBook(
             figure="init_and_data",
             measure=evidence.variance_of_data,
             stated_by="us",
+            family="init_decides",
         ),
         Claim(
             name="siblings_foretell_convergence",
             statement=(
-                "Other runs of the same initial weights tell, before the first step, which runs will have converged "
-                f"by step {MIXED_BUDGET}: AUROC"
+                "Other runs of the same initial weights tell, before the first step, which of two runs converges "
+                "first: concordance over all steps"
             ),
             value="early determination",
             region=Region(low=0.8),
             figure="init_and_data",
-            measure=evidence.auroc_of_siblings,
+            measure=evidence.concordance_of_siblings,
+            version=2,
+            family="init_decides",
         ),
         Claim(
             name="fate_is_fixed_by_half_of_the_budget",
@@ -287,6 +390,8 @@ CLAIMS = ClaimBook(
             figure="learning_curves",
             measure=evidence.share_after_mixed_budget,
             stated_by="us",
+            is_share=True,
+            family="unconverged_runs_converge_later",
         ),
         Claim(
             name="unconverged_runs_converge_in_the_end",
@@ -299,6 +404,7 @@ CLAIMS = ClaimBook(
             figure="head_widths",
             measure=evidence.share_after_large_budget,
             stated_by="us",
+            family="unconverged_runs_converge_later",
         ),
     ),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps
-from analysis.dynamics.early_signs import sibling_auroc, time_correlation
+from analysis.dynamics.early_signs import sibling_auroc, sibling_concordance, time_correlation
 from analysis.dynamics.fork_fates import fates_by_step, fixed_step
 from analysis.dynamics.phases import PhaseChanges
 from analysis.dynamics.seed_variance import SeedVariance, seed_variance
@@ -15,7 +17,7 @@ from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.outcomes.subsets import some_runs
 from analysis.uncertainty.estimates import median_of_runs, proportion_of_runs
 from analysis.uncertainty.intervals import short
-from pipeline.store.history import History
+from pipeline.store.history import History, RunInfo
 from sweeps.zhao_2023.attention import AttentionContrasts, MapContrast
 from sweeps.zhao_2023.measures import (
     FORECASTER,
@@ -61,7 +63,7 @@ def share_without_error(sweeps: Sweeps, *, sweep: str) -> Evidence:
             f"{labels[s]} {short(np.mean(is_perfect_R[is_s_R]))}" for s, is_s_R in runs_by_setting(history).items()
         )
         note += f" Without an error: {', '.join(shares)}."
-    return Evidence.of(estimate, len(history.runs), note)
+    return Evidence.of(estimate, history.runs, note)
 
 
 def share_converged(sweeps: Sweeps, *, sweep: str) -> Evidence:
@@ -70,7 +72,7 @@ def share_converged(sweeps: Sweeps, *, sweep: str) -> Evidence:
     outcomes = outcomes_of(history)
     slowest = float(np.max(outcomes.upper_R))
     note = f"{outcomes.count(CONVERGED)} of {len(history.runs)} runs, the last of them by step {slowest:g}."
-    return Evidence.of(proportion_of_runs(outcomes.is_kind_R(CONVERGED), history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(outcomes.is_kind_R(CONVERGED), history.runs), history.runs, note)
 
 
 def share_of_abrupt_runs(sweeps: Sweeps, *, sweep: str) -> Evidence:
@@ -97,7 +99,7 @@ def share_of_abrupt_unconverged_runs(sweeps: Sweeps) -> Evidence:
         f"{is_abrupt_R.sum()}, and in {is_abrupt_R[is_low_R].sum()} of the {is_low_R.sum()} that end below an accuracy "
         f"of {STILL_LOW:g}."
     )
-    return Evidence.of(proportion_of_runs(is_abrupt_R, runs), len(runs), note)
+    return Evidence.of(proportion_of_runs(is_abrupt_R, runs), runs, note)
 
 
 def share_with_previous_token_first(sweeps: Sweeps) -> Evidence:
@@ -110,40 +112,45 @@ def share_with_previous_token_first(sweeps: Sweeps) -> Evidence:
         f"{len(history.runs)} runs reach neither. The order depends on the level: previous-token first in {others}; "
         f"in {rise.first.text()} where each must come half of its own way."
     )
-    return Evidence.of(order.first, order.num_runs, note)
+    return Evidence.of(order.first, history.runs, note, num_runs=order.num_runs)
 
 
 def alike_beyond_permuted(sweeps: Sweeps) -> Evidence:
     """The mean similarity of pairs of runs, less that with positions renamed at random."""
-    return _alike(AttentionContrasts(sweeps["setting_a"]).of_permuted(), "positions renamed")
+    contrasts = AttentionContrasts(sweeps["setting_a"])
+    return _alike(contrasts.history.runs, contrasts.of_permuted(), "positions renamed")
 
 
 def alike_beyond_unconverged(sweeps: Sweeps) -> Evidence:
     """The mean similarity of pairs of runs, less that of pairs of unconverged ones."""
-    return _alike(AttentionContrasts(sweeps["setting_a"]).of_unconverged(), "unconverged runs")
+    contrasts = AttentionContrasts(sweeps["setting_a"])
+    return _alike(contrasts.history.runs, contrasts.of_unconverged(), "unconverged runs")
 
 
 def alike_beyond_init(sweeps: Sweeps) -> Evidence:
     """The mean similarity of pairs of runs, less that of the same runs at step 0."""
-    return _alike(AttentionContrasts(sweeps["setting_a"]).of_init(), "step 0")
+    contrasts = AttentionContrasts(sweeps["setting_a"])
+    return _alike(contrasts.history.runs, contrasts.of_init(), "step 0")
 
 
 def alike_beyond_matched_loss(sweeps: Sweeps) -> Evidence:
     """The mean similarity of pairs of runs, less that of the same runs on the plateau."""
     contrasts = AttentionContrasts(sweeps["setting_a"])
-    return _alike(contrasts.of_matched_loss(), "the plateau", contrasts.matched_text())
+    return _alike(contrasts.history.runs, contrasts.of_matched_loss(), "the plateau", contrasts.matched_text())
 
 
 def early_auroc(sweeps: Sweeps) -> Evidence:
     """AUROC between seeds of setting A at a quarter of the mixed budget, held-out seeds, runs at risk."""
-    scores, num_runs, note = early_scores(sweeps["setting_a"].history)
-    return Evidence.of(scores[FORECASTER].auroc_within, num_runs, note)
+    history = sweeps["setting_a"].history
+    scores, num_runs, note = early_scores(history)
+    return Evidence.of(scores[FORECASTER].auroc_within, history.runs, note, num_runs=num_runs)
 
 
 def early_auroc_gain(sweeps: Sweeps) -> Evidence:
     """That AUROC less that of a forecast from the last losses, on the same runs."""
-    scores, num_runs, note = early_scores(sweeps["setting_a"].history)
-    return Evidence.of(scores[FORECASTER].auroc_gain, num_runs, note)
+    history = sweeps["setting_a"].history
+    scores, num_runs, note = early_scores(history)
+    return Evidence.of(scores[FORECASTER].auroc_gain, history.runs, note, num_runs=num_runs)
 
 
 def score_and_time(sweeps: Sweeps, *, step: int) -> Evidence:
@@ -151,7 +158,7 @@ def score_and_time(sweeps: Sweeps, *, step: int) -> Evidence:
     history = sweeps["setting_a"].history
     values_R = value_at(history, PREVIOUS_TOKEN, step)
     found = time_correlation(values_R, outcomes_of(history), history.runs, step)
-    return Evidence.of(found.rho, found.num_runs, f"Times up to {history.budget} steps.")
+    return Evidence.of(found.rho, history.runs, f"Times up to {history.budget} steps.", num_runs=found.num_runs)
 
 
 def width_and_time(sweeps: Sweeps) -> Evidence:
@@ -163,27 +170,31 @@ def width_and_time(sweeps: Sweeps) -> Evidence:
         f"{width:g} {short(is_early_R[head_width_R(history) == width].mean())}" for width in head_widths_of(history)
     )
     note = f"Converged by step {MIXED_BUDGET}, by width: {', '.join(shares)}."
-    return Evidence.of(found.rho, found.num_runs, note)
+    return Evidence.of(found.rho, history.runs, note, num_runs=found.num_runs)
 
 
 def variance_of_init(sweeps: Sweeps) -> Evidence:
     """The share of the variance of log time that init seeds explain, crossed with data streams."""
-    found = _variance(sweeps)
-    return Evidence.of(found.init, found.num_init * found.num_data, _restricted(found))
+    found, runs = _variance(sweeps), sweeps["crossed"].history.runs
+    return Evidence.of(found.init, runs, _restricted(found), num_runs=found.num_init * found.num_data)
 
 
 def variance_of_data(sweeps: Sweeps) -> Evidence:
     """The share that data seeds explain."""
-    found = _variance(sweeps)
-    return Evidence.of(found.data, found.num_init * found.num_data, _restricted(found))
+    found, runs = _variance(sweeps), sweeps["crossed"].history.runs
+    return Evidence.of(found.data, runs, _restricted(found), num_runs=found.num_init * found.num_data)
 
 
-def auroc_of_siblings(sweeps: Sweeps) -> Evidence:
-    """AUROC of the mean log time of an init seed's other runs, for convergence by the mixed budget."""
+def concordance_of_siblings(sweeps: Sweeps) -> Evidence:
+    """Concordance of the mean log time of an init seed's other runs with the order in which runs converge."""
     history = sweeps["crossed"].history
     outcomes = outcomes_of(history, MIXED_BUDGET)
-    note = f"{outcomes.count(CONVERGED)} of {len(history.runs)} runs converged by step {MIXED_BUDGET}."
-    return Evidence.of(sibling_auroc(outcomes, history.runs, MIXED_BUDGET), len(history.runs), note)
+    at_one_cut = sibling_auroc(outcomes, history.runs, MIXED_BUDGET).text()
+    note = (
+        f"Over all cuts up to step {history.budget}; at step {MIXED_BUDGET}, by which {outcomes.count(CONVERGED)} of "
+        f"{len(history.runs)} runs had converged, the AUROC is {at_one_cut}."
+    )
+    return Evidence.of(sibling_concordance(outcomes_of(history), history.runs, history.budget), history.runs, note)
 
 
 def step_of_fixed_fate(sweeps: Sweeps) -> Evidence:
@@ -191,7 +202,9 @@ def step_of_fixed_fate(sweeps: Sweeps) -> Evidence:
     found = fates_of(sweeps, MIXED_BUDGET)
     shares = "; ".join(f"{at.step}: {at.agreement.text()}" for at in fates_by_step(found))
     note = f"Share of forks that end as their parent, by fork step: {shares}."
-    return Evidence.of(fixed_step(found, MIXED_BUDGET), len({run.parent for run in found.forks}), note)
+    return Evidence.of(
+        fixed_step(found, MIXED_BUDGET), found.forks, note, num_runs=len({run.parent for run in found.forks})
+    )
 
 
 def share_after_mixed_budget(sweeps: Sweeps) -> Evidence:
@@ -212,13 +225,13 @@ def _abrupt(history: History, changes: PhaseChanges) -> Evidence:
         f"Median step of the largest change {location}, from 10% to 90% within {width} steps. It is over half of the "
         f"way in {np.isfinite(changes.location_R).sum()} of {len(history.runs)} runs."
     )
-    return Evidence.of(proportion_of_runs(changes.is_abrupt_R, history.runs), len(history.runs), note)
+    return Evidence.of(proportion_of_runs(changes.is_abrupt_R, history.runs), history.runs, note)
 
 
-def _alike(found: MapContrast, what: str, more: str = "") -> Evidence:
+def _alike(runs: Sequence[RunInfo], found: MapContrast, what: str, more: str = "") -> Evidence:
     """Excess similarity of converged runs over a comparison group."""
     note = f"{found.note(what)} {more}".rstrip()
-    return Evidence.of(found.both.difference, min(found.both.num_runs), note)
+    return Evidence.of(found.both.difference, runs, note, num_runs=min(found.both.num_runs))
 
 
 def _variance(sweeps: Sweeps) -> SeedVariance:
@@ -231,7 +244,8 @@ def _restricted(found: SeedVariance) -> str:
     """A note on the runs behind those shares."""
     return (
         f"{found.num_init} init times {found.num_data} data seeds; {found.num_restricted} runs did not converge and "
-        f"count with the budget; interaction {found.interaction.text()}."
+        f"count with the budget; interaction {found.interaction.text()}. Without the slowest init seed init has "
+        f"{found.init_without_slowest.text()}."
     )
 
 
@@ -241,4 +255,4 @@ def _later(history: History, budget: int) -> Evidence:
     late = some_runs(history, missed_R)
     estimate = proportion_of_runs(outcomes_of(late).is_kind_R(CONVERGED), late.runs)
     note = f"{len(late.runs)} of {len(history.runs)} runs missed {budget} steps; followed to {history.budget}."
-    return Evidence.of(estimate, len(late.runs), note)
+    return Evidence.of(estimate, late.runs, note)

@@ -12,6 +12,7 @@ PAPER = Paper(
     ),
     sweeps=(
         PaperSweep("setting_a", "zhao_2023/setting_a.yaml"),
+        PaperSweep("setting_a_again", "zhao_2023/setting_a_again.yaml"),
         PaperSweep(
             "full_width",
             "zhao_2023/full_width.yaml",

@@ -50,7 +50,7 @@ def planted_history(name, runs, jump_R, budget=2700, seed=0, sign_at_init=0.0, e
 
 
 class PlantedMaps:
-    """After its jump a run looks one back, and its last query at the fourth key; before, wherever it likes."""
+    """After its jump a value looks one back, a last query at the fourth key; all else, and before, as a run likes."""
 
     def __init__(self, runs, jump_R):
         self.jump = {run.run_id: jump for run, jump in zip(runs, jump_R, strict=True)}
@@ -62,7 +62,8 @@ class PlantedMaps:
         rng = np.random.default_rng(zlib.crc32(f"{run_id}/{step}".encode()))
         scores = rng.normal(size=(2, 1, 1, LENGTH, LENGTH)) + 0.1 * rng.normal(size=(2, ITEMS, 1, LENGTH, LENGTH))
         if step > self.jump[run_id]:
-            scores[0] += 5 * np.eye(LENGTH, k=-1)
+            values = np.arange(1, LENGTH, 2)
+            scores[0, ..., values, values - 1] += 8
             scores[1, ..., -1, 3] += 5
         weight = np.exp(scores) * np.tril(np.ones((LENGTH, LENGTH)))
         maps = weight / weight.sum(axis=-1, keepdims=True)
@@ -76,9 +77,27 @@ def setting_a(num_converged=100, num_stuck=12, seed=0, **changes):
     return JudgedSweep(history, PlantedMaps(runs, jump_R), {"sweep_id": "abc", "git_commit": "0123"})
 
 
-def plain(name, num_converged, num_stuck=0, seed=1, **changes):
+def plain(name, num_converged, num_stuck=0, seed=1, with_maps=False, **changes):
     jump_R = np.append(log_jumps(num_converged, np.random.default_rng(seed)), np.full(num_stuck, NAN))
-    return JudgedSweep(planted_history(f"zhao_2023_{name}", seeds_of(len(jump_R), 5000), jump_R, seed=seed, **changes))
+    runs = seeds_of(len(jump_R), 5000)
+    maps = PlantedMaps(runs, jump_R) if with_maps else None
+    return JudgedSweep(planted_history(f"zhao_2023_{name}", runs, jump_R, seed=seed, **changes), maps)
+
+
+def one_layer(num_converged, seed=1):
+    """One layer whose last query looks at the fourth key."""
+    found = plain("pair_tokens", num_converged, seed=seed, with_maps=True)
+    return JudgedSweep(found.history, SecondLayer(found.snapshots))
+
+
+class SecondLayer:
+    """The second layer of planted maps as if it were the only one."""
+
+    def __init__(self, snapshots):
+        self.snapshots, self.of = snapshots, snapshots.of
+
+    def read(self, run_id, step, kind="state"):
+        return {"layer0": self.snapshots.read(run_id, step, kind)["layer1"]}
 
 
 def crossed(num_init=16, num_data=10, of_init=0.3, of_data=0.0, seed=2):
@@ -132,7 +151,8 @@ def everything():
         {
             "setting_a": setting_a(),
             "full_width": plain("full_width", 40),
-            "pair_tokens": plain("pair_tokens", 40),
+            "setting_a_again": plain("setting_a_again", 40, 4, with_maps=True),
+            "pair_tokens": one_layer(40),
             "setting_b": plain("setting_b", 40, 4),
             "setting_c": plain("setting_c", 40, 90),
             "crossed": crossed(),

@@ -1,0 +1,37 @@
+"""Registrations of papers: where they lie, and what of a paper's sweeps they fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from analysis.claims.registration import Registration
+from pipeline.spec.sweep import load_spec
+from sweeps.papers import Paper
+
+_SWEEPS = Path(__file__).resolve().parent
+# Claims are judged by the full profile; the fast one shows less of the same sweeps.
+PROFILE = "full"
+
+
+def registration_path(paper: Paper) -> Path:
+    """The file beside the paper's claims."""
+    return _SWEEPS / paper.name / "registration.json"
+
+
+def registration_of(paper: Paper) -> Registration:
+    """The paper's registration, without entries where it has none. Raises RegistrationError where it was altered."""
+    return Registration.read(registration_path(paper))
+
+
+def seeds_by_sweep(paper: Paper) -> dict[str, Any]:
+    """By sweep of the full profile its budget and the seeds as its file has them."""
+    found: dict[str, Any] = {}
+    for sweep in paper.of_profile(PROFILE):
+        spec = load_spec(sweep.path, sweep.overrides(PROFILE) or ())
+        if spec.fork is None:
+            drawn = {"seeds": spec.model_dump(mode="json", include={"seeds"})["seeds"]}
+        else:
+            drawn = {"forks": spec.fork.model_dump(mode="json", include={"steps", "data_seed"})}
+        found[sweep.name] = {"budget": spec.budget} | drawn
+    return found
