@@ -42,7 +42,7 @@ def terms_of(claim: Claim) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegisteredTerms:
     """One entry: `at` is a day, YYYY-MM-DD; terms by claim, and seeds by sweep, None where withdrawn."""
 
     at: str
@@ -61,7 +61,7 @@ class Entry:
 class Registration:
     """The entries of one paper, oldest first."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[RegisteredTerms, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Registration:
@@ -69,7 +69,8 @@ class Registration:
         if not path.is_file():
             return cls()
         try:
-            found = cls(tuple(Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["entries"]))
+            entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
+            found = cls(tuple(RegisteredTerms(**entry) for entry in entries))
         except (ValueError, KeyError, TypeError) as error:
             raise RegistrationError(f"{path} is no registration: {error}") from None
         before = ""
@@ -106,7 +107,7 @@ class Registration:
         other_seeds = _differences(self.in_force("sweeps"), sweeps)
         if not changed and not other_seeds:
             return self
-        entry = Entry(at, why, changed, other_seeds)
+        entry = RegisteredTerms(at, why, changed, other_seeds)
         return Registration((*self.entries, replace(entry, sha256=entry.hashed(self.sha256))))
 
     def status(self, claim: Claim, trained_under: str | None = None) -> str:

@@ -97,8 +97,7 @@ class PlantedMaps:
 def excess_jumps(sweeps):
     history = sweeps["planted"].history
     found = find_phase_changes(history.values["label_excess"], history.steps_T, chance=1, floor=0)
-    num_runs = len(history.runs)
-    return Evidence.of(wilson(int(found.is_abrupt_R.sum()), num_runs), num_runs)
+    return Evidence.of(wilson(int(found.is_abrupt_R.sum()), len(history.runs)), history.runs)
 
 
 def score_comes_first(sweeps):
@@ -106,13 +105,13 @@ def score_comes_first(sweeps):
     score = crossed_for_good(history.values["score"], history.steps_T, Criterion(at_least=0.5))
     excess = crossed_for_good(history.values["label_excess"], history.steps_T, Criterion(at_most=0.5))
     order = stage_order(score.upper_R, excess.upper_R, history.runs)
-    return Evidence.of(order.first, order.num_runs, "Ties do not count for it.")
+    return Evidence.of(order.first, history.runs, "Ties do not count for it.", num_runs=order.num_runs)
 
 
 def init_decides(sweeps):
     history = sweeps["planted"].history
     found = seed_variance(decide_outcomes(history), history.runs, history.budget)
-    return Evidence.of(found.init, found.num_init * found.num_data)
+    return Evidence.of(found.init, history.runs)
 
 
 def maps_are_alike(sweeps):
@@ -123,7 +122,7 @@ def maps_are_alike(sweeps):
     found = contrast(
         runs, similarity(maps), similarity(maps, permuted_positions(maps, 7)), converged, converged, bootstrap=200
     )
-    return Evidence.of(found.difference, found.num_runs[0])
+    return Evidence.of(found.difference, runs)
 
 
 def needs_another(sweeps):
@@ -292,8 +291,12 @@ def test_the_file_is_strict_json_with_null_where_undefined(tmp_path):
     assert by_name["excess_jumps"]["verdict"] == HOLDS
 
 
-def test_an_estimate_becomes_evidence_as_it_is():
-    assert Evidence.of(Estimate(0.5, 0.4, 0.6), 12, "note") == Evidence(0.5, 0.4, 0.6, 12, "note")
+def test_evidence_counts_what_is_independent_in_its_runs():
+    estimate, crossed = Estimate(0.5, 0.4, 0.6), planted_sweep(6, 5).history.runs
+    found = Evidence.of(estimate, crossed, "note")
+    assert found == Evidence(0.5, 0.4, 0.6, 30, "note", "init seeds times data seeds", 5)
+    alone = [RunInfo(f"r{seed}", "s", seed, seed, {}) for seed in range(30)]
+    assert Evidence.of(estimate, alone, num_runs=12) == Evidence(0.5, 0.4, 0.6, 12, "", "seeds", 12)
 
 
 def test_a_title_has_the_estimate_in_it_and_says_what_is_undecided():

@@ -32,12 +32,12 @@ from tests.sweeps.test_cli import run
 def losses_are_small(sweeps):
     history = sweeps["small"].history
     is_small = (history.values["label_loss"][:, -1] < 3).astype(float)
-    return Evidence.of(proportion_of_runs(is_small, history.runs), len(history.runs))
+    return Evidence.of(proportion_of_runs(is_small, history.runs), history.runs)
 
 
 def measured_is_twice_the_step(sweeps):
     history = sweeps["small"].history
-    return Evidence.of(mean_of_runs(history.values["twice"][:, -1], history.runs), len(history.runs))
+    return Evidence.of(mean_of_runs(history.values["twice"][:, -1], history.runs), history.runs)
 
 
 def larger_is_better(sweeps):
