@@ -22,8 +22,9 @@ from sweeps.huang_2024.figures import (
     times_by_size,
 )
 from sweeps.huang_2024.measures import SMALL_ERROR
+from sweeps.huang_2024.ratio_figure import ratio_of_times
 
-FIGURES = (feature_errors, attention_concentration, stage_times, rare_feature_phases, times_by_size)
+FIGURES = (feature_errors, attention_concentration, stage_times, rare_feature_phases, times_by_size, ratio_of_times)
 
 # "Much earlier" is by this factor at least, and "all" this share; an interval can show that from 35 seeds on.
 _MUCH, _ALL = Region(low=2.0), Region(low=0.9)

@@ -94,24 +94,6 @@ def growth_of_swap_time(sweeps: Sweeps) -> Evidence:
     return Evidence.of(drift.with_drift, _of_asymptotic_size(history), note)
 
 
-def growth_of_ratio_of_times(sweeps: Sweeps) -> Evidence:
-    """Always undecided: the reason is how far the ratio still is from K^2 log K at the sizes that were trained."""
-    history = sweeps["mean_field"].history
-    found: dict[int, float] = {}
-    for size in sizes_of(history):
-        time_RK = feature_curves(history, size, is_balanced=False).converged_RK
-        ratio_R = median_feature_time_or_inf(time_RK[:, 1:]) / time_RK[:, 0]
-        if len(ratio_R) and np.isfinite(ratio_R[0]):
-            found[size] = float(ratio_R[0]) / (size**2 * np.log(size))
-    if len(found) < 2:
-        raise UndecidedError("rare features converged at fewer than two sizes")
-    (first, at_first), *_, (last, at_last) = found.items()
-    raise UndecidedError(
-        f"asymptotic: from K = {first} to {last} the ratio falls {at_first / at_last:.1f}-fold relative to K^2 log K, "
-        "so these sizes are too small to tell"
-    )
-
-
 def share_with_four_phases(sweeps: Sweeps) -> Evidence:
     """Share of rare features with four phases under gradient descent, over all sizes at which phases are distinct."""
     return _share_with_four_phases(_followed(sweeps, "sampled"))

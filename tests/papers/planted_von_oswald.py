@@ -211,6 +211,7 @@ def everything():
     return Sweeps(
         {
             "one_layer": one_layer(),
+            "text_inputs": one_layer(8, seed=11),
             "context_lengths": context_lengths(),
             **{name: several_layers(name) for name in LAYERS},
             "heads": heads(),

@@ -69,6 +69,7 @@ OF_LAYERS = [
 SHUFFLED = {
     "steps": [
         "one_layer_has_the_loss_of_one_step",
+        "one_layer_has_the_loss_of_one_step_in_the_text",
         "most_seeds_reach_one_step",
         "predictions_become_those_of_the_step",
         "models_align",
@@ -123,6 +124,7 @@ def spoiled():
     ]
     return {
         "one_layer_has_the_loss_of_one_step": {"one_layer": changed(one, label_loss=lambda v: v + 0.01)},
+        "one_layer_has_the_loss_of_one_step_in_the_text": {"text_inputs": changed(one, label_loss=scaled(1.05))},
         "the_construction_is_the_step": {"one_layer": changed(one, construction_difference=scaled(10))},
         "line_search_finds_the_best_step_size": {"one_layer": changed(one, line_search_step_size=scaled(1.03))},
         "trained_weights_have_the_best_step_size": {"one_layer": changed(one, trained_step_size=scaled(0.9))},
