@@ -13,7 +13,7 @@ from pipeline.spec.identity import digest
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import located
 from pipeline.spec.run_config import MAX_SEED, Seed
-from pipeline.spec.vary.factors import MAX_VALUES, Listed, Range, by_key, check_length, dump_axis
+from pipeline.spec.vary.factors import MAX_SEEDS, MAX_VALUES, Listed, Range, by_key, check_length, dump_axis
 
 
 def read_seeds(value: Any) -> Range | Listed:
@@ -21,7 +21,7 @@ def read_seeds(value: Any) -> Range | Listed:
     if isinstance(value, Listed):
         return read_seeds(value.listed)
     if isinstance(value, (list, tuple)):
-        check_length(len(value), "list")
+        check_length(len(value), "list", MAX_SEEDS)
         numbers: tuple[int, ...] = _SEEDS.validate_python(value)
         return Listed(listed=numbers)
     axis: Range = by_key(value, (Range,), "a list of whole numbers or {range: [0, 96]}")
@@ -77,10 +77,20 @@ class Seeds(Parameters):
             lengths = [len(self.zipped.init_seed.values()), len(self.zipped.data_seed.values())]
             if lengths[0] != lengths[1]:
                 raise ValueError(f"zipped seeds need equal lengths, given {lengths[0]} and {lengths[1]}")
-        if len(self) > MAX_VALUES:
-            raise ValueError(f"gives {len(self)} pairs of seeds; at most {MAX_VALUES} are taken")
-        check_distinct(self.pairs(), "pair (init_seed, data_seed)")
+        if len(self) > MAX_SEEDS:
+            raise ValueError(f"gives {len(self)} pairs of seeds; at most {MAX_SEEDS} are taken")
+        # The numbers of a range differ, and so do the pairs of a million of them.
+        if not all(isinstance(axis, Range) for axis in self._axes()):
+            check_distinct(self.pairs(), "pair (init_seed, data_seed)")
         return self
+
+    def _axes(self) -> tuple[Range | Listed, ...]:
+        """The axes that are given, one for seeds that are equal."""
+        if self.together is not None:
+            return (self.together,)
+        pair = self.zipped if self.crossed is None else self.crossed
+        assert pair is not None
+        return pair.init_seed, pair.data_seed
 
     @model_serializer(mode="plain")
     def _only_the_form_given(self) -> dict[str, Any]:

@@ -10,14 +10,17 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipeline.store.columns import numbers
 from pipeline.store.files import (
     CorruptFileError,
     decode_table,
@@ -51,6 +54,15 @@ class AddedTable:
     def metrics(self) -> tuple[str, ...]:
         """The names of its metrics."""
         return tuple(self.table.column_names[2:])
+
+    def only(self, metrics: Collection[str] | None, steps: Collection[int] | None) -> AddedTable:
+        """With these metrics of those that it has, at these steps; None stands for all."""
+        table = self.table
+        if metrics is not None:
+            table = table.select(["run_id", "step", *(name for name in self.metrics if name in metrics)])
+        if steps is not None:
+            table = table.filter(pc.is_in(table["step"], numbers(np.array(sorted(steps), np.int64))))
+        return replace(self, table=table)
 
 
 def add_table(results: Path, added: AddedTable) -> Path:

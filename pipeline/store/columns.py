@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import DTypeLike
 
-from pipeline.arrays import Array, Bools
+from pipeline.arrays import Array, Bools, Floats, Ints
 
 _MOST_BYTES = 2**31 - 1
 
@@ -48,3 +49,61 @@ def _joined(kind: pa.DataType, values: Sequence[bytes]) -> pa.Array | pa.Chunked
 
 def _offsets(lengths: Sequence[int]) -> Array:
     return np.cumsum([0, *lengths], dtype=np.int32)
+
+
+class Pivot:
+    """Metric -> (R, T) values of runs over `steps_T`, put together from tables of run_id, step and metrics.
+
+    NaN where there is none. With `steps` no others are taken. Needs hardly more memory than its arrays, of `dtype`.
+    """
+
+    def __init__(
+        self, run_ids: Sequence[str], steps: Collection[int] | None = None, dtype: DTypeLike = np.float64
+    ) -> None:
+        self.row_of = {run_id: row for row, run_id in enumerate(run_ids)}
+        self.steps_T: Ints = np.empty(0, np.int64)
+        self.values: dict[str, Floats] = {}
+        self._wanted = None if steps is None else np.array(sorted(steps), np.int64)
+        self._dtype = dtype
+
+    def add(self, table: pa.Table) -> Ints:
+        """Take in what a table has of these runs; the rows of the runs that it is about, some of them repeatedly."""
+        row_N, step_N = _places(table["run_id"], self.row_of), table["step"].to_numpy()
+        own_N = row_N >= 0
+        if self._wanted is not None:
+            own_N &= np.isin(step_N, self._wanted)
+        row_N, step_N = row_N[own_N], step_N[own_N]
+        self._widen(np.unique(step_N))
+        column_N = np.searchsorted(self.steps_T, step_N)
+        for name in table.column_names[2:]:
+            valid_N = table[name].is_valid().to_numpy()[own_N]
+            if valid_N.any():
+                if name not in self.values:
+                    self.values[name] = self._nothing(len(self.steps_T))
+                found_N = table[name].to_numpy(zero_copy_only=False)[own_N]
+                self.values[name][row_N[valid_N], column_N[valid_N]] = found_N[valid_N]
+        return row_N
+
+    def _widen(self, steps: Ints) -> None:
+        """Room for steps at which nothing was recorded before."""
+        merged_T = np.union1d(self.steps_T, steps)
+        if len(merged_T) == len(self.steps_T):
+            return
+        kept_T = np.searchsorted(merged_T, self.steps_T)
+        for name, old_RT in self.values.items():
+            self.values[name] = self._nothing(len(merged_T))
+            self.values[name][:, kept_T] = old_RT
+        self.steps_T = merged_T
+
+    def _nothing(self, num_steps: int) -> Floats:
+        return np.full((len(self.row_of), num_steps), np.nan, self._dtype)
+
+
+def _places(column: pa.ChunkedArray, place_of: Mapping[str, int]) -> Ints:
+    """(N,) the place of each text of a column, -1 where it has none; each distinct text is looked up once."""
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    parts = []
+    for chunk in encoded.chunks:
+        places = np.array([place_of.get(text, -1) for text in chunk.dictionary.to_pylist()], np.int64)
+        parts.append(places[chunk.indices.to_numpy(zero_copy_only=False)])
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)

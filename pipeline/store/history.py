@@ -116,8 +116,9 @@ def filled(history: History, row_N: Ints, step_N: Ints, columns: Mapping[str, Fl
     steps_T = np.union1d(history.steps_T, step_N)
     kept_T, column_N = np.searchsorted(steps_T, history.steps_T), np.searchsorted(steps_T, step_N)
     values: dict[str, Floats] = {}
+    dtype = next((array.dtype for array in history.values.values()), np.dtype(np.float64))
     for name in dict.fromkeys((*history.values, *columns)):
-        values[name] = np.full((len(history.runs), len(steps_T)), np.nan)
+        values[name] = np.full((len(history.runs), len(steps_T)), np.nan, dtype)
         if name in history.values:
             values[name][:, kept_T] = history.values[name]
         if name in columns:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.arrays import Floats, Ints
 from pipeline.store.budgets import part_of
+from pipeline.store.columns import Pivot
 from pipeline.store.history import History, RunEnd
 from pipeline.store.pack_store import Record
 from pipeline.store.pack_tail import NewCommit, PackTail
@@ -32,15 +32,14 @@ class HistoryTail:
             plan["name"], part.budget, tuple(run_info(plan, row) for row in part.rows),
             tuple(RunEnd("running", 0) for _ in part.rows), np.empty(0, np.int64), {}, part.varied, part.windows,
         )  # fmt: skip
-        self._row_of = {run.run_id: row for row, run in enumerate(self._empty.runs)}
+        self._pivot = Pivot([run.run_id for run in self._empty.runs])
+        self._row_of = self._pivot.row_of
         self._packs = [
             PackTail(store.pack(pack["pack_id"]))
             for pack in plan["packs"]
             if any(run_id in self._row_of for run_id in pack["run_ids"])
         ]
         self._ends = list(self._empty.ends)
-        self._steps_T: Ints = self._empty.steps_T
-        self._values: dict[str, Floats] = {}
         self.num_commits = 0
 
     @property
@@ -59,21 +58,21 @@ class HistoryTail:
 
     def history(self, metrics: Sequence[str] | None = None) -> History:
         """The history as of the last poll; of these metrics alone, where some are named."""
-        names = self._values if metrics is None else [name for name in metrics if name in self._values]
+        names = self._pivot.values if metrics is None else [name for name in metrics if name in self._pivot.values]
         readings = frozenset(name for name in names if name.partition(".")[0] in self._plan_readings)
         empty = self._empty
         return History(
-            empty.name, empty.budget, empty.runs, tuple(self._ends), self._steps_T.copy(),
-            {name: self._values[name].copy() for name in names}, empty.varied, empty.windows, readings,
+            empty.name, empty.budget, empty.runs, tuple(self._ends), self._pivot.steps_T.copy(),
+            {name: self._pivot.values[name].copy() for name in names}, empty.varied, empty.windows, readings,
         )  # fmt: skip
 
     def rows_of(self, metric: str, rows: Ints) -> tuple[Ints, Floats]:
         """The steps at which any run recorded a metric, and its values there in these rows; empty without values."""
-        values_RT = self._values.get(metric)
+        values_RT = self._pivot.values.get(metric)
         if values_RT is None:
-            return self._steps_T[:0], np.empty((len(rows), 0))
+            return self._pivot.steps_T[:0], np.empty((len(rows), 0))
         kept_T = ~np.all(np.isnan(values_RT), axis=0)
-        return self._steps_T[kept_T], values_RT[np.ix_(rows, kept_T)]
+        return self._pivot.steps_T[kept_T], values_RT[np.ix_(rows, kept_T)]
 
     @property
     def orders(self) -> dict[str, tuple[int, int]]:
@@ -83,7 +82,7 @@ class HistoryTail:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics so far, in the order in which they appeared."""
-        return tuple(self._values)
+        return tuple(self._pivot.values)
 
     def _take(self, commit: NewCommit) -> set[int]:
         """Take in a commit; the rows of its runs."""
@@ -93,7 +92,7 @@ class HistoryTail:
             touched |= self._rows([*before.ends, *before.active])
             self._forget(touched)
         for table, _ in commit.tables:
-            touched |= self._add(table)
+            touched |= {*self._pivot.add(table).tolist()}
         self._end(record)
         self.num_commits += 1
         return touched
@@ -103,41 +102,14 @@ class HistoryTail:
 
     def _forget(self, touched: set[int]) -> None:
         rows = np.array(sorted(touched), np.int64)
-        for values_RT in self._values.values():
+        for values_RT in self._pivot.values.values():
             values_RT[rows] = np.nan
         for row in touched:
             self._ends[row] = RunEnd("running", 0)
-        empty_T = [np.all(np.isnan(values_RT), axis=0) for values_RT in self._values.values()]
+        empty_T = [np.all(np.isnan(values_RT), axis=0) for values_RT in self._pivot.values.values()]
         kept_T = ~np.all(empty_T, axis=0)
-        self._steps_T = self._steps_T[kept_T]
-        self._values = {name: values_RT[:, kept_T] for name, values_RT in self._values.items()}
-
-    def _add(self, table: pa.Table) -> set[int]:
-        rows_N = np.array([self._row_of.get(run_id, -1) for run_id in table["run_id"].to_pylist()], np.int64)
-        own_N = rows_N >= 0
-        rows_N, step_N = rows_N[own_N], table["step"].to_numpy()[own_N]
-        self._widen(np.unique(step_N))
-        column_N = np.searchsorted(self._steps_T, step_N)
-        for name in table.column_names[2:]:
-            valid_N = table[name].is_valid().to_numpy()[own_N]
-            if not valid_N.any():
-                continue
-            if name not in self._values:
-                self._values[name] = np.full((len(self._row_of), len(self._steps_T)), np.nan)
-            found_N = table[name].to_numpy(zero_copy_only=False).astype(np.float64)[own_N]
-            self._values[name][rows_N[valid_N], column_N[valid_N]] = found_N[valid_N]
-        return set(rows_N.tolist())
-
-    def _widen(self, steps: Ints) -> None:
-        """Room for steps at which nothing was recorded before."""
-        merged_T = np.union1d(self._steps_T, steps)
-        if len(merged_T) == len(self._steps_T):
-            return
-        kept_T = np.searchsorted(merged_T, self._steps_T)
-        for name, old_RT in self._values.items():
-            self._values[name] = np.full((len(old_RT), len(merged_T)), np.nan)
-            self._values[name][:, kept_T] = old_RT
-        self._steps_T = merged_T
+        self._pivot.steps_T = self._pivot.steps_T[kept_T]
+        self._pivot.values = {name: values_RT[:, kept_T] for name, values_RT in self._pivot.values.items()}
 
     def _end(self, record: Record) -> None:
         for run_id, entry in record.active.items():

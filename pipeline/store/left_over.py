@@ -16,7 +16,7 @@ from pipeline.store.pack_store import PackStore
 from pipeline.store.sweep_store import SweepStore
 
 _DATA = r"[0-9]{4,}-[0-9]{6,}\.(?:checkpoint|history|snapshots)\.parquet"
-_COMMITTED = rf"{_DATA}|[0-9]{{4,}}-[0-9]{{6,}}\.record\.json"
+_COMMITTED = rf"{_DATA}|[0-9]{{4,}}-[0-9]{{6,}}\.record\.json|runs\.json"
 _DOCUMENTS = r"sweep\.json|plan-[0-9a-f]{16}\.json|(?:forecast|ceiling|analysis)\.json"
 _TABLES = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\.json|[A-Za-z0-9_][A-Za-z0-9._-]{0,63}-[0-9a-f]{16}\.parquet"
 # Folder, by its pattern -> what `write_file` writes there.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +143,20 @@ class Record:
         yield from self.history
         yield from (entry for entry, _ in self.snapshots)
 
+    def body(self) -> dict[str, Any]:
+        """As plain values, by the names of the fields. Not by `asdict`, which copies each of a million values."""
+        return {
+            **vars(self),
+            "checkpoint": None if self.checkpoint is None else vars(self.checkpoint),
+            "history": [vars(entry) for entry in self.history],
+            "snapshots": [[vars(entry), [vars(item) for item in items]] for entry, items in self.snapshots],
+            "ends": {run_id: vars(end) for run_id, end in self.ends.items()},
+            "active": {run_id: vars(entry) for run_id, entry in self.active.items()},
+        }
+
     @staticmethod
     def from_body(body: Mapping[str, Any]) -> Record:
-        """The record of an unsealed document: the inverse of `dataclasses.asdict`."""
+        """The record of an unsealed document: the inverse of `body`."""
         checkpoint = body["checkpoint"]
         return Record(
             sweep_id=body["sweep_id"],
@@ -267,7 +278,7 @@ class PackStore:
         self._refuse_if_fenced(record.attempt)
         path = self.record_path(record.order)
         try:
-            write_file(path, seal(asdict(record)))
+            write_file(path, seal(record.body()))
         except FileNotFoundError:
             self._refuse_if_fenced(record.attempt)
             raise
@@ -304,10 +315,19 @@ class PackStore:
         path = self.folder / entry.name
         return decode_arrays(read_file(path, entry.sha256), path, ending)
 
-    def table(self, entry: FileEntry) -> pa.Table:
-        """The rows of a history file. Raises CorruptFileError."""
+    def snapshots(self, entry: FileEntry) -> dict[str, dict[str, Array]]:
+        """RUN/STEP/KIND -> name -> array, of a snapshots file. Raises CorruptFileError."""
+        found: dict[str, dict[str, Array]] = {}
+        for name, array in self.arrays(entry).items():
+            *snapshot, inner = name.split("/", 3)
+            found.setdefault("/".join(snapshot), {})[inner] = array
+        return found
+
+    def table(self, entry: FileEntry, metrics: Collection[str] | None = None) -> pa.Table:
+        """The rows of a history file, with these metrics of those that it has (None: all). Raises CorruptFileError."""
         path = self.folder / entry.name
-        table = decode_table(read_file(path, entry.sha256), path)
+        columns = None if metrics is None else ("run_id", "step", *metrics)
+        table = decode_table(read_file(path, entry.sha256), path, columns)
         if (problem := rows_misfit(table)) is not None:
             raise CorruptFileError(f"{path}: is no table of runs and steps: {problem}")
         return table

@@ -129,24 +129,25 @@ _STEPS = {
     "grid": {"chunk": POSITIVE, "eval_steps": Some(COUNT), "probe_steps": [COUNT]},
     "windows?": [Row((NUMBER, COUNT))],
 }
+_RUN = {
+    "run_id": ID,
+    "setting_id": ID,
+    "init_seed": COUNT,
+    "data_seed": COUNT,
+    "parent?": ID,
+    "fork_step?": COUNT,
+    "changes?": dict,
+}
+_PACK = {"pack_id": ID, "run_ids": Some(ID), "numerics": _NUMERICS, "reason": str}
 PLAN: Shape = {
     "name": str,
     "readings?": [str],
     "varied": [str],
     "settings": {ID: dict},
-    "runs": Some(
-        {
-            "run_id": ID,
-            "setting_id": ID,
-            "init_seed": COUNT,
-            "data_seed": COUNT,
-            "parent?": ID,
-            "fork_step?": COUNT,
-            "changes?": dict,
-        }
-    ),
-    "packs": Some({"pack_id": ID, "run_ids": Some(ID), "numerics": _NUMERICS, "reason": str}),
+    "runs": Some(_RUN),
+    "packs": Some(_PACK),
 }
+PACK_RUNS: Shape = Exactly({"pack": _PACK, "runs": Some(_RUN)})
 ADDED: Shape = {"file": FILE_NAME, "sha256": SHA256, "about": {"cost?": NUMBER, "step?": COUNT}}
 _SHARE = (None, int, float)
 FORECAST_DOCUMENT: Shape = Exactly(
@@ -203,6 +204,8 @@ def misfit(value: Any, shape: Shape, place: str = "") -> str | None:
         return _in_mapping(value, shape, place)
     if isinstance(shape, list | Some) and isinstance(value, list) and (value or isinstance(shape, list)):
         item = shape[0] if isinstance(shape, list) else shape.item
+        if _fit_by_column(value, item):
+            return None
         return _first((misfit(each, item, f"{place}[{index}]") for index, each in enumerate(value)))
     if isinstance(shape, Row) and isinstance(value, list) and len(value) == len(shape.items):
         pairs = enumerate(zip(value, shape.items, strict=True))
@@ -229,7 +232,7 @@ def plan_misfit(plan: Mapping[str, Any]) -> str | None:
     packs = [pack["pack_id"] for pack in plan["packs"]]
     if len(known) < len(plan["runs"]) or len({*packs}) < len(packs):
         return "runs and packs must have ids of their own"
-    if sorted(in_packs) != sorted(known):
+    if len(in_packs) != len(known) or {*in_packs} != known:
         return "packs must hold every run of runs once, and no other"
     if sorted(in_parts) != sorted(settings) or not settings >= {row["setting_id"] for row in plan["runs"]}:
         return "settings must hold the setting of every run, each with one budget"
@@ -243,6 +246,8 @@ def _in_mapping(value: Mapping[str, Any], shape: Any, place: str) -> str | None:
         strange = next((key for key in value if not _is(key, first)), None)
         if strange is not None:
             return f"{place or 'it'} has the key {_shown(strange)}"
+        if _fit_by_column([*value.values()], keys[first]):
+            return None
         return _first((misfit(each, keys[first], f"{place}.{key}") for key, each in value.items()))
     names = {name.removesuffix("?"): name for name in keys}
     missing = [name for name, key in names.items() if name == key and name not in value]
@@ -251,6 +256,32 @@ def _in_mapping(value: Mapping[str, Any], shape: Any, place: str) -> str | None:
         return f"{place or 'it'} " + (f"has no {missing[0]!r}" if missing else f"has the key {_shown(strange)}")
     prefix = f"{place}." if place else ""
     return _first((misfit(value[name], keys[key], prefix + name) for name, key in names.items() if name in value))
+
+
+def _fit_by_column(values: list[Any], shape: Shape) -> bool:
+    """Whether all values fit, looked at column by column where they are mappings with the same keys.
+
+    A million rows are checked so in a few seconds. False leaves it open: which value does not fit is for `misfit`.
+    """
+    kinds = {*map(type, values)}
+    if isinstance(shape, re.Pattern):
+        return kinds <= {str} and all(map(shape.fullmatch, values))
+    if isinstance(shape, Whole):
+        return kinds == {int} and shape.least <= min(values) and max(values) < 2**63
+    if isinstance(shape, type) and shape in (str, bool, dict):
+        return kinds == {shape}
+    if isinstance(shape, tuple):
+        # Words of a fixed list.
+        return kinds == {str} and {*values} <= {*shape}
+    if isinstance(shape, list):
+        return kinds == {list} and _fit_by_column([item for value in values for item in value], shape[0])
+    keys = shape.keys if isinstance(shape, Exactly) else shape
+    if kinds != {dict} or not isinstance(keys, dict) or misfit(values[0], shape) is not None:
+        return False
+    own, names = values[0].keys(), {name.removesuffix("?"): name for name in keys if isinstance(name, str)}
+    if len(names) < len(keys) or any(value.keys() != own for value in values):
+        return False
+    return all(_fit_by_column([value[name] for value in values], keys[names[name]]) for name in own & names.keys())
 
 
 def _first(problems: Iterable[str | None]) -> str | None:

@@ -17,6 +17,7 @@ Every file it writes:
     budget-B/ceiling.json                 the same, of the runs of each budget where a sweep has several
     forecast.json                         the newest forecast of the runs in training; sealed; safe to delete
     search.json                           rounds of a search over settings, and what came of them; sealed
+    packs/PACK/runs.json                  the pack's part of a plan of many runs; sealed; safe to delete
     packs/PACK/attempt-A                  claimed by attempt A; empty
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
     packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
@@ -31,17 +32,19 @@ read from the records.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import DTypeLike
 
 from pipeline.arrays import Array
 from pipeline.store.added import AddedTable, added_tables
 from pipeline.store.budgets import budgets_of, part_of
+from pipeline.store.columns import Pivot
 from pipeline.store.documents import read_document
 from pipeline.store.files import (
     CorruptFileError,
@@ -54,23 +57,9 @@ from pipeline.store.history import History, RunEnd, RunInfo, filled
 from pipeline.store.pack_store import RETRIED_RUN, Ended, FileEntry, PackStore, Record, SnapshotEntry, StoreError
 
 # What may stand in a folder that is to hold a sweep.
-_OWN = (
-    "driver.lock",
-    "packs",
-    "copies",
-    "sources",
-    "set-aside",
-    "workers",
-    "added",
-    "hangs",
-    "stop",
-    "forecast.json",
-    "ceiling.json",
-    "search.json",
-    "plan-*.json",
-    ".*.tmp",
-)
-# Snapshot files cached in memory: callers often alternate between runs of different packs.
+_OWN = ("driver.lock", "packs", "copies", "sources", "set-aside", "workers", "added", "hangs", "stop",
+        "forecast.json", "ceiling.json", "search.json", "plan-*.json", ".*.tmp")  # fmt: skip
+# Snapshot files in memory: callers often alternate between runs of different packs.
 _FILES_KEPT = 4
 
 
@@ -79,6 +68,8 @@ class SweepStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        # Of a million runs it takes seconds to read.
+        self._plan: tuple[tuple[str, int, int, int], dict[str, Any]] | None = None
 
     def exists(self) -> bool:
         """Whether the folder holds a sweep, by its document or the copy of it."""
@@ -96,8 +87,16 @@ class SweepStore:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The plan document: runs, settings, packs, grid. Raises StoreError as `sweep` does."""
-        return self._document(str(self.sweep["plan"]))
+        """The plan document: runs, settings, packs, grid; read again if its file has changed. Raises as `sweep`."""
+        name = str(self.sweep["plan"])
+        try:
+            found = os.stat(self.folder / name)
+        except OSError:
+            return self._document(name)
+        stamp = name, found.st_ino, found.st_size, found.st_mtime_ns
+        if self._plan is None or self._plan[0] != stamp:
+            self._plan = stamp, self._document(name)
+        return self._plan[1]
 
     @property
     def accepts_changed_code(self) -> bool:
@@ -173,28 +172,44 @@ class SweepStore:
 
     def histories(self) -> tuple[History, ...]:
         """The history of the runs of each budget, by increasing budget."""
-        return tuple(self.history(budget) for budget in self.budgets)
+        return tuple(map(self.history, self.budgets))
 
-    def history(self, budget: int | None = None) -> History:
+    def history(
+        self,
+        budget: int | None = None,
+        *,
+        metrics: Collection[str] | None = None,
+        steps: Collection[int] | None = None,
+        settings: Collection[str] | None = None,
+        dtype: DTypeLike = np.float64,
+    ) -> History:
         """All values up to the newest records, and those of added tables, which never replace a recorded one.
 
-        Of the runs with this budget; None is for sweeps of one budget. Steps are the union over these runs; NaN where
-        a run recorded nothing. Raises StoreError, naming the budgets, where there is no such one.
+        Of the runs with this budget; None is for sweeps of one. Steps are the union over these runs; NaN where a run
+        recorded nothing. With `metrics`, `steps` or `settings` (ids) of these alone, in the memory that they need, as
+        `dtype`; recorded is float64. Raises StoreError, naming the budgets, where there is no such one.
         """
         plan, records = self.plan, self.newest_records()
         part = part_of(plan, budget)
-        tables = [self.pack(pack_id).table(entry) for pack_id, record in records.items() for entry in record.history]
-        ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
-        steps = {run_id: entry.step for record in records.values() for run_id, entry in record.active.items()}
-        runs = tuple(run_info(plan, row) for row in part.rows)
-        run_ends = tuple(_run_end(ends.get(run.run_id), steps.get(run.run_id, 0)) for run in runs)
-        steps_T, values = _pivot(tables, [run.run_id for run in runs])
+        runs = tuple(run_info(plan, row) for row in part.rows if settings is None or row["setting_id"] in settings)
+        pivot = Pivot([run.run_id for run in runs], steps, dtype)
+        ends: dict[str, Ended] = {}
+        reached: dict[str, int] = {}
+        for pack_id, record in records.items():
+            if pivot.row_of.keys().isdisjoint((*record.ends, *record.active)):
+                continue
+            ends |= record.ends
+            reached |= {run_id: entry.step for run_id, entry in record.active.items()}
+            for entry in record.history:
+                pivot.add(self.pack(pack_id).table(entry, metrics))
+        run_ends = tuple(_run_end(ends.get(run.run_id), reached.get(run.run_id, 0)) for run in runs)
         # Plans of an earlier version name no readings.
-        readings = frozenset(name for name in values if name.partition(".")[0] in plan.get("readings", ()))
+        readings = frozenset(name for name in pivot.values if name.partition(".")[0] in plan.get("readings", ()))
         recorded = History(
-            plan["name"], part.budget, runs, run_ends, steps_T, values, part.varied, part.windows, readings
+            plan["name"], part.budget, runs, run_ends, pivot.steps_T, pivot.values, part.varied, part.windows, readings
         )
-        return _with_added(recorded, {row["run_id"] for row in plan["runs"]}, added_tables(self.folder))
+        tables = [added.only(metrics, steps) for added in added_tables(self.folder)]
+        return _with_added(recorded, {row["run_id"] for row in plan["runs"]}, tables)
 
     def snapshots(self) -> SnapshotIndex:
         """An index of all snapshots."""
@@ -204,15 +219,17 @@ class SweepStore:
 class SnapshotIndex:
     """Index of a sweep's snapshots: those that the newest record of a run's pack names when the run is first asked for.
 
-    Each method raises StoreError where the pack of the run that it is asked for is damaged, whatever the others are.
+    Each method raises StoreError where the pack of a run that it is asked for is damaged, whatever the others are.
     """
 
     def __init__(self, store: SweepStore) -> None:
         self.folder, self._store = store.folder, store
-        self._pack_of = {run_id: pack["pack_id"] for pack in store.plan["packs"] for run_id in pack["run_ids"]}
+        plan = store.plan
+        self._run_ids = [row["run_id"] for row in plan["runs"]]
+        self._pack_of = {run_id: pack["pack_id"] for pack in plan["packs"] for run_id in pack["run_ids"]}
         self._read_packs: set[str] = set()
         self._places: dict[tuple[str, str], dict[int, tuple[PackStore, FileEntry, SnapshotEntry]]] = {}
-        self._files: dict[FileEntry, dict[str, Array]] = {}
+        self._files: dict[FileEntry, dict[str, dict[str, Array]]] = {}
 
     def of(self, run_id: str, kind: str = "state") -> dict[int, SnapshotEntry]:
         """step -> entry, for one run."""
@@ -231,14 +248,36 @@ class SnapshotIndex:
     def read(self, run_id: str, step: int, kind: str = "state") -> dict[str, Array]:
         """The arrays of one snapshot, by name. Raises StoreError naming the steps there are."""
         self.require(run_id, step, kind)
+        return dict(self._arrays(run_id, step, kind))
+
+    def _arrays(self, run_id: str, step: int, kind: str) -> Mapping[str, Array]:
         pack, file, _ = self._places[run_id, kind][step]
         if file not in self._files:
             if len(self._files) == _FILES_KEPT:
                 del self._files[next(iter(self._files))]
-            self._files[file] = pack.arrays(file)
-        prefix = f"{run_id}/{step}/{kind}/"
-        arrays = self._files[file]
-        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            self._files[file] = pack.snapshots(file)
+        return self._files[file].get(f"{run_id}/{step}/{kind}", {})
+
+    def stacked(
+        self, step: int, kind: str = "state", run_ids: Iterable[str] | None = None
+    ) -> tuple[list[str], dict[str, Array]]:
+        """The snapshots of many runs at one step: their ids, and name -> (R, ...) arrays, row by row those of the ids.
+
+        Of these runs, or None of all, in the order of the plan; runs without such a snapshot are left out. Each file is
+        read once. Raises StoreError where the arrays of two runs have different shapes.
+        """
+        found = [run_id for run_id in (self._run_ids if run_ids is None else run_ids) if step in self.of(run_id, kind)]
+        arrays: dict[str, Array] = {}
+        # A file's runs one after another, wherever they stand in the plan.
+        by_file = sorted(range(len(found)), key=lambda row: self._places[found[row], kind][step][1].sha256)
+        for row in by_file:
+            for name, array in self._arrays(found[row], step, kind).items():
+                stack = arrays.setdefault(name, np.zeros((len(found), *array.shape), array.dtype))
+                if stack.shape[1:] != array.shape:
+                    shapes = f"the shapes {stack.shape[1:]} and {array.shape}: name runs of one shape"
+                    raise StoreError(f"{self.folder}: {name} of {kind} at step {step} has {shapes}")
+                stack[row] = array
+        return found, arrays
 
     def require(self, run_id: str, step: int, kind: str = "state") -> None:
         """Raises StoreError, naming the steps there are, unless this snapshot exists."""
@@ -289,7 +328,7 @@ def _with_added(history: History, known: Collection[str], tables: Iterable[Added
         if strange := {*run_ids} - {*known}:
             raise StoreError(f"added table {added.name!r} is of runs that the sweep does not have: {min(strange)}, ...")
         own_N = np.array([run_id in row_of for run_id in run_ids], bool)
-        if not own_N.any():
+        if not own_N.any() or not added.metrics:
             continue
         row_N = np.array([row_of[run_id] for run_id in run_ids if run_id in row_of], np.int64)
         columns = {name: added.table[name].to_numpy().astype(np.float64)[own_N] for name in added.metrics}
@@ -300,28 +339,3 @@ def _with_added(history: History, known: Collection[str], tables: Iterable[Added
             extra[added.about["step"]] = extra.get(added.about["step"], 0.0) + added.about["cost"]
             history = replace(history, extra_compute=extra)
     return history
-
-
-def _pivot(tables: Iterable[pa.Table], run_ids: list[str]) -> tuple[Any, dict[str, Any]]:
-    """The steps at which these runs recorded something, and metric -> (R, T) values; rows of other runs are left."""
-    row_of = {run_id: index for index, run_id in enumerate(run_ids)}
-    parts = []
-    for table in tables:
-        rows = np.array([row_of.get(run, -1) for run in table["run_id"].to_pylist()], np.int64)
-        own = table if (rows >= 0).all() else _with_values(table.filter(pa.array(rows >= 0)))
-        parts.append((rows[rows >= 0], own["step"].to_numpy(), own))
-    steps_T = np.unique(np.concatenate([steps for _, steps, _ in parts] or [np.empty(0, np.int64)]))
-    metrics = dict.fromkeys(name for *_, table in parts for name in table.column_names[2:])
-    values = {name: np.full((len(run_ids), len(steps_T)), np.nan) for name in metrics}
-    for rows, steps, table in parts:
-        columns = np.searchsorted(steps_T, steps)
-        for name in table.column_names[2:]:
-            is_valid = table[name].is_valid().to_numpy()
-            values[name][rows[is_valid], columns[is_valid]] = table[name].drop_null().to_numpy()
-    return steps_T, values
-
-
-def _with_values(table: pa.Table) -> pa.Table:
-    """The table without the metrics that none of its rows has."""
-    first, metrics = table.column_names[:2], table.column_names[2:]
-    return table.select([*first, *(name for name in metrics if table[name].null_count < len(table))])

@@ -47,7 +47,7 @@ def test_a_commit_names_rows_and_states_and_survives_reopening(tmp_path):
 def test_what_no_record_names_is_ignored_and_removed(tmp_path):
     recorder = recorder_with(tmp_path)
     recorder.add("a" * 16, 20, {"label_loss": 2.0})
-    recorder.store.write(recorder.attempt, 2, "history", files.encode_table(recorder._table()))
+    recorder.store.write(recorder.attempt, 2, "history", files.encode_table(recorder._new.table()))
     (tmp_path / "pack" / ".0001-000002.snapshots.parquet.123.tmp").write_bytes(b"torn")
     again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     assert again.rows["a" * 16].steps == [10]

@@ -14,6 +14,8 @@ from pipeline.spec.registered import located, unknown
 from pipeline.spec.run_config import Seed
 
 MAX_VALUES = 100_000
+# Of a range, which may be of seeds.
+MAX_SEEDS = 1_000_000
 _DIGITS = 12
 
 Pair = Annotated[tuple[float, float], Field(strict=False)]
@@ -29,7 +31,7 @@ class Range(Parameters):
     def _holds_some(self) -> Range:
         start, stop = self.range
         # Not len(range(...)), which overflows for the longest.
-        check_length(max(0, -(-(stop - start) // self.step)), "range")
+        check_length(max(0, -(-(stop - start) // self.step)), "range", MAX_SEEDS)
         return self
 
     def values(self) -> Sequence[int]:
@@ -234,10 +236,10 @@ def by_key(value: Any, classes: tuple[Any, ...], forms: str) -> Any:
     raise ValueError(f"should be {forms}")
 
 
-def check_length(length: int, what: str) -> None:
-    """Raises ValueError unless a `what` of this length holds from 1 to MAX_VALUES values."""
-    if not 0 < length <= MAX_VALUES:
-        raise ValueError(f"a {what} must hold from 1 to {MAX_VALUES} values, given {length}")
+def check_length(length: int, what: str, most: int = MAX_VALUES) -> None:
+    """Raises ValueError unless a `what` of this length holds from 1 to `most` values."""
+    if not 0 < length <= most:
+        raise ValueError(f"a {what} must hold from 1 to {most} values, given {length}")
 
 
 def _rounded(number: float) -> float:

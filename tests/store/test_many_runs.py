@@ -1,0 +1,203 @@
+"""What sweeps of many runs rest on: parts of a history, stacked snapshots, a pack's part of the plan, quick checks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.page.stub_sweep import BUDGET, STEPS_T, commit, planned
+from pipeline.engine.slots import RunState
+from pipeline.planning.pack_runs import runs_of_pack
+from pipeline.planning.packs import stored_spec
+from pipeline.spec.sweep import SweepSpec
+from pipeline.store import documents
+from pipeline.store.documents import PACK_PART
+from pipeline.store.files import CorruptFileError, seal, unseal
+from pipeline.store.pack_store import PackStore, StoreError
+from pipeline.store.shapes import PLAN, RECORD, misfit
+from pipeline.store.sweep_store import SweepStore
+from pipeline.training.recorder import Recorder
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    store = planned(tmp_path_factory.mktemp("drawn") / "r", 16)
+    for pack_id in store.pack_ids():
+        commit(store, pack_id, 1, BUDGET // 2, since=0)
+        commit(store, pack_id, 2, BUDGET, since=BUDGET // 2)
+    return store
+
+
+def test_a_part_of_a_history_is_that_part_of_the_whole(drawn):
+    whole, setting = drawn.history(), drawn.plan["runs"][0]["setting_id"]
+    steps = STEPS_T[3::5].tolist()
+    part = drawn.history(
+        metrics=("grad_norm", "label_loss", "absent"), steps=steps, settings=[setting], dtype=np.float32
+    )
+    rows = [row for row, run in enumerate(whole.runs) if run.setting_id == setting]
+    assert 0 < len(rows) < len(whole.runs)
+    assert part.runs == tuple(whole.runs[row] for row in rows)
+    assert part.ends == tuple(whole.ends[row] for row in rows)
+    assert part.steps_T.tolist() == steps
+    assert part.values.keys() == {"grad_norm", "label_loss"}
+    columns = np.searchsorted(whole.steps_T, steps)
+    for name, values_RT in part.values.items():
+        assert values_RT.dtype == np.float32
+        assert (values_RT == whole.values[name][np.ix_(rows, columns)].astype(np.float32)).all()
+
+
+def test_stacked_snapshots_are_those_read_one_by_one_and_every_file_is_read_once(tmp_path, monkeypatch):
+    store = planned(tmp_path / "r", 48)
+    rng = np.random.default_rng(0)
+    first = store.plan["runs"][0]["run_id"]
+    for entry in store.plan["packs"]:
+        recorder = Recorder(store.pack(entry["pack_id"]), "s", entry["pack_id"], dict.fromkeys(entry["run_ids"], 200))
+        for run_id in entry["run_ids"]:
+            if run_id != first:
+                state = RunState(200, {"weights": rng.normal(size=6), "count": np.array(rng.normal())})
+                recorder.end(run_id, "stopped", state, False)
+        recorder.commit({})
+    read, arrays = [], PackStore.arrays
+    monkeypatch.setattr(PackStore, "arrays", lambda *given: read.append(given[1]) or arrays(*given))
+    run_ids, stacks = store.snapshots().stacked(200)
+    assert len(read) == len(store.pack_ids()) > 1
+    assert run_ids == [row["run_id"] for row in store.plan["runs"] if row["run_id"] != first]
+    index = store.snapshots()
+    for row, run_id in enumerate(run_ids):
+        alone = index.read(run_id, 200)
+        assert alone.keys() == stacks.keys()
+        assert all((alone[name] == stacks[name][row]).all() for name in alone)
+    assert store.snapshots().stacked(200, run_ids=run_ids[3:5])[0] == run_ids[3:5]
+    assert store.snapshots().stacked(100)[0] == []
+
+
+def test_snapshots_of_unlike_shapes_are_not_stacked(tmp_path):
+    store = planned(tmp_path / "r", 8)
+    (entry, *_) = store.plan["packs"]
+    recorder = Recorder(store.pack(entry["pack_id"]), "s", entry["pack_id"], dict.fromkeys(entry["run_ids"], 200))
+    for size, run_id in enumerate(entry["run_ids"], 1):
+        recorder.end(run_id, "stopped", RunState(200, {"weights": np.zeros(size)}), False)
+    recorder.commit({})
+    with pytest.raises(StoreError, match="weights of state at step 200 has the shapes"):
+        store.snapshots().stacked(200)
+
+
+@pytest.fixture
+def with_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "_FEW_RUNS", 0)
+    return planned(tmp_path / "r", 48)
+
+
+def test_the_runs_of_a_pack_are_read_without_the_plan(with_parts, monkeypatch):
+    spec, plan = stored_spec(with_parts), with_parts.plan
+    monkeypatch.setattr(SweepStore, "plan", property(lambda store: pytest.fail("the plan was read")))
+    for entry in plan["packs"]:
+        found = runs_of_pack(with_parts, spec, entry["pack_id"])
+        assert [*found.configs] == entry["run_ids"]
+        assert found.pack.pack_id == entry["pack_id"]
+        assert all(config.run_id == run_id for run_id, config in found.configs.items())
+        assert {run.setting_id for run in found.of_every_setting} == plan["settings"].keys()
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped", "of another pack", "of other seeds"])
+def test_the_plan_is_read_where_a_packs_part_is_not_what_its_ids_say(with_parts, damage):
+    spec, (first, second, *_) = stored_spec(with_parts), with_parts.pack_ids()
+    expected = runs_of_pack(with_parts, spec, first)
+    path = with_parts.pack(first).folder / PACK_PART
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "flipped":
+        path.write_bytes(content.replace(b'"data_seed":1', b'"data_seed":2', 1))
+    elif damage == "of another pack":
+        path.write_bytes((with_parts.pack(second).folder / PACK_PART).read_bytes())
+    else:
+        body = unseal(content, path)
+        body["runs"][0]["data_seed"] += 1
+        path.write_bytes(seal(body))
+    found = runs_of_pack(with_parts, spec, first)
+    assert found.pack == expected.pack
+    assert found.configs == expected.configs
+
+
+def test_sweeps_of_few_runs_have_no_parts(tmp_path):
+    store = planned(tmp_path / "r", 8)
+    assert not [*store.folder.rglob(PACK_PART)]
+
+
+def test_a_sweep_takes_a_million_seeds(tmp_path):
+    data = dict(stored_spec(planned(tmp_path / "r", 8)).identity()) | {"vary": []}
+    spec = SweepSpec.model_validate({**data, "seeds": {"together": {"range": [0, 10**6]}}})
+    assert len(spec.seeds) == 10**6
+    crossed = {"init_seed": {"range": [0, 1000]}, "data_seed": {"range": [0, 1001]}}
+    for seeds in ({"together": {"range": [0, 10**6 + 1]}}, {"crossed": crossed}):
+        with pytest.raises(ValueError, match="1000000"):
+            SweepSpec.model_validate({**data, "seeds": seeds})
+
+
+def _plan(num_rows):
+    row = {"setting_id": "s", "init_seed": 0, "data_seed": 0}
+    run_ids = [f"r{number}" for number in range(num_rows)]
+    numerics = {"slots": 1, "dtype": "float32", "device": "cpu", "threads": 1, "torch": "2"}
+    return {
+        "name": "n",
+        "varied": [],
+        "settings": {"s": {}},
+        "runs": [{"run_id": run_id, **row} for run_id in run_ids],
+        "packs": [{"pack_id": "p", "run_ids": run_ids, "numerics": numerics, "reason": ""}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("run_id", "a/b", "runs[4].run_id must be text like"),
+        ("init_seed", -1, "runs[4].init_seed must be a whole number"),
+        ("init_seed", True, "runs[4].init_seed must be a whole number"),
+        ("data_seed", 2**63, "runs[4].data_seed must be a whole number"),
+        ("parent", "..", "runs[4].parent must be text like"),
+        ("changes", [], "runs[4].changes must be a mapping"),
+    ],
+)
+def test_one_row_of_many_that_does_not_fit_is_named(key, value, told):
+    plan = _plan(5)
+    assert misfit(plan, PLAN) is None
+    plan["runs"][4][key] = value
+    assert (misfit(plan, PLAN) or "").startswith(told)
+
+
+def test_a_row_without_a_key_that_others_have_is_named():
+    plan = _plan(5)
+    del plan["runs"][3]["data_seed"]
+    assert misfit(plan, PLAN) == "runs[3] has no 'data_seed'"
+    plan = _plan(5)
+    plan["packs"][0]["run_ids"][2] = ".."
+    assert (misfit(plan, PLAN) or "").startswith("packs[0].run_ids[2] must be text like")
+
+
+@pytest.mark.parametrize(("key", "value"), [("step", -1), ("reason", 1), ("slots", [0]), ("is_converged", 0), ("x", 1)])
+def test_one_end_of_many_that_does_not_fit_is_named(key, value):
+    end = {"reason": "budget", "step": 1, "weights_sha256": "", "is_converged": False, "slots": [1]}
+    record = {
+        "sweep_id": "s", "pack_id": "p", "attempt": 1, "sequence": 1, "checkpoint": None, "history": [],
+        "snapshots": [], "active": {}, "run_steps": 0, "wall_s": 0.0,
+        "ends": {f"r{number}": dict(end) for number in range(3)},
+    }  # fmt: skip
+    assert misfit(record, RECORD) is None
+    record["ends"]["r2"][key] = value
+    assert "ends.r2" in (misfit(record, RECORD) or "")
+
+
+def test_a_document_is_read_in_either_layout_and_in_no_other_state(tmp_path):
+    body = {"b": [1, 2.5, None], "a": {"y": "x"}}
+    content = seal(body)
+    assert unseal(content, tmp_path) == body
+    assert unseal(json.dumps(json.loads(content), indent=1).encode(), tmp_path) == body
+    for place in range(len(content) - 1):
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            with pytest.raises(CorruptFileError):
+                unseal(bytes(damaged), tmp_path)
