@@ -15,7 +15,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: fleet-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench benchmark landscape setup clean
+.PHONY: fleet-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -110,6 +110,10 @@ slurm-test: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python -m benchmarks.bench
+
+# What sweeps of up to a million runs cost beside their training: planning, packs, records, reading (half an hour on 2 idle cores).
+bench-scale: $(STAMP)
+	$(BIN)/python -m benchmarks.scale
 
 # The sweeps of the forecast benchmark (forty minutes on 2 cores; resumable), and the tables in docs/forecast_scores.md.
 benchmark: $(STAMP)

@@ -21,6 +21,8 @@ def test_every_block_of_the_page_works_in_order(tmp_path, monkeypatch):
     assert len(known["runs"]) == 8
     assert known["loss_RT"].shape[0] == 8
     assert np.isfinite(known["loss_RT"][:, -1]).all()
+    assert (known["few"].values["label_loss"][:, -1] == known["loss_RT"][:, -1].astype(np.float32)).all()
+    assert len(known["run_ids"]) == len(known["arrays"]["weights"]) == 8
     assert known["outcomes"].kind_R.tolist() == known["runs"]["outcome"].tolist()
     assert known["effect"].to_json()
     assert known["logits"].shape == (5, 8)

@@ -16,6 +16,7 @@ from pipeline.planning.consent import keep_allowed
 from pipeline.planning.packs import Pack, Plan, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig, Setting
 from pipeline.spec.sweep import SweepSpec, diff
+from pipeline.store.documents import write_parts_by_pack
 from pipeline.store.files import make_inner_folder, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
@@ -54,7 +55,7 @@ def kept_packs(spec: SweepSpec, runs: Mapping[str, RunConfig], folder: Path) -> 
 def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
     """Raises StoreError with every difference that would make the old runs' data untrue."""
     lines = [line for line in diff(old, new) if not line.startswith(_FREE + _EXTENDABLE + _BUDGET)]
-    lines += _smaller_budgets(old, new)
+    lines += _other_budgets(old, new)
     if lines:
         listed = "\n  ".join(lines)
         raise StoreError(
@@ -64,15 +65,20 @@ def refuse_changes(old: SweepSpec, new: SweepSpec, folder: Path) -> None:
         )
 
 
-def _smaller_budgets(old: SweepSpec, new: SweepSpec) -> Iterator[str]:
-    """A line for every budget of the old settings that is smaller now."""
+def _other_budgets(old: SweepSpec, new: SweepSpec) -> Iterator[str]:
+    """A line for every budget of the old settings that is smaller now, or larger where runs cannot go on."""
     if old.fork is not None or new.fork is not None:
         pairs = [(old.budget, new.budget)]
     else:
         now = dict(zip(map(_canonical, new.expanded_settings), new.expanded_budgets, strict=True))
         before = zip(map(_canonical, old.expanded_settings), old.expanded_budgets, strict=True)
         pairs = [(budget, now[setting]) for setting, budget in before if setting in now]
-    yield from dict.fromkeys(f"budget: {was} -> {is_now}" for was, is_now in pairs if is_now < was)
+    can_go_on = old.snapshots.at_the_end(old.num_runs) == "state"
+    for was, is_now in dict.fromkeys(pairs):
+        if is_now < was:
+            yield f"budget: {was} -> {is_now}"
+        elif is_now > was and not can_go_on:
+            yield f"budget: {was} -> {is_now}, which needs the runs' last states, and none are kept (snapshots.last)"
 
 
 def _canonical(setting: Setting) -> str:
@@ -103,7 +109,9 @@ def open_results(plan: Plan, folder: Path, source: str, launch: Mapping[str, Any
         "source": source,
         "launches": [*launches, {**provenance(), **(launch or {})}],
     }
-    store.write_documents(sweep, document, plan.spec.resources.share_with_group)
+    is_shared = plan.spec.resources.share_with_group
+    store.write_documents(sweep, document, is_shared)
+    write_parts_by_pack(folder / "packs", document, is_shared)
     # Whoever opens it has named its code, and may read it later without naming it again.
     keep_allowed()
     return store

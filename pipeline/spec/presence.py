@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from pipeline.spec.registered import Problem
 from pipeline.spec.run_config import SECTIONS
 
 OF_A_SETTING = (*SECTIONS, "batch_size", "dtype", "streams")
+Spec = TypeVar("Spec")
 _NEEDED = ("task", "model", "optimiser", "batch_size", "seeds")
 
 
@@ -44,3 +47,13 @@ def misplaced(data: Mapping[str, Any]) -> Iterator[Problem]:
         for name in (*OF_A_SETTING, "vary", "seeds"):
             if data.get(name):
                 yield (name,), "has no effect beside fork, whose runs have their parents'; leave it out", data[name]
+
+
+def rest_of(data: Mapping[str, Any], bad: Collection[str | int], read: Callable[[Any], Spec]) -> Spec | None:
+    """The spec that `read` makes without its invalid fields, so that the others can be checked against each other."""
+    stand_ins = {"name": "stand-in", "budget": 1}
+    kept = {key: value for key, value in data.items() if key not in bad}
+    try:
+        return read({**{key: value for key, value in stand_ins.items() if key in bad}, **kept})
+    except ValidationError:
+        return None

@@ -129,6 +129,11 @@ class Setting(Parameters):
         return canonical_json(self.as_dict)
 
     @cached_property
+    def setting_id(self) -> str:
+        """16 hex digits: a hash of the setting, as runs that are no forks have it."""
+        return digest("setting", self.canonical)
+
+    @cached_property
     def static_key(self) -> str:
         """Canonical JSON of what the runs of one pack share."""
         parts: dict[str, Any] = {"batch_size": self.batch_size, "dtype": self.dtype}
@@ -238,7 +243,7 @@ class RunConfig:
     def setting_id(self) -> str:
         """16 hex digits: a hash of the setting, for a fork with its step and changes."""
         if self.lineage is None:
-            return digest("setting", self.setting.canonical)
+            return self.setting.setting_id
         changes = {path: value for path, value in self.lineage.changes.items() if not path.startswith("streams.")}
         reseeded = {path.removeprefix("streams.") for path in self.lineage.changes}
         whole = self.setting.as_dict

@@ -153,17 +153,33 @@ class Converged(MetricBound):
     metric: Literal["label_excess", "label_loss", "label_accuracy"] = "label_excess"
 
 
+# Beyond so many runs their last states, and their last maps, take more room than all that was recorded.
+MOST_STATES, MOST_MAPS = 100_000, 1_000
+
+
 class Snapshots(Parameters):
     """Steps at which training states, weights alone and attention maps are kept, 0 and multiples of the chunk.
 
-    Each is a list, or the word `windows` for the steps of the sweep's windows. None: of states and attention the last
-    step alone, of weights none. A fork or a replay starts from a state, which holds the optimiser's moments too;
-    weights alone can be read and are a fraction of its size.
+    Each is a list, or the word `windows` for the steps of the sweep's windows. None: none beside what is kept of a
+    run's last step. A fork or a replay starts from a state, which holds the optimiser's moments too; weights alone can
+    be read and are a fraction of its size.
+
+    `last` is what is kept at the end of a run, by default the state in sweeps of up to MOST_STATES runs, and nothing in
+    larger ones. Where `attention` is None, MOST_MAPS runs or so keep their last maps, drawn by their ids.
     """
 
     states: KeptSteps | None = None
     weights: KeptSteps | None = None
     attention: KeptSteps | None = None
+    last: Literal["state", "weights", "nothing"] | None = None
+
+    def at_the_end(self, num_runs: int) -> Literal["state", "weights", "nothing"]:
+        """What is kept of a run that ends, in a sweep of so many."""
+        return self.last or ("state" if num_runs <= MOST_STATES else "nothing")
+
+    def maps_at_the_end(self, num_runs: int) -> int:
+        """One in so many runs of such a sweep keeps its last maps; 0 for none beside those at the steps given."""
+        return 0 if self.attention is not None else max(1, -(-num_runs // MOST_MAPS))
 
     def resolved(
         self, chunk: int, budget: int, window_steps: tuple[int, ...], largest: int | None = None
@@ -182,9 +198,8 @@ class Snapshots(Parameters):
                 problems += [(("snapshots", name, *place), message, step) for place, message, step in found]
         if problems:
             raise located(problems)
-        defaults = {"states": (budget,), "weights": (), "attention": (budget,)}
         return {
-            name: defaults[name] if steps is None else window_steps if steps == WINDOWS_WORD else _up_to(budget, steps)
+            name: window_steps if steps == WINDOWS_WORD else _up_to(budget, steps or ())
             for name, steps in given.items()
         }
 

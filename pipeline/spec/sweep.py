@@ -30,7 +30,7 @@ from pipeline.spec.grid import Grid
 from pipeline.spec.identity import canonical_json, differences, digest, plain
 from pipeline.spec.overrides import spec_source
 from pipeline.spec.parameters import Parameters, Registered
-from pipeline.spec.presence import OF_A_SETTING, misplaced, with_defaults
+from pipeline.spec.presence import OF_A_SETTING, misplaced, rest_of, with_defaults
 from pipeline.spec.reading_names import DEFAULT_READINGS, reading_problems
 from pipeline.spec.registered import Problem, declared, located, reader
 from pipeline.spec.run_config import (
@@ -128,7 +128,7 @@ class SweepSpec(Parameters):
             spec = None
         bad = {place[0] if place else "" for place, _, _ in wrong}
         if spec is None:
-            spec = _rest_of(whole, bad, handler)
+            spec = rest_of(whole, bad, handler)
         if spec is not None:
             wrong += spec._resolve(bad, is_stored=bool(info.context))
         if wrong or spec is None:
@@ -205,8 +205,7 @@ class SweepSpec(Parameters):
             raise located(wrong)
 
     def _check_count(self) -> None:
-        assert self.seeds is not None
-        if (total := len(self.expanded_settings) * len(self.seeds)) > MAX_RUNS:
+        if (total := self.num_runs) > MAX_RUNS:
             raise located([(("seeds",), f"{total} runs; a sweep holds at most {MAX_RUNS}", total)])
 
     def _check_pinned(self) -> None:
@@ -255,6 +254,11 @@ class SweepSpec(Parameters):
         return BudgetSteps.of(budget, max(budget, *self.budgets), self.grid, self.windows, self.snapshots)
 
     @property
+    def num_runs(self) -> int:
+        """How many runs it declares; 0 for a fork, whose parents' folder says."""
+        return 0 if self.seeds is None else len(self.expanded_settings) * len(self.seeds)
+
+    @property
     def reading_names(self) -> tuple[str, ...]:
         """Names of the readings that are taken at the windows, of models that they can read; the default filled in."""
         if self.readings is not None:
@@ -283,11 +287,13 @@ class SweepSpec(Parameters):
         return [run for run_id in wanted for run in self.fork.forks_of(known[run_id], known)]
 
     def identity(self) -> dict[str, Any]:
-        """Every field in plain dicts, lists and scalars; `criteria` where there are any."""
+        """Every field in plain dicts, lists and scalars; `criteria` and `snapshots.last` where they are given."""
         absent = {"fork"} if self.fork is None else {*OF_A_SETTING, "vary", "seeds"}
-        # Versions without other criteria read the documents of sweeps that have none.
+        # Versions without them read the documents of sweeps that have none.
         absent |= set() if self.criteria else {"criteria"}
         whole: dict[str, Any] = plain(self.model_dump(exclude=absent))
+        if self.snapshots.last is None:
+            del whole["snapshots"]["last"]
         return whole
 
     @property
@@ -335,15 +341,3 @@ def load_spec(path: str | Path, overrides: Sequence[str] = (), imports: Sequence
     if source.mistakes:
         raise SpecError(source.in_order(source.mistakes))
     return spec
-
-
-def _rest_of(
-    data: Mapping[str, Any], bad: set[str | int], handler: ModelWrapValidatorHandler[SweepSpec]
-) -> SweepSpec | None:
-    """The spec without its invalid fields, so that the others can be checked against each other."""
-    stand_ins = {"name": "stand-in", "budget": 1}
-    kept = {key: value for key, value in data.items() if key not in bad}
-    try:
-        return handler({**{key: value for key, value in stand_ins.items() if key in bad}, **kept})
-    except ValidationError:
-        return None

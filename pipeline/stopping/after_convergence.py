@@ -13,6 +13,7 @@ class AfterConvergence(StoppingRule):
 
     name = "after_convergence"
     reason: ClassVar[str] = "converged"
+    stops_converged_alone: ClassVar[bool] = True
 
     evaluations: int = static(2, ge=0)
 

@@ -46,6 +46,8 @@ class StoppingRule(Registered):
     """
 
     reason: ClassVar[str] = "stopped"
+    # Whether it stops no run that has not converged: then it is not asked before.
+    stops_converged_alone: ClassVar[bool] = False
 
     def should_stop(self, prefix: RunPrefix) -> bool:
         """Whether the run ends at its newest evaluation."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pipeline.stopping.base import RunPrefix, StoppingRule
 
 
@@ -9,6 +11,7 @@ class RunToBudget(StoppingRule):
     """Runs end at their budget or on divergence alone."""
 
     name = "run_to_budget"
+    stops_converged_alone: ClassVar[bool] = True
 
     def should_stop(self, prefix: RunPrefix) -> bool:
         """Always False."""

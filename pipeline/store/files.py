@@ -49,7 +49,8 @@ _MOST_UNPACKED, _MOST_RATIO = 2**27, 200
 # Of every sealed document: raised when what is written now cannot be read by earlier versions. Those of format 1 do not
 # say so.
 DOCUMENT_FORMAT = 2
-# What stands around the body of a sealed document.
+# From so many bytes on a sealed document is one line, its body between these.
+_LARGE = 2**16
 _HEAD = b'{"body": '
 _TAIL = re.compile(rb', "format": ([0-9]{1,9}), "sha256": "([0-9a-f]{64})"\}\n\Z')
 _LONGEST_TAIL = 128
@@ -177,10 +178,13 @@ def _canonical_bytes(value: Any) -> bytes:
 
 
 def seal(body: Mapping[str, Any]) -> bytes:
-    """A JSON document that carries its format and its own SHA-256."""
+    """A JSON document that carries its format and its own SHA-256; indented, unless it is too large to be looked at."""
     content = _canonical_bytes(body)
-    digest = _digest(content, DOCUMENT_FORMAT).encode()
-    return b'{"body": %b, "format": %d, "sha256": "%b"}\n' % (content, DOCUMENT_FORMAT, digest)
+    digest = _digest(content, DOCUMENT_FORMAT)
+    if len(content) < _LARGE:
+        document = {"format": DOCUMENT_FORMAT, "sha256": digest, "body": body}
+        return json.dumps(document, sort_keys=True, indent=1, allow_nan=False).encode()
+    return b'{"body": %b, "format": %d, "sha256": "%b"}\n' % (content, DOCUMENT_FORMAT, digest.encode())
 
 
 def unseal(content: bytes, path: Path) -> dict[str, Any]:
@@ -211,7 +215,7 @@ def unseal(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _unsealed_at_once(content: bytes) -> dict[str, Any] | None:
-    """The body of a document laid out as `seal` does it, whose checksum is of the text as it stands; else None.
+    """The body of a document laid out as `seal` does large ones, whose checksum is of the text as it stands; else None.
 
     Of other layouts the body must be encoded again, which takes longer than reading it.
     """

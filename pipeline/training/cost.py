@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -84,14 +85,15 @@ def _bytes(block: Block, of_runs: Sequence[EvaluationPlan]) -> float:
     common, num_runs = of_runs[0], len(of_runs)
     per_weight = block.layout.num_parameters * block.dtype.itemsize
     num_arrays = 2 + len(block.optimiser.moments)
-    kept = sum((1 + len(plan.state_steps)) * num_arrays + len(plan.weight_steps) for plan in of_runs) * per_weight
+    at_the_end = {"state": num_arrays, "weights": 1, "nothing": 0}[common.last]
+    kept = sum(at_the_end + len(plan.state_steps) * num_arrays + len(plan.weight_steps) for plan in of_runs)
     numbers = len(block.probe(common.probe_items)) * sum(len(plan.grid.probe_steps_T) for plan in of_runs)
     numbers += len(_read(block, common)) * sum(len(plan.window_steps) for plan in of_runs)
     numbers += len(block.evaluate(common.eval_items)) * sum(len(plan.grid.eval_steps_T) for plan in of_runs)
     maps = block.attention_maps(common.attention_items)
-    num_maps = sum(len(plan.attention_steps) for plan in of_runs) + num_runs * common.keeps_last_attention
+    num_maps = sum(len(plan.attention_steps) for plan in of_runs) + num_runs / (common.last_maps or math.inf)
     attention = num_maps * sum(array[0].numel() * array.element_size() for array in maps)
-    return _COMPRESSION * (kept + 8 * numbers + attention)
+    return _COMPRESSION * (kept * per_weight + 8 * numbers + attention)
 
 
 def _memory_mib(device: torch.device) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from pipeline.training.run_rows import RunRows
 class EvaluationPlan:
     """When the runs of a sweep that have one budget are evaluated, probed, recorded and ended; no weight depends on it.
 
-    Chunk, numbers of items, criterion, stopping rule and readings are the same for all budgets of a sweep.
+    Chunk, numbers of items, criterion, stopping rule, readings and what is kept of a run that ends are the same for all
+    budgets of a sweep. One in `last_maps` runs, drawn by their ids, keeps its maps then; none if that is 0.
     """
 
     grid: Grid
@@ -33,7 +34,12 @@ class EvaluationPlan:
     window_steps: frozenset[int] = frozenset()
     readings: tuple[str, ...] = ()
     attention_items: int = 8
-    keeps_last_attention: bool = True
+    last: Literal["state", "weights", "nothing"] = "state"
+    last_maps: int = 1
+
+    def keeps_last_maps(self, run_id: str) -> bool:
+        """Whether a run keeps its attention maps when it ends."""
+        return self.last_maps > 0 and int(run_id, 16) % self.last_maps == 0
 
 
 def run_prefix(

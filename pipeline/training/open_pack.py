@@ -17,7 +17,8 @@ from pipeline.engine.taken_weights import with_taken
 from pipeline.engine.trainer_block import TrainerBlock
 from pipeline.numerics.processor import processor
 from pipeline.numerics.program_cache import cache_folder
-from pipeline.planning.packs import Numerics, Pack, expand, packs_of, stored_spec
+from pipeline.planning.pack_runs import runs_of_pack
+from pipeline.planning.packs import Numerics, Pack, expand, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
@@ -48,10 +49,9 @@ def open_pack(
     accept that; UnloadableError, having recorded why, where every run raises an error before its first step.
     """
     spec = stored_spec(store)
-    pack = next(pack for pack in packs_of(store.plan) if pack.pack_id == pack_id)
-    runs = {config.run_id: config for config in expand(spec)}
-    configs = {run_id: runs[run_id] for run_id in pack.run_ids}
-    sources = sources_digest(source_hashes(spec, runs.values()))
+    found = runs_of_pack(store, spec, pack_id)
+    pack, configs = found.pack, found.configs
+    sources = sources_digest(source_hashes(spec, found.of_every_setting))
     refuse_changed_code(store, [pack_id], sources)
     slots = num_slots(store, pack)
     answer, _ = _of_first(partial(_answer, pack, slots), configs)
@@ -153,7 +153,8 @@ def _check(pack_id: str, wanted: Numerics, config: RunConfig) -> None:
 
 def evaluation_plan_of(spec: SweepSpec, budget: int) -> EvaluationPlan:
     """When the runs of a sweep that have this budget are evaluated, probed, recorded and ended."""
-    steps = spec.steps(budget)
+    steps, last = spec.steps(budget), spec.snapshots.at_the_end(spec.num_runs)
+    of_last_state = {budget} if last == "state" else set()
     return EvaluationPlan(
         grid=steps.grid,
         budget=budget,
@@ -165,9 +166,10 @@ def evaluation_plan_of(spec: SweepSpec, budget: int) -> EvaluationPlan:
         readings=spec.reading_names,
         state_steps=frozenset(steps.snapshots["states"]),
         # A state holds the weights too.
-        weight_steps=frozenset(steps.snapshots["weights"]) - frozenset(steps.snapshots["states"]),
+        weight_steps=frozenset(steps.snapshots["weights"]) - {*steps.snapshots["states"], *of_last_state},
         attention_steps=frozenset(steps.snapshots["attention"]),
-        keeps_last_attention=spec.snapshots.attention is None,
+        last=last,
+        last_maps=spec.snapshots.maps_at_the_end(spec.num_runs),
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.store.progress import Progress, RunStates, ended_for_good
 from pipeline.training.evaluation_plan import EvaluationPlan, run_prefix
 from pipeline.training.isolation import apart, train_apart
 from pipeline.training.recorder import Recorder
+from pipeline.training.run_rows import Measured
 from pipeline.training.window_readings import WindowReadings
 
 # Weights of runs that are put into slots in one go.
@@ -194,7 +195,7 @@ class PackLoop:
         for (slot, reason), state in zip(ended.items(), self.block.run_states(list(ended)), strict=True):
             run_id = self.occupants[slot]
             if run_id is not None:
-                self.recorder.end(run_id, reason, state, run_id in self.converged)
+                self.recorder.end(run_id, reason, state, run_id in self.converged, self.common.last)
                 self.block.unload_run(slot)
                 self.occupants[slot] = None
 
@@ -202,7 +203,7 @@ class PackLoop:
         """Why the run in a slot ends here; None if it goes on."""
         run_id = self.occupants[slot]
         assert run_id is not None
-        prefix = self._prefix(run_id) if is_evaluated else None
+        prefix = self._prefix(run_id) if is_evaluated and self._may_end(run_id) else None
         if prefix is not None and prefix.converged_index is not None:
             self.converged.add(run_id)
         if not is_finite:
@@ -211,6 +212,14 @@ class PackLoop:
         if prefix is not None and rule.should_stop(prefix):
             return rule.reason_of(prefix)
         return "budget" if self._steps()[slot] >= self.evaluation_plans[run_id].budget else None
+
+    def _may_end(self, run_id: str) -> bool:
+        """Whether what a run has recorded can matter here: a rule may stop it, or it may have converged just now."""
+        criterion = self.common.criterion
+        if run_id in self.converged or not self.common.stopping.stops_converged_alone:
+            return True
+        recent = self.recorder.rows[run_id].recent(criterion.metric, criterion.evaluations)
+        return len(recent) == criterion.evaluations and bool(criterion.satisfied(np.array(recent)).all())
 
     def _read_steps(self, evaluation_plan: EvaluationPlan) -> frozenset[int]:
         """Steps at which readings are taken."""
@@ -253,27 +262,33 @@ class PackLoop:
         evaluated = self._measured(lambda slots: self.block.evaluate(self.common.eval_items, slots), eval_S)
         probed = self._measured(lambda slots: self.block.probe(self.common.probe_items, slots), probe_S)
         steps_S, recorded_S = self._steps(), (eval_S | probe_S | read_S) & self._occupied()
+        # Slots of which the same was measured have their rows together.
+        groups: dict[tuple[bool, bool], list[int]] = {}
         for slot in np.flatnonzero(recorded_S).tolist():
-            row = evaluated.get(slot, {}) | probed.get(slot, {})
-            self.recorder.add(str(self.occupants[slot]), int(steps_S[slot]), row)
+            groups.setdefault((slot in evaluated.place_of, slot in probed.place_of), []).append(slot)
+        for (is_evaluated, is_probed), slots in groups.items():
+            parts = [part for part, is_in in ((evaluated, is_evaluated), (probed, is_probed)) if is_in]
+            names = tuple(name for part in parts for name in part.names)
+            values_NM = np.concatenate([np.empty((len(slots), 0)), *(part.of(slots) for part in parts)], 1)
+            self.recorder.add_rows(
+                [str(self.occupants[slot]) for slot in slots], steps_S[slots].tolist(), names, values_NM
+            )
         read = np.flatnonzero(read_S & recorded_S).tolist()
         if read:
             run_ids = [str(self.occupants[slot]) for slot in read]
             self.readings.take(run_ids, [self.configs[run_id] for run_id in run_ids], read, self._start)
 
-    def _measured(
-        self, measure: Callable[[list[int]], Mapping[str, Tensor]], mask_S: Bools
-    ) -> dict[int, dict[str, float]]:
-        """Slot -> metrics, for the slots in a mask that are occupied and do not raise."""
+    def _measured(self, measure: Callable[[list[int]], Mapping[str, Tensor]], mask_S: Bools) -> Measured:
+        """The metrics of the slots in a mask that are occupied and do not raise."""
         slots = np.flatnonzero(mask_S & self._occupied()).tolist()
         parts, causes = apart(lambda group: to_host(measure(group))[0], slots)
         self._fail_slots(causes, "measured")
         self.beat()
-        found: dict[int, dict[str, float]] = {}
-        for group, columns in parts:
-            rows = np.stack(list(columns.values()), 1).tolist()
-            found |= {slot: dict(zip(columns, row, strict=True)) for slot, row in zip(group, rows, strict=True)}
-        return found
+        measured = [slot for group, _ in parts for slot in group]
+        names = tuple(parts[0][1]) if parts else ()
+        arrays = [np.stack([columns[name] for name in names], 1) for _, columns in parts]
+        values_NM = np.concatenate(arrays) if arrays else np.empty((0, 0))
+        return Measured(names, {slot: place for place, slot in enumerate(measured)}, values_NM)
 
     def _add_readings(self, is_last: bool) -> None:
         found, failed = self.readings.computed(is_last)
@@ -289,8 +304,8 @@ class PackLoop:
         """States, weights and maps of the candidates at a declared step, and maps of runs that end here."""
         steps_S = self._steps()
         attention_S = candidates_S & self._at(lambda plan: plan.attention_steps)
-        if self.common.keeps_last_attention:
-            attention_S |= ending_S
+        keeps_S = [run_id is not None and self.common.keeps_last_maps(run_id) for run_id in self.occupants]
+        attention_S |= ending_S & np.array(keeps_S, bool)
         mapped = np.flatnonzero(attention_S & self._occupied()).tolist()
         parts, causes = apart(self._attention_maps, mapped)
         self._fail_slots(causes, "measured")

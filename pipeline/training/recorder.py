@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 
-from pipeline.arrays import Array
+from pipeline.arrays import Array, Floats, dtype_name
 from pipeline.engine.slots import RunState
-from pipeline.store.columns import numbers, texts
 from pipeline.store.files import encode_arrays, encode_table
 from pipeline.store.pack_store import FAILED_RUN, Active, Ended, PackStore, Record, SnapshotEntry
-from pipeline.training.run_rows import RunRows
+from pipeline.training.run_rows import NewRows, RunRows
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,7 @@ class Recorder:
         self._slots = {run_id: entry.slots for run_id, entry in self.record.active.items()}
         self._slots |= {run_id: self.ends[run_id].slots for run_id in self.continued}
         self.rows = self._rows_in_progress()
-        # The rows since the newest commit, by run and step.
-        self._new: dict[tuple[str, int], dict[str, float]] = {}
+        self._new = NewRows()
         self._arrays: dict[str, Array] = {}
         self._entries: dict[SnapshotEntry, None] = {}
         self._started, self._began_at = time.monotonic(), time.time()
@@ -75,30 +73,38 @@ class Recorder:
             for row in self.store.table(entry).to_pylist():
                 run_id, step = row.pop("run_id"), row.pop("step")
                 if run_id in found:
-                    found[run_id].add(step, {name: value for name, value in row.items() if value is not None})
+                    measured = {name: value for name, value in row.items() if value is not None}
+                    found[run_id].add(step, [*measured], [*measured.values()])
         return found
 
     def checkpoint(self) -> dict[str, tuple[int, RunState]]:
         """run_id -> (slot, state) of the runs in progress at the newest commit."""
         if self.record.checkpoint is None:
             return {}
-        arrays = self.store.arrays(self.record.checkpoint)
-        return {
-            run_id: (entry.slot, RunState(entry.step, _under(arrays, run_id)))
-            for run_id, entry in self.record.active.items()
-        }
+        by_run: dict[str, dict[str, Array]] = {run_id: {} for run_id in self.record.active}
+        for place, array in self.store.arrays(self.record.checkpoint).items():
+            run_id, _, name = place.partition("/")
+            if run_id in by_run:
+                by_run[run_id][name] = array
+        active = self.record.active.items()
+        return {run_id: (entry.slot, RunState(entry.step, by_run[run_id])) for run_id, entry in active}
 
     def add(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """One row; a run's steps must increase, so that every (run, step, metric) occurs exactly once."""
-        rows = self.rows.setdefault(run_id, RunRows())
-        if rows.steps and step <= rows.steps[-1]:
-            raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
-        rows.add(step, metrics)
-        self._new[run_id, step] = dict(metrics)
+        self.add_rows([run_id], [step], tuple(metrics), np.array([[*metrics.values()]], np.float64))
+
+    def add_rows(self, run_ids: Sequence[str], steps: Sequence[int], names: tuple[str, ...], values_NM: Floats) -> None:
+        """The same for N runs, at a step each, of the same M metrics."""
+        for run_id, step, values_M in zip(run_ids, steps, values_NM.tolist(), strict=True):
+            rows = self.rows.setdefault(run_id, RunRows())
+            if rows.steps and step <= rows.steps[-1]:
+                raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
+            rows.add(step, names, values_M)
+        self._new.add(run_ids, steps, names, values_NM)
 
     def amend(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Record further metrics in a row that was added since the newest commit; `rows` stay as they are."""
-        self._new[run_id, step].update(metrics)
+        self._new.amend(run_id, step, metrics)
 
     def add_snapshot(self, run_id: str, step: int, kind: str, arrays: Mapping[str, Array]) -> None:
         """Arrays of one run at one step. A last state that is also a declared snapshot is kept once."""
@@ -107,9 +113,18 @@ class Recorder:
             self._entries[entry] = None
             self._arrays |= {f"{run_id}/{step}/{kind}/{name}": array for name, array in arrays.items()}
 
-    def end(self, run_id: str, reason: str, state: RunState, is_converged: bool) -> None:
-        """Record the end of a run and its final state, from which a larger budget can continue it."""
-        self.add_snapshot(run_id, state.step, "state", state.arrays)
+    def end(
+        self,
+        run_id: str,
+        reason: str,
+        state: RunState,
+        is_converged: bool,
+        kept: Literal["state", "weights", "nothing"] = "state",
+    ) -> None:
+        """Record the end of a run, with what is kept of its final state, from which a larger budget can continue it."""
+        if kept != "nothing":
+            arrays = state.arrays if kept == "state" else {"weights": state.arrays["weights"]}
+            self.add_snapshot(run_id, state.step, kept, arrays)
         self.ends[run_id] = Ended(
             reason, state.step, weights_sha256(state), is_converged, self._sources_of(run_id), self._slots_of(run_id)
         )
@@ -129,7 +144,7 @@ class Recorder:
         """Remove what a run recorded after `step`, all of it since the newest commit."""
         if run_id in self.rows:
             self.rows[run_id].truncate(step)
-        self._new = {key: row for key, row in self._new.items() if key[0] != run_id or key[1] <= step}
+        self._new.forget(run_id, step)
         for entry in [entry for entry in self._entries if entry.run_id == run_id and entry.step > step]:
             del self._entries[entry]
             prefix = f"{run_id}/{entry.step}/{entry.kind}/"
@@ -150,7 +165,7 @@ class Recorder:
         history_times = tuple(times or (0.0, 0.0) for _, times in self.record.times_of_history())
         if self._new:
             history_times = (*history_times, (round(self._began_at, 3), round(now, 3)))
-            history = (*history, self.store.write(self.attempt, sequence, "history", encode_table(self._table())))
+            history = (*history, self.store.write(self.attempt, sequence, "history", encode_table(self._new.table())))
         if self._entries:
             written = self.store.write(self.attempt, sequence, "snapshots", encode_arrays(self._arrays))
             snapshots = (*snapshots, (written, tuple(self._entries)))
@@ -178,7 +193,7 @@ class Recorder:
         self.store.commit(record)
         self._started, self._began_at = time.monotonic(), now
         before, self.record = self.record, record
-        self._new, self._entries, self._arrays = {}, {}, {}
+        self._new, self._entries, self._arrays = NewRows(), {}, {}
         for run_id in self.rows.keys() & self.ends.keys() - self.continued.keys():
             del self.rows[run_id]
         self.store.remove_unnamed(self.attempt, [record, before])
@@ -193,38 +208,13 @@ class Recorder:
         earlier, now = self._slots.get(run_id, ()), self.record.slots
         return earlier if not now or now in earlier[-1:] else (*earlier, now)
 
-    def _table(self) -> pa.Table:
-        new, rows_by_names = list(self._new.values()), dict[tuple[str, ...], list[int]]()
-        for row, metrics in enumerate(new):
-            rows_by_names.setdefault(tuple(metrics), []).append(row)
-        names = dict.fromkeys(name for group in rows_by_names for name in group)
-        values = {name: np.zeros(len(new)) for name in names}
-        is_absent = {name: np.ones(len(new), bool) for name in names}
-        for group, rows in rows_by_names.items():
-            columns = np.array([list(new[row].values()) for row in rows], np.float64).T
-            for name, column in zip(group, columns, strict=True):
-                values[name][rows], is_absent[name][rows] = column, False
-        return pa.table(
-            {
-                "run_id": texts([run_id for run_id, _ in self._new]).dictionary_encode(),
-                "step": numbers(np.array([step for _, step in self._new], np.int64)),
-                # A null was not measured; NaN is a value.
-                **{name: numbers(values[name], is_absent[name]) for name in names},
-            }
-        )
-
-
-def _under(arrays: Mapping[str, Array], run_id: str) -> dict[str, Array]:
-    prefix = f"{run_id}/"
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
 
 def arrays_sha256(arrays: Mapping[str, Array]) -> str:
     """SHA-256 over names, types, shapes and bytes, in order of name."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}:{array.dtype.name}:{array.shape}:".encode())
+        digest.update(f"{name}:{dtype_name(array.dtype)}:{array.shape}:".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
 

@@ -1,12 +1,18 @@
-"""The rows that one run has recorded so far, by column."""
+"""What the runs of a pack have recorded: the rows of one run so far, and the new rows of all as columns over runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.arrays import Floats
+from pipeline.arrays import Array, Floats
+from pipeline.store.columns import numbers, texts
+
+_Names = tuple[str, ...]
+_Column = tuple[list[int], list[float]]
 
 
 class RunRows:
@@ -14,50 +20,82 @@ class RunRows:
 
     def __init__(self) -> None:
         self.steps: list[int] = []
-        # The rows that hold a metric, and its values there: most metrics are in few rows.
-        self._columns: dict[str, tuple[list[int], list[float]]] = {}
+        # What was put into the rows, in order: row, names, values. Most columns are never asked for before the end.
+        self._parts: list[tuple[int, Sequence[str], Sequence[float]]] = []
+        # The rows that hold a metric, and its values there, for the metrics that were asked for.
+        self._columns: dict[str, _Column] = {}
 
-    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+    def add(self, step: int, names: Sequence[str], values: Sequence[float]) -> None:
         """Append a row; `step` follows those before it."""
         self.steps.append(step)
-        self._put(len(self.steps) - 1, metrics)
+        self._put((len(self.steps) - 1, names, values))
 
     def column(self, name: str) -> Floats:
         """(T,); all NaN for a metric that was never recorded."""
         column_T = np.full(len(self.steps), np.nan)
-        rows, values = self._columns.get(name, ([], []))
+        rows, values = self._column(name)
         column_T[rows] = values
         return column_T
 
+    def recent(self, name: str, count: int) -> list[float]:
+        """The newest values of a metric, `count` at most."""
+        return self._column(name)[1][-count:]
+
     def amend(self, step: int, metrics: Mapping[str, float]) -> None:
         """Put further metrics into the row at `step`."""
-        self._put(self.steps.index(step), metrics)
+        self._put((self.steps.index(step), [*metrics], [*metrics.values()]))
 
     def truncate(self, step: int) -> None:
         """Remove the rows after `step`."""
         self.steps = [known for known in self.steps if known <= step]
-        for name, (rows, values) in self._columns.items():
-            kept = [place for place, row in enumerate(rows) if row < len(self.steps)]
-            self._columns[name] = [rows[place] for place in kept], [values[place] for place in kept]
-
-    def _put(self, row: int, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            rows, values = self._columns.setdefault(name, ([], []))
-            rows.append(row)
-            values.append(value)
+        self._parts = [part for part in self._parts if part[0] < len(self.steps)]
+        self._columns = {}
 
     def drop(self, prefixes: tuple[str, ...]) -> None:
         """Remove the columns whose names begin so."""
-        self._columns = {name: column for name, column in self._columns.items() if not name.startswith(prefixes)}
+        for place, (row, names, values) in enumerate(self._parts):
+            kept = [(name, value) for name, value in zip(names, values, strict=True) if not name.startswith(prefixes)]
+            self._parts[place] = row, [name for name, _ in kept], [value for _, value in kept]
+        self._columns = {}
 
     def columns(self) -> Mapping[str, Floats]:
         """All columns of the rows so far, each built on access."""
-        return _Columns(self, len(self.steps), tuple(self._columns))
+        return _Columns(self, len(self.steps), len(self._parts))
+
+    def names(self, num_parts: int) -> dict[str, None]:
+        """The metrics in the first parts that were put in, in order."""
+        return dict.fromkeys(name for _, names, _ in self._parts[:num_parts] for name in names)
+
+    def _column(self, name: str) -> _Column:
+        if name not in self._columns:
+            self._columns[name] = [], []
+            for part in self._parts:
+                self._take(name, part)
+        return self._columns[name]
+
+    def _put(self, part: tuple[int, Sequence[str], Sequence[float]]) -> None:
+        self._parts.append(part)
+        for name in self._columns:
+            self._take(name, part)
+
+    def _take(self, name: str, part: tuple[int, Sequence[str], Sequence[float]]) -> None:
+        row, names, values = part
+        if name in names:
+            rows, found = self._columns[name]
+            rows.append(row)
+            found.append(float(values[names.index(name)]))
 
 
 class _Columns(Mapping[str, Floats]):
-    def __init__(self, rows: RunRows, length: int, names: tuple[str, ...]) -> None:
-        self._rows, self._length, self._names = rows, length, names
+    def __init__(self, rows: RunRows, length: int, num_parts: int) -> None:
+        self._rows, self._length, self._num_parts = rows, length, num_parts
+        self._found: dict[str, None] | None = None
+
+    @property
+    def _names(self) -> dict[str, None]:
+        if self._found is None:
+            self._found = self._rows.names(self._num_parts)
+        return self._found
 
     def __getitem__(self, name: str) -> Floats:
         if name not in self._names:
@@ -69,3 +107,74 @@ class _Columns(Mapping[str, Floats]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """M metrics of N slots: those of a slot are row `place_of[slot]` of `values_NM`."""
+
+    names: tuple[str, ...]
+    place_of: Mapping[int, int]
+    values_NM: Floats
+
+    def of(self, slots: Sequence[int]) -> Floats:
+        """The rows of these slots."""
+        return self.values_NM[[self.place_of[slot] for slot in slots]]
+
+
+class NewRows:
+    """Rows of runs and steps, in the order in which they were added; none occurs twice."""
+
+    def __init__(self) -> None:
+        self._row_of: dict[tuple[str, int], int] = {}
+        # Of every row that was ever added, the names of each group of its metrics.
+        self._groups: list[tuple[_Names, ...]] = []
+        # Rows, the names of their metrics, and the values (N, M).
+        self._parts: list[tuple[Sequence[int], _Names, Floats]] = []
+        # The same of metrics that came later, row by row.
+        self._amended: dict[_Names, tuple[list[int], list[list[float]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def add(self, run_ids: Sequence[str], steps: Sequence[int], names: _Names, values_NM: Floats) -> None:
+        """Append a row for each run, at its step."""
+        first = len(self._groups)
+        rows = range(first, first + len(run_ids))
+        self._row_of.update(zip(zip(run_ids, steps, strict=True), rows, strict=True))
+        self._groups += [(names,)] * len(run_ids)
+        self._parts.append((rows, names, values_NM))
+
+    def amend(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Put further metrics into a row. Raises KeyError where there is none."""
+        row, names = self._row_of[run_id, step], tuple(metrics)
+        self._groups[row] = (*self._groups[row], names)
+        rows, values = self._amended.setdefault(names, ([], []))
+        rows.append(row)
+        values.append([*metrics.values()])
+
+    def forget(self, run_id: str, step: int) -> None:
+        """Remove the rows of a run after `step`."""
+        self._row_of = {key: row for key, row in self._row_of.items() if key[0] != run_id or key[1] <= step}
+
+    def table(self) -> pa.Table:
+        """Columns `run_id`, `step` and one for each metric, null where it was not measured; NaN is a value."""
+        kept = [*self._row_of.values()]
+        place_of = np.full(len(self._groups), -1)
+        place_of[kept] = np.arange(len(kept))
+        groups = dict.fromkeys(self._groups[row] for row in kept)
+        names = dict.fromkeys(name for group in groups for part in group for name in part)
+        values = {name: np.zeros(len(kept)) for name in names}
+        is_absent = {name: np.ones(len(kept), bool) for name in names}
+        amended = [(rows, part, np.array(found, np.float64)) for part, (rows, found) in self._amended.items()]
+        for rows, part, values_NM in (*self._parts, *amended):
+            places = place_of[np.asarray(rows)]
+            is_kept = places >= 0
+            for name, column in zip(part, values_NM.T, strict=True):
+                if name in names:
+                    values[name][places[is_kept]], is_absent[name][places[is_kept]] = column[is_kept], False
+        columns: dict[str, Array | pa.Array] = {
+            "run_id": texts([run_id for run_id, _ in self._row_of]).dictionary_encode(),
+            "step": numbers(np.array([step for _, step in self._row_of], np.int64)),
+        }
+        return pa.table(columns | {name: numbers(values[name], is_absent[name]) for name in names})

@@ -26,14 +26,14 @@ def test_the_short_form_has_the_defaults(load):
     assert (spec.base.dtype, spec.base.schedule.name, spec.grid.chunk) == ("float32", "constant", 50)
     assert (spec.converged.metric, spec.converged.at_most, spec.converged.evaluations) == ("label_excess", 0.02, 2)
     assert spec.stopping.name == "after_convergence"
-    assert spec.steps(1200).snapshots == {"states": (1200,), "weights": (), "attention": (1200,)}
+    assert spec.steps(1200).snapshots == {"states": (), "weights": (), "attention": ()}
     assert len(spec.runs()) == 1
 
 
 def test_windows_and_snapshots_at_them_are_steps_at_the_ends_of_chunks(load):
     spec = load(GOOD, "windows=[0, 0.07, 0.5]", "snapshots={weights: windows, attention: [50]}")
     assert spec.steps(1200).windows == ((0.0, 0), (0.07, 50), (0.5, 600))
-    assert spec.steps(1200).snapshots == {"states": (1200,), "weights": (0, 50, 600), "attention": (50,)}
+    assert spec.steps(1200).snapshots == {"states": (), "weights": (0, 50, 600), "attention": (50,)}
     assert load(spec.to_yaml()) == spec
     assert spec.reading_names == ("circuits",)
     assert load(GOOD, "windows=[]").reading_names == load(GOOD, "readings=[]").reading_names == ()

@@ -12,7 +12,7 @@ from pipeline.engine.slots import RunState
 from pipeline.planning.pack_runs import runs_of_pack
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
-from pipeline.store import documents
+from pipeline.store import documents, files
 from pipeline.store.documents import PACK_PART
 from pipeline.store.files import CorruptFileError, seal, unseal
 from pipeline.store.pack_store import PackStore, StoreError
@@ -110,7 +110,7 @@ def test_the_plan_is_read_where_a_packs_part_is_not_what_its_ids_say(with_parts,
     if damage == "missing":
         path.unlink()
     elif damage == "flipped":
-        path.write_bytes(content.replace(b'"data_seed":1', b'"data_seed":2', 1))
+        path.write_bytes(content.replace(b'"data_seed": 1', b'"data_seed": 2', 1))
     elif damage == "of another pack":
         path.write_bytes((with_parts.pack(second).folder / PACK_PART).read_bytes())
     else:
@@ -190,9 +190,12 @@ def test_one_end_of_many_that_does_not_fit_is_named(key, value):
     assert "ends.r2" in (misfit(record, RECORD) or "")
 
 
-def test_a_document_is_read_in_either_layout_and_in_no_other_state(tmp_path):
+def test_a_large_document_is_read_in_either_layout_and_in_no_other_state(tmp_path, monkeypatch):
+    assert seal({}).count(b"\n") > 1
+    monkeypatch.setattr(files, "_LARGE", 0)
     body = {"b": [1, 2.5, None], "a": {"y": "x"}}
     content = seal(body)
+    assert content.count(b"\n") == 1
     assert unseal(content, tmp_path) == body
     assert unseal(json.dumps(json.loads(content), indent=1).encode(), tmp_path) == body
     for place in range(len(content) - 1):

@@ -1,0 +1,311 @@
+"""`make bench-scale`: what a sweep of many runs costs beside its training, in processor time, memory and bytes.
+
+    python -m benchmarks.scale [STAGE ...] [--label after] [--runs N]
+
+Each stage runs in a process of its own, which counts its own processor time, so other load on the machine matters
+little. Results are kept under their label, so that two versions stand side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.bench import FOLDER, provenance_of
+from benchmarks.measure import alone
+from benchmarks.page.stub_sweep import BUDGET, commit, planned
+from benchmarks.seedbed_side import ENVIRONMENT
+
+KEPT = FOLDER / "scale.json"
+_LSA: dict[str, Any] = {
+    "task": {"name": "linear_regression", "dim": 10, "num_pairs": 10, "input_range": 0.5},
+    "model": {"name": "linear_self_attention", "num_layers": 1},
+    "optimiser": {"name": "adamw", "lr": 3e-3, "beta1": 0.9, "beta2": 0.98, "clip": 1e-3},
+    "batch_size": 32,
+    "budget": 200,
+    "grid": {"chunk": 50, "eval_every": 50, "eval_items": 256, "probe_items": 64},
+    # As a plan for more of them would choose, whatever their number here.
+    "resources": {"engine": "compiled"},
+}
+_LOOKUP: dict[str, Any] = {
+    "task": {"name": "dictionary_lookup", "num_keys": 8, "num_values": 8, "num_pairs": 8},
+    "model": {"name": "attention_only", "width": 16, "head_width": 4},
+    "optimiser": {"name": "adamw", "lr": 3e-3, "beta1": 0.9, "beta2": 0.98, "clip": 1.0},
+    "batch_size": 64,
+    "budget": 200,
+    "grid": {"chunk": 50, "eval_every": 50},
+}
+_TRAINED = {"lsa": _LSA, "lookup": _LOOKUP}
+
+
+def plan(num_runs: int, folder: Path) -> dict[str, float]:
+    """A sweep of so many seeds: read, expanded, planned and written."""
+    from pipeline.launch.planned import plan_on
+    from pipeline.planning.open_sweep import open_results
+    from pipeline.planning.packs import Machine
+    from pipeline.spec.sweep import SweepSpec
+
+    machine = Machine("cpu", 2, _torch())
+    # Compiles the program.
+    plan_on(SweepSpec.model_validate(_planned_only(8)), machine)
+    before_mib, began_s = _peak_mib(), time.process_time()
+    open_results(plan_on(SweepSpec.model_validate(_planned_only(num_runs)), machine), folder, "")
+    return {
+        "plan_s": time.process_time() - began_s,
+        "plan_mib": _peak_mib() - before_mib,
+        "document_mib": _bytes_in(folder) / 2**20,
+    }
+
+
+def pack(num_runs: int, folder: Path) -> dict[str, float]:
+    """What a worker does before the first step of a pack, in a process that did it for another pack before."""
+    from pipeline.store.sweep_store import SweepStore
+    from pipeline.training.open_pack import open_pack
+
+    if not folder.exists():
+        plan(num_runs, folder)
+    pack_ids = SweepStore(folder).pack_ids()
+    seconds = []
+    for pack_id in pack_ids[:4]:
+        began_s = time.process_time()
+        open_pack(SweepStore(folder), pack_id)
+        seconds.append(time.process_time() - began_s)
+    return {"first_pack_s": seconds[0], "pack_s": sorted(seconds[1:])[len(seconds) // 2 - 1], "packs": len(pack_ids)}
+
+
+def status(num_runs: int, folder: Path) -> dict[str, float]:
+    """`status` of a sweep whose runs have all ended, read from the store."""
+    from pipeline.store.pack_store import Ended, Record
+    from pipeline.store.sweep_store import SweepStore
+
+    if not folder.exists():
+        plan(num_runs, folder)
+    store = SweepStore(folder)
+    sweep_id = store.sweep["sweep_id"]
+    for entry in store.plan["packs"]:
+        of_pack = store.pack(entry["pack_id"])
+        if of_pack.newest_attempt():
+            continue
+        attempt = of_pack.claim_attempt()
+        ends = {run_id: Ended("budget", 200, "0" * 64, False, ("0" * 16,)) for run_id in entry["run_ids"]}
+        of_pack.commit(Record(sweep_id, entry["pack_id"], attempt, 1, ends=ends, run_steps=200 * len(ends)))
+    seconds = [alone(partial(_status_once, folder)) for _ in range(3)]
+    return {"status_s": sorted(seconds)[1], "records_mib": _bytes_in(folder / "packs") / 2**20}
+
+
+def _status_once(folder: Path) -> float:
+    from pipeline.store.sweep_store import SweepStore
+    from sweeps.command.status import show_status
+
+    with open(os.devnull, "w") as nowhere:
+        began_s = time.process_time()
+        show_status(SweepStore(folder), with_runs=False, as_json=False, out=Console(file=nowhere))
+        return time.process_time() - began_s
+
+
+def train(name: str, num_runs: int, folder: Path) -> dict[str, float]:
+    """Every pack of a sweep of 200 steps trained here; book-keeping is all processor time but the block's training."""
+    from pipeline.engine.block import Block
+    from pipeline.launch.planned import plan_on
+    from pipeline.planning.open_sweep import open_results
+    from pipeline.planning.packs import Machine
+    from pipeline.spec.sweep import SweepSpec
+    from pipeline.store.sweep_store import SweepStore
+    from pipeline.training.worker import run_pack
+
+    spent = {"train": 0.0, "evaluate": 0.0, "probe": 0.0, "start": 0.0}
+
+    def timed(method: str) -> None:
+        inner = getattr(Block, method)
+
+        def call(*given: Any, **named: Any) -> Any:
+            began_s = time.thread_time()
+            try:
+                return inner(*given, **named)
+            finally:
+                spent[method] += time.thread_time() - began_s
+
+        setattr(Block, method, call)
+
+    for method in spent:
+        timed(method)
+    # Compiling, imports and the first pack's checks are no part of what a run costs.
+    warm = {"name": "warm", **_TRAINED[name], "seeds": {"together": {"range": [10**6, 10**6 + 8]}}}
+    data = {"name": f"trained-{num_runs}", **_TRAINED[name], "seeds": {"together": {"range": [0, num_runs]}}}
+    for spec, to in ((warm, folder / "warm"), (data, folder / "whole")):
+        spent.update(dict.fromkeys(spent, 0.0))
+        began_s = time.thread_time()
+        store = open_results(plan_on(SweepSpec.model_validate(spec), Machine("cpu", 2, _torch())), to, "")
+        planned_s = time.thread_time() - began_s
+        for pack_id in store.pack_ids():
+            run_pack(store.folder, pack_id, lambda progress: None)
+        whole_s = time.thread_time() - began_s
+    store = SweepStore(folder / "whole")
+    began_s = time.thread_time()
+    store.history()
+    read_s = time.thread_time() - began_s
+    files = sum(len(inner) for _, _, inner in os.walk(folder / "whole"))
+    return {
+        "ms_a_run": 1e3 * whole_s / num_runs,
+        "bookkeeping_ms_a_run": 1e3 * (whole_s - sum(spent.values())) / num_runs,
+        "plan_ms_a_run": 1e3 * planned_s / num_runs,
+        **{f"{method}_ms_a_run": 1e3 * seconds / num_runs for method, seconds in spent.items()},
+        "history_ms_a_run": 1e3 * read_s / num_runs,
+        "packs": float(len(store.pack_ids())),
+        "bytes_a_run": _bytes_in(folder / "whole") / num_runs,
+        "files_per_1000_runs": 1e3 * files / num_runs,
+        **{f"{kind}_bytes_a_run": _bytes_in(folder / "whole", kind) / num_runs
+           for kind in ("snapshots", "history", "record", "plan", "checkpoint")},
+    }  # fmt: skip
+
+
+def weights(num_runs: int, folder: Path) -> dict[str, float]:
+    """The last weights of every run of a sweep, as one array."""
+    from pipeline.store.sweep_store import SweepStore
+
+    _write_drawn_weights(num_runs, folder)
+    began_s = time.process_time()
+    index = SweepStore(folder).snapshots()
+    if hasattr(index, "stacked"):
+        _, arrays = index.stacked(200)
+        found = arrays["weights"]
+    else:
+        import numpy as np
+
+        run_ids = [row["run_id"] for row in SweepStore(folder).plan["runs"]]
+        found = np.stack([index.weights(run_id, 200) for run_id in run_ids])
+    assert len(found) == num_runs
+    return {"weights_s": time.process_time() - began_s}
+
+
+def _write_drawn_weights(num_runs: int, folder: Path) -> None:
+    """A sweep whose runs have ended, with drawn weights."""
+    import numpy as np
+
+    from pipeline.engine.slots import RunState
+    from pipeline.store.sweep_store import SweepStore
+    from pipeline.training.recorder import Recorder
+
+    plan(num_runs, folder)
+    store = SweepStore(folder)
+    rng = np.random.default_rng(0)
+    sweep_id = store.sweep["sweep_id"]
+    for entry in store.plan["packs"]:
+        budgets = dict.fromkeys(entry["run_ids"], 200)
+        recorder = Recorder(store.pack(entry["pack_id"]), sweep_id, entry["pack_id"], budgets)
+        for run_id in entry["run_ids"]:
+            drawn = rng.normal(size=(4, 256)).astype(np.float32)
+            names = ("weights", "initial_weights", "first_moment", "second_moment")
+            recorder.end(run_id, "budget", RunState(200, dict(zip(names, drawn, strict=True))), False)
+        recorder.commit({})
+
+
+def history(num_runs: int, folder: Path) -> dict[str, float]:
+    """The history of drawn curves: all of it, and where that can be asked for, one metric of it."""
+    from pipeline.store.sweep_store import SweepStore
+
+    store = planned(folder, num_runs)
+    for pack_id in store.pack_ids():
+        commit(store, pack_id, 1, BUDGET, since=0)
+    found = {"history_bytes_a_run": _bytes_in(folder / "packs", "history") / num_runs}
+    whole_s, whole_mib = alone(partial(_history_once, folder, None))
+    found |= {"history_s": whole_s, "history_mib": whole_mib}
+    if "metrics" in SweepStore.history.__annotations__:
+        one_s, one_mib = alone(partial(_history_once, folder, ("label_excess",)))
+        found |= {"one_metric_s": one_s, "one_metric_mib": one_mib}
+    return found
+
+
+def _history_once(folder: Path, metrics: tuple[str, ...] | None) -> tuple[float, float]:
+    from pipeline.store.sweep_store import SweepStore
+
+    before_mib, began_s = _peak_mib(), time.process_time()
+    SweepStore(folder).history(**({} if metrics is None else {"metrics": metrics}))
+    return time.process_time() - began_s, _peak_mib() - before_mib
+
+
+def analyses(num_runs: int, folder: Path) -> dict[str, float]:
+    """`analyse` and `report` of drawn curves."""
+    from sweeps.command.analysing import analysis_of
+    from sweeps.command.reporting import run_report
+
+    store = planned(folder, num_runs)
+    for pack_id in store.pack_ids():
+        commit(store, pack_id, 1, BUDGET, since=0)
+    began_s = time.process_time()
+    analysis_of([store])
+    analyse_s = time.process_time() - began_s
+    with open(os.devnull, "w") as nowhere:
+        run_report([store], None, folder / "made", Console(file=nowhere))
+    report_mib = sum(path.stat().st_size for path in folder.rglob("report.html")) / 2**20
+    return {"analyse_s": analyse_s, "analyse_ms_a_run": 1e3 * analyse_s / num_runs, "report_mib": report_mib}
+
+
+def _planned_only(num_runs: int) -> dict[str, Any]:
+    seeds = {"together": {"range": [0, num_runs]}}
+    return {"name": f"planned-{num_runs}", **_LOOKUP, "resources": {"engine": "compiled"}, "seeds": seeds}
+
+
+def _torch() -> str:
+    import torch
+
+    return torch.__version__.partition("+")[0]
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _bytes_in(folder: Path, kind: str = "") -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if kind in path.name and path.is_file())
+
+
+STAGES: dict[str, tuple[Callable[[int, Path], dict[str, float]], tuple[int, ...]]] = {
+    "plan": (plan, (10_000, 100_000, 1_000_000)),
+    "pack": (pack, (10_000, 100_000, 1_000_000)),
+    "status": (status, (10_000, 100_000, 1_000_000)),
+    "lsa": (partial(train, "lsa"), (2_500, 5_000, 10_000)),
+    "lookup": (partial(train, "lookup"), (2_000,)),
+    "weights": (weights, (20_000,)),
+    "history": (history, (10_000,)),
+    "analyse": (analyses, (10_000,)),
+}
+
+
+def main() -> None:
+    """Measure the stages that are asked for, and keep them under a label."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="*", choices=[*STAGES, []], help="which stages (default: all)")
+    parser.add_argument("--label", default="now")
+    parser.add_argument("--runs", type=int, help="this number of runs alone")
+    given = parser.parse_args()
+    for name in given.stages or STAGES:
+        stage, sizes = STAGES[name]
+        for num_runs in sizes if given.runs is None else (given.runs,):
+            began = time.perf_counter()
+            with tempfile.TemporaryDirectory() as scratch:
+                found = alone(partial(stage, num_runs, Path(scratch) / "sweep"), given=ENVIRONMENT)
+            _keep(given.label, name, num_runs, found, time.perf_counter() - began)
+            print(name, num_runs, json.dumps({key: round(value, 4) for key, value in found.items()}), flush=True)
+
+
+def _keep(label: str, name: str, num_runs: int, found: dict[str, float], wall_s: float) -> None:
+    rows = json.loads(KEPT.read_text())["rows"] if KEPT.exists() else []
+    rows = [row for row in rows if (row["label"], row["stage"], row["runs"]) != (label, name, num_runs)]
+    measured = provenance_of(wall_s) | {"load": os.getloadavg()[0]}
+    rows.append({"label": label, "stage": name, "runs": num_runs, "found": found, "measured": measured})
+    KEPT.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
