@@ -37,6 +37,8 @@ BEAT_S = 10.0
 BEATS_OF_A_LEASE = 6
 # A document may come from anybody who can write to the folder.
 _LONGEST_BEAT_S = 600.0
+# Whoever ends a lease must end itself, and waits no longer for a beat that is being written.
+_LONGEST_WRITE_S = 2.0
 _ENDING = ".json"
 
 
@@ -157,10 +159,15 @@ class Lease:
         self.remove()
 
     def remove(self) -> None:
-        """End the lease: whatever it held is free at once."""
+        """End the lease: whatever it held is free at once, or later if a beat hangs in the file system."""
         self._is_over.set()
-        with self._lock, contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        is_locked = self._lock.acquire(timeout=_LONGEST_WRITE_S)
+        try:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
+        finally:
+            if is_locked:
+                self._lock.release()
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,14 @@ def test_a_worker_that_ends_frees_its_pack_at_once(store):
     assert theirs.next().take() == 2
 
 
+def test_a_lease_ends_even_where_a_beat_of_it_hangs(store, monkeypatch):
+    monkeypatch.setattr("pipeline.workers.lease._LONGEST_WRITE_S", 0.01)
+    lease, _ = worker(store)
+    with lease._lock:
+        lease.remove()
+    assert not lease.path.exists()
+
+
 def test_a_vanished_worker_is_noticed_by_beats_of_ones_own_and_by_nothing_else(store, monkeypatch):
     (_, ours), (second, theirs) = worker(store), worker(store)
     assert ours.next() is not None
