@@ -51,7 +51,7 @@ double seedbed_stage(const Arrays* arrays, std::int64_t stage, std::int64_t num_
     Model::begin(weights, s.tape);
     for (int first = 0; first < constants::batch_size; first += LANES) {
       source.sample(first, s.batch);
-      if (stage == 1) Model::forward<false>(weights, s.batch, s.tape, s.predictions);
+      if (stage == 1) Model::forward(weights, s.batch, s.tape, s.predictions);
       // Else a compiler may leave out what nobody reads.
       asm volatile("" : : "r"(&s) : "memory");
     }

@@ -11,13 +11,15 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
-from pipeline.codegen.graph.trace import Trace, is_users, line_of, traced, traced_correct, traced_loss
+from pipeline.codegen.graph.trace import Trace, is_users, line_of, traced, traced_correct, traced_loss, traced_maps
 from pipeline.codegen.graph.updates import Sizes, traced_factor, traced_update
+from pipeline.codegen.kept_text import is_ours, kept_text
 from pipeline.codegen.passes.plan import ProgramPlan, planned
 from pipeline.codegen.passes.sums import BatchSums
 from pipeline.codegen.sampling import Sampling, has_classes, sampling_of
 from pipeline.codegen.text.loss_text import QuestionEmitter, task_text
 from pipeline.codegen.text.model_text import ModelEmitter
+from pipeline.codegen.text.probe_text import NO_MAPS, OTHER_MAPS, ProbeEmitter
 from pipeline.codegen.text.update_text import optimiser_text, schedule_text
 from pipeline.models.base import Model
 from pipeline.optimisers.base import Optimiser
@@ -47,7 +49,38 @@ def generated_or_why(model: Model, task_shape: TaskShape, dtype: str) -> Generat
         return Generated(None, "no C++ is written for what it does in training")
     if any(spec.is_state for spec in model.parameter_specs(task_shape)):
         return Generated(None, "no C++ is written for averages over batches")
-    return _tried(lambda: ModelEmitter(*planned_model(model, task_shape, getattr(torch, dtype))).text())
+
+    def write() -> str:
+        return model_text(model, task_shape, getattr(torch, dtype))
+
+    if not is_ours(model):
+        return _tried(write)
+    identity = repr((type(model), model.model_dump_json(include=set(model.static_fields())), task_shape, dtype))
+    return _tried(lambda: kept_text(identity, write))
+
+
+def model_text(model: Model, task_shape: TaskShape, dtype: torch.dtype, is_poisoned: bool = False) -> str:
+    """The structures `Model`, which is trained, and `Probe`, which is measured. Raises NoCodeError."""
+    return ModelEmitter(*planned_model(model, task_shape, dtype), is_poisoned).text() + _probe_text(
+        model, task_shape, dtype, is_poisoned
+    )
+
+
+def _probe_text(model: Model, task_shape: TaskShape, dtype: torch.dtype, is_poisoned: bool) -> str:
+    """Maps for which no C++ can be written are left to torch: the model is trained by its program all the same."""
+    trace = traced_maps(model, task_shape, dtype)
+    if trace is None:
+        return NO_MAPS
+    try:
+        builder = GraphBuilder(trace)
+        predictions, *others = builder.outputs()
+        num_maps = sum(len(one.shape) == 5 for one in others)
+        length = task_shape.length
+        if any(one.shape[-2:] != (length, length) for one in others[:num_maps]):
+            return OTHER_MAPS
+        return ProbeEmitter(planned(builder, predictions, tuple(others)), num_maps, is_poisoned).text()
+    except NoCodeError:
+        return OTHER_MAPS
 
 
 def _tried(write: Callable[[], str]) -> Generated:

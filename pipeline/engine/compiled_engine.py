@@ -15,7 +15,6 @@ from pipeline.engine.program_arguments import Arguments, Maps, Masks, ProgramArg
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
 from pipeline.models.base import Model
-from pipeline.numerics.native_source import native_of
 from pipeline.tasks.base import Batch, Task
 
 _SCORES = ("loss", "accuracy", "reference_loss")
@@ -68,28 +67,15 @@ class CompiledEngine:
             "accuracy": block.task.has_accuracy(),
             "reference_loss": task.reference_losses is not Task.reference_losses,
         }
-        # A model that is written from its torch code gives the program no attention, in one layer of one head.
-        self._is_written = native_of(block.template.model) is None
-        self._has_attention = model.has_softmax and not self._is_written
+        self._has_entropy = model.has_softmax
         self._has_own_probes = task.probes is not Task.probes or model.probes is not Model.probes
-        self._num_layers: int = 1 if self._is_written else getattr(block.model, "num_layers", 1)
-        self._num_heads: int = 1 if self._is_written else getattr(block.model, "num_heads", 1)
+        self._num_heads = program.num_heads
         self._length = task_shape.length
         self._targets: dict[int, _Targets] = {}
 
     @cached_property
     def _torch_engine(self) -> TorchEngine:
         return TorchEngine(self.block)
-
-    @cached_property
-    def _is_without_maps(self) -> bool:
-        """Whether the model is written from torch code and has no attention maps there either, as ordinary modules."""
-        if not self._is_written:
-            return False
-        batch = self.block.sample("probe", self.block.steps_S[:1] * 0, 1, slots=[0])
-        parameters = self.block.layout.views(self.block.weights_SP[:1])
-        with torch.no_grad():
-            return not self.block.model.forward(parameters, batch.inputs, with_attention=True).attention
 
     def train(self, num_steps: int, slots: Sequence[int]) -> None:
         """Run `num_steps` optimiser steps on these slots; others are unchanged."""
@@ -117,38 +103,38 @@ class CompiledEngine:
 
     def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:
         """Metric name -> (n,), on the items of step 0. What the program cannot measure is measured by torch."""
-        if self._has_own_probes or not (self._has_attention or self._is_without_maps):
+        if self._num_heads is None or self._has_own_probes:
             return self._torch_engine.probe(num_items, slots)
-        targets = self._attention_targets(num_items) if self._has_attention else _Targets.none()
+        targets = self._attention_targets(num_items)
         found = self._probe(num_items, slots, targets, None)
         metrics = {f"probe_{name}": value for name, value in self._named(found).items() if name != "reference_loss"}
-        return metrics | (self._attention_metrics(found, targets, num_items) if self._has_attention else {})
-
-    def _attention_metrics(self, found: Tensor, targets: _Targets, num_items: int) -> dict[str, Tensor]:
-        metrics: dict[str, Tensor] = {}
-        column = len(_SCORES)
-        for layer in range(self._num_layers):
-            for head in range(self._num_heads):
-                entropy = found[:, column] / (num_items * self._length)
-                metrics[f"attention_entropy.l{layer}h{head}"] = entropy
-                for index, (name, num_asked) in enumerate(targets.num_asked.items()):
-                    metrics[f"{name}.l{layer}h{head}"] = found[:, column + 1 + index] / num_asked
-                column += 1 + len(targets.num_asked)
+        columns = found[:, len(_SCORES) :].unbind(1)
+        for (layer, head), first in zip(self._heads(), range(0, len(columns), 1 + len(targets.num_asked)), strict=True):
+            if self._has_entropy:
+                metrics[f"attention_entropy.l{layer}h{head}"] = columns[first] / (num_items * self._length)
+            for place, (name, num_asked) in enumerate(targets.num_asked.items(), first + 1):
+                metrics[f"{name}.l{layer}h{head}"] = columns[place] / num_asked
         return metrics
+
+    def _heads(self) -> list[tuple[int, int]]:
+        """Layer and number of every head with an attention map that the program measures."""
+        return [(layer, head) for layer, count in enumerate(self._num_heads or ()) for head in range(count)]
 
     def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""
-        if not self._has_attention:
-            return [] if self._is_without_maps else self._torch_engine.attention_maps(num_items, slots)
-        shape = (len(slots), self._num_layers, num_items, self._num_heads, self._length, self._length)
+        if self._num_heads is None:
+            return self._torch_engine.attention_maps(num_items, slots)
+        if not self._num_heads:
+            return []
+        shape = (len(slots), len(self._heads()), num_items, self._length, self._length)
         maps = torch.zeros(shape, dtype=self.block.dtype)
         self._probe(num_items, slots, _Targets.none(), maps)
-        return list(maps.unbind(1))
+        return [layer.transpose(1, 2).contiguous() for layer in torch.split(maps, list(self._num_heads), 1)]
 
     def _probe(self, num_items: int, slots: Sequence[int], targets: _Targets, values: Tensor | None) -> Tensor:
         """What the program finds, a row for each slot; maps of the items into `values`, where they are wanted."""
         num_masks = len(targets.num_asked)
-        num_columns = len(_SCORES) + self._num_layers * self._num_heads * (1 + num_masks)
+        num_columns = len(_SCORES) + len(self._heads()) * (1 + num_masks)
         masks = Masks(count=num_masks, starts=targets.starts, places=targets.places, cells=targets.cells)
         parts: list[Tensor] = []
         for group in self._examples.held_out("probe", num_items, slots, torch.zeros_like(self.block.steps_S)):
@@ -172,7 +158,9 @@ class CompiledEngine:
         return {name: found[:, index] for index, name in enumerate(_SCORES) if self._has[name]}
 
     def _attention_targets(self, num_items: int) -> _Targets:
-        """The task's attention targets on the statistics set, whose items are fixed."""
+        """The task's attention targets on the statistics set, whose items are fixed; none without attention maps."""
+        if not self._num_heads:
+            return _Targets.none()
         if num_items not in self._targets:
             steps_S = torch.zeros(1, dtype=torch.int64)
             batch = self.block.sample("probe", steps_S, num_items, slots=[0])

@@ -15,6 +15,7 @@ from pipeline.codegen.generated import (
     generated_schedule_or_why,
     generated_task_or_why,
 )
+from pipeline.codegen.kept_text import is_ours
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
@@ -48,6 +49,11 @@ class Program:
         self.probe = _function(library.seedbed_probe, arrays, selection, held_out, masks, maps, ctypes.c_void_p)
         # Examples per vector.
         self.num_lanes: int = library.seedbed_lanes()
+        num_layers: int = library.seedbed_layers()
+        # Of each layer's attention map; None where there are maps that the program does not measure.
+        self.num_heads: tuple[int, ...] | None = (
+            None if num_layers < 0 else tuple(library.seedbed_heads(layer) for layer in range(num_layers))
+        )
 
 
 def _function(function: Any, *argument_types: Any) -> Callable[..., None]:
@@ -180,6 +186,11 @@ def written(config: RunConfig) -> Written:
         texts[kind] = found.text
         why_drawn += found.why_drawn
     return Written(texts, (), why_drawn)
+
+
+def is_written_from_own_code(config: RunConfig) -> bool:
+    """Whether C++ is written from torch code that is not of this package, of which nobody has tried programs."""
+    return any(not is_ours(_parts(config)[kind]) for kind in written(config).texts)
 
 
 def written_headers(config: RunConfig) -> dict[str, str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.models._attention import attend, attend_last, attention_specs, last
 from pipeline.models.base import Output, ParameterSpec
-from pipeline.numerics.native_source import Native
 from pipeline.tasks.base import TaskShape
 
 if TYPE_CHECKING:
@@ -29,11 +27,6 @@ class Decoder:
     head_width: int
     num_layers: int
     mlp_width: int = 0
-
-    def native(self) -> Native:
-        """The C++ form: transformer.h."""
-        sizes = {name: getattr(self, name) for name in ("width", "num_heads", "head_width", "num_layers", "mlp_width")}
-        return Native("transformer.h", sizes | {"attention_scale": 1 / math.sqrt(self.head_width)})
 
     def specs(self, task_shape: TaskShape) -> Iterator[ParameterSpec]:
         """Every parameter, layer by layer. Yields in the order in which they are stored."""

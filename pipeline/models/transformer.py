@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.models._decoder import Decoder
 from pipeline.models.base import Model, Output, ParameterSpec
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks.base import Task, TaskShape
 
@@ -42,10 +41,6 @@ class Transformer(Model):
     def decoder(self) -> Decoder:
         """The decoder of these sizes, which holds the arithmetic."""
         return Decoder(self.width, self.num_heads, self.head_width, self.num_layers, self.mlp_width)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        return self.decoder().native()
 
     def parameter_specs(self, task_shape: TaskShape) -> tuple[ParameterSpec, ...]:
         """Those of the decoder."""

@@ -62,6 +62,9 @@ template <typename T>
 inline T inverse(T x) { return 1 / x; }
 template <typename T>
 inline T inverse_root(T x) { return 1 / root(x); }
+// -p log p, and 0 where p is.
+template <typename T>
+inline T entropy_term(T p, T log_p) { return p != 0 ? -p * log_p : T{}; }
 template <typename T>
 inline T sigmoid(T x) { return 1 / (1 + exp(-x)); }
 template <typename T>

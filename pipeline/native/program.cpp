@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include TASK_HEADER
@@ -28,10 +29,19 @@ struct Scratch {
   alignas(64) real gradient[P], before[P], fixed[P];
 };
 
-Scratch& scratch() {
-  static thread_local std::unique_ptr<Scratch> own(new Scratch);
-  return *own;
+struct ProbeScratch {
+  Task::Batch batch;
+  Probe::Tape tape;
+  Lanes predictions[Task::TARGETS * Task::OUTPUTS];
+};
+
+template <typename Memory>
+Memory& own() {
+  static thread_local std::unique_ptr<Memory> found(new Memory);
+  return *found;
 }
+
+Scratch& scratch() { return own<Scratch>(); }
 
 // 1 for the lanes that hold examples of the batch.
 Lanes present(int first, int count) {
@@ -48,7 +58,7 @@ real differentiate(const real* weights, const Source& source, Scratch& s) {
   Model::begin(weights, s.tape);
   for (int first = 0; first < constants::batch_size; first += LANES) {
     source.sample(first, s.batch);
-    Model::forward<false>(weights, s.batch, s.tape, s.predictions);
+    Model::forward(weights, s.batch, s.tape, s.predictions);
     const Lanes weight = present(first, constants::batch_size) * share;
     for (int t = 0; t < Task::TARGETS; ++t) {
       Lanes* slopes = s.slopes + t * Task::OUTPUTS;
@@ -113,13 +123,13 @@ void train_run(const Arrays& arrays, int slot, int num_steps, Scratch& s) {
 }
 
 // Mean loss, accuracy and reference loss over `items`, into three numbers; look(first, present) sees every block.
-template <bool FULL, typename Look>
-void score(const real* weights, const Source& source, int items, double* found, Scratch& s, Look look) {
+template <typename Forward, typename Memory, typename Look>
+void score(const real* weights, const Source& source, int items, double* found, Memory& s, Look look) {
   Lanes loss{}, correct{}, reference{};
-  Model::begin(weights, s.tape);
+  Forward::begin(weights, s.tape);
   for (int first = 0; first < items; first += LANES) {
     source.sample(first, s.batch);
-    Model::forward<FULL>(weights, s.batch, s.tape, s.predictions);
+    Forward::forward(weights, s.batch, s.tape, s.predictions);
     const Lanes here = present(first, items);
     for (int t = 0; t < Task::TARGETS; ++t) {
       loss += here * Task::loss(s.predictions + t * Task::OUTPUTS, s.batch, t, nullptr);
@@ -144,37 +154,30 @@ void spread(std::int64_t count, std::int64_t num_threads, Work work) {
   for (std::thread& other : others) other.join();
 }
 
-// What an evaluation finds, then for every layer and head the entropy of its attention and its mass inside each mask.
+// What an evaluation finds, then for every head of every layer the entropy of its attention and its mass inside each mask.
 void probe_run(const Arrays& arrays, int slot, const std::int64_t* const* keys, std::int64_t items, const Masks& masks,
                double* row, std::int64_t map_items, real* maps) {
-  constexpr int L = Task::LENGTH;
+  constexpr int CELLS = Task::LENGTH * Task::LENGTH;
   const Source source(arrays, keys, slot, 0);
-  Scratch& s = scratch();
-  score<true>(arrays.weights + slot * P, source, items, row, s, [&](int first, Lanes here) {
+  // A model without maps is measured as it is evaluated, in the same memory.
+  auto& s = own<std::conditional_t<std::is_base_of_v<Model, Probe>, Scratch, ProbeScratch>>();
+  score<Probe>(arrays.weights + slot * P, source, items, row, s, [&](int first, Lanes here) {
     double* next = row + 3;
-    for (int layer = 0; layer < Model::LAYERS; ++layer)
-      for (int head = 0; head < Model::HEADS; ++head) {
-        Lanes entropy{};
-        for (int q = 0; q < L; ++q) {
-          entropy += Model::entropy(s.tape, layer, head, q);
-          for (int k = 0; k <= q && first < map_items; ++k) {
-            const Lanes share = Model::attention(s.tape, layer, head, q, k);
-            for (int item = 0; item < LANES && first + item < map_items; ++item)
-              maps[(((layer * map_items + first + item) * Model::HEADS + head) * L + q) * L + k] = share[item];
-          }
+    for (int head = 0; head < Probe::NUM_HEADS; ++head) {
+      const Lanes* map = Probe::maps(s.tape) + head * CELLS;
+      for (int item = 0; item < LANES && first + item < map_items; ++item)
+        for (int c = 0; c < CELLS; ++c) maps[(head * map_items + first + item) * CELLS + c] = map[c][item];
+      *next++ += sum(here * Probe::entropies(s.tape)[head]);
+      for (int m = 0; m < masks.count; ++m) {
+        Lanes mass{};
+        for (std::int64_t c = masks.starts[m]; c < masks.starts[m + 1]; ++c) {
+          Lanes inside;
+          std::memcpy(&inside, masks.cells + (first / LANES * masks.starts[masks.count] + c) * LANES, sizeof inside);
+          mass += inside * map[masks.places[c]];
         }
-        *next++ += sum(here * entropy);
-        for (int m = 0; m < masks.count; ++m) {
-          Lanes mass{};
-          for (std::int64_t c = masks.starts[m]; c < masks.starts[m + 1]; ++c) {
-            Lanes inside;
-            std::memcpy(&inside, masks.cells + (first / LANES * masks.starts[masks.count] + c) * LANES, sizeof inside);
-            const int place = static_cast<int>(masks.places[c]);
-            mass += inside * Model::attention(s.tape, layer, head, place / L, place % L);
-          }
-          *next++ += sum(here * mass);
-        }
+        *next++ += sum(here * mass);
       }
+    }
   });
 }
 
@@ -183,6 +186,11 @@ void probe_run(const Arrays& arrays, int slot, const std::int64_t* const* keys, 
 extern "C" {
 
 int seedbed_lanes() { return LANES; }
+
+// Layers with an attention map; -1 where there are maps that this program does not measure.
+int seedbed_layers() { return Probe::NUM_LAYERS; }
+
+int seedbed_heads(int layer) { return Probe::heads[layer]; }
 
 // What pipeline/engine/program_arguments.py holds against its own declarations.
 const char* seedbed_fingerprint() { return ARGUMENTS_FINGERPRINT; }
@@ -204,24 +212,24 @@ void seedbed_evaluate(const Arrays* arrays, const Selection* selection, const He
   const std::int64_t items = held_out->num_items;
   spread(selection->count, selection->num_threads, [=](std::int64_t i) {
     const Source source(*arrays, keys, slots[i], arrays->steps[slots[i]]);
-    score<false>(arrays->weights + slots[i] * P, source, items, found + 3 * i, scratch(), [](int, Lanes) {});
+    score<Model>(arrays->weights + slots[i] * P, source, items, found + 3 * i, scratch(), [](int, Lanes) {});
   });
 }
 
-// found: (count, 3 + LAYERS * HEADS * (1 + masks)), the latter sums over items and queries, on held-out items at step
-// 0. maps: (count, LAYERS, num_items, HEADS, LENGTH, LENGTH).
+// found: (count, 3 + heads of all layers * (1 + masks)), the latter sums over items and queries, on held-out items at
+// step 0. maps: (count, heads of all layers, num_items, LENGTH, LENGTH).
 void seedbed_probe(const Arrays* arrays, const Selection* selection, const HeldOut* held_out, const Masks* targets,
                    const Maps* maps, double* found) {
-  constexpr std::int64_t ROOMS = Model::LAYERS * Model::HEADS, PLACES = Task::LENGTH * Task::LENGTH;
+  constexpr std::int64_t HEADS = Probe::NUM_HEADS, CELLS = Task::LENGTH * Task::LENGTH;
   const Masks masks = *targets;
-  const std::int64_t width = 3 + ROOMS * (1 + masks.count);
+  const std::int64_t width = 3 + HEADS * (1 + masks.count);
   const std::int64_t *slots = selection->slots, *const *keys = held_out->keys;
   const std::int64_t items = held_out->num_items, map_items = maps->num_items;
   real* const map_values = maps->values;
   std::fill(found, found + selection->count * width, 0.0);
   spread(selection->count, selection->num_threads, [=](std::int64_t i) {
     probe_run(*arrays, slots[i], keys, items, masks, found + width * i, map_items,
-              map_values + i * ROOMS * map_items * PLACES);
+              map_values + i * HEADS * map_items * CELLS);
   });
 }
 }

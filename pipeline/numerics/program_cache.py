@@ -76,6 +76,12 @@ def kept_program(path: Path) -> bytes | None:
     return content if content[-_SEAL_BYTES:] == _seal(content[:-_SEAL_BYTES]) else None
 
 
+def kept_text_at(path: Path) -> str | None:
+    """The text that `keep` moved to `path`, under the same conditions as a program."""
+    content = kept_program(path)
+    return None if content is None else content[:-_SEAL_BYTES].decode()
+
+
 def load_program(content: bytes, path: Path) -> ctypes.CDLL:
     """The library with this content, which `path` had when it was checked: loaded from memory where Linux can."""
     if not hasattr(os, "memfd_create"):
@@ -90,7 +96,7 @@ def load_program(content: bytes, path: Path) -> ctypes.CDLL:
 
 
 def keep(built: Path, path: Path) -> None:
-    """Seal the library `built` and move it to `path`, in the same folder or one below, durably and at once."""
+    """Seal the library or text `built` and move it to `path`, in the same folder or one below, durably and at once."""
     content = built.read_bytes()
     with open(built, "wb") as stream:
         os.fchmod(stream.fileno(), 0o700)

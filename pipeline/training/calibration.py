@@ -16,7 +16,7 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.known_answer import WrongProgramError, known_answer
-from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, why_torch, written
+from pipeline.engine.program import COST_OF_TORCH, compiled_engine_of, is_written_from_own_code, why_torch, written
 from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice, toolchain
 from pipeline.numerics.processor import processor
 from pipeline.numerics.program_cache import cache_folder
@@ -45,8 +45,8 @@ def calibrate(
 ) -> dict[str, Calibration]:
     """Static key -> engine and speeds on this computer. Compiles programs and trains temporary blocks where needed.
 
-    A program that is written from torch code is compiled if the runs, of `budget` steps at most, take torch
-    long enough, and used if it is faster.
+    A program that is written from code of the user's own is compiled if the runs, of `budget` steps at most, take
+    torch long enough, and used if it is faster.
 
     `speeds` are empty if packs need none, and if `machine` has a kind of device that this computer lacks. Raises
     StoreError where this computer lacks the instruction set that the spec names. `on_phase` is told what is done, and
@@ -89,7 +89,7 @@ def _calibrated(
         return Calibration()
     why = None
     if may_be_compiled(resources, machine.device):
-        is_chosen = resources.engine == "auto" and toolchain() is not None and bool(written(group.config).texts)
+        is_chosen = resources.engine == "auto" and toolchain() is not None and is_written_from_own_code(group.config)
         why = _why_not_written(group, resources, budget, tell) if is_chosen else None
         engine = None
         if why is None:

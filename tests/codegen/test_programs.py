@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import pipeline.engine.program as programs
-from pipeline.codegen.generated import Generated, planned_model
-from pipeline.codegen.text.model_text import ModelEmitter
+from pipeline.codegen.generated import Generated, model_text
 from pipeline.engine.block import Block
 from pipeline.engine.program import compiled_engine_of, written
 from pipeline.launch.planned import plan_for, plan_on
@@ -65,13 +64,12 @@ def run(task, model, **changes):
     return SweepSpec.model_validate(spec | changes)
 
 
-def assert_equal_to_torch(config, monkeypatch):
-    """After twelve steps, with memory that is no number until it is written."""
+def assert_equal_to_torch(config, monkeypatch, has_written_maps=True):
+    """After twelve steps, with memory that is no number until it is written: weights, metrics and attention maps."""
 
     @cache
     def poisoned(model, task_shape, dtype):
-        plan, places = planned_model(model, task_shape, getattr(torch, dtype))
-        return Generated(ModelEmitter(plan, places, is_poisoned=True).text())
+        return Generated(model_text(model, task_shape, getattr(torch, dtype), is_poisoned=True))
 
     monkeypatch.setattr(programs, "generated_or_why", poisoned)
     engine = compiled_engine_of(config)
@@ -82,19 +80,33 @@ def assert_equal_to_torch(config, monkeypatch):
         block.load_run(0, config, block.start(config))
         block.train(12)
         numbers = {**block.last, **block.evaluate(30), **block.probe(30)}
-        assert block.attention_maps(3) == []
+        maps = [one.numpy() for one in block.attention_maps(19)]
         # The program measures all of it but probes of the task's own.
-        is_measured_by_torch = name != "torch" and type(config.task).probes is not Task.probes
-        assert ("_torch_engine" in vars(block.engine)) == is_measured_by_torch
-        found.append((block.weights_of(0), {key: float(value[0]) for key, value in numbers.items()}))
-    (weights, numbers), (expected_weights, expected) = found
+        has_own_probes = type(config.task).probes is not Task.probes
+        assert ("_torch_engine" in vars(block.engine)) == (name != "torch" and (has_own_probes or not has_written_maps))
+        found.append((block.weights_of(0), {key: float(value[0]) for key, value in numbers.items()}, maps))
+    (weights, numbers, maps), (expected_weights, expected, expected_maps) = found
     assert numbers == pytest.approx(expected, rel=1e-9, abs=1e-12)
     assert np.abs(weights - expected_weights).max() < 1e-9
+    for one, other in zip(maps, expected_maps, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    return numbers
 
 
 @pytest.mark.parametrize(("task", "model"), QUICK.values(), ids=QUICK)
 def test_a_program_that_is_written_from_torch_code_trains_as_torch_does(task, model, monkeypatch):
     assert_equal_to_torch(run(task, model).runs()[0], monkeypatch)
+
+
+def test_maps_of_a_model_of_ones_own_are_measured_by_its_program(monkeypatch):
+    numbers = assert_equal_to_torch(run(LOOKUP, {"name": "zoo_padded"}).runs()[0], monkeypatch)
+    heads = {name.partition(".")[2] for name in numbers if name.startswith("attention_entropy")}
+    assert heads == {"l0h0", "l1h0", "l1h1"}
+    assert any(name.endswith("l1h1") and not name.startswith("attention_entropy") for name in numbers)
+
+
+def test_maps_for_which_nothing_can_be_written_are_measured_by_torch(monkeypatch):
+    assert_equal_to_torch(run(LOOKUP, {"name": "zoo_padded", "sorted": True}).runs()[0], monkeypatch, False)
 
 
 @pytest.mark.slow
@@ -156,4 +168,4 @@ def test_text_is_written_for_what_has_no_header_alone():
     sines = {"name": "sine_regression", "num_pairs": 4}
     assert written(run(sines, {"name": "linear_self_attention"}).runs()[0]).texts.keys() == {"task", "model"}
     assert written(run(*SLOW["mlp"]).runs()[0]).texts.keys() == {"model"}
-    assert written(run(SEQUENCE, {"name": "attention_only"}).runs()[0]).texts == {}
+    assert written(run(SEQUENCE, {"name": "attention_only"}).runs()[0]).texts.keys() == {"model"}

@@ -181,12 +181,12 @@ def test_factors_of_a_schedule_are_those_of_its_torch_code(cls, library):
 
 LOOKUP = {"name": "dictionary_lookup", "num_keys": 3, "num_values": 5, "num_pairs": 2}
 MODELS = {
-    "with a header": {"name": "attention_only", "width": 8, "num_heads": 2, "num_layers": 1},
+    "with attention": {"name": "attention_only", "width": 8, "num_heads": 2, "num_layers": 1},
     "from a module": {"name": "zoo", "kind": "mlp", "width": 6},
 }
 
 
-def runs_of(optimiser, schedule, model="with a header", **changes):
+def runs_of(optimiser, schedule, model="with attention", **changes):
     """Six runs, of which any two differ in learning rate or seed; those of two rates differ in all else, too."""
     rows = varied("optimiser", optimiser.tiny()) | varied("schedule", schedule.tiny())
     vary = {path: values[1:3] for path, values in rows.items()} | {"optimiser.clip": [0.5, None]}
@@ -209,7 +209,7 @@ def runs_of(optimiser, schedule, model="with a header", **changes):
 @needs_compiler
 def test_a_sweep_with_an_optimiser_and_a_schedule_of_ones_own_is_compiled_and_equal_to_torch():
     runs = runs_of(optimisers.RMSprop, schedules.OwnInverseSqrt)
-    assert written(runs[0]).texts.keys() == {"optimiser", "schedule"}
+    assert written(runs[0]).texts.keys() == {"model", "optimiser", "schedule"}
     assert_compiled_equals_torch(runs)
 
 
@@ -237,9 +237,10 @@ def test_so_is_every_one_of_the_zoo_with_models_of_both_kinds(optimiser, schedul
 )
 def test_what_is_written_for_a_registered_one_gives_the_weights_of_its_header(own):
     is_optimiser = own in OPTIMISERS
+    own_kind = "optimiser" if is_optimiser else "schedule"
     pairs = ((cls, schedules.Cosine) if is_optimiser else (optimisers.AdamW, cls) for cls in (own, own.__bases__[0]))
     both = [runs_of(*pair) for pair in pairs]
-    assert [set(written(runs[0]).texts) for runs in both] == [{"optimiser" if is_optimiser else "schedule"}, set()]
+    assert [set(written(runs[0]).texts) for runs in both] == [{"model", own_kind}, {"model"}]
     found, expected = (trained_block(runs, 6, steps=12, engine=compiled_engine_of(runs[0])) for runs in both)
     for slot in range(6):
         np.testing.assert_allclose(found.weights_of(slot), expected.weights_of(slot), rtol=1e-9, atol=1e-12)

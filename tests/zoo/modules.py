@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.models.base import Model, Output, ParameterSpec
 from pipeline.models.torch_module import TorchModule
+from pipeline.numerics.matmul import matmul
 from pipeline.spec.parameters import static
 
 
@@ -222,3 +224,41 @@ class Everywhere(TorchModule):
     def module(self, task_shape):
         """GPT-2 of this size."""
         return Gpt2(task_shape.size, task_shape.length, self.width, 2, self.num_layers)
+
+
+class Padded(Model):
+    """A layer of one head, and one of two by squares of scores; nothing attends to a token 0, wherever it stands.
+
+    Both give their maps. Those that are `sorted` hold the same numbers in an order for which no C++ is written.
+    """
+
+    name = "zoo_padded"
+    accepts: ClassVar[tuple[str, ...]] = ("tokens",)
+
+    width: int = static(4, ge=2, multiple_of=2)
+    sorted: bool = static(False)
+
+    def parameter_specs(self, task_shape):
+        """Embedding, query and key of each layer, readout."""
+        matrices = {"embedding": task_shape.size, **dict.fromkeys(("query0", "key0", "query1", "key1"), self.width)}
+        specs = [ParameterSpec(name, rows, self.width, 0.7) for name, rows in matrices.items()]
+        return (*specs, ParameterSpec("readout", self.width, task_shape.num_outputs, 0.7))
+
+    def forward(self, parameters, inputs, with_attention=False, num_query_positions=1, attention_bias=None):
+        """Predictions at the last position; maps if requested."""
+        assert attention_bias is None
+        x, maps = functional.one_hot(inputs, parameters["embedding"].shape[1]).to(parameters["readout"].dtype), []
+        x = matmul(x.flatten(1, 2), parameters["embedding"]).view(*inputs.shape, -1)
+        for layer, num_heads in enumerate((1, 2)):
+            query, key = (
+                matmul(x.flatten(1, 2), parameters[f"{name}{layer}"]).view(*inputs.shape, num_heads, -1).transpose(2, 3)
+                for name in ("query", "key")
+            )
+            scores = matmul(query, key.transpose(-1, -2))
+            is_gone = (inputs == 0)[:, :, None, None]
+            squares = scores.square().masked_fill(is_gone, 0.0)
+            by_squares = squares / squares.sum(-1, keepdim=True)
+            shares = by_squares if layer else scores.masked_fill(is_gone, -math.inf).softmax(-1)
+            x = x + matmul(shares, x.unsqueeze(2)).mean(2)
+            maps.append(shares.sort(-1).values if self.sorted else shares)
+        return Output(matmul(x[:, :, -1], parameters["readout"]), tuple(maps) if with_attention else ())

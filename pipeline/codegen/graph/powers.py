@@ -1,4 +1,4 @@
-"""Powers, logarithms, whole quotients, and tests of numbers, by other functions of the table."""
+"""Powers, logarithms, entropies, whole quotients, and tests of numbers, by other functions of the table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.codegen.graph.nodes import Operand
+from pipeline.codegen.graph.nodes import Map, Operand
 
 if TYPE_CHECKING:
     from pipeline.codegen.graph.build import GraphBuilder
@@ -54,11 +54,30 @@ def _is_infinite(builder: GraphBuilder, operand: Operand) -> Operand:
     return builder.map("equals", builder.map("size_of", operand), builder.number(math.inf))
 
 
+def _entropy_terms(builder: GraphBuilder, operand: Operand) -> Operand:
+    """-p log p. Of a softmax the logarithm is a difference of what is known: one logarithm a row, none a number."""
+    share = operand.node
+    if isinstance(share, Map) and share.function == "times_":
+        power, inverse = (one.at(operand.index) for one in share.inputs)
+        exponent, total = _argument(power, "exp"), _argument(inverse, "inverse")
+        if exponent is not None and total is not None:
+            log = builder.map("log", total).at(inverse.index)
+            return builder.map("entropy_term", operand, builder.map("minus", exponent.at(power.index), log))
+    return builder.map("entropy_term", operand, builder.map("log", operand))
+
+
+def _argument(operand: Operand, function: str) -> Operand | None:
+    """What a function was applied to, all of it; None where the operand is not of that function."""
+    node = operand.node
+    return node.inputs[0] if isinstance(node, Map) and node.function == function else None
+
+
 POWERS: dict[Any, Callable[..., Operand]] = {
     _aten.pow.Tensor_Scalar: _power,
     _aten.exp2.default: _power_of(2.0),
     _aten.log2.default: _log_to(2.0),
     _aten.log10.default: _log_to(10.0),
+    _aten.special_entr.default: _entropy_terms,
     _aten.div.Tensor_mode: _whole_quotient,
     _aten.div.Scalar_mode: _whole_quotient,
     _aten.isnan.default: lambda builder, operand: builder.map("differs", operand, operand),

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-from pipeline.models.base import Model
+from pipeline.models.base import Model, ParameterSpec
 from pipeline.numerics.matmul import plain_products
 from pipeline.tasks.base import Batch, Task, TaskShape
 
@@ -26,8 +26,9 @@ _OURS, _TORCHS = Path(__file__).parents[2], Path(torch.__file__).parent
 class Trace(NamedTuple):
     """A graph of core ATen operations, whose inputs are parameters of these names, then what is `given`.
 
-    The outputs of a model's are the predictions (Q, num_outputs), then the gradient of each trained parameter; those
-    of a loss's the loss of a question, then its slopes by the predictions.
+    The outputs of a model's are the predictions (Q, num_outputs), then the gradient of each trained parameter, or each
+    layer's attention map and then its entropies; those of a loss's the loss of a question, then its slopes by the
+    predictions.
     """
 
     graph: fx.GraphModule
@@ -38,30 +39,65 @@ class Trace(NamedTuple):
 
 def traced(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace:
     """Trace `model.predict` for one run and a batch of one example, and its gradient by the slopes of the loss."""
-    bound = model.bind(task_shape)
-    specs = model.parameter_specs(task_shape)
-    trained = tuple(spec.name for spec in specs if spec.trainable)
-    names = tuple(spec.name for spec in specs)
+    made_up = _MadeUp.of(model, task_shape, dtype)
     num_asked = task_shape.num_query_positions
+    trained = tuple(spec.name for spec in made_up.specs if spec.trainable)
 
     def joint(values: list[Tensor], inputs: Tensor, slopes: Tensor) -> list[Tensor]:
-        parameters = {
-            spec.name: value.requires_grad_(spec.trainable) for spec, value in zip(specs, values, strict=True)
-        }
+        leaves = [value.requires_grad_(spec.trainable) for spec, value in zip(made_up.specs, values, strict=True)]
+        parameters = made_up.named(leaves)
         with torch.enable_grad():
-            predictions = bound.predict(parameters, inputs, num_asked)
+            predictions = made_up.model.predict(parameters, inputs, num_asked)
             gradients = torch.autograd.grad(
                 predictions, [parameters[name] for name in trained], slopes, materialize_grads=True
             )
         return [predictions.detach(), *gradients]
 
-    generator = torch.Generator().manual_seed(0)
-    values = [torch.randn(1, spec.rows, spec.columns, dtype=dtype, generator=generator) for spec in specs]
-    slopes = torch.randn(1, num_asked, task_shape.num_outputs, dtype=dtype, generator=generator)
-    inputs = made_up_inputs(task_shape, dtype)
+    slopes = torch.ones(1, num_asked, task_shape.num_outputs, dtype=dtype)
     # What a model makes on its first call is not to be traced.
-    bound.predict(dict(zip(names, values, strict=True)), inputs, num_asked)
-    return Trace(graph_of(joint, values, inputs, slopes), names, trained)
+    made_up.model.predict(made_up.named(made_up.values), made_up.inputs, num_asked)
+    return Trace(graph_of(joint, made_up.values, made_up.inputs, slopes), made_up.names, trained)
+
+
+def traced_maps(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace | None:
+    """Trace `model.forward` for one example, with attention maps and their entropies; None of a model without maps."""
+    made_up = _MadeUp.of(model, task_shape, dtype)
+    num_asked = task_shape.num_query_positions
+
+    def whole(values: list[Tensor], inputs: Tensor) -> list[Tensor]:
+        output = made_up.model.forward(
+            made_up.named(values), inputs, with_attention=True, num_query_positions=num_asked
+        )
+        entropies = [torch.special.entr(one).sum(-1).sum(-1) for one in output.attention] if model.has_softmax else []
+        return [output.predictions, *output.attention, *entropies]
+
+    with torch.no_grad():
+        if len(whole(made_up.values, made_up.inputs)) == 1:
+            return None
+        return Trace(graph_of(whole, made_up.values, made_up.inputs), made_up.names, (), ("inputs",))
+
+
+class _MadeUp(NamedTuple):
+    """A model for a task's shape, with values of its parameters and an example to be traced with."""
+
+    model: Model
+    specs: tuple[ParameterSpec, ...]
+    values: list[Tensor]
+    inputs: Tensor
+
+    @staticmethod
+    def of(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> _MadeUp:
+        specs = model.parameter_specs(task_shape)
+        generator = torch.Generator().manual_seed(0)
+        values = [torch.randn(1, spec.rows, spec.columns, dtype=dtype, generator=generator) for spec in specs]
+        return _MadeUp(model.bind(task_shape), specs, values, made_up_inputs(task_shape, dtype))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.specs)
+
+    def named(self, values: list[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.names, values, strict=True))
 
 
 def traced_loss(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> Trace:
@@ -141,7 +177,7 @@ class _Traceable:
 @cache
 def _decompositions() -> dict[Any, Callable[..., Any]]:
     table = dict(torch._decomp.core_aten_decompositions())
-    for kept in (torch.ops.aten.embedding_dense_backward.default,):
+    for kept in (torch.ops.aten.embedding_dense_backward.default, torch.ops.aten.special_entr.default):
         table.pop(kept, None)
     return cast("dict[Any, Callable[..., Any]]", table)
 

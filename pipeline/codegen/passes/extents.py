@@ -136,6 +136,11 @@ def _minus(a: KnownNumbers, b: KnownNumbers) -> KnownNumbers:
         return np.where(np.isneginf(a), -np.inf, a - b)
 
 
+def _entropy_term(share: KnownNumbers, log: KnownNumbers) -> KnownNumbers:
+    with np.errstate(all="ignore"):
+        return np.where(share == 0, 0.0, -share * log)
+
+
 def _either(condition: KnownNumbers, a: KnownNumbers, b: KnownNumbers) -> KnownNumbers:
     return np.where(np.isnan(condition), np.nan, np.where(condition != 0, a, b))
 
@@ -146,6 +151,7 @@ _KNOWN_MAPS: dict[str, Callable[..., KnownNumbers]] = {
     "plus": _plus,
     "minus": _minus,
     "either": _either,
+    "entropy_term": _entropy_term,
     "exp": np.exp,
     "negative": np.negative,
     "rectified": lambda a: np.where(np.isnan(a), np.nan, np.maximum(a, 0)),

@@ -37,7 +37,6 @@ class ModelEmitter(Emitter):
             *self._function(
                 "begin", "const real* w, Tape& tape", ["tape.num_kept = 0;", *bodies[Phase.BEGIN], *clear], False
             ),
-            "template <bool FULL>",
             *self._function("forward", f"{arguments}, Lanes* predictions", bodies[Phase.FORWARD], True),
             *self._function("backward", f"{arguments}, const Lanes* slopes, real*", bodies[Phase.BACKWARD], True),
             *self._function("finish", "const real* w, Tape& tape, real* g", bodies[Phase.FINISH], False),
@@ -66,11 +65,6 @@ _INCLUDES = """#pragma once
 """.splitlines()
 _HEAD = """
 struct Model {
-static constexpr int HEADS = 1, LAYERS = 1;
-static constexpr bool HAS_SOFTMAX = false;
 using Batch = Task::Batch;
 """.splitlines()
-_TAIL = """static Lanes attention(const Tape&, int, int, int, int) { return Lanes{}; }
-static Lanes entropy(const Tape&, int, int, int) { return Lanes{}; }
-};
-""".splitlines()
+_TAIL = ["};", ""]
