@@ -92,8 +92,7 @@ def walsh_spectrum(values_DC: Floats) -> WalshSpectrum:
     if num_seeds < 2:
         raise ValueError("one data seed has no noise floor: needs two or more")
     found_DC, order_C = walsh_coefficients(values_DC), orders(num_combinations)
-    pairs = num_seeds * (num_seeds - 1)
-    square_C = (found_DC.sum(0) ** 2 - (found_DC**2).sum(0)) / pairs
+    pairs, square_C = num_seeds * (num_seeds - 1), _squares(found_DC)
     variance_C = found_DC.var(0, ddof=1)
     parts = []
     for order in range(1, order_C[-1] + 1):
@@ -108,10 +107,9 @@ def walsh_spectrum(values_DC: Floats) -> WalshSpectrum:
 
 def main_effects(values_DC: Floats) -> list[Estimate]:
     """Share of the signal that is each factor's main effect, in the order of the factors, with 95% intervals."""
-    spectrum, found_DC = walsh_spectrum(values_DC), walsh_coefficients(values_DC)
-    num_seeds, total = len(found_DC), spectrum.signal_K.sum()
-    single_DG = found_DC[:, 1 << np.arange(len(spectrum.signal_K))]
-    square_G = (single_DG.sum(0) ** 2 - (single_DG**2).sum(0)) / (num_seeds * (num_seeds - 1))
+    spectrum, num_seeds = walsh_spectrum(values_DC), len(values_DC)
+    total = spectrum.signal_K.sum()
+    square_G = _squares(walsh_coefficients(values_DC))[1 << np.arange(len(spectrum.signal_K))]
     variance = spectrum.noise_K[0] / len(spectrum.noise_K)
     found = []
     for square in square_G:
@@ -119,6 +117,17 @@ def main_effects(values_DC: Floats) -> list[Estimate]:
         share, rest = square / total, max(spectrum.signal_variance_K.sum() - own, 0.0)
         found.append(_with_interval(share, (own * (1 - share) ** 2 + rest * share**2) / total**2))
     return found
+
+
+def total_effects(values_DC: Floats) -> list[float]:
+    """Share of the signal in all sets that hold a factor, for each of them: its main effect and all its interactions.
+
+    The total index of Sobol (1993). Sets of several factors count for each, so these shares add up to more than 1.
+    """
+    square_C = _squares(walsh_coefficients(values_DC))
+    place_C, total = np.arange(len(square_C)), square_C[1:].sum()
+    num_factors = len(square_C).bit_length() - 1
+    return [float(square_C[(place_C >> g & 1).astype(bool)].sum() / total) for g in range(num_factors)]
 
 
 def share_of_largest(values_DC: Floats, num_sets: int) -> float:
@@ -134,6 +143,12 @@ def share_of_largest(values_DC: Floats, num_sets: int) -> float:
         largest = np.argsort(-np.abs(chosen_by))[:num_sets]
         shares.append((chosen_by * others_C)[largest].sum() / total)
     return float(np.mean(shares))
+
+
+def _squares(found_DC: Floats) -> Floats:
+    """(C,) squares of coefficients without noise in expectation: the mean product under two different seeds."""
+    num_seeds = len(found_DC)
+    return np.asarray((found_DC.sum(0) ** 2 - (found_DC**2).sum(0)) / (num_seeds * (num_seeds - 1)))
 
 
 def _with_interval(value: float, variance: float) -> Estimate:

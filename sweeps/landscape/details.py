@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from analysis.claims.sweeps import Sweeps
-from analysis.dynamics.walsh import main_effects, orders, share_of_largest, walsh_coefficients, walsh_spectrum
+from analysis.dynamics.walsh import (
+    main_effects,
+    orders,
+    share_of_largest,
+    total_effects,
+    walsh_coefficients,
+    walsh_spectrum,
+)
 from sweeps.landscape.measures import Factorial, Scale, factorials
 
 SCALES: tuple[Scale, ...] = ("log", "log, late doubled", "ranks")
@@ -38,6 +45,9 @@ def _of_pair(each: Factorial) -> dict[str, Any]:
         "main effects": {
             name: effect.to_json() for name, effect in zip(each.factors, main_effects(each.values_DC), strict=True)
         },
+        "main effects and all interactions of a factor": dict(
+            zip(each.factors, total_effects(each.values_DC), strict=True)
+        ),
         "in the largest eighth of the coefficients": share_of_largest(each.values_DC, num_sets // 8),
         "mean of fast parent, slow parent, fastest, median and slowest combination": [
             float(value) for value in (mean_C[0], mean_C[-1], mean_C.min(), np.median(mean_C), mean_C.max())

@@ -15,7 +15,9 @@ from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish
 from analysis.uncertainty.intervals import short
 from sweeps.landscape.measures import Factorial, factorials
 
-_COLOURS = alt.Scale(range=list(PREDICTOR_COLOURS[:2]))
+_TICKS = [500, 1000, 2000, 4000]
+_STEPS = alt.Scale(type="log", domain=[450, 5400], nice=False)
+_COLOURS = alt.Scale(range=list(PREDICTOR_COLOURS[:3]))
 
 
 def spectrum(sweeps: Sweeps) -> Figure:
@@ -31,7 +33,7 @@ def spectrum(sweeps: Sweeps) -> Figure:
                 | {"value": number(share.value), "low": number(share.low), "high": number(share.high)}
             )
     first = [walsh_spectrum(each.values_DC).share(1).value for each in found]
-    title = f"Single factors carry {' and '.join(short(share) for share in first)} of the variance that returns"
+    title = f"Single factors carry {', '.join(map(short, first))} of the variance that returns"
     base = alt.Chart(data(rows)).encode(
         x=alt.X("order:O", title="order of interaction: factors in the set", axis=alt.Axis(labelAngle=0)),
         xOffset=alt.XOffset("pair:N"),
@@ -50,8 +52,8 @@ def combinations(sweeps: Sweeps) -> Figure:
     """The time of every combination of the parents' matrices, by the number of factors that are the slow parent's."""
     found = factorials(sweeps)
     panels = [_panel(each) for each in found]
-    shares = " and ".join(walsh_spectrum(each.values_DC).returning().text() for each in found)
-    title = f"Matrices of two parents combined: {shares} of the variance returns under other data"
+    shares = ", ".join(walsh_spectrum(each.values_DC).returning().text() for each in found)
+    title = f"Of the variance over combinations {shares} returns under other data"
     parts = (
         "A point for each combination: the geometric mean of its times under the data streams. At the left end the "
         "fast parent, at the right end the slow one; runs that did not converge count with the budget.",
@@ -67,8 +69,9 @@ def _panel(each: Factorial) -> Any:
     last = slow_C[-1]
     kinds = {0: "fast parent", last: "slow parent"}
     rows = [
-        {"slow": int(slow), "step": number(step), "which": kinds.get(int(slow), "both")}
-        for slow, step in zip(slow_C, mean_C, strict=True)
+        # Points of one column stand apart by multiples of the golden ratio, the same in every drawing.
+        {"slow": int(slow), "step": number(step), "which": kinds.get(int(slow), "both"), "jitter": place * 0.618034 % 1}
+        for place, (slow, step) in enumerate(zip(slow_C, mean_C, strict=True))
     ]
     return (
         alt.Chart(data(rows), title=_label(each))
@@ -76,7 +79,7 @@ def _panel(each: Factorial) -> Any:
         .encode(
             x=alt.X("slow:O", title=f"factors from the slow parent, of {last}", axis=alt.Axis(labelAngle=0)),
             xOffset=alt.XOffset("jitter:Q"),
-            y=alt.Y("step:Q", title="step of convergence", scale=alt.Scale(type="log", nice=False)),
+            y=alt.Y("step:Q", title="step of convergence", scale=_STEPS, axis=alt.Axis(values=_TICKS)),
             color=alt.Color(
                 "which:N",
                 title="matrices of",
@@ -86,8 +89,7 @@ def _panel(each: Factorial) -> Any:
                 ),
             ),
         )
-        .transform_calculate(jitter="random()")
-        .properties(width=280, height=260)
+        .properties(width=240, height=260)
     )
 
 

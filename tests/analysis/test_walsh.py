@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from analysis.dynamics.walsh import main_effects, orders, share_of_largest, walsh_coefficients, walsh_spectrum
+from analysis.dynamics.walsh import (
+    main_effects,
+    orders,
+    share_of_largest,
+    total_effects,
+    walsh_coefficients,
+    walsh_spectrum,
+)
 
 G = 6
 C = 2**G
@@ -42,6 +49,7 @@ def test_planted_interactions_are_recovered_by_order():
     assert (spectrum.share(1).value, spectrum.share(2).value) == pytest.approx((0.25, 0.5))
     assert spectrum.share(2, G).value == pytest.approx(0.75)
     assert spectrum.returning().value == pytest.approx(1)
+    assert total_effects(np.stack([planted(), planted() + 2])) == pytest.approx([0.5, 0.25, 0.5, 0.5, 0.25, 0.25])
     effects = main_effects(np.stack([planted(), planted() + 2]))
     assert [effect.value for effect in effects] == pytest.approx([0.25, 0, 0, 0, 0, 0])
 
