@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.own_code import imported
 from pipeline.spec.sweep import load_spec
 from pipeline.store.sweep_store import SweepStore
 from tests.cluster.nodes import Cluster
@@ -87,4 +86,3 @@ def test_a_computer_that_lacks_the_folder_trains_from_the_copies(place, tmp_path
         found, alone = SweepStore(place / name), trained(spec, tmp_path / name)
         assert rows(found) == rows(alone), name
         assert weights(found) == weights(alone), name
-    assert imported.entries()
