@@ -44,7 +44,7 @@ def outcome_findings(history: History, outcomes: Outcomes) -> list[str]:
     counts = {kind: outcomes.count(kind) for kind in OUTCOME_KINDS[1:]}
     counts["censored"] -= num_running
     others = [f"{count:,} {kind}" for kind, count in counts.items() if count]
-    others += [f"{num_running:,} still train"] if num_running else []
+    others += [f"{num_running:,} not ended"] if num_running else []
     rest = f" ({', '.join(others)})" if others else ""
     found = [f"{num_converged:,} of {counted(num_runs, 'run')} converged{rest}."]
     return found if outcomes.count("censored") else found + _range_of_settings(history, outcomes)

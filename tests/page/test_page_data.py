@@ -116,7 +116,7 @@ def test_runs_in_training_are_neither_censored_nor_judged_by_shares():
     ends = tuple(RunEnd("running", 100) for _ in history.ends)
     values = {name: np.where(history.steps_T > 100, np.nan, array) for name, array in history.values.items()}
     analysis = analyse(replace(history, ends=ends, values=values), bootstrap=2)
-    assert outcome_findings(analysis.history, analysis.outcomes) == ["0 of 8 runs converged (8 still train)."]
+    assert outcome_findings(analysis.history, analysis.outcomes) == ["0 of 8 runs converged (8 not ended)."]
 
 
 def test_a_number_of_pairs_is_told_as_it_is():
