@@ -40,7 +40,10 @@ def _evidence(found: list[Factorial], estimate: Estimate, of_each: list[Estimate
         f"{len(found)} pair(s) of parents, {len(found[0].factors)} factors, {len(found[0].values_DC)} data streams; "
         f"{shares}; {num_late} of {num_runs} runs count with the budget."
     )
-    return Evidence.of(estimate, num_runs, note)
+    num_streams = sum(len(each.values_DC) for each in found)
+    return Evidence(
+        *(estimate.value, estimate.low, estimate.high), num_runs, note, "data streams of pairs of parents", num_streams
+    )
 
 
 def returning_share(sweeps: Sweeps) -> Evidence:
