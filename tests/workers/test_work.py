@@ -45,7 +45,7 @@ def assert_equal(store, reference):
 
 
 def test_eight_workers_that_are_killed_suspended_and_asked_to_leave_train_each_run_once():
-    command = [sys.executable, "-m", "tests.workers.fleet", "--kills", "2", "--packs", "3", "--between", "0.5"]
+    command = [sys.executable, "-m", "tests.workers.fleet", "--kills", "2", "--packs", "2", "--between", "0.5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "each run once, bits equal" in done.stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -33,10 +35,10 @@ def run_work(store: SweepStore, max_packs: int | None, waits: bool, out: Console
 
     def too_late() -> None:
         lease.remove()
-        out.print(f"no commit within {LONGEST_DRAIN_S:g} s: leaving without one")
+        _say(f"no commit within {LONGEST_DRAIN_S:g} s: leaving without one")
 
     def asked() -> None:
-        out.print(f"leaving: the pack commits, within {LONGEST_DRAIN_S:g} s (repeat to end at once)")
+        _say(f"leaving: the pack commits, within {LONGEST_DRAIN_S:g} s (repeat to end at once)")
 
     def tell(pack_id: str, event: str, attempt: int) -> None:
         out.print(f"{lease.worker}: pack {pack_id} {event} (attempt {attempt})", markup=False, highlight=False)
@@ -51,6 +53,12 @@ def run_work(store: SweepStore, max_packs: int | None, waits: bool, out: Console
         with lease:
             worked = Worker(store, lease, drain, max_packs, waits, tell).run()
     return _conclude(store, worked, drain.is_asked, out)
+
+
+def _say(text: str) -> None:
+    """Write a line to standard error, as a handler of signals may: what it interrupts may be printing, or importing."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def _conclude(store: SweepStore, worked: Worked, was_asked: bool, out: Console) -> int:
