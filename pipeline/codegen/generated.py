@@ -180,4 +180,6 @@ def _update_or_why(updating: _Updating, dtype: str) -> Generated:
             return optimiser_text([traced_update(one, sizes, real) for one, sizes in _variants(part)])
         return schedule_text([traced_factor(one, sizes, real) for one, sizes in _variants(part)])
 
-    return _tried(text)
+    if not is_ours(updating.part):
+        return _tried(text)
+    return _tried(lambda: kept_text(repr((updating.of_class, updating.static, dtype)), text))

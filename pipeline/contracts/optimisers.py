@@ -143,7 +143,7 @@ def _check_8_every_slot_moves_as_torchs_own_optimiser_moves_one_run(cls: type[Op
                 torch.testing.assert_close(found[slot], weights.detach(), rtol=1e-10, atol=1e-12)
 
 
-def _check_9_its_native_form_gives_the_same_numbers(cls: type[Optimiser]) -> None:
+def _check_9_its_program_gives_the_same_numbers(cls: type[Optimiser]) -> None:
     require_equal_numbers({"optimiser": cls.name, "schedule": "constant"})
 
 
@@ -162,7 +162,7 @@ OPTIMISER_CONTRACT = Contract(
         _check_6_weights_stand_still_at_a_learning_rate_of_zero,
         _check_7_it_descends_a_convex_quadratic,
         _check_8_every_slot_moves_as_torchs_own_optimiser_moves_one_run,
-        _check_9_its_native_form_gives_the_same_numbers,
+        _check_9_its_program_gives_the_same_numbers,
     ),
     _cases,
 )

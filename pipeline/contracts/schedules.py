@@ -86,7 +86,7 @@ def _check_5_each_slot_is_at_its_own_place_bit_for_bit(cls: type[Schedule]) -> N
             require(torch.equal(together[slot : slot + 1], alone), told)
 
 
-def _check_6_its_native_form_gives_the_same_numbers(cls: type[Schedule]) -> None:
+def _check_6_its_program_gives_the_same_numbers(cls: type[Schedule]) -> None:
     require_equal_numbers({"optimiser": "sgd", "schedule": cls.name})
 
 
@@ -102,7 +102,7 @@ SCHEDULE_CONTRACT = Contract(
         _check_3_after_warmup_it_never_rises_nor_leaves_zero_to_one,
         _check_4_from_its_horizon_on_it_is_its_final_fraction,
         _check_5_each_slot_is_at_its_own_place_bit_for_bit,
-        _check_6_its_native_form_gives_the_same_numbers,
+        _check_6_its_program_gives_the_same_numbers,
     ),
     _cases,
 )

@@ -32,8 +32,6 @@ _DRAWN_IN_KERNELS = (
     "separate_regression.h",
     "sparse_parity.h",
 )
-# Optimisers that change every weight by itself, as those do that are written from torch code: threads share out a row.
-_ELEMENTWISE = ("adamw.h", "sgd.h")
 
 
 def threads_of(config: RunConfig) -> int:
@@ -60,11 +58,7 @@ def kernel_text(config: RunConfig, num_threads: int | None = None, *, is_poisone
     has_state = any(spec.is_state for spec in config.model.parameter_specs(task_shape))
     if has_state or not config.model.is_traceable(task_shape):
         raise NoCodeError("no CUDA is written for what the model does in training")
-    forms = {"task": _task_form(config), "model": None}
-    forms |= {"optimiser": native_of(config.optimiser), "schedule": native_of(config.schedule)}
-    optimiser = forms["optimiser"]
-    if optimiser is not None and optimiser.header not in _ELEMENTWISE:
-        raise NoCodeError(f"no CUDA is written for optimiser {config.optimiser.name}")
+    forms = {"task": _task_form(config), "model": None, "optimiser": None, "schedule": None}
     names = {kind: f"generated_{kind}.h" for kind, form in forms.items() if form is None}
     texts = {name: _written(config, kind, is_poisoned) for kind, name in names.items()}
     arguments = kernel_arguments(config)

@@ -19,9 +19,10 @@ from pipeline.codegen.kept_text import is_ours
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
-from pipeline.numerics.native_source import HasNative, Native, cpp_name, native_of
+from pipeline.numerics.native_source import Native, cpp_name, native_of
 
 if TYPE_CHECKING:
+    from pipeline.spec.parameters import Registered
     from pipeline.spec.run_config import RunConfig
 
 # The names under which a program includes what was written for its parts; those that take longest to write last.
@@ -175,7 +176,7 @@ def written(config: RunConfig) -> Written:
     """The texts for those parts of a run that have no C++ form of their own; none where anything is missing."""
     missing = {kind: part for kind, part in _parts(config).items() if native_of(part) is None}
     if "model" in missing and not config.model.is_traceable(config.task.shape()):
-        return Written({}, tuple(_named(kind, part) for kind, part in missing.items()))
+        return Written({}, tuple(_named(kind, missing[kind]) for kind in ("task", "model") if kind in missing))
     texts: dict[str, str] = {}
     why_drawn = ""
     for kind in filter(missing.__contains__, _GENERATED):
@@ -208,7 +209,7 @@ def _from_torch(config: RunConfig, kind: str) -> Generated:
     return generated_or_why(config.model, config.task.shape(), config.dtype)
 
 
-def _parts(config: RunConfig) -> dict[str, HasNative]:
+def _parts(config: RunConfig) -> dict[str, Registered]:
     return {"task": config.task, "model": config.model, "optimiser": config.optimiser, "schedule": config.schedule}
 
 
@@ -227,7 +228,7 @@ def without_native(config: RunConfig) -> tuple[str, ...]:
     return written(config).missing
 
 
-def _named(kind: str, part: HasNative) -> str:
+def _named(kind: str, part: Registered) -> str:
     return f"{kind} {part.name}" + (" under these parameters" if "native" in vars(type(part)) else "")
 
 

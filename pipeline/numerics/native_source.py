@@ -1,10 +1,9 @@
-"""Declaration of the C++ form of a task, model, optimiser or schedule."""
+"""Declaration of the C++ form of a task or model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True)
@@ -15,23 +14,15 @@ class Native:
     constants: Mapping[str, int | float] = field(default_factory=dict)
 
 
-class HasNative(Protocol):
-    """Protocol of registered objects with `native()`, the C++ form of exactly this class, or None."""
-
-    name: ClassVar[str]
-
-    def native(self) -> Native | None:
-        """The C++ form of exactly this class for these parameters, or None."""
-        ...
-
-
-def native_of(part: HasNative) -> Native | None:
-    """The C++ form of a task, model, optimiser or schedule; None where it has none for these parameters.
+def native_of(part: object) -> Native | None:
+    """The C++ form of a task or model; None where it has none for these parameters, as optimisers and schedules.
 
     It is not inherited: a subclass may have changed the arithmetic, so `native` counts only where the object's own
     class defines it. One that changes nothing of the arithmetic says so by `return super().native()`.
     """
-    return part.native() if "native" in vars(type(part)) else None
+    own = vars(type(part)).get("native")
+    found: Native | None = None if own is None else own(part)
+    return found
 
 
 # Words of C++ that are names in Python.

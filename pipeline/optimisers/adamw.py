@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.numerics.native_source import Native
 from pipeline.optimisers.base import Optimiser
 from pipeline.spec.parameters import vector
 
@@ -28,10 +27,6 @@ class AdamW(Optimiser):
     beta2: float = vector(0.999, ge=0, lt=1)
     eps: float = vector(1e-8, gt=0)
     weight_decay: float = vector(0.0, ge=0)
-
-    def native(self) -> Native:
-        """The C++ form."""
-        return Native("adamw.h")
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:
         """Moments, their bias correction, weight decay and the step, in place."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
 from pipeline.spec.parameters import Registered, vector
 
@@ -39,7 +38,7 @@ class Optimiser(Registered):
     6. At a learning rate of 0 weights do not change.
     7. It descends: with the hyperparameters of `tiny()`, steps on a convex quadratic lower it.
     8. `counterpart`, where torch.optim has one, moves one run to the same weights, to 1e-10 in float64.
-    9. Its C++ form, `native` or what is written from `update`, gives the same numbers, to 1e-9 in float64.
+    9. The C++ that is written from `update` gives the same numbers, to 1e-9 in float64.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
@@ -60,10 +59,6 @@ class Optimiser(Registered):
     def in_rows(self, spans: Mapping[str, slice]) -> Optimiser:
         """The optimiser for rows in which these columns hold the parameters: itself, unless it tells them apart."""
         return self
-
-    def native(self) -> Native | None:
-        """The C++ form of exactly this class (not inherited by subclasses); `update` is the reference."""
-        return None
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:
         """One step in place. `columns` holds vector hyperparameters as (S, 1), with `lr` after the schedule."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.numerics.native_source import Native
 from pipeline.optimisers.base import Optimiser
 from pipeline.spec.parameters import vector
 
@@ -24,10 +23,6 @@ class SGD(Optimiser):
 
     momentum: float = vector(0.0, ge=0, lt=1)
     weight_decay: float = vector(0.0, ge=0)
-
-    def native(self) -> Native:
-        """The C++ form."""
-        return Native("sgd.h")
 
     def update(self, weights_SP: Tensor, grad_SP: Tensor, state: Mapping[str, Tensor], columns: Columns) -> None:
         """Velocity, weight decay and the step, in place."""

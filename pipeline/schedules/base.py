@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
 from pipeline.spec.parameters import Registered, vector
 
@@ -32,7 +31,7 @@ class Schedule(Registered):
     3. From there on the factor never rises, and stays within [0, 1].
     4. A schedule with a `horizon` is constant from that update on, at `final_fraction`.
     5. Each slot by itself, bit for bit, from its own update number and columns alone.
-    6. Its C++ form, `native` or what is written from `after_warmup`, gives the same numbers, to 1e-9 in float64.
+    6. The C++ that is written from `after_warmup` gives the same numbers, to 1e-9 in float64.
     """
 
     warmup_steps: int = vector(0, ge=0, lt=2**53)
@@ -48,10 +47,6 @@ class Schedule(Registered):
 
     def num_updates(self) -> int | None:
         """The updates that it has a factor for; None where it has one for any number, as all of ours have."""
-        return None
-
-    def native(self) -> Native | None:
-        """The C++ form of exactly this class (not inherited by subclasses); `after_warmup` is the reference."""
         return None
 
     def fraction(self, steps_S: Tensor, columns: ScheduleColumns) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.numerics.native_source import Native
 from pipeline.schedules.base import Schedule
 
 if TYPE_CHECKING:
@@ -17,10 +16,6 @@ class Constant(Schedule):
     """`lr` after a linear warm-up over `warmup_steps`."""
 
     name = "constant"
-
-    def native(self) -> Native:
-        """The C++ form."""
-        return Native("constant.h")
 
     def after_warmup(self, step_S1: Tensor, columns: ScheduleColumns) -> Tensor:
         """1 everywhere."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.numerics.native_source import Native
 from pipeline.schedules._decay import Decay
 
 if TYPE_CHECKING:
@@ -15,10 +14,6 @@ class Linear(Decay):
     """Falls in a straight line from the end of warm-up to `horizon`."""
 
     name = "linear"
-
-    def native(self) -> Native:
-        """The C++ form."""
-        return Native("linear.h")
 
     def shape(self, progress_S1: Tensor) -> Tensor:
         """1 - progress."""

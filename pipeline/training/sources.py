@@ -64,9 +64,7 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     # Runs of one setting share its objects.
     is_written = False
     for config in {id(config.setting): config for config in configs}.values():
-        others = (config.task, config.optimiser, config.schedule)
-        is_written |= any(native_of(part) is None for part in others)
-        is_written |= config.model.is_traceable(config.task.shape())
+        is_written |= config.model.is_traceable(config.task.shape()) or native_of(config.model) is not None
         objects += [config.task, config.model, config.optimiser, config.schedule, *config.task.functions()]
         objects += [READINGS[name] for name in suitable_readings(spec.reading_names, config)]
     paths = {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}
@@ -75,7 +73,7 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
         paths |= {path for pattern in _WRITES for path in _PACKAGE.glob(pattern)}
     own = dict(part for found in objects for part in _files_of_class(found))
     paths |= {path for path in own.values() if path.is_relative_to(_PACKAGE)}
-    paths |= set(_native_files(form for found in objects if (form := _form(found)) is not None))
+    paths |= set(_native_files(form for found in objects if (form := native_of(found)) is not None))
     named = {str(path.relative_to(_PACKAGE)): path for path in paths if path.name != "__init__.py"}
     named |= {name: path for name, path in own.items() if not path.is_relative_to(_PACKAGE)}
     return {name: hashlib.sha256(named[name].read_bytes()).hexdigest()[:16] for name in sorted(named)}
@@ -97,10 +95,6 @@ def _files_of_class(found: object) -> Iterator[tuple[str, Path]]:
             continue
         path = Path(file).resolve()
         yield from {str(path): path}.items() if path.is_relative_to(_PACKAGE) else own_files(path, module).items()
-
-
-def _form(found: object) -> Native | None:
-    return native_of(found) if hasattr(found, "native") else None  # type: ignore[arg-type]
 
 
 def _native_files(forms: Iterable[Native]) -> Iterator[Path]:

@@ -17,7 +17,6 @@ from pipeline.contracts.small_sweeps import declared, pair
 from pipeline.engine.block import Block
 from pipeline.engine.cuda_program import kernel_arguments, kernel_text, threads_of
 from pipeline.numerics.compiler import toolchain
-from pipeline.numerics.native_source import Native
 from pipeline.optimisers.adamw import AdamW
 from pipeline.own_code.imported import forget, load, resolved
 from pipeline.tasks.base import TASKS
@@ -231,12 +230,12 @@ def test_a_block_has_whole_warps_and_at_most_four():
 
 def test_what_cannot_be_written_as_cuda_is_named(monkeypatch):
     config = run(*EXPERTS).runs()[0]
+    monkeypatch.setattr(AdamW, "in_rows", lambda optimiser, spans: optimiser)
+    with pytest.raises(NoCodeError, match="tells the parameters of a model apart"):
+        kernel_text(config)
     monkeypatch.setattr("pipeline.codegen.cuda.texts._MOST_LOCAL_BYTES", 100)
     with pytest.raises(NoCodeError, match="of one example: a thread has 512 KiB"):
         kernel_text(config, is_poisoned=True)
-    monkeypatch.setattr(AdamW, "native", lambda optimiser: Native("takes_all_weights_together.h"))
-    with pytest.raises(NoCodeError, match="no CUDA is written for optimiser adamw"):
-        kernel_text(config)
 
 
 LOG = """ptxas info    : 0 bytes gmem

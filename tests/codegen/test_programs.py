@@ -165,7 +165,7 @@ def test_programs_are_used_where_they_are_faster_or_asked_for(monkeypatch, tmp_p
 
 
 def test_text_is_written_for_what_has_no_header_alone():
-    sines = {"name": "sine_regression", "num_pairs": 4}
-    assert written(run(sines, {"name": "linear_self_attention"}).runs()[0]).texts.keys() == {"task", "model"}
-    assert written(run(*SLOW["mlp"]).runs()[0]).texts.keys() == {"model"}
-    assert written(run(SEQUENCE, {"name": "attention_only"}).runs()[0]).texts.keys() == {"model"}
+    sines, updates = {"name": "sine_regression", "num_pairs": 4}, {"optimiser", "schedule"}
+    assert written(run(sines, {"name": "linear_self_attention"}).runs()[0]).texts.keys() == {"task", "model", *updates}
+    assert written(run(*SLOW["mlp"]).runs()[0]).texts.keys() == {"model", *updates}
+    assert written(run(SEQUENCE, {"name": "attention_only"}).runs()[0]).texts.keys() == {"model", *updates}

@@ -179,7 +179,6 @@ def test_without_a_compiler_that_works_torch_computes(environment, tmp_path):
 
 def test_asking_for_a_program_that_cannot_be_is_refused(monkeypatch):
     optimiser = type(tiny("linear_regression").optimiser)
-    monkeypatch.setattr(optimiser, "native", lambda optimiser: None)
     monkeypatch.setattr(optimiser, "in_rows", lambda optimiser, spans: optimiser)
     spec = SweepSpec.model_validate(tiny("linear_regression").identity() | {"resources": {"engine": "compiled"}})
     with pytest.raises(StoreError, match=r"resources\.engine is compiled"):

@@ -71,7 +71,6 @@ def test_packs_that_are_there_stay_and_new_runs_come_in_new_ones():
 
 
 def test_what_cannot_be_compiled_is_named(monkeypatch):
-    monkeypatch.setattr(Cosine, "native", lambda schedule: None)
     monkeypatch.setattr(Cosine, "fraction", lambda *given: Schedule.fraction(*given), raising=False)
     spec = tiny(schedule={"name": "cosine", "horizon": 9}, resources={"engine": "auto", "slots": 2})
     reason = plan_on(spec, Machine.cpu(1)).packs[0].reason
