@@ -57,8 +57,8 @@ class ModuleSetting:
         return spec_of(sections={**self.sections, "model": model}, vary=[], **changes).runs()[0]
 
 
-def _trained(setting: ModuleSetting) -> Block:
-    run = setting.run()
+def _trained(setting: ModuleSetting, **changes: Any) -> Block:
+    run = setting.run(**changes)
     block = TrainerBlock(run, _CPU) if setting.needs_trainer else Block(run, 1, _CPU)
     block.load_run(0, run, block.start(run))
     block.train(_NUM_STEPS)
@@ -77,16 +77,29 @@ def _check_1_what_is_trained_moves(setting: ModuleSetting) -> None:
 def _check_2_a_pack_moves_it_as_a_trainer_does(setting: ModuleSetting) -> None:
     if setting.needs_trainer:
         return
-    block = _trained(setting)
+    told = _difference_from_a_trainer(setting)
+    if told is not None:
+        # Where a gradient is 0 but for rounding, as of a bias before batch norm, Adam's steps are as long as elsewhere
+        # and go where rounding says. In float64 what it divides by is larger than such a gradient.
+        try:
+            is_rounding = _difference_from_a_trainer(setting, dtype="float64") is None
+        except RuntimeError:
+            # It makes tensors of float32 by itself.
+            is_rounding = False
+        require(is_rounding, told)
+
+
+def _difference_from_a_trainer(setting: ModuleSetting, **changes: Any) -> str | None:
+    """A weight that differs after some steps in a pack from a Trainer's; None if none does, or noise was drawn."""
+    block = _trained(setting, **changes)
     if "noise" in block.keys:
-        return
-    run = setting.run(model={"trainer": True})
-    theirs = TrainerBlock(run, _CPU)
+        return None
+    theirs = TrainerBlock(setting.run(model={"trainer": True}, **changes), _CPU)
     theirs.train(_NUM_STEPS)
     for name, value in theirs.parameters.items():
-        if name in block.parameters:
-            told = f"{name} differs by up to {_largest(block.parameters[name][0] - value[0]):.2g}"
-            require(agree(block.parameters[name][0].detach(), value[0].detach()), told)
+        if name in block.parameters and not agree(block.parameters[name][0].detach(), value[0].detach()):
+            return f"{name} differs by up to {_largest(block.parameters[name][0] - value[0]):.2g}"
+    return None
 
 
 def _check_3_a_pack_evaluates_it_as_a_trainer_does(setting: ModuleSetting) -> None:

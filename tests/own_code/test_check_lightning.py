@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from pipeline.contracts import lightning_modules
 from pipeline.contracts.contract import clause_of
 from pipeline.contracts.lightning_modules import ModuleSetting, lightning_contract
 from pipeline.contracts.small_sweeps import tiny
@@ -65,6 +66,21 @@ class Unloadable(Plain):
         return super().load_state_dict({name: 2 * value for name, value in state.items()}, *more, **others)
 
 
+class Normalised(Plain):
+    """The gradient of its first bias is 0 but for rounding."""
+
+    def __init__(self):
+        super().__init__()
+        linear, norm = torch.nn.Linear(45, 5), torch.nn.BatchNorm1d(5)
+        self.embed = torch.nn.Sequential(torch.nn.Embedding(8, 5), torch.nn.Flatten(), linear, norm)
+
+    def loss(self, batch):
+        return functional.cross_entropy(self.head(self.embed(batch[0])), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), 0.05)
+
+
 class Counts(Plain):
     def training_step(self, batch):
         CALLS[0] += 1
@@ -118,6 +134,14 @@ def test_a_module_that_breaks_a_clause_is_told_so_and_a_plain_one_keeps_it(numbe
         check(settings["Plain"])
     with pytest.raises(AssertionError, match=told):
         check(settings[lit])
+
+
+def test_rounding_that_adam_enlarges_breaks_no_clause(entry):
+    task = tiny().identity()["task"]
+    model = {"name": "lightning", "module": f"{entry}:Normalised"}
+    setting = ModuleSetting({"task": task, "model": model, "dtype": "float32"})
+    assert "embed.2.bias differs" in lightning_modules._difference_from_a_trainer(setting)
+    lightning_modules._check_2_a_pack_moves_it_as_a_trainer_does(setting)
 
 
 SWEEP = """
