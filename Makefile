@@ -122,7 +122,7 @@ benchmark: $(STAMP)
 	$(BIN)/python -m benchmarks.learning_curve results/benchmark
 
 # The page docs/landscape.md: factorials of initial matrices between two parents, grouped (fast: 864 runs, minutes) or matrix
-# by matrix (PROFILE=full: 12,384 runs, about an hour on 2 idle cores). The same call goes on where it ended.
+# by matrix (PROFILE=full: 12,384 runs). The same call goes on where it ended.
 landscape: $(STAMP)
 	$(BIN)/python -m sweeps.landscape --profile $(PROFILE)
 	$(BIN)/python -m benchmarks.landscape results/landscape/$(PROFILE)

@@ -1,9 +1,9 @@
 """Questions on the landscape of an initialisation. Regions and seeds were fixed before any factorial was examined.
 
-What was known: in setting A init seeds explain .9 of the variance of log time, and where one group of matrices is
-exchanged between runs at random, hardly any of it is the group's own. Whether this holds between a fast and a slow
-parent, where every group may have a direction, was not known. Intervals are over data streams, with the pairs of
-parents given.
+What was known: in setting A init seeds explain .9 of the variance of log time, and in small trials in which one group
+of matrices was exchanged between random runs, hardly any of it was the group's own. Whether this holds between a fast
+and a slow parent, where every group may have a direction, was not known. Intervals are over data streams, with the
+pairs of parents given.
 """
 
 from __future__ import annotations
