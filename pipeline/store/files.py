@@ -50,7 +50,7 @@ _MOST_UNPACKED, _MOST_RATIO = 2**27, 200
 # say so.
 DOCUMENT_FORMAT = 2
 # From so many bytes on a sealed document is one line, its body between these.
-_LARGE = 2**16
+_LARGE = 2**14
 _HEAD = b'{"body": '
 _TAIL = re.compile(rb', "format": ([0-9]{1,9}), "sha256": "([0-9a-f]{64})"\}\n\Z')
 _LONGEST_TAIL = 128
