@@ -20,7 +20,7 @@ from typing import Any
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, JudgedClaim
 from analysis.claims.records import NOT_JUDGED, REWORDED, restored
-from analysis.claims.text import claims_markdown
+from analysis.claims.text import claims_markdown, num_statements
 from sweeps.papers import papers_of
 
 ROOT = Path(__file__).parents[1]
@@ -97,10 +97,11 @@ def made_by(provenance: dict[str, Any]) -> str:
 def summary(claims: Sequence[JudgedClaim]) -> list[str]:
     """A line that counts verdicts over all papers, separately for claims of the papers and for our own questions."""
     papers = len({claim.paper for claim in claims})
+    claims = [claim for claim in claims if not claim.claim.is_check]
     stated, own = (counted([c for c in claims if c.claim.stated_by == by]) for by in ("paper", "us"))
     return [
         f"- **Claims.** Judged by intervals over seeds, of the claims of {papers} papers {stated}; of questions of our "
-        f"own {own} ([which](docs/papers.md))."
+        f"own {own}; all are of {num_statements(claims)} statements ([which](docs/papers.md))."
     ]
 
 

@@ -21,6 +21,7 @@ from analysis.claims.claims import Claim, ClaimBook, JudgedClaim
 from pipeline.store.files import write_file
 
 NOT_REGISTERED = "not registered"
+_REGISTERED, _LATE = "registered", ", after training began"
 
 
 class RegistrationError(ValueError):
@@ -120,16 +121,25 @@ class Registration:
         if not history or history[-1].claims[claim.name] != terms_of(claim):
             return NOT_REGISTERED
         last = history[-1]
-        found = f"registered {last.at}" if len(history) == 1 else f"changed {last.at}: {last.why}"
+        found = f"{_REGISTERED} {last.at}" if len(history) == 1 else f"changed {last.at}: {last.why}"
         if trained_under is None:
             return found
         hashes = [entry.sha256 for entry in self.entries]
         num_before = hashes.index(trained_under) + 1 if trained_under in hashes else 0
-        return found if self.entries.index(last) < num_before else f"{found}, after training began"
+        return found if self.entries.index(last) < num_before else f"{found}{_LATE}"
 
     def told(self, claims: Sequence[JudgedClaim], trained_under: str | None = None) -> list[JudgedClaim]:
         """The claims with their status."""
         return [replace(judged, registered=self.status(judged.claim, trained_under)) for judged in claims]
+
+
+def is_as_registered(status: str) -> bool:
+    """Whether a status says that the terms were registered once, before training began.
+
+    >>> is_as_registered("registered 2026-11-22"), is_as_registered("registered 2026-11-22, after training began")
+    (True, False)
+    """
+    return status.startswith(_REGISTERED) and not status.endswith(_LATE)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

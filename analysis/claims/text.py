@@ -6,11 +6,23 @@ import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 
+import numpy as np
+
 from analysis.claims.claims import VERDICTS, JudgedClaim
 
 # Column -> width; with a space between them, 100 in all.
 COLUMNS = {"verdict": 9, "ours": 18, "holds if": 10, "runs": 4, "paper": 14, "statement": 26, "figure": 13}
-MARKDOWN_COLUMNS = ("claim", "stated", "ours (95%)", "holds if", "runs", "verdict", "figure")
+MARKDOWN_COLUMNS = (
+    "claim",
+    "stated",
+    "ours (95%)",
+    "equals it",
+    "holds if",
+    "would catch",
+    "units",
+    "verdict",
+    "figure",
+)
 BAR = "\\|"
 
 
@@ -26,18 +38,33 @@ def claims_table(claims: Sequence[JudgedClaim]) -> list[str]:
             if claim.paper == paper:
                 lines += _row(_cells(claim))
         lines.append("")
-    counts = (f"{sum(claim.verdict == verdict for claim in claims)} {verdict}" for verdict in VERDICTS)
-    return [*lines, f"{len(claims)} claim(s): {', '.join(counts)}."]
+    checks = [claim for claim in claims if claim.claim.is_check]
+    counted = [claim for claim in claims if not claim.claim.is_check]
+    lines.append(f"{len(counted)} claim(s), of {num_statements(counted)} statement(s): {_by_verdict(counted)}.")
+    return lines + [f"{len(checks)} check(s): {_by_verdict(checks)}."] * bool(checks)
+
+
+def num_statements(claims: Sequence[JudgedClaim]) -> int:
+    """Independent statements among them: those of one family are one statement under several conditions."""
+    return len({(claim.paper, claim.claim.family or claim.name) for claim in claims})
+
+
+def _by_verdict(claims: Sequence[JudgedClaim]) -> str:
+    return ", ".join(f"{sum(claim.verdict == verdict for claim in claims)} {verdict}" for verdict in VERDICTS)
 
 
 def claims_markdown(claims: Sequence[JudgedClaim]) -> str:
-    """Per paper its name and a table with a row per claim; reason and remark stand beside the verdict."""
+    """Per paper its name and a table with a row per claim, and a table of its checks, where it has some.
+
+    Reason and remark stand beside the verdict.
+    """
     blocks: list[str] = []
     for paper in dict.fromkeys(claim.paper for claim in claims):
-        rows = [[*MARKDOWN_COLUMNS], ["---"] * len(MARKDOWN_COLUMNS)]
-        rows += [_markdown_cells(claim) for claim in claims if claim.paper == paper]
-        lines = (f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |\n" for row in rows)
-        blocks.append(f"**{paper}**\n\n{''.join(lines)}")
+        for title, is_check in ((paper, False), (f"{paper}: checks", True)):
+            chosen = [claim for claim in claims if claim.paper == paper and claim.claim.is_check == is_check]
+            rows = [[*MARKDOWN_COLUMNS], ["---"] * len(MARKDOWN_COLUMNS), *map(_markdown_cells, chosen)]
+            lines = (f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |\n" for row in rows)
+            blocks += [f"**{title}**\n\n{''.join(lines)}"] * bool(chosen)
     return "\n".join(blocks)
 
 
@@ -52,8 +79,14 @@ def _markdown_cells(judged: JudgedClaim) -> list[str]:
     claim = judged.claim
     verdict = f"{judged.verdict}: {judged.reason}" if judged.reason else judged.verdict
     verdict = f"{verdict} ({judged.remark})" if judged.remark else verdict
-    ours, num_runs = judged.estimate.concise(), str(judged.num_runs)
-    return [claim.statement, claim.stated, ours, str(claim.region), num_runs, verdict, claim.figure]
+    region, evidence = claim.equivalence, judged.evidence
+    equals = f"{judged.equality or 'not judged'}: {region}" if region is not None else "no figure"
+    caught = f"{judged.would_catch:.2g}" if np.isfinite(judged.would_catch) else "n/a"
+    units = f"{judged.num_runs} runs"
+    if evidence is not None and evidence.num_units is not None:
+        units = f"{evidence.num_units} {evidence.unit}"
+    ours = judged.estimate.concise()
+    return [claim.statement, claim.stated, ours, equals, str(claim.region), caught, units, verdict, claim.figure]
 
 
 def _row(cells: Sequence[str]) -> list[str]:

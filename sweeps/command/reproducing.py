@@ -4,6 +4,7 @@ A results folder holds, for each paper NAME:
 
     NAME/SWEEP/                   a sweep's results folder, as `seedbed launch` leaves it
     NAME/measured/NAME.json       rows of a measurement, and the plan that they were measured on
+    NAME/registered.txt           hash of the terms that were registered when its training began; empty if none were
     NAME/claims.json, .txt, .md   the judged claims
     NAME/figures/                 its figures, as PNG and SVG
 
@@ -23,6 +24,7 @@ from rich.console import Console
 
 from analysis.claims.claims import ClaimBook, JudgedClaim
 from analysis.claims.records import write_claims
+from analysis.claims.registration import Registration, RegistrationError, is_as_registered
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.claims.text import claims_markdown, claims_table
 from analysis.figures.figures import svg_to_png, to_svg
@@ -44,6 +46,7 @@ from sweeps.command.launching import run_launch
 from sweeps.command.request import Request
 from sweeps.command.terminal.clock import clock
 from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
+from sweeps.registered import registration_of
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,10 @@ def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_i
     parts = [Reproduction(paper, profile, folder / paper.name, is_inline) for paper in papers]
     if profile == "full":
         print_estimate(parts, out)
+    registrations = {part.paper.name: verified(part.paper) for part in parts}
     claims: list[JudgedClaim] = []
     for part in parts:
+        trained_under(part, registrations[part.paper.name])
         out.print(part.paper.title, style="bold", markup=False)
         code = train(part, out)
         if code != COMPLETE:
@@ -113,14 +118,44 @@ def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_i
             return code
         for measurement in part.measurements:
             make(part, measurement, out)
-        claims += judged(part, out)
+        claims += judged(part, registrations[part.paper.name], out)
     document = dict(provenance()) | {"profile": profile, "papers": [paper.name for paper in papers]}
     write_table(claims, folder, document)
     out.print("\n".join(claims_table(claims)), markup=False)
+    for line in registration_lines(claims):
+        out.print(line, markup=False)
     out.print(f"table: {folder / 'claims.txt'}, {folder / 'claims.json'}", markup=False)
     for part in parts:
         out.print(f"figures: {part.folder / 'figures'}", markup=False)
     return COMPLETE
+
+
+def verified(paper: Paper) -> Registration:
+    """The paper's registration, its hashes checked. Raises StoreError where an entry was altered."""
+    try:
+        return registration_of(paper)
+    except RegistrationError as error:
+        raise StoreError(str(error)) from None
+
+
+def trained_under(part: Reproduction, registration: Registration) -> str:
+    """The hash of the registration under which the folder's training began, kept there from then on.
+
+    Empty where a sweep of it was trained before that was kept: nothing was registered beforehand then.
+    """
+    path = part.folder / "registered.txt"
+    if not path.is_file():
+        has_begun = any(part.store(sweep.name).exists() for sweep in part.sweeps)
+        part.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_file(path, b"" if has_begun else registration.sha256.encode())
+    return path.read_text(encoding="utf-8").strip()
+
+
+def registration_lines(claims: Sequence[JudgedClaim]) -> list[str]:
+    """How many claims stand as registered before training began, and the others by name."""
+    others = [claim for claim in claims if not is_as_registered(claim.registered)]
+    lines = [f"{len(claims) - len(others)} of {len(claims)} claim(s) stand as registered before training began"]
+    return lines + [f"  {claim.name}: {claim.registered}" for claim in others]
 
 
 def train(part: Reproduction, out: Console) -> int:
@@ -147,13 +182,13 @@ def make(part: Reproduction, measurement: Measurement, out: Console) -> None:
     out.print(f"measured {measurement.name} in {clock(time.monotonic() - started)}: {len(rows)} rows, {path}")
 
 
-def judged(part: Reproduction, out: Console) -> list[JudgedClaim]:
-    """The paper's claims, judged and written beside its figures."""
+def judged(part: Reproduction, registration: Registration, out: Console) -> list[JudgedClaim]:
+    """The paper's claims, judged and written beside its figures, with when their terms were registered."""
     module, sweeps = part.paper.claims_module(), part.for_claims()
     book: ClaimBook = module.CLAIMS
-    claims = book.judged(sweeps)
+    claims = registration.told(book.judged(sweeps), trained_under(part, registration))
     write_figures(module.FIGURES, sweeps, part.folder / "figures", out)
-    document = {"paper": part.paper.title, "profile": part.profile} | {
+    document = {"paper": part.paper.title, "profile": part.profile, "registration": registration.sha256} | {
         sweep.name: sweeps[sweep.name].provenance for sweep in part.sweeps
     }
     write_table(claims, part.folder, document)

@@ -15,7 +15,7 @@ from rich.console import Console
 from analysis.claims.text import claims_table
 from pipeline.store.files import write_file
 from sweeps.command.exit_codes import COMPLETE
-from sweeps.command.reproducing import Reproduction, judged, print_estimate, train
+from sweeps.command.reproducing import Reproduction, judged, print_estimate, train, verified
 from sweeps.landscape.details import details
 from sweeps.landscape.study import STUDY
 from sweeps.papers import PROFILES
@@ -35,7 +35,7 @@ def main() -> int:
     code = train(part, out)
     if code == COMPLETE:
         write_file(part.folder / "details.json", json.dumps(details(part.for_claims()), indent=1).encode())
-        out.print("\n".join(claims_table(judged(part, out))), markup=False)
+        out.print("\n".join(claims_table(judged(part, verified(STUDY), out))), markup=False)
     return code
 
 

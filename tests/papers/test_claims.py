@@ -238,11 +238,11 @@ def test_the_table_shows_every_claim_within_its_width():
     lines = claims_table(claims)
     text = " ".join(" ".join(lines).split())
     assert max(map(len, lines)) <= 100
-    assert lines[-1] == "6 claim(s): 4 holds, 0 does not, 2 undecided."
+    assert lines[-1] == "6 claim(s), of 6 statement(s): 4 holds, 0 does not, 2 undecided."
     assert "Planted" in lines
     assert "Excess falls abruptly" in text
     assert "sweep 'never_run'" in text
-    assert claims_table([]) == ["0 claim(s): 0 holds, 0 does not, 0 undecided."]
+    assert claims_table([]) == ["0 claim(s), of 0 statement(s): 0 holds, 0 does not, 0 undecided."]
 
 
 def test_the_table_in_markdown_has_a_row_for_every_claim():
@@ -250,11 +250,11 @@ def test_the_table_in_markdown_has_a_row_for_every_claim():
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert [line for line in text.splitlines() if line.startswith("**")] == ["**Planted**"]
     assert len(rows) == 2 + len(BOOK.claims)
-    assert {row.count("|") for row in rows} == {8}
+    assert {row.count("|") for row in rows} == {10}
     assert rows[2].startswith("| Excess falls abruptly | yes | 1.00 (")
-    assert "| 30 | holds | " in rows[2]
+    assert "| 5 init seeds times data seeds | holds | " in rows[2]
     assert "| Init decides on the time | not in the paper | " in text
-    assert "| 0 | undecided: no weights were kept at step 0 | " in text
+    assert "| 0 runs | undecided: no weights were kept at step 0 | " in text
 
 
 @pytest.mark.parametrize(

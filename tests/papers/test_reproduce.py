@@ -112,7 +112,7 @@ def test_a_paper_goes_from_its_sweeps_to_the_table_and_what_is_there_is_not_done
     code, printed = run(monkeypatch, capsys, "reproduce", "fake", "--inline")
     assert code == 0, printed
     folder = fake.folder / "fast"
-    assert "3 claim(s): 2 holds, 0 does not, 1 undecided." in printed
+    assert "3 claim(s), of 3 statement(s): 2 holds, 0 does not, 1 undecided." in printed
     assert "sweep 'large' is missing" in " ".join(printed.split())
     assert "no figure never_drawn: there is nothing to draw" in printed
     assert (folder / "claims.txt").read_text() in printed
