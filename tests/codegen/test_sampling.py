@@ -30,7 +30,7 @@ ODD = {
     "two_hop_lookup": {"num_keys": 9, "num_values": 2, "one_hop_share": 0.25},
 }
 REGISTERED = [TASKS[name](**sizes) for name in ODD for sizes in ({}, ODD[name])]
-NUM_DRAWN = int(os.environ.get("SEEDBED_EXAMPLES", 8))
+NUM_DRAWN = int(os.environ.get("SEEDBED_EXAMPLES", 4))
 
 
 class Tokens(Task):
