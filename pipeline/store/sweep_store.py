@@ -272,7 +272,9 @@ class SnapshotIndex:
         by_file = sorted(range(len(found)), key=lambda row: self._places[found[row], kind][step][1].sha256)
         for row in by_file:
             for name, array in self._arrays(found[row], step, kind).items():
-                stack = arrays.setdefault(name, np.zeros((len(found), *array.shape), array.dtype))
+                if name not in arrays:
+                    arrays[name] = np.zeros((len(found), *array.shape), array.dtype)
+                stack = arrays[name]
                 if stack.shape[1:] != array.shape:
                     shapes = f"the shapes {stack.shape[1:]} and {array.shape}: name runs of one shape"
                     raise StoreError(f"{self.folder}: {name} of {kind} at step {step} has {shapes}")
