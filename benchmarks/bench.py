@@ -23,6 +23,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 _BENCHMARK, _WORKLOADS, _MODULES = (
     (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "workloads", "modules")
 )
+_VERSIONS = ("torch", "jax", "lightning", "ray")
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "S1": throughput.s1,
     "S2": throughput.s2,
@@ -74,11 +75,21 @@ def with_results(text: str) -> str:
 
 def with_tables(text: str, rows: list[dict[str, Any]]) -> str:
     """The page with a table of these rows, and one of the workloads, each between its markers."""
-    measured = rows[-1]["measured"]
-    where = f"{measured['hardware']['cores']} cores of {measured['hardware']['processor']}"
-    versions = ", ".join(f"{name} {measured['versions'][name]}" for name in ("torch", "jax", "lightning", "ray"))
-    lines = [*table(rows), "", f"On {where}, {versions}, {measured['versions']['compiler']}."]
+    lines = [*table(rows), "", *_machines(rows)]
     return between(between(text, _WORKLOADS, workload_table()), _BENCHMARK, lines)
+
+
+def _machines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """On what each row was measured: a line for every machine with its versions, and the rows if there are several."""
+    names: dict[str, dict[str, None]] = {}
+    for row in rows:
+        measured = row["measured"]
+        versions = ", ".join(f"{name} {measured['versions'].get(name, 'absent')}" for name in _VERSIONS)
+        where = f"{measured['hardware']['cores']} cores of {measured['hardware']['processor']}"
+        names.setdefault(f"{where}, {versions}, {measured['versions']['compiler']}", {})[row["name"]] = None
+    if len(names) == 1:
+        return [f"On {next(iter(names))}."]
+    return [f"- {', '.join(of)}: on {machine}." for machine, of in names.items()]
 
 
 def between(text: str, markers: tuple[str, str], lines: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from pipeline.engine.compiled_engine import arrays_of
 from pipeline.engine.examples import Sampled
 from pipeline.engine.program import compiled_engine_of, preamble_of, written_headers
 from pipeline.engine.program_arguments import ProgramArguments
-from pipeline.numerics.compiler import compiled
+from pipeline.numerics.compiler import compiled, instruction_sets
 
 _SOURCE = str(Path(__file__).with_name("stages.cpp"))
 _PEAK_ROUNDS = 2_000_000
@@ -43,15 +43,18 @@ def main() -> None:
         }
     rates = alone(_rates, core, ENVIRONMENT)
     document = {"rates": rates, "workloads": found, "measured": provenance_of(0)}
-    (FOLDER / "limits.json").write_text(json.dumps(document, indent=1) + "\n")
-    write_page(document)
+    _kept(instruction_sets()[0]).write_text(json.dumps(document, indent=1) + "\n")
+    write_page(read())
     print("\n".join(lines(document)))
 
 
-def read() -> dict[str, Any]:
-    """The stored measurements."""
-    found: dict[str, Any] = json.loads((FOLDER / "limits.json").read_text())
-    return found
+def read() -> list[dict[str, Any]]:
+    """The stored measurements, those of machines with the largest instruction set first."""
+    return [json.loads(_kept(level).read_text()) for level in _LEVELS if _kept(level).is_file()]
+
+
+def _kept(level: str) -> Path:
+    return FOLDER / f"limits_{level}.json"
 
 
 def study(name: str) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def _rates() -> dict[str, float]:
     assert library is not None
     library.seedbed_peak.restype = ctypes.c_double
     call = partial(library.seedbed_peak, ctypes.c_int64(_PEAK_ROUNDS))
-    registers = _PEAK_ROUNDS * _CHAINS * 16 / best_time(call, 1.0)
+    registers = _PEAK_ROUNDS * _CHAINS * library.seedbed_lanes() / best_time(call, 1.0)
     added = best_time(partial(library.seedbed_additions, ctypes.c_int64(_PEAK_ROUNDS)), 0.2)
     return {
         "registers_multiply_adds_per_s": registers,
@@ -144,13 +147,14 @@ def _rates() -> dict[str, float]:
 def lines(document: dict[str, Any]) -> list[str]:
     """Lines of a Markdown table."""
     rates, measured = document["rates"], document["measured"]
-    registers, clock = rates["registers_multiply_adds_per_s"], rates["clock_hz"]
+    registers, clock = rates["registers_multiply_adds_per_s"], rates.get("clock_hz")
+    cycles = "" if clock is None else f", which is {registers / clock:.0f} a cycle of {clock / 1e9:.2f} GHz"
     stages = ("draws", "forward", "loss and backward", "clipping and optimiser", "whole step")
     found = [
-        f"One core of {measured['hardware']['processor']}, {measured['versions']['compiler']}: a clock of "
-        f"{clock / 1e9:.2f} GHz; {registers / 1e9:.0f} G multiply-adds per second on registers, which is "
-        f"{registers / clock:.0f} a cycle; {rates['product_multiply_adds_per_s'] / 1e9:.0f} G in torch's product of "
-        f"1024 x 1024 matrices. Microseconds of one run's step:",
+        f"One core of {measured['hardware']['processor']}, {measured['versions']['compiler']}, {measured['at'][:10]}: "
+        f"{registers / 1e9:.0f} G multiply-adds per second on registers{cycles}; "
+        f"{rates['product_multiply_adds_per_s'] / 1e9:.0f} G in torch's product of 1024 x 1024 matrices. "
+        f"Microseconds of one run's step:",
         "",
         "| workload | " + " | ".join(stages) + " | million multiply-adds needed | share of the product's rate | "
         "of the registers' | thousand words drawn | state, KiB |",
@@ -164,17 +168,19 @@ def lines(document: dict[str, Any]) -> list[str]:
             f"{rate / rates['product_multiply_adds_per_s']:.0%} | "
             f"{rate / registers:.0%} | {row['words'] / 1e3:.3g} | {row['state_kib']:.0f} |"
         )
+    sets = {name: row.get("us_by_instruction_set", {}) for name, row in document["workloads"].items()}
+    levels = [level for level in _LEVELS if any(us.get(level) is not None for us in sets.values())]
+    if not levels:
+        return found
     found += [
         "",
-        "Microseconds of the whole step by the program for each instruction set: vectors of 512, 256 and 128 bits, the "
-        "last without fused multiply-adds.",
+        "Microseconds of the whole step by the program for each instruction set that it has (v4: vectors of 512 bits; "
+        "v3: 256; the last: 128, without fused multiply-adds):",
         "",
-        "| workload | " + " | ".join(_LEVELS) + " |",
-        "|" + "---|" * (len(_LEVELS) + 1),
+        "| workload | " + " | ".join(levels) + " |",
+        "|" + "---|" * (len(levels) + 1),
     ]
-    for name, row in document["workloads"].items():
-        sets = row["us_by_instruction_set"]
-        found.append(f"| {name} | " + " | ".join("" if us is None else _us(us) for us in map(sets.get, _LEVELS)) + " |")
+    found += [f"| {name} | " + " | ".join(_us(us[level]) for level in levels) + " |" for name, us in sets.items()]
     return found
 
 
@@ -182,11 +188,12 @@ def _us(time: float) -> str:
     return f"{time:,.0f}" if time >= 1000 else f"{time:.3g}"
 
 
-def write_page(document: dict[str, Any]) -> None:
-    """Put the table into docs/speed.md."""
+def write_page(documents: list[dict[str, Any]]) -> None:
+    """Put the tables into docs/speed.md."""
     before, _, rest = PAGE.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
-    PAGE.write_text("\n".join([before + _BEGIN, "", *lines(document), "", _END + after]))
+    tables = [line for document in documents for line in (*lines(document), "")]
+    PAGE.write_text("\n".join([before + _BEGIN, "", *tables, _END + after]))
 
 
 if __name__ == "__main__":

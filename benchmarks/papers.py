@@ -3,9 +3,10 @@
     python -m benchmarks.papers results/reproduce/full    keep what `seedbed reproduce` found there, then refresh
     python -m benchmarks.papers --refresh                 rewrite the pages from what is kept, without training
 
-The judged claims are kept in results/papers.json, as they were found. The table of docs/papers.md and the README's line
-are made from these records and the rows that stand in the books today: a claim that was added or changed since is shown
-as not judged yet, one that was reworded says so, and one that was removed is left out.
+The judged claims are kept in results/papers.json, as they were found. Of a reproduction of a part, what it could
+judge takes the place of earlier records, and says when it was judged. The table of docs/papers.md and the README's
+line are made from these records and the rows that stand in the books today: a claim that was added or changed since
+is shown as not judged yet, one that was reworded says so, and one that was removed is left out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, JudgedClaim
-from analysis.claims.records import NOT_JUDGED, REWORDED, restored
+from analysis.claims.records import NOT_JUDGED, REWORDED, merged, restored
 from analysis.claims.text import claims_markdown, num_statements
 from sweeps.papers import papers_of
 
@@ -43,11 +44,14 @@ def main() -> None:
 
 
 def keep(folder: Path) -> None:
-    """Copies the judged claims of a reproduction, and the figures that the page shows."""
-    KEPT.write_text(json.dumps(json.loads((folder / "claims.json").read_text()), indent=1) + "\n")
+    """Copies the judged claims of a reproduction, and those figures that the page shows which it has drawn."""
+    document = merged(json.loads(KEPT.read_text()), json.loads((folder / "claims.json").read_text()))
+    KEPT.write_text(json.dumps(document, indent=1) + "\n")
     for paper in papers_of():
         for figure in paper.page_figures:
-            shutil.copyfile(folder / paper.name / "figures" / f"{figure}.svg", PAGE.parent / f"papers_{figure}.svg")
+            drawn = folder / paper.name / "figures" / f"{figure}.svg"
+            if drawn.is_file():
+                shutil.copyfile(drawn, PAGE.parent / f"papers_{figure}.svg")
 
 
 def refresh() -> None:
@@ -69,8 +73,12 @@ def page_part(provenance: dict[str, Any], claims: Sequence[JudgedClaim]) -> str:
     lines = [made_by(provenance)]
     if any(claim.verdict == NOT_JUDGED for claim in claims):
         lines.append(f'"{NOT_JUDGED.capitalize()}": the claim was added or changed since then.')
-    if any(claim.remark == REWORDED for claim in claims):
+    if any(REWORDED in claim.remark for claim in claims):
         lines.append(f'"{REWORDED.capitalize()}": judged under another wording, by the same measure and region.')
+    if any("judged" in claim.remark for claim in claims):
+        lines.append(
+            "A verdict with a date is of a later reproduction of a part, on runs under fresh seeds or a new measure."
+        )
     return "\n".join([*lines, "", claims_markdown(claims)])
 
 

@@ -22,7 +22,8 @@ def test_every_block_of_the_page_works_in_order(tmp_path, monkeypatch):
     assert known["loss_RT"].shape[0] == 8
     assert np.isfinite(known["loss_RT"][:, -1]).all()
     assert (known["few"].values["label_loss"][:, -1] == known["loss_RT"][:, -1].astype(np.float32)).all()
-    assert len(known["run_ids"]) == len(known["arrays"]["weights"]) == 8
+    assert known["run_ids"] == known["width_4"]
+    assert len(known["run_ids"]) == len(known["arrays"]["weights"]) == 4
     assert known["outcomes"].kind_R.tolist() == known["runs"]["outcome"].tolist()
     assert known["effect"].to_json()
     assert known["logits"].shape == (5, 8)

@@ -24,6 +24,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 PAPERS_PAGE = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
 DATA_PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+LANDSCAPE_PAGE = (ROOT / "docs" / "landscape.md").read_text(encoding="utf-8")
 BENCHMARK_PAGE = (ROOT / "sweeps" / "benchmark" / "README.md").read_text(encoding="utf-8")
 IS_FULL = os.environ.get("SEEDBED_README") == "full"
 BLOCKS = {language: re.findall(rf"```{language}\n(.*?)```", README, re.S) for language in ("bash", "yaml")}
@@ -96,9 +97,8 @@ def test_the_readme_is_short():
 
 
 def test_every_sweep_is_listed_with_its_number_of_runs():
-    rows = re.findall(
-        r"^\| `(sweeps/\S+\.yaml)` \|.*?\| (\d+) \|", README + PAPERS_PAGE + DATA_PAGE + BENCHMARK_PAGE, re.M
-    )
+    pages = README + PAPERS_PAGE + DATA_PAGE + LANDSCAPE_PAGE + BENCHMARK_PAGE
+    rows = re.findall(r"^\| `(sweeps/\S+\.yaml)` \|.*?\| (\d+) \|", pages, re.M)
     listed = {name: int(count) for name, count in rows}
     assert len(listed) == len(rows)
     assert listed.keys() == {str(path.relative_to(ROOT)) for path in shipped_sweeps()}

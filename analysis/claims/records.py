@@ -68,10 +68,34 @@ def restored(book: ClaimBook, records: Sequence[Mapping[str, Any]]) -> list[Judg
     """Every claim of a book with its verdict in records of `claim_json`; records without a row are dropped.
 
     A claim that has no record, or whose measure, region or least number of runs has changed since, is NOT_JUDGED, with
-    the reason. One that was reworded keeps its verdict, with REWORDED as its remark.
+    the reason. One that was reworded keeps its verdict, with REWORDED in its remark, which also says when it was judged
+    where that was after the others.
     """
     by_name = {record["name"]: record for record in records if record["paper"] == book.paper}
     return [_restored(book.paper, claim, by_name.get(claim.name)) for claim in book.claims.values()]
+
+
+def merged(kept: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Two documents of `claims_json` as one: what the later one, `found`, could tell takes the place of what is kept.
+
+    Each record that it gives says when and by which commit it was judged. A record without evidence, as of a claim
+    whose sweep was not trained, takes the place of nothing. Where `found` tells whatever was told, it is the document.
+    """
+    told, told_before = (
+        {_key(record): record for record in document["claims"] if record["holds_if"] is not None}
+        for document in (found, kept)
+    )
+    if told.keys() >= told_before.keys():
+        return dict(found)
+    provenance = found["provenance"]
+    judged = f"{provenance['at'][:10]} at {provenance['git_commit'][:7]}"
+    later = {key: {**record, "judged": judged} for key, record in told.items()}
+    records = [later.pop(_key(record), record) for record in kept["claims"]]
+    return {**kept, "claims": [*records, *later.values()]}
+
+
+def _key(record: Mapping[str, Any]) -> tuple[str, str]:
+    return record["paper"], record["name"]
 
 
 def _restored(paper: str, claim: Claim, record: Mapping[str, Any] | None) -> JudgedClaim:
@@ -85,7 +109,9 @@ def _restored(paper: str, claim: Claim, record: Mapping[str, Any] | None) -> Jud
     units = (record.get("unit") or "", record.get("num_units"))
     figures = (estimate.value, estimate.low, estimate.high, record["num_runs"], record["note"] or "")
     evidence = Evidence(*figures, *units) if told else None
-    remark = "" if record["statement"] == claim.statement else REWORDED
+    remarks = ["" if record["statement"] == claim.statement else REWORDED]
+    remarks += [f"judged {record['judged']}"] if record.get("judged") else []
+    remark = ", ".join(filter(None, remarks))
     registered = record.get("registered") or ""
     return JudgedClaim(claim, paper, record["verdict"], record["reason"] or "", evidence, remark, registered)
 

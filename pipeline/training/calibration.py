@@ -152,12 +152,13 @@ def _why_torch(config: RunConfig, resources: Resources, device: str) -> str:
         return "the sweep file asks for it"
     if resources.matmul_precision != "float32":
         return f"no compiled program multiplies in {resources.matmul_precision}"
-    if (why := why_torch(config)) is not None:
-        return why
     if toolchain() is None:
         if os.environ.get("SEEDBED_NATIVE") == "0":
             return f"SEEDBED_NATIVE=0 forbids compiled programs; {COST_OF_TORCH}"
         return f"there is no g++ here that works; {COST_OF_TORCH}; {HOW_TO_INSTALL}"
+    # Last, since it traces the model, which takes seconds.
+    if (why := why_torch(config)) is not None:
+        return why
     return f"its program does not compile here; {COST_OF_TORCH}"
 
 

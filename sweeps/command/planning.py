@@ -106,6 +106,15 @@ def _recorded(plan: Plan) -> Iterator[str]:
         kept = [f"{kind} at {_steps(kept)}" for kind, kept in steps.snapshots.items() if kept]
         if kept:
             yield f"keeps{_of(budget, spec)} {'; '.join(kept)}"
+    yield f"keeps at the end of each run: {_at_the_end(spec, len(plan.runs))}"
+
+
+def _at_the_end(spec: SweepSpec, num_runs: int) -> str:
+    """What is kept of a run's last step."""
+    last = {"state": "its state", "weights": "its weights"}.get(spec.snapshots.at_the_end(num_runs))
+    share = spec.snapshots.maps_at_the_end(num_runs)
+    maps = {0: None, 1: "attention maps"}.get(share, f"attention maps of one run in {share:,}")
+    return ", ".join(what for what in (last, maps) if what is not None) or "nothing"
 
 
 def _of(budget: int, spec: SweepSpec) -> str:

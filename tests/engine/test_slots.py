@@ -97,5 +97,5 @@ def test_a_pack_asks_its_block_for_steps_once_a_chunk_and_fills_its_slots_in_one
         # After steps; and before the first, of runs that are new, which are measured at marks of their first chunk.
         num_marks = sum(mark > 0 for mark in loop._first_marks)
         assert len(calls["standing"]) == (2 + num_marks if is_refilled else 1)
-        # At their end, and before it for a snapshot.
-        assert [sizes for sizes in calls["run_states"] if sizes != [0]] == ([] if is_refilled else [[num_runs]] * 2)
+        # At their end.
+        assert [sizes for sizes in calls["run_states"] if sizes != [0]] == ([] if is_refilled else [[num_runs]])

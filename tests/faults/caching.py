@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -42,12 +42,13 @@ def keep_what_is_common() -> None:
 
 def _by_content(decode_table: Callable[..., Any]) -> Callable[..., Any]:
     """Tables that were decoded before from the same bytes, which have been read from the disk and checked again."""
-    known: dict[bytes, Any] = {}
+    known: dict[Any, Any] = {}
 
-    def found(content: bytes, path: Any) -> Any:
-        if content not in known:
-            known[content] = decode_table(content, path)
-        return known[content]
+    def found(content: bytes, path: Any, columns: Collection[str] | None = None) -> Any:
+        key = content, None if columns is None else frozenset(columns)
+        if key not in known:
+            known[key] = decode_table(content, path, columns)
+        return known[key]
 
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, JudgedClaim, Region
-from analysis.claims.records import NOT_JUDGED, REWORDED, claims_json, restored
+from analysis.claims.records import NOT_JUDGED, REWORDED, claims_json, merged, restored
 from benchmarks import papers
 from sweeps.papers import papers_of
 
@@ -73,6 +73,22 @@ def test_a_region_that_decided_nothing_may_change():
     assert (found.verdict, found.reason) == (UNDECIDED, UNTOLD.reason)
 
 
+def test_a_later_reproduction_of_a_part_gives_what_it_could_tell_and_says_when():
+    provenance = {"at": "2026-11-22T16:00:00Z", "git_commit": "0123456789ab"}
+    again = replace(JUDGED, verdict=DOES_NOT, evidence=Evidence(0.3, 0.2, 0.4, 64))
+    other, new = (replace(JUDGED, claim=replace(CLAIM, name=name)) for name in ("other", "new"))
+    kept = claims_json([JUDGED, other, UNTOLD], {"at": "2026-11-20"})
+    untold = replace(other, verdict=UNDECIDED, evidence=None)
+    document = merged(kept, claims_json([again, untold, new], provenance))
+    assert document["provenance"] == {"at": "2026-11-20"}
+    found = restored_claims([CLAIM, other.claim, UNTOLD.claim, new.claim], document["claims"])
+    said = "judged 2026-11-22 at 0123456"
+    assert found == [replace(again, remark=said), other, UNTOLD, replace(new, remark=said)]
+    assert merged(kept, claims_json([untold], provenance)) == kept
+    whole = claims_json([again, other, UNTOLD], provenance)
+    assert merged(kept, whole) == whole
+
+
 def part_of(page):
     return page.partition(papers.BEGIN)[2].partition(papers.END)[0].strip()
 
@@ -92,7 +108,8 @@ def test_the_pages_show_every_row_with_the_verdict_that_is_kept_and_say_which_is
             continue
         assert cell.startswith(record["verdict"])
         assert record["holds_if"] in (None, str(claim.claim.region))
-        assert cell.endswith(f"({REWORDED})") == (record["statement"] != claim.claim.statement)
+        assert (REWORDED in cell) == (record["statement"] != claim.claim.statement)
+        assert ("judged" in cell) == ("judged" in record)
 
 
 def test_kept_verdicts_are_those_of_their_own_interval_and_region(document):

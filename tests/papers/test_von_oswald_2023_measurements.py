@@ -39,6 +39,9 @@ def test_the_sweeps_are_the_settings_that_are_claimed():
     assert set(specs) == {sweep.name for sweep in PAPER.sweeps}
     for name, spec in specs.items():
         assert (spec.optimiser.beta1, spec.optimiser.beta2, spec.optimiser.weight_decay) == (0.9, 0.98, 0)
+        if name == "text_inputs":
+            assert (spec.task.dim, spec.task.input_range, spec.optimiser.clip) == (10, 1.0, 10)
+            continue
         if name != "sine":
             assert (spec.task.dim, spec.task.input_range) == (10, 0.5)
         if name not in ("sine", "mlp_block", "separate_tokens"):

@@ -156,7 +156,9 @@ class LaunchMachine(RuleBasedStateMachine):
             step = (states[run][1].step if run in states else 0) + CHUNK
             if step > budget:
                 continue
-            writer.add(run, step, {"label_loss": value_at(run, step), "probe_loss": -value_at(run, step)})
+            metrics = {"label_loss": value_at(run, step), "probe_loss": -value_at(run, step)}
+            writer.add(run, step, metrics)
+            vars(writer).setdefault("added", {})[run, step] = metrics
             if step == budget or chance.random() < 0.1:
                 states.pop(run, None)
                 writer.end(run, "budget" if step == budget else "diverged", _state(run, step), is_converged=False)
@@ -167,8 +169,7 @@ class LaunchMachine(RuleBasedStateMachine):
         """The commit that is about to be made, in the words of the model; its files are noted afterwards."""
         own = getattr(writer, "known", None)
         rows = dict(self._state_of(writer).rows if own is None else own)
-        for (run, step), metrics in writer._new.items():
-            rows[run, step] = dict(metrics)
+        rows |= vars(writer).get("added", {})
         writer.known = rows  # type: ignore[attr-defined]
         ends = {run: (end.reason, end.step) for run, end in writer.ends.items()}
         active = {run: state.step for run, (_, state) in states.items()}
@@ -212,7 +213,7 @@ class LaunchMachine(RuleBasedStateMachine):
             return
         pack_id, writer = chance.choice(late)
         run = self.sweep.packs[self.sweep.pack_ids.index(pack_id)][0]
-        writer._new[run, 10 * CHUNK] = {"label_loss": -1.0}
+        writer._new.add([run], [10 * CHUNK], ("label_loss",), np.array([[-1.0]]))
         with contextlib.suppress(FencedError), crash_at(None):
             writer.commit({})
             raise AssertionError("a late attempt committed")

@@ -106,7 +106,11 @@ def test_a_plan_says_all_and_touches_nothing(here, monkeypatch, capsys):
     (here / "tiny.yaml").write_text(GOOD.replace("vary: []", "vary: [{optimiser.lr: [0.001, 0.003]}]"))
     code, printed = run(monkeypatch, capsys, "plan", "tiny.yaml", "budget=60")
     assert code == 0
-    told = ("windows: 0 (step 0), ", "reads at the windows: circuits", "keeps states at 60; attention at 60")
+    told = (
+        "windows: 0 (step 0), ",
+        "reads at the windows: circuits",
+        "keeps at the end of each run: its state, attention maps",
+    )
     settings = ("8 runs in 2 settings", "budget 60", "optimiser.lr: 0.001, 0.003", "packs: 2", "results/tiny")
     for words in (*settings, *told):
         assert words in printed

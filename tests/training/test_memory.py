@@ -24,7 +24,7 @@ def test_the_bound_is_weights_gradients_moments_and_inputs_of_a_batch():
     ("changes", "what"),
     [
         ({"model": {"name": "attention_only", "width": 4096, "head_width": 2}}, "one run"),
-        ({"resources": {"slots": 2**20}}, "a pack of 1048576 slots"),
+        ({"resources": {"slots": 2**20}}, "a pack of 1,048,576 slots"),
         ({"grid": {"chunk": 10, "eval_items": 2**31 - 1, "probe_items": 16}}, "a pack of 4 slots"),
     ],
 )
