@@ -24,6 +24,7 @@ from pipeline.store.history import History
 EVALUATED_EVERY = 100
 CRITERION = Criterion("label_accuracy", at_least=0.99, evaluations=2)
 LAST_EVALUATIONS = 2
+SETTING_A = "setting A, 8 keys and heads of width 4"
 # Setting A at the first has mixed outcomes; at the second almost all runs have converged.
 MIXED_BUDGET, LARGE_BUDGET = 1200, 2700
 PREVIOUS_TOKEN, INDUCTION = "previous_token_score.l0h0", "induction_score.l1h0"
