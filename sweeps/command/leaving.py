@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 
 from rich.console import Console
@@ -23,7 +25,12 @@ def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
     """
     asked: list[int] = []
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+    with _printing_apart(out) as tell, _handling(store, asked, terminals, tell):
+        yield asked
 
+
+@contextmanager
+def _handling(store: SweepStore, asked: list[int], terminals: list[int], tell: Callable[[str], None]) -> Iterator[None]:
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
         if number == signal.SIGHUP:
@@ -31,16 +38,37 @@ def leaving(store: SweepStore, out: Console) -> Iterator[list[int]]:
         if number not in NOTICES and sum(other not in NOTICES for other in asked) > 1:
             raise KeyboardInterrupt
         store.stop_file.touch(mode=0o600)
-        out.print("stopping: packs commit and stop (repeat to end at once)")
+        tell("stopping: packs commit and stop (repeat to end at once)")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     numbers += [number for number in NOTICES if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, ask) for number in numbers}
     try:
-        yield asked
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _printing_apart(out: Console) -> Iterator[Callable[[str], None]]:
+    """Yields what prints a line from a thread of its own.
+
+    A handler may be called while its own thread writes to the same stream, which then refuses a second write.
+    """
+    lines: SimpleQueue[str | None] = SimpleQueue()
+
+    def print_them() -> None:
+        for line in iter(lines.get, None):
+            out.print(line)
+
+    printer = threading.Thread(target=print_them, name="printing of signals", daemon=True)
+    printer.start()
+    try:
+        yield lines.put
+    finally:
+        lines.put(None)
+        printer.join()
 
 
 def must_hurry(asked: Sequence[int]) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -46,3 +48,31 @@ def test_packs_are_asked_to_stop_and_the_launch_goes_on_waiting(store, numbers):
 def test_a_second_request_ends_the_launch_at_once(store, numbers):
     with pytest.raises(KeyboardInterrupt), leaving(store, Console(quiet=True)):
         send(*numbers)
+
+
+class Stream(io.StringIO):
+    """Refuses a write during a write of the same thread, as a buffered file does; a signal comes during the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.writers = set()
+
+    def write(self, text):
+        thread = threading.get_ident()
+        if thread in self.writers:
+            raise RuntimeError("reentrant call")
+        self.writers.add(thread)
+        if text == "training":
+            send(signal.SIGTERM)
+        try:
+            return super().write(text)
+        finally:
+            self.writers.remove(thread)
+
+
+def test_a_signal_that_comes_while_a_line_is_written_is_told_after_it(store):
+    stream = Stream()
+    with leaving(store, Console(file=stream)) as received:
+        print("training", file=stream, end=" ")
+    assert received == [signal.SIGTERM]
+    assert "stopping: packs commit and stop" in stream.getvalue()
