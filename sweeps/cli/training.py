@@ -224,6 +224,10 @@ def reproduce(
         Path | None,
         typer.Option("--results", help="The results folder (default: results/reproduce/PROFILE).", show_default=False),
     ] = None,
+    sweeps: Annotated[
+        list[str] | None,
+        typer.Option("--sweeps", help="Train this sweep alone, with its parents (repeatable).", show_default=False),
+    ] = None,
     inline: Inline = False,
 ) -> None:
     """Train the sweeps of papers, judge what the papers claim, and write a table and figures.
@@ -235,4 +239,4 @@ def reproduce(
     """
     from sweeps.command.reproducing import run_reproduce
 
-    raise typer.Exit(run_reproduce(papers or [], profile, results, inline, out))
+    raise typer.Exit(run_reproduce(papers or [], profile, results, inline, out, sweeps or []))

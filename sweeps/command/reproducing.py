@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +51,39 @@ from sweeps.registered import registration_of
 
 @dataclass(frozen=True)
 class Reproduction:
-    """One paper in one profile, with its results folder."""
+    """One paper in one profile, with its results folder.
+
+    `only` names the sweeps that are to be trained, with those that they fork; all of the profile where it is empty.
+    """
 
     paper: Paper
     profile: str
     folder: Path
     is_inline: bool = False
+    only: tuple[str, ...] = ()
 
     @property
     def sweeps(self) -> list[PaperSweep]:
-        """The sweeps of this profile, in the order in which they are trained."""
-        return self.paper.of_profile(self.profile)
+        """The sweeps that are to be trained, in order."""
+        known = self.paper.of_profile(self.profile)
+        if not self.only:
+            return known
+        chosen: set[str] = set()
+        for sweep in reversed(known):
+            # Parents stand before their forks.
+            if sweep.name in (*self.only, *chosen):
+                chosen |= {sweep.name} | ({sweep.forks_of} if sweep.forks_of is not None else set())
+        return [sweep for sweep in known if sweep.name in chosen]
+
+    @property
+    def trained(self) -> list[PaperSweep]:
+        """The sweeps of the profile whose runs have all ended, those of earlier reproductions among them."""
+        return [sweep for sweep in self.paper.of_profile(self.profile) if _is_trained(self.store(sweep.name))]
 
     @property
     def measurements(self) -> list[Measurement]:
-        """The measurements of this profile whose sweep it trains."""
-        trained = {sweep.name for sweep in self.sweeps}
+        """The measurements of this profile on trained sweeps."""
+        trained = {sweep.name for sweep in self.trained}
         return [m for m in self.paper.measurements if self.profile in m.profiles and m.sweep in trained]
 
     def store(self, name: str) -> SweepStore:
@@ -92,19 +109,22 @@ class Reproduction:
         measured: dict[str, list[Path]] = {}
         for measurement in self.measurements:
             measured.setdefault(measurement.sweep, []).append(self.measured(measurement))
-        return Sweeps({sweep.name: self.folder / sweep.name for sweep in self.sweeps}, measured)
+        return Sweeps({sweep.name: self.folder / sweep.name for sweep in self.trained}, measured)
 
 
-def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_inline: bool, out: Console) -> int:
+def run_reproduce(
+    names: Sequence[str], profile: str, results: Path | None, is_inline: bool, out: Console, only: Sequence[str] = ()
+) -> int:
     """Reproduces papers, all of them where none is named; the exit code, as of a launch.
 
     A finished sweep is used as it is, an unfinished one continued. The first sweep that is left incomplete ends it.
+    `only` names the sweeps that are to be trained; claims are judged by all that are.
     """
     papers = papers_of(names)
     if profile not in PROFILES:
         raise StoreError(f"--profile must be {' or '.join(PROFILES)}, given {profile!r}")
     folder = results or Path("results") / "reproduce" / profile
-    parts = [Reproduction(paper, profile, folder / paper.name, is_inline) for paper in papers]
+    parts = chosen_parts([Reproduction(paper, profile, folder / paper.name, is_inline) for paper in papers], only)
     if profile == "full":
         print_estimate(parts, out)
     registrations = {part.paper.name: verified(part.paper) for part in parts}
@@ -130,6 +150,21 @@ def run_reproduce(names: Sequence[str], profile: str, results: Path | None, is_i
     return COMPLETE
 
 
+def chosen_parts(parts: Sequence[Reproduction], only: Sequence[str]) -> list[Reproduction]:
+    """The papers that have sweeps of these names, for these alone; all where none is named. Raises StoreError."""
+    if not only:
+        return list(parts)
+    known = {part.paper.name: [sweep.name for sweep in part.sweeps] for part in parts}
+    if unknown := [name for name in only if not any(name in names for names in known.values())]:
+        lists = "; ".join(f"{paper}: {', '.join(names)}" for paper, names in known.items())
+        raise StoreError(f"--sweeps names {', '.join(unknown)}, which profile {parts[0].profile} lacks ({lists})")
+    return [
+        replace(part, only=tuple(own))
+        for part in parts
+        if (own := [name for name in known[part.paper.name] if name in only])
+    ]
+
+
 def verified(paper: Paper) -> Registration:
     """The paper's registration, its hashes checked. Raises StoreError where an entry was altered."""
     try:
@@ -145,7 +180,7 @@ def trained_under(part: Reproduction, registration: Registration) -> str:
     """
     path = part.folder / "registered.txt"
     if not path.is_file():
-        has_begun = any(part.store(sweep.name).exists() for sweep in part.sweeps)
+        has_begun = any(part.store(sweep.name).exists() for sweep in part.paper.of_profile(part.profile))
         part.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_file(path, b"" if has_begun else registration.sha256.encode())
     return path.read_text(encoding="utf-8").strip()
@@ -189,7 +224,7 @@ def judged(part: Reproduction, registration: Registration, out: Console) -> list
     claims = registration.told(book.judged(sweeps), trained_under(part, registration))
     write_figures(module.FIGURES, sweeps, part.folder / "figures", out)
     document = {"paper": part.paper.title, "profile": part.profile, "registration": registration.sha256} | {
-        sweep.name: sweeps[sweep.name].provenance for sweep in part.sweeps
+        name: sweep.provenance for name, sweep in sweeps.items()
     }
     write_table(claims, part.folder, document)
     return claims
@@ -254,7 +289,7 @@ def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> fl
     """Seconds for forks of untrained parents, estimated from the parents' time; None if the parents are trained."""
     assert sweep.forks_of is not None
     store = part.store(sweep.forks_of)
-    if store.exists() and not unfinished(store):
+    if _is_trained(store):
         return None
     by_name = {other.name: other for other in part.sweeps}
     parent, spec = part.request(by_name[sweep.forks_of]).spec(), part.request(sweep).spec()
@@ -265,6 +300,10 @@ def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> fl
     num_forks = (num_parents if spec.fork.runs == "all" else len(spec.fork.runs)) * (1 if seeds is None else len(seeds))
     steps = num_forks * sum(spec.budget - step for step in spec.fork.steps)
     return parents_s * steps / sum(budgets)
+
+
+def _is_trained(store: SweepStore) -> bool:
+    return store.exists() and not unfinished(store)
 
 
 def _share_left(store: SweepStore) -> float:

@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
         ),
     ),
     "checkpoint": (("run",), (("--step", "number"), ("--out", "new"), ("--results", "folder"))),
-    "reproduce": (("text",), (INLINE, ("--profile", "text"), ("--results", "new"))),
+    "reproduce": (("text",), (INLINE, ("--profile", "text"), ("--results", "new"), ("--sweeps", "text"))),
     "analyse": (
         ("folder", "folder"),
         (("--budget", "number"), ("--criterion", "text"), ("--out", "new"), ("--scores", "")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from pipeline.planning.open_sweep import open_results
 from pipeline.spec.sweep import load_spec
 from pipeline.store.progress import unfinished
 from sweeps import papers
-from sweeps.command.reproducing import Reproduction
+from sweeps.command.reproducing import Reproduction, chosen_parts
 from sweeps.papers import PROFILES, Measurement, Paper, PaperSweep, papers_of
 from tests.support import tiny
 from tests.sweeps.test_cli import run
@@ -126,7 +127,7 @@ def test_a_paper_goes_from_its_sweeps_to_the_table_and_what_is_there_is_not_done
     assert len(fake.measured) == 1
 
     before = {path: path.read_bytes() for path in (folder / "fake/small").rglob("*.parquet")}
-    code, printed = run(monkeypatch, capsys, "reproduce", "--inline")
+    code, printed = run(monkeypatch, capsys, "reproduce", "--inline", "--sweeps", "small")
     assert code == 0
     assert "complete already" in printed
     assert "2 holds" in printed
@@ -166,10 +167,33 @@ def test_the_full_profile_says_what_it_costs_then_trains_more_seeds_and_the_fork
     assert "at most 0.00 CPU-hours of training are left" in printed
 
 
+def test_of_named_sweeps_only_these_are_trained_with_what_they_fork(fake):
+    part = Reproduction(fake.paper(), "full", Path("r"))
+    assert [sweep.name for sweep in part.sweeps] == ["small", "forks"]
+    assert [sweep.name for sweep in replace(part, only=("forks",)).sweeps] == ["small", "forks"]
+    other = replace(part, paper=Paper("other", "Other", (PaperSweep("else", "else.yaml"),)))
+    (chosen,) = chosen_parts([part, other], ["small"])
+    assert [sweep.name for sweep in chosen.sweeps] == ["small"]
+
+
+def test_a_sweep_that_is_half_trained_and_was_not_asked_for_judges_nothing(fake):
+    request = Reproduction(fake.paper(), "fast", Path("r/fake"), True).request(fake.paper().sweeps[0])
+    spec = load_spec(request.path, (*request.overrides, "resources.slots=2"))
+    plan = plan_for(spec, Path("r/fake/small"), machine_of(spec.resources, None, False))
+    store = open_results(plan, Path("r/fake/small"), request.path.read_text())
+    part = Reproduction(fake.paper(), "fast", Path("r/fake"), True)
+    first, *others = unfinished(store)
+    launch_inline(store, [first], lambda *_: None)
+    assert not part.for_claims().has("small")
+    launch_inline(store, others, lambda *_: None)
+    assert part.for_claims().has("small")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("unheard_of",), "unknown paper unheard_of (known: fake)"),
+        (("fake", "--sweeps", "forks"), "--sweeps names forks, which profile fast lacks (fake: small)"),
         (("fake", "--profile", "slow"), "--profile must be fast or full, given 'slow'"),
     ],
 )
