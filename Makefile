@@ -8,14 +8,14 @@ STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
 RESULTS ?= results/$(basename $(notdir $(SWEEP)))
 PROFILE ?= fast
-# Worker processes of the tests. Files stay whole, and whatever starts Ray or measures time runs in one of them.
-WORKERS ?= 2
+# Worker processes of the tests: one more than two cores, since some tests wait. Files stay whole, and whatever starts Ray or measures time runs in one of them.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: fleet-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
+.PHONY: contract-test fleet-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -36,6 +36,11 @@ test: $(STAMP) lint
 # Programs and kernels written from torch code, for every module of tests/zoo, and graphs of 300 modules drawn at random (ten minutes).
 zoo-test: $(STAMP)
 	SEEDBED_EXAMPLES=300 $(PYTEST) tests/codegen -m "" --timeout 1800
+
+# The contracts of every pair of a task and a model, of what `seedbed new` writes, and of the code in the documents, each
+# with a program of its own (five minutes).
+contract-test: $(STAMP)
+	$(PYTEST) $(PARALLEL) tests/contracts tests/own_code tests/engine/test_native.py tests/test_docs.py -m slow
 
 # CUDA kernels of every module of tests/zoo: trained on the CPU beside torch, and compiled by NVRTC, which needs no GPU, for
 # the table in docs/compiler.md (ten minutes).

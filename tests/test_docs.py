@@ -76,6 +76,7 @@ def test_the_task_keeps_its_contracts_and_is_learned(tmp_path, monkeypatch):
     assert learns(trained(spec, tmp_path / "r").history())
 
 
+@pytest.mark.slow
 def test_the_model_keeps_its_contracts_and_learns(tmp_path, monkeypatch):
     flat = drop_in(monkeypatch, tmp_path, "model", "flat", SOURCES["pipeline/models/flat.py"])
     for contract in (MODEL_CONTRACT, RUN_CONTRACT):

@@ -40,6 +40,7 @@ def test_an_optimiser_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, m
     assert (found != known).all()
 
 
+@pytest.mark.slow
 def test_a_schedule_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, monkeypatch):
     schedule = drop_in(monkeypatch, tmp_path, "schedule", "inverse_sqrt", INVERSE_SQRT)
     for contract in (SCHEDULE_CONTRACT, RUN_CONTRACT):

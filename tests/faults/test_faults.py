@@ -28,14 +28,14 @@ from tests.support import trained
 ROOT = Path(__file__).resolve().parents[2]
 # As few of each part as still show that its faults take place.
 SLICE = {
-    "launches": 6,
+    "launches": 5,
     "tracked": 1,
-    "commands": 10,
-    "twice": 2,
-    "damages": 4,
-    "power": 60,
-    "signals": 2,
-    "clocks": 2,
+    "commands": 6,
+    "twice": 1,
+    "damages": 3,
+    "power": 40,
+    "signals": 1,
+    "clocks": 1,
     "drivers": 1,
     "disks": 4,
 }

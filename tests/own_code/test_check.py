@@ -45,8 +45,13 @@ def test_links_in_a_circle_are_refused_by_name(tmp_path):
         checked(tmp_path / "loop")
 
 
+def marked(kind):
+    """The kinds that compile programs are of `make contract-test`; the commands of extending.md check a task."""
+    return pytest.param(kind, marks=[pytest.mark.slow] if kind in ("model", "optimiser", "schedule") else [])
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("kind", [kind for kind in KINDS_OF_CODE if kind not in ("task", "statistic")])
+@pytest.mark.parametrize("kind", [marked(kind) for kind in KINDS_OF_CODE if kind not in ("task", "statistic")])
 def test_what_seedbed_new_writes_keeps_its_contracts(kind, tmp_path):
     create(kind, "fox", tmp_path, None, PlainConsole(file=io.StringIO()))
     code, told = checked(tmp_path / "fox.py")
