@@ -1,6 +1,6 @@
 """What holds of every run: over every pair of a task and a model that fits it, every optimiser and every schedule.
 
-`make test` has every task and every model in some pair, `make contract-test` the others: each compiles a program of its own.
+`make test` has every task and every model in some pair, `make contract-test` has the others: each compiles a program.
 """
 
 from __future__ import annotations
