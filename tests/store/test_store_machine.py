@@ -80,6 +80,6 @@ MUTANTS = [no_fence, no_checksum, no_generation_before, no_rename, no_names_kept
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_store_without_one_of_its_guards_is_found_out(mutant, monkeypatch):
     mutant(monkeypatch)
-    quick = settings(max_examples=300, phases=[Phase.generate], **QUIET)
+    quick = settings(max_examples=1500, phases=[Phase.generate], **QUIET)
     with pytest.raises(BaseException):  # noqa: B017, PT011 - any failing is a finding
         run_state_machine_as_test(StoreMachine, settings=quick)
