@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
+from pipeline.codegen.graph.nodes import in_order
 from pipeline.codegen.graph.trace import Trace, is_users, line_of, traced, traced_correct, traced_loss, traced_maps
 from pipeline.codegen.graph.updates import Sizes, traced_factor, traced_update
 from pipeline.codegen.kept_text import is_ours, kept_text
@@ -111,29 +113,52 @@ def planned_model(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> tu
 def generated_task_or_why(task: Task, dtype: str) -> Generated:
     """The C++ of a task, which draws its examples if that can be written, or the reason in words why there is none."""
 
-    def text(sampling: Sampling) -> str:
-        return task_text(task.shape(), has_classes(task, dtype), question_emitters(task, dtype), *sampling)
+    def write() -> str:
+        return json.dumps(_written_task(task, dtype))
 
-    found = _tried(lambda: text(sampling_of(task, dtype)))
+    if not is_ours(task) or task.functions():
+        return _written_task(task, dtype)
+    static = task.model_dump_json(include=set(task.static_fields()))
+    identity = repr((type(task), static, task.shape(), has_classes(task, dtype), dtype))
+    return Generated(*json.loads(kept_text(identity, write)))
+
+
+def _written_task(task: Task, dtype: str) -> Generated:
+    found = _tried(lambda: sampled_task_text(task, dtype))
     if found.text is not None:
         return found
-    return _tried(lambda: text(Sampling(())))._replace(why_drawn=found.why_not)
+    return _tried(lambda: drawn_task_text(task, dtype))._replace(why_drawn=found.why_not)
 
 
-def question_emitters(
-    task: Task, dtype: str, is_poisoned: bool = False, emitter: type[QuestionEmitter] = QuestionEmitter
-) -> list[QuestionEmitter]:
+def sampled_task_text(task: Task, dtype: str, *memory: Any) -> str:
+    """The structure `Task` that draws its examples; `memory` as of `sampling_of`. Raises NoCodeError."""
+    return _task_text(task, dtype, sampling_of(task, dtype, *memory), *memory)
+
+
+def drawn_task_text(task: Task, dtype: str, *memory: Any) -> str:
+    """The structure `Task` whose examples torch draws, likewise."""
+    return _task_text(task, dtype, Sampling(()), *memory)
+
+
+def _task_text(task: Task, dtype: str, sampling: Sampling, *memory: Any) -> str:
+    return task_text(task.shape(), has_classes(task, dtype), question_emitters(task, dtype, *memory), *sampling)
+
+
+def question_emitters(task: Task, dtype: str, *memory: Any) -> list[QuestionEmitter]:
     """What writes `loss` and, where the task has accuracies, `correct`. Raises NoCodeError."""
     arguments = task, task.shape(), getattr(torch, dtype), has_classes(task, dtype)
     traces = {"loss": traced_loss(*arguments)} | (
         {"correct": traced_correct(*arguments)} if task.has_accuracy() else {}
     )
-    return [emitter(_planned(trace), name, is_poisoned) for name, trace in traces.items()]
+    return [QuestionEmitter(_planned(trace), name, *memory) for name, trace in traces.items()]
 
 
 def _planned(trace: Trace) -> ProgramPlan:
     builder = GraphBuilder(trace)
     value, *slopes = builder.outputs()
+    forward = in_order([value.node])
+    for node in in_order([one.node for one in slopes]):
+        node.is_backward = node not in forward
     return planned(builder, value, tuple(slopes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,19 +27,22 @@ class Sampling(NamedTuple):
     choice: tuple[str, ...] = ()
 
 
-def sampling_of(task: Task, dtype: str, is_poisoned: bool = False) -> Sampling:
-    """What draws the examples of a task in a program. Raises NoCodeError where torch has to."""
+def sampling_of(task: Task, dtype: str, *memory: Any) -> Sampling:
+    """What draws the examples of a task in a program. Raises NoCodeError where torch has to.
+
+    `memory`: the last arguments of a `QuestionEmitter`.
+    """
     example = one_example(task, dtype)
     is_whole = tuple(not array.dtype.is_floating_point for array in example)
     if is_whole[0] != (task.shape().kind == "tokens"):
         raise NoCodeError("no C++ is written for inputs of another type than the task's shape says")
 
     def emitter(split: Split, name: str) -> SampleEmitter:
-        return SampleEmitter(plans[split], name, (is_whole[0], is_whole[1]), is_poisoned)
+        return SampleEmitter(plans[split], name, (is_whole[0], is_whole[1]), *memory)
 
     plans = {split: planned_sample(task, dtype, split) for split in _SPLITS}
     texts = [(*one.lines(), *one.memory()) for one in (emitter(split, "sample") for split in _SPLITS)]
-    references = _references(task, dtype, is_poisoned)
+    references = _references(task, dtype, *memory)
     if all(text == texts[0] for text in texts):
         return Sampling((emitter("train", "sample"), *references))
     keys: dict[str, tuple[int, int]] = {
@@ -75,12 +78,12 @@ def _refuse_beyond(builder: SampleBuilder, what: str, numbers: Operand, size: in
         raise NoCodeError(f"its {what} may be {low:g} to {high:g} by the ranges of its draws, not 0 to {size - 1}")
 
 
-def _references(task: Task, dtype: str, is_poisoned: bool) -> tuple[QuestionEmitter, ...]:
+def _references(task: Task, dtype: str, *memory: Any) -> tuple[QuestionEmitter, ...]:
     if type(task).reference_losses is Task.reference_losses:
         return ()
     builder = GraphBuilder(traced_reference(task, one_example(task, dtype)))
     (loss,) = builder.outputs()
-    return (ReferenceEmitter(planned(builder, loss, ()), REFERENCE, is_poisoned),)
+    return (ReferenceEmitter(planned(builder, loss, ()), REFERENCE, *memory),)
 
 
 def has_classes(task: Task, dtype: str) -> bool:

@@ -10,28 +10,23 @@ from typing import TYPE_CHECKING
 
 from pipeline.codegen.cuda.single_text import single_text
 from pipeline.codegen.cuda.texts import thread_model_text, thread_task_text
-from pipeline.codegen.generated import generated_optimiser_or_why, generated_schedule_or_why
+from pipeline.codegen.generated import (
+    Generated,
+    generated_optimiser_or_why,
+    generated_schedule_or_why,
+    generated_task_or_why,
+)
 from pipeline.codegen.graph.build import NoCodeError
 from pipeline.engine.program import setting_preamble
 from pipeline.engine.program_arguments import Memory, ProgramArguments
 from pipeline.numerics.alignment import ALIGNMENT_BYTES, plan_row
-from pipeline.numerics.native_source import Native, native_of
+from pipeline.numerics.native_source import Native
 
 if TYPE_CHECKING:
     from pipeline.spec.run_config import RunConfig
 
 _ITEMSIZE = {"float32": 4, "float64": 8}
 _WARP, _MOST_THREADS = 32, 128
-# Tasks whose headers mean the same for one lane, and need nothing that a kernel lacks. Others sort, or add up
-# comparisons, which are -1 for vectors and 1 for numbers: their batches are drawn by torch.
-_DRAWN_IN_KERNELS = (
-    "dictionary_lookup.h",
-    "linear_regression.h",
-    "pair_lookup.h",
-    "repeated_sequence.h",
-    "separate_regression.h",
-    "sparse_parity.h",
-)
 
 
 def threads_of(config: RunConfig) -> int:
@@ -41,12 +36,7 @@ def threads_of(config: RunConfig) -> int:
 
 def kernel_arguments(config: RunConfig) -> ProgramArguments:
     """The structures with which the kernels of such runs are called."""
-    return ProgramArguments.of(config, is_drawn=_task_form(config) is None)
-
-
-def _task_form(config: RunConfig) -> Native | None:
-    form = native_of(config.task)
-    return form if form is not None and form.header in _DRAWN_IN_KERNELS else None
+    return ProgramArguments.of(config, is_drawn=bool(generated_task_or_why(config.task, config.dtype).why_drawn))
 
 
 def kernel_text(config: RunConfig, num_threads: int | None = None, *, is_poisoned: bool = False) -> str:
@@ -58,29 +48,22 @@ def kernel_text(config: RunConfig, num_threads: int | None = None, *, is_poisone
     has_state = any(spec.is_state for spec in config.model.parameter_specs(task_shape))
     if has_state or not config.model.is_traceable(task_shape):
         raise NoCodeError("no CUDA is written for what the model does in training")
-    forms = {"task": _task_form(config), "model": None, "optimiser": None, "schedule": None}
-    names = {kind: f"generated_{kind}.h" for kind, form in forms.items() if form is None}
-    texts = {name: _written(config, kind, is_poisoned) for kind, name in names.items()}
     arguments = kernel_arguments(config)
-    known = {kind: form or Native(names[kind]) for kind, form in forms.items()}
-    preamble = setting_preamble(config, known, arguments, _row_constants(config))
-    headers = ["lanes.h", *(form.header for form in known.values())]
-    headers += ["drawn.h" if arguments.is_drawn else "sampled.h", "kernel.h"]
+    texts = {
+        "task.h": thread_task_text(config.task, config.dtype, arguments.is_drawn, is_poisoned),
+        "model.h": thread_model_text(config.model, task_shape, config.dtype, is_poisoned),
+        "optimiser.h": _text_of(generated_optimiser_or_why(config.optimiser, config.dtype)),
+        "schedule.h": _text_of(generated_schedule_or_why(config.schedule, config.dtype)),
+    }
+    forms = {name.removesuffix(".h"): Native(name) for name in texts}
+    preamble = setting_preamble(config, forms, arguments, _row_constants(config))
+    headers = ["lanes.h", *texts, "drawn.h" if arguments.is_drawn else "sampled.h", "kernel.h"]
     threads = f"#define THREADS {num_threads or threads_of(config)}"
     return "\n".join([threads, *preamble, Memory.cpp(), single_text(headers, texts)])
 
 
-def _written(config: RunConfig, kind: str, is_poisoned: bool) -> str:
-    """The text of a part without a C++ form. Those of optimisers and schedules are the same for one lane."""
-    if kind == "task":
-        return thread_task_text(config.task, config.dtype, is_poisoned)
-    if kind == "model":
-        return thread_model_text(config.model, config.task.shape(), config.dtype, is_poisoned)
-    found = (
-        generated_optimiser_or_why(config.optimiser, config.dtype)
-        if kind == "optimiser"
-        else generated_schedule_or_why(config.schedule, config.dtype)
-    )
+def _text_of(found: Generated) -> str:
+    """Of an optimiser or a schedule, the same for one lane."""
     if found.text is None:
         raise NoCodeError(found.why_not)
     return found.text

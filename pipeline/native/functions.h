@@ -53,6 +53,10 @@ inline T larger(T a, T b) {
   return b != b ? b : most;
 }
 
+// The larger number, where one is not a number the other or that.
+template <typename T>
+inline T larger_number(T a, T b) { return a > b ? a : b; }
+
 template <typename T>
 inline T smaller(T a, T b) {
   const T least = a > b ? b : a;
@@ -122,6 +126,7 @@ inline real arc_tangent(real x) { return std::atan(x); }
 inline real lower_whole(real x) { return std::floor(x); }
 inline real whole_quotient(real x, real y) { return std::floor(x / y); }
 inline real whole_remainder(real x, real y) { return x - y * whole_quotient(x, y); }
+inline Ints whole_numbers(Lanes x) { return __builtin_convertvector(x, Ints); }
 inline real upper_whole(real x) { return std::ceil(x); }
 inline real nearest_whole(real x) { return std::nearbyint(x); }
 inline real whole_part(real x) { return std::trunc(x); }
@@ -154,7 +159,6 @@ inline Lanes whole_part(Lanes x) {
   return each(x, [](real v) { return std::trunc(v); });
 }
 
-inline Ints whole_numbers(Lanes x) { return __builtin_convertvector(x, Ints); }
 // Of whole numbers that reals hold exactly, y > 0: the quotient is rounded to no whole number that it is not.
 inline Lanes whole_quotient(Lanes x, Lanes y) {
   const Lanes found = x / y, whole = real_numbers(whole_numbers(found));

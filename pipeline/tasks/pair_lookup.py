@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Task, TaskShape
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
@@ -44,10 +43,6 @@ class PairLookup(Task):
         """A token for each pair, then the queried key; target: its label."""
         num_tokens = self.num_keys * (1 + self.num_values)
         return TaskShape("tokens", self.num_pairs + 1, num_tokens, self.num_values)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        return Native("pair_lookup.h", self.apart.native().constants)
 
     def floor_loss(self) -> float:
         """0: the queried key always occurs in the context."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks._classes import cross_entropy, is_most_probable
 from pipeline.tasks.base import Batch, Task, TaskShape
@@ -50,10 +49,6 @@ class SparseParity(Task):
     def shape(self) -> TaskShape:
         """The bits, then the token that asks; target: the parity."""
         return TaskShape("tokens", self.num_bits + 1, 3, 2)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        return Native("sparse_parity.h", {"num_bits": self.num_bits, "num_relevant": self.num_relevant})
 
     def floor_loss(self) -> float:
         """0: the relevant bits determine the answer."""

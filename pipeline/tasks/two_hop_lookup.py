@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks._classes import cross_entropy, is_most_probable
 from pipeline.tasks.base import Batch, Task, TaskShape
@@ -49,11 +48,6 @@ class TwoHopLookup(Task):
     def shape(self) -> TaskShape:
         """Pairs of the first dictionary, pairs of the second, then the queried key; target: its value."""
         return TaskShape("tokens", 4 * self.num_keys + 1, 2 * self.num_keys + self.num_values, self.num_values)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        sizes = {"num_keys": self.num_keys, "num_values": self.num_values}
-        return Native("two_hop_lookup.h", sizes | {"num_one_hop_words": self._num_one_hop_words()})
 
     def _num_one_hop_words(self) -> int:
         """How many of the random words mean one hop."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.codegen import generated
 from pipeline.codegen import kept_text as kept
+from pipeline.codegen.generated import generated_task_or_why
 from pipeline.codegen.kept_text import is_ours, kept_text
 from pipeline.models.attention_only import AttentionOnly
+from pipeline.tasks.dataset import Dataset
+from pipeline.tasks.sparse_parity import SparseParity
 from tests.support import SOURCES, drop_in
 
 
@@ -33,6 +37,14 @@ def test_a_text_is_written_once_for_an_identity_and_a_version_of_this_package(wr
     assert kept_text("a", writes) == "text 3"
     monkeypatch.setattr(kept.torch, "__version__", "other")
     assert kept_text("a", writes) == "text 4"
+
+
+def test_those_of_tasks_are_too_also_where_torch_draws_their_examples(writes, monkeypatch):
+    tasks = SparseParity.tiny(), Dataset.tiny()
+    first = [generated_task_or_why.__wrapped__(task, "float64") for task in tasks]
+    monkeypatch.setattr(generated, "_written_task", None)
+    assert [generated_task_or_why.__wrapped__(task, "float64") for task in tasks] == first
+    assert [bool(one.why_drawn) for one in first] == [False, True]
 
 
 def test_one_that_was_damaged_is_written_again(writes, tmp_path):

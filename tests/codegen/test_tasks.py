@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.codegen.generated import question_emitters
 from pipeline.codegen.sampling import has_classes
 from pipeline.contracts.small_sweeps import assert_compiled_equals_torch, same, states_of
 from pipeline.engine import examples
@@ -96,6 +97,14 @@ def test_losses_of_values_and_their_slopes_are_those_of_torch(loss):
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_so_are_those_of_every_registered_task(name):
     assert_equal_to_torch(TASKS[name].tiny())
+
+
+def test_slopes_of_a_cross_entropy_take_the_exponentials_of_its_value_and_add_nothing_up():
+    emitter = question_emitters(DictionaryLookup.tiny(), "float32")[0]
+    forward, backward = "\n".join(emitter.lines()).split("if (by_predictions)")
+    assert forward.count("on_numbers::exp(") == 1
+    assert "on_numbers::exp(" not in backward
+    assert "total" not in backward
 
 
 @pytest.fixture

@@ -6,19 +6,18 @@ What is computed once a step, of weights or of sums over examples, is shared out
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 
-from pipeline.codegen.generated import planned_model, question_emitters
+from pipeline.codegen.generated import drawn_task_text, planned_model, sampled_task_text
 from pipeline.codegen.graph.build import NoCodeError
 from pipeline.codegen.graph.nodes import Operand, Product
 from pipeline.codegen.passes.plan import ProgramPlan
-from pipeline.codegen.sampling import has_classes
 from pipeline.codegen.text.deferred import Deferred
-from pipeline.codegen.text.loss_text import QuestionEmitter, task_text
 from pipeline.codegen.text.model_text import ModelEmitter
 from pipeline.models.base import Model
 from pipeline.tasks.base import Task, TaskShape
@@ -86,17 +85,6 @@ def by_threads(lines: Sequence[str]) -> list[str]:
     return found
 
 
-class ThreadQuestionEmitter(QuestionEmitter):
-    """Writes one number of a question, with memory that is each thread's own."""
-
-    def memory(self) -> list[str]:
-        """Tables alone; to be called after `lines`."""
-        return self._tables.lines()
-
-    def _declared_memory(self) -> str:
-        return f"{self._memory_type()} tape;"
-
-
 @lru_cache(maxsize=64)
 def thread_model_text(model: Model, task_shape: TaskShape, dtype: str, is_poisoned: bool = False) -> str:
     """The structure `Model` of a kernel. Raises NoCodeError, also where a thread has no room for an example.
@@ -111,7 +99,7 @@ def thread_model_text(model: Model, task_shape: TaskShape, dtype: str, is_poison
     return ThreadModelEmitter(plan, places, is_poisoned).text()
 
 
-def thread_task_text(task: Task, dtype: str, is_poisoned: bool = False) -> str:
-    """The structure `Task` of a kernel, whose examples torch draws. Raises NoCodeError."""
-    emitters = question_emitters(task, dtype, is_poisoned, ThreadQuestionEmitter)
-    return task_text(task.shape(), has_classes(task, dtype), emitters)
+def thread_task_text(task: Task, dtype: str, is_drawn: bool, is_poisoned: bool = False) -> str:
+    """The structure `Task` of a kernel, whose examples torch draws where it `is_drawn`. Raises NoCodeError."""
+    write = drawn_task_text if is_drawn else sampled_task_text
+    return write(task, dtype, is_poisoned, math.inf)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from pipeline.codegen.graph.aliases import Aliases
-from pipeline.codegen.graph.choices import CHOICES, by_one_hot
+from pipeline.codegen.graph.choices import CHOICES, by_one_hot, sum_of_one_hot
 from pipeline.codegen.graph.nodes import (
     ConstantNode,
     Dependence,
@@ -60,6 +60,10 @@ class GraphBuilder:
         self._aliases = Aliases()
         # Maps that are products of a column and a row.
         self.outer_products: dict[int, tuple[Operand, Operand]] = {}
+        # What log_softmax gave -> the softmax, which its slopes take.
+        self.log_shares: dict[int, Operand] = {}
+        # Maps that are 1 at one position along the last axis of their shape, and 0 elsewhere.
+        self.one_hots: set[int] = set()
 
     def outputs(self) -> list[Operand]:
         """The outputs of the trace. Raises NoCodeError."""
@@ -260,7 +264,7 @@ class GraphBuilder:
         return self._shared(key, lambda: Map(math.prod(shape), level, backward, function, inputs)).whole(*shape)
 
     def reduce(self, function: str, operand: Operand, axes: Sequence[int], keeps_axes: bool) -> Operand:
-        """ "add" or "maximum" over axes."""
+        """A `Reduce` over axes, or what it gives without one."""
         count = len(operand.shape)
         gone = sorted(axis % count for axis in axes) if len(axes) else list(range(count))
         left = [axis for axis in range(count) if axis not in gone]
@@ -271,6 +275,8 @@ class GraphBuilder:
         if terms.size == math.prod(shape):
             return Operand(operand.node, terms.reshape(shape))
         inputs = (Operand(operand.node, terms),)
+        if function == "add" and (chosen := sum_of_one_hot(self, inputs[0], len(gone))) is not None:
+            return chosen.at_shape(*shape)
         level, backward = _dependence(inputs)
         key = (Reduce, function, len(gone), inputs[0].key())
         node = self._shared(key, lambda: Reduce(math.prod(shape), level, backward, function, inputs, len(gone)))

@@ -42,8 +42,30 @@ def _chosen(builder: GraphBuilder, positions: Operand, values: Operand) -> Opera
 
 
 def _is_at(builder: GraphBuilder, positions: Operand, count: int) -> Operand:
-    """(..., count) from positions (..., 1): 1 at each, else 0."""
-    return builder.map("equals", positions, builder.constant(torch.arange(count)))
+    """(..., count) from positions (..., 1), which torch requires to be below `count`: 1 at each, else 0."""
+    found = builder.map("equals", positions, builder.constant(torch.arange(count)))
+    builder.one_hots.add(id(found.node))
+    return found
+
+
+def sum_of_one_hot(builder: GraphBuilder, terms: Operand, num_gone: int) -> Operand | None:
+    """The sum over the last `num_gone` axes of a number at one position and zeros; None of all other terms."""
+    node = terms.node
+    if not isinstance(node, Map) or node.function != "either":
+        return None
+    shape = (*terms.shape[: len(terms.shape) - num_gone], -1)
+    is_here, number, other = (one.at(terms.index).at_shape(*shape) for one in node.inputs)
+    if id(is_here.node) not in builder.one_hots or not isinstance(other.node, ConstantNode):
+        return None
+    assert isinstance(is_here.node, Map)
+    wanted, known = (one.at(is_here.index) for one in is_here.node.inputs)
+    assert isinstance(known.node, ConstantNode)
+    places = np.sort(known.node.values[known.index], axis=-1)
+    is_whole = places.shape[-1] == known.node.size and (places == np.arange(known.node.size)).all()
+    is_one = all((one.index == one.index[..., :1]).all() for one in (wanted, number))
+    if not is_whole or not is_one or other.node.values[other.index].any():
+        return None
+    return Operand(number.node, number.index[..., 0])
 
 
 def _last(operand: Operand, axis: int) -> Operand:

@@ -125,7 +125,10 @@ class Map(Node):
 
 @dataclass(eq=False)
 class Reduce(Node):
-    """ "add" or "maximum" over the last `num_gone` axes of one operand."""
+    """ "add", "maximum" or "maximum_number" over the last `num_gone` axes of one operand.
+
+    As in IEEE 754, the last leaves out what is not a number.
+    """
 
     function: str = ""
     inputs: tuple[Operand, ...] = ()

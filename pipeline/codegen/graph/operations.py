@@ -25,7 +25,6 @@ MAPS: dict[Any, str] = {
     _aten.mul.Tensor: "times_",
     _aten.div.Tensor: "over",
     _aten.neg.default: "negative",
-    _aten.exp.default: "exp",
     _aten.log.default: "log",
     _aten.sqrt.default: "root",
     _aten.rsqrt.default: "inverse_root",
@@ -293,15 +292,24 @@ def _elu(builder: GraphBuilder, operand: Operand, alpha: float = 1, scale: float
 
 
 def _softmax(builder: GraphBuilder, operand: Operand, axis: int, *_: Any) -> Operand:
-    most = builder.reduce("maximum", operand, [axis], True)
+    most = builder.reduce("maximum_number", operand, [axis], True)
     numbers = builder.map("exp", builder.map("minus", operand, most))
     return builder.map("times_", numbers, builder.map("inverse", builder.reduce("add", numbers, [axis], True)))
 
 
 def _log_softmax(builder: GraphBuilder, operand: Operand, axis: int, *_: Any) -> Operand:
-    rest = builder.map("minus", operand, builder.reduce("maximum", operand, [axis], True))
-    total = builder.reduce("add", builder.map("exp", rest), [axis], True)
-    return builder.map("minus", rest, builder.map("log", total))
+    rest = builder.map("minus", operand, builder.reduce("maximum_number", operand, [axis], True))
+    numbers = builder.map("exp", rest)
+    total = builder.reduce("add", numbers, [axis], True)
+    found = builder.map("minus", rest, builder.map("log", total))
+    builder.log_shares[id(found.node)] = builder.map("times_", numbers, builder.map("inverse", total))
+    return found
+
+
+def _exp(builder: GraphBuilder, operand: Operand) -> Operand:
+    """Of a log_softmax the softmax, from the same exponentials."""
+    shares = builder.log_shares.get(id(operand.node))
+    return builder.map("exp", operand) if shares is None else shares.at(operand.index)
 
 
 RULES: dict[Any, Callable[..., Any]] = POWERS | {
@@ -328,6 +336,7 @@ RULES: dict[Any, Callable[..., Any]] = POWERS | {
     _aten.native_layer_norm.default: _normed,
     _aten._softmax.default: _softmax,
     _aten._log_softmax.default: _log_softmax,
+    _aten.exp.default: _exp,
     _aten.var.correction: _spread,
     _aten.clamp.default: _clamped,
     _aten.clamp.Tensor: _clamped,

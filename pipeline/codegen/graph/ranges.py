@@ -110,7 +110,7 @@ class Ranges:
         elif isinstance(node, Reduce):
             (operand,) = node.inputs
             low, high = (part.reshape(node.size, -1) for part in self.of(operand))
-            is_one = node.function == "maximum" or _is_choice(operand)
+            is_one = node.function != "add" or _is_choice(operand)
             return NumberRange(low.min(1), high.max(1)) if is_one else NumberRange(low.sum(1), high.sum(1))
         return found
 

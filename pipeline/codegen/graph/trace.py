@@ -103,14 +103,14 @@ class _MadeUp(NamedTuple):
 def traced_loss(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> Trace:
     """Trace `task.losses` for one question, and its slopes by the predictions."""
 
-    def joint(predictions: Tensor, targets: Tensor, slopes: Tensor) -> list[Tensor]:
+    def joint(predictions: Tensor, targets: Tensor) -> list[Tensor]:
         with torch.enable_grad():
             losses = task.losses(predictions.requires_grad_(True), targets)
-            return [losses.detach(), *torch.autograd.grad(losses, predictions, slopes, materialize_grads=True)]
+            one = torch.ones(1, 1, dtype=dtype)
+            return [losses.detach(), *torch.autograd.grad(losses, predictions, one, materialize_grads=True)]
 
-    predictions, targets = _made_up_question(task_shape, dtype, has_classes)
-    graph = graph_of(joint, predictions, targets, torch.ones(1, 1, dtype=dtype))
-    return Trace(graph, (), (), ("predictions", "targets", "slopes"))
+    graph = graph_of(joint, *_made_up_question(task_shape, dtype, has_classes))
+    return Trace(graph, (), (), ("predictions", "targets"))
 
 
 def traced_correct(task: Task, task_shape: TaskShape, dtype: torch.dtype, has_classes: bool) -> Trace:

@@ -129,7 +129,8 @@ class Emitter(ProductEmitter):
         self._reads = set()
         value = self._read(operand, nest, region, node.level)
         total = f"total{self._plan.steps.index(node)}"
-        add = f"{total} += {value};" if node.function == "add" else f"{total} = on_numbers::larger({total}, {value});"
+        larger = {"maximum": "larger", "maximum_number": "larger_number"}.get(node.function)
+        add = f"{total} += {value};" if larger is None else f"{total} = on_numbers::{larger}({total}, {value});"
         first = f"  {kind} {total} = {f'lanes({start})' if kind == 'Lanes' else start};"
         heads, name = self._heads(nest), self._name(node)
         last = f"  {name}[{nest.position(places)}] = {total};"

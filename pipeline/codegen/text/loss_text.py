@@ -10,20 +10,28 @@ from pipeline.codegen.text.emit import Emitter
 from pipeline.tasks.base import TaskShape
 
 REFERENCE = "reference_loss"
+# 64 kB of vectors of 512 bits: stacks of threads have some megabytes.
+_MOST_LOCAL = 1024
 _TYPES = {True: ("std::int64_t", "Ints"), False: ("real", "Lanes")}
 
 
 class QuestionEmitter(Emitter):
-    """Writes one number of a question, from its predictions and target, and its slopes if the plan has them."""
+    """Writes one number of a question, from its predictions and target, and its slopes if the plan has them.
 
-    def __init__(self, plan: ProgramPlan, name: str, is_poisoned: bool = False) -> None:
+    What it keeps is a variable of the function where an example has at most `most_local` numbers, else of the thread.
+    """
+
+    def __init__(
+        self, plan: ProgramPlan, name: str, is_poisoned: bool = False, most_local: float = _MOST_LOCAL
+    ) -> None:
         super().__init__(plan, is_poisoned, table=f"{name}_table")
         self.name = name
+        self._is_local = plan.num_lanes <= most_local
 
     def memory(self) -> list[str]:
-        """What the function reads and writes, for each program its own; to be called after `lines`."""
-        own = f"thread_local {self._memory_type()} {self.name}_tape;"
-        return [*self._tables.lines(), "namespace {", own, "}"]
+        """What stands outside the function, for each program its own; to be called after `lines`."""
+        own = [] if self._is_local else ["namespace {", f"thread_local {self._memory_type()} {self.name}_tape;", "}"]
+        return [*self._tables.lines(), *own]
 
     def _memory_type(self) -> str:
         lanes, scalars = (max(1, size) for size in (self._plan.num_lanes, self._plan.num_scalars))
@@ -31,7 +39,7 @@ class QuestionEmitter(Emitter):
 
     def _declared_memory(self) -> str:
         """The function's line that names its memory."""
-        return f"auto& tape = {self.name}_tape;"
+        return f"{self._memory_type()} tape;" if self._is_local else f"auto& tape = {self.name}_tape;"
 
     def lines(self) -> list[str]:
         """The function."""
@@ -49,7 +57,7 @@ class QuestionEmitter(Emitter):
             *self._phase(Phase.BEGIN),
             *self._phase(Phase.FORWARD),
             *self._written("answer", self._plan.predictions, Dependence.EXAMPLE, "="),
-            *(["if (by_predictions) {", "const Lanes slopes[1] = {lanes(1)};", *backward, "}"] if has_slopes else []),
+            *(["if (by_predictions) {", *backward, "}"] if has_slopes else []),
             "return answer[0];",
             "}",
         ]

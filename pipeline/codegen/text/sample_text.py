@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,8 @@ class SampleEmitter(QuestionEmitter):
     `is_whole` says of each whether they are whole numbers.
     """
 
-    def __init__(self, plan: ProgramPlan, name: str, is_whole: tuple[bool, bool], is_poisoned: bool = False) -> None:
-        super().__init__(plan, name, is_poisoned)
+    def __init__(self, plan: ProgramPlan, name: str, is_whole: tuple[bool, bool], *memory: Any) -> None:
+        super().__init__(plan, name, *memory)
         self._is_whole = is_whole
 
     def lines(self) -> list[str]:
