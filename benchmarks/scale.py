@@ -85,7 +85,8 @@ def pack(num_runs: int, folder: Path) -> dict[str, float]:
 
 def status(num_runs: int, folder: Path) -> dict[str, float]:
     """`status` of a sweep whose runs have all ended, read from the store."""
-    from pipeline.store.pack_store import Ended, Record
+    from pipeline.store.records.ends import Ended
+    from pipeline.store.records.record import Record
     from pipeline.store.sweep_store import SweepStore
 
     if not folder.exists():

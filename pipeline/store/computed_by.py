@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.store.pack_store import Active, Ended, Record
+from pipeline.store.records.ends import EndColumns
+from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
 
 _PLANNED = ("engine", "device", "threads", "matmul_precision", "torch", "program")
 _DIGITS = 8
+# Names and values, in order of name.
+_Numerics = tuple[tuple[str, str], ...]
 
 
 def runs_by_numerics(stores: Sequence[SweepStore], run_ids: Collection[str] | None = None) -> dict[str, int]:
@@ -19,18 +22,12 @@ def runs_by_numerics(stores: Sequence[SweepStore], run_ids: Collection[str] | No
     Of the runs that have recorded something (those in `run_ids`, where given). Empty where all have the same: engine,
     device, threads, precision, library, processor and source files, and slots where results may depend on them.
     """
-    found = [
-        numerics
-        for store in stores
-        for run_id, numerics in _numerics_by_run(store.plan, store.newest_records()).items()
-        if run_ids is None or run_id in run_ids
-    ]
-    return _counted(found)
+    return _told(sum((_counted(store.plan, store.newest_records(), run_ids) for store in stores), Counter()))
 
 
 def numerics_that_differ(plan: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, int]:
     """The same of one sweep, whose newest records, by pack, were read already."""
-    return _counted(_numerics_by_run(plan, records).values())
+    return _told(_counted(plan, records))
 
 
 def numerics_text(counts: Mapping[str, int]) -> str:
@@ -42,8 +39,7 @@ def numerics_text(counts: Mapping[str, int]) -> str:
     return f"Numerics differ: {'; '.join(f'{number} run(s) under {name}' for name, number in counts.items())}."
 
 
-def _counted(found: Iterable[Mapping[str, str]]) -> dict[str, int]:
-    counts = Counter(tuple(sorted(numerics.items())) for numerics in found)
+def _told(counts: Counter[_Numerics]) -> dict[str, int]:
     names = {name for numerics in counts for name, _ in numerics}
     differing = {name for name in names if len({dict(numerics).get(name) for numerics in counts}) > 1}
     told: Counter[str] = Counter()
@@ -52,24 +48,39 @@ def _counted(found: Iterable[Mapping[str, str]]) -> dict[str, int]:
     return dict(told.most_common()) if differing else {}
 
 
-def _numerics_by_run(plan: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, dict[str, str]]:
-    """run_id -> its numerics, of the runs that a record names."""
-    entries: dict[str, dict[str, Active | Ended]] = {
-        pack_id: {**record.active, **record.ends} for pack_id, record in records.items()
-    }
-    texts = {text for of_pack in entries.values() for entry in of_pack.values() for text in entry.sources}
-    found = {}
+def _counted(
+    plan: Mapping[str, Any], records: Mapping[str, Record], run_ids: Collection[str] | None = None
+) -> Counter[_Numerics]:
+    """Numerics -> number of runs that records name (those in `run_ids`, where given)."""
+    by_pack = {pack_id: _computed_by(record, run_ids) for pack_id, record in records.items()}
+    texts = {text for of_pack in by_pack.values() for sources, _ in of_pack for text in sources}
+    found: Counter[_Numerics] = Counter()
     for pack in plan["packs"]:
         record, planned = records.get(pack["pack_id"]), pack["numerics"]
-        for run_id, entry in entries.get(pack["pack_id"], {}).items():
+        for (sources, own_slots), number in by_pack.get(pack["pack_id"], {}).items():
             # Plans of earlier versions name fewer.
             own = {name: str(planned[name]) for name in _PLANNED if name in planned}
             own["processor"] = (record.processor if record else "") or "unknown"
             # Two sweeps are computed by other files though nothing has changed: texts compare inside one.
-            own["code"] = " then ".join(text[:_DIGITS] for text in entry.sources) if len(texts) > 1 else "unchanged"
-            slots = getattr(entry, "slots", ()) or (planned["slots"],)
+            own["code"] = " then ".join(text[:_DIGITS] for text in sources) if len(texts) > 1 else "unchanged"
+            slots = own_slots or (planned["slots"],)
             # The bits of compiled programs depend on no number of slots.
             if planned.get("engine", "torch") == "torch" or len(set(slots)) > 1:
                 own["slots"] = " then ".join(map(str, slots))
-            found[run_id] = own
+            found[tuple(sorted(own.items()))] += number
     return found
+
+
+def _computed_by(record: Record, run_ids: Collection[str] | None) -> Counter[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """(sources, slots) -> number of runs of a record, counted by columns where all of them are asked for."""
+    ends, found = EndColumns.of(record.ends), Counter[tuple[tuple[str, ...], tuple[int, ...]]]()
+    if run_ids is None:
+        for end, number in ends.counts():
+            found[end.sources, end.slots] += number
+    else:
+        kinds = ends.kind_by_run().items()
+        found.update((end.sources, end.slots) for run_id, end in kinds if run_id in run_ids)
+    for run_id, entry in record.active.items():
+        if run_id not in ends and (run_ids is None or run_id in run_ids):
+            found[entry.sources, entry.slots] += 1
+    return +found

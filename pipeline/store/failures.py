@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pipeline.store.pack_store import FAILED_RUN, RETRIED_RUN, Record
+from pipeline.store.records.ends import FAILED_RUN, RETRIED_RUN, EndColumns
+from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
 
 _SHOWN = 3
@@ -26,8 +27,8 @@ class FailedRun:
 
 def failed_runs(records: Mapping[str, Record]) -> list[FailedRun]:
     """The failed runs of these packs, by pack_id."""
-    ends = [(run_id, end) for record in records.values() for run_id, end in record.ends.items()]
-    return [FailedRun(run_id, end.step, end.cause) for run_id, end in ends if end.reason == FAILED_RUN]
+    failed = (EndColumns.of(record.ends).of_reason(FAILED_RUN) for record in records.values())
+    return [FailedRun(run_id, end.step, end.cause) for ends in failed for run_id, end in ends.items()]
 
 
 def failure_lines(store: SweepStore, records: Mapping[str, Record]) -> Iterator[str]:
@@ -57,7 +58,7 @@ def retry_failed(store: SweepStore) -> int:
     """Let the runs that failed go on from their last states, at the next launch; how many. Needs the driver's lock."""
     number = 0
     for pack_id, record in store.newest_records().items():
-        failed = {run_id: end for run_id, end in record.ends.items() if end.reason == FAILED_RUN}
+        failed = EndColumns.of(record.ends).of_reason(FAILED_RUN)
         if not failed:
             continue
         number += len(failed)

@@ -48,7 +48,7 @@ _MOST_UNPACKED, _MOST_RATIO = 2**27, 200
 
 # Of every sealed document: raised when what is written now cannot be read by earlier versions. Those of format 1 do not
 # say so.
-DOCUMENT_FORMAT = 2
+DOCUMENT_FORMAT = 3
 # From so many bytes on a sealed document is one line, its body between these.
 _LARGE = 2**14
 _HEAD = b'{"body": '

@@ -11,8 +11,9 @@ from pipeline.arrays import Floats, Ints
 from pipeline.store.budgets import part_of
 from pipeline.store.columns import Pivot
 from pipeline.store.history import History, RunEnd
-from pipeline.store.pack_store import Record
 from pipeline.store.pack_tail import NewCommit, PackTail
+from pipeline.store.records.ends import EndColumns
+from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore, run_info
 
 
@@ -115,7 +116,7 @@ class HistoryTail:
         for run_id, entry in record.active.items():
             if run_id in self._row_of:
                 self._ends[self._row_of[run_id]] = RunEnd("running", entry.step)
-        for run_id, end in record.ends.items():
+        for run_id, end in EndColumns.of(record.ends).kind_by_run().items():
             if run_id in self._row_of:
                 self._ends[self._row_of[run_id]] = RunEnd(end.reason, end.step)
 

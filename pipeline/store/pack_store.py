@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -25,12 +23,10 @@ from pipeline.store.files import (
     unseal,
     write_file,
 )
-from pipeline.store.shapes import RECORD, misfit
+from pipeline.store.records.record import FileEntry, Record, record_misfit
 
 _READ_TRIES = 3
 RECORD_ENDING = ".record.json"
-# Ends of a run that raised an error, and of one that is to be tried again after it.
-FAILED_RUN, RETRIED_RUN = "failed", "retried"
 
 
 class StoreError(Exception):
@@ -41,158 +37,12 @@ class FencedError(StoreError):
     """A later attempt at the pack exists, so this one may no longer commit."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """The end of a run as a record names it. `weights_sha256` is over the unpadded weights at `step`.
-
-    `is_converged` is by the sweep's criterion at that step; analysis recomputes it from the history. `sources` are the
-    digests of the texts that computed the run, in order: one, unless a change of code was accepted on the way; none in
-    records of versions before 0.2. `slots` are the numbers of slots under which it was computed, in order; none where
-    that was the plan's throughout. A run that failed has a `cause`, and ended at the beginning of the chunk in which it
-    raised an error; `weights_sha256` is empty where that is its first one, since no state is kept then.
-    """
-
-    reason: str
-    step: int
-    weights_sha256: str
-    is_converged: bool
-    sources: tuple[str, ...] = ()
-    slots: tuple[int, ...] = ()
-    cause: str = ""
-
-    def is_continued_to(self, budget: int) -> bool:
-        """Whether the run goes on under this budget: having ended at a smaller one, or to be tried again."""
-        return self.reason == RETRIED_RUN or (self.reason == "budget" and self.step < budget)
-
-
-@dataclass(frozen=True)
-class SnapshotEntry:
-    """One run's arrays at one step, somewhere in a snapshots file. `kind` is "state", "weights" or "attention"."""
-
-    run_id: str
-    step: int
-    kind: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Active:
-    """A run in progress at a commit: its slot, and the step that its state in the checkpoint is at.
-
-    `sources` and `slots` are what computed it so far, as of `Ended`. A run that waits for a slot to go on, since there
-    are fewer slots than before, has slot -1.
-    """
-
-    slot: int
-    step: int
-    sources: tuple[str, ...] = ()
-    slots: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A file that a record names, relative to the pack's folder."""
-
-    name: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """The commit record of a pack: its complete state at one commit.
-
-    `answer` is the hash of what the arithmetic that computed it makes of the pack's first run in two steps, `sources`
-    that of the source files, `processor` the model of the processor; all empty in records of versions before 0.2.
-    `history_times` are the Unix times, in seconds, between which the rows of each history file were recorded, by the
-    clock of the machine; none in records of earlier versions. They are information alone: no order rests on them.
-    `slots` is the number of slots from here on; 0 is the plan's.
-    """
-
-    sweep_id: str
-    pack_id: str
-    attempt: int
-    sequence: int
-    checkpoint: FileEntry | None = None
-    history: tuple[FileEntry, ...] = ()
-    snapshots: tuple[tuple[FileEntry, tuple[SnapshotEntry, ...]], ...] = ()
-    ends: Mapping[str, Ended] = field(default_factory=dict)
-    active: Mapping[str, Active] = field(default_factory=dict)
-    run_steps: int = 0
-    wall_s: float = 0.0
-    answer: str = ""
-    sources: str = ""
-    processor: str = ""
-    history_times: tuple[tuple[float, float], ...] = ()
-    slots: int = 0
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Sort key by which the newest record is the greatest; independent of clocks."""
-        return self.attempt, self.sequence
-
-    def times_of_history(self) -> Iterator[tuple[FileEntry, tuple[float, float] | None]]:
-        """Every history file, in order, with the times between which its rows were recorded, where these are known."""
-        unknown = [(0.0, 0.0)] * (len(self.history) - len(self.history_times))
-        for entry, times in zip(self.history, (*unknown, *self.history_times), strict=True):
-            yield entry, times if times[1] > 0 else None
-
-    def files(self) -> Iterator[FileEntry]:
-        """Every file that the record names."""
-        if self.checkpoint is not None:
-            yield self.checkpoint
-        yield from self.history
-        yield from (entry for entry, _ in self.snapshots)
-
-    def body(self) -> dict[str, Any]:
-        """As plain values, by the names of the fields. Not by `asdict`, which copies each of a million values."""
-        return {
-            **vars(self),
-            "checkpoint": None if self.checkpoint is None else vars(self.checkpoint),
-            "history": [vars(entry) for entry in self.history],
-            "snapshots": [[vars(entry), [vars(item) for item in items]] for entry, items in self.snapshots],
-            "ends": {run_id: vars(end) for run_id, end in self.ends.items()},
-            "active": {run_id: vars(entry) for run_id, entry in self.active.items()},
-        }
-
-    @staticmethod
-    def from_body(body: Mapping[str, Any]) -> Record:
-        """The record of an unsealed document: the inverse of `body`."""
-        checkpoint = body["checkpoint"]
-        return Record(
-            sweep_id=body["sweep_id"],
-            pack_id=body["pack_id"],
-            attempt=body["attempt"],
-            sequence=body["sequence"],
-            checkpoint=None if checkpoint is None else FileEntry(**checkpoint),
-            history=tuple(FileEntry(**entry) for entry in body["history"]),
-            snapshots=tuple(
-                (FileEntry(**entry), tuple(SnapshotEntry(**item) for item in items))
-                for entry, items in body["snapshots"]
-            ),
-            ends={run_id: Ended(**_with_tuples(end)) for run_id, end in body["ends"].items()},
-            active={run_id: Active(**_with_tuples(entry)) for run_id, entry in body["active"].items()},
-            run_steps=body["run_steps"],
-            wall_s=body["wall_s"],
-            answer=body.get("answer", ""),
-            sources=body.get("sources", ""),
-            processor=body.get("processor", ""),
-            history_times=tuple((begun, committed) for begun, committed in body.get("history_times", ())),
-            slots=body.get("slots", 0),
-        )
-
-
 def read_record(path: Path) -> Record:
     """The record in a file; the files that it names are not checked. Raises CorruptFileError for anything else."""
     body = unseal(read_file(path), path)
-    if (problem := misfit(body, RECORD)) is not None:
+    if (problem := record_misfit(body)) is not None:
         raise CorruptFileError(f"{path}: is no commit record: {problem}")
-    if len(body.get("history_times", ())) > len(body["history"]):
-        raise CorruptFileError(f"{path}: is no commit record: history_times are more than the files of history")
     return Record.from_body(body)
-
-
-def _with_tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {**entry, "sources": tuple(entry.get("sources", ())), "slots": tuple(entry.get("slots", ()))}
 
 
 class PackStore:

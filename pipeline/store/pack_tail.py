@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.store.files import CorruptFileError
-from pipeline.store.pack_store import RECORD_ENDING, PackStore, Record
+from pipeline.store.pack_store import RECORD_ENDING, PackStore
+from pipeline.store.records.record import Record
 
 
 @dataclass(frozen=True)

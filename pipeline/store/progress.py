@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from pipeline.store.budgets import budget_by_run
-from pipeline.store.pack_store import FAILED_RUN, Ended, Record, StoreError
+from pipeline.store.budgets import budget_by_run, budgets_of
+from pipeline.store.pack_store import StoreError
+from pipeline.store.records.ends import FAILED_RUN, EndColumns, Ended
+from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
 
 
@@ -123,9 +125,46 @@ def readable_records(store: SweepStore) -> tuple[dict[str, Record], dict[str, st
     return records, damaged
 
 
+def totals_by_pack(plan: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, Progress]:
+    """pack_id -> progress at its newest commit, for every pack of the plan; that of each setting may be left out.
+
+    Where all runs have one budget, ends are counted by kind, so a million runs take milliseconds.
+    """
+    if len(budgets_of(plan)) > 1:
+        return _by_run(plan, records)
+    (budget,) = budgets_of(plan)
+    return {
+        pack["pack_id"]: _total(len(pack["run_ids"]), records.get(pack["pack_id"]), budget) for pack in plan["packs"]
+    }
+
+
+def _total(num_runs: int, record: Record | None, budget: int) -> Progress:
+    if record is None:
+        return Progress(num_runs, 0, 0, 0, 0, run_steps=0, steps_left=num_runs * budget)
+    counts = EndColumns.of(record.ends).counts()
+    over = [(end, number) for end, number in counts if not end.is_continued_to(budget)]
+    num_done = sum(number for _, number in over)
+    done = sum(number * end.step for end, number in counts if end.is_continued_to(budget))
+    done += sum(entry.step for entry in record.active.values())
+    return Progress(
+        num_runs=num_runs,
+        num_done=num_done,
+        num_converged=sum(number for end, number in over if end.is_converged),
+        num_diverged=sum(number for end, number in over if end.reason == "diverged"),
+        num_stopped=sum(number for end, number in over if end.reason == "stopped"),
+        run_steps=record.run_steps,
+        steps_left=(num_runs - num_done) * budget - done,
+        num_running=len(record.active),
+        num_failed=sum(number for end, number in over if end.reason == FAILED_RUN),
+    )
+
+
 def progress_by_pack(store: SweepStore, records: Mapping[str, Record] | None = None) -> dict[str, Progress]:
     """pack_id -> progress at its newest commit (`records`, where they are read already), for every pack of the plan."""
-    plan, records = store.plan, store.newest_records() if records is None else records
+    return _by_run(store.plan, store.newest_records() if records is None else records)
+
+
+def _by_run(plan: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, Progress]:
     budgets = budget_by_run(plan)
     setting_of = {row["run_id"]: row["setting_id"] for row in plan["runs"]}
     return {
@@ -140,19 +179,22 @@ def _progress(setting_of: Mapping[str, str], record: Record | None, budgets: Map
     if record is None:
         return RunStates({}, {}, (), ()).progress(setting_of, budgets)
     ends = ended_for_good(record.ends, budgets)
-    steps = {run_id: end.step for run_id, end in record.ends.items()}
+    steps = {run_id: end.step for run_id, end in EndColumns.of(record.ends).kind_by_run().items()}
     steps |= {run_id: entry.step for run_id, entry in record.active.items()}
     converged = {run_id for run_id, end in ends.items() if end.is_converged}
     return RunStates(ends, steps, converged, record.active.keys()).progress(setting_of, budgets, record.run_steps)
 
 
 def ended_for_good(committed: Mapping[str, Ended], budgets: Mapping[str, int]) -> dict[str, Ended]:
-    """run_id -> its end, of the runs that no longer train, each under its own budget."""
-    return {run_id: end for run_id, end in committed.items() if not end.is_continued_to(budgets[run_id])}
+    """run_id -> its end, of the runs that no longer train, each under its own budget; without digests from columns."""
+    ends = committed.kind_by_run() if isinstance(committed, EndColumns) else committed
+    return {run_id: end for run_id, end in ends.items() if not end.is_continued_to(budgets[run_id])}
 
 
 def runs_left(plan: Mapping[str, Any], records: Mapping[str, Record]) -> list[str]:
     """Ids of the runs that train or have yet to start, in the order of the plan."""
+    if not packs_left(totals_by_pack(plan, records)):
+        return []
     budgets = budget_by_run(plan)
     ended = {run_id for record in records.values() for run_id in ended_for_good(record.ends, budgets)}
     return [row["run_id"] for row in plan["runs"] if row["run_id"] not in ended]
@@ -165,7 +207,7 @@ def packs_left(progress: Mapping[str, Progress]) -> list[str]:
 
 def unfinished(store: SweepStore) -> list[str]:
     """Packs whose newest whole record does not name all their runs as ended, each at its own budget."""
-    return packs_left(progress_by_pack(store))
+    return packs_left(totals_by_pack(store.plan, store.newest_records()))
 
 
 def summed(packs: Iterable[Progress]) -> Progress:

@@ -56,10 +56,20 @@ NUMBER = (int, float)
 _FILE = Exactly({"name": FILE_NAME, "sha256": SHA256})
 _ENTRY = Exactly({"run_id": ID, "step": COUNT, "kind": ("state", "weights", "attention"), "sha256": str})
 _COMPUTED_BY = {"sources?": [str], "slots?": [POSITIVE]}
-_END = Exactly(
-    {"reason": str, "step": COUNT, "weights_sha256": str, "is_converged": bool, **_COMPUTED_BY, "cause?": str}
+_END = {"reason": str, "step": COUNT, "is_converged": bool}
+_END_OF_RUN = Exactly({**_END, "weights_sha256": str, **_COMPUTED_BY, "cause?": str})
+# Columns over runs: ids with a space between each two, the number of each run's kind, digests in base64.
+_COLUMNS = {"run_ids": str, "kind_of": (COUNT, [COUNT])}
+_DIGESTS = (str, [str])
+_ENDED = Exactly(
+    {
+        **_COLUMNS,
+        "kinds": [Exactly({**_END, "sources": [str], "slots": [POSITIVE], "cause": str})],
+        "weights_sha256": _DIGESTS,
+    }
 )
-RECORD: Shape = {
+_ENTRIES = Exactly({**_COLUMNS, "kinds": [Row((COUNT, ("state", "weights", "attention")))], "sha256": _DIGESTS})
+_OF_RECORDS = {
     "sweep_id": str,
     "pack_id": str,
     "attempt": COUNT,
@@ -67,8 +77,6 @@ RECORD: Shape = {
     "checkpoint": (None, _FILE),
     "history": [_FILE],
     "history_times?": [Row((NUMBER, NUMBER))],
-    "snapshots": [Row((_FILE, [_ENTRY]))],
-    "ends": {ID: _END},
     "active": {ID: Exactly({"slot": Whole(-1), "step": COUNT, **_COMPUTED_BY})},
     "run_steps": COUNT,
     "wall_s": NUMBER,
@@ -77,6 +85,9 @@ RECORD: Shape = {
     "processor?": str,
     "slots?": COUNT,
 }
+RECORD: Shape = {**_OF_RECORDS, "snapshots": [Row((_FILE, _ENTRIES))], "ended": _ENDED}
+# As versions up to document format 2 wrote them.
+RECORD_BY_RUN: Shape = {**_OF_RECORDS, "snapshots": [Row((_FILE, [_ENTRY]))], "ends": {ID: _END_OF_RUN}}
 
 WORKER: Shape = Exactly(
     {

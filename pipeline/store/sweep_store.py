@@ -54,7 +54,10 @@ from pipeline.store.files import (
     write_file,
 )
 from pipeline.store.history import History, RunEnd, RunInfo, filled
-from pipeline.store.pack_store import RETRIED_RUN, Ended, FileEntry, PackStore, Record, SnapshotEntry, StoreError
+from pipeline.store.pack_store import PackStore, StoreError
+from pipeline.store.records.ends import RETRIED_RUN, EndColumns, Ended
+from pipeline.store.records.record import FileEntry, Record
+from pipeline.store.records.snapshot_entries import SnapshotEntry
 
 # What may stand in a folder that is to hold a sweep.
 _OWN = ("driver.lock", "packs", "copies", "sources", "set-aside", "workers", "added", "hangs", "stop",
@@ -198,7 +201,7 @@ class SweepStore:
         for pack_id, record in records.items():
             if pivot.row_of.keys().isdisjoint((*record.ends, *record.active)):
                 continue
-            ends |= record.ends
+            ends |= EndColumns.of(record.ends).kind_by_run()
             reached |= {run_id: entry.step for run_id, entry in record.active.items()}
             for entry in record.history:
                 pivot.add(self.pack(pack_id).table(entry, metrics))

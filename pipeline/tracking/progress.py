@@ -11,7 +11,8 @@ import numpy as np
 from pipeline.arrays import Ints
 from pipeline.spec.criterion import Criterion
 from pipeline.store.budgets import parts_of
-from pipeline.store.pack_store import FAILED_RUN, Record
+from pipeline.store.records.ends import FAILED_RUN, EndColumns
+from pipeline.store.records.record import Record
 from pipeline.tracking.rows import Recorded
 
 RUNNING, OVER = "running", "over"
@@ -59,7 +60,7 @@ def progress_of_runs(records: Iterable[Record], budgets: Mapping[str, int]) -> d
     found: dict[str, CommittedProgress] = {}
     for record in records:
         found |= {run_id: CommittedProgress(active.step, RUNNING) for run_id, active in record.active.items()}
-        for run_id, end in record.ends.items():
+        for run_id, end in EndColumns.of(record.ends).kind_by_run().items():
             reason = RUNNING if end.is_continued_to(budgets[run_id]) else end.reason
             found[run_id] = CommittedProgress(end.step, reason, end.is_converged)
     return found

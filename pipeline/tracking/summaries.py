@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.store.history import LABEL_PREFIX
-from pipeline.store.pack_store import FAILED_RUN
+from pipeline.store.records.ends import FAILED_RUN
 from pipeline.tracking.names import BEST, wandb_name
 from pipeline.tracking.progress import RUNNING, CommittedProgress, ConvergenceCheck, outcome_of
 from pipeline.tracking.rows import Recorded

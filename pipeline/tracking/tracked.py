@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.store.budgets import budget_by_run
-from pipeline.store.pack_store import Record
+from pipeline.store.records.record import Record
 from pipeline.tracking.labels import groups, run_names, setting_names
 
 REPRESENTATIVES = 5

@@ -18,7 +18,8 @@ from pipeline.counted import counted
 from pipeline.planning.packs import Group, Plan, packs_of
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
-from pipeline.store.pack_store import Record, StoreError
+from pipeline.store.pack_store import StoreError
+from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.open_pack import num_slots
 

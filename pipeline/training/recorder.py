@@ -13,7 +13,10 @@ import numpy as np
 from pipeline.arrays import Array, Floats, dtype_name
 from pipeline.engine.slots import RunState
 from pipeline.store.files import encode_arrays, encode_table
-from pipeline.store.pack_store import FAILED_RUN, Active, Ended, PackStore, Record, SnapshotEntry
+from pipeline.store.pack_store import PackStore
+from pipeline.store.records.ends import FAILED_RUN, Ended
+from pipeline.store.records.record import Active, Record
+from pipeline.store.records.snapshot_entries import SnapshotEntry
 from pipeline.training.run_rows import NewRows, RunRows
 
 

@@ -14,7 +14,9 @@ from pipeline.planning.packs import expand, stored_spec
 from pipeline.readings.base import READINGS
 from pipeline.spec.registered import unknown
 from pipeline.spec.run_config import RunConfig
-from pipeline.store.pack_store import FileEntry, PackStore, SnapshotEntry, StoreError
+from pipeline.store.pack_store import PackStore, StoreError
+from pipeline.store.records.record import FileEntry
+from pipeline.store.records.snapshot_entries import SnapshotEntry
 from pipeline.store.sweep_store import SweepStore
 
 # Weights of so many runs and steps are read and laid out at a time.

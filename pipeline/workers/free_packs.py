@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.store.budgets import budget_by_run
-from pipeline.store.pack_store import FAILED_RUN, FencedError, PackStore, Record, StoreError
+from pipeline.store.pack_store import FencedError, PackStore, StoreError
 from pipeline.store.progress import ended_for_good
+from pipeline.store.records.ends import FAILED_RUN, EndColumns
+from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
 from pipeline.workers.lease import Lease, OtherLeases
 
@@ -97,7 +99,7 @@ class FreePacks:
         pack = self.store.pack(pack_id)
         record = next(iter(pack.records()), None)
         if record is not None and self._has_ended(pack_id, record):
-            self.finished[pack_id] = sum(end.reason == FAILED_RUN for end in record.ends.values())
+            self.finished[pack_id] = len(EndColumns.of(record.ends).of_reason(FAILED_RUN))
             return False
         if (reason := self.lacks(pack_id)) is not None:
             self.left[pack_id] = reason

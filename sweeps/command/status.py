@@ -14,8 +14,9 @@ from pipeline.store.budgets import budget_by_run
 from pipeline.store.computed_by import numerics_text, numerics_that_differ
 from pipeline.store.failures import failed_runs, failure_lines
 from pipeline.store.history import RunEnd, RunInfo
-from pipeline.store.pack_store import Record
-from pipeline.store.progress import Progress, packs_left, progress_by_pack, readable_records, runs_left, summed
+from pipeline.store.progress import Progress, packs_left, readable_records, runs_left, summed, totals_by_pack
+from pipeline.store.records.ends import EndColumns
+from pipeline.store.records.record import Record
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore, run_info
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
@@ -34,10 +35,10 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
     failed; INCOMPLETE while runs are left; else COMPLETE.
     """
     records, damaged = readable_records(store)
-    progress = progress_by_pack(store, records)
+    progress = totals_by_pack(store.plan, records)
     left, total = packs_left(progress), summed(progress.values())
     code = FAILED if damaged else INCOMPLETE if left else FAILED if total.num_failed else COMPLETE
-    run_ids = runs_left(store.plan, records)
+    run_ids = runs_left(store.plan, records) if left else []
     # Without a run left there is nothing to forecast, so nothing is read.
     now = ForecastNow.of(read_forecast(store), run_ids, orders_of(records)) if run_ids else None
     runs = _runs(store, records, damaged) if with_runs else None
@@ -110,7 +111,7 @@ def _run_documents(
 def _runs(store: SweepStore, records: Mapping[str, Record], damaged: Collection[str]) -> list[_Run]:
     """Every run, in the order of the plan; of those in damaged packs it is not known how they ended."""
     plan, budgets = store.plan, budget_by_run(store.plan)
-    ends = {run_id: end for record in records.values() for run_id, end in record.ends.items()}
+    ends = {run: end for record in records.values() for run, end in EndColumns.of(record.ends).kind_by_run().items()}
     steps = {run_id: entry.step for record in records.values() for run_id, entry in record.active.items()}
     lost = {run_id for pack in plan["packs"] if pack["pack_id"] in damaged for run_id in pack["run_ids"]}
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.pack_store import FencedError, PackStore, Record
+from pipeline.store.pack_store import FencedError, PackStore
+from pipeline.store.records.record import Record
 from tests.cluster.sweeps import Reference, fresh_folder, judge_results
 from tests.faults.checking import Verdict
 

@@ -122,7 +122,7 @@ MUTANTS = (
     ),
     Mutant(
         "attempts before sequences in the order",
-        _PACK,
+        "pipeline/store/records/record.py",
         "return self.attempt, self.sequence",
         "return self.sequence, self.attempt",
     ),

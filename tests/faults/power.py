@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from pipeline.store.files import unseal
-from pipeline.store.pack_store import PackStore, Record, StoreError
+from pipeline.store.pack_store import PackStore, StoreError
+from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
 from tests.faults.cases import LAUNCH, RESUME, Case, Cases, spec_of
 from tests.faults.checking import Verdict, complete, judge_after

@@ -27,6 +27,7 @@ from pipeline.store.files import (
     write_file,
 )
 from pipeline.store.pack_store import PackStore, StoreError
+from pipeline.store.records.packed import Digests
 from pipeline.store.stored_forecast import read_forecast
 from pipeline.store.sweep_store import SweepStore
 from tests.store.store_model import Sweep
@@ -49,6 +50,13 @@ def rewrite(store, name, **changes):
 
 
 UPWARDS = "../../elsewhere"
+ENDED = {
+    "run_ids": "run000 run001",
+    "kinds": [{"reason": "budget", "step": 20, "is_converged": False, "sources": [], "slots": [], "cause": ""}],
+    "kind_of": 0,
+    "weights_sha256": Digests.of(["0" * 64, "1" * 64]).stored,
+}
+ENTRIES = {"run_ids": "run000", "kinds": [[20, "state"]], "kind_of": 0, "sha256": Digests.of(["0" * 64]).stored}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +94,29 @@ def test_a_sweep_document_names_no_plan_elsewhere(store):
         {"history": [{"name": "a", "sha256": "0" * 64, "more": 1}]},
         {"snapshots": [[{"name": "a", "sha256": "0" * 64}]]},
         {"attempt": 10**400},
-        {"ends": {"run000": {"reason": "budget", "step": "x", "weights_sha256": "", "is_converged": True}}},
+        {"ended": {**ENDED, "kinds": [{**ENDED["kinds"][0], "step": "x"}]}},
+        {"ended": {**ENDED, "kinds": []}},
+        {"ended": {**ENDED, "kind_of": 1}},
+        {"ended": {**ENDED, "kind_of": [0]}},
+        {"ended": {**ENDED, "kind_of": [0, -1]}},
+        {"ended": {**ENDED, "kind_of": [0, True]}},
+        {"ended": {**ENDED, "run_ids": "run000"}},
+        {"ended": {**ENDED, "run_ids": "run000 ../run"}},
+        {"ended": {**ENDED, "run_ids": "run000 .run"}},
+        {"ended": {**ENDED, "run_ids": "run000 -run"}},
+        {"ended": {**ENDED, "run_ids": "run000  "}},
+        {"ended": {**ENDED, "run_ids": "run000 "}},
+        {"ended": {**ENDED, "run_ids": " run000"}},
+        {"ended": {**ENDED, "run_ids": "run000 r\n"}},
+        {"ended": {**ENDED, "run_ids": "run000 \ud800"}},
+        {"ended": {**ENDED, "run_ids": "run000 rün"}},
+        {"ended": {**ENDED, "run_ids": f"run000 {'x' * 65}"}},
+        {"ended": {**ENDED, "weights_sha256": ENDED["weights_sha256"][:-4]}},
+        {"ended": {**ENDED, "weights_sha256": ENDED["weights_sha256"] + "é"}},
+        {"ended": {**ENDED, "weights_sha256": ["", ""][:1]}},
+        {"snapshots": [[{"name": "a", "sha256": "0" * 64}, {**ENTRIES, "kinds": [[10, "other"]]}]]},
+        {"snapshots": [[{"name": "a", "sha256": "0" * 64}, {**ENTRIES, "kinds": [[-1, "state"]]}]]},
+        {"snapshots": [[{"name": "a", "sha256": "0" * 64}, {**ENTRIES, "sha256": "AA=="}]]},
         {"active": None},
         {"history_times": [[1.0]]},
         {"history_times": [[1.0, 2.0]]},
@@ -101,7 +131,7 @@ def test_a_sealed_record_with_other_fields_counts_as_damaged(store, changes):
         "checkpoint": None,
         "history": [],
         "snapshots": [],
-        "ends": {},
+        "ended": ENDED,
         "active": {},
         "run_steps": 0,
         "wall_s": 0.0,

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.store.pack_store import Active, Ended, Record
+from pipeline.store.records.ends import Ended
+from pipeline.store.records.record import Active, Record
 from pipeline.tracking.commits import CommitReader
 from pipeline.tracking.names import is_legal
 from pipeline.tracking.progress import CommittedProgress, ConvergenceCheck, progress_of_runs, progress_of_setting

@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from pipeline.store.driver_lock import DriverLock
-from pipeline.store.pack_store import Ended, FencedError, PackStore, Record, StoreError
+from pipeline.store.pack_store import FencedError, PackStore, StoreError
+from pipeline.store.records.ends import Ended
+from pipeline.store.records.record import Record
 from pipeline.workers.free_packs import FreePacks
 from pipeline.workers.lease import BEATS_OF_A_LEASE, Lease, OtherLeases, read_worker
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from pipeline.launch.launched import Launched
 from pipeline.store.failures import failed_runs, failure_lines
 from pipeline.store.left_over import remove_left_over
-from pipeline.store.pack_store import Record
 from pipeline.store.progress import runs_left, unfinished
+from pipeline.store.records.record import Record
 from pipeline.store.stored_forecast import orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from pipeline.store.pack_store import Record
 from pipeline.store.pack_tail import PackTail
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left
+from pipeline.store.records.record import Record
 from pipeline.store.stored_forecast import FORECAST_FILE, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import ForecastNow

@@ -1,0 +1,1 @@
+"""The commit record of a pack, and its columns over runs."""
