@@ -11,7 +11,8 @@ from pipeline.store.pack_store import StoreError
 def refuse_missing_data(name: str, runs: Iterable[RunConfig]) -> None:
     """Raises StoreError where a task's data are missing or have changed, naming them; `name` is the sweep's."""
     # Runs of one setting share its task.
-    tasks = {id(run.task): run.task for run in runs}
-    problems = dict.fromkeys(problem for task in tasks.values() if (problem := task.problem()) is not None)
+    settings = {id(run.setting): run.setting for run in runs}
+    found = (setting.task.problem() for setting in settings.values())
+    problems = dict.fromkeys(problem for problem in found if problem is not None)
     if problems:
         raise StoreError(f"{name}: " + "; ".join(problems))

@@ -174,7 +174,7 @@ def grouped(runs: Mapping[str, RunConfig], num_workers: int, kept: Sequence[Pack
     found: dict[str, list[str]] = {}
     for run_id, config in runs.items():
         if run_id not in placed:
-            found.setdefault(config.static_key(), []).append(run_id)
+            found.setdefault(config.setting.static_key, []).append(run_id)
     wanted = math.ceil(num_workers / max(len(found), 1))
     return {key: Group(tuple(run_ids), runs[run_ids[0]], wanted) for key, run_ids in found.items()}
 
@@ -208,12 +208,15 @@ def in_turn(items: Sequence[_Item], part_of: Callable[[_Item], Hashable]) -> lis
     >>> in_turn(["a1", "a2", "b1", "b2", "a3"], lambda item: item[0])
     ['a1', 'b1', 'a2', 'b2', 'a3']
     """
+    parts = [*map(part_of, items)]
+    if len({*parts}) == 1:
+        return [*items]
     taken: dict[Hashable, int] = {}
-    rank = {}
-    for place, item in enumerate(items):
-        part = part_of(item)
-        rank[place] = taken[part] = taken.get(part, -1) + 1
-    return [items[place] for place in sorted(rank, key=rank.__getitem__)]
+    rank = []
+    for part in parts:
+        taken[part] = taken.get(part, -1) + 1
+        rank.append(taken[part])
+    return [items[place] for place in sorted(range(len(items)), key=rank.__getitem__)]
 
 
 def _split(

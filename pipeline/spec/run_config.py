@@ -176,6 +176,10 @@ def path_problem(path: str, setting: Setting, others: tuple[str, ...] = ()) -> s
     return None if path in valid else unknown("path", path, (*valid, "streams.<stream>"))
 
 
+def _is_seed(seed: Any) -> bool:
+    return type(seed) is int and 0 <= seed <= MAX_SEED
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One training run: a setting under one pair of seeds, and for a fork its lineage.
@@ -190,9 +194,9 @@ class RunConfig:
     lineage: Lineage | None = None
 
     def __post_init__(self) -> None:
-        for name, seed in (("init_seed", self.init_seed), ("data_seed", self.data_seed)):
-            if type(seed) is not int or not 0 <= seed <= MAX_SEED:
-                raise ValueError(f"{name} must be a whole number from 0 to 2^63 - 1, given {seed!r}")
+        if not (_is_seed(self.init_seed) and _is_seed(self.data_seed)):
+            name = "data_seed" if _is_seed(self.init_seed) else "init_seed"
+            raise ValueError(f"{name} must be a whole number from 0 to 2^63 - 1, given {getattr(self, name)!r}")
 
     @property
     def task(self) -> Task:
@@ -239,11 +243,14 @@ class RunConfig:
         tail = "null" if lineage is None else canonical_json(lineage)
         return digest("run", f'{seeds},"lineage":{tail},"setting":{self.setting.canonical}}}')
 
-    @cached_property
+    @property
     def setting_id(self) -> str:
         """16 hex digits: a hash of the setting, for a fork with its step and changes."""
-        if self.lineage is None:
-            return self.setting.setting_id
+        return self.setting.setting_id if self.lineage is None else self._setting_id_of_fork
+
+    @cached_property
+    def _setting_id_of_fork(self) -> str:
+        assert self.lineage is not None
         changes = {path: value for path, value in self.lineage.changes.items() if not path.startswith("streams.")}
         reseeded = {path.removeprefix("streams.") for path in self.lineage.changes}
         whole = self.setting.as_dict

@@ -48,13 +48,15 @@ def part_of(plan: Mapping[str, Any], budget: int | None = None) -> BudgetPart:
 
 def budget_by_run(plan: Mapping[str, Any]) -> dict[str, int]:
     """run_id -> the most steps that the run may take, in the order of the plan."""
+    if "budget" in plan:
+        return dict.fromkeys([row["run_id"] for row in plan["runs"]], plan["budget"])
     found = {row["run_id"]: part.budget for part in parts_of(plan) for row in part.rows}
     return {row["run_id"]: found[row["run_id"]] for row in plan["runs"]}
 
 
 def budgets_of(plan: Mapping[str, Any]) -> tuple[int, ...]:
     """The budgets, increasing."""
-    return tuple(part.budget for part in parts_of(plan))
+    return tuple(part["budget"] for part in ([plan] if "budget" in plan else plan["budgets"]))
 
 
 def budgets_text(plan: Mapping[str, Any]) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, seal, unseal, write_file
-from pipeline.store.shapes import PACK_RUNS, SWEEP, misfit, plan_misfit
+from pipeline.store.pack_store import StoreError
+from pipeline.store.plans import plan_columns
+from pipeline.store.plans.plan_columns import with_columns, with_rows
+from pipeline.store.shapes import PACK_RUNS, PACK_RUNS_BY_COLUMN, SWEEP, misfit, plan_misfit
 
 PACK_PART = "runs.json"
-# The plan of so many runs is read in about 0.05 s.
-_FEW_RUNS = 5_000
-
 # Documents that were found to be in order, by the SHA-256 of their files: a plan of 10,000 runs is read many times.
 _CHECKED: dict[Path, bytes] = {}
 
@@ -31,7 +31,7 @@ def read_document(path: Path) -> dict[str, Any]:
         if problem is not None:
             raise CorruptFileError(f"{path}: is not what seedbed writes: {problem}")
         _CHECKED[path] = seen
-    return body
+    return body if path.name == "sweep.json" else with_rows(body)
 
 
 def write_parts_by_pack(packs: Path, plan: Mapping[str, Any], is_shared: bool) -> None:
@@ -39,15 +39,14 @@ def write_parts_by_pack(packs: Path, plan: Mapping[str, Any], is_shared: bool) -
 
     Needs the driver's lock.
     """
-    if len(plan["runs"]) <= _FEW_RUNS:
+    if len(plan["runs"]) <= plan_columns.FEW_RUNS:
         return
     row_of = {row["run_id"]: row for row in plan["runs"]}
     for entry in plan["packs"]:
         folder = packs / entry["pack_id"]
         make_inner_folder(folder, is_shared)
         if not (folder / PACK_PART).exists():
-            rows = [row_of[run_id] for run_id in entry["run_ids"]]
-            write_file(folder / PACK_PART, seal({"pack": entry, "runs": rows}))
+            write_file(folder / PACK_PART, seal(_part(entry, [row_of[run_id] for run_id in entry["run_ids"]])))
 
 
 def read_part_of_pack(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
@@ -57,4 +56,19 @@ def read_part_of_pack(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]
         body = unseal(read_file(path), path)
     except CorruptFileError:
         return None
+    if misfit(body, PACK_RUNS_BY_COLUMN) is None:
+        try:
+            plan = with_rows({**body, "packs": [body["pack"]]})
+            return {**body["pack"], "run_ids": [*plan["packs"][0]["run_ids"]]}, [*plan["runs"]]
+        except StoreError:
+            return None
     return None if misfit(body, PACK_RUNS) is not None else (body["pack"], body["runs"])
+
+
+def _part(entry: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The part of a pack as it is stored: like a plan of one pack, by columns where the plan can be."""
+    settings: dict[str, dict[str, Any]] = {row["setting_id"]: {} for row in rows}
+    plan = with_columns({"settings": settings, "runs": rows, "packs": [entry]}, of_few=True)
+    if plan["runs"] is rows:
+        return {"pack": entry, "runs": rows}
+    return {"settings": settings, "runs": plan["runs"], "pack": plan["packs"][0]}

@@ -158,6 +158,11 @@ PLAN: Shape = {
     "runs": Some(_RUN),
     "packs": Some(_PACK),
 }
+# The same with runs by columns, and packs of places in them.
+_RUNS_BY_COLUMN = Exactly(dict.fromkeys(("run_ids", "settings", "init_seeds", "data_seeds"), str))
+_PACK_BY_COLUMN = Exactly({"pack_id": ID, "run_ids": str, "numerics": _NUMERICS, "reason": str})
+PLAN_BY_COLUMN: Shape = {**PLAN, "runs": _RUNS_BY_COLUMN, "packs": Some(_PACK_BY_COLUMN)}
+PACK_RUNS_BY_COLUMN: Shape = Exactly({"settings": {ID: dict}, "runs": _RUNS_BY_COLUMN, "pack": _PACK_BY_COLUMN})
 PACK_RUNS: Shape = Exactly({"pack": _PACK, "runs": Some(_RUN)})
 ADDED: Shape = {"file": FILE_NAME, "sha256": SHA256, "about": {"cost?": NUMBER, "step?": COUNT}}
 _SHARE = (None, int, float)
@@ -230,23 +235,40 @@ def misfit(value: Any, shape: Shape, place: str = "") -> str | None:
 def plan_misfit(plan: Mapping[str, Any]) -> str | None:
     """The same of a plan document, with what its parts say of one another: runs, settings, packs and budgets."""
     parts = [plan] if "budget" in plan else plan.get("budgets")
-    problem = misfit(plan, PLAN) or misfit(parts, Some(_STEPS), "budgets")
+    is_by_column = isinstance(plan.get("runs"), dict)
+    problem = misfit(plan, PLAN_BY_COLUMN if is_by_column else PLAN) or misfit(parts, Some(_STEPS), "budgets")
     if problem is None and "budget" not in plan:
         problem = misfit(parts, [{"settings": [ID]}], "budgets")
     if problem is not None:
         return problem
-    known, settings = {row["run_id"] for row in plan["runs"]}, plan["settings"].keys()
-    in_packs = [run_id for pack in plan["packs"] for run_id in pack["run_ids"]]
+    packs = [pack["pack_id"] for pack in plan["packs"]]
+    if len({*packs}) < len(packs):
+        return "runs and packs must have ids of their own"
+    if (problem := _in_packs_misfit(plan, is_by_column)) is not None:
+        return problem
+    settings = plan["settings"].keys()
     in_parts = (
         [*settings] if "budget" in plan else [setting for part in plan["budgets"] for setting in part["settings"]]
     )
-    packs = [pack["pack_id"] for pack in plan["packs"]]
-    if len(known) < len(plan["runs"]) or len({*packs}) < len(packs):
+    # Of columns the settings of runs are numbers, which are checked when they are looked up.
+    of_runs = {*()} if is_by_column else {row["setting_id"] for row in plan["runs"]}
+    if sorted(in_parts) != sorted(settings) or not settings >= of_runs:
+        return "settings must hold the setting of every run, each with one budget"
+    return None
+
+
+def _in_packs_misfit(plan: Mapping[str, Any], is_by_column: bool) -> str | None:
+    """Why the packs of a plan do not hold its runs; of columns only their numbers are compared."""
+    if is_by_column:
+        num_placed = sum(pack["run_ids"].count(" ") + 1 for pack in plan["packs"])
+        is_whole = num_placed == plan["runs"]["run_ids"].count(" ") + 1
+        return None if is_whole else "packs must hold every run of runs once, and no other"
+    known = {row["run_id"] for row in plan["runs"]}
+    if len(known) < len(plan["runs"]):
         return "runs and packs must have ids of their own"
+    in_packs = [run_id for pack in plan["packs"] for run_id in pack["run_ids"]]
     if len(in_packs) != len(known) or {*in_packs} != known:
         return "packs must hold every run of runs once, and no other"
-    if sorted(in_parts) != sorted(settings) or not settings >= {row["setting_id"] for row in plan["runs"]}:
-        return "settings must hold the setting of every run, each with one budget"
     return None
 
 

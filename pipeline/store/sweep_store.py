@@ -17,7 +17,7 @@ Every file it writes:
     budget-B/ceiling.json                 the same, of the runs of each budget where a sweep has several
     forecast.json                         the newest forecast of the runs in training; sealed; safe to delete
     search.json                           rounds of a search over settings, and what came of them; sealed
-    packs/PACK/runs.json                  the pack's part of a plan of many runs; sealed; safe to delete
+    packs/PACK/runs.json                  the pack's part of a plan of many runs, by columns; sealed; safe to delete
     packs/PACK/attempt-A                  claimed by attempt A; empty
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
     packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
@@ -55,6 +55,7 @@ from pipeline.store.files import (
 )
 from pipeline.store.history import History, RunEnd, RunInfo, filled
 from pipeline.store.pack_store import PackStore, StoreError
+from pipeline.store.plans.plan_columns import with_columns
 from pipeline.store.records.ends import RETRIED_RUN, EndColumns, Ended
 from pipeline.store.records.record import FileEntry, Record
 from pipeline.store.records.snapshot_entries import SnapshotEntry
@@ -131,7 +132,7 @@ class SweepStore:
         make_folder(self.folder, is_shared)
         make_inner_folder(self.folder / "packs", is_shared)
         make_inner_folder(self.copies, is_shared)
-        content = seal(plan)
+        content = seal(with_columns(plan))
         name = f"plan-{hashlib.sha256(content).hexdigest()[:16]}.json"
         for folder in (self.folder, self.copies):
             write_file(folder / name, content)

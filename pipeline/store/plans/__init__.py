@@ -1,0 +1,1 @@
+"""The plan document of a sweep of many runs, by columns."""
