@@ -4,9 +4,10 @@
     python -m benchmarks.papers --refresh                 rewrite the pages from what is kept, without training
 
 The judged claims are kept in results/papers.json, as they were found. Of a reproduction of a part, what it could
-judge takes the place of earlier records, and says when it was judged. The table of docs/papers.md and the README's
-line are made from these records and the rows that stand in the books today: a claim that was added or changed since
-is shown as not judged yet, one that was reworded says so, and one that was removed is left out.
+judge takes the place of earlier records, and says when it was judged. The findings and tables of docs/papers/, the
+counts of docs/papers.md and the README's line are made from these records and the rows that stand in the books today:
+a claim that was added or changed since is shown as not judged yet, one that was reworded says so, and one that was
+removed is left out.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from typing import Any
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, JudgedClaim
 from analysis.claims.records import NOT_JUDGED, REWORDED, merged, restored
-from analysis.claims.text import claims_markdown, num_statements
-from sweeps.papers import papers_of
+from analysis.claims.text import claims_markdown, num_statements, with_figures
+from analysis.figures.figures import to_svg
+from sweeps.papers import Paper, papers_of
 
 ROOT = Path(__file__).parents[1]
 KEPT = Path(__file__).parent / "results" / "papers.json"
-PAGE, README = ROOT / "docs" / "papers.md", ROOT / "README.md"
-BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
+PAGES, INDEX, README = ROOT / "docs" / "papers", ROOT / "docs" / "papers.md", ROOT / "README.md"
 _WORDS = {HOLDS: "hold", DOES_NOT: "do not", UNDECIDED: "undecided", NOT_JUDGED: NOT_JUDGED}
 
 
@@ -51,25 +52,52 @@ def keep(folder: Path) -> None:
         for figure in paper.page_figures:
             drawn = folder / paper.name / "figures" / f"{figure}.svg"
             if drawn.is_file():
-                shutil.copyfile(drawn, PAGE.parent / f"papers_{figure}.svg")
+                shutil.copyfile(drawn, PAGES / f"{paper.name}_{figure}.svg")
 
 
 def refresh() -> None:
-    """Rewrites the parts of both pages that are made from the kept claims and the rows of today."""
+    """Rewrites the parts of all pages that are made from the kept claims and the rows of today."""
     document = json.loads(KEPT.read_text())
-    claims = kept_claims(document)
-    PAGE.write_text(with_part(PAGE.read_text(), page_part(document["provenance"], claims)))
-    README.write_text(with_part(README.read_text(), readme_part(claims)))
+    for paper in papers_of():
+        path, claims = PAGES / f"{paper.name}.md", kept_claims(document, paper)
+        (PAGES / f"{paper.name}_task.svg").write_text(to_svg(paper.claims_module().TASK_PICTURE()))
+        text = with_part(path.read_text(), "findings", findings_part(paper, claims))
+        path.write_text(with_part(text, "claims", page_part(document["provenance"], claims)))
+    INDEX.write_text(with_part(INDEX.read_text(), "claims", index_part(document)))
+    README.write_text(with_part(README.read_text(), "claims", readme_part(all_claims(document))))
 
 
-def kept_claims(document: dict[str, Any]) -> list[JudgedClaim]:
-    """Every claim of every paper, with its stored verdict."""
-    books = [paper.claims_module().CLAIMS for paper in papers_of()]
-    return [claim for book in books for claim in restored(book, document["claims"])]
+def kept_claims(document: dict[str, Any], paper: Paper) -> list[JudgedClaim]:
+    """Every claim of a paper, with its stored verdict."""
+    return restored(paper.claims_module().CLAIMS, document["claims"])
+
+
+def all_claims(document: dict[str, Any]) -> list[JudgedClaim]:
+    """Every claim of every paper."""
+    return [claim for paper in papers_of() for claim in kept_claims(document, paper)]
+
+
+def findings_part(paper: Paper, claims: Sequence[JudgedClaim]) -> str:
+    """The paper's findings as a numbered list, with the figures that are kept."""
+    by_name = {claim.name: claim for claim in claims}
+    lines = [f"{n}. {with_figures(finding, by_name)}" for n, finding in enumerate(paper.findings, start=1)]
+    return "\n".join([*lines, ""])
+
+
+def index_part(document: dict[str, Any]) -> str:
+    """The table of docs/papers.md: a row a paper, with the number of its claims by verdict."""
+    rows = [["paper", "its claims", "our questions", "checks"], ["---"] * 4]
+    for paper in papers_of():
+        claims = kept_claims(document, paper)
+        groups = [[c for c in claims if not c.claim.is_check and c.claim.stated_by == by] for by in ("paper", "us")]
+        groups.append([claim for claim in claims if claim.claim.is_check])
+        name = paper.claims_module().CLAIMS.paper
+        rows.append([f"[{name}](papers/{paper.name}.md)", *(counted(group) or "none" for group in groups)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def page_part(provenance: dict[str, Any], claims: Sequence[JudgedClaim]) -> str:
-    """What docs/papers.md shows: what judged the claims, what has changed since, and the tables."""
+    """What a paper's page shows at its end: what judged the claims, what has changed since, and the tables."""
     lines = [made_by(provenance)]
     if any(claim.verdict == NOT_JUDGED for claim in claims):
         lines.append(f'"{NOT_JUDGED.capitalize()}": the claim was added or changed since then.')
@@ -87,10 +115,19 @@ def readme_part(claims: Sequence[JudgedClaim]) -> str:
     return "\n".join(summary(claims)) + "\n"
 
 
-def with_part(text: str, part: str) -> str:
-    """A page with this part between its markers."""
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{part}\n{END}{rest.partition(END)[2]}"
+def with_part(text: str, name: str, part: str) -> str:
+    """A page with this part between its markers of that name. Raises ValueError for a page without them."""
+    begin, end = markers(name)
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"the page has no part {name!r}")
+    return f"{before}{begin}\n\n{part}\n{end}{after}"
+
+
+def markers(name: str) -> tuple[str, str]:
+    """The lines before and after the part of a page that is made by this module."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
 def made_by(provenance: dict[str, Any]) -> str:

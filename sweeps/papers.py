@@ -4,7 +4,8 @@ A paper NAME is a folder of sweeps/ that holds
 
     *.yaml       its sweeps
     paper.py     `PAPER`, a Paper: the sweeps of each profile, and its measurements
-    claims.py    `CLAIMS`, a ClaimBook of its own, and `FIGURES`, functions of the sweeps to a Figure
+    claims.py    `CLAIMS`, a ClaimBook of its own, `FIGURES`, functions of the sweeps to a Figure, and `TASK_PICTURE`, a
+                 function without arguments to the Figure that explains the task
 
 and whatever only it uses. Every folder with a paper.py is found. A claim's `figure` names a function of FIGURES, and
 the figure that it draws. Claims and figures get `analysis.claims.sweeps.Sweeps`, in which every sweep has the name that
@@ -84,8 +85,8 @@ class Measurement:
 class Paper:
     """A paper: its title as printed, its sweeps in the order in which they are trained, and its measurements.
 
-    Papers are trained and listed by `order`, those of equal order by name. `page_figures` names those of FIGURES that
-    docs/papers.md shows.
+    Papers are trained and listed by `order`, those of equal order by name. docs/papers/NAME.md shows those of FIGURES
+    that `page_figures` names, and `findings`: sentences in which `{CLAIM}` stands for what was found of that claim.
 
     Raises ValueError where a name is given twice in one profile, or names no sweep.
     """
@@ -96,6 +97,7 @@ class Paper:
     measurements: tuple[Measurement, ...] = ()
     order: int = 100
     page_figures: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known: set[str] = set()

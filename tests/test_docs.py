@@ -29,7 +29,7 @@ from tests.support import SOURCES, drop_in, tiny, trained
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def registered(monkeypatch, folder, path, registry):
@@ -170,5 +170,5 @@ def test_links_lead_to_files_and_headings(document):
 def test_a_wheel_has_all_documents_and_their_pictures():
     places = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     taken = {path for patterns in places.values() for pattern in patterns for path in ROOT.glob(pattern)}
-    pictures = {path for path in (ROOT / "docs").iterdir() if path.suffix in (".svg", ".png")}
+    pictures = {path for path in (ROOT / "docs").rglob("*") if path.suffix in (".svg", ".png")}
     assert {*DOCUMENTS, *pictures} - taken == {ROOT / "CONTRIBUTING.md"}

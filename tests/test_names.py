@@ -13,6 +13,7 @@ EXEMPT = {
     "PAPER",  # each paper's own, found by `sweeps.papers`
     "CLAIMS",  # the book of a paper's claims, likewise
     "FIGURES",  # its figures, likewise
+    "TASK_PICTURE",  # the picture of its task, likewise
     "main",  # of a command
 }
 

@@ -22,7 +22,7 @@ from tests.sweeps.test_cli import run
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-PAPERS_PAGE = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
+PAPERS_PAGES = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "papers").glob("*.md"))
 DATA_PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 LANDSCAPE_PAGE = (ROOT / "docs" / "landscape.md").read_text(encoding="utf-8")
 BENCHMARK_PAGE = (ROOT / "sweeps" / "benchmark" / "README.md").read_text(encoding="utf-8")
@@ -97,7 +97,7 @@ def test_the_readme_is_short():
 
 
 def test_every_sweep_is_listed_with_its_number_of_runs():
-    pages = README + PAPERS_PAGE + DATA_PAGE + LANDSCAPE_PAGE + BENCHMARK_PAGE
+    pages = README + PAPERS_PAGES + DATA_PAGE + LANDSCAPE_PAGE + BENCHMARK_PAGE
     rows = re.findall(r"^\| `(sweeps/\S+\.yaml)` \|.*?\| (\d+) \|", pages, re.M)
     listed = {name: int(count) for name, count in rows}
     assert len(listed) == len(rows)

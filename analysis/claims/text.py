@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 import numpy as np
 
-from analysis.claims.claims import VERDICTS, JudgedClaim
+from analysis.claims.claims import DOES_NOT, VERDICTS, JudgedClaim
 
 # Column -> width; with a space between them, 100 in all.
 COLUMNS = {"verdict": 9, "ours": 18, "holds if": 10, "runs": 4, "paper": 14, "statement": 26, "figure": 13}
@@ -42,6 +43,22 @@ def claims_table(claims: Sequence[JudgedClaim]) -> list[str]:
     counted = [claim for claim in claims if not claim.claim.is_check]
     lines.append(f"{len(counted)} claim(s), of {num_statements(counted)} statement(s): {_by_verdict(counted)}.")
     return lines + [f"{len(checks)} check(s): {_by_verdict(checks)}."] * bool(checks)
+
+
+def with_figures(sentence: str, claims: Mapping[str, JudgedClaim]) -> str:
+    """A sentence with our figure in place of every `{NAME}` of a claim: estimate, 95% interval, units and verdict.
+
+    Raises KeyError for a name that no claim has.
+    """
+    return re.sub(r"\{(\w+)\}", lambda match: _figure_of(claims[match[1]]), sentence)
+
+
+def _figure_of(judged: JudgedClaim) -> str:
+    verdict = {DOES_NOT: "does not hold"}.get(judged.verdict, judged.verdict)
+    if judged.evidence is None:
+        return f"({verdict})"
+    value, _, interval = judged.estimate.concise().partition(" (")
+    return f"**{value}** ({interval.removesuffix(')')}; {_units(judged)}; {verdict})"
 
 
 def num_statements(claims: Sequence[JudgedClaim]) -> int:
@@ -79,14 +96,19 @@ def _markdown_cells(judged: JudgedClaim) -> list[str]:
     claim = judged.claim
     verdict = f"{judged.verdict}: {judged.reason}" if judged.reason else judged.verdict
     verdict = f"{verdict} ({judged.remark})" if judged.remark else verdict
-    region, evidence = claim.equivalence, judged.evidence
+    region = claim.equivalence
     equals = f"{judged.equality or 'not judged'}: {region}" if region is not None else "no figure"
     caught = f"{judged.would_catch:.2g}" if np.isfinite(judged.would_catch) else "n/a"
-    units = f"{judged.num_runs} runs"
-    if evidence is not None and evidence.num_units is not None:
-        units = f"{evidence.num_units} {evidence.unit}"
-    ours = judged.estimate.concise()
+    ours, units = judged.estimate.concise(), _units(judged)
     return [claim.statement, claim.stated, ours, equals, str(claim.region), caught, units, verdict, claim.figure]
+
+
+def _units(judged: JudgedClaim) -> str:
+    """What is independent in the evidence, as `24 seeds`; runs where that was not recorded."""
+    evidence = judged.evidence
+    if evidence is None or evidence.num_units is None:
+        return f"{judged.num_runs} runs"
+    return f"{evidence.num_units} {evidence.unit}"
 
 
 def _row(cells: Sequence[str]) -> list[str]:

@@ -23,8 +23,17 @@ from sweeps.huang_2024.figures import (
 )
 from sweeps.huang_2024.measures import SMALL_ERROR
 from sweeps.huang_2024.ratio_figure import ratio_of_times
+from sweeps.huang_2024.task_figure import feature_regression_task
 
-FIGURES = (feature_errors, attention_concentration, stage_times, rare_feature_phases, times_by_size, ratio_of_times)
+TASK_PICTURE = feature_regression_task
+FIGURES = (
+    feature_errors,
+    attention_concentration,
+    stage_times,
+    rare_feature_phases,
+    times_by_size,
+    ratio_of_times,
+)
 
 # "Much earlier" is by this factor at least, and "all" this share; an interval can show that from 35 seeds on.
 _MUCH, _ALL = Region(low=2.0), Region(low=0.9)

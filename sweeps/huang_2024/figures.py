@@ -32,6 +32,8 @@ PHASE_NAMES = ("swap", "taken over", "grown", "converged")
 _LEGEND = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3)
 # The size whose phases are drawn, where it is there: all are seen, and apart.
 SHOWN_SIZE = 20
+# Errors fall over three orders of magnitude.
+_LOG = alt.Scale(type="log", nice=False)
 PER_FEATURE = "A line per feature: mean over seeds, with its 95% interval over seeds."
 # The sweep, and the times of its runs' features.
 SweepTimes = tuple[str, Callable[[FeatureCurves], Floats]]
@@ -51,7 +53,9 @@ def feature_errors(sweeps: Sweeps) -> Figure:
         f"Of the rare features, a share of {{}} come to an error of at most {SMALL_ERROR} for good",
         "which share of the rare features is learned",
     )
-    return _per_feature(sweeps, "feature_errors", title, "error L_k of a feature", lambda part: part.error_RKT)
+    return _per_feature(
+        sweeps, "feature_errors", title, "error L_k of a feature (log)", lambda part: part.error_RKT, _LOG
+    )
 
 
 def attention_concentration(sweeps: Sweeps) -> Figure:
@@ -171,7 +175,14 @@ def times_by_size(sweeps: Sweeps) -> Figure:
     return Figure(name, title, "Times of stages against the number of features.", finish(chart, title, caption))
 
 
-def _per_feature(sweeps: Sweeps, name: str, title: str, axis: str, values: Callable[[FeatureCurves], Floats]) -> Figure:
+def _per_feature(
+    sweeps: Sweeps,
+    name: str,
+    title: str,
+    axis: str,
+    values: Callable[[FeatureCurves], Floats],
+    scale: alt.Scale | None = None,
+) -> Figure:
     rows: Rows = []
     for sweep in ("balanced", "imbalanced"):
         part = feature_curves(sweeps[sweep].history)
@@ -180,7 +191,7 @@ def _per_feature(sweeps: Sweeps, name: str, title: str, axis: str, values: Calla
             labels = {"sweep": sweep, "feature": k + 1, "kind": kind}
             rows += curve_rows(values(part)[:, k], part.time_T, part.runs, **labels)
     x = alt.X("step:Q", title="epoch")
-    layered = bands(x, axis, detail=("feature",), color=_colour((DOMINANT, BALANCED, RARE)))
+    layered = bands(x, axis, scale=scale, detail=("feature",), color=_colour((DOMINANT, BALANCED, RARE)))
     panel = alt.layer(*layered.layer, data=data(rows)).properties(width=300, height=240)
     chart = panel.facet(alt.Facet("sweep:N", title=None), columns=2)
     lines = sweeps_caption(sweeps, ("balanced", "imbalanced"), PER_FEATURE)

@@ -9,10 +9,7 @@ contexts. Regions were fixed from the paper's statements and from runs under oth
 from __future__ import annotations
 
 from analysis.claims.claims import ClaimBook
-from sweeps.von_oswald_2023.claims_layers import SEVERAL_LAYERS
-from sweeps.von_oswald_2023.claims_one_layer import ONE_LAYER
-from sweeps.von_oswald_2023.claims_variants import VARIANTS
-from sweeps.von_oswald_2023.figures import (
+from sweeps.von_oswald_2023.figures.layers import (
     context_lengths,
     layers,
     roll_out,
@@ -20,9 +17,14 @@ from sweeps.von_oswald_2023.figures import (
     shifted_contexts_of_layers,
     training,
 )
-from sweeps.von_oswald_2023.variant_figures import copying, fixed_tasks, mlp_block, plateaus, sine, softmax
+from sweeps.von_oswald_2023.figures.task import linear_regression_task
+from sweeps.von_oswald_2023.figures.variants import copying, fixed_tasks, mlp_block, plateaus, sine, softmax
+from sweeps.von_oswald_2023.rows.layers import SEVERAL_LAYERS
+from sweeps.von_oswald_2023.rows.one_layer import ONE_LAYER
+from sweeps.von_oswald_2023.rows.variants import VARIANTS
 
 CLAIMS = ClaimBook("von Oswald et al. 2023", (*ONE_LAYER, *SEVERAL_LAYERS, *VARIANTS))
+TASK_PICTURE = linear_regression_task
 FIGURES = (
     training,
     context_lengths,

@@ -16,16 +16,21 @@ from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, similarity_of_runs
 from sweeps.zhao_2023.claims_early import EARLY_DETERMINATION
-from sweeps.zhao_2023.early_figures import early_statistics, fates, forecasts, head_widths, init_and_data
-from sweeps.zhao_2023.figures import attention, head_order, learning_curves, phase_change
+from sweeps.zhao_2023.figures.by_query import aligned_curves, attention_by_query
+from sweeps.zhao_2023.figures.early import early_statistics, fates, forecasts, head_widths, init_and_data
+from sweeps.zhao_2023.figures.fate_raster import fate_raster
+from sweeps.zhao_2023.figures.learning import attention, head_order, learning_curves, phase_change
+from sweeps.zhao_2023.figures.maps import attention_maps
+from sweeps.zhao_2023.figures.task import dictionary_lookup_task
 from sweeps.zhao_2023.measures import SETTING_A
-from sweeps.zhao_2023.query_figures import aligned_curves, attention_by_query
 
+TASK_PICTURE = dictionary_lookup_task
 FIGURES = (
     learning_curves,
     phase_change,
     head_order,
     attention,
+    attention_maps,
     attention_by_query,
     aligned_curves,
     early_statistics,
@@ -33,6 +38,7 @@ FIGURES = (
     head_widths,
     init_and_data,
     fates,
+    fate_raster,
 )
 _ALIKE = "cosine of attention maps of pairs of runs, less that of"
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.dynamics.early_signs import proportion_by_statistic, sibling_auroc, time_correlation
+from analysis.dynamics.early_signs import (
+    proportion_by_statistic,
+    sibling_auroc,
+    sibling_concordance,
+    time_correlation,
+)
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes
 from analysis.uncertainty.intervals import wilson
 from pipeline.store.history import RunInfo
@@ -74,6 +79,54 @@ def test_a_run_is_no_sibling_of_itself_and_lone_runs_say_nothing():
     assert sibling_auroc(outcomes_of(time), crossed_runs(2, 2), 1000).value == 0
     lone = [RunInfo(f"r{r}", "s", r, 0, {}) for r in range(4)]
     assert np.isnan(sibling_auroc(outcomes_of(time), lone, 1000).value)
+
+
+def counted_concordance(time_IJ):
+    """Pairs of one half of the data seeds that the mean log times of the other half put in order, one by one."""
+    log_IJ, half_J = np.log(time_IJ), np.arange(time_IJ.shape[1]) % 2
+    won, total = 0.0, 0
+    for half in (0, 1):
+        forecast_I = log_IJ[:, half_J != half].mean(axis=1)
+        cells = [(i, j) for i in range(len(log_IJ)) for j in np.flatnonzero(half_J == half)]
+        for one in cells:
+            for other in cells:
+                if log_IJ[one] < log_IJ[other]:
+                    won += 0.5 * (1 + np.sign(forecast_I[other[0]] - forecast_I[one[0]]))
+                    total += 1
+    return won / total
+
+
+def test_the_concordance_of_siblings_is_that_of_every_pair_of_runs_with_different_times():
+    rng = np.random.default_rng(1)
+    time_IJ = np.exp(6 + 0.4 * rng.normal(size=(7, 1)) + 0.3 * rng.normal(size=(7, 6))).round(-1)
+    outcomes, runs = outcomes_of(time_IJ.ravel(), 1e6), crossed_runs(7, 6)
+    found = sibling_concordance(outcomes, runs, 10**6, bootstrap=200)
+    assert found.value == pytest.approx(counted_concordance(time_IJ), abs=1e-12)
+    assert found.low < found.value < found.high
+
+
+def test_the_concordance_depends_on_no_cut_where_the_auroc_does():
+    rng = np.random.default_rng(2)
+    # Init seeds decide among slow runs alone.
+    time_IJ = np.where(
+        np.arange(20)[:, None] < 10, rng.uniform(200, 400, (20, 8)), 1000.0 + 50 * np.arange(20)[:, None]
+    )
+    runs = crossed_runs(20, 8)
+    early, late = (sibling_auroc(outcomes_of(time_IJ.ravel(), at), runs, at, bootstrap=0).value for at in (300, 700))
+    assert early < 0.9
+    assert late == 1
+    whole = sibling_concordance(outcomes_of(time_IJ.ravel(), 1e5), runs, 10**5, bootstrap=0).value
+    later = sibling_concordance(outcomes_of(time_IJ.ravel(), 1e6), runs, 10**6, bootstrap=0).value
+    assert whole == later
+    assert early < whole < 1
+
+
+def test_siblings_under_data_that_decides_alone_have_a_concordance_of_one_half():
+    time_IJ = np.tile(np.linspace(300, 900, 8), (20, 1))
+    found = sibling_concordance(outcomes_of(time_IJ.ravel()), crossed_runs(20, 8), 1000)
+    assert found.value == pytest.approx(0.5)
+    lone = [RunInfo(f"r{r}", "s", r, 0, {}) for r in range(4)]
+    assert np.isnan(sibling_concordance(outcomes_of(np.array([500.0, 600, 700, 800])), lone, 1000).value)
 
 
 def test_shares_by_statistic_are_those_of_each_bin():

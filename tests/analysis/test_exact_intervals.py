@@ -97,3 +97,19 @@ def test_the_drift_of_an_exponent_is_in_its_interval_where_there_is_no_power_law
     (first, second), hull = found.local, found.with_drift
     assert first.exponent.value > found.overall.high > found.overall.low > second.exponent.value
     assert hull.low <= second.exponent.low < first.exponent.high <= hull.high
+
+
+def test_the_interval_with_drift_holds_both_local_exponents_and_that_of_the_seeds_neither():
+    """Of 60 samples from a law that bends from an exponent of 2 to one of 1.8."""
+    rng, size_R = np.random.default_rng(4), np.repeat([20.0, 40.0, 80.0], 20)
+    runs = [RunInfo(f"r{r}", "s", r, r, {}) for r in range(60)]
+    law_R = np.where(size_R < 80, size_R**2, 40**2 * (size_R / 40) ** 1.8)
+    with_drift = of_seeds = 0
+    for trial in range(60):
+        time_R = law_R * np.exp(0.05 * rng.normal(size=60))
+        found = scaling_drift(size_R, time_R, runs, bootstrap=100, seed=trial)
+        hull, seeds = found.with_drift, found.overall
+        with_drift += hull.low <= 1.8 <= 2.0 <= hull.high
+        of_seeds += seeds.low <= 1.8 or seeds.high >= 2.0
+    assert with_drift >= 0.85 * 60
+    assert of_seeds <= 0.1 * 60

@@ -13,6 +13,7 @@ from analysis.figures.figures import figures, to_svg
 from analysis.figures.history import converged_title
 from analysis.figures.marks import band, diagonal, points_with_intervals, raster, reference, stairs, thin_lines
 from analysis.figures.style import Figure, captioned, data, finish
+from analysis.figures.token_diagram import Arc, Token, token_diagram
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.summary.analyse import analyse
 from pipeline.store.history import RunEnd
@@ -126,3 +127,21 @@ def test_marks_draw_what_their_rows_hold():
     assert paths(reference(0.5) + base.mark_point().encode(y=y))[2] == 1
     equal = alt.Y("value:Q", title="v", scale=alt.Scale(domain=[0, 1]))
     assert paths(diagonal(alt.X("step:Q", title="step"), equal, 0, 1))[1] == 1
+
+
+def test_a_picture_of_tokens_has_a_box_for_each_and_an_arc_from_query_to_key_and_refuses_others():
+    tokens = [Token(("a",), "key"), Token(("1", "2"), "value")]
+    colours = {"key": "red", "value": "blue", "look": "black"}
+
+    def rows(arc):
+        return [layer.data.values for layer in token_diagram(tokens, [arc], colours).layer]
+
+    squares, texts, curve, heads = rows(Arc(1, 0, "look"))
+    assert [row["colour"] for row in squares] == ["red", "blue"]
+    assert [row["text"] for row in texts] == ["a", "1", "2"]
+    assert (curve[0]["x"], curve[-1]["x"], heads[0]["x"]) == (1, 0, 0)
+    assert max(row["y"] for row in curve) > max(row["y2"] for row in squares)
+    assert max(row["y"] for row in rows(Arc(1, 0, "look", is_above=False))[2]) < 0
+    for arc in (Arc(2, 0, "look"), Arc(1, -1, "look")):
+        with pytest.raises(IndexError, match="leaves the 2 tokens"):
+            token_diagram(tokens, [arc], colours)

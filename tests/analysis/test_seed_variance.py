@@ -102,6 +102,22 @@ def test_one_seed_of_a_kind_and_equal_times_give_no_shares():
         assert np.isnan(seed_variance(*crossed(table), BUDGET, bootstrap=10).init.value)
 
 
+def test_the_share_without_the_slowest_init_seed_is_that_of_the_others_alone():
+    table = planted(np.random.default_rng(6), (0.3, 0.1, 0.6))
+    table[11] += 6
+    found = seed_variance(*crossed(table), BUDGET * 100, bootstrap=50)
+    others = seed_variance(*crossed(np.delete(table, 11, axis=0)), BUDGET * 100, bootstrap=50)
+    assert found.init.value > 0.8
+    assert found.init_without_slowest == others.init
+    assert others.init.value < 0.6
+    fast = table.copy()
+    fast[11] -= 12
+    slowest = int(np.delete(fast.mean(axis=1), 11).argmax())
+    kept = seed_variance(*crossed(fast), BUDGET * 100, bootstrap=0).init_without_slowest.value
+    assert kept == pytest.approx(variance_shares(np.delete(fast, slowest, axis=0)[None])[0, 0])
+    assert np.isnan(seed_variance(*crossed(table[:2]), BUDGET, bootstrap=0).init_without_slowest.value)
+
+
 def test_two_runs_of_the_same_seeds_are_refused():
     outcomes, runs = crossed(np.ones((2, 2)))
     with pytest.raises(ValueError, match="one setting"):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, JudgedClaim, Region
 from analysis.claims.records import NOT_JUDGED, REWORDED, claims_json, merged, restored
+from analysis.claims.text import with_figures
+from analysis.figures.figures import specification, to_svg
 from benchmarks import papers
 from sweeps.papers import papers_of
+from tests.figure_texts import overlaps, untitled
 
 CLAIM = Claim("jumps", "Losses jump: share of runs", "all", Region(low=0.5), "losses", lambda sweeps: None)
 JUDGED = JudgedClaim(CLAIM, "P", HOLDS, "", Evidence(0.8, 0.7, 0.9, 20, "A note."))
 UNTOLD = JudgedClaim(replace(CLAIM, name="untold"), "P", UNDECIDED, "sweep 'a' is missing", None)
+COUNTED = Evidence(0.8, 0.7, 0.9, 20, "A note.", "seeds", 5)
 RECORDS = claims_json([JUDGED, UNTOLD])["claims"]
 
 
@@ -26,11 +31,12 @@ def document():
 
 @pytest.fixture
 def pages(tmp_path, monkeypatch, document):
-    """The two pages and the kept claims, to be written to."""
-    for name in ("KEPT", "PAGE", "README"):
+    """The pages and the kept claims, to be written to."""
+    for name in ("KEPT", "INDEX", "README"):
         copy = tmp_path / getattr(papers, name).name.replace("papers.json", "kept.json")
         copy.write_text(getattr(papers, name).read_text())
         monkeypatch.setattr(papers, name, copy)
+    monkeypatch.setattr(papers, "PAGES", shutil.copytree(papers.PAGES, tmp_path / "papers"))
     return papers
 
 
@@ -89,16 +95,30 @@ def test_a_later_reproduction_of_a_part_gives_what_it_could_tell_and_says_when()
     assert merged(kept, whole) == whole
 
 
-def part_of(page):
-    return page.partition(papers.BEGIN)[2].partition(papers.END)[0].strip()
+def part_of(page, name="claims"):
+    begin, end = papers.markers(name)
+    return page.partition(begin)[2].partition(end)[0].strip()
+
+
+def page_of(paper):
+    return (papers.PAGES / f"{paper.name}.md").read_text()
+
+
+def written():
+    return [path.read_text() for path in (papers.INDEX, papers.README, *sorted(papers.PAGES.glob("*.md")))]
 
 
 def test_the_pages_show_every_row_with_the_verdict_that_is_kept_and_say_which_is_older(document):
     """Fails where `python -m benchmarks.papers --refresh` is left to be run."""
-    claims = papers.kept_claims(document)
-    assert part_of(papers.PAGE.read_text()) == papers.page_part(document["provenance"], claims).strip()
+    claims = papers.all_claims(document)
     assert part_of(papers.README.read_text()) == papers.readme_part(claims).strip()
-    rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", part_of(papers.PAGE.read_text()), re.M)]
+    assert part_of(papers.INDEX.read_text()) == papers.index_part(document).strip()
+    for paper in papers_of():
+        own = papers.kept_claims(document, paper)
+        assert part_of(page_of(paper)) == papers.page_part(document["provenance"], own).strip()
+        assert part_of(page_of(paper), "findings") == papers.findings_part(paper, own).strip()
+    tables = "\n".join(part_of(page_of(paper)) for paper in papers_of())
+    rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", tables, re.M)]
     shown = {row[0]: row[7] for row in rows if row[0] not in ("claim", "---")}
     kept = {record["name"]: record for record in document["claims"]}
     assert shown.keys() == {claim.claim.statement for claim in claims}
@@ -126,26 +146,49 @@ def test_kept_verdicts_are_those_of_their_own_interval_and_region(document):
 
 
 def test_refreshing_changes_nothing_where_nothing_has_changed(pages):
-    before = pages.PAGE.read_text(), pages.README.read_text()
+    before = written()
     pages.refresh()
-    assert (pages.PAGE.read_text(), pages.README.read_text()) == before
+    assert written() == before
+
+
+def test_a_page_without_the_markers_of_a_part_is_refused():
+    with pytest.raises(ValueError, match="the page has no part 'findings'"):
+        papers.with_part("# A page", "findings", "1. Found.")
+
+
+def test_findings_show_what_is_kept_of_the_claims_that_they_name():
+    claims = {"jumps": JUDGED, "untold": UNTOLD, "counted": replace(JUDGED, evidence=COUNTED, verdict=DOES_NOT)}
+    sentence = "A share of {jumps} jump, {untold} do not, of {counted} more is known."
+    assert with_figures(sentence, claims) == (
+        "A share of **.80** (.70-.90; 20 runs; holds) jump, (undecided) do not, of **.80** (.70-.90; 5 seeds; does not "
+        "hold) more is known."
+    )
+    with pytest.raises(KeyError, match="unheard_of"):
+        with_figures("{unheard_of}", claims)
+
+
+@pytest.mark.parametrize("paper", papers_of(), ids=lambda paper: paper.name)
+def test_every_paper_has_five_findings_of_its_own_claims_without_a_figure_of_ours_that_is_typed(paper):
+    assert len(paper.findings) == 5
+    for finding in paper.findings:
+        assert set(re.findall(r"{(\w+)}", finding)) & paper.claims_module().CLAIMS.claims.keys(), finding
 
 
 def test_refreshing_shows_a_claim_that_was_added_and_drops_one_that_was_removed(pages, monkeypatch, document):
-    claims = [j for j in papers.kept_claims(document) if j.claim.stated_by == "paper" and not j.claim.is_check]
+    claims = [j for j in papers.all_claims(document) if j.claim.stated_by == "paper" and not j.claim.is_check]
     num_before = sum(judged.verdict == NOT_JUDGED for judged in claims)
     book = papers_of()[0].claims_module().CLAIMS
-    first, *others = book.claims.values()
+    told = "".join(papers_of()[0].findings)
+    first, *others = sorted(book.claims.values(), key=lambda claim: f"{{{claim.name}}}" in told)
     added = replace(others[0], name="added", statement="Something new is so: share of runs")
     monkeypatch.setattr(book, "claims", {claim.name: claim for claim in (*others, added)})
     kept = pages.KEPT.read_text()
     pages.refresh()
-    page, readme = pages.PAGE.read_text(), pages.README.read_text()
+    page, readme = page_of(papers_of()[0]), pages.README.read_text()
     assert first.statement not in page
     assert re.search(rf"^\| Something new is so: share of runs \|.*\| {NOT_JUDGED}: added since \|", page, re.M)
     assert f'"{NOT_JUDGED.capitalize()}": ' in page
     assert f", {num_before + 1} {NOT_JUDGED}" in readme
-    assert readme.partition(papers.BEGIN)[0] == papers.README.read_text().partition(papers.BEGIN)[0]
     assert pages.KEPT.read_text() == kept, "what was found stays as it was found"
 
 
@@ -159,13 +202,18 @@ def test_keeping_a_reproduction_brings_its_claims_and_figures(pages, tmp_path, d
     (folder / "claims.json").write_text(json.dumps(document | {"provenance": changed}))
     pages.keep(folder)
     pages.refresh()
-    assert "at commit 0123456789ab" in pages.PAGE.read_text()
-    assert (pages.PAGE.parent / "papers_fates.svg").read_text() == "<svg>fates</svg>"
+    assert all("at commit 0123456789ab" in page_of(paper) for paper in papers_of())
+    assert (pages.PAGES / "zhao_2023_fates.svg").read_text() == "<svg>fates</svg>"
 
 
-def test_the_figures_of_the_papers_page_are_those_that_are_kept():
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", papers.PAGE.read_text())
-    figures = [figure for paper in papers_of() for figure in paper.page_figures]
-    assert sorted(pictures) == sorted(f"papers_{figure}.svg" for figure in figures)
+@pytest.mark.parametrize("paper", papers_of(), ids=lambda paper: paper.name)
+def test_the_figures_of_a_page_are_those_that_are_kept_its_task_first(paper):
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page_of(paper))
+    assert pictures == [f"{paper.name}_{figure}.svg" for figure in ("task", *paper.page_figures)]
     for picture in pictures:
-        assert (papers.PAGE.parent / picture).read_text().startswith("<svg")
+        assert (papers.PAGES / picture).read_text().startswith("<svg")
+    assert {path.name for path in papers.PAGES.glob(f"{paper.name}_*.svg")} == set(pictures)
+    task = paper.claims_module().TASK_PICTURE()
+    assert (papers.PAGES / pictures[0]).read_text() == to_svg(task)
+    assert not overlaps(to_svg(task))
+    assert not untitled(json.loads(specification(task)))

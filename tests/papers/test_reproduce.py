@@ -13,6 +13,7 @@ import altair as alt
 import pytest
 
 from analysis.claims.claims import HOLDS, UNDECIDED, Claim, ClaimBook, Evidence, Region
+from analysis.claims.registration import Registration
 from analysis.claims.sweeps import UndecidedError
 from analysis.figures.claims import sweeps_caption
 from analysis.figures.style import Figure, data, finish
@@ -220,6 +221,19 @@ def test_a_measurement_that_fails_leaves_nothing_and_is_not_taken_for_undecided(
     assert end.value.code == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert not (fake.folder / "fast/fake/measured").exists()
+
+
+def test_an_altered_registration_is_refused_before_anything_is_trained(fake, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sweeps.registered._SWEEPS", tmp_path / "sweeps")
+    (tmp_path / "sweeps" / "fake").mkdir(parents=True)
+    path = tmp_path / "sweeps" / "fake" / "registration.json"
+    first = Registration().followed_by("2026-01-01", "All terms.", BOOK, {})
+    first.write(path)
+    path.write_text(path.read_text().replace("0.3", "0.2"))
+    code, printed = run(monkeypatch, capsys, "reproduce", "fake", "--inline")
+    assert code == 2
+    assert "entry 1 of 2026-01-01 has been altered" in " ".join(printed.split())
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_paper_that_contradicts_itself_is_refused():

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
-from analysis.claims.sweeps import JudgedSweep, Sweeps
+from analysis.claims.sweeps import JudgedSweep, Sweeps, UndecidedError
 from analysis.figures.figures import specification, to_svg
 from analysis.uncertainty.intervals import short
 from pipeline.spec.sweep import load_spec
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.attention import AttentionContrasts
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
-from sweeps.zhao_2023.figures import SETTINGS
+from sweeps.zhao_2023.figures.fate_raster import fate_raster, fork_shares
+from sweeps.zhao_2023.figures.learning import SETTINGS
+from sweeps.zhao_2023.figures.maps import attention_maps
 from sweeps.zhao_2023.measures import fates_of
 from sweeps.zhao_2023.paper import PAPER
 from tests.figure_texts import overlaps, untitled
@@ -37,6 +39,8 @@ NAN = np.nan
 SWEEPS = Path(__file__).resolve().parent.parent.parent / "sweeps" / "zhao_2023"
 
 
+# These show every parent, and the spread over runs itself.
+EVERY_RUN = {"fate_raster", "attention_maps"}
 # The claim whose estimate stands in the title of a figure.
 TITLES = {
     "phase_change": "converged_runs_change_abruptly",
@@ -188,13 +192,13 @@ def test_every_figure_is_drawn_and_every_claim_names_one(sweeps, judged):
     drawn = {figure.__name__: figure(sweeps) for figure in FIGURES}
     assert {found.name for found in drawn.values()} == set(drawn)
     assert {claim.figure for claim in CLAIMS.claims.values()} <= set(drawn)
-    for figure in drawn.values():
+    for name, figure in drawn.items():
         text = specification(figure)
         assert not untitled(json.loads(text)), figure.name
         assert not overlaps(to_svg(figure)), figure.name
         lines = " ".join(json.loads(text)["title"]["subtitle"])
-        assert any(name in lines for name in sweeps), "a figure names its sweep"
-        assert '"low"' in text or "95% intervals" in lines, "a figure shows intervals"
+        assert any(sweep in lines for sweep in sweeps), "a figure names its sweep"
+        assert name in EVERY_RUN or '"low"' in text or "95% intervals" in lines, "a figure shows intervals"
     for name, claim in TITLES.items():
         estimate = judged[claim].estimate
         assert {estimate.concise(), estimate.text(0)} & set(re.findall(r"\S+ \([^)]*\)", drawn[name].title)), name
@@ -222,3 +226,25 @@ def test_the_sweeps_are_the_settings_that_are_claimed():
     assert len(pairs.data_seed.values()) >= 12
     assert len(specs["forks"].fork.data_seed.values()) >= 20
     assert set(specs["forks"].fork.steps) - {0} <= set(specs["fork_parents"].snapshots.states)
+
+
+def test_shares_of_forks_are_those_of_each_parent_and_step_and_empty_once_it_has_converged(sweeps):
+    share_PS, steps_S = fork_shares(sweeps)
+    assert steps_S.tolist() == [0, 100, 300, 600, 800]
+    # Twelve parents jump at 700 and had converged by 800; their forks from 300 on do what they did.
+    assert share_PS[:12, 2:4].tolist() == [[1.0, 1.0]] * 12
+    assert share_PS[12:, 2:].tolist() == [[0.0, 0.0, 0.0]] * 12
+    assert np.isnan(share_PS[:12, 4]).all()
+    assert 0.2 < share_PS[:, 0].mean() < 0.8
+    shown = fate_raster(sweeps)
+    assert shown.title.endswith("and for 12 of 12 parents at step 800")
+
+
+def test_the_maps_that_are_drawn_are_those_of_converged_runs_and_vary_where_the_task_leaves_them_open(sweeps):
+    shown = attention_maps(sweeps)
+    assert shown.title == (
+        "Between runs, layer 1 varies by .00 where values look back, and by .13 where the task leaves it open"
+    )
+    assert "The 40 runs that converged" in " ".join(shown.chart.to_dict()["title"]["subtitle"])
+    with pytest.raises(UndecidedError, match="fewer than two runs"):
+        attention_maps(Sweeps({"setting_a_again": plain("setting_a_again", 1, 4, with_maps=True)}))

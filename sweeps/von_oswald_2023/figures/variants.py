@@ -13,9 +13,8 @@ from analysis.figures.marks import thin_lines
 from analysis.figures.style import Figure, Rows, data, evenly, number
 from analysis.outcomes.incidence import Incidence, incidence
 from analysis.outcomes.outcomes import decide_outcomes
-from sweeps.von_oswald_2023 import evidence_variants as variants
-from sweeps.von_oswald_2023.measures import LEFT_PLATEAU, recorded, runs_with
-from sweeps.von_oswald_2023.panels import (
+from sweeps.von_oswald_2023.evidence import variants as variants
+from sweeps.von_oswald_2023.figures.panels import (
     GD,
     MEAN,
     MEDIAN,
@@ -27,6 +26,7 @@ from sweeps.von_oswald_2023.panels import (
     mean_rows,
     panel_of,
 )
+from sweeps.von_oswald_2023.measures import LEFT_PLATEAU, recorded, runs_with
 
 SHADES = ("#56B4E9", "#0072B2", "#009E73", "#D55E00")
 MAX_CURVES = 40

@@ -11,10 +11,9 @@ from analysis.figures.claims import finding, sweeps_caption
 from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
-from sweeps.von_oswald_2023 import evidence_one_layer as one_layer
-from sweeps.von_oswald_2023.evidence import loss_ratio, shifts_alike
-from sweeps.von_oswald_2023.measures import at_end, closed_form_R, numbered, one_step_loss, runs_with, shifts_of
-from sweeps.von_oswald_2023.panels import (
+from sweeps.von_oswald_2023.evidence import one_layer as one_layer
+from sweeps.von_oswald_2023.evidence.contexts import loss_ratio, shifts_alike
+from sweeps.von_oswald_2023.figures.panels import (
     BETWEEN,
     GD,
     MEDIAN,
@@ -27,6 +26,7 @@ from sweeps.von_oswald_2023.panels import (
     point_of,
     points_of,
 )
+from sweeps.von_oswald_2023.measures import at_end, closed_form_R, numbered, one_step_loss, runs_with, shifts_of
 
 LOSS_LABELS = {"trained_loss": TRAINED, "gd_loss": GD, "plus_loss": PLUS, "interpolated_loss": BETWEEN}
 MULTI_LAYER_SWEEPS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")

@@ -13,7 +13,7 @@ from analysis.figures.style import Figure, Rows, data, finish
 from analysis.uncertainty.intervals import short
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, FirstLayer, positions, similarity_of_runs
-from sweeps.zhao_2023.figures import interval_row, intervals
+from sweeps.zhao_2023.figures.learning import interval_row, intervals
 from sweeps.zhao_2023.measures import converged, phase_changes
 
 _SWEEP = "setting_a_again"

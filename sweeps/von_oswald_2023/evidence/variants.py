@@ -13,7 +13,7 @@ from analysis.uncertainty.estimates import mean_of_runs, median_of_runs, proport
 from pipeline.arrays import Bools, Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
-from sweeps.von_oswald_2023.evidence import median
+from sweeps.von_oswald_2023.evidence.contexts import median
 from sweeps.von_oswald_2023.measures import (
     LEFT_PLATEAU,
     at_end,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from analysis.claims.claims import Claim, Region
-from sweeps.von_oswald_2023 import evidence_variants as measured
+from sweeps.von_oswald_2023.evidence import variants as measured
 
 VARIANTS = (
     Claim(

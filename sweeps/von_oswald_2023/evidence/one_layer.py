@@ -7,7 +7,7 @@ import numpy as np
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps
 from analysis.uncertainty.estimates import mean_of_runs, proportion_of_runs
-from sweeps.von_oswald_2023.evidence import median
+from sweeps.von_oswald_2023.evidence.contexts import median
 from sweeps.von_oswald_2023.measures import (
     at_end,
     closed_form_R,

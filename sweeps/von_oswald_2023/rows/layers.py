@@ -7,7 +7,7 @@ from functools import partial
 from analysis.claims.claims import Claim, Evidence, Region
 from analysis.claims.sweeps import Sweeps
 from analysis.uncertainty.estimates import median_of_runs
-from sweeps.von_oswald_2023.evidence import final, loss_ratio, median, shifts_alike
+from sweeps.von_oswald_2023.evidence.contexts import final, loss_ratio, median, shifts_alike
 from sweeps.von_oswald_2023.measures import at_end
 
 _GD_PLUS_PLUS = "GD++ (gradient descent that also transforms its inputs)"

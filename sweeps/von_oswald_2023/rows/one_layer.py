@@ -6,8 +6,8 @@ from functools import partial
 
 from analysis.claims.claims import Claim, Region
 from pipeline.tasks.linear_regression import LinearRegression
-from sweeps.von_oswald_2023 import evidence_one_layer as measured
-from sweeps.von_oswald_2023.evidence import final, shifts_alike, shrunk
+from sweeps.von_oswald_2023.evidence import one_layer as measured
+from sweeps.von_oswald_2023.evidence.contexts import final, shifts_alike, shrunk
 
 _ONE_STEP_LOSS = LinearRegression(dim=10, num_pairs=10, input_range=0.5).floor_loss()
 _alike = partial(shifts_alike, sweep="one_layer", theirs="gd_loss")

@@ -22,7 +22,7 @@ from analysis.outcomes.subsets import evaluated_every, some_runs, within
 from analysis.summary.analyse import analyse
 from pipeline.arrays import Floats
 from sweeps.zhao_2023 import evidence
-from sweeps.zhao_2023.figures import interval_row, intervals
+from sweeps.zhao_2023.figures.learning import interval_row, intervals
 from sweeps.zhao_2023.measures import (
     CRITERION,
     EARLY_STEP,

@@ -1,0 +1,1 @@
+"""Rows of the book of claims on von Oswald et al. (2023)."""
