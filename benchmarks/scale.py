@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.bench import FOLDER, provenance_of
+from benchmarks.crossed import crossed
 from benchmarks.measure import alone
 from benchmarks.page.stub_sweep import BUDGET, commit, planned
 from benchmarks.seedbed_side import ENVIRONMENT
@@ -280,6 +281,7 @@ STAGES: dict[str, tuple[Callable[[int, Path], dict[str, float]], tuple[int, ...]
     "weights": (weights, (20_000,)),
     "history": (history, (10_000,)),
     "analyse": (analyses, (10_000,)),
+    **{f"crossed_{name}": (partial(crossed, name), (192,)) for name in ("lsa_256", "lookup_a", "mlp_last")},
 }
 
 

@@ -45,7 +45,7 @@ double seedbed_stage(const Arrays* arrays, std::int64_t stage, std::int64_t num_
   for (int step = 0; step < num_steps; ++step) {
     const Source source(*arrays, arrays->keys, 0, step);
     if (stage == 2) {
-      kept += differentiate(weights, source, s);
+      kept += differentiate(weights, Examples{source, nullptr, 0}, s);
       continue;
     }
     Model::begin(weights, s.tape);

@@ -9,13 +9,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pipeline.engine.examples import Drawn, Examples, Sampled
+from pipeline.engine.examples import Drawn, Examples, HeldOutGroup, Sampled
 from pipeline.engine.program import Program
 from pipeline.engine.program_arguments import Arguments, Maps, Masks, ProgramArguments, Selection
 from pipeline.engine.slots import Slots
 from pipeline.engine.torch_engine import TorchEngine
 from pipeline.models.base import Model
-from pipeline.tasks.base import Batch, Task
+from pipeline.tasks.base import Task
 
 _SCORES = ("loss", "accuracy", "reference_loss")
 
@@ -89,16 +89,16 @@ class CompiledEngine:
             found = torch.empty(len(group.slots), len(_SCORES), dtype=torch.float64)
             held_out = self._arguments.HeldOut(keys=group.keys, num_items=num_items)
             self.program.evaluate(self._arrays, self._selection(group.slots), held_out, found.data_ptr())
-            parts.append(self._with_reference(found, group.batch))
+            parts.append(self._with_reference(found, group))
         return self._named(torch.cat(parts))
 
     @torch.no_grad()
-    def _with_reference(self, found: Tensor, batch: Batch | None) -> Tensor:
+    def _with_reference(self, found: Tensor, group: HeldOutGroup) -> Tensor:
         """Of examples that torch has drawn it computes the reference losses, too."""
-        if batch is not None and self._has["reference_loss"]:
-            losses = self.block.task.reference_losses(batch)
+        if group.batch is not None and self._has["reference_loss"]:
+            losses = self.block.task.reference_losses(group.batch)
             assert losses is not None, "a task that overrides `reference_losses` gives them"
-            found[:, _SCORES.index("reference_loss")] = losses.double().mean(1)
+            found[:, _SCORES.index("reference_loss")] = losses.double().mean(1)[group.place_of]
         return found
 
     def probe(self, num_items: int, slots: Sequence[int]) -> dict[str, Tensor]:

@@ -19,11 +19,15 @@ _DRAWN_BYTES = 2 << 20
 
 
 class HeldOutGroup(NamedTuple):
-    """Slots whose held-out items are at hand: `keys` for the program, and the items, if torch has drawn them."""
+    """Slots whose held-out items are at hand: `keys` for the program, and the items, if torch has drawn them.
+
+    `place_of`, (n,), is where those of each slot stand among the items.
+    """
 
     slots: list[int]
     keys: list[Tensor]
     batch: Batch | None
+    place_of: Tensor | None
 
 
 class Examples(Protocol):
@@ -57,7 +61,7 @@ class Sampled:
 
     def held_out(self, split: Split, num_items: int, slots: Sequence[int], steps_S: Tensor) -> Iterator[HeldOutGroup]:
         """All slots together."""
-        yield HeldOutGroup(list(slots), self._keys(split), None)
+        yield HeldOutGroup(list(slots), self._keys(split), None, None)
 
 
 class Drawn:
@@ -76,18 +80,24 @@ class Drawn:
     def steps_at_once(self, num_steps: int, slots: Sequence[int]) -> Iterator[int]:
         """As many as fill some memory; the bits of a run do not depend on it."""
         rows = self._block.template.batch_size
-        most = max(1, _DRAWN_BYTES // (self._bytes(rows) * max(1, len(slots))))
+        num_sets = self._num_sets("train", self._block.steps_S, slots)
+        most = max(1, _DRAWN_BYTES // (self._bytes(rows) * max(1, num_sets)))
         for first in range(0, num_steps, most):
             count = min(most, num_steps - first)
-            self._alive = self._put(self.keys, "train", slots, self._block.steps_S, rows, count)
+            self._alive, _ = self._put(self.keys, "train", slots, self._block.steps_S, rows, count)
             yield count
 
     def held_out(self, split: Split, num_items: int, slots: Sequence[int], steps_S: Tensor) -> Iterator[HeldOutGroup]:
         """As many slots as fill some memory."""
         most = max(1, _DRAWN_BYTES // self._bytes(num_items))
+        if self._num_sets(split, steps_S, slots) <= most:
+            most = max(1, len(slots))
         for first in range(0, len(slots), most):
             group, keys = list(slots[first : first + most]), self._nowhere()
-            yield HeldOutGroup(group, keys, self._put(keys, split, group, steps_S, num_items, 1))
+            yield HeldOutGroup(group, keys, *self._put(keys, split, group, steps_S, num_items, 1))
+
+    def _num_sets(self, split: Split, steps_S: Tensor, slots: Sequence[int]) -> int:
+        return len(self._block.same_examples(split, steps_S, slots)[0]) if slots else 0
 
     def _bytes(self, num_rows: int) -> int:
         shape = self._block.task.shape()
@@ -95,20 +105,23 @@ class Drawn:
 
     def _put(
         self, keys: list[Tensor], split: Split, slots: Sequence[int], steps_S: Tensor, num_rows: int, num_steps: int
-    ) -> Batch:
-        """Draw `num_steps` batches from each slot's own step on, and note where they stand."""
+    ) -> tuple[Batch, Tensor]:
+        """Draw `num_steps` batches from each slot's own step on, and note where they stand.
+
+        Slots that see the same examples have one place; the second result is the place of each.
+        """
         chosen = torch.tensor(slots, dtype=torch.int64)
-        first_S = steps_S[chosen]
-        steps = (first_S.unsqueeze(1) + torch.arange(num_steps)).flatten()
-        batch = self._block.sample(split, steps, num_rows, slots=chosen.repeat_interleave(num_steps).tolist())
+        distinct, place_of = self._block.same_examples(split, steps_S, slots)
+        steps = (steps_S[distinct].unsqueeze(1) + torch.arange(num_steps)).flatten()
+        batch = self._block.sample(split, steps, num_rows, slots=distinct.repeat_interleave(num_steps).tolist())
         self._refuse_others(batch, len(steps), num_rows)
         batch = Batch(*(_as_read(array, self._block.dtype) for array in batch))
         for place, array in enumerate(batch):
             size = array.element_size() * array[0].numel() * num_steps
-            keys[place][chosen] = array.data_ptr() + size * torch.arange(len(slots))
-        keys[2][chosen] = first_S
+            keys[place][chosen] = array.data_ptr() + size * place_of
+        keys[2][chosen] = steps_S[chosen]
         keys[3][chosen] = num_rows
-        return batch
+        return batch, place_of
 
     def _refuse_others(self, batch: Batch, num_slots: int, num_rows: int) -> None:
         """Raises ValueError where a program would read beyond what there is: it was compiled for the task's shape."""

@@ -211,6 +211,18 @@ class Slots:
             }
         return self._held_out[split]
 
+    def same_examples(self, split: Split, steps_S: Tensor, slots: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """One slot of each set of those that see the same examples at their own of `steps_S`; (n,) the set of each.
+
+        Examples are functions of the task's streams, its vector hyperparameters and the step.
+        """
+        keys, chosen = self.stream_keys(split), list(slots)
+        # Compared as bits, since a number may be NaN.
+        vectors = [values.double().view(torch.int64).unsqueeze(1) for values in self.task_vectors.values()]
+        rows = torch.cat([*(keys[name] for name in self.task.streams), steps_S.unsqueeze(1), *vectors], 1)
+        _, first, place_of = np.unique(rows[chosen].cpu().numpy(), axis=0, return_index=True, return_inverse=True)
+        return torch.tensor(chosen)[first], torch.from_numpy(place_of.reshape(-1))
+
     def sample(
         self, split: Split, steps_S: Tensor, num_rows: int, first_row: int = 0, slots: Sequence[int] | None = None
     ) -> Batch:

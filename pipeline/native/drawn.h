@@ -4,6 +4,9 @@
 
 namespace {
 
+// Integers of `keys` for each slot.
+constexpr int KEY_WORDS = 1;
+
 // The examples of one run at one step.
 struct Source {
   const Task::Token* inputs;

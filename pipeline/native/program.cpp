@@ -18,6 +18,8 @@
 
 #include EXAMPLES_HEADER
 
+#include "shared_examples.h"
+
 namespace {
 
 constexpr int P = constants::row_width;
@@ -51,21 +53,21 @@ Lanes present(int first, int count) {
 }
 
 // Mean loss of a batch, and its gradient.
-real differentiate(const real* weights, const Source& source, Scratch& s) {
+real differentiate(const real* weights, const Examples& examples, Scratch& s) {
   constexpr real share = static_cast<real>(1.0 / (constants::batch_size * Task::TARGETS));
   Lanes total{};
   std::memset(s.gradient, 0, sizeof s.gradient);
   Model::begin(weights, s.tape);
   for (int first = 0; first < constants::batch_size; first += LANES) {
-    source.sample(first, s.batch);
-    Model::forward(weights, s.batch, s.tape, s.predictions);
+    const Task::Batch& batch = examples.block(first, s.batch);
+    Model::forward(weights, batch, s.tape, s.predictions);
     const Lanes weight = present(first, constants::batch_size) * share;
     for (int t = 0; t < Task::TARGETS; ++t) {
       Lanes* slopes = s.slopes + t * Task::OUTPUTS;
-      total += weight * Task::loss(s.predictions + t * Task::OUTPUTS, s.batch, t, slopes);
+      total += weight * Task::loss(s.predictions + t * Task::OUTPUTS, batch, t, slopes);
       for (int o = 0; o < Task::OUTPUTS; ++o) slopes[o] *= weight;
     }
-    Model::backward(weights, s.batch, s.tape, s.slopes, s.gradient);
+    Model::backward(weights, batch, s.tape, s.slopes, s.gradient);
   }
   Model::finish(weights, s.tape, s.gradient);
   return sum(total);
@@ -104,42 +106,90 @@ void copy_fixed(int number, const real* from, real* to) {
   std::memcpy(to + first, from + first, size * sizeof(real));
 }
 
-void train_run(const Arrays& arrays, int slot, int num_steps, Scratch& s) {
+// `drawn`: the batches of these steps, one behind another; null where this run draws its own. What a chunk reports is
+// of its last step.
+void train_run(const Arrays& arrays, int slot, int num_steps, bool ends_chunk, const Task::Batch* drawn, Scratch& s) {
   real* weights = arrays.weights + slot * P;
   for (int f = 0; f < constants::NUM_FIXED; ++f) copy_fixed(f, weights, s.fixed);
   for (int step = 0; step < num_steps; ++step) {
+    const bool is_last = ends_chunk && step == num_steps - 1;
     const Source source(arrays, arrays.keys, slot, arrays.steps[slot]);
-    const real loss = differentiate(weights, source, s), size = norm(s.gradient);
+    const Examples examples{source, drawn ? drawn + step * BATCH_BLOCKS : nullptr, 0};
+    const real loss = differentiate(weights, examples, s), size = norm(s.gradient);
     const real limit = arrays.columns[constants::optimiser::clip][slot] / (size + static_cast<real>(1e-6));
-    if (step == num_steps - 1) std::memcpy(s.before, weights, sizeof s.before);
+    if (is_last) std::memcpy(s.before, weights, sizeof s.before);
     update(arrays, slot, s.gradient, limit < 1 ? limit : static_cast<real>(1));
     for (int f = 0; f < constants::NUM_FIXED; ++f) copy_fixed(f, s.fixed, weights);
     arrays.steps[slot] += 1;
-    if (step == num_steps - 1) {
+    if (is_last) {
       for (int i = 0; i < P; ++i) s.before[i] -= weights[i];
       arrays.train_loss[slot] = loss, arrays.grad_norm[slot] = size, arrays.update_norm[slot] = norm(s.before);
     }
   }
 }
 
-// Mean loss, accuracy and reference loss over `items`, into three numbers; look(first, present) sees every block.
-template <typename Forward, typename Memory, typename Look>
-void score(const real* weights, const Source& source, int items, double* found, Memory& s, Look look) {
+// Runs that see the same examples: a few steps of each in turn, whose batches are drawn once.
+void train_group(const Arrays& arrays, const Selection& selection, const Group& places, int num_steps, Scratch& s) {
+  const auto slot_of = [&](std::int64_t place) { return static_cast<int>(selection.slots[place]); };
+  const int one = slot_of(places[0]);
+  if (places.size() == 1) return train_run(arrays, one, num_steps, true, nullptr, s);
+  for (int first = 0; first < num_steps; first += BATCHES_AT_ONCE) {
+    const int count = std::min(BATCHES_AT_ONCE, num_steps - first);
+    const Task::Batch* drawn = draw_batches(arrays, one, count);
+    for (const std::int64_t place : places)
+      train_run(arrays, slot_of(place), count, first + count == num_steps, drawn, s);
+  }
+}
+
+// Sums over items of one run, by lane.
+struct Totals {
   Lanes loss{}, correct{}, reference{};
+
+  // Mean loss, accuracy and reference loss of so many items, into three numbers.
+  void write(int items, double* found) const {
+    found[0] = double(sum(loss)) / (items * Task::TARGETS), found[1] = double(sum(correct)) / (items * Task::TARGETS);
+    found[2] = double(sum(reference)) / items;
+  }
+};
+
+// Adds the items from `first` to `last`, out of `items`; look(first, present) sees every block.
+template <typename Forward, typename Memory, typename Look>
+void score(const real* weights, const Examples& examples, int first, int last, int items, Totals& totals, Memory& s,
+           Look look) {
+  Lanes loss = totals.loss, correct = totals.correct, reference = totals.reference;
   Forward::begin(weights, s.tape);
-  for (int first = 0; first < items; first += LANES) {
-    source.sample(first, s.batch);
-    Forward::forward(weights, s.batch, s.tape, s.predictions);
+  for (; first < last; first += LANES) {
+    const Task::Batch& batch = examples.block(first, s.batch);
+    Forward::forward(weights, batch, s.tape, s.predictions);
     const Lanes here = present(first, items);
     for (int t = 0; t < Task::TARGETS; ++t) {
-      loss += here * Task::loss(s.predictions + t * Task::OUTPUTS, s.batch, t, nullptr);
-      if (Task::HAS_ACCURACY) correct += here * Task::correct(s.predictions + t * Task::OUTPUTS, s.batch, t);
+      loss += here * Task::loss(s.predictions + t * Task::OUTPUTS, batch, t, nullptr);
+      if (Task::HAS_ACCURACY) correct += here * Task::correct(s.predictions + t * Task::OUTPUTS, batch, t);
     }
-    if (Task::HAS_REFERENCE) reference += here * Task::reference_loss(s.batch);
+    if (Task::HAS_REFERENCE) reference += here * Task::reference_loss(batch);
     look(first, here);
   }
-  found[0] = double(sum(loss)) / (items * Task::TARGETS), found[1] = double(sum(correct)) / (items * Task::TARGETS);
-  found[2] = double(sum(reference)) / items;
+  totals = {loss, correct, reference};
+}
+
+// The scores of runs that see the same items, each into `width` numbers from its place in the selection on;
+// look(place, first, present) sees every block of every run.
+template <typename Forward, typename Memory, typename Look>
+void score_group(const Arrays& arrays, const Selection& selection, const Group& places, const Source& source, int items,
+                 double* found, std::int64_t width, Memory& s, Look look) {
+  const int at_once = places.size() == 1 ? items : ITEMS_AT_ONCE;
+  std::vector<Totals> totals(places.size());
+  for (int first = 0; first < items; first += at_once) {
+    const int last = std::min(first + at_once, items);
+    const Examples examples{source, places.size() == 1 ? nullptr : draw_items(source, first, last), first};
+    for (std::size_t member = 0; member < places.size(); ++member) {
+      const std::int64_t place = places[member];
+      score<Forward>(arrays.weights + selection.slots[place] * P, examples, first, last, items, totals[member], s,
+                     [&](int block, Lanes here) { look(place, block, here); });
+    }
+  }
+  for (std::size_t member = 0; member < places.size(); ++member)
+    totals[member].write(items, found + width * places[member]);
 }
 
 // Calls work(i) for every i < count, spread over threads; each i is computed by itself, so threads move no bit.
@@ -154,19 +204,22 @@ void spread(std::int64_t count, std::int64_t num_threads, Work work) {
   for (std::thread& other : others) other.join();
 }
 
-// What an evaluation finds, then for every head of every layer the entropy of its attention and its mass inside each mask.
-void probe_run(const Arrays& arrays, int slot, const std::int64_t* const* keys, std::int64_t items, const Masks& masks,
-               double* row, std::int64_t map_items, real* maps) {
+// What an evaluation finds, then for every head of every layer the entropy of its attention and its mass inside each
+// mask, of runs that see the same items.
+void probe_group(const Arrays& arrays, const Selection& selection, const Group& places, const HeldOut& held_out,
+                 const Masks& masks, double* found, std::int64_t width, const Maps& asked) {
   constexpr int CELLS = Task::LENGTH * Task::LENGTH;
-  const Source source(arrays, keys, slot, 0);
+  const Source source(arrays, held_out.keys, selection.slots[places[0]], 0);
+  const int items = static_cast<int>(held_out.num_items);
   // A model without maps is measured as it is evaluated, in the same memory.
   auto& s = own<std::conditional_t<std::is_base_of_v<Model, Probe>, Scratch, ProbeScratch>>();
-  score<Probe>(arrays.weights + slot * P, source, items, row, s, [&](int first, Lanes here) {
-    double* next = row + 3;
+  const auto look = [&](std::int64_t place, int first, Lanes here) {
+    double* next = found + width * place + 3;
+    real* const maps = asked.values + place * Probe::NUM_HEADS * asked.num_items * CELLS;
     for (int head = 0; head < Probe::NUM_HEADS; ++head) {
       const Lanes* map = Probe::maps(s.tape) + head * CELLS;
-      for (int item = 0; item < LANES && first + item < map_items; ++item)
-        for (int c = 0; c < CELLS; ++c) maps[(head * map_items + first + item) * CELLS + c] = map[c][item];
+      for (int item = 0; item < LANES && first + item < asked.num_items; ++item)
+        for (int c = 0; c < CELLS; ++c) maps[(head * asked.num_items + first + item) * CELLS + c] = map[c][item];
       *next++ += sum(here * Probe::entropies(s.tape)[head]);
       for (int m = 0; m < masks.count; ++m) {
         Lanes mass{};
@@ -178,7 +231,8 @@ void probe_run(const Arrays& arrays, int slot, const std::int64_t* const* keys, 
         *next++ += sum(here * mass);
       }
     }
-  });
+  };
+  score_group<Probe>(arrays, selection, places, source, items, found, width, s, look);
 }
 
 }  // namespace
@@ -201,18 +255,20 @@ std::int64_t seedbed_size_of(int structure) {
 }
 
 void seedbed_train(const Arrays* arrays, const Selection* selection, std::int64_t num_steps) {
-  const std::int64_t* slots = selection->slots;
-  spread(selection->count, selection->num_threads,
-         [=](std::int64_t i) { train_run(*arrays, slots[i], num_steps, scratch()); });
+  const auto groups = groups_of(*arrays, arrays->keys, arrays->steps, *selection);
+  spread(groups.size(), selection->num_threads, [&](std::int64_t g) {
+    train_group(*arrays, *selection, groups[g], static_cast<int>(num_steps), scratch());
+  });
 }
 
 // found: (count, 3) loss, accuracy, reference loss, on held-out items at each slot's own step.
 void seedbed_evaluate(const Arrays* arrays, const Selection* selection, const HeldOut* held_out, double* found) {
-  const std::int64_t *slots = selection->slots, *const *keys = held_out->keys;
-  const std::int64_t items = held_out->num_items;
-  spread(selection->count, selection->num_threads, [=](std::int64_t i) {
-    const Source source(*arrays, keys, slots[i], arrays->steps[slots[i]]);
-    score<Model>(arrays->weights + slots[i] * P, source, items, found + 3 * i, scratch(), [](int, Lanes) {});
+  const auto groups = groups_of(*arrays, held_out->keys, arrays->steps, *selection);
+  spread(groups.size(), selection->num_threads, [&](std::int64_t g) {
+    const std::int64_t slot = selection->slots[groups[g][0]];
+    const Source source(*arrays, held_out->keys, slot, arrays->steps[slot]);
+    score_group<Model>(*arrays, *selection, groups[g], source, static_cast<int>(held_out->num_items), found, 3,
+                       scratch(), [](std::int64_t, int, Lanes) {});
   });
 }
 
@@ -220,16 +276,12 @@ void seedbed_evaluate(const Arrays* arrays, const Selection* selection, const He
 // step 0. maps: (count, heads of all layers, num_items, LENGTH, LENGTH).
 void seedbed_probe(const Arrays* arrays, const Selection* selection, const HeldOut* held_out, const Masks* targets,
                    const Maps* maps, double* found) {
-  constexpr std::int64_t HEADS = Probe::NUM_HEADS, CELLS = Task::LENGTH * Task::LENGTH;
   const Masks masks = *targets;
-  const std::int64_t width = 3 + HEADS * (1 + masks.count);
-  const std::int64_t *slots = selection->slots, *const *keys = held_out->keys;
-  const std::int64_t items = held_out->num_items, map_items = maps->num_items;
-  real* const map_values = maps->values;
+  const std::int64_t width = 3 + Probe::NUM_HEADS * (1 + masks.count);
   std::fill(found, found + selection->count * width, 0.0);
-  spread(selection->count, selection->num_threads, [=](std::int64_t i) {
-    probe_run(*arrays, slots[i], keys, items, masks, found + width * i, map_items,
-              map_values + i * HEADS * map_items * CELLS);
+  const auto groups = groups_of(*arrays, held_out->keys, nullptr, *selection);
+  spread(groups.size(), selection->num_threads, [&](std::int64_t g) {
+    probe_group(*arrays, *selection, groups[g], *held_out, masks, found, width, *maps);
   });
 }
 }

@@ -3,6 +3,9 @@
 
 namespace {
 
+// Integers of `keys` for each slot.
+constexpr int KEY_WORDS = 2;
+
 // The examples of one run at one step.
 struct Source {
   Stream streams[constants::NUM_STREAMS];

@@ -241,8 +241,15 @@ def _split(
     if spec.fork is None:
         # A partial look at the sweep is then fair to all settings. Forks stay beside their siblings, which start from
         # the same snapshot.
-        dealt = [tuple(in_turn(run_ids, lambda run_id: runs[run_id].setting.canonical)) for run_ids in dealt]
+        dealt = [_ordered(run_ids, runs) for run_ids in dealt]
     return [Pack(run_ids, numerics, choice.reason) for run_ids in dealt]
+
+
+def _ordered(run_ids: Sequence[str], runs: Mapping[str, RunConfig]) -> tuple[str, ...]:
+    """Settings in turn; within each, runs under one data seed side by side, whose batches programs draw once."""
+    place = {seed: place for place, seed in enumerate(dict.fromkeys(runs[run_id].data_seed for run_id in run_ids))}
+    beside = sorted(run_ids, key=lambda run_id: place[runs[run_id].data_seed])
+    return tuple(in_turn(beside, lambda run_id: runs[run_id].setting.canonical))
 
 
 def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:

@@ -181,8 +181,8 @@ def test_a_loss_that_cannot_be_written_is_named_with_its_line(own_tasks):
 
 WRONG = {
     "a token too large": (lambda batch: batch._replace(inputs=batch.inputs + 1), "tokens outside 0 to 6"),
-    "too few tokens": (lambda batch: batch._replace(inputs=batch.inputs[..., 1:]), r"inputs of shape \(3, 21, 4\)"),
-    "too few targets": (lambda batch: batch._replace(targets=batch.targets[:, 1:]), r"targets of shape \(3, 20\)"),
+    "too few tokens": (lambda batch: batch._replace(inputs=batch.inputs[..., 1:]), r"inputs of shape \(1, 21, 4\)"),
+    "too few targets": (lambda batch: batch._replace(targets=batch.targets[:, 1:]), r"targets of shape \(1, 20\)"),
     "a class too large": (lambda batch: batch._replace(targets=batch.targets + 9), "out of bounds"),
     "real targets": (lambda batch: batch._replace(targets=batch.targets.double()), "targets of another type"),
 }

@@ -104,6 +104,17 @@ def sweep_of_settings(num_seeds, **resources):
     return tiny(vary=factors, seeds=seeds, resources={"engine": "auto", **resources})
 
 
+@pytest.mark.parametrize("varied", [[], [{"optimiser.lr": [1e-3, 1e-2]}]])
+def test_crossed_runs_under_one_data_seed_stand_side_by_side_and_settings_still_take_turns(varied):
+    seeds = {"crossed": {"init_seed": [4, 2, 3], "data_seed": [9, 7]}}
+    plan = planned(tiny(seeds=seeds, vary=varied, resources={"engine": "auto"}), COMPILED)
+    runs = list(plan.configs(plan.packs[0]).values())
+    num_settings = len(plan.settings)
+    assert [run.data_seed for run in runs] == [9] * 3 * num_settings + [7] * 3 * num_settings
+    assert [run.init_seed for run in runs[::num_settings]] == [4, 2, 3] * 2
+    assert [run.setting_id for run in runs] == list(plan.settings) * 6
+
+
 @pytest.mark.parametrize("num_workers", [1, 4])
 def test_settings_start_in_turn_so_that_a_partial_look_is_fair(num_workers):
     plan = planned(sweep_of_settings(20, slots=1), TIMED, num_workers)
