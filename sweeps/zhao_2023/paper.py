@@ -27,7 +27,7 @@ PAPER = Paper(
         PaperSweep("forks", "zhao_2023/forks.yaml", fast=None, forks_of="fork_parents"),
     ),
     order=3,
-    page_figures=("early_statistics", "fates"),
+    page_figures=("attention_maps", "aligned_curves", "fates"),
     findings=(
         (
             "Small transformers reach 100% test accuracy: a share of {accuracy_reaches_100_percent} of two-layer runs, "
@@ -35,14 +35,15 @@ PAPER = Paper(
             "answers."
         ),
         (
-            "With two layers, the loss falls abruptly in a share of {converged_runs_change_abruptly} of the runs "
-            "that converge. With heads of width 2 that is {converged_runs_of_c_change_abruptly}, and with one "
-            "layer {converged_runs_of_one_layer_change_abruptly}: a phase change is no property of the task "
-            "alone."
+            "With two layers, the loss falls abruptly, after a plateau, in a share of "
+            "{converged_runs_change_abruptly} of the runs that converge; with heads of width 2, of "
+            "{converged_runs_of_c_change_abruptly}. With one layer, of {converged_runs_of_one_layer_change_abruptly}: "
+            "there the loss falls from the first steps on."
         ),
         (
             "Runs attend alike where the task forces them to, with a cosine of {runs_attend_alike_from_values} "
-            "from values in layer 1, and not elsewhere: {runs_attend_differently_from_keys} from keys."
+            "from values in layer 1, and not elsewhere: {runs_attend_differently_from_keys} from keys. The last query "
+            "of the one-layer model has {runs_of_one_layer_attend_alike}."
         ),
         (
             "At step 400 the previous-token score has a rank correlation with the time to convergence of "

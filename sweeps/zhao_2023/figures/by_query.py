@@ -19,6 +19,7 @@ from sweeps.zhao_2023.measures import converged, phase_changes
 _SWEEP = "setting_a_again"
 # Steps before and after the middle of the change that are shown, and how finely.
 _REACH, _EVERY = 800, 25
+_LEGEND = alt.Legend(orient="top", labelLimit=400, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3)
 
 
 def attention_by_query(sweeps: Sweeps) -> Figure:
@@ -69,7 +70,7 @@ def aligned_curves(sweeps: Sweeps) -> Figure:
     curves = bands(
         alt.X("step:Q", title="steps before and after the middle of the largest change"),
         "median excess loss",
-        color=alt.Color("sweep:N", title=None, legend=alt.Legend(orient="top", labelLimit=400)),
+        color=alt.Color("sweep:N", title=None, legend=_LEGEND),
     ).properties(data=data(rows), width=480, height=240)
     parts = (
         "Excess loss of converged runs, 1 is that of predicting label frequencies, each run shifted by its own change. "
