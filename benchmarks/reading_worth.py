@@ -21,7 +21,7 @@ import numpy as np
 
 from analysis.benchmark.halves import evaluate_halves
 from analysis.forecasting.evaluation import Evaluation, WindowEvaluation, evaluate
-from analysis.forecasting.scores import auroc
+from analysis.forecasting.scoring.scores import auroc
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.outcomes.settings import setting_R
 from analysis.outcomes.subsets import joined

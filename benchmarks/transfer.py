@@ -18,7 +18,7 @@ from analysis.forecasting.evaluation import cases_of
 from analysis.forecasting.fitted import task_and_model
 from analysis.forecasting.own_sweep import Prior
 from analysis.forecasting.ranking import Ranking, in_window, relative
-from analysis.forecasting.scores import auroc
+from analysis.forecasting.scoring.scores import auroc
 from analysis.forecasting.transfer import LEAST_AGREEMENT
 from analysis.forecasting.window_model import MIN_OF_EACH
 from analysis.outcomes.outcomes import Outcomes, decide_outcomes

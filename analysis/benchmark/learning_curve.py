@@ -13,7 +13,7 @@ from analysis.forecasting.censoring import RiskSet
 from analysis.forecasting.evaluation import cases_of, pair_groups, windows_of
 from analysis.forecasting.folds import Fold, Folds
 from analysis.forecasting.held_out import held_out_forecasts
-from analysis.forecasting.scores import auroc
+from analysis.forecasting.scoring.scores import auroc
 from analysis.outcomes.outcomes import CONVERGED, Outcomes, decide_outcomes
 from analysis.predictors.base import Cases, Predictor
 from analysis.uncertainty.intervals import Z_95, Estimate, json_safe

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from analysis.forecasting.scores import DECIMALS, auroc, equal_mass_bins, ratio
+from analysis.forecasting.scoring.scores import DECIMALS, auroc, equal_mass_bins, ratio
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes, at_risk
 from analysis.uncertainty.intervals import Estimate, from_bootstrap, wilson
 from analysis.uncertainty.resampling import resample

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.figures.marks import band, points_with_intervals
 from analysis.figures.style import GREY, PREDICTOR_COLOURS, Figure, Rows, caption, data, finish, number
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
-from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.forecasting.scoring.score_table import FEWEST_PAIRS
 from analysis.uncertainty.intervals import Estimate
 
 if TYPE_CHECKING:

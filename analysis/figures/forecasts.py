@@ -22,7 +22,7 @@ from analysis.figures.style import (
     windows_text,
 )
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
-from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.forecasting.scoring.score_table import FEWEST_PAIRS
 from analysis.summary.text import OF_FITTED
 from analysis.uncertainty.intervals import Estimate, short
 

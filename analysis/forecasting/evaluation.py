@@ -11,8 +11,8 @@ from analysis.forecasting.censoring import RiskSet
 from analysis.forecasting.folds import Folds, held_out_seeds
 from analysis.forecasting.held_out import held_out_forecasts
 from analysis.forecasting.scorable import scoring_note, scoring_problem
-from analysis.forecasting.score_table import ForecastScores, score_sample
-from analysis.forecasting.scores import CalibrationBin, calibration_bins, num_pairs
+from analysis.forecasting.scoring.score_table import ForecastScores, score_sample
+from analysis.forecasting.scoring.scores import CalibrationBin, calibration_bins, num_pairs
 from analysis.outcomes.outcomes import CONVERGED, DIVERGED, Outcomes, has_started
 from analysis.outcomes.settings import setting_R
 from analysis.predictors.base import PREDICTORS, Cases, Predictor
@@ -21,12 +21,14 @@ from analysis.predictors.features import statistics_RF
 from analysis.statistics.base import Statistic, column, own_statistics
 from analysis.statistics.last_value import LastValue
 from analysis.uncertainty.resampling import resample
-from pipeline.arrays import Bools, Floats, Ints
+from pipeline.arrays import Array, Bools, Floats, Ints
 from pipeline.store.history import History, Window
 
 # Of histories that declare none.
 WINDOWS = (0.05, 0.1, 0.25, 0.5)
 PRIMARY = "ridge_time"
+# Fits and scores, whose progress can be `watched`.
+STAGES_OF_WINDOW = 2
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,12 @@ def evaluate(
     splits = held_out_seeds(history.runs, folds, seed) if splits is None else splits
     listed = None if statistics is None else list(statistics)
     resamples = resample(history.runs, bootstrap, seed)
-    weight_BR = resamples.with_estimate()
     settings_recur = splits.settings_recur([run.setting_id for run in history.runs])
     reference = "setting_rate" if settings_recur else "hyperparameters_only"
     evaluated = tuple(
-        _evaluate_window(history, fraction, outcomes, chosen, listed, splits, weight_BR, reference, copies_R)
+        _evaluate_window(
+            history, fraction, outcomes, chosen, listed, splits, resamples.counts_with_estimate, reference, copies_R
+        )
         for fraction in (windows_of(history) if windows is None else windows)
     )
     return Evaluation(
@@ -168,7 +171,7 @@ def _evaluate_window(
     predictors: Mapping[str, Predictor],
     statistics: list[Statistic] | None,
     splits: Folds,
-    weight_BR: Floats,
+    weight_BR: Array,
     reference: str,
     copies_R: Floats | None,
 ) -> WindowEvaluation:
@@ -195,7 +198,7 @@ def _evaluate_window(
         num_converged=int(converged_N.sum()),
         num_diverged=int((kind_N == DIVERGED).sum()),
         num_settings=len(np.unique(settings)),
-        num_mixed_settings=sum(len(np.unique(converged_N[settings == s])) == 2 for s in np.unique(settings)),
+        num_mixed_settings=len(np.intersect1d(settings[converged_N], settings[~converged_N])),
         pairs_pooled=num_pairs(converged_N, fold_N),
         pairs_within=num_pairs(converged_N, within_R[scored_R]),
         num_unscored_folds=num_tested - len(np.unique(fold_N)),

@@ -11,17 +11,16 @@ import numpy as np
 from analysis.forecasting.evaluation import cases_of, pair_groups, windows_of
 from analysis.forecasting.folds import Fold, held_out_seeds
 from analysis.forecasting.ranking import Ranking, in_window, ranking_auroc, relative
-from analysis.forecasting.score_table import FEWEST_PAIRS
-from analysis.forecasting.scores import auroc, num_pairs
+from analysis.forecasting.scoring.unseen_auroc import unseen_auroc
 from analysis.forecasting.window_model import TrainingSet, WindowModel
-from analysis.outcomes.outcomes import CONVERGED, Outcomes
+from analysis.outcomes.outcomes import Outcomes
 from analysis.outcomes.subsets import some_runs
 from analysis.predictors.base import Cases, Targets
 from analysis.predictors.encoding import HyperparameterEncoding, encodings_of
 from analysis.uncertainty.dependence import shares_a_seed
-from analysis.uncertainty.intervals import Estimate, from_bootstrap
+from analysis.uncertainty.intervals import Estimate
 from analysis.uncertainty.resampling import resample
-from pipeline.arrays import Floats
+from pipeline.arrays import Array, Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunInfo
 
@@ -143,7 +142,7 @@ def fold_models(
 
 
 def auroc_on_unseen_seeds(
-    everyone: TrainingSet, cases: Cases, models: Sequence[FoldModel], weight_BR: Floats
+    everyone: TrainingSet, cases: Cases, models: Sequence[FoldModel], weight_BR: Array
 ) -> Estimate:
     """AUROC between finished runs of one setting and fold, each forecast by a model that has not seen its seeds.
 
@@ -156,11 +155,8 @@ def auroc_on_unseen_seeds(
         if fold_model.model is not None and test_R.any():
             probability_R[test_R] = fold_model.model.forecast(cases.rows(test_R)).converged_R
             fold_R[test_R] = number
-    scored_R = fold_R >= 0
-    converged_N = everyone.outcomes.kind_R[scored_R] == CONVERGED
-    within_N = pair_groups(cases.setting_R[scored_R], fold_R[scored_R])
-    score_B = auroc(probability_R[scored_R], converged_N, within_N, (weight_BR * everyone.weight_R)[:, scored_R])
-    return from_bootstrap(score_B if num_pairs(converged_N, within_N) >= FEWEST_PAIRS else score_B[:1])
+    within_R = np.where(fold_R >= 0, pair_groups(cases.setting_R, fold_R), -1)
+    return unseen_auroc(everyone, probability_R, within_R, weight_BR)
 
 
 def _fit_window(
@@ -183,7 +179,7 @@ def _fit_window(
     except ValueError:
         return FittedWindow(*counts, unknown, "", fitted, ranking, unknown)
     models = list(fold_models(history, outcomes, cases, window.last_step, folds, copies_R))
-    weight_BR = resample(history.runs, bootstrap, seed).with_estimate()
+    weight_BR = resample(history.runs, bootstrap, seed).counts_with_estimate
     quality = auroc_on_unseen_seeds(training, cases, models, weight_BR)
     of_ranks = ranking_auroc(cases, columns, training, folds, history.budget, weight_BR)
     return FittedWindow(*counts, quality, "", fitted, ranking, of_ranks)

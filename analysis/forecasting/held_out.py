@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from analysis.forecasting.censoring import RiskSet
 from analysis.forecasting.folds import Folds
 from analysis.outcomes.outcomes import Outcomes
-from analysis.predictors.base import Cases, Forecast, Predictor, Targets
+from analysis.predictors.base import PREDICTORS, Cases, Forecast, Predictor, Targets
+from analysis.predictors.logit import without_line_search_warnings
+from analysis.uncertainty.blocks import side_by_side
 from pipeline.arrays import Bools, Floats, Ints
 from pipeline.store.history import History
 
@@ -77,9 +79,8 @@ def held_out_forecasts(
     Weights for censoring are made anew in every training half, so nothing of a tested run moves a bit of its forecast.
     A fold without a known outcome to train on is left out.
     """
-    steps_G = scoring_steps(history, outcomes, last_step)
-    made: dict[str, list[tuple[Ints, Forecast]]] = {name: [] for name in predictors}
-    fold_R = np.full(len(cases), -1)
+    steps_G, fold_R = scoring_steps(history, outcomes, last_step), np.full(len(cases), -1)
+    halves: list[_Halves] = []
     for number, fold in enumerate(splits.folds):
         training = RiskSet.of(history, outcomes, last_step, fold.train_R, copies_R)
         test_R = fold.test_R & at_risk_R
@@ -87,11 +88,43 @@ def held_out_forecasts(
             continue
         fold_R[test_R] = number
         train, targets = cases.rows(training.known_R), Targets.of(outcomes, history.budget, training.known_R)
-        for name, predictor in predictors.items():
-            fitted = predictor.fit(train, targets, training.weight_R[training.known_R])
-            made[name].append((np.flatnonzero(test_R), fitted.forecast(cases.rows(test_R))))
+        halves.append(_Halves(train, targets, training.weight_R[training.known_R], test_R, cases.rows(test_R)))
+    made = _made(predictors, halves)
     forecasts = {name: _joined(parts, len(cases), steps_G) for name, parts in made.items()}
     return ForecastSample(forecasts, fold_R, steps_G)
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """A fold's training half, with the weights that it is fitted by, and the runs that it is asked to forecast."""
+
+    train: Cases
+    targets: Targets
+    weight_N: Floats
+    test_R: Bools
+    test: Cases
+
+    def forecast(self, predictor: Predictor) -> tuple[Ints, Forecast]:
+        """The tested runs' places in the sweep, and their forecasts by the predictor fitted to the training half."""
+        fitted = predictor.fit(self.train, self.targets, self.weight_N)
+        return np.flatnonzero(self.test_R), fitted.forecast(self.test)
+
+
+def _made(predictors: Mapping[str, Predictor], halves: Sequence[_Halves]) -> dict[str, list[tuple[Ints, Forecast]]]:
+    """Of each predictor, the forecasts of all folds, in their order; those of users one after another."""
+    # Whoever writes a predictor need not have thought of threads.
+    package = f"{PREDICTORS.package}."
+    ours = [name for name, predictor in predictors.items() if type(predictor).__module__.startswith(package)]
+    jobs = [(name, half) for half in halves for name in ours]
+    # Fits change the filters of warnings for a moment, and not each thread its own.
+    with without_line_search_warnings():
+        found = side_by_side(lambda job: job[1].forecast(predictors[job[0]]), jobs)
+    made: dict[str, list[tuple[Ints, Forecast]]] = {name: [] for name in predictors}
+    for (name, _), forecast in zip(jobs, found, strict=True):
+        made[name].append(forecast)
+    for name in predictors.keys() - set(ours):
+        made[name] = [half.forecast(predictors[name]) for half in halves]
+    return made
 
 
 def _joined(parts: Iterable[tuple[Ints, Forecast]], num_runs: int, steps_G: Floats) -> HeldOutForecasts:

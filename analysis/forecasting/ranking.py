@@ -7,16 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.forecasting.folds import Fold
-from analysis.forecasting.score_table import FEWEST_PAIRS
-from analysis.forecasting.scores import auroc, num_pairs
+from analysis.forecasting.scoring.unseen_auroc import unseen_auroc
 from analysis.forecasting.window_model import TrainingSet
-from analysis.outcomes.outcomes import CENSORED, CONVERGED, Outcomes, at_risk, has_started
+from analysis.outcomes.outcomes import CENSORED, Outcomes, at_risk, has_started
 from analysis.predictors.base import Cases, Targets
 from analysis.predictors.features import Features
 from analysis.predictors.ridge import Ridge
 from analysis.predictors.ridge_time import log_time
-from analysis.uncertainty.intervals import Estimate, from_bootstrap
-from pipeline.arrays import Bools, Floats, Ints, Texts
+from analysis.uncertainty.intervals import Estimate
+from pipeline.arrays import Array, Bools, Floats, Ints, Texts
 from pipeline.store.history import History
 
 # A setting needs as many runs for its mean and spread to be units.
@@ -114,7 +113,7 @@ def places_in_setting(score_R: Floats, setting_R: Texts, use_R: Bools) -> tuple[
 
 
 def ranking_auroc(
-    cases: Cases, columns: Features, everyone: TrainingSet, folds: tuple[Fold, ...], budget: int, weight_BR: Floats
+    cases: Cases, columns: Features, everyone: TrainingSet, folds: tuple[Fold, ...], budget: int, weight_BR: Array
 ) -> Estimate:
     """AUROC between finished runs of one setting and fold, each ranked by a regression that has not seen its seeds.
 
@@ -131,10 +130,7 @@ def ranking_auroc(
         if ranking is not None:
             score_R[test_R] = ranking.earliness_R(columns.rows(test_R))
             group_R[test_R] = setting_index_R[test_R] * len(folds) + number
-    scored_R = group_R >= 0
-    converged_N = everyone.outcomes.kind_R[scored_R] == CONVERGED
-    score_B = auroc(score_R[scored_R], converged_N, group_R[scored_R], (weight_BR * everyone.weight_R)[:, scored_R])
-    return from_bootstrap(score_B if num_pairs(converged_N, group_R[scored_R]) >= FEWEST_PAIRS else score_B[:1])
+    return unseen_auroc(everyone, score_R, group_R, weight_BR)
 
 
 def _settings(setting_R: Texts) -> list[Bools]:

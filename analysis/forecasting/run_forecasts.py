@@ -15,7 +15,7 @@ from analysis.outcomes.outcomes import Outcomes
 from analysis.predictors.base import Cases
 from analysis.uncertainty.intervals import Estimate, json_safe, short
 from analysis.uncertainty.resampling import resample
-from pipeline.arrays import Bools, Floats, Ints
+from pipeline.arrays import Array, Bools, Floats, Ints
 from pipeline.store.history import History
 
 TOO_EARLY = "too early"
@@ -137,9 +137,9 @@ class ForecastDraft:
         return held_out_seeds(self.history.runs, seed=self.seed).folds
 
     @cached_property
-    def weight_BR(self) -> Floats:
+    def weight_BR(self) -> Array:
         """(1 + B, R) copies of each run in the sweep and in its resamples."""
-        return resample(self.history.runs, self.bootstrap, self.seed).with_estimate()
+        return resample(self.history.runs, self.bootstrap, self.seed).counts_with_estimate
 
     @cached_property
     def standing_R(self) -> Floats:

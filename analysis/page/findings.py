@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
-from analysis.forecasting.score_table import FEWEST_PAIRS, LOSS_BASELINE
+from analysis.forecasting.scoring.score_table import FEWEST_PAIRS, LOSS_BASELINE
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import runs_by_setting, setting_labels
 from analysis.summary.in_training import expected_of

@@ -95,6 +95,10 @@ def weighted_quantiles(values_RF: Floats, weight_R: Floats, levels: Sequence[flo
     # Column by column: a sort along rows of memory takes half the time of one across them.
     values_FR = np.ascontiguousarray(values_RF.T)
     is_known_FR = np.isfinite(values_FR)
+    if np.all(weight_R == 1):
+        # The usual case, in which values can be sorted without what goes with them: a tenth of the time.
+        sorted_FR = np.sort(np.where(is_known_FR, values_FR, np.inf), axis=1)
+        return [_quantile_of_ones(sorted_FR, is_known_FR.sum(axis=1) - 1, level) for level in levels]
     order_FR = np.argsort(np.where(is_known_FR, values_FR, np.inf), axis=1, kind="stable")
     sorted_FR = np.take_along_axis(values_FR, order_FR, axis=1)
     upto_FR = np.cumsum(np.take_along_axis(np.where(is_known_FR, weight_R, 0.0), order_FR, axis=1), axis=1)
@@ -105,7 +109,17 @@ def weighted_quantiles(values_RF: Floats, weight_R: Floats, levels: Sequence[flo
 def _quantile(sorted_FR: Floats, upto_FR: Floats, last_F: Ints, level: float) -> Floats:
     place_F = np.maximum(upto_FR[:, -1] - 1, 0) * level
     below_F = _value_at(sorted_FR, upto_FR, last_F, np.floor(place_F))
-    above_F = _value_at(sorted_FR, upto_FR, last_F, np.floor(place_F) + 1)
+    return _between(below_F, _value_at(sorted_FR, upto_FR, last_F, np.floor(place_F) + 1), place_F)
+
+
+def _quantile_of_ones(sorted_FR: Floats, last_F: Ints, level: float) -> Floats:
+    place_F: Floats = np.asarray(last_F * level, dtype=np.float64)
+    columns = np.arange(len(last_F))
+    below_F = np.floor(place_F).astype(np.int64)
+    return _between(sorted_FR[columns, below_F], sorted_FR[columns, np.minimum(below_F + 1, last_F)], place_F)
+
+
+def _between(below_F: Floats, above_F: Floats, place_F: Floats) -> Floats:
     share_F, step_F = place_F - np.floor(place_F), above_F - below_F
     # As in numpy, from the nearer end, so that the median of two equal halves is the same from either side.
     return np.asarray(np.where(share_F < 0.5, below_F + step_F * share_F, above_F - step_F * (1 - share_F)))

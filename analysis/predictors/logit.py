@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +36,24 @@ class Logit:
 
         One class, or no feature, gives a constant: (k + 0.5) / (n + 1).
         """
+        return cls.fit_each(features, converged_R, weight_R, [inverse_penalty])[0]
+
+    @classmethod
+    def fit_each(
+        cls, features: Features, converged_R: Bools, weight_R: Floats, inverse_penalties: Sequence[float]
+    ) -> list[Logit]:
+        """As `fit`, by each inverse penalty, on columns that are scaled once."""
         if converged_R.all() or not converged_R.any() or not features.names_F:
-            return cls._constant(features, converged_R, weight_R)
+            return [cls._constant(features, converged_R, weight_R)] * len(inverse_penalties)
         scaler = FeatureScaler.of(features.values_RF, weight_R)
-        model = LogisticRegression(C=inverse_penalty, solver="newton-cholesky", max_iter=200)
-        with warnings.catch_warnings():
-            # Near the optimum rounding can fail Newton's line search; sklearn then goes on with lbfgs, and says so.
-            warnings.filterwarnings("ignore", message="Line search of Newton solver", category=ConvergenceWarning)
-            model.fit(scaler.apply(features.values_RF), converged_R, sample_weight=weight_R)
-        return cls(features.names_F, scaler, np.asarray(model.coef_[0]), float(model.intercept_[0]))
+        scaled_RF = scaler.apply(features.values_RF)
+        found = []
+        for inverse_penalty in inverse_penalties:
+            model = LogisticRegression(C=inverse_penalty, solver="newton-cholesky", max_iter=200)
+            with without_line_search_warnings():
+                model.fit(scaled_RF, converged_R, sample_weight=weight_R)
+            found.append(cls(features.names_F, scaler, np.asarray(model.coef_[0]), float(model.intercept_[0])))
+        return found
 
     @classmethod
     def _constant(cls, features: Features, converged_R: Bools, weight_R: Floats) -> Logit:
@@ -54,11 +64,25 @@ class Logit:
 
     def probability_R(self, features: Features) -> Floats:
         """(R,) P(converged). Columns are found by name; raises ValueError with the names of those that are lacking."""
-        scaled_RF = self.scaler.apply(features.named(self.names_F).values_RF)
+        return self.of_scaled_R(self.scaler.apply(features.named(self.names_F).values_RF))
+
+    def of_scaled_R(self, scaled_RF: Floats) -> Floats:
+        """(R,) P(converged) of columns that are scaled and in order."""
         # einsum without BLAS adds a row up in an order that does not depend on how many rows there are.
         logit_R = np.einsum("rf,f->r", scaled_RF, self.weight_F, optimize=False)
         probability_R = 1 / (1 + np.exp(-np.clip(logit_R + self.intercept, -50, 50)))
         return np.asarray(np.clip(probability_R, MIN_PROBABILITY, MAX_PROBABILITY), dtype=np.float64)
+
+
+@contextmanager
+def without_line_search_warnings() -> Iterator[None]:
+    """In this context scikit-learn does not say that Newton's line search failed, as rounding lets it near an optimum.
+
+    It then goes on with lbfgs.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Line search of Newton solver", category=ConvergenceWarning)
+        yield
 
 
 def choose_inverse_penalty(
@@ -80,9 +104,10 @@ def choose_inverse_penalty(
         return min(inverse_penalties)
     for fold in np.unique(fold_R):
         test_R = fold_R == fold
-        for inverse_penalty in inverse_penalties:
-            model = Logit.fit(features.rows(~test_R), converged_R[~test_R], weight_R[~test_R], inverse_penalty)
-            probability_R = model.probability_R(features.rows(test_R))
+        models = Logit.fit_each(features.rows(~test_R), converged_R[~test_R], weight_R[~test_R], inverse_penalties)
+        scaled_RF = models[0].scaler.apply(features.rows(test_R).values_RF)
+        for inverse_penalty, model in zip(inverse_penalties, models, strict=True):
+            probability_R = model.of_scaled_R(scaled_RF)
             loss_by_penalty[inverse_penalty] += _log_loss(probability_R, converged_R[test_R], weight_R[test_R])
     return min(inverse_penalties, key=lambda inverse_penalty: (loss_by_penalty[inverse_penalty], inverse_penalty))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.forecasting.evaluation import Evaluation
-from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.forecasting.scoring.score_table import FEWEST_PAIRS
 from analysis.outcomes.outcomes import CONVERGED, Outcomes
 from pipeline.arrays import Floats
 from pipeline.store.history import History

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.forecasting.evaluation import PRIMARY, Evaluation, WindowEvaluation
 from analysis.forecasting.run_forecasts import RunForecasts
-from analysis.forecasting.score_table import LOSS_BASELINE, TIME_BASELINE
+from analysis.forecasting.scoring.score_table import LOSS_BASELINE, TIME_BASELINE
 from analysis.outcomes.equal_runs import equal_runs_text
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes, failed_without_outcome
 from analysis.summary.in_training import expected_of

@@ -4,33 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from analysis.uncertainty.dependence import SeedGroups
-from pipeline.arrays import Floats, Ints
+from pipeline.arrays import Array, Floats, Ints
 from pipeline.store.history import RunInfo
 
 FEWEST_COMPONENTS = 5
 LARGEST_COMPONENT = 0.6
+_DRAWN_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """`weight_BR` says how often resample b draws run r. `unit` names in the plural what was resampled.
+    """B resamples of R runs, drawn when they are asked for. `unit` names in the plural what is resampled.
 
-    There are `num_units` of them; of a crossed design, that is the smaller number of seeds that were resampled. No
-    resamples (B = 0) where there is nothing to draw from.
+    There are `num_units` of them; of a crossed design, that is the smaller number of seeds that are resampled. No
+    resamples (B = 0) where there is nothing to draw from. `units` number the unit of each run, of each kind that is
+    drawn: how often a run is drawn is the product over kinds.
     """
 
-    weight_BR: Floats
+    units: tuple[Ints, ...]
+    num_runs: int
+    bootstrap: int
+    seed: int
     unit: str
     num_units: int
     are_independent: bool
 
+    @property
+    def weight_BR(self) -> Floats:
+        """How often resample b draws run r."""
+        return self.counts_with_estimate[1:].astype(np.float64)
+
     def with_estimate(self) -> Floats:
         """(1 + B, R): a row of ones, which gives the estimate itself, and then the resamples."""
-        return np.concatenate([np.ones((1, self.weight_BR.shape[1])), self.weight_BR])
+        return self.counts_with_estimate.astype(np.float64)
+
+    @cached_property
+    def counts_with_estimate(self) -> Array:
+        """The same in the smallest type of whole numbers that holds them, an eighth of the memory as a rule."""
+        rng = np.random.default_rng(self.seed)
+        drawn_by = [_drawn(unit_R, self.bootstrap, rng) for unit_R in self.units]
+        most = int(np.prod([drawn_BU.max(initial=1) for drawn_BU in drawn_by], dtype=np.int64))
+        counts_BR = np.ones((1 + self.bootstrap * bool(self.num_units), self.num_runs), np.min_scalar_type(most))
+        for unit_R, drawn_BU in zip(self.units, drawn_by, strict=True):
+            counts_BR[1:] *= drawn_BU.astype(counts_BR.dtype).take(unit_R, axis=1)
+        return counts_BR
 
 
 @dataclass(frozen=True)
@@ -69,29 +91,29 @@ def resample(runs: Sequence[RunInfo], bootstrap: int, seed: int) -> Resamples:
     >>> resample(crossed, bootstrap=200, seed=0).unit
     'init seeds times data seeds'
     """
-    groups, rng = SeedGroups.of(runs), np.random.default_rng(seed)
+    groups = SeedGroups.of(runs)
+    given = (len(runs), bootstrap, seed)
     if groups.are_independent:
-        return Resamples(_drawn(np.arange(len(runs)), bootstrap, rng), "runs", len(runs), True)
+        return Resamples((np.arange(len(runs)),), *given, "runs", len(runs), True)
     if groups.num_components >= FEWEST_COMPONENTS and groups.largest_fraction <= LARGEST_COMPONENT:
-        weight_BR = _drawn(groups.component_R, bootstrap, rng)
-        return Resamples(weight_BR, "groups of runs that share a seed", groups.num_components, False)
-    return _pigeonhole(groups, bootstrap, rng)
-
-
-def _pigeonhole(groups: SeedGroups, bootstrap: int, rng: np.random.Generator) -> Resamples:
+        return Resamples(
+            (groups.component_R,), *given, "groups of runs that share a seed", groups.num_components, False
+        )
     kinds = {"init seeds": groups.init_R, "data seeds": groups.data_R}
     drawn = {name: index_R for name, index_R in kinds.items() if index_R.max() >= 1}
-    weight_BR = np.ones((bootstrap if drawn else 0, len(groups.init_R)))
-    for index_R in drawn.values():
-        weight_BR = weight_BR * _drawn(index_R, bootstrap, rng)
-    unit = " times ".join(drawn) or "nothing"
-    return Resamples(weight_BR, unit, min((int(i.max()) + 1 for i in drawn.values()), default=0), False)
+    num_units = min((int(index_R.max()) + 1 for index_R in drawn.values()), default=0)
+    return Resamples(tuple(drawn.values()), *given, " times ".join(drawn) or "nothing", num_units, False)
 
 
-def _drawn(unit_R: Ints, bootstrap: int, rng: np.random.Generator) -> Floats:
-    """(B, R) times that each run's unit is drawn, when as many units as there are are drawn with replacement."""
+def _drawn(unit_R: Ints, bootstrap: int, rng: np.random.Generator) -> Array:
+    """(B, U) times that each unit is drawn, when as many units as there are are drawn with replacement."""
     num_units = int(unit_R.max(initial=-1)) + 1
     if num_units == 0:
-        return np.ones((0, 0))
-    draws_BU = rng.multinomial(num_units, np.full(num_units, 1 / num_units), bootstrap)
-    return np.asarray(draws_BU[:, unit_R], dtype=np.float64)
+        return np.ones((bootstrap, 0), np.uint8)
+    # A slice of resamples at a time, whose draws follow on one another: whole, they take eight bytes each.
+    size, parts = max(1, _DRAWN_AT_ONCE // num_units), []
+    for start in range(0, bootstrap, size):
+        rows = min(size, bootstrap - start)
+        part_BU = rng.multinomial(num_units, np.full(num_units, 1 / num_units), rows)
+        parts.append(part_BU.astype(np.min_scalar_type(part_BU.max(initial=1))))
+    return np.concatenate(parts) if parts else np.ones((0, num_units), np.uint8)

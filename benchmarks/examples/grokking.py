@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.figures.style import Figure, Rows, captioned, data, finish
 from analysis.forecasting.evaluation import PRIMARY, WindowEvaluation, evaluate
-from analysis.forecasting.score_table import FEWEST_PAIRS
+from analysis.forecasting.scoring.score_table import FEWEST_PAIRS
 from analysis.outcomes.outcomes import CONVERGED, Outcomes, decide_outcomes
 from analysis.outcomes.settings import setting_labels
 from pipeline.arrays import Bools

@@ -12,7 +12,7 @@ from analysis.dynamics.fork_fates import ForkFates, fork_fates
 from analysis.dynamics.phases import PhaseChanges, find_phase_changes, smooth_surrogates
 from analysis.dynamics.stages import StageOrder, crossed_for_good, stage_order
 from analysis.forecasting.evaluation import evaluate
-from analysis.forecasting.score_table import LOSS_BASELINE, ForecastScores
+from analysis.forecasting.scoring.score_table import LOSS_BASELINE, ForecastScores
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED, Outcomes, at_risk, decide_outcomes
 from analysis.outcomes.subsets import evaluated_every, some_runs, within
 from analysis.predictors.base import PREDICTORS

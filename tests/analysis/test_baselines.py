@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.forecasting.evaluation import evaluate
-from analysis.forecasting.scores import auroc
-from analysis.forecasting.time_scores import SeenTimes, concordance, integrated_brier
+from analysis.forecasting.scoring.scores import auroc
+from analysis.forecasting.scoring.seen_times import SeenTimes
+from analysis.forecasting.scoring.time_scores import concordance, integrated_brier
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.predictors.base import PREDICTORS
 from analysis.predictors.cox import Events

@@ -10,9 +10,10 @@ import pytest
 from analysis.forecasting.censoring import RiskSet
 from analysis.forecasting.evaluation import evaluate
 from analysis.forecasting.held_out import ForecastSample, HeldOutForecasts
-from analysis.forecasting.score_table import score_sample
-from analysis.forecasting.scores import debiased_calibration_error
-from analysis.forecasting.time_scores import SeenTimes, concordance, coverage, integrated_brier
+from analysis.forecasting.scoring.score_table import score_sample
+from analysis.forecasting.scoring.scores import debiased_calibration_error
+from analysis.forecasting.scoring.seen_times import SeenTimes
+from analysis.forecasting.scoring.time_scores import concordance, coverage, integrated_brier
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide_outcomes
 from analysis.predictors.base import PREDICTORS
 from pipeline.store.history import RunEnd

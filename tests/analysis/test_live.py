@@ -11,7 +11,7 @@ from analysis.forecasting.evaluation import cases_of
 from analysis.forecasting.fitted import fit_forecasts
 from analysis.forecasting.live import forecast_running
 from analysis.forecasting.run_forecasts import SEEN_SEED, TOO_EARLY, time_text
-from analysis.forecasting.scores import auroc
+from analysis.forecasting.scoring.scores import auroc
 from analysis.forecasting.window_model import TrainingSet
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.predictors.time_distribution import IntervalLevels

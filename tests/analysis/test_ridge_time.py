@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from analysis.forecasting.scores import auroc, calibration_line, expected_calibration_error
+from analysis.forecasting.scoring.calibration_line import calibration_line
+from analysis.forecasting.scoring.scores import auroc, expected_calibration_error
 from analysis.predictors.base import Cases, Targets
 from analysis.predictors.convergence_times import ConvergenceTimes
 from analysis.predictors.features import Features

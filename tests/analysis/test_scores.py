@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from analysis.forecasting.scores import (
+from analysis.forecasting.scoring.calibration_line import calibration_line
+from analysis.forecasting.scoring.scores import (
     auroc,
     brier,
     brier_skill,
-    calibration_line,
     equal_mass_bins,
     expected_calibration_error,
     num_pairs,

@@ -11,7 +11,7 @@ from analysis.forecasting.evaluation import cases_of
 from analysis.forecasting.fitted import fit_forecasts
 from analysis.forecasting.live import forecast_running
 from analysis.forecasting.ranking import Ranking, in_window, places_in_setting, relative
-from analysis.forecasting.scores import auroc
+from analysis.forecasting.scoring.scores import auroc
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.outcomes.subsets import joined
 from analysis.predictors.base import Targets

@@ -10,7 +10,7 @@ import pytest
 from analysis.forecasting.control_share import control_runs, rule_stops_R, stopping_weights
 from analysis.forecasting.fitted import fit_forecasts
 from analysis.forecasting.live import forecast_running
-from analysis.forecasting.scores import auroc, brier
+from analysis.forecasting.scoring.scores import auroc, brier
 from analysis.outcomes.outcomes import CENSORED, decide_outcomes
 from analysis.predictors.base_rate import BaseRate
 from analysis.stopping.audit import StoppingAudit

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.forecasting.scoring.ranked_pairs import OutcomePairs
 from analysis.uncertainty.intervals import Estimate, wilson_proportion
 from pipeline.arrays import Bools, Floats, Ints
 
@@ -27,27 +28,16 @@ def auroc(probability_R: Floats, positive_R: Bools, group_R: Ints, weight_BR: Fl
     >>> auroc(probability_R, positive_R, np.zeros(4, dtype=int), np.ones((1, 4))).tolist()
     [0.875]
     """
-    score_R = np.round(probability_R, DECIMALS)
-    won_B, pairs_B = np.zeros(len(weight_BR)), np.zeros(len(weight_BR))
-    for group in np.unique(group_R):
-        in_group_R = group_R == group
-        positive, negative = np.flatnonzero(in_group_R & positive_R), np.flatnonzero(in_group_R & ~positive_R)
-        if not len(positive) or not len(negative):
-            continue
-        difference_PN = score_R[positive][:, None] - score_R[negative]
-        wins_PN = 0.5 * (np.sign(difference_PN) + 1)
-        weight_BP, weight_BN = weight_BR[:, positive], weight_BR[:, negative]
-        won_B += ((weight_BP @ wins_PN) * weight_BN).sum(axis=1)
-        pairs_B += weight_BP.sum(axis=1) * weight_BN.sum(axis=1)
-    return ratio(won_B, pairs_B)
+    pairs = OutcomePairs.of(positive_R, group_R)
+    weights = pairs.weights(weight_BR)
+    return ratio(pairs.by(np.round(probability_R, DECIMALS)).won_B(*weights), pairs.everyone.won_B(*weights))
 
 
 def num_pairs(positive_R: Bools, group_R: Ints) -> int:
     """Number of pairs of a positive and a negative run of the same group."""
-    return sum(
-        int((positive_R & (group_R == group)).sum() * (~positive_R & (group_R == group)).sum())
-        for group in np.unique(group_R)
-    )
+    number_R = np.unique(group_R, return_inverse=True)[1]
+    positives_G = np.bincount(number_R, weights=positive_R)
+    return int(positives_G @ (np.bincount(number_R) - positives_G))
 
 
 def brier(probability_R: Floats, positive_R: Bools, weight_BR: Floats) -> Floats:
@@ -140,48 +130,6 @@ def calibration_bins(
         mean = float(np.average(probability_R[inside_R], weights=weight_M))
         found.append(CalibrationBin(mean, share, len(weight_M)))
     return tuple(found)
-
-
-def calibration_line(
-    probability_R: Floats, positive_R: Bools, group_R: Ints, weight_BR: Floats
-) -> tuple[Floats, Floats]:
-    """Slope and intercept of the logistic regression of the truth on logit(forecast); a perfect forecaster has 1 and 0.
-
-    Cox (1958). Forecasts are kept within [1e-4, 1 - 1e-4] first. NaN when the forecasts of no group differ (a constant
-    predictor has no slope), with one class, or when truth and forecast are separable, so that no finite slope is best.
-    """
-    undefined_B = np.full(len(weight_BR), np.nan)
-    if not any(np.ptp(np.round(probability_R[group_R == g], DECIMALS)) > 0 for g in np.unique(group_R)):
-        return undefined_B, undefined_B
-    bounded_R = np.clip(probability_R, 1e-4, 1 - 1e-4)
-    logit_R = np.log(bounded_R / (1 - bounded_R))
-    slope_B, intercept_B = np.zeros(len(weight_BR)), np.zeros(len(weight_BR))
-    for _ in range(25):
-        before_B, (slope_B, intercept_B) = slope_B, _newton_step(logit_R, positive_R, weight_BR, slope_B, intercept_B)
-        # Those that run off (see below) never settle.
-        if np.all((np.abs(slope_B - before_B) < 1e-10) | (np.abs(slope_B) > 20)):
-            break
-    positives_B = weight_BR @ positive_R.astype(np.float64)
-    has_both_B = (positives_B > 0) & (positives_B < weight_BR.sum(axis=1))
-    is_finite_B = has_both_B & (np.abs(slope_B) < 20) & (np.abs(intercept_B) < 50)
-    return np.where(is_finite_B, slope_B, np.nan), np.where(is_finite_B, intercept_B, np.nan)
-
-
-def _newton_step(
-    logit_R: Floats, positive_R: Bools, weight_BR: Floats, slope_B: Floats, intercept_B: Floats
-) -> tuple[Floats, Floats]:
-    linear_BR = np.clip(slope_B[:, None] * logit_R + intercept_B[:, None], -30, 30)
-    mean_BR = 1 / (1 + np.exp(-linear_BR))
-    residual_BR = weight_BR * (positive_R - mean_BR)
-    # The small ridge keeps the 2 x 2 system solvable where the data are separable; those fits run off and become NaN.
-    curvature_BR = weight_BR * np.maximum(mean_BR * (1 - mean_BR), 1e-9)
-    a_B, b_B = curvature_BR @ logit_R**2 + 1e-12, curvature_BR @ logit_R
-    c_B = curvature_BR.sum(axis=1) + 1e-12
-    gradient_slope_B, gradient_intercept_B = residual_BR @ logit_R, residual_BR.sum(axis=1)
-    determinant_B = np.maximum(a_B * c_B - b_B**2, 1e-18)
-    step_slope_B = (c_B * gradient_slope_B - b_B * gradient_intercept_B) / determinant_B
-    step_intercept_B = (a_B * gradient_intercept_B - b_B * gradient_slope_B) / determinant_B
-    return slope_B + np.clip(step_slope_B, -2, 2), intercept_B + np.clip(step_intercept_B, -4, 4)
 
 
 def ratio(numerator_B: Floats, denominator_B: Floats) -> Floats:

@@ -1,0 +1,91 @@
+"""Figures under many rows of bootstrap weights, a block of rows at a time: bounded memory, and every core."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pipeline.arrays import Array, Floats, Ints
+
+# Weights in a block: 4 MiB of them, so that a block, and what is computed of it, stay near the processor.
+BLOCK_SIZE = 2**19
+MOST_THREADS = 16
+
+Job = TypeVar("Job")
+Found = TypeVar("Found")
+
+
+class _Watch:
+    """Adds up the jobs that are done, each stage of jobs counting alike."""
+
+    def __init__(self, told: Callable[[float], None], num_stages: int) -> None:
+        self._told, self._num_stages, self._stages, self._lock = told, num_stages, 0.0, Lock()
+
+    def job_done(self, num_jobs: int) -> None:
+        with self._lock:
+            self._stages += 1 / num_jobs
+            self._told(min(self._stages / self._num_stages, 1.0))
+
+
+_WATCH: ContextVar[_Watch | None] = ContextVar("_WATCH", default=None)
+
+
+@contextmanager
+def watched(told: Callable[[float], None], num_stages: int) -> Iterator[None]:
+    """In this context `told` gets the share of so many calls of `side_by_side` that is done, job by job, from any thread.
+
+    More calls than were named leave it at 1.
+    """
+    token = _WATCH.set(_Watch(told, num_stages))
+    try:
+        yield
+    finally:
+        _WATCH.reset(token)
+
+
+def in_blocks(figures: Callable[[Floats], Floats], weight_BR: Array, use: Ints) -> Floats:
+    """(B, ...) what `figures` makes of the weights (B, R), B at least 1, of the runs at the places `use`.
+
+    `figures` maps (b, N) weights as float64 to (b, ...), row by row. Blocks are the same however many cores there are,
+    and each is computed by one, so the result is the same, too.
+    """
+    size = max(1, BLOCK_SIZE // max(len(use), 1))
+
+    def of_block(start: int) -> Floats:
+        return figures(np.asarray(weight_BR[start : start + size].take(use, axis=1), dtype=np.float64))
+
+    return np.concatenate(side_by_side(of_block, range(0, len(weight_BR), size)))
+
+
+def side_by_side(job: Callable[[Job], Found], given: Iterable[Job]) -> list[Found]:
+    """What `job` makes of each of the given, in their order, on as many threads as there are cores.
+
+    numpy lets go of Python's lock while it computes. Matrix products take one thread each meanwhile, wherever this is
+    called, so that they round alike on any machine. The first error is raised.
+    """
+    jobs, watch = list(given), _WATCH.get()
+
+    def done(one: Job) -> Found:
+        found = job(one)
+        if watch is not None:
+            watch.job_done(len(jobs))
+        return found
+
+    threads = min(_num_cores(), MOST_THREADS, len(jobs))
+    with threadpool_limits(limits=1, user_api="blas"):
+        if threads < 2:
+            return [done(one) for one in jobs]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(done, jobs))
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
