@@ -12,15 +12,18 @@ from rich.console import Console
 
 from analysis.forecasting.by_budget import forecasts_document
 from analysis.forecasting.ceiling import read_ceiling
+from analysis.forecasting.evaluation import STAGES_OF_WINDOW, windows_of
 from analysis.forecasting.live import forecast_running
 from analysis.summary.analyse import Analysis, analyse
 from analysis.summary.by_budget import AnalysisByBudget
+from analysis.uncertainty.blocks import watched
 from pipeline.store.budgets import budgets_json
 from pipeline.store.files import make_folder, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
 from sweeps.command.sources import SweepData, judged_alike, read_source, read_sources
+from sweeps.command.terminal.bars import bar
 from sweeps.command.terminal.phases import phases
 
 # The name of a folder that is made for several sweeps; file systems allow 255 bytes.
@@ -97,8 +100,8 @@ def run_analyse(
             out.print(f"budget {source.history.budget} steps: nothing is committed yet")
             continue
         inside = folder / f"budget-{source.history.budget}" if is_mixed else folder
-        with phases(out, is_quiet=True) as phase:
-            phase(f"forecasting {len(source.history.runs):,} runs, each by models that saw none of its seeds")
+        what = f"forecasting {len(source.history.runs):,} runs, each by models that saw none of its seeds"
+        with bar(out, what) as tell, watched(tell, STAGES_OF_WINDOW * len(windows_of(source.history))):
             parts.append((_analysis(source, stores, judged.is_own), inside))
         _write(inside, parts[-1][0].to_json(), stores)
     if not is_mixed or budget is not None:

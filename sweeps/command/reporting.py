@@ -10,11 +10,13 @@ from rich.console import Console
 
 from analysis.page.attention import shown_maps
 from analysis.page.data import PageSource
+from analysis.page.sampled import page_rows
 from analysis.report.by_budget import write_first_page
 from analysis.report.report import write_report
 from analysis.summary.analyse import Analysis
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.analysing import run_analyse
+from sweeps.command.terminal.bars import bar
 
 
 def run_report(
@@ -28,7 +30,9 @@ def run_report(
     folders = {part.history.budget: folder / "report" for part, folder in found.parts}
     for part, folder in found.parts:
         pages = [] if found.whole is None else _pages(folders, folder / "report", found.folder / "report")
-        page = write_report(part, folder / "report", source=_source(stores, part), pages=pages)
+        with bar(out, "drawing figures") as tell:
+            source = _source(stores, part)
+            page = write_report(part, folder / "report", source=source, pages=pages, on_share=tell)
     if found.whole is not None:
         first = found.folder / "report"
         page = write_first_page(found.whole, first, {each: _address(at, first) for each, at in folders.items()})
@@ -37,7 +41,9 @@ def run_report(
 
 def _source(stores: Sequence[SweepStore], analysis: Analysis) -> PageSource:
     folder = str(stores[0].folder) if len(stores) == 1 else ""
-    found = shown_maps(stores, [run.run_id for run in analysis.history.runs])
+    history = analysis.history
+    held = page_rows(history, analysis.outcomes.criterion.metric)
+    found = shown_maps(stores, [history.runs[r].run_id for r in held])
     return PageSource(folder) if found is None else PageSource(folder, tuple(found[0]), found[1])
 
 
