@@ -19,7 +19,7 @@ from pipeline.arrays import Array, Floats
 
 _ALIGNMENT = 8
 # Beyond this number of values of a sweep, metrics are shown at 8 bits, else at 16.
-MANY_VALUES = 1_500_000
+MANY_VALUES = 750_000
 # A scale is linear where the largest value is less than this many times the typical one.
 _LINEAR_RANGE = 20.0
 

@@ -11,8 +11,10 @@ import numpy as np
 from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CENSORED, OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import setting_labels
+from analysis.outcomes.subsets import chosen_runs
 from analysis.page.columns import MANY_VALUES, columns_blob, metric_blob
 from analysis.page.findings import findings
+from analysis.page.sampled import page_rows, sampled_text
 from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Array, Floats, Ints
 from pipeline.store.history import History
@@ -47,7 +49,7 @@ class NewestForecast:
 class PageSource:
     """What the results folders add to an analysis: the folder that replays name (empty for several), and maps.
 
-    `maps` are the numbers of the runs whose attention maps are in `maps_blob`.
+    `maps` are the numbers, among the runs that the page holds, of those whose attention maps are in `maps_blob`.
     """
 
     folder: str = ""
@@ -56,11 +58,15 @@ class PageSource:
 
 
 def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
-    """The data of a page that needs nothing else, from an analysis and what the results folders add to it."""
-    history, outcomes = analysis.history, analysis.outcomes
+    """The data of a page that needs nothing else, from an analysis and what the results folders add to it.
+
+    Of more runs than a page can hold, an even sample (see `page_rows`), which `source` must be of, too.
+    """
+    rows = page_rows(analysis.history, analysis.outcomes.criterion.metric)
+    history, outcomes = chosen_runs(analysis.history, rows), analysis.outcomes.rows(rows)
     windows = () if analysis.evaluation is None else analysis.evaluation.windows
     held_out = {
-        f"held_out_{number}": _by_run(window.scored_R, window.probability_N[PRIMARY])
+        f"held_out_{number}": _by_run(window.scored_R, window.probability_N[PRIMARY])[rows]
         for number, window in enumerate(windows)
         if PRIMARY in window.probability_N and len(window.probability_N[PRIMARY])
     }
@@ -73,6 +79,7 @@ def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
     shares = {f"held_out_{number}": (window.fraction, window.last_step) for number, window in enumerate(windows)}
     state = page_state(history, outcomes) | {
         "findings": findings(analysis),
+        "sampled": sampled_text(len(rows), len(analysis.history.runs)),
         "forecasts": forecast_names({name: shares[name] for name in held_out}, newest),
     }
     blobs = {"runs": runs_blob(history, outcomes, held_out, newest)}
@@ -101,6 +108,7 @@ def page_state(history: History, outcomes: Outcomes) -> dict[str, Any]:
         "metrics": list(shown_metrics(history)),
         "windows": [list(window) for window in history.windows],
         "findings": [],
+        "sampled": "",
         "forecasts": [],
     }
     plain = json_safe(state)

@@ -67,6 +67,7 @@ def page_html(
         blobs=blobs,
         first_blobs=[name for name in _first_blobs(data) if name in blobs],
         findings=data.state["findings"],
+        sampled=data.state["sampled"],
         pages=pages,
         live=live,
         figures=static.figures,

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.forecasting.evaluation import PRIMARY
 from analysis.page.attention import shown_maps
 from analysis.page.columns import metric_blob, quantised
 from analysis.page.data import page_data
 from analysis.page.findings import findings, ordered, outcome_findings
 from analysis.page.html import StaticPart, content_policy, page_html
+from analysis.page.sampled import page_rows
 from analysis.page.script import page_script, page_style, sha256_source
 from analysis.predictors.base import PREDICTORS
 from analysis.summary.analyse import analyse
@@ -212,3 +214,31 @@ def test_the_document_shows_the_page_as_it_was_measured():
     figures = measure.kept()["figures"]
     assert figures["bytes"] <= 15e6
     assert figures["server_share"] <= 0.02
+
+
+def test_a_page_of_more_runs_than_fit_holds_an_even_sample_and_says_so(monkeypatch):
+    history = synthetic_history(3, 40)
+    analysis = analyse(history, windows=(0.25,), predictors={PRIMARY: PREDICTORS[PRIMARY]()}, bootstrap=2)
+    whole = page_data(analysis)
+    assert whole.state["sampled"] == ""
+    assert 'id="sampled"' not in page_html(whole, StaticPart())
+    most = 30_000
+    monkeypatch.setattr("analysis.page.sampled.MOST_BYTES", most)
+    monkeypatch.setattr("analysis.page.data.MANY_VALUES", 0)
+    rows = page_rows(history, "label_excess")
+    data = page_data(analysis)
+    assert 6 < len(rows) < 60
+    settings = np.array([run.setting_id for run in history.runs])[rows]
+    assert np.ptp(np.unique(settings, return_counts=True)[1]) <= 1
+    assert f"this page hold {len(rows)} of the 120 runs, evenly spaced within each setting" in data.state["sampled"]
+    assert data.state["num_runs"] == len(rows)
+    assert data.state["findings"] == whole.state["findings"]
+    assert [history.runs[r].run_id for r in rows] == read_header(data.blobs["runs"])["texts"]["run_id"]
+    assert sum(4 * len(blob) / 3 for name, blob in data.blobs.items()) < most
+    assert 'id="sampled"' in page_html(data, StaticPart())
+
+
+def read_header(blob):
+    content = gzip.decompress(blob)
+    (length,) = struct.unpack("<I", content[:4])
+    return json.loads(content[4 : 4 + length])
