@@ -40,7 +40,7 @@ _WATCH: ContextVar[_Watch | None] = ContextVar("_WATCH", default=None)
 
 @contextmanager
 def watched(told: Callable[[float], None], num_stages: int) -> Iterator[None]:
-    """In this context `told` gets the share of so many calls of `side_by_side` that is done, job by job, from any thread.
+    """In this context `told` gets the share of so many calls of `side_by_side` that is done, job by job, on any thread.
 
     More calls than were named leave it at 1.
     """

@@ -8,7 +8,7 @@ import pytest
 from analysis.forecasting.censoring import RiskSet
 from analysis.forecasting.evaluation import evaluate
 from analysis.forecasting.scoring import calibration_line as lines
-from analysis.forecasting.scoring.calibration_line import NUM_BINS, calibration_line
+from analysis.forecasting.scoring.calibration_line import MANY_RUNS, calibration_line
 from analysis.forecasting.scoring.scores import auroc, num_pairs
 from analysis.forecasting.scoring.seen_times import SeenTimes
 from analysis.forecasting.scoring.time_scores import concordance
@@ -92,26 +92,38 @@ def test_concordance_is_that_of_all_pairs_whatever_their_times(share_censored, a
         np.testing.assert_allclose(found, plain, rtol=0, atol=1e-13 if share_censored else 0)
 
 
-@pytest.mark.parametrize("num_runs", [NUM_BINS + 100, 4000])
-def test_a_calibration_line_from_bins_is_that_from_zero(num_runs, monkeypatch):
+@pytest.mark.parametrize(("num_runs", "num_values"), [(MANY_RUNS + 100, None), (4000, None), (4000, 7)])
+def test_a_calibration_line_of_many_runs_is_that_from_zero(num_runs, num_values, monkeypatch):
     rng = np.random.default_rng(2)
-    p = rng.beta(0.4, 0.4, num_runs)
+    p = rng.beta(0.4, 0.4, num_runs) if num_values is None else rng.choice(num_values, num_runs) / 10 + 0.1
     y, group, weight_BR = rng.random(num_runs) < p**1.3, np.zeros(num_runs, int), drawn(rng, num_runs)
     quick = calibration_line(p, y, group, weight_BR)
-    monkeypatch.setattr(lines, "NUM_BINS", num_runs)
+    monkeypatch.setattr(lines, "MANY_RUNS", num_runs)
     plain = calibration_line(p, y, group, weight_BR)
-    np.testing.assert_allclose(quick, plain, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(quick, plain, rtol=0, atol=5e-9)
     assert not np.array_equal(quick, plain)
 
 
 def test_separable_forecasts_of_many_runs_have_no_slope_in_the_resamples_where_they_are():
-    p = np.linspace(0.1, 0.9, 2 * NUM_BINS)
+    p = np.linspace(0.1, 0.9, 2 * MANY_RUNS)
     y = p > 0.5
     y[0] = True
     weight_BR = np.ones((3, len(p)))
     weight_BR[1, 0] = 0
     slope_B, _ = calibration_line(p, y, np.zeros(len(p), int), weight_BR)
     assert np.isnan(slope_B).tolist() == [False, True, False]
+
+
+def test_a_resample_far_from_all_runs_has_its_own_line(monkeypatch):
+    rng = np.random.default_rng(5)
+    logit = rng.uniform(-1, 1, 4 * MANY_RUNS)
+    p, y = 1 / (1 + np.exp(-logit)), rng.random(len(logit)) < 1 / (1 + np.exp(-8 * logit))
+    is_turned = y == (rng.random(len(logit)) < 1 / (1 + np.exp(8 * logit)))
+    weight_BR, group = np.stack([np.ones(len(p)), is_turned.astype(float)]), np.zeros(len(p), int)
+    quick = calibration_line(p, y, group, weight_BR)
+    monkeypatch.setattr(lines, "MANY_RUNS", len(p))
+    np.testing.assert_allclose(quick, calibration_line(p, y, group, weight_BR), rtol=0, atol=5e-9)
+    assert quick[0][1] < quick[0][0] - 6
 
 
 def test_quantiles_under_weights_of_one_are_those_of_numpy_and_of_weights_near_one():
