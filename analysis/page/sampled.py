@@ -9,7 +9,7 @@ from pipeline.arrays import Ints
 from pipeline.store.history import History
 
 # Bytes of curves and columns by run that a page holds at most, as text.
-MOST_BYTES = 2_400_000
+MOST_BYTES_OF_RUNS = 2_400_000
 # A byte as text of base64; a value of the judged metric, and of others where there are many; a run's other columns.
 _AS_TEXT, _EXACT, _CODED, _OF_RUN = 4 / 3, 4, 1, 64
 
@@ -22,7 +22,7 @@ def page_rows(history: History, judged: str) -> Ints:
     """
     recorded = {name: int((~np.isnan(values_RT)).any(axis=0).sum()) for name, values_RT in history.values.items()}
     values = sum(recorded.values()) * _CODED + recorded.get(judged, 0) * (_EXACT - _CODED)
-    most = max(1, int(MOST_BYTES / _AS_TEXT / (values + _OF_RUN)))
+    most = max(1, int(MOST_BYTES_OF_RUNS / _AS_TEXT / (values + _OF_RUN)))
     everyone = np.arange(len(history.runs))
     if most >= len(everyone):
         return everyone

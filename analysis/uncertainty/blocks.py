@@ -19,8 +19,8 @@ from pipeline.arrays import Array, Floats, Ints
 BLOCK_SIZE = 2**19
 MOST_THREADS = 16
 
-Job = TypeVar("Job")
-Found = TypeVar("Found")
+_Job = TypeVar("_Job")
+_Found = TypeVar("_Found")
 
 
 class _Watch:
@@ -65,7 +65,7 @@ def in_blocks(figures: Callable[[Floats], Floats], weight_BR: Array, use: Ints) 
     return np.concatenate(side_by_side(of_block, range(0, len(weight_BR), size)))
 
 
-def side_by_side(job: Callable[[Job], Found], given: Iterable[Job]) -> list[Found]:
+def side_by_side(job: Callable[[_Job], _Found], given: Iterable[_Job]) -> list[_Found]:
     """What `job` makes of each of the given, in their order, on as many threads as there are cores.
 
     numpy lets go of Python's lock while it computes. Matrix products take one thread each meanwhile, wherever this is
@@ -73,7 +73,7 @@ def side_by_side(job: Callable[[Job], Found], given: Iterable[Job]) -> list[Foun
     """
     jobs, watch = list(given), _WATCH.get()
 
-    def done(one: Job) -> Found:
+    def done(one: _Job) -> _Found:
         found = job(one)
         if watch is not None:
             watch.job_done(len(jobs))

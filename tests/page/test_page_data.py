@@ -223,7 +223,7 @@ def test_a_page_of_more_runs_than_fit_holds_an_even_sample_and_says_so(monkeypat
     assert whole.state["sampled"] == ""
     assert 'id="sampled"' not in page_html(whole, StaticPart())
     most = 30_000
-    monkeypatch.setattr("analysis.page.sampled.MOST_BYTES", most)
+    monkeypatch.setattr("analysis.page.sampled.MOST_BYTES_OF_RUNS", most)
     monkeypatch.setattr("analysis.page.data.MANY_VALUES", 0)
     rows = page_rows(history, "label_excess")
     data = page_data(analysis)

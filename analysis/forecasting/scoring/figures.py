@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.forecasting.held_out import HeldOutForecasts
 from analysis.forecasting.scoring.calibration_line import LineData
-from analysis.forecasting.scoring.ranked_pairs import Comparison, OutcomePairs, differ_in_groups
+from analysis.forecasting.scoring.ranked_pairs import OutcomePairs, RankedPairs, differ_in_groups
 from analysis.forecasting.scoring.scores import DECIMALS, brier, ratio
 from analysis.forecasting.scoring.seen_times import SeenTimes
 from analysis.forecasting.scoring.time_pairs import OrderedPairs, PairWeights, TimePairs
@@ -147,8 +147,8 @@ class _Prepared:
     common: _Common
     found: HeldOutForecasts
     probability_N: Floats
-    pooled: Comparison
-    within: Comparison | None
+    pooled: RankedPairs
+    within: RankedPairs | None
     line: LineData
     times: OrderedPairs | None
     error_MG: Floats | None

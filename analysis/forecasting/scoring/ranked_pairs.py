@@ -14,7 +14,7 @@ from pipeline.arrays import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RankedPairs:
     """F runs, each compared with those of M others that are of its group.
 
     `order_M` are the others by group and score. In that order, `low_F` is where those of a lower score than a run's
@@ -27,7 +27,9 @@ class Comparison:
     high_F: Ints
 
     @classmethod
-    def of(cls, first_F: Floats, others_M: Floats, group_F: Ints, group_M: Ints, is_strict: bool = False) -> Comparison:
+    def of(
+        cls, first_F: Floats, others_M: Floats, group_F: Ints, group_M: Ints, is_strict: bool = False
+    ) -> RankedPairs:
         """By scores; equal ones count half, or not at all if `is_strict`. Groups are numbers from 0."""
         ranks, rank = np.unique(np.concatenate([first_F, others_M]), return_inverse=True)
         key_F, key_M = (group_F * len(ranks) + rank[: len(first_F)], group_M * len(ranks) + rank[len(first_F) :])
@@ -68,7 +70,7 @@ class OutcomePairs:
     negative_N: Ints
     group_P: Ints
     group_N: Ints
-    everyone: Comparison
+    everyone: RankedPairs
 
     @classmethod
     def of(cls, positive_R: Bools, group_R: Ints) -> OutcomePairs:
@@ -77,11 +79,11 @@ class OutcomePairs:
         positive_P, negative_N = np.flatnonzero(positive_R), np.flatnonzero(~positive_R)
         group_P, group_N = number_R[positive_P], number_R[negative_N]
         ones_P, zeros_N = np.ones(len(positive_P)), np.zeros(len(negative_N))
-        return cls(positive_P, negative_N, group_P, group_N, Comparison.of(ones_P, zeros_N, group_P, group_N))
+        return cls(positive_P, negative_N, group_P, group_N, RankedPairs.of(ones_P, zeros_N, group_P, group_N))
 
-    def by(self, score_R: Floats) -> Comparison:
+    def by(self, score_R: Floats) -> RankedPairs:
         """The pairs in the order of a score."""
-        return Comparison.of(score_R[self.positive_P], score_R[self.negative_N], self.group_P, self.group_N)
+        return RankedPairs.of(score_R[self.positive_P], score_R[self.negative_N], self.group_P, self.group_N)
 
     def weights(self, weight_BR: Floats) -> tuple[Floats, Floats]:
         """(B, P) and (B, N) weights of the positives and of the negatives."""
@@ -94,11 +96,11 @@ class LaterPairs:
 
     Times as binary numbers: of two, the later one has a 1 in the highest place at which they differ. So the pairs that
     differ at one place are those of runs with 0 and others with 1 there that agree in all higher places, which is one
-    `Comparison`, and there are as many as places: the logarithm of the number of different times. `parts` has each of
+    `RankedPairs`, and there are as many as places: the logarithm of the number of different times. `parts` has each of
     them with the places of the runs that take part.
     """
 
-    parts: tuple[tuple[Ints, Comparison], ...]
+    parts: tuple[tuple[Ints, RankedPairs], ...]
 
     @classmethod
     def of(
@@ -116,7 +118,7 @@ class LaterPairs:
                 group[use] * (len(times) + 1) + (each[use] >> (place + 1))
                 for group, each, use in ((group_F, number_F, use_F), (group_M, number_M, use_M))
             )
-            found = Comparison.of(first_F[use_F], others_M[use_M], group_f, group_m)
+            found = RankedPairs.of(first_F[use_F], others_M[use_M], group_f, group_m)
             parts.append((use_F, replace(found, order_M=use_M[found.order_M])))
         return cls(tuple(parts))
 

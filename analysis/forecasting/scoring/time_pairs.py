@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.forecasting.scoring.ranked_pairs import Comparison, LaterPairs
+from analysis.forecasting.scoring.ranked_pairs import LaterPairs, RankedPairs
 from analysis.forecasting.scoring.seen_times import SeenTimes
 from pipeline.arrays import Floats, Ints
 
@@ -99,9 +99,9 @@ class TimePairs:
         )
         return OrderedPairs(converged, others, unconverged, all_diverged, diverged)
 
-    def _compared(self, score_N: Floats, others: Ints, is_strict: bool = False) -> Comparison:
+    def _compared(self, score_N: Floats, others: Ints, is_strict: bool = False) -> RankedPairs:
         first = self.converged_F
-        return Comparison.of(score_N[first], score_N[others], self.group_N[first], self.group_N[others], is_strict)
+        return RankedPairs.of(score_N[first], score_N[others], self.group_N[first], self.group_N[others], is_strict)
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ class OrderedPairs:
     any that diverged, and `diverged_later`: of these, those that did so later, which are among `others`.
     """
 
-    converged: LaterPairs | Comparison
-    others: LaterPairs | Comparison
-    unconverged: Comparison
-    diverged: Comparison
-    diverged_later: LaterPairs | Comparison
+    converged: LaterPairs | RankedPairs
+    others: LaterPairs | RankedPairs
+    unconverged: RankedPairs
+    diverged: RankedPairs
+    diverged_later: LaterPairs | RankedPairs
 
     def won_B(self, weights: PairWeights) -> tuple[Floats, Floats]:
         """(B,) weighted numbers of pairs in which the first has the higher score: of all, and of converged runs."""
