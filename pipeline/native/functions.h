@@ -233,23 +233,6 @@ inline __attribute__((noinline)) void look_up(const real* table, const Ints* row
   }
 }
 
-// Rows become columns: v[i][j] and v[j][i] are exchanged, in steps of HALF lanes.
-template <int HALF = LANES / 2>
-inline __attribute__((always_inline)) void transpose(Lanes (&v)[LANES]) {
-  Mask low, high;
-  for (int i = 0; i < LANES; ++i) {
-    low[i] = i & HALF ? LANES + i - HALF : i;
-    high[i] = i & HALF ? LANES + i : i + HALF;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < LANES; ++i)
-    if (!(i & HALF)) {
-      const Lanes a = v[i], b = v[i + HALF];
-      v[i] = __builtin_shuffle(a, b, low), v[i + HALF] = __builtin_shuffle(a, b, high);
-    }
-  if constexpr (HALF > 1) transpose<HALF / 2>(v);
-}
-
 // into[i] += row[FIRST + i] for COUNT of them, in vectors of WIDTH.
 template <int COUNT, int FIRST = 0, int WIDTH = LANES>
 inline __attribute__((always_inline)) void add_row(const Lanes& row, real* into) {

@@ -177,6 +177,23 @@ inline real sum(Lanes v) {
   return total;
 }
 
+// Rows become columns: v[i][j] and v[j][i] are exchanged, in steps of HALF lanes.
+template <int HALF = LANES / 2>
+inline __attribute__((always_inline)) void transpose(Lanes (&v)[LANES]) {
+  Mask low, high;
+  for (int i = 0; i < LANES; ++i) {
+    low[i] = i & HALF ? LANES + i - HALF : i;
+    high[i] = i & HALF ? LANES + i : i + HALF;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < LANES; ++i)
+    if (!(i & HALF)) {
+      const Lanes a = v[i], b = v[i + HALF];
+      v[i] = __builtin_shuffle(a, b, low), v[i + HALF] = __builtin_shuffle(a, b, high);
+    }
+  if constexpr (HALF > 1) transpose<HALF / 2>(v);
+}
+
 // Accumulators of a register tile: three quarters of the registers.
 constexpr int TILE = VECTOR_BYTES == 64 ? 24 : 12;
 constexpr int tile_columns(int n) {

@@ -7,8 +7,12 @@
 template <typename Left, typename Right>
 using Combined = decltype(Left{} * Right{});
 
-// Sizes of a register tile: its accumulators and one operand's column fit into the registers.
-constexpr int tile_width(int n) { return n % 8 == 0 && VECTOR_BYTES == 64 ? 8 : n % 4 == 0 ? 4 : n < 6 ? n : n % 6 == 0 ? 6 : n % 5 == 0 ? 5 : 4; }
+// Sizes of a register tile: its accumulators and one operand's column fit into the registers. A single row has eight
+// columns, since as many additions are under way at once.
+constexpr int tile_width(int n, int m = 2) {
+  if (m == 1 && n >= 8) return 8;
+  return n % 8 == 0 && VECTOR_BYTES == 64 ? 8 : n % 4 == 0 ? 4 : n < 6 ? n : n % 6 == 0 ? 6 : n % 5 == 0 ? 5 : 4;
+}
 constexpr int tile_height(int m, int width) { return m < TILE / width ? m : TILE / width; }
 
 template <int TM, int TN, int K, int LM, int LK, int RK, int RN, typename Left, typename Right>
@@ -37,7 +41,7 @@ inline __attribute__((always_inline)) void product_tile(const Left* left, const 
 template <int TM, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
 inline __attribute__((always_inline)) void product_rows(const Left* left, const Right* right,
                                                         Combined<Left, Right>* out) {
-  constexpr int TN = tile_width(N);
+  constexpr int TN = tile_width(N, TM);
 #pragma GCC unroll 1
   for (int n = 0; n + TN <= N; n += TN)
     product_tile<TM, TN, K, LM, LK, RK, RN, OM, ON>(left, right + n * RN, out + n * ON);
@@ -193,41 +197,77 @@ inline __attribute__((always_inline)) void sums_of_rows(const Left* left, const 
   }
 }
 
-// The same of as many blocks of examples, whose operands stand BLOCK vectors apart: sums over lanes are taken once.
-template <int TM, int TN, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
-inline __attribute__((always_inline)) void blocks_tile(const Lanes* left, const Lanes* right, int blocks, Lanes* strip) {
-  Lanes total[TM][TN] = {};
+#ifndef ONE_LANE
+// Blocks of examples whose operands are kept.
+constexpr int MOST_BLOCKS = 8;
+
+// Rows of as many numbers as TV vectors hold, one for each example: COUNT columns (K, N) with steps RK and RN, whose
+// blocks stand BLOCK vectors apart.
+template <int TV, int COUNT, int K, int RK, int RN, int BLOCK>
+inline __attribute__((always_inline)) void turn(const Lanes* right, int blocks, Lanes* rows) {
 #pragma GCC unroll 1
-  for (int b = 0; b < blocks; ++b) accumulate<TM, TN, K, LM, LK, RK, RN>(left + b * BLOCK, right + b * BLOCK, total);
-  for (int m = 0; m < TM; ++m)
-    for (int n = 0; n < TN; ++n) strip[m * N + n] = total[m][n];
+  for (int b = 0; b < blocks; ++b)
+#pragma GCC unroll 1
+    for (int k = 0; k < K; ++k)
+#pragma GCC unroll 1
+      for (int v = 0; v < TV; ++v) {
+        Lanes square[LANES] = {};
+        for (int i = 0; i < LANES && (COUNT == TV * LANES || v * LANES + i < COUNT); ++i)
+          square[i] = right[b * BLOCK + k * RK + (v * LANES + i) * RN];
+        transpose(square);
+        for (int i = 0; i < LANES; ++i) rows[((b * K + k) * LANES + i) * TV + v] = square[i];
+      }
 }
 
-template <int TM, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
-inline __attribute__((always_inline)) void sums_of_blocks(const Lanes* left, const Lanes* right, int blocks, real* sums) {
-  constexpr int TN = VECTOR_BYTES < 64 ? (N < 3 ? N : 3) : N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
-  Lanes strip[TM * N];
+template <int TM, int TV, int COUNT, int N, int K, int LM, int LK, int BLOCK>
+inline __attribute__((always_inline)) void turned_tile(const Lanes* left, const Lanes* rows, int blocks, real* sums) {
+  Lanes total[TM][TV] = {};
 #pragma GCC unroll 1
-  for (int n = 0; n + TN <= N; n += TN)
-    blocks_tile<TM, TN, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, strip + n);
-  if constexpr (N % TN) {
-    constexpr int n = N - N % TN;
-    blocks_tile<TM, N % TN, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, strip + n);
+  for (int b = 0; b < blocks; ++b)
+#pragma GCC unroll 1
+    for (int k = 0; k < K; ++k) {
+      const real* const numbers = reinterpret_cast<const real*>(left + b * BLOCK + k * LK);
+#pragma GCC unroll 1
+      for (int i = 0; i < LANES; ++i, rows += TV)
+        for (int m = 0; m < TM; ++m)
+          for (int v = 0; v < TV; ++v) total[m][v] += numbers[m * LM * LANES + i] * rows[v];
+    }
+  for (int m = 0; m < TM; ++m) {
+    real found[TV * LANES];
+    std::memcpy(found, total[m], sizeof found);
+    for (int i = 0; i < COUNT; ++i) sums[m * N + i] += found[i];
   }
-  add_sums(strip, TM * N, sums);
 }
 
-template <int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
-inline __attribute__((noinline)) void add_sums_of_blocks(const Lanes* left, const Lanes* right, int blocks, real* sums) {
-  constexpr int TM = M < 4 ? M : 4;
+// COUNT columns of the sums, of as many vectors of right columns.
+template <int COUNT, int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
+inline __attribute__((always_inline)) void turned_columns(const Lanes* left, const Lanes* right, int blocks, real* sums) {
+  constexpr int TV = (COUNT + LANES - 1) / LANES, TM = tile_height(M, TV);
+  Lanes rows[MOST_BLOCKS * K * LANES * TV];
+  turn<TV, COUNT, K, RK, RN, BLOCK>(right, blocks, rows);
 #pragma GCC unroll 1
   for (int m = 0; m + TM <= M; m += TM)
-    sums_of_blocks<TM, N, K, LM, LK, RK, RN, BLOCK>(left + m * LM, right, blocks, sums + m * N);
+    turned_tile<TM, TV, COUNT, N, K, LM, LK, BLOCK>(left + m * LM, rows, blocks, sums + m * N);
   if constexpr (M % TM) {
     constexpr int m = M - M % TM;
-    sums_of_blocks<M % TM, N, K, LM, LK, RK, RN, BLOCK>(left + m * LM, right, blocks, sums + m * N);
+    turned_tile<M % TM, TV, COUNT, N, K, LM, LK, BLOCK>(left + m * LM, rows, blocks, sums + m * N);
   }
 }
+
+// sums (M, N) += left right summed over the examples of some blocks, whose operands stand BLOCK vectors apart: numbers
+// of one example times rows of the same one, so that no lanes are added up.
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
+inline __attribute__((noinline)) void add_sums_of_blocks(const Lanes* left, const Lanes* right, int blocks, real* sums) {
+  constexpr int VECTORS = N / LANES, TN = LANES * (VECTORS % 3 ? VECTORS < 2 ? 1 : 2 : 3);
+#pragma GCC unroll 1
+  for (int n = 0; n + TN <= N; n += TN)
+    turned_columns<TN, M, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, sums + n);
+  if constexpr (N % TN) {
+    constexpr int n = N - N % TN;
+    turned_columns<N % TN, M, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, sums + n);
+  }
+}
+#endif
 
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
 inline __attribute__((noinline)) void add_product_sums(const Left* left, const Right* right, real* sums) {

@@ -6,12 +6,13 @@ import torch
 
 import pipeline.codegen.passes.plan as planning
 from pipeline.codegen.generated import planned_model
-from pipeline.codegen.graph.nodes import BatchSum, Map
+from pipeline.codegen.graph.nodes import BatchSum, Map, Product
 from pipeline.codegen.passes.plan import Phase
 from pipeline.codegen.passes.sums import BatchSums
 from pipeline.codegen.text.fused import Loop, fused
 from pipeline.models.transformer import Transformer
 from tests.codegen.test_graph import TOKENS
+from tests.zoo.modules import Zoo
 
 HEADS = ("for (int i1 = 0; i1 < 4; ++i1)",)
 
@@ -61,3 +62,18 @@ def test_slopes_that_are_added_up_have_one_sum_over_examples(monkeypatch):
 
 def numbers_summed(plan):
     return sum(node.size for node in plan.steps if isinstance(node, BatchSum))
+
+
+def test_a_weight_that_is_used_at_every_position_has_one_product_for_its_gradient():
+    plan, places = planned_model(Zoo(kind="gru", width=4), TOKENS, torch.float64)
+    products = [node for node in plan.steps if isinstance(node, BatchSum) and isinstance(node.summed.node, Product)]
+    # Of inputs, of states, and of the head; the embedding's gradient is a sum by rows, those of biases are plain sums.
+    assert len(products) == 3
+    assert len(places) == 7
+
+
+def test_gradients_of_a_kernel_are_summed_over_examples_place_by_place():
+    plan, _ = planned_model(Zoo(kind="convolution", width=4), TOKENS, torch.float64)
+    plain = [node for node in plan.steps if isinstance(node, BatchSum) and isinstance(node.summed.node, Map)]
+    # The biases alone: each place of a kernel is a product that is added up where it is computed.
+    assert all(node.size <= 8 for node in plain)

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.skipif(toolchain() is None, reason="there is no g++ her
 
 TABLES = [(5, 3, 7), (6, 70, 21), (4, 9, 40)]
 SUMS = [(4, 4, 3), (7, 5, 2), (9, 36, 5), (5, 8, 1)]
+# Rows, columns, terms, blocks.
+BLOCKS = [(5, 21, 2, 3), (13, 48, 1, 8), (2, 3, 4, 1)]
 RAGGED = [(7, 9, 3), (5, 3, 4), (1, 6, 2)]
 PROBE = """
 #include "functions.h"
@@ -28,6 +30,12 @@ extern "C" void table_{n}_{v}_{d}(const Lanes* values, const Ints* rows, real* s
 ONE_SUM = """
 extern "C" void sum_{m}_{n}_{k}(const Lanes* left, const Lanes* right, real* sums) {{
   add_product_sums<{m}, {n}, {k}, 1, {m}, {n}, 1, {n}, 1>(left, right, sums);
+}}
+"""
+# The left operand of each block is (m, k), and the right one (k, n) stands behind it.
+ONE_OF_BLOCKS = """
+extern "C" void blocks_{m}_{n}_{k}(const Lanes* operands, const int* blocks, real* sums) {{
+  add_sums_of_blocks<{m}, {n}, {k}, {k}, 1, {n}, 1, ({m} + {n}) * {k}>(operands, operands + {m} * {k}, *blocks, sums);
 }}
 """
 ONE_RAGGED = """
@@ -48,6 +56,7 @@ def library(tmp_path_factory):
     """The functions, compiled once for all sizes."""
     parts = [PROBE, *(ONE_TABLE.format(n=n, v=v, d=d) for n, v, d in TABLES)]
     parts += [ONE_SUM.format(m=m, n=n, k=k) for m, n, k in SUMS]
+    parts += [ONE_OF_BLOCKS.format(m=m, n=n, k=k) for m, n, k, _ in BLOCKS]
     parts += [ONE_RAGGED.format(m=m, n=n, k=k) for m, n, k in RAGGED]
     path = tmp_path_factory.mktemp("products") / "probe.cpp"
     path.write_text("".join(parts))
@@ -94,6 +103,19 @@ def test_products_are_summed_over_examples(library, m, n, k):
     expected = sums + np.einsum("kml,knl->mn", left.astype(float), right.astype(float))
     call(getattr(library, f"sum_{m}_{n}_{k}"), left, right, sums)
     np.testing.assert_allclose(sums, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("m", "n", "k", "num_blocks"), BLOCKS)
+def test_so_are_those_of_several_blocks_at_once_and_beside_them_nothing_is_touched(library, m, n, k, num_blocks):
+    lanes = library.num_lanes()
+    operands, sums, blocks = drawn(m, num_blocks, (m + n) * k, lanes), drawn(n, m * n + 64), aligned(1, kind=np.int32)
+    blocks[:], sums[m * n :] = num_blocks, -1
+    left, right = operands[:, : m * k].reshape(-1, m, k, lanes), operands[:, m * k :].reshape(-1, k, n, lanes)
+    added = np.einsum("bmkl,bknl->mn", left.astype(float), right.astype(float))
+    expected = sums[: m * n].reshape(m, n) + added
+    call(getattr(library, f"blocks_{m}_{n}_{k}"), operands, blocks, sums)
+    np.testing.assert_allclose(sums[: m * n].reshape(m, n), expected, rtol=1e-4, atol=1e-4)
+    assert (sums[m * n :] == -1).all()
 
 
 @pytest.mark.parametrize(("m", "n", "k"), RAGGED)

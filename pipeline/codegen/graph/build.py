@@ -205,6 +205,14 @@ class GraphBuilder:
             return [self._gathered(parts, one.numpy()) for one in moved]
         return self._gathered(parts, moved.numpy())
 
+    def concatenated(self, parts: Sequence[Operand], axis: int) -> Operand:
+        """Parts one behind the other along an axis."""
+        firsts = np.cumsum([1, *(part.index.size for part in parts)])
+        numbers = [
+            first + np.arange(part.index.size).reshape(part.shape) for first, part in zip(firsts, parts, strict=False)
+        ]
+        return self._gathered(parts, np.concatenate(numbers, axis))
+
     def _gathered(self, parts: Sequence[Operand], positions: Index) -> Operand:
         flat = positions.reshape(-1) - 1
         ends = np.cumsum([part.index.size for part in parts])

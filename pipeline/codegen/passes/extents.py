@@ -152,6 +152,7 @@ _KNOWN_MAPS: dict[str, Callable[..., KnownNumbers]] = {
     "minus": _minus,
     "either": _either,
     "entropy_term": _entropy_term,
+    "copy": lambda a: a,
     "exp": np.exp,
     "negative": np.negative,
     "rectified": lambda a: np.where(np.isnan(a), np.nan, np.maximum(a, 0)),

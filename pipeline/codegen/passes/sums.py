@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
+
 from pipeline.codegen.graph.build import GraphBuilder
 from pipeline.codegen.graph.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product, Scatter
+from pipeline.codegen.passes.joined import joined_products
 
 # A sum over examples costs about as much for a number as this many multiplications of vectors.
 _SUM_COST = 3
@@ -33,18 +36,19 @@ class BatchSums:
             return node.whole()
         if id(node) in self._builder.outer_products:
             return self._of_outer_product(node)
+        if isinstance(node, Map) and (joined := joined_products(self._builder, node)) is not None:
+            return self.of(joined)
         if isinstance(node, Map) and _is_linear(node) and self._cost_of_inputs(node) <= _SUM_COST * node.size:
             inputs = [self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in node.inputs]
             answer = self._builder.map(node.function, *inputs)
-            return Operand(answer.node, answer.index.reshape(-1))
+            return answer.at_shape(-1)
         if isinstance(node, Move):
             return self._moved(node)
         if isinstance(node, Product) and _pays(node):
             left, right = (
                 self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in (node.left, node.right)
             )
-            answer = self._builder.product(left, right)
-            return Operand(answer.node, answer.index.reshape(-1))
+            return self._builder.product(left, right).at_shape(-1)
         return BatchSum(node.size, Dependence.BATCH, True, node.whole()).whole()
 
     def _cost_of_inputs(self, node: Node) -> int:
@@ -87,6 +91,12 @@ def _is_linear(node: Map) -> bool:
         return all(of_examples)
     if node.function == "times_":
         return sum(of_examples) == 1
+    if node.function == "either":
+        # Of a condition that is known: one or the other, or 0.
+        condition, *others = node.inputs
+        are_zero = [isinstance(one.node, ConstantNode) and not one.node.values[one.index].any() for one in others]
+        is_known = isinstance(condition.node, ConstantNode)
+        return is_known and all(map(operator.or_, of_examples[1:], are_zero))
     return node.function == "over" and of_examples == [True, False]
 
 

@@ -1,7 +1,7 @@
-"""Products that are summed over a batch, computed for several blocks of examples at once: lanes are added up once.
+"""Products that are summed over a batch, computed for several blocks of examples at once: no lanes are added up.
 
 Where a product has few terms, adding up the lanes of its sums costs more than the product. So its operands are kept for
-some blocks, and the products of all of them are computed together.
+some blocks, and the products of all of them are computed together, of one example after the other.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from pipeline.codegen.graph.nodes import BatchSum, Dependence, Operand, Product
 
-# Blocks whose operands are kept.
-MOST_BLOCKS = 8
 # With more of them the operands of several blocks leave the cache (a transformer of width 64 took 1.25 times as long).
 _MOST_TERMS = 4
 # What adding up the lanes of a vector costs, and copying a vector, in multiplications of vectors.

@@ -25,7 +25,8 @@ class ProductEmitter(LoopEmitter):
     def _product(self, node: Product, needed: Flags) -> list[str]:
         b, m, n, _ = node.sizes
         terms = self._plan.extents.terms[id(node)]
-        wanted = any_along(needed.reshape(b, m, n), 0)
+        # Columns between those that are wanted are computed, too.
+        wanted = Spans.of(any_along(needed.reshape(b, m, n), 0)).filled(n)
         out = Strides(0, (m * n, n, 1))
         if _is_box(wanted) and _is_box(terms) and (any_along(terms, 1) == any_along(wanted, 1)).all():
             return self._whole_product(node, wanted, terms, out, "multiply", self._name(node))
@@ -107,7 +108,7 @@ class ProductEmitter(LoopEmitter):
 
     def _flush(self) -> list[str]:
         """The function that adds the products of what was kept."""
-        lines = ["static void flush(Tape& tape) {"]
+        lines = ["static void flush(Tape& tape, real* g) {"]
         for product, node, left, right, num_terms in self._deferred.calls:
             _, m, n, _ = product.sizes
             sizes = f"{m}, {n}, {num_terms}, {num_terms}, 1, {n}, 1, {self._deferred.size}"
