@@ -3,7 +3,8 @@
     python -m benchmarks.scale [STAGE ...] [--label after] [--runs N]
 
 Each stage runs in a process of its own, which counts its own processor time, so other load on the machine matters
-little. Results are kept under their label, so that two versions stand side by side.
+little; but `cores_*` and `launch_*` go by the clock, and need a machine with nothing else to do. Results are kept under
+their label, so that two versions stand side by side.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.bench import FOLDER, provenance_of
+from benchmarks.cores import cores, launch
 from benchmarks.crossed import crossed
 from benchmarks.measure import alone
 from benchmarks.page.stub_sweep import BUDGET, commit, planned
@@ -300,6 +302,8 @@ STAGES: dict[str, tuple[Callable[[int, Path], dict[str, float]], tuple[int, ...]
     "history": (history, (10_000,)),
     "analyse": (analyses, (10_000,)),
     **{f"crossed_{name}": (partial(crossed, name), (192,)) for name in ("lsa_256", "lookup_a", "mlp_last")},
+    **{f"cores_{name}": (partial(cores, name), (2,)) for name in ("lsa_256", "lookup_a", "mlp_all")},
+    "launch_lookup_a": (partial(launch, "lookup_a"), (500,)),
 }
 
 

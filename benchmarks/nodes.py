@@ -1,0 +1,211 @@
+"""Simulation of workers on 2 to 64 nodes that share a sweep's packs, and of nodes that fail.
+
+`python -m benchmarks.nodes`. Runs have the lengths of 768 recorded ones (`results/landscape_times.csv`), drawn with
+replacement. Packs are formed by the rule of `pipeline/planning/packs.py`, and claimed as by `seedbed work`: any of the
+first 32 that are free, in the order of the plan; for comparison, also the longest first. A node that fails takes its
+packs with it; each is free again once its lease has ended, and goes on from its newest commit.
+"""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import json
+import math
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.bench import FOLDER
+from pipeline.planning.packs import in_turn
+
+KEPT, RECORDED = FOLDER / "nodes.json", FOLDER / "landscape_times.csv"
+PAGE = Path(__file__).parents[1] / "docs" / "clusters.md"
+BEGIN, END = "<!-- nodes: begin -->", "<!-- nodes: end -->"
+NODES = (2, 4, 8, 16, 32, 64)
+_NUM_SIMULATED = 40
+# Free packs that a worker looks at, a lease, and what a kill loses at most: those of pipeline/workers and training.
+_LOOKED_AT, _LEASE_S, _COMMIT_S = 32, 70.0, 60.0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`num_runs` runs in settings of unlike `step_s`, the seconds of a step of `slots` slots, on `num_gpus` a node.
+
+    A setting has packs of at most `runs_per_slot` runs a slot, as many as a plan for `planned_for` workers makes.
+    """
+
+    name: str
+    num_runs: int
+    slots: int
+    step_s: tuple[float, ...]
+    num_gpus: int
+    planned_for: int
+    runs_per_slot: int = 8
+
+
+@dataclass(frozen=True)
+class Faults:
+    """A node fails after `mean_h` hours, exponentially, and is back in `back_s`; a worker opens a pack in `open_s`."""
+
+    mean_h: float
+    back_s: float = 600.0
+    open_s: float = 10.0
+
+
+SWEEPS = (
+    Sweep("alike, planned for 512 workers, 512 slots", 1_000_000, 512, (0.05,), 8, 512),
+    Sweep("four sizes, planned for 8 workers, 512 slots", 1_000_000, 512, (0.02, 0.04, 0.08, 0.16), 8, 8),
+    Sweep("four sizes, planned for 8 workers, 64 slots", 1_000_000, 64, (0.0025, 0.005, 0.01, 0.02), 8, 8),
+    Sweep("four sizes, planned for 8 workers, 16 slots", 1_000_000, 16, (0.000625, 0.00125, 0.0025, 0.005), 8, 8),
+)
+# Sweep, rate of failure, and whether the longest packs are begun first.
+CASES = (
+    *((sweep, faults, False) for sweep in SWEEPS for faults in (Faults(math.inf), Faults(24.0))),
+    *((sweep, Faults(24.0), True) for sweep in SWEEPS[1:]),
+)
+
+
+def recorded_steps() -> list[int]:
+    """Steps after which each recorded run had ended, by convergence or at its budget."""
+    with RECORDED.open() as file:
+        rows = list(csv.DictReader(file))
+    found = [int(row["by"] or row["not_before"]) for row in rows]
+    assert all(found)
+    return found
+
+
+def pack_seconds(sweep: Sweep, steps: Sequence[int], seed: int) -> list[float]:
+    """Seconds that each pack takes without faults, in the order of the plan: slots take runs in turn as they free."""
+    draw = random.Random(seed)
+    found = []
+    num_runs = sweep.num_runs // len(sweep.step_s)
+    wanted = math.ceil(sweep.planned_for / len(sweep.step_s))
+    num_packs = max(
+        min(wanted, math.ceil(num_runs / sweep.slots)), math.ceil(num_runs / (sweep.slots * sweep.runs_per_slot))
+    )
+    for setting, step_s in enumerate(sweep.step_s):
+        lengths = draw.choices(steps, k=num_runs)
+        found += [(setting, step_s * _filled(lengths[pack::num_packs], sweep.slots)) for pack in range(num_packs)]
+    return [seconds for _, seconds in in_turn(found, lambda pair: pair[0])]
+
+
+def _filled(lengths: Sequence[int], slots: int) -> int:
+    """Steps of a block whose slots take the next run when one ends."""
+    ends = [0] * min(slots, len(lengths))
+    for length in lengths:
+        heapq.heapreplace(ends, ends[0] + length)
+    return max(ends)
+
+
+def makespan_s(
+    pack_s: Sequence[float], num_nodes: int, per_node: int, faults: Faults, seed: int, looked_at: int = _LOOKED_AT
+) -> float:
+    """Seconds until every pack is done, by workers that stay until then and take any of the first free ones."""
+    draw = random.Random(seed)
+    left = list(pack_s)
+    waiting = list(range(len(left)))
+    # (time, tie, worker) of workers that look for a pack, and of packs that are free again.
+    idle = [(0.0, worker) for worker in range(num_nodes * per_node)]
+    heapq.heapify(idle)
+    freed: list[tuple[float, int]] = []
+    fails = [_next_failure(draw, faults, 0.0) for _ in range(num_nodes)]
+    last = 0.0
+    while waiting or freed:
+        now, worker = heapq.heappop(idle)
+        node = worker // per_node
+        while freed and freed[0][0] <= now:
+            waiting.append(heapq.heappop(freed)[1])
+            waiting.sort()
+        if fails[node] + faults.back_s <= now:
+            fails[node] = _next_failure(draw, faults, now)
+        if fails[node] <= now:
+            heapq.heappush(idle, (fails[node] + faults.back_s, worker))
+            continue
+        if not waiting:
+            heapq.heappush(idle, (freed[0][0], worker))
+            continue
+        pack = waiting.pop(draw.randrange(min(looked_at, len(waiting))))
+        end = now + faults.open_s + left[pack]
+        if end <= fails[node]:
+            last = max(last, end)
+            heapq.heappush(idle, (end, worker))
+            continue
+        trained = max(0.0, fails[node] - now - faults.open_s)
+        left[pack] -= trained // _COMMIT_S * _COMMIT_S
+        heapq.heappush(freed, (fails[node] + _LEASE_S, pack))
+        heapq.heappush(idle, (fails[node] + faults.back_s, worker))
+    return last
+
+
+def _next_failure(draw: random.Random, faults: Faults, now: float) -> float:
+    return math.inf if math.isinf(faults.mean_h) else now + draw.expovariate(1 / (3600 * faults.mean_h))
+
+
+def simulated(sweep: Sweep, faults: Faults, is_longest_first: bool, steps: Sequence[int]) -> list[dict[str, float]]:
+    """A row for each number of nodes: makespan over its bound, max(longest pack, total / workers); 95% of draws."""
+    drawn = [pack_seconds(sweep, steps, seed) for seed in range(4)]
+    if is_longest_first:
+        drawn = [sorted(pack_s, reverse=True) for pack_s in drawn]
+    rows = []
+    for num_nodes in NODES:
+        workers = num_nodes * sweep.num_gpus
+        ratios, shares, hours = [], [], []
+        for seed in range(_NUM_SIMULATED):
+            pack_s = drawn[seed % len(drawn)]
+            found = makespan_s(pack_s, num_nodes, sweep.num_gpus, faults, seed, 1 if is_longest_first else _LOOKED_AT)
+            ratios.append(found / max(max(pack_s), sum(pack_s) / workers))
+            shares.append(sum(pack_s) / workers / found)
+            hours.append(found / 3600)
+        ratios.sort()
+        cut = _NUM_SIMULATED // 40
+        rows.append(
+            {
+                "nodes": num_nodes,
+                "packs": len(drawn[0]),
+                "ratio": statistics.median(ratios),
+                "lower": ratios[cut],
+                "upper": ratios[-1 - cut],
+                "busy": statistics.median(shares),
+                "hours": statistics.median(hours),
+            }
+        )
+    return rows
+
+
+def lines(document: Sequence[dict[str, object]]) -> list[str]:
+    """Lines of a Markdown table: a row for each sweep and rate of failure, a column for each number of nodes."""
+    found = [
+        "| sweep | packs | order | a node fails every | " + " | ".join(f"{n} nodes" for n in NODES) + " | busy at 64 |",
+        "|" + "---|" * (len(NODES) + 5),
+    ]
+    for entry in document:
+        rows, hours = entry["rows"], entry["mean_h"]
+        assert isinstance(rows, list)
+        cells = [f"{row['ratio']:.2f} ({row['lower']:.2f}-{row['upper']:.2f})" for row in rows]
+        every = "never" if hours is None else f"{hours:.0f} h"
+        name, packs, busy = entry["sweep"], rows[0]["packs"], rows[-1]["busy"]
+        found.append(f"| {name} | {packs:,} | {entry['order']} | {every} | " + " | ".join(cells) + f" | {busy:.0%} |")
+    return found
+
+
+def main() -> None:
+    """Simulate, keep the results, and write the table."""
+    steps = recorded_steps()
+    document = []
+    for sweep, faults, is_longest_first in CASES:
+        rows = simulated(sweep, faults, is_longest_first, steps)
+        order = "longest first" if is_longest_first else "plan"
+        mean_h = None if math.isinf(faults.mean_h) else faults.mean_h
+        case = {"sweep": sweep.name, "order": order, "mean_h": mean_h, "num_simulated": _NUM_SIMULATED}
+        document.append({**case, "assumed": asdict(sweep) | {"open_s": faults.open_s}, "rows": rows})
+        print(lines(document)[-1], flush=True)
+    KEPT.write_text(json.dumps(document, indent=1) + "\n")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text("\n".join([before + BEGIN, "", *lines(document), "", END + rest.partition(END)[2]]))
+
+
+if __name__ == "__main__":
+    main()
