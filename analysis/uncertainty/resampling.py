@@ -50,7 +50,8 @@ class Resamples:
         drawn_by = [_drawn(unit_R, self.bootstrap, rng) for unit_R in self.units]
         most = int(np.prod([drawn_BU.max(initial=1) for drawn_BU in drawn_by], dtype=np.int64))
         counts_BR = np.ones((1 + self.bootstrap * bool(self.num_units), self.num_runs), np.min_scalar_type(most))
-        for unit_R, drawn_BU in zip(self.units, drawn_by, strict=True):
+        # Of no runs there is nothing to resample.
+        for unit_R, drawn_BU in zip(self.units, drawn_by, strict=True) if self.num_units else ():
             counts_BR[1:] *= drawn_BU.astype(counts_BR.dtype).take(unit_R, axis=1)
         return counts_BR
 
