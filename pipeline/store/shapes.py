@@ -58,7 +58,6 @@ _ENTRY = Exactly({"run_id": ID, "step": COUNT, "kind": ("state", "weights", "att
 _COMPUTED_BY = {"sources?": [str], "slots?": [POSITIVE]}
 _END = {"reason": str, "step": COUNT, "is_converged": bool}
 _END_OF_RUN = Exactly({**_END, "weights_sha256": str, **_COMPUTED_BY, "cause?": str})
-# Columns over runs: ids with a space between each two, the number of each run's kind, digests in base64.
 _COLUMNS = {"run_ids": str, "kind_of": (COUNT, [COUNT])}
 _DIGESTS = (str, [str])
 _ENDED = Exactly(
@@ -86,7 +85,6 @@ _OF_RECORDS = {
     "slots?": COUNT,
 }
 RECORD: Shape = {**_OF_RECORDS, "snapshots": [Row((_FILE, _ENTRIES))], "ended": _ENDED}
-# As versions up to document format 2 wrote them.
 RECORD_BY_RUN: Shape = {**_OF_RECORDS, "snapshots": [Row((_FILE, [_ENTRY]))], "ends": {ID: _END_OF_RUN}}
 
 WORKER: Shape = Exactly(
@@ -216,6 +214,9 @@ LEDGER: Shape = {"entries": {str: Exactly({"step": Whole(-1), "reason": str, "fo
 
 def misfit(value: Any, shape: Shape, place: str = "") -> str | None:
     """Where a value is not of a shape, and what should be there, in a clause; None where all of it is."""
+    # Most shapes are, and a folder of thousands of records is looked at in a second.
+    if type(shape) in (type, Whole, re.Pattern) and _is(value, shape):
+        return None
     if isinstance(shape, dict | Exactly) and isinstance(value, dict):
         return _in_mapping(value, shape, place)
     if isinstance(shape, list | Some) and isinstance(value, list) and (value or isinstance(shape, list)):
@@ -227,8 +228,8 @@ def misfit(value: Any, shape: Shape, place: str = "") -> str | None:
         pairs = enumerate(zip(value, shape.items, strict=True))
         return _first((misfit(each, item, f"{place}[{index}]") for index, (each, item) in pairs))
     if isinstance(shape, tuple):
-        found = [misfit(value, each, place) for each in shape]
-        return None if None in found else found[-1]
+        is_one = any((problem := misfit(value, each, place)) is None for each in shape)
+        return None if is_one else problem
     return None if _is(value, shape) else f"{place or 'it'} must be {_name(shape)}, given {_shown(value)}"
 
 
@@ -344,5 +345,6 @@ def _name(shape: Shape) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value) if not isinstance(value, dict | list) else type(value).__name__
+    shown = value[:61] if isinstance(value, str) else value
+    text = json.dumps(shown) if not isinstance(value, dict | list) else type(value).__name__
     return text if len(text) <= 60 else f"{text[:57]}..."
