@@ -15,7 +15,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: contract-test fleet-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
+.PHONY: contract-test fleet-test object-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -106,6 +106,12 @@ cluster-test: $(STAMP)
 # run once, to the bits of a launch (ten minutes).
 fleet-test: $(STAMP)
 	$(BIN)/python -m tests.workers.fleet --kills 200
+
+# The same on an object store: moto's S3 server, one call in a hundred lost before it is done and one in a hundred after
+# (needs moto[server], and obstore; half an hour).
+object-test: $(STAMP)
+	$(BIN)/python -m tests.store.object_server --lost 0.01 --refused 0.01 \
+		$(BIN)/python -m tests.workers.fleet --kills 200 --between 0.6 --bucket s3://seedbed
 
 # A real Slurm on this host (root, slurm-wlm and munge), whose job array works on a sweep while a node is killed.
 slurm-test: $(STAMP)

@@ -35,7 +35,7 @@ def runs_of_pack(store: SweepStore, spec: SweepSpec, pack_id: str) -> PackRuns:
 
 
 def _from_its_file(store: SweepStore, spec: SweepSpec, pack_id: str) -> PackRuns | None:
-    found = read_part_of_pack(store.pack(pack_id).folder)
+    found = read_part_of_pack(store.pack(pack_id).files)
     if found is None:
         return None
     entry, rows = found

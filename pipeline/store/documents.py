@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.store.backends.files import Files
 from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.plans import plan_columns
@@ -49,11 +50,10 @@ def write_parts_by_pack(packs: Path, plan: Mapping[str, Any], is_shared: bool) -
             write_file(folder / PACK_PART, seal(_part(entry, [row_of[run_id] for run_id in entry["run_ids"]])))
 
 
-def read_part_of_pack(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """The entry in the plan of the pack in this folder, and the rows of its runs; None where there is no whole part."""
-    path = folder / PACK_PART
+def read_part_of_pack(files: Files) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """The entry in the plan of the pack whose files these are, and the rows of its runs; None without a whole part."""
     try:
-        body = unseal(read_file(path), path)
+        body = unseal(files.get(PACK_PART), files.address_of(PACK_PART))
     except CorruptFileError:
         return None
     if misfit(body, PACK_RUNS_BY_COLUMN) is None:

@@ -131,12 +131,17 @@ def open_lock(path: Path, mode: int = PRIVATE_FILE) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
-def create_exclusively(path: Path) -> bool:
-    """Create an empty file unless it exists: True for exactly one of many concurrent callers."""
+def create_exclusively(path: Path, content: bytes = b"") -> bool:
+    """Create a file unless it exists: True for exactly one of many concurrent callers.
+
+    Its content is for people: it is not synced, and a crash may leave it empty.
+    """
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     except FileExistsError:
         return False
+    with _naming(path), os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
     sync_folder(path.parent)
     return True
 
@@ -187,7 +192,7 @@ def seal(body: Mapping[str, Any]) -> bytes:
     return b'{"body": %b, "format": %d, "sha256": "%b"}\n' % (content, DOCUMENT_FORMAT, digest.encode())
 
 
-def unseal(content: bytes, path: Path) -> dict[str, Any]:
+def unseal(content: bytes, path: Path | str) -> dict[str, Any]:
     """The body of a sealed document, of this format or an earlier one.
 
     Raises NewerFormatError for a later one, and CorruptFileError for anything else: a document of this format whose
@@ -260,7 +265,7 @@ def _kinds(table: pa.Table) -> Iterator[tuple[str, pa.DataType]]:
     return zip(table.column_names, table.schema.types, strict=True)
 
 
-def decode_table(content: bytes, path: Path, columns: Collection[str] | None = None) -> pa.Table:
+def decode_table(content: bytes, path: Path | str, columns: Collection[str] | None = None) -> pa.Table:
     """The inverse of `encode_table`, of these columns of those that it has (None: all). Raises CorruptFileError."""
     try:
         file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
@@ -272,7 +277,7 @@ def decode_table(content: bytes, path: Path, columns: Collection[str] | None = N
         raise CorruptFileError(f"{path}: is not a whole Parquet file: {error}") from error
 
 
-def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path) -> None:
+def _refuse_bomb(metadata: pq.FileMetaData, size: int, path: Path | str) -> None:
     """Refuse a table that would take far more memory than its file: values of eight bytes at least, as declared."""
     packed = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     needed, most = max(packed, 8 * metadata.num_rows * metadata.num_columns), max(_MOST_UNPACKED, _MOST_RATIO * size)
@@ -309,7 +314,7 @@ def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
     return encode_table(pa.table(columns, _ARRAY_SCHEMA))
 
 
-def decode_arrays(content: bytes, path: Path, ending: str = "") -> dict[str, Array]:
+def decode_arrays(content: bytes, path: Path | str, ending: str = "") -> dict[str, Array]:
     """The inverse of `encode_arrays`, of the arrays whose names end so."""
     table = decode_table(content, path)
     if table.column_names != _ARRAY_SCHEMA.names or table.schema.types != _ARRAY_SCHEMA.types:

@@ -36,6 +36,19 @@ class RunInfo:
     fork_step: int | None = None
 
 
+def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
+    """`RunInfo` from a run's row in the plan."""
+    return RunInfo(
+        run_id=row["run_id"],
+        setting_id=row["setting_id"],
+        init_seed=row["init_seed"],
+        data_seed=row["data_seed"],
+        hyperparameters=plan["settings"][row["setting_id"]],
+        parent=row.get("parent"),
+        fork_step=row.get("fork_step"),
+    )
+
+
 @dataclass(frozen=True)
 class RunEnd:
     """How a run ended. `reason`: budget, converged (stopped some evaluations after), diverged, stopped, failed by an

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
+import re
+import secrets
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.arrays import Array
-from pipeline.store.files import (
-    CorruptFileError,
-    create_exclusively,
-    decode_arrays,
-    decode_table,
-    is_shared_folder,
-    make_inner_folder,
-    read_file,
-    rows_misfit,
-    seal,
-    sync_folder,
-    unseal,
-    write_file,
-)
+from pipeline.store.backends.files import Files
+from pipeline.store.backends.posix import PosixFiles
+from pipeline.store.files import CorruptFileError, decode_arrays, decode_table, read_file, rows_misfit, seal, unseal
 from pipeline.store.records.record import FileEntry, Record, record_misfit
 
 _READ_TRIES = 3
 RECORD_ENDING = ".record.json"
+# What an attempt writes, or wrote under a temporary name.
+_WRITTEN = re.compile(r"(\.?)([0-9]{4,})-")
 
 
 class StoreError(Exception):
@@ -39,17 +32,28 @@ class FencedError(StoreError):
 
 def read_record(path: Path) -> Record:
     """The record in a file; the files that it names are not checked. Raises CorruptFileError for anything else."""
-    body = unseal(read_file(path), path)
+    return record_in(read_file(path), path)
+
+
+def record_in(content: bytes, path: Path | str) -> Record:
+    """The same of what was read from a file."""
+    body = unseal(content, path)
     if (problem := record_misfit(body)) is not None:
         raise CorruptFileError(f"{path}: is no commit record: {problem}")
     return Record.from_body(body)
 
 
 class PackStore:
-    """Reads and writes the folder of one pack."""
+    """Reads and writes the files of one pack, in a folder or wherever else."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, files: Path | Files) -> None:
+        self.files = PosixFiles(files) if isinstance(files, Path) else files
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the pack, for what is done on POSIX file systems alone."""
+        assert isinstance(self.files, PosixFiles)
+        return self.files.folder
 
     def claim_attempt(self) -> int:
         """Claim the next attempt number exclusively; every earlier attempt is fenced from now on."""
@@ -60,27 +64,31 @@ class PackStore:
 
     def claim_after(self, number: int) -> bool:
         """Claim the attempt that follows `number`, which fences all before it; whether nobody else had."""
-        is_shared = is_shared_folder(self.folder.parent)
-        make_inner_folder(self.folder.parent, is_shared)
-        make_inner_folder(self.folder, is_shared)
-        return create_exclusively(self._attempt(number + 1))
+        # No two claims are alike, so that one whose reply was lost is known again.
+        return self.files.put_if_absent(_attempt(number + 1), secrets.token_bytes(16).hex().encode())
 
     def newest_attempt(self) -> int:
         """The highest attempt claimed so far, 0 if none."""
-        return next(number for number in itertools.count() if not self._attempt(number + 1).exists())
-
-    def _attempt(self, number: int) -> Path:
-        return self.folder / f"attempt-{number:04d}"
+        # Not by the names that are there, which may be late. Claims leave no gap, so a search by halves will do.
+        missing = 1
+        while self.files.exists(_attempt(missing)):
+            missing *= 2
+        return (
+            bisect_left(range(missing), True, lo=missing // 2 + 1, key=lambda n: not self.files.exists(_attempt(n))) - 1
+        )
 
     def records(self) -> list[Record]:
         """Every intact record, newest first; the files that it names are not checked."""
         found = []
-        for path in self.folder.glob(f"*{RECORD_ENDING}"):
+        for name in self._record_names():
             try:
-                found.append(read_record(path))
+                found.append(record_in(self.files.get(name), self.files.address_of(name)))
             except CorruptFileError:
                 continue
         return sorted(found, key=lambda record: record.order, reverse=True)
+
+    def _record_names(self) -> list[str]:
+        return [name for name in self.files.names() if name.endswith(RECORD_ENDING)]
 
     def newest(self) -> Record | None:
         """The newest record whose files are all intact; None if nothing was ever committed.
@@ -96,15 +104,15 @@ class PackStore:
                 if problem is None:
                     return record
                 problems.append(problem)
-            if not records and not any(self.folder.glob(f"*{RECORD_ENDING}")):
+            if not records and not self._record_names():
                 return None
-        damage = problems[0] if problems else f"{self.folder}: no commit record can be read"
+        damage = problems[0] if problems else f"{self.files.address}: no commit record can be read"
         raise StoreError(f"{damage}; no generation of this pack is whole: `seedbed repair` computes it again")
 
     def _damage(self, record: Record) -> str | None:
         try:
             for entry in record.files():
-                read_file(self.folder / entry.name, entry.sha256)
+                self.files.get(entry.name, entry.sha256)
         except CorruptFileError as error:
             return str(error)
         return None
@@ -113,7 +121,7 @@ class PackStore:
         """Write one file of a commit, durably; it takes effect only when a record names it. Raises FencedError."""
         name = f"{attempt:04d}-{sequence:06d}.{kind}.parquet"
         try:
-            return FileEntry(name, write_file(self.folder / name, content))
+            return FileEntry(name, self.files.put(name, content))
         except FileNotFoundError:
             # A later attempt removes what earlier ones left, including this file.
             self._refuse_if_fenced(attempt)
@@ -121,14 +129,14 @@ class PackStore:
 
     def record_path(self, order: tuple[int, int]) -> Path:
         """Where the record of this (attempt, sequence) stands, or stood."""
-        return self.folder / ("{:04d}-{:06d}".format(*order) + RECORD_ENDING)
+        return self.folder / _record_name(order)
 
     def commit(self, record: Record) -> None:
         """Write `record`, making it current. Raises FencedError, changing nothing, if a later attempt was claimed."""
         self._refuse_if_fenced(record.attempt)
-        path = self.record_path(record.order)
+        name = _record_name(record.order)
         try:
-            write_file(path, seal(record.body()))
+            self.files.put(name, seal(record.body()))
         except FileNotFoundError:
             self._refuse_if_fenced(record.attempt)
             raise
@@ -136,34 +144,27 @@ class PackStore:
             # Claimed since then. What it removed of this one's files before it could see the record is gone, and with
             # a file missing it has not continued from this record either.
             if self._damage(record) is not None:
-                path.unlink(missing_ok=True)
+                self.files.delete([name])
             self._refuse_if_fenced(record.attempt)
 
     def _refuse_if_fenced(self, attempt: int) -> None:
         if self.newest_attempt() > attempt:
-            raise FencedError(f"{self.folder}: attempt {attempt} was superseded; it may not commit")
+            raise FencedError(f"{self.files.address}: attempt {attempt} was superseded; it may not commit")
 
     def remove_unnamed(self, attempt: int, generations: Sequence[Record]) -> None:
         """Delete records and files, of this and earlier attempts, that none of the given generations names.
 
         Records first, durably: no record is left that names a file which is gone.
         """
-        kept = {self.record_path(record.order).name for record in generations}
+        kept = {_record_name(record.order) for record in generations}
         kept |= {entry.name for record in generations for entry in record.files()}
-        patterns = [pattern for n in range(1, attempt + 1) for pattern in (f"{n:04d}-*", f".{n:04d}-*.tmp")]
-        unnamed = [path for pattern in patterns for path in self.folder.glob(pattern) if path.name not in kept]
-        records = [path for path in unnamed if path.name.endswith(RECORD_ENDING)]
-        for path in records:
-            path.unlink(missing_ok=True)
-        if records:
-            sync_folder(self.folder)
-        for path in unnamed:
-            path.unlink(missing_ok=True)
+        unnamed = [name for name in self.files.names() if _is_written_by(name, attempt) and name not in kept]
+        self.files.delete([name for name in unnamed if name.endswith(RECORD_ENDING)], is_durable=True)
+        self.files.delete([name for name in unnamed if not name.endswith(RECORD_ENDING)])
 
     def arrays(self, entry: FileEntry, ending: str = "") -> dict[str, Array]:
         """The arrays of a checkpoint or snapshots file whose names end so. Raises CorruptFileError."""
-        path = self.folder / entry.name
-        return decode_arrays(read_file(path, entry.sha256), path, ending)
+        return decode_arrays(self.files.get(entry.name, entry.sha256), self.files.address_of(entry.name), ending)
 
     def snapshots(self, entry: FileEntry) -> dict[str, dict[str, Array]]:
         """RUN/STEP/KIND -> name -> array, of a snapshots file. Raises CorruptFileError."""
@@ -175,9 +176,23 @@ class PackStore:
 
     def table(self, entry: FileEntry, metrics: Collection[str] | None = None) -> pa.Table:
         """The rows of a history file, with these metrics of those that it has (None: all). Raises CorruptFileError."""
-        path = self.folder / entry.name
+        address = self.files.address_of(entry.name)
         columns = None if metrics is None else ("run_id", "step", *metrics)
-        table = decode_table(read_file(path, entry.sha256), path, columns)
+        table = decode_table(self.files.get(entry.name, entry.sha256), address, columns)
         if (problem := rows_misfit(table)) is not None:
-            raise CorruptFileError(f"{path}: is no table of runs and steps: {problem}")
+            raise CorruptFileError(f"{address}: is no table of runs and steps: {problem}")
         return table
+
+
+def _attempt(number: int) -> str:
+    return f"attempt-{number:04d}"
+
+
+def _record_name(order: tuple[int, int]) -> str:
+    return "{:04d}-{:06d}".format(*order) + RECORD_ENDING
+
+
+def _is_written_by(name: str, attempt: int) -> bool:
+    """Whether a file is one of this attempt or an earlier one, or a temporary file of it."""
+    found = _WRITTEN.match(name)
+    return found is not None and 1 <= int(found[2]) <= attempt and (not found[1] or name.endswith(".tmp"))

@@ -18,7 +18,7 @@ Every file it writes:
     forecast.json                         the newest forecast of the runs in training; sealed; safe to delete
     search.json                           rounds of a search over settings, and what came of them; sealed
     packs/PACK/runs.json                  the pack's part of a plan of many runs, by columns; sealed; safe to delete
-    packs/PACK/attempt-A                  claimed by attempt A; empty
+    packs/PACK/attempt-A                  claimed by attempt A; random digits, by which it is told from others
     packs/PACK/A-Q.record.json            commit record, sequence Q of attempt A; sealed; two newest kept
     packs/PACK/A-Q.checkpoint.parquet     states of the runs in progress; those of the kept records
     packs/PACK/A-Q.history.parquet        rows recorded since the commit before
@@ -43,17 +43,13 @@ from numpy.typing import DTypeLike
 
 from pipeline.arrays import Array
 from pipeline.store.added import AddedTable, added_tables
+from pipeline.store.backends.files import Files
+from pipeline.store.backends.posix import PosixFiles
 from pipeline.store.budgets import budgets_of, part_of
 from pipeline.store.columns import Pivot
 from pipeline.store.documents import read_document
-from pipeline.store.files import (
-    CorruptFileError,
-    make_folder,
-    make_inner_folder,
-    seal,
-    write_file,
-)
-from pipeline.store.history import History, RunEnd, RunInfo, filled
+from pipeline.store.files import CorruptFileError, make_folder, make_inner_folder, seal, write_file
+from pipeline.store.history import History, RunEnd, filled, run_info
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.plans.plan_columns import with_columns
 from pipeline.store.records.ends import RETRIED_RUN, EndColumns, Ended
@@ -63,17 +59,27 @@ from pipeline.store.records.snapshot_entries import SnapshotEntry
 # What may stand in a folder that is to hold a sweep.
 _OWN = ("driver.lock", "packs", "copies", "sources", "set-aside", "workers", "added", "hangs", "stop",
         "forecast.json", "ceiling.json", "search.json", "plan-*.json", ".*.tmp")  # fmt: skip
+_STOP = "stop"
 # Snapshot files in memory: callers often alternate between runs of different packs.
 _FILES_KEPT = 4
 
 
 class SweepStore:
-    """One sweep's folder. `sweep` and `plan` are the bodies of the two documents, read on first access."""
+    """One sweep's folder. `sweep` and `plan` are the bodies of the two documents, read on first access.
 
-    def __init__(self, folder: Path) -> None:
+    `files` is where its packs and workers are kept, if that is not the folder.
+    """
+
+    def __init__(self, folder: Path, files: Files | None = None) -> None:
         self.folder = Path(folder)
+        self.files: Files = PosixFiles(self.folder) if files is None else files
         # Of a million runs it takes seconds to read.
         self._plan: tuple[tuple[str, int, int, int], dict[str, Any]] | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its packs are in its folder."""
+        return isinstance(self.files, PosixFiles)
 
     def exists(self) -> bool:
         """Whether the folder holds a sweep, by its document or the copy of it."""
@@ -149,7 +155,7 @@ class SweepStore:
 
     def pack(self, pack_id: str) -> PackStore:
         """The store of one pack, whether or not anything was committed."""
-        return PackStore(self.folder / "packs" / pack_id)
+        return PackStore(self.files.inside("packs").inside(pack_id))
 
     def pack_ids(self) -> list[str]:
         """All packs, in the order of the plan."""
@@ -163,7 +169,11 @@ class SweepStore:
     @property
     def stop_file(self) -> Path:
         """While this file exists, packs commit and stop."""
-        return self.folder / "stop"
+        return self.folder / _STOP
+
+    def is_stopped(self) -> bool:
+        """Whether packs are asked to commit and stop."""
+        return self.files.exists(_STOP)
 
     @property
     def budgets(self) -> tuple[int, ...]:
@@ -304,19 +314,6 @@ class SnapshotIndex:
         """A run's flat weights at a step of `weight_steps`. Raises StoreError naming the steps there are."""
         kind = "weights" if step in self.of(run_id, "weights") else "state"
         return self.read(run_id, step, kind)["weights"]
-
-
-def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
-    """`RunInfo` from a run's row in the plan."""
-    return RunInfo(
-        run_id=row["run_id"],
-        setting_id=row["setting_id"],
-        init_seed=row["init_seed"],
-        data_seed=row["data_seed"],
-        hyperparameters=plan["settings"][row["setting_id"]],
-        parent=row.get("parent"),
-        fork_step=row.get("fork_step"),
-    )
 
 
 def _run_end(end: Ended | None, step: int) -> RunEnd:

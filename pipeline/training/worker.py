@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from pipeline.training.open_pack import UnloadableError, open_pack
 
 # A kill loses at most this much work; shorter for tests and for preemptible machines.
 COMMIT_INTERVAL_S = float(os.environ.get("SEEDBED_COMMIT_S", "60"))
-_POLL_INTERVAL_S = 0.5
+# Between two looks for the stop file; a look at an object store takes tens of milliseconds.
+_POLL_INTERVAL_S, _REMOTE_POLL_INTERVAL_S = 0.5, 10.0
 
 
 def _nothing() -> None:
@@ -30,7 +32,7 @@ def _never() -> bool:
 
 
 def run_pack(
-    folder: Path,
+    sweep: Path | SweepStore,
     pack_id: str,
     on_progress: Callable[[Progress], None],
     commit_interval_s: float = COMMIT_INTERVAL_S,
@@ -38,7 +40,9 @@ def run_pack(
     claim: Callable[[], int] | None = None,
     is_asked: Callable[[], bool] = _never,
 ) -> Progress:
-    """Train a pack until all its runs have ended, until the sweep's stop file appears, or until `is_asked()`.
+    """Train a pack of a sweep, or of that in a folder.
+
+    It ends when all its runs have ended, when the sweep's stop file appears, or on `is_asked()`.
 
     Starts from the newest whole commit, or from nothing; from the newest again, with half the slots, where memory runs
     out. Calls `beat` whenever something was done, and `claim`, where it is given, for the number of each attempt.
@@ -46,7 +50,7 @@ def run_pack(
     Raises NotHereError when this machine cannot compute it, StoreError when the code has changed, FencedError when a
     later attempt took over, PackMemoryError when fewer slots do not help.
     """
-    store = SweepStore(folder)
+    store = sweep if isinstance(sweep, SweepStore) else SweepStore(sweep)
     for num_halvings in itertools.count():
         try:
             return _trained(store, pack_id, on_progress, commit_interval_s, beat, claim, is_asked)
@@ -75,20 +79,21 @@ def _trained(
     with quick_imports(), without_scipy_signal():
         from pipeline.training.lightning_module import Committer, fit
 
-    loop, stop_file = open_pack(store, pack_id, beat, claim), _StopFile(store.stop_file)
+    loop, stop_file = open_pack(store, pack_id, beat, claim), _StopFile(store)
     committer = Committer(commit_interval_s, lambda: is_asked() or stop_file(), lambda: on_progress(loop.progress()))
     fit(loop, [committer], loop.block.device)
     return loop.progress()
 
 
 class _StopFile:
-    """Whether the driver asked packs to stop; reads the disk at most twice a second."""
+    """Whether packs were asked to stop; looks at most twice a second, and more seldom at an object store."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._looked, self._found = path, 0.0, False
+    def __init__(self, store: SweepStore) -> None:
+        self._store, self._looked, self._found = store, -math.inf, False
+        self._interval_s = _POLL_INTERVAL_S if store.is_local else _REMOTE_POLL_INTERVAL_S
 
     def __call__(self) -> bool:
         now = time.monotonic()
-        if not self._found and now - self._looked >= _POLL_INTERVAL_S:
-            self._looked, self._found = now, self._path.exists()
+        if not self._found and now - self._looked >= self._interval_s:
+            self._looked, self._found = now, self._store.is_stopped()
         return self._found

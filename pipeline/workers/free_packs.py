@@ -36,7 +36,7 @@ class HeldPack:
         if self.is_used:
             self.lease.hold(self.pack_id, self.attempt + 1)
             if not self.pack.claim_after(self.attempt):
-                raise FencedError(f"{self.pack.folder}: attempt {self.attempt} was superseded; it may not go on")
+                raise FencedError(f"{self.pack.files.address}: attempt {self.attempt} was superseded; it may not go on")
             self.attempt += 1
         self.is_used = True
         return self.attempt

@@ -18,16 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from pipeline.store.files import (
-    CorruptFileError,
-    NewerFormatError,
-    is_shared_folder,
-    make_inner_folder,
-    read_file,
-    seal,
-    unseal,
-    write_file,
-)
+from pipeline.store.backends.files import Files
+from pipeline.store.files import CorruptFileError, NewerFormatError, read_file, seal, unseal
 from pipeline.store.shapes import ID, WORKER, misfit
 from pipeline.store.sweep_store import SweepStore
 
@@ -75,7 +67,7 @@ def read_worker(path: Path) -> WorkerState:
     return _state_in(read_file(path), path)
 
 
-def _state_in(content: bytes, path: Path) -> WorkerState:
+def _state_in(content: bytes, path: Path | str) -> WorkerState:
     body = unseal(content, path)
     if (problem := misfit(body, WORKER)) is not None:
         raise CorruptFileError(f"{path}: is no document of a worker: {problem}")
@@ -84,8 +76,11 @@ def _state_in(content: bytes, path: Path) -> WorkerState:
 
 def worker_paths(folder: Path) -> list[Path]:
     """The documents of the workers of a results folder, by name."""
-    paths = (folder / WORKERS_FOLDER).glob(f"*{_ENDING}")
-    return sorted(path for path in paths if ID.fullmatch(path.name.removesuffix(_ENDING)))
+    return sorted(path for path in (folder / WORKERS_FOLDER).glob(f"*{_ENDING}") if _is_document(path.name))
+
+
+def _is_document(name: str) -> bool:
+    return name.endswith(_ENDING) and ID.fullmatch(name.removesuffix(_ENDING)) is not None
 
 
 class Lease:
@@ -96,7 +91,8 @@ class Lease:
 
     def __init__(self, store: SweepStore, beat_s: float | None = None) -> None:
         self.store, self.worker = store, new_worker_id()
-        self.path = store.folder / WORKERS_FOLDER / f"{self.worker}{_ENDING}"
+        self.files: Files = store.files.inside(WORKERS_FOLDER)
+        self.document = f"{self.worker}{_ENDING}"
         self._state = WorkerState(
             self.worker, socket.gethostname(), os.getpid(), 0, beat_interval_s() if beat_s is None else beat_s
         )
@@ -127,7 +123,7 @@ class Lease:
 
     def _write(self, state: WorkerState) -> None:
         with self._lock:
-            write_file(self.path, seal(asdict(state)))
+            self.files.put(self.document, seal(asdict(state)))
             self._state = state
 
     def beat(self) -> None:
@@ -136,7 +132,7 @@ class Lease:
             if self._is_over.is_set():
                 return
             state = replace(self._state, beats=self._state.beats + 1)
-            write_file(self.path, seal(asdict(state)))
+            self.files.put(self.document, seal(asdict(state)))
             self._state = state
         if state.pack_id is not None and self.store.pack(state.pack_id).newest_attempt() > state.attempt:
             # Unless it has gone on to another one meanwhile.
@@ -148,8 +144,8 @@ class Lease:
                 self.beat()
 
     def __enter__(self) -> Lease:
-        make_inner_folder(self.path.parent, is_shared_folder(self.store.folder))
-        self._write(self._state)
+        # Nobody has its name, and this makes the folder.
+        self.files.put_if_absent(self.document, seal(asdict(self._state)))
         self._thread.start()
         return self
 
@@ -164,7 +160,7 @@ class Lease:
         is_locked = self._lock.acquire(timeout=_LONGEST_WRITE_S)
         try:
             with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
+                self.files.delete([self.document])
         finally:
             if is_locked:
                 self._lock.release()
@@ -191,32 +187,32 @@ class OtherLeases:
 
         A damaged document stands for what it said before, for as long as it changes.
         """
-        states, there = [], set[str]()
-        for path in worker_paths(self.own.store.folder):
-            if path == self.own.path:
+        states, there, files = [], set[str](), self.own.files
+        for name in sorted(filter(_is_document, files.names())):
+            if name == self.own.document:
                 continue
             try:
-                content = read_file(path)
+                content = files.get(name)
             except CorruptFileError:
                 # Removed by its worker, or another thing than a file.
                 continue
-            there.add(path.name)
-            seen = self._observed(path, content)
+            there.add(name)
+            seen = self._observed(name, content)
             if self._has_expired(seen):
-                path.unlink(missing_ok=True)
+                files.delete([name])
             elif seen.state is not None:
                 states.append(seen.state)
         self._seen = {name: seen for name, seen in self._seen.items() if name in there}
         return states
 
-    def _observed(self, path: Path, content: bytes) -> _Seen:
-        before = self._seen.get(path.name)
+    def _observed(self, name: str, content: bytes) -> _Seen:
+        before = self._seen.get(name)
         if before is not None and before.content == content:
             return before
         state = None if before is None else before.state
         with contextlib.suppress(CorruptFileError, NewerFormatError):
-            state = _state_in(content, path)
-        self._seen[path.name] = found = _Seen(content, self.own.beats, state)
+            state = _state_in(content, self.own.files.address_of(name))
+        self._seen[name] = found = _Seen(content, self.own.beats, state)
         return found
 
     def _has_expired(self, seen: _Seen) -> bool:

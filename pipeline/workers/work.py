@@ -88,7 +88,7 @@ class Worker:
 
     def should_leave(self) -> bool:
         """Whether this worker, or all of them, were asked to leave."""
-        return self.drain.is_asked or self.store.stop_file.exists()
+        return self.drain.is_asked or self.store.is_stopped()
 
     def _train(self, held: HeldPack) -> None:
         self.on_event(held.pack_id, "claimed", held.attempt)
@@ -137,7 +137,7 @@ class Worker:
             self.drain.is_opening = False
             raise AskedToLeaveError
         return run_pack(
-            self.store.folder,
+            self.store,
             held.pack_id,
             lambda progress: None,
             beat=beat,

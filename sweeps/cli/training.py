@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.imports import quick_imports
+from pipeline.store.backends.local_copy import object_url
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.cli.consoles import out
@@ -72,6 +73,7 @@ def launch(
     """
     with phases(out, is_quiet=True) as phase, quick_imports():
         phase("loading")
+        from sweeps.command.fleet.object_stores import plan_to_objects
         from sweeps.command.launching import run_launch, run_plan_only
         from sweeps.command.request import Request
 
@@ -79,7 +81,13 @@ def launch(
         raise StoreError("--scores has no effect with --plan-only, which trains nothing")
     given = tuple(overrides or ())
     request = Request(spec, given, results, How(address, inline, accept_changed_code), smoke)
-    code = run_plan_only(request, out) if plan_only else run_launch(request, out)
+    url = None if results is None else object_url(results)
+    if url is not None and not plan_only:
+        raise StoreError(f"{url}: a launch trains in a folder; give --plan-only, and train with: seedbed work {url}")
+    if url is not None:
+        code = plan_to_objects(request, url, out)
+    else:
+        code = run_plan_only(request, out) if plan_only else run_launch(request, out)
     if scores:
         from sweeps.command.analysing import run_analyse
 
@@ -124,9 +132,28 @@ def work_command(
     Example: `seedbed launch quickstart --plan-only && seedbed work results/quickstart`
     """
     with quick_imports():
+        from sweeps.command.fleet.object_stores import sweep_at
         from sweeps.command.fleet.working import run_work
 
-    raise typer.Exit(run_work(SweepStore(folder), packs, wait, out))
+    with sweep_at(folder) as store:
+        code = run_work(store, packs, wait, out)
+    raise typer.Exit(code)
+
+
+@training_commands.command("fetch", rich_help_panel=_PANEL)
+def fetch_command(
+    url: Annotated[Path, typer.Argument(help="A sweep on an object store, as s3://BUCKET/SWEEP.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Where to keep the copy.", show_default=False)],
+) -> None:
+    """Copy a sweep from an object store to a folder, for all commands that read; again, only what is new.
+
+    Every file of a pack is held to the hash that its record names.
+
+    Example: `seedbed fetch s3://bucket/quickstart results/quickstart`
+    """
+    from sweeps.command.fleet.object_stores import run_fetch
+
+    raise typer.Exit(run_fetch(url, folder, out))
 
 
 @training_commands.command(rich_help_panel=_PANEL)
@@ -145,16 +172,20 @@ def status(
 
     Example: `seedbed status results/quickstart`
     """
+    from sweeps.command.fleet.object_stores import sweep_at
     from sweeps.command.status import show_status
 
-    store = SweepStore(folder)
     if watch and (runs or as_json):
         raise StoreError("--watch shows a picture: leave out --runs and --json")
-    if watch:
-        from sweeps.command.terminal.watching import watch_status
+    if watch and object_url(folder) is not None:
+        raise StoreError("--watch follows a folder: fetch the sweep first")
+    with sweep_at(folder) as store:
+        if watch:
+            from sweeps.command.terminal.watching import watch_status
 
-        watch_status(store, out)
-    raise typer.Exit(show_status(store, runs, as_json, out))
+            watch_status(store, out)
+        code = show_status(store, runs, as_json, out)
+    raise typer.Exit(code)
 
 
 @training_commands.command("verify", rich_help_panel=_PANEL)

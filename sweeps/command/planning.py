@@ -47,7 +47,7 @@ def show_plan(request: Request, out: Console) -> None:
     )
 
 
-def describe(plan: Plan, folder: Path, out: Console) -> None:
+def describe(plan: Plan, folder: Path | str, out: Console) -> None:
     """Print runs, settings, varied hyperparameters, packs, and the results folder."""
     spec, packs = plan.spec, plan.packs
     budgets = " or ".join(map(str, spec.budgets))

@@ -13,12 +13,12 @@ from rich.table import Table
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.computed_by import numerics_text, numerics_that_differ
 from pipeline.store.failures import failed_runs, failure_lines
-from pipeline.store.history import RunEnd, RunInfo
+from pipeline.store.history import RunEnd, RunInfo, run_info
 from pipeline.store.progress import Progress, packs_left, readable_records, runs_left, summed, totals_by_pack
 from pipeline.store.records.ends import EndColumns
 from pipeline.store.records.record import Record
 from pipeline.store.stored_forecast import RunProbability, orders_of, read_forecast
-from pipeline.store.sweep_store import SweepStore, run_info
+from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE, FAILED, INCOMPLETE
 from sweeps.command.fleet.workers_shown import worker_documents, worker_lines
 from sweeps.command.forecasts.newest_forecast import ForecastNow, how_to_forecast
@@ -62,14 +62,15 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
         out.print(numerics_text(by_numerics), markup=False)
     if now is not None:
         out.print(now.sentence())
-    elif left and records:
+    elif left and records and store.is_local:
         out.print(f"no forecast of the runs in training yet; make one with: {how_to_forecast(store.folder)}")
     for pack_id, problem in damaged.items():
         out.print(f"pack {pack_id} cannot be read, and its runs are not counted: {problem}", style="red", markup=False)
     if damaged:
-        out.print(f"damaged: {len(damaged)} pack(s); repair with: seedbed repair {shlex.quote(str(store.folder))}")
+        out.print(f"damaged: {len(damaged)} pack(s); repair with: seedbed repair {shlex.quote(store.files.address)}")
     elif left:
-        out.print(f"incomplete: {len(left)} pack(s) left; resume with: seedbed resume {shlex.quote(str(store.folder))}")
+        go_on = f"{'resume' if store.is_local else 'work'} {shlex.quote(store.files.address)}"
+        out.print(f"incomplete: {len(left)} pack(s) left; resume with: seedbed {go_on}")
     for line in failure_lines(store, records):
         out.print(line, style="yellow", markup=False, highlight=False)
     return code
@@ -78,7 +79,12 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
 def _document(
     store: SweepStore, total: Progress, left: list[str], now: ForecastNow | None, runs: Sequence[_Run] | None
 ) -> dict[str, Any]:
-    document = {"sweep": store.plan["name"], "folder": str(store.folder), **total.counts(), "packs_left": sorted(left)}
+    document = {
+        "sweep": store.plan["name"],
+        "folder": store.files.address,
+        **total.counts(),
+        "packs_left": sorted(left),
+    }
     document["forecast"] = None if now is None else now.to_json()
     if runs is not None:
         document["runs"] = _run_documents(store.plan["varied"], runs, _probabilities(now))

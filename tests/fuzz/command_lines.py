@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
         ),
     ),
     "work": (("folder",), (("--packs", "number"), ("--wait", ""))),
+    "fetch": (("folder", "new"), ()),
     "resume": (("folder",), (INLINE, ("--address", "text"), ("--accept-changed-code", ""), ("--retry-failed", ""))),
     "status": (("folder",), (("--runs", ""), ("--json", ""), ("--watch", ""))),
     "verify": (("folder",), (("--retrain", "number"), ("--seed", "number"))),

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from pipeline.engine.slots import RunState
-from pipeline.store import files, pack_store
+from pipeline.store import files
+from pipeline.store.backends import posix
 from pipeline.store.pack_store import FencedError, PackStore, StoreError
 from pipeline.training.recorder import Recorder
 from tests.store.crashes import CrashError, crash_points
@@ -130,7 +131,7 @@ def test_an_attempt_that_is_overtaken_while_it_commits_leaves_no_record_of_files
 ):
     late = recorder_with(tmp_path)
     late.add("a" * 16, 20, {"label_loss": 2.0})
-    write_file = pack_store.write_file
+    write_file = posix.write_file
 
     def overtaken(path, content):
         is_record = path.name.endswith(".record.json")
@@ -142,7 +143,7 @@ def test_an_attempt_that_is_overtaken_while_it_commits_leaves_no_record_of_files
         return written
 
     with monkeypatch.context() as patch:
-        patch.setattr(pack_store, "write_file", overtaken)
+        patch.setattr(posix, "write_file", overtaken)
         with pytest.raises(FencedError, match="superseded"):
             late.commit({"a" * 16: (0, state(20, 2.0))})
     found = PackStore(tmp_path / "pack")

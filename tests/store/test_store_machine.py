@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pipeline.store import damage, files, pack_store, sweep_store
+from pipeline.store.backends import posix
 from pipeline.store.pack_store import PackStore
 from tests.store.store_machine import StoreMachine
 
@@ -34,7 +35,7 @@ def no_checksum(patch):
     def unchecked(path, sha256=None):
         return files.read_file(path)
 
-    for module in (pack_store, sweep_store, damage):
+    for module in (pack_store, posix, sweep_store, damage):
         if hasattr(module, "read_file"):
             patch.setattr(module, "read_file", unchecked)
 
@@ -54,7 +55,7 @@ def no_rename(patch):
         files.sync_folder(path.parent)
         return files.hashlib.sha256(content).hexdigest()
 
-    for module in (pack_store, sweep_store):
+    for module in (posix, sweep_store):
         patch.setattr(module, "write_file", in_place)
 
 
@@ -67,7 +68,7 @@ def no_seal(patch):
     def unsealed(content, path):
         return files.json.loads(content)["body"]
 
-    for module in (pack_store, sweep_store, damage):
+    for module in (pack_store, posix, sweep_store, damage):
         if hasattr(module, "unseal"):
             patch.setattr(module, "unseal", unsealed)
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from pipeline.store.backends.posix import PosixFiles
 from pipeline.store.driver_lock import DriverLock
 from pipeline.store.pack_store import FencedError, PackStore, StoreError
 from pipeline.store.records.ends import Ended
@@ -18,7 +19,7 @@ class Store:
     """Packs of one run each, in a folder; all that claims ask of a sweep's store."""
 
     def __init__(self, folder, num_packs):
-        self.folder = folder
+        self.folder, self.files = folder, PosixFiles(folder)
         (folder / "packs").mkdir(exist_ok=True)
         ids = [f"pack{index}" for index in range(num_packs)]
         runs = [{"run_id": f"run-{pack_id}", "setting_id": "s"} for pack_id in ids]
@@ -33,7 +34,7 @@ class Store:
         }
 
     def pack(self, pack_id):
-        return PackStore(self.folder / "packs" / pack_id)
+        return PackStore(self.files.inside("packs").inside(pack_id))
 
 
 def worker(store, beat_s=1000.0, lacks=lambda pack_id: None):
@@ -41,6 +42,10 @@ def worker(store, beat_s=1000.0, lacks=lambda pack_id: None):
     lease = Lease(store, beat_s)
     lease.__enter__()
     return lease, FreePacks(store, lease, lacks)
+
+
+def path_of(lease):
+    return lease.files.folder / lease.document
 
 
 def beats(lease, number):
@@ -67,7 +72,7 @@ def test_a_worker_that_ends_frees_its_pack_at_once(store):
     (first, ours), (_, theirs) = worker(store), worker(store)
     assert ours.next() is not None
     first.remove()
-    assert not first.path.exists()
+    assert not path_of(first).exists()
     assert theirs.next().take() == 2
 
 
@@ -76,7 +81,7 @@ def test_a_lease_ends_even_where_a_beat_of_it_hangs(store, monkeypatch):
     lease, _ = worker(store)
     with lease._lock:
         lease.remove()
-    assert not lease.path.exists()
+    assert not path_of(lease).exists()
 
 
 def test_a_vanished_worker_is_noticed_by_beats_of_ones_own_and_by_nothing_else(store, monkeypatch):
@@ -139,18 +144,18 @@ def test_a_damaged_document_stands_for_what_it_said_until_its_lease_expires(stor
     (first, ours), (second, theirs) = worker(store), worker(store)
     assert ours.next() is not None
     assert theirs.next() is None
-    for content in (b"", b"{", first.path.read_bytes()[:-9], b"\xff" * 9):
-        first.path.write_bytes(content)
+    for content in (b"", b"{", path_of(first).read_bytes()[:-9], b"\xff" * 9):
+        path_of(first).write_bytes(content)
         assert theirs.next() is None
         beats(second, BEATS_OF_A_LEASE)
     beats(second, 1)
     assert theirs.next() is not None
-    assert not first.path.exists()
+    assert not path_of(first).exists()
 
 
 def test_a_document_that_was_never_whole_holds_nothing_and_is_removed_when_it_does_not_change(store):
     lease, claims = worker(store)
-    planted = lease.path.with_name("planted.json")
+    planted = path_of(lease).with_name("planted.json")
     planted.write_bytes(b'{"body": {"pack_id": "../../x"}}')
     others = OtherLeases(lease)
     assert others.look() == []
@@ -204,10 +209,10 @@ def test_packs_that_are_complete_damaged_or_not_for_this_machine_are_left_with_t
 def test_a_document_says_who_works_at_what(store):
     lease, claims = worker(store)
     claims.next()
-    state = read_worker(lease.path)
+    state = read_worker(path_of(lease))
     assert (state.worker, state.pack_id, state.attempt, state.num_packs) == (lease.worker, "pack0", 1, 0)
     lease.release(is_finished=True)
-    assert (read_worker(lease.path).pack_id, read_worker(lease.path).num_packs) == (None, 1)
+    assert (read_worker(path_of(lease)).pack_id, read_worker(path_of(lease)).num_packs) == (None, 1)
 
 
 def test_workers_share_the_lock_and_neither_work_beside_a_launch(store):

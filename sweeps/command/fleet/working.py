@@ -30,7 +30,7 @@ def run_work(store: SweepStore, max_packs: int | None, waits: bool, out: Console
     Raises StoreError where the folder holds no sweep, and while a launch trains it.
     """
     if not store.exists():
-        raise StoreError(f"{store.folder}: holds no sweep; `seedbed launch SPEC --plan-only` makes one")
+        raise StoreError(f"{store.files.address}: holds no sweep; `seedbed launch SPEC --plan-only` makes one")
     lease, drain = Lease(store), Drain()
 
     def too_late() -> None:
@@ -44,8 +44,8 @@ def run_work(store: SweepStore, max_packs: int | None, waits: bool, out: Console
         out.print(f"{lease.worker}: pack {pack_id} {event} (attempt {attempt})", markup=False, highlight=False)
 
     with draining(drain, asked, too_late, INCOMPLETE), DriverLock(store.folder, is_worker=True):
-        if store.stop_file.exists():
-            out.print(f"all workers were asked to stop: remove {store.stop_file} to go on", markup=False)
+        if store.is_stopped():
+            out.print(f"all workers were asked to stop: remove {store.files.address}/stop to go on", markup=False)
             return INCOMPLETE
         work_from_copies()
         spec = stored_spec(store)
@@ -63,7 +63,7 @@ def _say(text: str) -> None:
 
 def _conclude(store: SweepStore, worked: Worked, was_asked: bool, out: Console) -> int:
     """Print how a worker ended; returns its exit code."""
-    folder, num_left = shlex.quote(str(store.folder)), worked.num_packs - worked.num_finished
+    folder, num_left = shlex.quote(store.files.address), worked.num_packs - worked.num_finished
     for pack_id, reason in worked.failures.items():
         print_wrapped(out, f"pack {pack_id} failed: {reason}", style="red")
     for pack_id, problem in worked.damaged.items():
@@ -73,12 +73,13 @@ def _conclude(store: SweepStore, worked: Worked, was_asked: bool, out: Console) 
     print_wrapped(out, f"packs: {len(worked.finished)} finished here, {len(worked.taken_over)} taken over by others")
     if not num_left:
         told = f", but for {worked.num_failed_runs} run(s) that failed" if worked.num_failed_runs else ""
-        print_wrapped(out, f"complete: {store.folder}{told}; next: seedbed report {folder}")
-        if (missing := not_mirrored(store.folder)) is not None:
+        following = f"report {folder}" if store.is_local else f"fetch {folder} FOLDER"
+        print_wrapped(out, f"complete: {store.files.address}{told}; next: seedbed {following}")
+        if store.is_local and (missing := not_mirrored(store.folder)) is not None:
             print_wrapped(out, missing, style="yellow")
         return FAILED if worked.num_failed_runs else COMPLETE
     held = f", {worked.num_held} of them held by other workers" if worked.num_held else ""
     print_wrapped(out, f"incomplete: {num_left} pack(s) left{held}; go on with: seedbed work {folder}")
-    if worked.damaged:
+    if worked.damaged and store.is_local:
         print_wrapped(out, f"damaged: {len(worked.damaged)} pack(s); repair with: seedbed repair {folder}")
     return FAILED if worked.damaged or (worked.failures and not was_asked) else INCOMPLETE
