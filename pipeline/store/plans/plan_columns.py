@@ -107,22 +107,24 @@ class _PackRuns(_Lazy[str]):
 def with_columns(plan: Mapping[str, Any], of_few: bool = False) -> Mapping[str, Any]:
     """A plan document as it is stored: by columns where it is of many runs (`of_few`: in any case) and has no forks."""
     rows = plan["runs"]
-    if (len(rows) <= FEW_RUNS and not of_few) or any(row.keys() != _KEYS for row in rows):
+    if (len(rows) <= FEW_RUNS and not of_few) or {*map(len, rows)} != {len(_KEYS)} or rows[0].keys() != _KEYS:
         return plan
-    run_ids = [row["run_id"] for row in rows]
-    place_of = {run_id: str(place) for place, run_id in enumerate(run_ids)}
+    run_ids, init_seeds, data_seeds = ([row[name] for row in rows] for name in ("run_id", "init_seed", "data_seed"))
     # A document has them in order of name when it is read.
     number_of = {setting: str(number) for number, setting in enumerate(sorted(plan["settings"]))}
     kinds, kind_of = numbered_rows([row["setting_id"] for row in rows])
     numbers = [number_of[kind] for kind in kinds]
     settings = numbers if isinstance(kind_of, int) else [numbers[kind] for kind in kind_of]
-    init_seeds, data_seeds = (" ".join([str(row[name]) for row in rows]) for name in ("init_seed", "data_seed"))
     columns = {
         "run_ids": " ".join(run_ids),
         "settings": " ".join(settings),
-        "init_seeds": init_seeds,
-        "data_seeds": "" if data_seeds == init_seeds else data_seeds,
+        "init_seeds": " ".join(map(str, init_seeds)),
+        "data_seeds": "" if data_seeds == init_seeds else " ".join(map(str, data_seeds)),
     }
+    places = [*map(str, range(len(rows)))]
+    if len(plan["packs"]) == 1 and plan["packs"][0]["run_ids"] == run_ids:
+        return {**plan, "runs": columns, "packs": [{**plan["packs"][0], "run_ids": " ".join(places)}]}
+    place_of = dict(zip(run_ids, places, strict=True))
     packs = [{**pack, "run_ids": " ".join([place_of[run_id] for run_id in pack["run_ids"]])} for pack in plan["packs"]]
     return {**plan, "runs": columns, "packs": packs}
 
