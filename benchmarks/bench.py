@@ -19,6 +19,8 @@ from pipeline.numerics.compiler import toolchain
 from pipeline.planning.open_sweep import provenance
 
 FOLDER = Path(__file__).parent / "results"
+# As compilers name them, the largest first.
+INSTRUCTION_SETS = ("x86-64-v4", "x86-64-v3", "x86-64")
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 _BENCHMARK, _WORKLOADS, _MODULES = (
     (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "workloads", "modules")
@@ -70,7 +72,7 @@ def write_speed_page(page: Path = PAGE) -> None:
 def with_results(text: str) -> str:
     """The page with the committed measurements of the workloads and of modules."""
     tables = with_tables(text, read(FOLDER / "cpu.json")["rows"])
-    return between(tables, _MODULES, modules_lines(read(FOLDER / "zoo.json")))
+    return between(tables, _MODULES, modules_lines(by_instruction_set("zoo")))
 
 
 def with_tables(text: str, rows: list[dict[str, Any]]) -> str:
@@ -96,6 +98,17 @@ def between(text: str, markers: tuple[str, str], lines: Sequence[str]) -> str:
     """The text with these lines in place of those between its markers. Raises ValueError where it lacks one."""
     (before, rest), end = text.split(markers[0]), markers[1]
     return "\n".join([before + markers[0], "", *lines, "", end + rest.split(end)[1]])
+
+
+def stored_at(name: str, instruction_set: str) -> Path:
+    """Where measurements are stored of machines with this instruction set."""
+    return FOLDER / f"{name}_{instruction_set}.json"
+
+
+def by_instruction_set(name: str) -> list[dict[str, Any]]:
+    """All stored measurements of this name, those of machines with the largest instruction set first."""
+    paths = [stored_at(name, level) for level in INSTRUCTION_SETS]
+    return [json.loads(path.read_text()) for path in paths if path.is_file()]
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.bench import FOLDER, provenance_of
+from benchmarks.bench import INSTRUCTION_SETS, by_instruction_set, provenance_of, stored_at
 from benchmarks.measure import alone
 from benchmarks.seedbed_side import ENVIRONMENT, SeedbedSide
 from benchmarks.throughput import best_time, product_rate
@@ -29,7 +29,6 @@ _PEAK_ROUNDS = 2_000_000
 _CHAINS = 12
 _ADDITIONS = 8
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
-_LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64")
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -39,22 +38,18 @@ def main() -> None:
     found = {name: alone(partial(study, name), core, ENVIRONMENT) for name in WORKLOADS}
     for name, row in found.items():
         row["us_by_instruction_set"] = {
-            level: alone(partial(step_us, name, level), core, ENVIRONMENT) for level in _LEVELS
+            level: alone(partial(step_us, name, level), core, ENVIRONMENT) for level in INSTRUCTION_SETS
         }
     rates = alone(_rates, core, ENVIRONMENT)
     document = {"rates": rates, "workloads": found, "measured": provenance_of(0)}
-    _kept(instruction_sets()[0]).write_text(json.dumps(document, indent=1) + "\n")
+    stored_at("limits", instruction_sets()[0]).write_text(json.dumps(document, indent=1) + "\n")
     write_page(read())
     print("\n".join(lines(document)))
 
 
 def read() -> list[dict[str, Any]]:
     """The stored measurements, those of machines with the largest instruction set first."""
-    return [json.loads(_kept(level).read_text()) for level in _LEVELS if _kept(level).is_file()]
-
-
-def _kept(level: str) -> Path:
-    return FOLDER / f"limits_{level}.json"
+    return by_instruction_set("limits")
 
 
 def study(name: str) -> dict[str, Any]:
@@ -169,7 +164,7 @@ def lines(document: dict[str, Any]) -> list[str]:
             f"{rate / registers:.0%} | {row['words'] / 1e3:.3g} | {row['state_kib']:.0f} |"
         )
     sets = {name: row.get("us_by_instruction_set", {}) for name, row in document["workloads"].items()}
-    levels = [level for level in _LEVELS if any(us.get(level) is not None for us in sets.values())]
+    levels = [level for level in INSTRUCTION_SETS if any(us.get(level) is not None for us in sets.values())]
     if not levels:
         return found
     found += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -71,16 +71,19 @@ def _number(value: float, unit: str) -> str:
     return f"{value:#.3g}".rstrip(".") + unit
 
 
-def modules_lines(document: Mapping[str, Any]) -> list[str]:
-    """What docs/speed.md says of programs written from torch modules, whose rows are those of benchmarks.zoo."""
-    rows = sorted(document["rows"], key=lambda row: float(row["ratio"]))
-    compile_s = [row["compile_s"] for row in rows]
-    told = (
-        f"{len(rows)} modules train {_ratio(rows[0])} to {_ratio(rows[-1])} times as fast by their programs as in the "
-        f"loop, at the median {statistics.median(row['ratio'] for row in rows):.1f} times. A program is compiled in "
-        f"{min(compile_s):.0f} to {max(compile_s):.0f} s."
-    )
-    return [*textwrap.wrap(told, 120), "", *textwrap.wrap(str(document["about"]), 120)]
+def modules_lines(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What docs/speed.md says of programs written from torch modules, measured on each machine by benchmarks.zoo."""
+    paragraphs = []
+    for document in documents:
+        rows = sorted(document["rows"], key=lambda row: float(row["ratio"]))
+        compile_s = [row["compile_s"] for row in rows]
+        told = (
+            f"{len(rows)} modules train {_ratio(rows[0])} to {_ratio(rows[-1])} times as fast by their programs as in "
+            f"the loop, at the median {statistics.median(row['ratio'] for row in rows):.1f} times. A program is "
+            f"compiled in {min(compile_s):.0f} to {max(compile_s):.0f} s."
+        )
+        paragraphs += [*textwrap.wrap(f"{told} {document['about']}", 120), ""]
+    return paragraphs[:-1]
 
 
 def _ratio(row: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Both sides train on one core, in turns: seedbed's program with its own draws, and a loop in PyTorch, or runs side by
 side in JAX, with random tokens and targets, the cheapest batch there is. `python -m benchmarks.zoo [ROW ...]` writes
-benchmarks/results/zoo.json, the table in docs/compiler.md and what docs/speed.md says of it.
+the machine's file in benchmarks/results, the tables in docs/compiler.md and what docs/speed.md says of them.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.bench import write_speed_page
+from benchmarks.bench import by_instruction_set, read, stored_at, write_speed_page
 from benchmarks.measure import alone, compared
 from benchmarks.zoo_sides import BATCH, ROWS, EagerSide, ProgramSide, problem_of, run_of
 from pipeline.codegen.generated import generated_or_why
 from pipeline.engine.program import compiled_engine_of
+from pipeline.numerics.compiler import instruction_sets
 from pipeline.numerics.processor import processor
 
-_ROOT = Path(__file__).resolve().parents[1]
-_PAGE = _ROOT / "docs" / "compiler.md"
-_RESULTS = _ROOT / "benchmarks" / "results" / "zoo.json"
+_PAGE = Path(__file__).resolve().parents[1] / "docs" / "compiler.md"
 _NUM_PAIRS = 7
 
 
@@ -104,12 +104,18 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def write(rows: list[dict[str, Any]], about: str) -> None:
-    """Keep the rows, and put them into the page between its marks."""
-    _RESULTS.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    """Keep the rows of this machine, and put those of all machines into the page between its marks."""
+    _stored().write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    write_page()
+
+
+def write_page() -> None:
+    """The tables of docs/compiler.md and the sentences of docs/speed.md, from what is stored."""
+    tables = "\n\n".join(f"{table(one['rows'])}\n\n{one['about']}" for one in by_instruction_set("zoo"))
     begin, end = "<!-- zoo: begin -->", "<!-- zoo: end -->"
     before, _, rest = _PAGE.read_text().partition(begin)
     _, _, after = rest.partition(end)
-    _PAGE.write_text(f"{before}{begin}\n\n{table(rows)}\n\n{about}\n\n{end}{after}")
+    _PAGE.write_text(f"{before}{begin}\n\n{tables}\n\n{end}{after}")
     write_speed_page()
 
 
@@ -119,9 +125,9 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="which rows (default: all)")
     asked = parser.parse_args().rows or list(ROWS)
     about = (
-        f"One core of {processor()}, torch {torch.__version__}{_jax_version()}; batches of {BATCH}; medians of "
-        f"{_NUM_PAIRS} pairs measured in turns, with 95% intervals over pairs. The compile time is of a machine with "
-        "nothing else to do."
+        f"One core of {processor()}, {date.today()}, torch {torch.__version__}{_jax_version()}; batches of {BATCH}; "
+        f"medians of {_NUM_PAIRS} pairs measured in turns, with 95% intervals over pairs. The compile time is of a "
+        "machine with nothing else to do."
     )
     with tempfile.TemporaryDirectory() as cache:
         # So that every program is compiled anew.
@@ -129,8 +135,12 @@ def main() -> None:
         for name in asked:
             row = asdict(measured(name))
             print(row, flush=True)
-            kept = {row["name"]: row for row in json.loads(_RESULTS.read_text())["rows"]} | {name: row}
+            kept = {row["name"]: row for row in read(_stored())["rows"]} | {name: row}
             write([kept[name] for name in ROWS if name in kept], about)
+
+
+def _stored() -> Path:
+    return stored_at("zoo", instruction_sets()[0])
 
 
 def _jax_version() -> str:
