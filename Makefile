@@ -8,8 +8,8 @@ STAMP := $(VENV)/installed
 SWEEP ?= sweeps/quickstart.yaml
 RESULTS ?= results/$(basename $(notdir $(SWEEP)))
 PROFILE ?= fast
-# Worker processes of the tests: one more than two cores, since some tests wait. Files stay whole, and whatever starts Ray or measures time runs in one of them.
-WORKERS ?= 3
+# Worker processes of the tests. Files stay whole, and whatever starts Ray or measures time runs in one of them.
+WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
@@ -37,10 +37,11 @@ test: $(STAMP) lint
 zoo-test: $(STAMP)
 	SEEDBED_EXAMPLES=300 $(PYTEST) tests/codegen -m "" --timeout 1800
 
-# The contracts of every pair of a task and a model, of what `seedbed new` writes, and of the code in the documents, each
-# with a program of its own (five minutes).
+# What `make test` leaves out of its rooms: programs of every pair of a task and a model, of what `seedbed new` writes and
+# of the code in the documents, all figures of the papers, and longer ways through the commands (ten minutes).
 contract-test: $(STAMP)
-	$(PYTEST) $(PARALLEL) tests/contracts tests/own_code tests/engine/test_native.py tests/test_docs.py -m slow
+	$(PYTEST) $(PARALLEL) tests/contracts tests/own_code tests/engine tests/test_docs.py tests/papers tests/training \
+		tests/sweeps tests/tasks tests/benchmarks -m slow
 
 # CUDA kernels of every module of tests/zoo: trained on the CPU beside torch, and compiled by NVRTC, which needs no GPU, for
 # the table in docs/compiler.md (ten minutes).
@@ -98,7 +99,7 @@ mutants: $(STAMP)
 # rest is in proportion.
 TRIES ?= 20
 cluster-test: $(STAMP)
-	$(PYTEST) tests/launch tests/own_code -m slow
+	$(PYTEST) tests/launch tests/cluster tests/own_code -m slow
 	$(BIN)/python -m tests.cluster.ports --write
 	$(BIN)/python -m tests.cluster.run --tries $(TRIES) --write
 

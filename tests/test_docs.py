@@ -67,6 +67,7 @@ def test_the_page_has_an_example_of_every_kind():
     assert len(SOURCES) + 1 == PAGE.count("```python")
 
 
+@pytest.mark.slow
 def test_the_task_keeps_its_contracts_and_is_learned(tmp_path, monkeypatch):
     task = drop_in(monkeypatch, tmp_path, "task", "majority", SOURCES["pipeline/tasks/majority.py"])
     for contract in (TASK_CONTRACT, RUN_CONTRACT):

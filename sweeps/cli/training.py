@@ -73,7 +73,7 @@ def launch(
     """
     with phases(out, is_quiet=True) as phase, quick_imports():
         phase("loading")
-        from sweeps.command.fleet.object_stores import plan_to_objects
+        from sweeps.command.fleet.object_plans import plan_to_objects
         from sweeps.command.launching import run_launch, run_plan_only
         from sweeps.command.request import Request
 

@@ -47,6 +47,7 @@ def test_a_readings_cost_is_the_median_of_ratios_and_what_that_is_of_a_run():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.native
 @pytest.mark.skipif(toolchain() is None, reason="needs g++")
 def test_the_cost_of_a_reading_is_measured_on_runs_that_record_it():

@@ -26,6 +26,7 @@ def expected(tmp_path_factory):
     return reference(tmp_path_factory.mktemp("reference") / "r")
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_local_ray_listens_on_loopback_alone_and_refuses_whoever_has_no_token():
     with local_ray() as (started, token, folder):

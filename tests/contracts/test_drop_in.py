@@ -29,6 +29,7 @@ def losses(folder, optimiser, schedule):
     return store.history().values["label_loss"][:, -1], {pack["numerics"]["engine"] for pack in store.plan["packs"]}
 
 
+@pytest.mark.slow
 def test_an_optimiser_dropped_in_is_held_to_the_contracts_and_trains(tmp_path, monkeypatch):
     lion = drop_in(monkeypatch, tmp_path, "optimiser", "lion", LION)
     for contract in (OPTIMISER_CONTRACT, RUN_CONTRACT):

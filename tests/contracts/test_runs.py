@@ -1,6 +1,6 @@
 """What holds of every run: over every pair of a task and a model that fits it, every optimiser and every schedule.
 
-`make test` has every task and every model in some pair, `make contract-test` has the others: each compiles a program.
+`make test` has every task and every model in some pair, and a program of every model; `make contract-test` the rest.
 """
 
 from __future__ import annotations
@@ -44,13 +44,17 @@ def cases():
 
 
 def marked():
-    """The names of all cases, as parameters, those of the other pairs marked as slow."""
+    """Every case with every check, as parameters. Slow are other pairs than the first, and programs of known models."""
     other = {f"{task}, {model}" for task, model in set(pairs()) - set(first_pairs())}
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in other else []) for name in cases()]
+    models = [model for _, model in first_pairs()]
+    known = {f"{task}, {model}" for at, (task, model) in enumerate(first_pairs()) if model in models[:at]}
+    for name in cases():
+        for check in RUN_CONTRACT.checks:
+            waits = name in other or (name in known and "compiled_program" in check.__name__)
+            yield pytest.param(name, check, id=f"{name}-{check.__name__}", marks=[pytest.mark.slow] if waits else [])
 
 
-@pytest.mark.parametrize("check", RUN_CONTRACT.checks, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("case", marked())
+@pytest.mark.parametrize(("case", "check"), list(marked()))
 def test_every_run_keeps_the_rule(case, check):
     check(cases()[case])
 

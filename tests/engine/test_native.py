@@ -190,6 +190,7 @@ def test_asking_for_a_program_that_cannot_be_is_refused(monkeypatch):
         plan_on(spec, Machine.cpu(1))
 
 
+@pytest.mark.slow
 def test_programs_of_one_process_keep_tables_of_their_own():
     for modulus in (5, 7):
         task = {"name": "modular_addition", "modulus": modulus}

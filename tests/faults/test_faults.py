@@ -28,16 +28,16 @@ from tests.support import trained
 ROOT = Path(__file__).resolve().parents[2]
 # As few of each part as still show that its faults take place.
 SLICE = {
-    "launches": 5,
+    "launches": 4,
     "tracked": 1,
-    "commands": 6,
+    "commands": 3,
     "twice": 1,
-    "damages": 3,
-    "power": 40,
+    "damages": 2,
+    "power": 20,
     "signals": 1,
     "clocks": 1,
     "drivers": 1,
-    "disks": 4,
+    "disks": 3,
 }
 
 
@@ -61,7 +61,7 @@ def test_a_slice_of_all_faults_is_survived(tmp_path):
     # The faults took place: kills killed, and lasting errors ended what trains.
     # After a second fault the code is that of the command which met it.
     assert {v["code"] for v in found[1:] if v["kind"].startswith("kill") and v["part"] != "twice"} <= {-9}
-    assert sum(v["code"] != 0 for v in found[1:] if v["part"] in ("launches", "twice")) >= 4
+    assert sum(v["code"] != 0 for v in found[1:] if v["part"] in ("launches", "twice")) >= 2
     assert sum(v["code"] != 0 for v in found if v["part"] == "disks") >= (2 if may_mount(tmp_path) else 1)
 
 

@@ -104,7 +104,8 @@ def with_children(process):
     return children
 
 
-# In the order of a bad day, since a start of Ray takes most of each; `make cluster-test` does each by itself.
+# In the order of a bad day; the README's commands launch under Ray in `make test`.
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_launch_under_ray_that_is_stopped_then_killed_and_resumed_has_the_bits_of_one_inline(
     spec_path, tmp_path, reference, monkeypatch, capsys

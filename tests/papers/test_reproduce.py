@@ -155,6 +155,7 @@ def test_an_unfinished_sweep_is_continued(fake, monkeypatch, capsys):
     assert before == {path: path.read_bytes() for path in (folder / "packs" / first).iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.wandb
 def test_the_full_profile_says_what_it_costs_then_trains_more_seeds_and_the_forks(fake, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "reproduce", "fake", "--profile", "full", "--inline", "--results", "r")

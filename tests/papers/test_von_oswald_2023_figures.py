@@ -34,6 +34,7 @@ def sweeps():
     return planted.everything()
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_and_every_claim_names_one(sweeps):
     drawn = {figure.__name__: figure(sweeps) for figure in FIGURES}
     assert {found.name for found in drawn.values()} == set(drawn)
@@ -60,6 +61,7 @@ def test_a_figure_without_its_sweep_is_not_drawn(draw):
         draw(Sweeps({}))
 
 
+@pytest.mark.slow
 def test_the_fast_profile_decides_on_one_layer_and_heads_and_draws_them(sweeps):
     fast = Sweeps({sweep.name: sweeps[sweep.name] for sweep in PAPER.of_profile("fast")})
     found = {claim.name for claim in CLAIMS.judged(fast) if claim.verdict == HOLDS}

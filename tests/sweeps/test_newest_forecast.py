@@ -145,7 +145,7 @@ def test_a_last_forecast_that_is_not_made_is_told_and_leaves_nothing_running(cod
     assert begun[0].returncode is not None
 
 
-@pytest.mark.parametrize("least", [1, launching.MIN_FINISHED])
+@pytest.mark.parametrize("least", [pytest.param(1, marks=pytest.mark.slow), launching.MIN_FINISHED])
 def test_a_launch_that_is_stopped_forecasts_what_it_leaves_if_runs_enough_have_finished(
     least, tmp_path, monkeypatch, capsys
 ):

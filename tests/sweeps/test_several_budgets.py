@@ -63,7 +63,7 @@ def store(mixed, tmp_path, monkeypatch):
 def begun(tmp_path, monkeypatch):
     """The sweep b, whose runs of 60 steps are at step 20, and whose others have not begun."""
     # Packed setting by setting, not in turn.
-    monkeypatch.setattr("pipeline.planning.packs.in_turn", lambda items, part_of: list(items))
+    monkeypatch.setattr("pipeline.planning.packs._ordered", lambda run_ids, runs: tuple(run_ids))
     found = opened(MIXED, tmp_path / "b")
     (pack_id,) = found.pack_ids()
     loop = open_pack(found, pack_id)

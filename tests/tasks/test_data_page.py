@@ -41,6 +41,7 @@ def _apart(monkeypatch, tmp_path):
         imported.forget(entry)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_works_in_order(tmp_path, monkeypatch, capsys):
     home = tmp_path / "home"
     home.mkdir()

@@ -42,7 +42,11 @@ def assert_alone(store, reference):
 
 @pytest.mark.parametrize(
     ("slots", "num_seeds", "fails_at"),
-    [(2, 1, [-1, 13]), (8, 3, [-1, 13, 4]), (64, 5, [-1, -2, -3, -4, -5, -6, -7, -8, -9, -10, -11, 19])],
+    [
+        (2, 1, [-1, 13]),
+        pytest.param(8, 3, [-1, 13, 4], marks=pytest.mark.slow),
+        (64, 5, [-1, -2, -3, -4, -5, -6, -7, -8, -9, -10, -11, 19]),
+    ],
 )
 def test_runs_that_raise_at_a_step_end_alone_and_the_others_keep_every_bit(
     slots, num_seeds, fails_at, tmp_path, monkeypatch
@@ -176,7 +180,7 @@ def test_the_first_runs_of_a_pack_and_even_all_of_them_may_raise(seeds, healthy,
     assert rows(store) == expected
 
 
-@pytest.mark.parametrize(("slots", "every_chunks"), [(1, None), (4, None), (4, 1)])
+@pytest.mark.parametrize(("slots", "every_chunks"), [pytest.param(1, None, marks=pytest.mark.slow), (4, None), (4, 1)])
 def test_a_reading_that_raises_ends_its_run_a_chunk_before_the_window(slots, every_chunks, tmp_path, monkeypatch):
     """Whenever it is taken: the run may have gone on, or ended, before its group is full."""
     common = {"budget": 60, "windows": [0.25, 0.5], "readings": ["gradients"], "resources": {"slots": slots}}

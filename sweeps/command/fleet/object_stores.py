@@ -1,8 +1,7 @@
-"""Sweeps on object stores: planned from here, shown, worked on by `seedbed work`, and fetched for analyses."""
+"""Sweeps on object stores, opened for what shows them and for workers, and fetched for analyses."""
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.launch.machine import machine_of
-from pipeline.launch.planned import plan_for
-from pipeline.planning.open_sweep import keep_copies, open_results
-from pipeline.store.backends.local_copy import fetch, object_url, publish, sweep_document, sweep_on_objects
-from pipeline.store.driver_lock import DriverLock
+from pipeline.store.backends.local_copy import fetch, object_url, sweep_on_objects
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
-from pipeline.training.origin import launch_note
 from sweeps.command.exit_codes import COMPLETE
-from sweeps.command.planning import describe
-from sweeps.command.request import Request
 from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
 
@@ -37,31 +29,6 @@ def sweep_at(place: Path) -> Iterator[SweepStore]:
         return
     with tempfile.TemporaryDirectory(prefix="seedbed-objects-") as folder:
         yield sweep_on_objects(url, Path(folder))
-
-
-def plan_to_objects(request: Request, url: str, out: Console) -> int:
-    """Plan the requested sweep in a temporary folder and publish it at a URL; returns the exit code of the command."""
-    spec = request.spec()
-    source = request.file.read_text(encoding="utf-8")
-    if spec.fork is not None:
-        raise StoreError(f"{url}: forks are trained beside their parents, in a folder that all workers share")
-    before = sweep_document(url)
-    with tempfile.TemporaryDirectory(prefix="seedbed-objects-") as temporary, phases(out) as phase:
-        folder = Path(temporary)
-        if before is not None:
-            phase("reading what is there")
-            sweep_on_objects(url, folder)
-        plan = plan_for(spec, folder, machine_of(spec.resources, None, is_inline=True), phase)
-        with DriverLock(folder):
-            note = launch_note(spec, plan.runs.values(), request.how.accepts_changed_code)
-            store = open_results(plan, folder, source, note)
-            keep_copies(store, spec)
-        phase("writing the plan")
-        publish(folder, url, before)
-    describe(plan, url, out)
-    told = f"planned: {len(plan.packs)} pack(s); train with, as often as you like: seedbed work {shlex.quote(url)}"
-    print_wrapped(out, told)
-    return COMPLETE
 
 
 def run_fetch(place: Path, folder: Path, out: Console) -> int:
