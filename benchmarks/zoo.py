@@ -133,7 +133,8 @@ def main() -> None:
         # So that every program is compiled anew.
         os.environ["XDG_CACHE_HOME"] = cache
         for name in asked:
-            row = asdict(measured(name))
+            # Without JAX its figures are NaN, which JSON does not know.
+            row = {key: value for key, value in asdict(measured(name)).items() if value == value}
             print(row, flush=True)
             kept = {row["name"]: row for row in read(_stored())["rows"]} | {name: row}
             write([kept[name] for name in ROWS if name in kept], about)
