@@ -44,6 +44,7 @@ from numpy.typing import DTypeLike
 from pipeline.arrays import Array
 from pipeline.store.added import AddedTable, added_tables
 from pipeline.store.backends.files import Files
+from pipeline.store.backends.objects import object_url
 from pipeline.store.backends.posix import PosixFiles
 from pipeline.store.budgets import budgets_of, part_of
 from pipeline.store.columns import Pivot
@@ -127,6 +128,8 @@ class SweepStore:
             except CorruptFileError as error:
                 problems.append(str(error))
         if not self.exists():
+            if (url := object_url(self.folder)) is not None:
+                raise StoreError(f"{url}: copy it to a folder first: seedbed fetch {url} FOLDER")
             raise StoreError(f"{self.folder}: holds no sweep ({name} is missing); `seedbed launch SPEC` makes one")
         raise StoreError(f"{problems[0]}, and its copy is no better; `seedbed repair` makes both again")
 

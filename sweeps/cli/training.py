@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.imports import quick_imports
-from pipeline.store.backends.local_copy import object_url
+from pipeline.store.backends.objects import object_url
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.cli.consoles import out

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.store.backends import objects
-from pipeline.store.backends.local_copy import fetch, object_url, publish, sweep_document, sweep_on_objects
-from pipeline.store.backends.objects import ObjectFiles
+from pipeline.store.backends.local_copy import fetch, publish, sweep_document, sweep_on_objects
+from pipeline.store.backends.objects import ObjectFiles, object_url
 from pipeline.store.damage import damages
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -143,3 +144,8 @@ def test_documents_are_not_touched_while_another_driver_works(tmp_path):
         run_launch(request, Console(quiet=True))
     after = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
     assert {path: content for path, content in after.items() if path.name != "driver.lock"} == before
+
+
+def test_a_url_of_an_object_store_is_no_folder_and_told_to_be_fetched():
+    with pytest.raises(StoreError, match=r"^s3://bucket/sweep: copy it to a folder first: seedbed fetch s3://bucket/s"):
+        _ = SweepStore(Path("s3://bucket/sweep")).plan

@@ -27,7 +27,7 @@ from pipeline.codegen.graph.nodes import (
     Scatter,
     SourceNode,
 )
-from pipeline.codegen.graph.operands import differ_by_example, masked, operands_of, simplified, tensors
+from pipeline.codegen.graph.operands import dependence_of, differ_by_example, masked, operands_of, simplified, tensors
 from pipeline.codegen.graph.operations import (
     EMPTY,
     GATHERS,
@@ -267,7 +267,7 @@ class GraphBuilder:
         if function == "plus" and (mask := masked(inputs)) is not None:
             is_gone, rest = mask
             return self.map("either", self.constant(torch.from_numpy(is_gone)), self.number(-math.inf), rest)
-        level, backward = _dependence(inputs)
+        level, backward = dependence_of(inputs)
         key = (Map, function, *(one.key() for one in inputs))
         return self._shared(key, lambda: Map(math.prod(shape), level, backward, function, inputs)).whole(*shape)
 
@@ -285,7 +285,7 @@ class GraphBuilder:
         inputs = (Operand(operand.node, terms),)
         if function == "add" and (chosen := sum_of_one_hot(self, inputs[0], len(gone))) is not None:
             return chosen.at_shape(*shape)
-        level, backward = _dependence(inputs)
+        level, backward = dependence_of(inputs)
         key = (Reduce, function, len(gone), inputs[0].key())
         node = self._shared(key, lambda: Reduce(math.prod(shape), level, backward, function, inputs, len(gone)))
         return node.whole(*shape)
@@ -306,7 +306,7 @@ class GraphBuilder:
     def matrix_product(self, left: Operand, right: Operand) -> Operand:
         """The same as a node that is computed as a product."""
         size = left.shape[0] * left.shape[1] * right.shape[2]
-        level, backward = _dependence((left, right))
+        level, backward = dependence_of((left, right))
         key = ("product", left.key(), right.key())
         node = self._shared(key, lambda: Product(size, level, backward, left, right))
         return node.whole(left.shape[0], left.shape[1], right.shape[2])
@@ -343,11 +343,6 @@ class GraphBuilder:
             return self._gathered([values], positions)
         ones = self.constant(torch.from_numpy(is_here.astype(np.float64)))
         return matrices(self, ones, values)
-
-
-def _dependence(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:
-    """The level of what is computed from these, and whether it depends on slopes."""
-    return max(one.node.level for one in inputs), any(one.node.is_backward for one in inputs)
 
 
 def _where(node: fx.Node) -> str:

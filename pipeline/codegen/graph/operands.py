@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.codegen.graph.nodes import ConstantNode, Operand
+from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Operand
 
 
 def operands_of(value: Any) -> list[Operand]:
@@ -66,3 +66,8 @@ def masked(inputs: tuple[Operand, ...]) -> tuple[NDArray[np.bool_], Operand] | N
             if np.isneginf(numbers).any() and ((numbers == 0) | np.isneginf(numbers)).all():
                 return np.isneginf(numbers), inputs[1 - place]
     return None
+
+
+def dependence_of(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:
+    """The level of what is computed from these, and whether it depends on slopes."""
+    return max(one.node.level for one in inputs), any(one.node.is_backward for one in inputs)

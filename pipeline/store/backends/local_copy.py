@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.store.backends.objects import SCHEMES, ObjectFiles
+from pipeline.store.backends.objects import ObjectFiles
 from pipeline.store.driver_lock import DriverLock
 from pipeline.store.files import CorruptFileError, make_folder, read_file, unseal, write_file
 from pipeline.store.pack_store import PackStore, StoreError
@@ -22,13 +22,6 @@ _SWEEP, _PACKS, _WORKERS = "sweep.json", "packs/", "workers/"
 _LOCAL = ("driver.lock", "stop", "hangs", "set-aside", "wandb", "report")
 # A writer may remove an old generation while it is copied.
 _COPY_TRIES = 3
-
-
-def object_url(path: Path) -> str | None:
-    """The URL that a path was given as, whose slashes a path keeps once; None where it is a path."""
-    scheme, *inside = path.parts or ("",)
-    is_url = scheme.endswith(":") and scheme[:-1] in SCHEMES and bool(inside)
-    return f"{scheme}//{'/'.join(inside)}" if is_url else None
 
 
 def sweep_on_objects(url: str, folder: Path) -> SweepStore:

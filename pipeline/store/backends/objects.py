@@ -7,10 +7,12 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.store.backends.files import Files
 from pipeline.store.files import CorruptFileError
+from pipeline.store.pack_store import StoreError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "gs", "az")
 # How long obstore repeats a call that the store does not answer, or answers with an error of its own.
 _RETRY_S = 120
+
+
+def object_url(path: Path) -> str | None:
+    """The URL that a path was given as, whose slashes a path keeps once; None where it is a path."""
+    scheme, *inside = path.parts or ("",)
+    is_url = scheme.endswith(":") and scheme[:-1] in SCHEMES and bool(inside)
+    return f"{scheme}//{'/'.join(inside)}" if is_url else None
 
 
 class ObjectFiles(Files):
@@ -153,5 +162,5 @@ def _opened(url: str) -> ObjectStore:
     try:
         from obstore.store import from_url
     except ImportError as error:
-        raise ValueError(f"{url}: object stores need obstore: pip install 'seedbed[object-store]'") from error
+        raise StoreError(f"{url}: object stores need obstore: pip install 'seedbed[object-store]'") from error
     return from_url(url, retry_config={"max_retries": 10, "retry_timeout": timedelta(seconds=_RETRY_S)})

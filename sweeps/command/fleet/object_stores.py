@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.store.backends.local_copy import fetch, object_url, sweep_on_objects
+from pipeline.store.backends.local_copy import fetch, sweep_on_objects
+from pipeline.store.backends.objects import object_url
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE
