@@ -1,9 +1,9 @@
 """`make mutants`: each sync, rename, checksum and fence is taken out in turn, and some test must fail without it.
 
 A mutant is a copy of the source tree with one piece of text replaced. The tests are those of the store, of the states
-that a loss of power may leave, of the cache of programs and of repairs; the file that should notice a mutant comes
-first, and the others where it does not. Prints a table, and writes it into docs/reliability.md with `--write`; exit
-code 1 if a mutant survives, or if the original does not pass.
+that a loss of power may leave, of the cache of programs, of object stores (which need obstore) and of repairs; the file
+that should notice a mutant comes first, and the others where it does not. Prints a table, and writes it into
+docs/reliability.md with `--write`; exit code 1 if a mutant survives, or if the original does not pass.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
 _COPIED = ("pipeline", "analysis", "sweeps", "benchmarks", "tests", "docs", "pyproject.toml", "README.md")
 _FILES, _PACK = "pipeline/store/files.py", "pipeline/store/pack_store.py"
 _SWEEP, _CACHE = "pipeline/store/sweep_store.py", "pipeline/numerics/program_cache.py"
+_LOCK = "pipeline/store/driver_lock.py"
+_OBJECTS, _COPY = "pipeline/store/backends/objects.py", "pipeline/store/backends/local_copy.py"
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Mutant:
     text: str
     becomes: str
 
+    def times(self, root: Path) -> int:
+        """How often the text stands in its file."""
+        return (root / self.file).read_text(encoding="utf-8").count(self.text)
+
     def apply(self, root: Path) -> None:
         """Replace the text, which must stand there once."""
         path = root / self.file
         content = path.read_text(encoding="utf-8")
-        assert content.count(self.text) == 1, (
-            f"{self.what}: the text to replace stands there {content.count(self.text)} times"
-        )
+        assert self.times(root) == 1, f"{self.what}: the text to replace stands there {self.times(root)} times"
         path.write_text(content.replace(self.text, self.becomes), encoding="utf-8")
 
 
@@ -73,8 +77,8 @@ MUTANTS = (
     Mutant(
         "sync of a claimed attempt",
         _FILES,
-        "        return False\n    sync_folder(path.parent)\n",
-        "        return False\n",
+        "        stream.write(content)\n    sync_folder(path.parent)\n    return True",
+        "        stream.write(content)\n    return True",
     ),
     Mutant("exclusive claim of an attempt", _FILES, "os.O_CREAT | os.O_EXCL", "os.O_CREAT"),
     Mutant(
@@ -83,9 +87,10 @@ MUTANTS = (
     Mutant(
         "checksum of a sealed document",
         _FILES,
-        "isinstance(body, dict) and _digest(body, number) == digest:",
+        "isinstance(body, dict) and _digest(canonical, number) == digest:",
         "isinstance(body, dict):",
     ),
+    Mutant("checksum of a large document", _FILES, "if _digest(text, int(tail[1])).encode() != tail[2]:", "if False:"),
     Mutant(
         "checksums of Parquet's pages when read",
         _FILES,
@@ -98,14 +103,14 @@ MUTANTS = (
     Mutant(
         "fence before a record is written",
         _PACK,
-        "        self._refuse_if_fenced(record.attempt)\n        path =",
-        "        path =",
+        "        self._refuse_if_fenced(record.attempt)\n        name =",
+        "        name =",
     ),
     Mutant("fence after a record was written", _PACK, "if self.newest_attempt() > record.attempt:", "if False:"),
     Mutant(
         "removal of an overtaken attempt's record",
         _PACK,
-        "            if self._damage(record) is not None:\n                path.unlink(missing_ok=True)\n",
+        "            if self._damage(record) is not None:\n                self.files.delete([name])\n",
         "",
     ),
     Mutant(
@@ -117,7 +122,7 @@ MUTANTS = (
     Mutant(
         "check of what a record names",
         _PACK,
-        "                read_file(self.folder / entry.name, entry.sha256)\n",
+        "                self.files.get(entry.name, entry.sha256)\n",
         "                pass\n",
     ),
     Mutant(
@@ -129,18 +134,24 @@ MUTANTS = (
     Mutant(
         "removal of old records before their files",
         _PACK,
-        "        for path in records:\n            path.unlink(missing_ok=True)\n"
-        "        if records:\n            sync_folder(self.folder)\n",
+        "        self.files.delete([name for name in unnamed if name.endswith(RECORD_ENDING)], is_durable=True)\n"
+        "        self.files.delete([name for name in unnamed if not name.endswith(RECORD_ENDING)])\n",
+        "        self.files.delete([name for name in unnamed if not name.endswith(RECORD_ENDING)])\n"
+        "        self.files.delete([name for name in unnamed if name.endswith(RECORD_ENDING)], is_durable=True)\n",
+    ),
+    Mutant(
+        "sync between the two removals",
+        "pipeline/store/backends/posix.py",
+        "        if names and is_durable:\n            sync_folder(self.folder)\n",
         "",
     ),
-    Mutant("sync between the two removals", _PACK, "        if records:\n            sync_folder(self.folder)\n", ""),
     Mutant(
         "second generation kept",
         "pipeline/training/recorder.py",
         "remove_unnamed(self.attempt, [record, before])",
         "remove_unnamed(self.attempt, [record])",
     ),
-    Mutant("the driver's lock", _SWEEP, "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+    Mutant("the driver's lock", _LOCK, "fcntl.LOCK_SH if self._is_worker else fcntl.LOCK_EX", "fcntl.LOCK_SH"),
     Mutant(
         "copies of the documents",
         _SWEEP,
@@ -166,16 +177,47 @@ MUTANTS = (
         "kept.orders != orders and not _is_ahead(orders, kept.orders)",
         "False",
     ),
+    Mutant("If-None-Match of a claim on an object store", _OBJECTS, ', content, mode="create")', ", content)"),
+    Mutant(
+        "equal content of a claim whose reply was lost",
+        _OBJECTS,
+        "except AlreadyExistsError:\n                return self._read(name) == content",
+        "except AlreadyExistsError:\n                return False",
+    ),
+    Mutant("If-Match of a sweep document", _OBJECTS, 'mode={"e_tag": tag}', 'mode="overwrite"'),
+    Mutant(
+        "comparison of a sweep document with the one it continues",
+        _OBJECTS,
+        "            if now != before:\n                return now == content\n",
+        "",
+    ),
+    Mutant("checksum of an object that a record names", _OBJECTS, "if sha256 is not None and", "if False and"),
+    Mutant(
+        "names of objects that would lead out of a folder", _COPY, "return parts if is_safe else None", "return parts"
+    ),
+    Mutant(
+        "hashes of files that an earlier copy has",
+        _COPY,
+        "    except CorruptFileError:\n        return False\n    return True",
+        "    except CorruptFileError:\n        return True\n    return True",
+    ),
+    Mutant(
+        "refusal to write a plan beside workers", _COPY, "if before is not None and (workers", "if False and (workers"
+    ),
+    Mutant("refusal to fetch one sweep over another", _COPY, "if before not in (None,", "if None not in (None,"),
 )
 _STORE = "tests/store/test_commits.py"
 # Which file of tests is tried first, by the file that is changed.
 _FIRST = {
     _FILES: "tests/store/test_files.py",
     _CACHE: "tests/numerics/test_program_cache.py",
+    _LOCK: "tests/store/test_sweep_folder.py",
     _SWEEP: "tests/store/test_sweep_folder.py",
+    _OBJECTS: "tests/store/test_backends.py",
+    _COPY: "tests/store/test_object_stores.py",
     "pipeline/store/stored_forecast.py": "tests/store/test_stored_forecast.py",
 }
-TESTS = (*_FIRST.values(), _STORE, "tests/faults/test_crash_states.py", "tests/sweeps/test_repair.py")
+TESTS = (*dict.fromkeys(_FIRST.values()), _STORE, "tests/faults/test_crash_states.py", "tests/sweeps/test_repair.py")
 
 
 def failed_test(mutant: Mutant | None, folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.store.sweep_store import SweepStore
-from tests.faults import run, table, tracked
+from tests.faults import mutants, run, table, tracked
 from tests.faults.calls import plan_calls
 from tests.faults.cases import SPEC
 from tests.faults.checking import Verdict, doubled, leftovers
@@ -63,6 +63,11 @@ def test_a_slice_of_all_faults_is_survived(tmp_path):
     assert {v["code"] for v in found[1:] if v["kind"].startswith("kill") and v["part"] != "twice"} <= {-9}
     assert sum(v["code"] != 0 for v in found[1:] if v["part"] in ("launches", "twice")) >= 2
     assert sum(v["code"] != 0 for v in found if v["part"] == "disks") >= (2 if may_mount(tmp_path) else 1)
+
+
+def test_what_a_mutant_takes_out_stands_in_the_code_once():
+    found = {mutant.what: mutant.times(ROOT) for mutant in mutants.MUTANTS}
+    assert {what: times for what, times in found.items() if times != 1} == {}
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,31 @@ def test_of_two_plans_one_is_written_and_the_other_is_refused(bucket, tmp_path):
     assert sweep_on_objects(URL, tmp_path / "read").sweep == SweepStore(other).sweep
 
 
+@pytest.mark.parametrize(("arrives", "is_written"), [(b"theirs", False), (b"ours", True)])
+def test_a_document_that_changes_while_it_is_compared_is_not_overwritten(bucket, monkeypatch, arrives, is_written):
+    """What arrives in between is another launch's, or this one's first try, whose reply was lost."""
+    import obstore
+
+    files, get = ObjectFiles(URL), obstore.get
+    files.put("sweep.json", b"before")
+
+    def overtaken(store, name):
+        found = get(store, name)
+        obstore.put(store, name, arrives)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(obstore, "get", overtaken)
+        assert files.put_if_equal("sweep.json", b"ours", b"before") is is_written
+    assert files.get("sweep.json") == arrives
+
+
+def test_a_claim_whose_reply_was_lost_is_known_by_its_content(bucket):
+    files = ObjectFiles(URL)
+    assert [files.put_if_absent("attempt", content) for content in (b"ours", b"ours", b"theirs")] == [True, True, False]
+    assert files.get("attempt") == b"ours"
+
+
 def test_a_plan_is_not_written_beside_workers(bucket, tmp_path):
     folder = opened(spec(), tmp_path / "planned").folder
     publish(folder, URL, None)
