@@ -113,7 +113,7 @@ def _at_the_end(spec: SweepSpec, num_runs: int) -> str:
     """What is kept of a run's last step."""
     last = {"state": "its state", "weights": "its weights"}.get(spec.snapshots.at_the_end(num_runs))
     share = spec.snapshots.maps_at_the_end(num_runs)
-    maps = {0: None, 1: "attention maps"}.get(share, f"attention maps of one run in {share:,}")
+    maps = {0: None, 1: "attention maps, if it has any"}.get(share, f"attention maps of one run in {share:,}")
     return ", ".join(what for what in (last, maps) if what is not None) or "nothing"
 
 

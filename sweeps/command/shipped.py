@@ -16,19 +16,19 @@ def shipped_sweeps() -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    """A shipped sweep as `seedbed list` names it: its path in the repository."""
-    return str(path.relative_to(_SWEEPS.parent))
+    """A shipped sweep as `seedbed list` names it, and `seedbed launch` takes it: quickstart, benchmark/parity."""
+    return str(path.relative_to(_SWEEPS).with_suffix(""))
 
 
 def sweep_file(given: Path) -> Path:
     """The file itself if there is one; else the sweep of this name that comes with seedbed.
 
-    Such as quickstart, benchmark/parity, or sweeps/quickstart.yaml as `seedbed list` has it. Raises StoreError for a
-    word that could only be such a name and is none; any other path is given back, to be missed by who reads it.
+    Such as quickstart, benchmark/parity, parity, or sweeps/quickstart.yaml. Raises StoreError for a word that could
+    only be such a name and is none; any other path is given back, to be missed by who reads it.
     """
     if given.exists() or given.is_symlink():
         return given
-    by_name = {str(path.relative_to(_SWEEPS).with_suffix("")): path for path in shipped_sweeps()}
+    by_name = {name_of(path): path for path in shipped_sweeps()}
     name = str(given.with_suffix("") if given.suffix == ".yaml" else given).removeprefix("sweeps/")
     if name in by_name:
         return by_name[name]

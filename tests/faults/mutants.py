@@ -217,7 +217,13 @@ _FIRST = {
     _COPY: "tests/store/test_object_stores.py",
     "pipeline/store/stored_forecast.py": "tests/store/test_stored_forecast.py",
 }
-TESTS = (*dict.fromkeys(_FIRST.values()), _STORE, "tests/faults/test_crash_states.py", "tests/sweeps/test_repair.py")
+TESTS = (
+    *dict.fromkeys(_FIRST.values()),
+    _STORE,
+    "tests/store/test_many_runs.py",
+    "tests/faults/test_crash_states.py",
+    "tests/sweeps/test_repair.py",
+)
 
 
 def failed_test(mutant: Mutant | None, folder: Path) -> str | None:

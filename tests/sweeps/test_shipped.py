@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 from pathlib import Path
@@ -9,10 +10,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.__main__ import app
+from sweeps.cli.consoles import PlainConsole
+from sweeps.command.own.listing import list_everything
 from sweeps.command.request import Request
 from sweeps.command.shipped import name_of, shipped_sweeps, sweep_file
+from tests.sweeps.test_cli import run
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "sweeps" / "quickstart.yaml"
@@ -37,6 +42,22 @@ def test_every_sweep_that_is_listed_is_found_as_it_is_listed_and_by_its_folder_a
     for path in shipped_sweeps():
         assert sweep_file(Path(name_of(path))) == path
         assert sweep_file(Path(path.parent.name) / path.stem) == path or path.parent == ROOT / "sweeps"
+
+
+def test_the_list_has_a_line_for_each_sweep_and_cuts_no_name(monkeypatch, capsys):
+    narrow = PlainConsole(file=io.StringIO(), width=40, force_terminal=True)
+    list_everything(narrow)
+    code, piped = run(monkeypatch, capsys, "list")
+    assert code == 0
+    listed = [text.splitlines() for text in (narrow.file.getvalue(), piped)]
+    for lines in listed:
+        names = [line.split()[0] for line in lines[1 : len(shipped_sweeps()) + 1]]
+        assert names == [name_of(path) for path in shipped_sweeps()]
+    cut, whole = (next(line for line in lines if line.startswith("quickstart ")) for lines in listed)
+    assert whole.endswith(load_spec(QUICKSTART).description)
+    assert cut.endswith(" ...")
+    assert len(cut) <= whole.index("Dictionary") + 20
+    assert all(word in piped for word in ("dictionary_lookup", "logistic", "run_to_budget"))
 
 
 def test_a_file_that_is_there_comes_first(tmp_path):

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from pipeline.spec.registered import MADE
 from pipeline.spec.sweep import load_spec
 from pipeline.spec.yaml_source import read_spec_file
 from sweeps.command.own.kinds import KINDS_OF_CODE
 from sweeps.command.shipped import name_of, shipped_sweeps
+from sweeps.command.terminal.wrapped import print_wrapped
+
+_HEAD = ("sweep", "runs", "budget", "what")
+# A description is not cut to fewer characters than these, however narrow the terminal.
+_LEAST = 20
 
 
 def list_everything(out: Console) -> None:
-    """Prints a table of sweep files, and the registered names of every kind."""
-    table = Table("sweep", "runs", "budget, steps", "what", box=None, header_style="bold")
-    for path in shipped_sweeps():
-        table.add_row(name_of(path), *_row(path))
-    out.print(table)
+    """Prints a line for each sweep, as it is launched by name, and the registered names of every kind.
+
+    On a terminal descriptions end with the line; names never do.
+    """
+    rows = [(name_of(path), *_row(path)) for path in shipped_sweeps()]
+    names, runs, budgets = (max(map(len, column)) for column in list(zip(_HEAD, *rows, strict=True))[:3])
+    for row in (_HEAD, *rows):
+        start = f"{row[0]:{names}}  {row[1]:>{runs}}  {row[2]:>{budgets}}  "
+        what = textwrap.shorten(row[3], max(_LEAST, out.width - len(start)), placeholder=" ...")
+        line = start + (what if out.is_terminal else row[3])
+        out.print(line, style="bold" if row is _HEAD else "")
+    out.print()
     for name, kind in KINDS_OF_CODE.items():
-        out.print(f"{kind.plural}: {', '.join([*kind.classes, *MADE.get(name, {})])}")
+        print_wrapped(out, f"{kind.plural}: {', '.join([*kind.classes, *MADE.get(name, {})])}")
+    print_wrapped(out, "more of each: seedbed list NAME")
 
 
 def _row(path: Path) -> tuple[str, str, str]:
@@ -30,5 +43,5 @@ def _row(path: Path) -> tuple[str, str, str]:
     if data.get("imports") or data.get("model", {}).get("name") == "lightning":
         return "own code", str(data["budget"]), str(data["description"])
     spec = load_spec(path)
-    runs = "of its parents" if spec.fork is not None else str(len(spec.runs()))
+    runs = "forks" if spec.fork is not None else str(len(spec.runs()))
     return runs, ", ".join(map(str, spec.budgets)), spec.description

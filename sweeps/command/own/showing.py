@@ -19,7 +19,7 @@ from pipeline.spec.registered import MADE, unknown
 from pipeline.spec.sweep import load_spec
 from pipeline.store.pack_store import StoreError
 from sweeps.command.own.kinds import KINDS_OF_CODE, Kind
-from sweeps.command.shipped import shipped_sweeps
+from sweeps.command.shipped import name_of, shipped_sweeps
 
 # What pydantic calls a bound -> how it is written.
 _BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "a multiple of"}
@@ -33,7 +33,7 @@ def show(name: str, out: Console) -> None:
     found = [(kind, kind.classes[name]) for kind in KINDS_OF_CODE.values() if name in kind.classes]
     kinds = [kind for word, kind in KINDS_OF_CODE.items() if name in (word, kind.plural)]
     made = [(KINDS_OF_CODE[word], *makers[name]) for word, makers in MADE.items() if name in makers]
-    sweeps = [path for path in shipped_sweeps() if path.stem == name]
+    sweeps = [path for path in shipped_sweeps() if name in (path.stem, name_of(path))]
     for kind, cls in found:
         _show_class(kind, cls, out)
     for kind in kinds:
