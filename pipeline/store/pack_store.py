@@ -90,17 +90,19 @@ class PackStore:
     def _record_names(self) -> list[str]:
         return [name for name in self.files.names() if name.endswith(RECORD_ENDING)]
 
-    def newest(self) -> Record | None:
+    def newest(self, reads_files: bool = True) -> Record | None:
         """The newest record whose files are all intact; None if nothing was ever committed.
 
-        Raises StoreError, naming what is damaged, if there are records but none is intact: the user must then decide.
+        Without `reads_files` they need only be there, which costs nothing beside the records and tells no damage inside
+        them. Raises StoreError, naming what is damaged, if there are records but none is intact: the user must then
+        decide.
         """
         # A writer may remove an old generation while it is read: retry.
         for _ in range(_READ_TRIES):
             records = self.records()
             problems = []
             for record in records:
-                problem = self._damage(record)
+                problem = self._damage(record) if reads_files else self._missing(record)
                 if problem is None:
                     return record
                 problems.append(problem)
@@ -116,6 +118,11 @@ class PackStore:
         except CorruptFileError as error:
             return str(error)
         return None
+
+    def _missing(self, record: Record) -> str | None:
+        names = {*self.files.names()}
+        lost = next((entry.name for entry in record.files() if entry.name not in names), None)
+        return None if lost is None else f"{self.files.address_of(lost)}: is missing"
 
     def write(self, attempt: int, sequence: int, kind: str, content: bytes) -> FileEntry:
         """Write one file of a commit, durably; it takes effect only when a record names it. Raises FencedError."""

@@ -31,7 +31,7 @@ class PackTail:
     """The newest whole record of a pack, as of the last `poll`; `record` is None before the first commit.
 
     With `reads_history` the history files that are new are read with it, and those alone. Without, nothing but records
-    is read into memory, and all that a new record names is checked.
+    is read, and the files that a new one names need only be there.
     """
 
     def __init__(self, store: PackStore, reads_history: bool = True) -> None:
@@ -69,7 +69,7 @@ class PackTail:
             except CorruptFileError:
                 # Removed by a later attempt while it was read, or damaged: the newest record whose files are all whole.
                 pass
-        return self._taken(self.store.newest())
+        return self._taken(self.store.newest(self.reads_history))
 
     def _is_known(self, record: Record | None) -> bool:
         return record is not None and self.record is not None and record.order == self.record.order

@@ -110,13 +110,16 @@ class RunStates:
         )
 
 
-def readable_records(store: SweepStore) -> tuple[dict[str, Record], dict[str, str]]:
-    """pack_id -> newest whole record, of packs that have one; and what is damaged, by pack, where none is whole."""
+def readable_records(store: SweepStore, reads_files: bool = True) -> tuple[dict[str, Record], dict[str, str]]:
+    """pack_id -> newest whole record, of packs that have one; and what is damaged, by pack, where none is whole.
+
+    Without `reads_files` the files that a record names need only be there.
+    """
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
     for pack_id in store.pack_ids():
         try:
-            record = store.pack(pack_id).newest()
+            record = store.pack(pack_id).newest(reads_files)
         except StoreError as error:
             damaged[pack_id] = str(error)
             continue

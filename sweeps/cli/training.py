@@ -168,6 +168,9 @@ def status(
     """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3;
     1 where packs are damaged, which are named, or runs failed.
 
+    It reads commit records, by their checksums, and of the files that they name only that these are there: `seedbed
+    verify` reads all.
+
     With --watch it shows what a launch shows, from the results folder alone, wherever the launch runs.
 
     Example: `seedbed status results/quickstart`

@@ -77,6 +77,24 @@ def test_a_damaged_generation_falls_back_to_the_one_before(tmp_path):
         path.write_bytes(good)
 
 
+def test_where_files_are_not_read_damage_inside_them_is_not_seen_and_a_missing_one_is(tmp_path):
+    recorder = recorder_with(tmp_path)
+    recorder.add("a" * 16, 20, {"label_loss": 2.0})
+    recorder.commit({"a" * 16: (0, state(20, 2.0))})
+    path = tmp_path / "pack" / "0001-000002.history.parquet"
+    path.write_bytes(b"damaged")
+    assert PackStore(tmp_path / "pack").newest(reads_files=False).sequence == 2
+    assert PackStore(tmp_path / "pack").newest().sequence == 1
+    path.unlink()
+    assert PackStore(tmp_path / "pack").newest(reads_files=False).sequence == 1
+    record = tmp_path / "pack" / "0001-000001.record.json"
+    content = bytearray(record.read_bytes())
+    content[len(content) // 2] ^= 1
+    record.write_bytes(content)
+    with pytest.raises(StoreError, match=r"0001-000002.history.parquet: is missing; no generation of this pack"):
+        PackStore(tmp_path / "pack").newest(reads_files=False)
+
+
 def test_only_two_generations_are_kept(tmp_path):
     recorder = recorder_with(tmp_path)
     for step in (20, 30, 40):

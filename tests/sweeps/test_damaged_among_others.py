@@ -165,12 +165,28 @@ def test_status_counts_the_packs_that_can_be_read_and_names_the_others(results, 
     code, printed = run(monkeypatch, capsys, "status", "results/a", "--json", "--runs")
     document = json.loads(printed)
     assert (code, list(document["damaged"]), document["num_done"]) == (1, [theirs], 2)
-    assert {row["run_id"]: row["end"] for row in document["runs"]} == dict(
-        zip((row["run_id"] for row in store.plan["runs"]), ["unreadable"] * 2 + ["budget"] * 2, strict=True)
-    )
+    lost = {run_id for pack in store.plan["packs"] if pack["pack_id"] == theirs for run_id in pack["run_ids"]}
+    assert len(document["runs"]) == 2 * len(lost) == 4
+    assert all(row["end"] == ("unreadable" if row["run_id"] in lost else "budget") for row in document["runs"])
     assert run(monkeypatch, capsys, "repair", "results/a", "--inline")[0] == 0
     assert run(monkeypatch, capsys, "status", "results/a")[0] == 0
     assert rows(store) == expected
+
+
+def test_status_reads_records_alone_and_what_they_name_is_for_verify_and_for_what_reads_it(
+    results, monkeypatch, capsys
+):
+    expected = run(monkeypatch, capsys, "status", "results/a")
+    damaged = in_packs(results / "a", "history.parquet")[0]
+    flip(damaged)
+    assert run(monkeypatch, capsys, "status", "results/a") == expected
+    for command in ("verify", "analyse"):
+        code, printed = run(monkeypatch, capsys, command, "results/a")
+        assert code
+        assert damaged.name in printed.replace("\n", "")
+    damaged.unlink()
+    code, printed = run(monkeypatch, capsys, "status", "results/a")
+    assert (code, f"{damaged.name}: is missing" in printed.replace("\n", "")) == (1, True)
 
 
 def test_a_launch_trains_the_packs_that_can_be_read_and_names_the_others(whole, tmp_path, monkeypatch, capsys):

@@ -80,13 +80,18 @@ def test_only_packs_that_have_committed_are_read_again(store, monkeypatch):
     watch.view()
     read = []
     newest = type(store.pack("x")).newest
-    monkeypatch.setattr(type(store.pack("x")), "newest", lambda self: read.append(self.folder.name) or newest(self))
+
+    def noted(self, reads_files=True):
+        read.append((self.folder.name, reads_files))
+        return newest(self, reads_files)
+
+    monkeypatch.setattr(type(store.pack("x")), "newest", noted)
     watch.view()
     assert not read
     chunks(store, 1, 1)
     read.clear()
     watch.view()
-    assert read == [store.pack_ids()[1]]
+    assert read == [(store.pack_ids()[1], False)]
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
