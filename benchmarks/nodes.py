@@ -1,9 +1,10 @@
 """Simulation of workers on 2 to 64 nodes that share a sweep's packs, and of nodes that fail.
 
 `python -m benchmarks.nodes`. Runs have the lengths of 768 recorded ones (`results/landscape_times.csv`), drawn with
-replacement. Packs are formed by the rule of `pipeline/planning/packs.py`, and claimed as by `seedbed work`: any of the
-first 32 that are free, in the order of the plan; for comparison, also the longest first. A node that fails takes its
-packs with it; each is free again once its lease has ended, and goes on from its newest commit.
+replacement. Packs are formed by the rule of `pipeline/planning/packs.py`, ordered by that of `pack_order.py`, and
+claimed as by `seedbed work`: a worker's first is any of the first 32 that are free, later ones are the first; for
+comparison, also with settings in turn throughout, and the longest first throughout. A node that fails takes its packs
+with it; each is free again once its lease has ended, and goes on from its newest commit.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ import json
 import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.bench import FOLDER
-from pipeline.planning.packs import in_turn
+from pipeline.planning.pack_order import begun_in_order, in_turn
 
 KEPT, RECORDED = FOLDER / "nodes.json", FOLDER / "landscape_times.csv"
 PAGE = Path(__file__).parents[1] / "docs" / "clusters.md"
 BEGIN, END = "<!-- nodes: begin -->", "<!-- nodes: end -->"
 NODES = (2, 4, 8, 16, 32, 64)
-_NUM_SIMULATED = 40
+_NUM_SIMULATED, _NUM_DRAWN = 40, 4
 # Free packs that a worker looks at, a lease, and what a kill loses at most: those of pipeline/workers and training.
 _LOOKED_AT, _LEASE_S, _COMMIT_S = 32, 70.0, 60.0
 
@@ -61,10 +62,11 @@ SWEEPS = (
     Sweep("four sizes, planned for 8 workers, 64 slots", 1_000_000, 64, (0.0025, 0.005, 0.01, 0.02), 8, 8),
     Sweep("four sizes, planned for 8 workers, 16 slots", 1_000_000, 16, (0.000625, 0.00125, 0.0025, 0.005), 8, 8),
 )
-# Sweep, rate of failure, and whether the longest packs are begun first.
+ORDERS = ("plan", "in turn", "longest first")
+# Sweep, rate of failure, and the order in which packs are begun.
 CASES = (
-    *((sweep, faults, False) for sweep in SWEEPS for faults in (Faults(math.inf), Faults(24.0))),
-    *((sweep, Faults(24.0), True) for sweep in SWEEPS[1:]),
+    *((sweep, faults, "plan") for sweep in SWEEPS for faults in (Faults(math.inf), Faults(24.0))),
+    *((sweep, Faults(24.0), order) for order in ORDERS[1:] for sweep in SWEEPS[1:]),
 )
 
 
@@ -77,19 +79,29 @@ def recorded_steps() -> list[int]:
     return found
 
 
-def pack_seconds(sweep: Sweep, steps: Sequence[int], seed: int) -> list[float]:
-    """Seconds that each pack takes without faults, in the order of the plan: slots take runs in turn as they free."""
+def pack_seconds(sweep: Sweep, steps: Sequence[int], seed: int) -> dict[str, list[float]]:
+    """Seconds that each pack of each setting takes without faults: slots take runs in turn as they free."""
     draw = random.Random(seed)
-    found = []
+    found = {}
     num_runs = sweep.num_runs // len(sweep.step_s)
     wanted = math.ceil(sweep.planned_for / len(sweep.step_s))
     num_packs = max(
         min(wanted, math.ceil(num_runs / sweep.slots)), math.ceil(num_runs / (sweep.slots * sweep.runs_per_slot))
     )
-    for setting, step_s in enumerate(sweep.step_s):
+    for step_s in sweep.step_s:
         lengths = draw.choices(steps, k=num_runs)
-        found += [(setting, step_s * _filled(lengths[pack::num_packs], sweep.slots)) for pack in range(num_packs)]
-    return [seconds for _, seconds in in_turn(found, lambda pair: pair[0])]
+        found[str(step_s)] = [step_s * _filled(lengths[pack::num_packs], sweep.slots) for pack in range(num_packs)]
+    return found
+
+
+def ordered(pack_s: Mapping[str, Sequence[float]], order: str) -> list[float]:
+    """The packs in one of the `ORDERS`. A plan expects lengths from the cost of a step; longest first knows them."""
+    packs = [(setting, seconds) for setting, found in pack_s.items() for seconds in found]
+    if order == "longest first":
+        return sorted((seconds for _, seconds in packs), reverse=True)
+    if order == "in turn":
+        return [seconds for _, seconds in in_turn(packs, lambda pair: pair[0])]
+    return begun_in_order(pack_s, {setting: float(setting) for setting in pack_s})
 
 
 def _filled(lengths: Sequence[int], slots: int) -> int:
@@ -103,7 +115,7 @@ def _filled(lengths: Sequence[int], slots: int) -> int:
 def makespan_s(
     pack_s: Sequence[float], num_nodes: int, per_node: int, faults: Faults, seed: int, looked_at: int = _LOOKED_AT
 ) -> float:
-    """Seconds until every pack is done, by workers that stay until then and take any of the first free ones."""
+    """Seconds until every pack is done, by workers that stay until then; of each the first is any of `looked_at`."""
     draw = random.Random(seed)
     left = list(pack_s)
     waiting = list(range(len(left)))
@@ -112,7 +124,7 @@ def makespan_s(
     heapq.heapify(idle)
     freed: list[tuple[float, int]] = []
     fails = [_next_failure(draw, faults, 0.0) for _ in range(num_nodes)]
-    last = 0.0
+    last, claimed = 0.0, set[int]()
     while waiting or freed:
         now, worker = heapq.heappop(idle)
         node = worker // per_node
@@ -127,7 +139,8 @@ def makespan_s(
         if not waiting:
             heapq.heappush(idle, (freed[0][0], worker))
             continue
-        pack = waiting.pop(draw.randrange(min(looked_at, len(waiting))))
+        pack = waiting.pop(0 if worker in claimed else draw.randrange(min(looked_at, len(waiting))))
+        claimed.add(worker)
         end = now + faults.open_s + left[pack]
         if end <= fails[node]:
             last = max(last, end)
@@ -144,18 +157,22 @@ def _next_failure(draw: random.Random, faults: Faults, now: float) -> float:
     return math.inf if math.isinf(faults.mean_h) else now + draw.expovariate(1 / (3600 * faults.mean_h))
 
 
-def simulated(sweep: Sweep, faults: Faults, is_longest_first: bool, steps: Sequence[int]) -> list[dict[str, float]]:
-    """A row for each number of nodes: makespan over its bound, max(longest pack, total / workers); 95% of draws."""
-    drawn = [pack_seconds(sweep, steps, seed) for seed in range(4)]
-    if is_longest_first:
-        drawn = [sorted(pack_s, reverse=True) for pack_s in drawn]
+def simulated(
+    sweep: Sweep, faults: Faults, order: str, packs: Sequence[Mapping[str, Sequence[float]]]
+) -> list[dict[str, float]]:
+    """A row for each number of nodes: makespan over its bound, max(longest pack, total / workers); 95% of draws.
+
+    `packs` are several draws of `pack_seconds`.
+    """
+    drawn = [ordered(pack_s, order) for pack_s in packs]
     rows = []
     for num_nodes in NODES:
         workers = num_nodes * sweep.num_gpus
         ratios, shares, hours = [], [], []
         for seed in range(_NUM_SIMULATED):
             pack_s = drawn[seed % len(drawn)]
-            found = makespan_s(pack_s, num_nodes, sweep.num_gpus, faults, seed, 1 if is_longest_first else _LOOKED_AT)
+            looked_at = 1 if order == "longest first" else _LOOKED_AT
+            found = makespan_s(pack_s, num_nodes, sweep.num_gpus, faults, seed, looked_at)
             ratios.append(found / max(max(pack_s), sum(pack_s) / workers))
             shares.append(sum(pack_s) / workers / found)
             hours.append(found / 3600)
@@ -194,10 +211,10 @@ def lines(document: Sequence[dict[str, object]]) -> list[str]:
 def main() -> None:
     """Simulate, keep the results, and write the table."""
     steps = recorded_steps()
+    packs = {sweep: [pack_seconds(sweep, steps, seed) for seed in range(_NUM_DRAWN)] for sweep in SWEEPS}
     document = []
-    for sweep, faults, is_longest_first in CASES:
-        rows = simulated(sweep, faults, is_longest_first, steps)
-        order = "longest first" if is_longest_first else "plan"
+    for sweep, faults, order in CASES:
+        rows = simulated(sweep, faults, order, packs[sweep])
         mean_h = None if math.isinf(faults.mean_h) else faults.mean_h
         case = {"sweep": sweep.name, "order": order, "mean_h": mean_h, "num_simulated": _NUM_SIMULATED}
         document.append({**case, "assumed": asdict(sweep) | {"open_s": faults.open_s}, "rows": rows})

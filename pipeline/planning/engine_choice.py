@@ -103,10 +103,21 @@ def _why(calibration: Calibration) -> str:
     return calibration.why_torch or "it was not tried whether this has a compiled form"
 
 
+def run_step_s(config: RunConfig, slots: int, calibration: Calibration) -> float:
+    """Expected seconds of a step of one run in a block of so many slots: as timed, or by the number of parameters."""
+    if calibration.engine is None and slots in calibration.speeds:
+        return 1 / calibration.speeds[slots]
+    return _counted_s(config)
+
+
 def _compiled_slots(config: RunConfig, chunk: int) -> int:
-    """Slots from the number of parameters alone, so equal on every machine: 6 operations per parameter and token."""
+    """Slots from the number of parameters alone, so equal on every machine."""
+    return max(1, min(_COMPILED_SLOTS, int(_CHUNK_S / (chunk * _counted_s(config)))))
+
+
+def _counted_s(config: RunConfig) -> float:
+    """Seconds of a step of one run, from 6 operations per parameter and token."""
     task_shape = config.task.shape()
     specs = config.model.parameter_specs(task_shape)
     num_parameters = sum(spec.rows * spec.columns for spec in specs)
-    chunk_s = chunk * 6 * num_parameters * config.batch_size * task_shape.length / _FLOPS
-    return max(1, min(_COMPILED_SLOTS, int(_CHUNK_S / chunk_s)))
+    return 6 * num_parameters * config.batch_size * task_shape.length / _FLOPS

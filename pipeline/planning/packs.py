@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
 from pipeline.own_code.copies import fall_back, is_worker
 from pipeline.own_code.imported import OwnCodeError, refused
 from pipeline.planning.consent import trust_kept
-from pipeline.planning.engine_choice import Calibration, choose
+from pipeline.planning.engine_choice import Calibration, choose, run_step_s
+from pipeline.planning.pack_order import begun_in_order, in_turn
 from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.errors import dotted
 from pipeline.spec.identity import canonical_json, digest
@@ -35,7 +36,6 @@ from pipeline.store.sweep_store import SweepStore
 PROGRAM = "query-only.4"
 # Upper bound on the runs of a pack, in multiples of its slots.
 _RUNS_PER_SLOT = 8
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -196,27 +196,20 @@ def make_plan(
             raise StoreError(f"{spec.name}: readings: {message}")
     groups = grouped(runs, machine.num_workers, kept)
     split = {key: _split(group, runs, spec, machine, calibrations[key]) for key, group in groups.items()}
-    packs = in_turn([(key, pack) for key, packs in split.items() for pack in packs], lambda keyed: keyed[0])
-    return Plan(spec, runs, (*kept, *(pack for _, pack in packs)))
+    expected_s = {
+        key: _expected_s(packs[0], groups[key].config, runs, spec, calibrations[key]) if len(split) > 1 else 0.0
+        for key, packs in split.items()
+    }
+    return Plan(spec, runs, (*kept, *begun_in_order(split, expected_s)))
 
 
-def in_turn(items: Sequence[_Item], part_of: Callable[[_Item], Hashable]) -> list[_Item]:
-    """The first item of every part, then the second of every part, and so on.
-
-    Where parts are equally long, their numbers of items in any prefix differ by one at most.
-
-    >>> in_turn(["a1", "a2", "b1", "b2", "a3"], lambda item: item[0])
-    ['a1', 'b1', 'a2', 'b2', 'a3']
-    """
-    parts = [*map(part_of, items)]
-    if len({*parts}) == 1:
-        return [*items]
-    taken: dict[Hashable, int] = {}
-    rank = []
-    for part in parts:
-        taken[part] = taken.get(part, -1) + 1
-        rank.append(taken[part])
-    return [items[place] for place in sorted(range(len(items)), key=rank.__getitem__)]
+def _expected_s(
+    pack: Pack, config: RunConfig, runs: Mapping[str, RunConfig], spec: SweepSpec, calibration: Calibration
+) -> float:
+    """Seconds that a pack of runs like `config` takes if they all go to their budgets, as far as can be told."""
+    starts = (run.lineage.step if (run := runs[run_id]).lineage is not None else 0 for run_id in pack.run_ids)
+    steps = sum(spec.budget_of(runs[run_id]) - start for run_id, start in zip(pack.run_ids, starts, strict=True))
+    return steps * run_step_s(config, pack.numerics.slots, calibration)
 
 
 def _split(

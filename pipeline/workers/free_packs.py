@@ -14,7 +14,7 @@ from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
 from pipeline.workers.lease import Lease, OtherLeases
 
-# Looked at together, in the order of the plan, and tried in any: workers that start at once seldom meet at one pack.
+# Looked at together, in the order of the plan. A worker's first is any of them: those that start at once seldom meet.
 _LOOKED_AT = 32
 
 
@@ -57,6 +57,7 @@ class FreePacks:
         self.damaged: dict[str, str] = {}
         self.num_held = 0
         self._others = OtherLeases(lease)
+        self._has_claimed = False
         self._run_ids = {pack["pack_id"]: pack["run_ids"] for pack in store.plan["packs"]}
         self._budgets = budget_by_run(store.plan)
 
@@ -73,7 +74,8 @@ class FreePacks:
 
     def open_packs(self) -> list[str]:
         """The packs that this worker may still have to train, in the order of the plan."""
-        return [pack for pack in self._run_ids if pack not in {*self.finished, *self.left, *self.damaged}]
+        closed = {*self.finished, *self.left, *self.damaged}
+        return [pack_id for pack_id in self._run_ids if pack_id not in closed]
 
     def _one_of(self, pack_ids: list[str]) -> HeldPack | None:
         # Attempts before leases: a worker says that it makes an attempt before it claims it.
@@ -81,7 +83,8 @@ class FreePacks:
         states = self._others.look()
         held = {s.pack_id for s in states if s.pack_id in attempts and s.attempt >= attempts[s.pack_id]}
         free = [pack_id for pack_id in pack_ids if pack_id not in held]
-        random.shuffle(free)
+        if not self._has_claimed:
+            random.shuffle(free)
         for pack_id in free:
             if self._is_open(pack_id) and (claim := self._claimed(pack_id, attempts[pack_id])) is not None:
                 return claim
@@ -92,7 +95,10 @@ class FreePacks:
     def _claimed(self, pack_id: str, attempt: int) -> HeldPack | None:
         pack = self.store.pack(pack_id)
         self.lease.hold(pack_id, attempt + 1)
-        return HeldPack(pack_id, pack, self.lease, attempt + 1) if pack.claim_after(attempt) else None
+        if not pack.claim_after(attempt):
+            return None
+        self._has_claimed = True
+        return HeldPack(pack_id, pack, self.lease, attempt + 1)
 
     def _is_open(self, pack_id: str) -> bool:
         """Whether a pack is to be trained here; notes why where it is not."""

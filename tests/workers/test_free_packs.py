@@ -221,3 +221,23 @@ def test_workers_share_the_lock_and_neither_work_beside_a_launch(store):
         pass
     with DriverLock(store.folder), pytest.raises(StoreError, match="launch"), DriverLock(store.folder, is_worker=True):
         pass
+
+
+def test_after_its_first_pack_a_worker_takes_packs_in_the_order_of_the_plan(tmp_path):
+    store = Store(tmp_path, 12)
+    _, packs = worker(store)
+    first = packs.next().pack_id
+    rest = []
+    packs.finished[first] = 0
+    while (claim := packs.next()) is not None:
+        rest.append(claim.pack_id)
+        packs.finished[claim.pack_id] = 0
+    assert rest == [pack["pack_id"] for pack in store.plan["packs"] if pack["pack_id"] != first]
+
+
+def test_first_packs_of_workers_are_spread(tmp_path):
+    found = set()
+    for number in range(12):
+        (folder := tmp_path / str(number)).mkdir()
+        found.add(worker(Store(folder, 12))[1].next().pack_id)
+    assert len(found) > 1
