@@ -15,7 +15,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: contract-test fleet-test object-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
+.PHONY: contract-test longer-test fleet-test object-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)
@@ -26,12 +26,16 @@ reproduce: $(STAMP)
 
 # Lint, types, the packages that need no torch, and one tiny block.
 check: $(STAMP) lint
-	SEEDBED_EXAMPLES=20 $(PYTEST) $(PARALLEL) --durations 5 -m "not slow and not ray and not native and not wandb" \
+	SEEDBED_EXAMPLES=20 $(PYTEST) $(PARALLEL) --durations 5 -m "not slow and not longer and not ray and not native and not wandb" \
 		tests/spec tests/store tests/analysis tests/test_imports.py tests/engine/test_optim.py \
 		--ignore tests/analysis/test_report.py
 
 test: $(STAMP) lint
-	$(PYTEST) $(PARALLEL) -m "not slow"
+	$(PYTEST) $(PARALLEL) -m "not slow and not longer"
+
+# Tests of which `make test` runs one form or a shorter one (six minutes).
+longer-test: $(STAMP)
+	$(PYTEST) $(PARALLEL) -m "longer and not slow"
 
 # Programs and kernels written from torch code, for every module of tests/zoo, and graphs of 300 modules drawn at random (ten minutes).
 zoo-test: $(STAMP)

@@ -45,6 +45,9 @@ _ALONE = (
     "tests/sweeps/test_light_commands.py",
 )
 
+# Tests of which others of their file show the same in one form or in a shorter one: `make longer-test` runs them.
+_LONGER = frozenset((Path(__file__).parent / "longer.txt").read_text(encoding="utf-8").splitlines())
+
 _started: set[str] = set()
 
 
@@ -95,11 +98,13 @@ def pytest_runtest_call(item: pytest.Item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whole files; what must run alone comes first, so that it does not start last."""
+    """Mark whole files and longer tests; what must run alone comes first, so that it does not start last."""
     for item in items:
         file = item.nodeid.partition("::")[0]
         if file in _MARKERS:
             item.add_marker(_MARKERS[file])
+        if item.nodeid in _LONGER:
+            item.add_marker("longer")
     items.sort(key=lambda item: item.nodeid.partition("::")[0] not in _ALONE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,9 @@ def test_a_process_that_a_test_starts_is_noticed():
     subprocess.run([sys.executable, "-c", "", "pipeline.tracking.mirror"], check=True)
     assert conftest._started == {"wandb"}
     conftest._started.clear()
+
+
+def test_every_test_that_is_left_to_longer_test_exists():
+    for name in conftest._LONGER:
+        file, _, function = name.partition("::")
+        assert f"def {function.partition('[')[0]}(" in Path(file).read_text(encoding="utf-8"), name

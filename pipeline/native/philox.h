@@ -17,16 +17,25 @@ struct FourWords {
 typedef std::uint64_t Halves __attribute__((vector_size(sizeof(Words))));
 constexpr std::uint32_t MULTIPLIERS[] = {0xD2511F53u, 0xCD9E8D57u}, WEYL[] = {0x9E3779B9u, 0xBB67AE85u};
 
+// A vector's bytes as other elements.
+template <typename Element, typename Vector>
+struct Seen {
+  typedef Element as __attribute__((vector_size(sizeof(Vector))));
+};
+
+// The products of low halves, by the instruction that processors have for them.
 template <typename Vector>
 inline Vector product_of(Vector a, std::uint32_t by) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(Vector) == 64) return (Vector)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(by));
+  using Pairs = typename Seen<int, Vector>::as;
+  [[maybe_unused]] const auto x = (Pairs)a, y = (Pairs)(Vector{} + by);
+#if defined(__AVX512F__) && __has_builtin(__builtin_ia32_pmuludq512_mask)
+  if constexpr (sizeof(Vector) == 64) return (Vector)__builtin_ia32_pmuludq512_mask(x, y, typename Seen<long long, Vector>::as{}, -1);
 #endif
-#if defined(__AVX2__)
-  if constexpr (sizeof(Vector) == 32) return (Vector)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(by));
+#if defined(__AVX2__) && __has_builtin(__builtin_ia32_pmuludq256)
+  if constexpr (sizeof(Vector) == 32) return (Vector)__builtin_ia32_pmuludq256(x, y);
 #endif
-#if defined(__SSE2__)
-  if constexpr (sizeof(Vector) == 16) return (Vector)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(by));
+#if defined(__SSE2__) && __has_builtin(__builtin_ia32_pmuludq128)
+  if constexpr (sizeof(Vector) == 16) return (Vector)__builtin_ia32_pmuludq128(x, y);
 #endif
   return (a & 0xFFFFFFFFu) * by;
 }

@@ -18,7 +18,7 @@ from tests.faults.power import Traced, try_state
 from tests.faults.shim import COUNT, build, preloaded
 from tests.faults.test_faults import ROOT, python
 
-NUM_STATES = 250
+NUM_STATES = 150
 
 WRITE = [
     Operation("create", "/d/.new"),

@@ -28,16 +28,16 @@ from tests.support import trained
 ROOT = Path(__file__).resolve().parents[2]
 # As few of each part as still show that its faults take place.
 SLICE = {
-    "launches": 4,
+    "launches": 3,
     "tracked": 1,
-    "commands": 3,
+    "commands": 2,
     "twice": 1,
-    "damages": 2,
-    "power": 20,
+    "damages": 1,
+    "power": 10,
     "signals": 1,
     "clocks": 1,
     "drivers": 1,
-    "disks": 3,
+    "disks": 2,
 }
 
 

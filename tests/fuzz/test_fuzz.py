@@ -20,7 +20,7 @@ from tests.fuzz.odd_values import mutated, places
 from tests.fuzz.server import Answer, seen
 
 ROOT = Path(__file__).resolve().parents[2]
-NUM_INPUTS = 12
+NUM_INPUTS = 8
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 

@@ -17,7 +17,7 @@ from pipeline.spec.yaml_source import read_text, to_yaml
 from tests.spec.spec_texts import FORK, GOOD, TAKING
 
 # `make fuzz` tries 5000.
-EXAMPLES = int(os.environ.get("SEEDBED_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("SEEDBED_EXAMPLES", "80"))
 PLACE = re.compile(r"(.*/s\.yaml:[0-9]+|override .*?): .")
 
 fuzzed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
