@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.engine.parameter_layout import Layout
 from pipeline.models.linear_self_attention import LinearSelfAttention
 from pipeline.numerics.streams import Draws, stream_key
-from pipeline.planning.packs import expand, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.linear_regression import LinearRegression
+from sweeps.kept_weights import kept_weights
 from sweeps.von_oswald_2023.gradient_descent import (
     ContextPredictor,
     Descent,
@@ -83,13 +81,8 @@ class Trained:
 
 def trained(store: SweepStore) -> Iterator[Trained]:
     """Every run at every step at which its weights were kept."""
-    snapshots = store.snapshots()
-    for config in expand(stored_spec(store)):
-        layout = Layout(config.model.parameter_specs(config.task.shape()), torch.float64)
-        for step in snapshots.weight_steps(config.run_id):
-            weights = torch.from_numpy(np.array(snapshots.weights(config.run_id, step))).double()
-            views = layout.views(layout.expand(weights).unsqueeze(0))
-            yield Trained(config, step, {name: value[0] for name, value in views.items()})
+    for config, step, parameters in kept_weights(store):
+        yield Trained(config, step, parameters)
 
 
 # A run is measured at all its steps in a row.

@@ -15,14 +15,17 @@ from functools import partial
 from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, similarity_of_runs
-from sweeps.zhao_2023.claims_early import EARLY_DETERMINATION
 from sweeps.zhao_2023.figures.by_query import aligned_curves, attention_by_query
+from sweeps.zhao_2023.figures.circuits import circuits, head_order_by_level
 from sweeps.zhao_2023.figures.early import early_statistics, fates, forecasts, head_widths, init_and_data
 from sweeps.zhao_2023.figures.fate_raster import fate_raster
 from sweeps.zhao_2023.figures.learning import attention, head_order, learning_curves, phase_change
 from sweeps.zhao_2023.figures.maps import attention_maps
+from sweeps.zhao_2023.figures.sizes import size
 from sweeps.zhao_2023.figures.task import dictionary_lookup_task
 from sweeps.zhao_2023.measures import SETTING_A
+from sweeps.zhao_2023.rows.circuits import CIRCUITS
+from sweeps.zhao_2023.rows.early import EARLY_DETERMINATION
 
 TASK_PICTURE = dictionary_lookup_task
 FIGURES = (
@@ -39,6 +42,9 @@ FIGURES = (
     init_and_data,
     fates,
     fate_raster,
+    circuits,
+    head_order_by_level,
+    size,
 )
 _ALIKE = "cosine of attention maps of pairs of runs, less that of"
 
@@ -289,5 +295,6 @@ CLAIMS = ClaimBook(
             family="runs_attend_differently",
         ),
         *EARLY_DETERMINATION,
+        *CIRCUITS,
     ),
 )

@@ -1,8 +1,9 @@
-"""The sweeps on Zhao (2023): the fast profile leaves out narrow heads and forks."""
+"""The sweeps on Zhao (2023): the fast profile leaves out narrow heads, sizes, circuits and forks."""
 
 from __future__ import annotations
 
-from sweeps.papers import Paper, PaperSweep
+from sweeps.papers import Measurement, Paper, PaperSweep
+from sweeps.zhao_2023.circuits.measurements import circuit_rows
 
 PAPER = Paper(
     name="zhao_2023",
@@ -23,9 +24,12 @@ PAPER = Paper(
         PaperSweep("setting_c", "zhao_2023/setting_c.yaml", fast=None),
         PaperSweep("crossed", "zhao_2023/crossed.yaml"),
         PaperSweep("head_widths", "zhao_2023/head_widths.yaml", fast=None),
+        PaperSweep("circuits", "zhao_2023/circuits.yaml", fast=None),
+        PaperSweep("model_widths", "zhao_2023/model_widths.yaml", fast=None),
         PaperSweep("fork_parents", "zhao_2023/fork_parents.yaml", fast=None),
         PaperSweep("forks", "zhao_2023/forks.yaml", fast=None, forks_of="fork_parents"),
     ),
+    measurements=(Measurement("circuits", "circuits", circuit_rows, profiles=("full",)),),
     order=3,
     page_figures=("attention_maps", "aligned_curves", "fates"),
     findings=(

@@ -43,7 +43,7 @@ def planted_history(name, runs, jump_R, budget=2700, seed=0, sign_at_init=0.0, e
         "label_excess": np.where(steps > 0, excess, NAN),
         "label_accuracy": np.where(steps > 0, accuracy, NAN),
         "previous_token_score.l0h0": previous - sign_at_init * late_R1,
-        "induction_score.l1h0": 0.12 + 0.8 * sigmoid((steps - jump_R1 + 120) / 30) + noise(0.02),
+        "induction_score.l1h0": 0.12 + 0.85 * sigmoid((steps - jump_R1 + 120) / 30) + noise(0.02),
         "probe_loss": 1.24 * excess + noise(0.05),
     }
     return History(name, budget, tuple(runs), tuple(RunEnd("budget", budget) for _ in runs), steps, values)
@@ -145,6 +145,54 @@ def forked(fixed_at=300, num_parents=24, num_forks=6, steps=(0, 100, 300, 600, 8
     }
 
 
+CIRCUITS = {
+    "qk_previous": 1.0,
+    "qk_matching": 0.9,
+    "ov_copying": 0.97,
+    "ablated_accuracy/layer1": 0.3,
+    "ablated_accuracy/values": 0.25,
+    "ablated_accuracy/keys": 0.99,
+    "ablated_accuracy/query": 0.99,
+    "ablated_accuracy/layer2": 0.2,
+}
+SWAPS = {"maps": 0.98, "transplanted": 0.25, "stitched": 0.4}
+
+
+def circuits(num_converged=40, num_stuck=4, seed=5, **changed):
+    """Runs whose circuits are induction's, measured at their end; stuck ones have, and give, nothing of it."""
+    sweep = plain("circuits", num_converged, num_stuck, seed=seed, every=25)
+    history, rng = sweep.history, np.random.default_rng(seed)
+    is_stuck_R = np.arange(len(history.runs)) >= num_converged
+    values = dict(history.values)
+
+    def measured(mean_R):
+        column_RT = np.full((len(history.runs), len(history.steps_T)), NAN)
+        column_RT[:, -1] = np.clip(mean_R + 0.01 * rng.normal(size=len(history.runs)), 0, 1)
+        return column_RT
+
+    for metric, mean in (CIRCUITS | changed).items():
+        values[metric] = measured(np.where(is_stuck_R, 0.1, mean))
+    for kind, mean in SWAPS.items():
+        for d, donor in enumerate(history.runs):
+            column_RT = measured(np.where(is_stuck_R | is_stuck_R[d], 0.1, changed.get(kind, mean)))
+            column_RT[d] = NAN
+            values[f"{kind}_accuracy/{donor.init_seed}"] = column_RT
+    # Induction overtakes at the highest level.
+    previous_RT = values["previous_token_score.l0h0"]
+    values["previous_token_score.l0h0"] = np.minimum(previous_RT, changed.get("most", 0.87))
+    return JudgedSweep(History(history.name, history.budget, history.runs, history.ends, history.steps_T, values))
+
+
+def model_widths(num_seeds=32, seed=6, share=0.25, late=900.0):
+    """Below a width of 8 no run converges, at 8 this share does, above it all."""
+    runs, jumps = [], []
+    for width in (4, 8, 12, 16):
+        for s in range(num_seeds):
+            runs.append(RunInfo(f"d{width}-{s}", f"s{width}", s, s, {"model.width": width}))
+            jumps.append(NAN if width < 8 or (width == 8 and s >= share * num_seeds) else late + s)
+    return JudgedSweep(planted_history("zhao_2023_model_widths", runs, np.array(jumps), seed=seed, every=100))
+
+
 def everything():
     """All sweeps of the full profile."""
     return Sweeps(
@@ -155,6 +203,8 @@ def everything():
             "pair_tokens": one_layer(40),
             "setting_b": plain("setting_b", 40, 4),
             "setting_c": plain("setting_c", 40, 90),
+            "circuits": circuits(),
+            "model_widths": model_widths(),
             "crossed": crossed(),
             "head_widths": head_widths(),
             **forked(),

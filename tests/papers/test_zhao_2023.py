@@ -16,6 +16,7 @@ from analysis.uncertainty.intervals import short
 from pipeline.spec.sweep import load_spec
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.attention import AttentionContrasts
+from sweeps.zhao_2023.circuits.evidence import Swaps
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
 from sweeps.zhao_2023.figures.fate_raster import fate_raster, fork_shares
 from sweeps.zhao_2023.figures.learning import SETTINGS
@@ -24,10 +25,12 @@ from sweeps.zhao_2023.measures import fates_of
 from sweeps.zhao_2023.paper import PAPER
 from tests.figure_texts import overlaps, untitled
 from tests.papers.planted_zhao import (
+    circuits,
     crossed,
     everything,
     forked,
     head_widths,
+    model_widths,
     plain,
     planted_history,
     seeds_of,
@@ -98,6 +101,9 @@ def test_every_claim_holds_where_it_is_planted(judged):
         ("init_decides_on_the_time", "runs"),
         ("siblings_foretell_convergence", "runs"),
         ("fate_is_fixed_by_half_of_the_budget", "runs"),
+        ("runs_work_under_maps_of_others", "runs"),
+        ("previous_token_head_is_half_formed_first", "steps"),
+        ("convergence_emerges_with_width", "runs"),
     ],
 )
 def test_no_claim_holds_on_shuffled_data(sweeps, name, how):
@@ -119,6 +125,39 @@ def test_controls_fail_where_there_is_what_they_deny():
     assert leaking.estimate.value < -0.5
     both = judge("data_stream_hardly_decides", crossed=crossed(of_data=0.9))
     assert both.verdict == DOES_NOT
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("first_layer_qk_prefers_the_position_before", {"qk_previous": 0.8}),
+        ("second_layer_qk_matches_keys", {"qk_matching": 0.6}),
+        ("second_layer_ov_copies_values", {"ov_copying": 0.7}),
+        ("first_head_is_needed_at_values", {"ablated_accuracy/values": 0.6}),
+        ("first_head_is_not_needed_at_keys", {"ablated_accuracy/keys": 0.8}),
+        ("second_head_is_needed", {"ablated_accuracy/layer2": 0.6}),
+        ("runs_work_under_maps_of_others", {"maps": 0.8}),
+        ("runs_fail_with_first_layers_of_others", {"transplanted": 0.9}),
+        ("runs_fail_with_stitched_layers_of_others", {"stitched": 0.9}),
+        ("previous_token_head_is_not_completed_first", {"most": 1.0}),
+    ],
+)
+def test_claims_on_circuits_fail_where_runs_have_other_ones(name, changed):
+    assert judge(name, circuits=circuits(**changed)).verdict == DOES_NOT
+
+
+def test_claims_on_sizes_fail_where_convergence_is_gradual_in_width_or_in_each_run():
+    gradual = model_widths(share=0.8)
+    assert judge("convergence_emerges_with_width", model_widths=gradual).verdict == DOES_NOT
+    # In the middle of their jump when the budget ends.
+    halfway = model_widths(share=1.0, late=2690.0)
+    assert judge("runs_at_the_edge_succeed_or_fail", model_widths=halfway).verdict == DOES_NOT
+
+
+def test_what_runs_exchange_is_between_converged_runs_alone():
+    with_stuck, without = (Swaps.of(Sweeps({"circuits": circuits(num_stuck=n)}), "maps").mean() for n in (30, 0))
+    assert with_stuck.value == pytest.approx(without.value, abs=0.002)
+    assert with_stuck.value > 0.95
 
 
 def test_curves_with_the_jump_left_in_are_not_smooth(monkeypatch):
