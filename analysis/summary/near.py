@@ -14,7 +14,8 @@ from pipeline.store.history import History
 def describe_unmet(history: History, outcomes: Outcomes) -> str:
     """Where no run converged, the criterion's metric when each was last evaluated, of the median run and the best.
 
-    Empty where some did, and where none was evaluated.
+    Says so where the best met the threshold, but at too few evaluations. Empty where some run converged, and where none
+    was evaluated.
     """
     criterion = outcomes.criterion
     last_R = _last(history.values[criterion.metric])
@@ -22,9 +23,10 @@ def describe_unmet(history: History, outcomes: Outcomes) -> str:
     if outcomes.count(CONVERGED) or not len(last_R):
         return ""
     best = last_R.min() if criterion.at_most is not None else last_R.max()
+    too_few = f", which has to be so at {criterion.evaluations} evaluations in succession"
     return (
         f"No run has converged, to {criterion}. Last it was {np.median(last_R):.3g} in the median run and {best:.3g} "
-        "in the best."
+        f"in the best{too_few if criterion.satisfied(best) else ''}."
     )
 
 

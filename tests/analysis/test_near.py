@@ -30,6 +30,16 @@ def test_where_no_run_converged_the_last_values_of_the_median_run_and_the_best_a
     assert describe_unmet(history, decide_outcomes(history, least)).endswith("15 in the best.")
 
 
+def test_a_threshold_that_was_met_at_too_few_evaluations_is_told():
+    excess_RT = np.full(HISTORY.values["label_excess"].shape, 9.0)
+    excess_RT[:, -1] = -2.0
+    history = replace(HISTORY, values={**HISTORY.values, "label_excess": excess_RT})
+    outcomes = decide_outcomes(history, replace(STRICT, evaluations=2))
+    assert describe_unmet(history, outcomes).endswith(
+        "-2 in the best, which has to be so at 2 evaluations in succession."
+    )
+
+
 def test_where_a_run_converged_or_none_was_evaluated_nothing_is_told():
     assert describe_unmet(HISTORY, decide_outcomes(HISTORY)) == ""
     nothing = {**HISTORY.values, "label_excess": np.full(HISTORY.values["label_excess"].shape, np.nan)}

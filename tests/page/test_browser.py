@@ -188,3 +188,20 @@ def test_estimates_in_the_browser_are_those_of_the_analysis(analysis, address, t
     all_runs = incidence(analysis.outcomes, analysis.history.runs, bootstrap=0)
     shown = page.text("#incidence-note")
     assert f"{100 * all_runs.converged_T[-1]:.0f}% converged by the budget" in shown
+
+
+def test_a_log_axis_of_a_narrow_range_has_round_numbers(address, tab):
+    page = tab()
+    page.open(address)
+    told = page.value(
+        """(() => {
+        const c = seedbed.curves, drawing = CanvasRenderingContext2D.prototype, real = drawing.fillText, told = [];
+        drawing.fillText = function (text, ...where) { told.push(text); real.call(this, text, ...where); };
+        c.isLog = true;
+        c.layout();
+        [c.y.low, c.y.high] = [Math.log10(0.83), Math.log10(1.02)];
+        c.clipped(c.base, true);
+        drawing.fillText = real;
+        return told; })()"""
+    )
+    assert told[:4] == ["0.85", "0.9", "0.95", "1"]

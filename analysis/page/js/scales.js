@@ -29,7 +29,7 @@ export function linearTicks(low, high, count) {
   return ticks;
 }
 
-/** Powers of ten between two logarithms, of which some are left out where there are many; or parts of one. */
+/** Powers of ten between two logarithms, some left out where there are many; or parts of one; or round numbers. */
 export function logTicks(/** @type {number} */ low, /** @type {number} */ high) {
   const ticks = [];
   const first = Math.ceil(low - 1e-9);
@@ -43,7 +43,7 @@ export function logTicks(/** @type {number} */ low, /** @type {number} */ high) 
       if (place >= low && place <= high) finer.push(Number((unit * 10 ** power).toPrecision(6)));
     }
   }
-  return finer;
+  return finer.length > 1 ? finer : linearTicks(10 ** low, 10 ** high, 4);
 }
 
 /** A linear map from [low, high] to [from, to] pixels. */
