@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks._classes import cross_entropy, is_most_probable
 from pipeline.tasks.base import Batch, Task, TaskShape
@@ -41,13 +40,6 @@ class DictionaryLookup(Task):
     def shape(self) -> TaskShape:
         """Alternating keys and labels, then the queried key; target: its label."""
         return TaskShape("tokens", 2 * self.num_pairs + 1, self.num_keys + self.num_values, self.num_values)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        return Native(
-            "dictionary_lookup.h",
-            {"num_keys": self.num_keys, "num_values": self.num_values, "num_pairs": self.num_pairs},
-        )
 
     def floor_loss(self) -> float:
         """0: the queried key always occurs in the context."""

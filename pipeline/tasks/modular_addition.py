@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks._classes import cross_entropy, is_most_probable
 from pipeline.tasks.base import Batch, Task, TaskShape
@@ -63,16 +62,6 @@ class ModularAddition(Task):
     def shape(self) -> TaskShape:
         """Two summands and the token that asks; target: the sum."""
         return TaskShape("tokens", 3, self.modulus + 1, self.modulus)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes; it tells the splits by the keys of their streams."""
-        from pipeline.numerics.streams import held_out_key, stream_key
-
-        keys = {purpose: held_out_key(purpose, "data") for purpose in ("label", "probe")}
-        keys["split"] = stream_key(_SPLIT_STREAM, self.split_seed)
-        words = {f"{name}_key{word}": key[word] for name, key in keys.items() for word in (0, 1)}
-        sizes = {f"num_{name}": len(places) for name, places in self.places().items()}
-        return Native("modular_addition.h", {"modulus": self.modulus, **words, **sizes})
 
     def floor_loss(self) -> float:
         """0: the summands determine the sum."""
