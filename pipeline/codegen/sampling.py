@@ -68,7 +68,7 @@ def planned_sample(task: Task, dtype: str, split: Split) -> ProgramPlan:
     ends = [inputs.node, targets.node]
     if any(isinstance(node, SourceNode) and node.name in ("step", "stream") for node in in_order(ends)):
         raise NoCodeError("no C++ is written for examples that depend on the step but by their draws")
-    return planned(builder, inputs, (targets,))
+    return planned(builder, inputs, (targets,), [shape.kind != "tokens", not has_classes(task, dtype)])
 
 
 def _refuse_beyond(builder: SampleBuilder, what: str, numbers: Operand, size: int) -> None:
@@ -83,7 +83,7 @@ def _references(task: Task, dtype: str, *memory: Any) -> tuple[QuestionEmitter, 
         return ()
     builder = GraphBuilder(traced_reference(task, one_example(task, dtype)))
     (loss,) = builder.outputs()
-    return (ReferenceEmitter(planned(builder, loss, ()), REFERENCE, *memory),)
+    return (ReferenceEmitter(planned(builder, loss, (), [True]), REFERENCE, *memory),)
 
 
 def has_classes(task: Task, dtype: str) -> bool:

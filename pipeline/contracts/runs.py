@@ -29,7 +29,7 @@ from pipeline.contracts.small_sweeps import (
     varied,
     weights,
 )
-from pipeline.engine.program import compiled_engine_of, without_native
+from pipeline.engine.program import compiled_engine_of, missing_part
 from pipeline.models.base import MODELS, Model
 from pipeline.numerics.compiler import toolchain
 from pipeline.optimisers.base import OPTIMISERS, Optimiser
@@ -78,7 +78,7 @@ def spec_of(
 def require_equal_numbers(parts: Parts) -> None:
     """Raises an AssertionError where a compiled program gives other numbers than the torch engine, to 1e-9."""
     runs = spec_of(**parts, dtype="float64").runs()
-    if without_native(runs[0]):
+    if missing_part(runs[0]):
         require(compiled_engine_of(runs[0]) is None, "a compiled program is planned, and a part has no C++ form")
     elif toolchain() is not None:
         assert_compiled_equals_torch(runs)

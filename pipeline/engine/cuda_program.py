@@ -20,7 +20,6 @@ from pipeline.codegen.graph.build import NoCodeError
 from pipeline.engine.program import setting_preamble
 from pipeline.engine.program_arguments import Memory, ProgramArguments
 from pipeline.numerics.alignment import ALIGNMENT_BYTES, plan_row
-from pipeline.numerics.native_source import Native
 
 if TYPE_CHECKING:
     from pipeline.spec.run_config import RunConfig
@@ -55,8 +54,8 @@ def kernel_text(config: RunConfig, num_threads: int | None = None, *, is_poisone
         "optimiser.h": _text_of(generated_optimiser_or_why(config.optimiser, config.dtype)),
         "schedule.h": _text_of(generated_schedule_or_why(config.schedule, config.dtype)),
     }
-    forms = {name.removesuffix(".h"): Native(name) for name in texts}
-    preamble = setting_preamble(config, forms, arguments, _row_constants(config))
+    by_kind = {name.removesuffix(".h"): name for name in texts}
+    preamble = setting_preamble(config, by_kind, arguments, _row_constants(config))
     headers = ["lanes.h", *texts, "drawn.h" if arguments.is_drawn else "sampled.h", "kernel.h"]
     threads = f"#define THREADS {num_threads or threads_of(config)}"
     return "\n".join([threads, *preamble, Memory.cpp(), single_text(headers, texts)])

@@ -19,7 +19,7 @@ from pipeline.codegen.kept_text import is_ours
 from pipeline.engine.program_arguments import ProgramArguments
 from pipeline.numerics.alignment import plan_row
 from pipeline.numerics.compiler import compiled, instruction_sets, toolchain
-from pipeline.numerics.native_source import Native, cpp_name, native_of
+from pipeline.numerics.cpp_names import cpp_name
 
 if TYPE_CHECKING:
     from pipeline.spec.parameters import Registered
@@ -106,21 +106,21 @@ def arguments_of(config: RunConfig) -> ProgramArguments:
 
 def preamble_of(config: RunConfig) -> str | None:
     """The headers, constants and structures that a program is compiled for; None where a part of the run has no C++."""
-    if without_native(config):
+    if missing_part(config):
         return None
-    forms = {kind: native_of(part) or Native(_GENERATED[kind]) for kind, part in _parts(config).items()}
-    return "\n".join([*setting_preamble(config, forms, arguments_of(config)), ""])
+    return "\n".join([*setting_preamble(config, _GENERATED, arguments_of(config)), ""])
 
 
 def setting_preamble(
     config: RunConfig,
-    forms: Mapping[str, Native],
+    headers: Mapping[str, str],
     arguments: ProgramArguments,
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     """Lines of C++: the headers of a run's parts, the constants of its static setting, `more` of them, the structures.
 
-    The parts are "task", "model", "optimiser" and "schedule"; a constant in `more` takes the place of one of its name.
+    `headers` has those of "task", "model", "optimiser" and "schedule"; a constant in `more` takes the place of one of
+    its name.
     """
     specs = config.model.parameter_specs(config.task.shape())
     row = plan_row([spec.rows * spec.columns for spec in specs], _ITEMSIZE[config.dtype])
@@ -130,8 +130,7 @@ def setting_preamble(
         if not spec.trainable
         for number in (offset, spec.rows * spec.columns)
     ]
-    numbers: list[tuple[str, int | float]] = [
-        *(item for form in forms.values() for item in form.constants.items()),
+    numbers = [
         ("row_width", row.width),
         ("batch_size", config.batch_size),
         ("NUM_STREAMS", len(arguments.streams)),
@@ -143,13 +142,10 @@ def setting_preamble(
     numbers = [(name, value) for name, value in numbers if name not in more] + list(more.items())
     return [
         f"#define REAL {_REAL[config.dtype]}",
-        *(f'#define {kind.upper()}_HEADER "{form.header}"' for kind, form in forms.items()),
+        *(f'#define {kind.upper()}_HEADER "{header}"' for kind, header in headers.items()),
         f'#define EXAMPLES_HEADER "{"drawn" if arguments.is_drawn else "sampled"}.h"',
         "namespace constants {",
-        *(
-            f"constexpr {'double' if isinstance(value, float) else 'long'} {name} = {value!r};"
-            for name, value in numbers
-        ),
+        *(f"constexpr long {name} = {value};" for name, value in numbers),
         f"constexpr long offsets[] = {{{', '.join(map(str, row.offsets))}}};",
         f"constexpr long fixed[] = {{{', '.join(map(str, fixed or [0]))}}};",
         *_places("optimiser", arguments.optimiser),
@@ -162,31 +158,30 @@ def setting_preamble(
 
 
 class Written(NamedTuple):
-    """The C++ that is written from torch code, by kind of part, such as "model"; what is `missing` after that.
+    """The C++ that is written from torch code, by kind of part, such as "model"; the part that is `missing`, if one is.
 
     `why_drawn`: why torch draws the examples of a task whose C++ is written; empty where the program does.
     """
 
     texts: Mapping[str, str]
-    missing: tuple[str, ...] = ()
+    missing: str = ""
     why_drawn: str = ""
 
 
 def written(config: RunConfig) -> Written:
-    """The texts for those parts of a run that have no C++ form of their own; none where anything is missing."""
-    missing = {kind: part for kind, part in _parts(config).items() if native_of(part) is None}
-    if "model" in missing and not config.model.is_traceable(config.task.shape()):
-        return Written({}, tuple(_named(kind, missing[kind]) for kind in ("task", "model") if kind in missing))
+    """The texts for the parts of a run; none where anything is missing."""
+    if not config.model.is_traceable(config.task.shape()):
+        return Written({}, f"model {config.model.name}")
     texts: dict[str, str] = {}
     why_drawn = ""
-    for kind in filter(missing.__contains__, _GENERATED):
+    for kind in _GENERATED:
         found = _from_torch(config, kind)
         if found.text is None:
             # What follows would be of no use.
-            return Written({}, (f"{kind} {missing[kind].name} ({found.why_not})",))
+            return Written({}, f"{kind} {_parts(config)[kind].name} ({found.why_not})")
         texts[kind] = found.text
         why_drawn += found.why_drawn
-    return Written(texts, (), why_drawn)
+    return Written(texts, "", why_drawn)
 
 
 def is_written_from_own_code(config: RunConfig) -> bool:
@@ -219,23 +214,12 @@ def _places(part: str, names: tuple[str, ...], first: int = 0) -> list[str]:
     return [f"namespace {part} {{", *places, "}"]
 
 
-def without_native(config: RunConfig) -> tuple[str, ...]:
-    """Which of task, model, optimiser and schedule have no compiled form, such as "model flat".
-
-    Empty where a program can be compiled. One that has a compiled form only under other parameters is given as
-    "schedule mine under these parameters"; one for which no C++ can be written from its torch code, with the reason.
-    """
+def missing_part(config: RunConfig) -> str:
+    """A part of a run for which no C++ can be written, and why, such as "model flat"; empty where there is none."""
     return written(config).missing
-
-
-def _named(kind: str, part: Registered) -> str:
-    return f"{kind} {part.name}" + (" under these parameters" if "native" in vars(type(part)) else "")
 
 
 def why_torch(config: RunConfig) -> str | None:
     """A sentence on why a run cannot be compiled and what that costs; None if it can be."""
-    missing = without_native(config)
-    if not missing:
-        return None
-    verb = "has" if len(missing) == 1 else "have"
-    return f"{' and '.join(missing)} {verb} no compiled form; {COST_OF_TORCH}"
+    missing = missing_part(config)
+    return f"{missing} has no compiled form; {COST_OF_TORCH}" if missing else None

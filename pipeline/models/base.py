@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
 from pipeline.spec.parameters import Registered, vector
 from pipeline.tasks.base import Batch, Task, TaskShape
@@ -112,13 +111,6 @@ class Model(Registered):
     def draws_weights(self) -> bool:
         """Whether a run's initial weights are drawn by its init_seed."""
         return True
-
-    def native(self) -> Native | None:
-        """The C++ form of exactly this class (not inherited by subclasses), None if there is none for these parameters.
-
-        `forward` is the reference.
-        """
-        return None
 
     @classmethod
     def incompatibility(cls, task: Task) -> str | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from pipeline.numerics.native_source import Native
 from pipeline.registry import Registry
 from pipeline.spec.parameters import Registered
 
@@ -106,10 +105,6 @@ class Task(Registered):
     def tiny(cls) -> Self:
         """A small instance for tests, which train it for some steps; by default every parameter at its default."""
         return cls()
-
-    def native(self) -> Native | None:
-        """The C++ form of exactly this class (not inherited by subclasses); `sample` and `losses` are the reference."""
-        return None
 
     def shape(self) -> TaskShape:
         """The shapes of inputs and targets."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static, vector
 from pipeline.tasks.base import Batch, Task, TaskShape, is_needed
 
@@ -46,19 +45,6 @@ class LinearRegression(Task):
     def shape(self) -> TaskShape:
         """Pairs (x, y) as vectors, then the query; target: its y."""
         return TaskShape("vectors", self.num_pairs + 1, self.dim + 1, 1)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        return Native(
-            "linear_regression.h",
-            {
-                "dim": self.dim,
-                "num_pairs": self.num_pairs,
-                "input_range": float(self.input_range),
-                "step_size": self.step_size(),
-                "num_batches": self.num_batches or 0,
-            },
-        )
 
     def contraction(self) -> float:
         """C = (N + d - 0.2) / N: E[M M] = C s2^2 I for the scatter matrix M = sum_j x_j x_j^T / N, s2 = Var(x).

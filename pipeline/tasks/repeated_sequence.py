@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks._classes import cross_entropy, is_most_probable
 from pipeline.tasks.base import Batch, Task, TaskShape
@@ -45,10 +44,6 @@ class RepeatedSequence(Task):
         """Two periods of tokens; target at every position: the next token."""
         length = 2 * self.period
         return TaskShape("tokens", length, self.num_tokens, self.num_tokens, length)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        return Native("repeated_sequence.h", {"num_tokens": self.num_tokens, "period": self.period})
 
     def floor_loss(self) -> float:
         """Cross entropy (nats) of log V at the period - 1 positions before the first known token, 0 elsewhere."""

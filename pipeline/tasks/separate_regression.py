@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.numerics.native_source import Native
 from pipeline.spec.parameters import static
 from pipeline.tasks.base import Batch, Task, TaskShape
 from pipeline.tasks.linear_regression import LinearRegression
@@ -44,12 +43,6 @@ class SeparateRegression(Task):
     def shape(self) -> TaskShape:
         """Inputs and targets in turn, then the query; target: its target."""
         return TaskShape("vectors", 2 * self.num_pairs + 1, self.dim, 1)
-
-    def native(self) -> Native:
-        """The C++ form, compiled for these sizes."""
-        sizes = {"dim": self.dim, "num_pairs": self.num_pairs}
-        numbers = {"input_range": float(self.input_range), "step_size": self.paired().step_size()}
-        return Native("separate_regression.h", sizes | numbers)
 
     def floor_loss(self) -> float:
         """That of one gradient step on the same contexts."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FunctionType
 
 from pipeline.engine.reader import suitable_readings
-from pipeline.numerics.native_source import Native, native_of
 from pipeline.own_code.closure import own_files
 from pipeline.readings.base import READINGS
 from pipeline.spec.identity import canonical_json, digest
@@ -58,13 +57,13 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
     """File -> sixteen hexadecimal digits, for every file whose text computes runs of `configs`.
 
     Files of this package are named from its folder on, others from that of theirs (see `own_files`). Of the C++ only
-    what the runs' C++ forms include.
+    what programs of such runs include.
     """
     objects: list[object] = [spec.stopping]
     # Runs of one setting share its objects.
     is_written = False
     for config in {id(config.setting): config for config in configs}.values():
-        is_written |= config.model.is_traceable(config.task.shape()) or native_of(config.model) is not None
+        is_written |= config.model.is_traceable(config.task.shape())
         objects += [config.task, config.model, config.optimiser, config.schedule, *config.task.functions()]
         objects += [READINGS[name] for name in suitable_readings(spec.reading_names, config)]
     paths = {path for pattern in _COMMON for path in _PACKAGE.glob(pattern)}
@@ -73,7 +72,7 @@ def source_hashes(spec: SweepSpec, configs: Iterable[RunConfig]) -> dict[str, st
         paths |= {path for pattern in _WRITES for path in _PACKAGE.glob(pattern)}
     own = dict(part for found in objects for part in _files_of_class(found))
     paths |= {path for path in own.values() if path.is_relative_to(_PACKAGE)}
-    paths |= set(_native_files(form for found in objects if (form := native_of(found)) is not None))
+    paths |= set(_native_files())
     named = {str(path.relative_to(_PACKAGE)): path for path in paths if path.name != "__init__.py"}
     named |= {name: path for name, path in own.items() if not path.is_relative_to(_PACKAGE)}
     return {name: hashlib.sha256(named[name].read_bytes()).hexdigest()[:16] for name in sorted(named)}
@@ -97,9 +96,8 @@ def _files_of_class(found: object) -> Iterator[tuple[str, Path]]:
         yield from {str(path): path}.items() if path.is_relative_to(_PACKAGE) else own_files(path, module).items()
 
 
-def _native_files(forms: Iterable[Native]) -> Iterator[Path]:
-    always = ("program.cpp", "philox.cpp", "sampled.h")
-    waiting = [_NATIVE / name for name in (*always, *(form.header for form in forms))]
+def _native_files() -> Iterator[Path]:
+    waiting = [_NATIVE / name for name in ("program.cpp", "philox.cpp", "sampled.h")]
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()

@@ -215,10 +215,10 @@ def test_what_a_run_computes_once_is_shared_out_among_threads():
 
 
 def test_a_text_includes_each_header_once_and_those_for_one_lane_first():
-    text = single_text(["tokens.h", "model.h"], {"model.h": '#pragma once\n#include "lanes.h"\nstruct Model {};\n'})
+    text = single_text(["draws.h", "model.h"], {"model.h": '#pragma once\n#include "lanes.h"\nstruct Model {};\n'})
     assert '#include "' not in text
     assert text.count("#define ONE_LANE") == text.count("struct Model {};") == 1
-    assert text.index("#define ONE_LANE") < text.index("struct TokenBatch")
+    assert text.index("#define ONE_LANE") < text.index("inline Stream repeated(")
     with pytest.raises(FileNotFoundError, match=r"no header none\.h"):
         single_text(["none.h"], {})
 

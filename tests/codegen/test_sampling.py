@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.codegen.sampling import has_classes, sampling_of
+from pipeline.codegen.sampling import has_classes, planned_sample, sampling_of
 from pipeline.codegen.text.loss_text import task_text
+from pipeline.codegen.text.sample_text import SampleEmitter
 from pipeline.numerics.compiler import compiled, toolchain
 from pipeline.numerics.streams import Draws, held_out_key, stream_key
+from pipeline.spec.parameters import vector
 from pipeline.tasks.base import TASKS, Batch, Task, TaskShape
+from pipeline.tasks.linear_regression import LinearRegression
 
 needs_compiler = pytest.mark.skipif(toolchain() is None, reason="there is no g++ here")
 FIRST, STEP = 5, 2**24 + 3
@@ -44,6 +47,38 @@ class Tokens(Task):
     def losses(self, predictions, targets):
         """Cross entropy."""
         return predictions.logsumexp(-1) - predictions.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+class Scaled(Task):
+    """Three numbers that are drawn where a number of the run is above 0, once beside others and once alone."""
+
+    spread: float = vector(0.5, ge=0)
+
+    def shape(self):
+        """As said."""
+        return TaskShape("vectors", 6, 1, 1)
+
+    def losses(self, predictions, targets):
+        """Squared error."""
+        return (predictions.squeeze(-1) - targets).square()
+
+    def sample(self, streams, vectors, dtype, split):
+        """The numbers, or -1 in place of those that stand alone; the target is the first."""
+        first, second = (streams["data"].normal(3, lane, getattr(torch, dtype)) for lane in (0, 1))
+        spread = vectors["spread"].view(-1, 1, 1)
+        moved = torch.where(spread > 0, first.square() + spread * second, first.square())
+        inputs = torch.cat([torch.where(spread > 0, first, -1.0), moved], 2)
+        return Batch(inputs.unsqueeze(-1), inputs[:, :, 0])
+
+
+class Alone(Scaled):
+    """Numbers that nothing but a choice reads."""
+
+    def sample(self, streams, vectors, dtype, split):
+        """The same without sums."""
+        drawn = streams["data"].normal(6, 0, getattr(torch, dtype))
+        inputs = torch.where(vectors["spread"].view(-1, 1, 1) > 0, drawn, -1.0)
+        return Batch(inputs.unsqueeze(-1), inputs[:, :, 0])
 
 
 def drawn_task(seed):
@@ -84,8 +119,8 @@ OPERATIONS = [
     lambda x, y, c, u: torch.cat([x[..., c % 4 :], y[..., : c % 4]], 2),
     lambda x, y, c, u: ((x > c) & (y != c) | (u < 0.25)).to(torch.int64) * c,
 ]
-TASKS_HERE = [*REGISTERED, *map(drawn_task, range(NUM_DRAWN))]
-# Numbers of tasks and vector hyperparameters, also at 0.
+TASKS_HERE = [*REGISTERED, Scaled(), Alone(), *map(drawn_task, range(NUM_DRAWN))]
+# Numbers of tasks and vector hyperparameters, at 0 of which nothing is drawn for what they scale.
 CASES = [
     (number, noise) for number, task in enumerate(TASKS_HERE) for noise in [0.3, 0.0][: 1 + bool(task.vector_fields())]
 ]
@@ -160,3 +195,14 @@ def test_examples_that_a_program_draws_are_those_of_torch(number, noise, split, 
             np.testing.assert_allclose(mine, wanted, rtol=2e-6, atol=2e-6)
         else:
             np.testing.assert_array_equal(mine, wanted)
+
+
+def test_inputs_are_computed_where_they_stand_and_noise_is_drawn_where_it_counts():
+    emitter = SampleEmitter(planned_sample(LinearRegression.tiny(), "float32", "train"), "sample", (False, False))
+    lines = emitter.lines()
+    (uniform,) = [line for line in lines if line.startswith("draw(")]
+    assert "{ inputs[" in uniform
+    normals = [number for number, line in enumerate(lines) if line.startswith("draw_normals(")]
+    assert ["if (" in lines[number - 1] for number in normals] == [False, True]
+    # Noise alone is copied from elsewhere, and what follows from x.
+    assert sum("inputs[" in line and "tape" in line.partition("=")[2] for line in lines) == 2

@@ -13,9 +13,9 @@ import torch
 from pipeline.codegen.generated import generated_optimiser_or_why, generated_schedule_or_why
 from pipeline.contracts.runs import spec_of
 from pipeline.contracts.small_sweeps import assert_compiled_equals_torch, fitting, varied
-from pipeline.engine.program import why_torch, without_native, written
+from pipeline.engine.program import missing_part, why_torch, written
 from pipeline.numerics.compiler import compiled, toolchain
-from pipeline.numerics.native_source import cpp_name
+from pipeline.numerics.cpp_names import cpp_name
 from pipeline.own_code.imported import forget, load, resolved
 from pipeline.spec.sweep import SweepSpec
 from pipeline.tasks.base import TASKS
@@ -240,7 +240,7 @@ def test_every_registered_task_and_model_is_compiled_with_every_optimiser_and_eq
 ):
     """With the registered AdamW they are in `contracts/test_runs`."""
     runs = spec_of(task, model, optimiser, schedule, dtype="float64").runs()
-    assert without_native(runs[0]) == ()
+    assert missing_part(runs[0]) == ""
     assert_compiled_equals_torch(runs)
 
 

@@ -11,9 +11,8 @@ import pytest
 from pipeline.contracts.optimisers import OPTIMISER_CONTRACT
 from pipeline.contracts.runs import RUN_CONTRACT
 from pipeline.contracts.schedules import SCHEDULE_CONTRACT
-from pipeline.engine.program import COST_OF_TORCH, preamble_of, without_native, written
+from pipeline.engine.program import COST_OF_TORCH, missing_part, preamble_of, written
 from pipeline.launch.planned import plan_on
-from pipeline.numerics.native_source import native_of
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
 from tests.support import SOURCES, drop_in, tiny, trained
@@ -86,7 +85,7 @@ def test_a_subclass_does_not_inherit_the_compiled_form_of_what_it_changes(kind, 
     why = "it cannot be traced: 'NoneType' object "
     whys = {"task": f" ({why}has no attribute 'detach')", "model": f" ({why}is not iterable)"}
     if kind in whys:
-        assert without_native(config) == (f"{kind} own{whys[kind]}",)
+        assert missing_part(config) == f"{kind} own{whys[kind]}"
         assert preamble_of(config) is None
     else:
         (ours, *_) = SweepSpec.model_validate(
@@ -94,22 +93,6 @@ def test_a_subclass_does_not_inherit_the_compiled_form_of_what_it_changes(kind, 
         ).runs()
         assert written(config).texts[kind] != written(ours).texts[kind]
         assert f'{kind.upper()}_HEADER "generated_{kind}.h"' in preamble_of(config)
-
-
-def test_a_subclass_that_keeps_the_arithmetic_says_so():
-    from pipeline.tasks.linear_regression import LinearRegression
-
-    class Plain(LinearRegression):
-        """The same examples under another name."""
-
-    class Kept(LinearRegression):
-        """The same, and it says so."""
-
-        def native(self):
-            return super().native()
-
-    assert native_of(Plain.tiny()) is None
-    assert native_of(Kept.tiny()) == native_of(LinearRegression.tiny()) is not None
 
 
 def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from pipeline.codegen.graph.build import GraphBuilder
 from pipeline.codegen.graph.draws import DRAW, INTEGER
-from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Map, Node, Operand, SourceNode
+from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Index, Map, Move, Node, Operand, SourceNode
 from pipeline.codegen.graph.operands import differ_by_example, operands_of
 from pipeline.codegen.graph.operations import MOVES
 from pipeline.codegen.graph.ranges import EXACT, Ranges
@@ -85,6 +85,23 @@ class SampleBuilder(GraphBuilder):
         if target is _aten.index.Tensor and isinstance(args[0].node, ConstantNode):
             return self._entries(args[0], args[1])
         return super()._called(node, target)
+
+    def _gathered(self, parts: Sequence[Operand], positions: Index) -> Operand:
+        """From what others have gathered, it is gathered where those did."""
+        whole: list[Operand] = []
+        # Position + 1 among all numbers of `whole`, for each position + 1 among those of `parts`; 0 is a new zero.
+        found = [np.zeros(1, np.int64)]
+        for part in parts:
+            first = 1 + sum(one.index.size for one in whole)
+            flat, node = part.index.reshape(-1), part.node
+            if not isinstance(node, Move):
+                whole.append(part)
+                found.append(first + np.arange(flat.size))
+                continue
+            starts = first + np.cumsum([0, *(one.size for one in node.parts)])
+            whole += [one.whole() for one in node.parts]
+            found.append(np.where(node.which[flat] < 0, 0, starts[node.which[flat]] + node.places[flat]))
+        return super()._gathered(whole, np.concatenate(found)[positions])
 
     def _converted(self, node: fx.Node, operand: Operand) -> Operand:
         old, new = cast("fx.Node", node.args[0]).meta["val"].dtype, node.meta["val"].dtype

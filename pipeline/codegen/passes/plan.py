@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -25,6 +25,7 @@ from pipeline.codegen.graph.nodes import (
 )
 from pipeline.codegen.passes.again import compute_again
 from pipeline.codegen.passes.extents import Extents
+from pipeline.codegen.passes.homes import Home, homes
 from pipeline.codegen.passes.rows import RowGroup, keeps_rows, reads_of, row_groups
 from pipeline.codegen.passes.strides import Strides
 
@@ -42,7 +43,7 @@ class Phase(IntEnum):
 class ProgramPlan:
     """`steps`: the nodes that are computed into memory, in order. `places`: where each begins, in its arena.
 
-    `groups`: number of a step -> the steps with which it is computed row by row.
+    `groups`: number of a step -> the steps with which it is computed row by row. `homes`: what stands in an output.
 
     KnownNumbers of an example stand in an arena whose memory is used again; all others in one of scalars.
     """
@@ -55,6 +56,7 @@ class ProgramPlan:
     predictions: Operand
     gradients: tuple[Operand, ...]
     groups: Mapping[int, RowGroup]
+    homes: Mapping[int, Home]
 
     def phase(self, node: Node) -> Phase:
         """When a node is computed."""
@@ -70,8 +72,13 @@ def phase_of(node: Node) -> Phase:
     return Phase.BACKWARD if isinstance(node, BatchSum) else Phase.FINISH
 
 
-def planned(builder: GraphBuilder, predictions: Operand, gradients: tuple[Operand, ...]) -> ProgramPlan:
-    """The plan of a graph with these ends. Raises NoCodeError."""
+def planned(
+    builder: GraphBuilder, predictions: Operand, gradients: tuple[Operand, ...], is_real: Sequence[bool] = ()
+) -> ProgramPlan:
+    """The plan of a graph with these ends. Raises NoCodeError.
+
+    `is_real`: of a function that gives all of them at once, whether their numbers are real, for `homes`.
+    """
     ends = [predictions.node, *(one.node for one in gradients)]
     _make_regular(builder, in_order(ends))
     order = in_order(ends)
@@ -90,8 +97,10 @@ def planned(builder: GraphBuilder, predictions: Operand, gradients: tuple[Operan
     steps.sort(key=phase_of)
     is_whole = [not extents.filled(node).any() for node in steps]
     groups = row_groups(steps, ends, [phase_of(node) for node in steps], is_whole)
-    places, num_lanes, num_scalars = _placed(steps, [predictions, *gradients], groups)
-    return ProgramPlan(tuple(steps), places, num_lanes, num_scalars, extents, predictions, gradients, groups)
+    whole = [node for node, is_all in zip(steps, is_whole, strict=True) if is_all or isinstance(node, Move)]
+    found = homes(whole, [predictions, *gradients], is_real) if is_real else {}
+    places, num_lanes, num_scalars = _placed(steps, [predictions, *gradients], groups, found)
+    return ProgramPlan(tuple(steps), places, num_lanes, num_scalars, extents, predictions, gradients, groups, found)
 
 
 def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
@@ -118,9 +127,15 @@ def _inlined(kept: list[Node], stored: list[Node]) -> set[int]:
         if not isinstance(node, Map) or id(node) in is_stored:
             continue
         mine = readers[id(node)]
-        if len(mine) == 1 and _reads_once(*mine[0], node):
+        if (len(mine) == 1 and _reads_once(*mine[0], node)) or (mine and _compares_given(node, mine)):
             found.add(id(node))
     return found
+
+
+def _compares_given(node: Map, readers: list[tuple[Node, Operand]]) -> bool:
+    """Whether a map compares what the program is given with what is known, which costs no more than to read it."""
+    is_given = all(isinstance(one.node, ConstantNode | SourceNode) for one in node.inputs)
+    return node.function == "equals" and is_given and all(isinstance(one, Map | Reduce | Move) for one, _ in readers)
 
 
 def _reads_once(reader: Node, operand: Operand, node: Map) -> bool:
@@ -141,7 +156,9 @@ def _is_summed_at_once(node: Node, kept: list[Node]) -> bool:
     return is_summed
 
 
-def _placed(steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGroup]) -> tuple[dict[int, int], int, int]:
+def _placed(
+    steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGroup], elsewhere: Collection[int]
+) -> tuple[dict[int, int], int, int]:
     """First fit of arrays in the order of steps, each alive until its last reader, or the end of that one's group."""
     first = [groups[number].first if number in groups else number for number in range(len(steps))]
     end_of = [groups[number].last if number in groups else number for number in range(len(steps))]
@@ -163,11 +180,11 @@ def _placed(steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGrou
             num_scalars += -(-node.size // 16) * 16
             continue
         group = groups.get(number)
-        if group is not None and group.is_in_registers(node):
+        if id(node) in elsewhere or (group is not None and group.is_in_registers(node)):
             continue
         size = node.size if group is None else group.row_size(node)
         old = _replaced(number, steps, group, inlined_readers)
-        if old is not None and last[id(old)] <= end_of[number]:
+        if old is not None and id(old) in places and last[id(old)] <= end_of[number]:
             # Its numbers take the places of those that they are made of.
             start = places[id(node)] = places[id(old)]
             alive = [one for one in alive if one[0] != start]

@@ -23,7 +23,7 @@ from pipeline.codegen.passes.plan import Phase, ProgramPlan, phase_of
 from pipeline.codegen.passes.rows import RowGroup
 from pipeline.codegen.passes.strides import Strides
 from pipeline.codegen.text.fused import Loop, fused
-from pipeline.codegen.text.loop_text import as_rows
+from pipeline.codegen.text.loop_text import as_rows, call
 from pipeline.codegen.text.loops import Nest, literal
 from pipeline.codegen.text.product_text import ProductEmitter
 
@@ -92,9 +92,12 @@ class Emitter(ProductEmitter):
 
     def _filled(self, node: Node, here: Flags, value: float) -> list[str]:
         text = f"lanes({literal(value)})" if node.level == Dependence.EXAMPLE else literal(value)
+        name = self._name(node)
         places = np.flatnonzero(here)
-        nest = Nest(np.ones(places.size, bool), 1, [places], self._tables)
-        return [*nest.outer(), f"  {self._name(node)}[{nest.position(places)}] = {text};"]
+        if isinstance(node, Move) and (box := _box(here.reshape(node.shape))) is not None:
+            places = node.whole(*node.shape).index[box]
+        nest = Nest(np.ones(places.shape, bool), places.ndim, [places], self._tables)
+        return [*nest.outer(), f"  {name}[{nest.position(places)}] = {self._converted(name, text)};"]
 
     def _loops_of(self, node: Node, needed: Flags) -> list[str]:
         if isinstance(node, Map | Reduce):
@@ -127,13 +130,13 @@ class Emitter(ProductEmitter):
         kind = "Lanes" if node.level == Dependence.EXAMPLE else "real"
         start = "real(0)" if node.function == "add" else "-INFINITELY_LARGE"
         self._reads = set()
-        value = self._read(operand, nest, region, node.level)
         total = f"total{self._plan.steps.index(node)}"
+        value = self._read(operand, nest, region, node.level)
         larger = {"maximum": "larger", "maximum_number": "larger_number"}.get(node.function)
-        add = f"{total} += {value};" if larger is None else f"{total} = on_numbers::{larger}({total}, {value});"
+        add = f"{total} += {value};" if larger is None else f"{total} = {call(larger, [total, value])};"
         first = f"  {kind} {total} = {f'lanes({start})' if kind == 'Lanes' else start};"
         heads, name = self._heads(nest), self._name(node)
-        last = f"  {name}[{nest.position(places)}] = {total};"
+        last = f"  {name}[{nest.position(places)}] = {self._converted(name, total)};"
         if not heads:
             inside, reads = (f"    {add}",), frozenset(self._reads)
             return Loop((*self._unrolled(nest.inner()),), inside, (first,), (last,), reads, results=frozenset({name}))
@@ -143,16 +146,20 @@ class Emitter(ProductEmitter):
         lines: list[str] = []
         for number, part in enumerate(node.parts):
             here = (node.which == number) & needed
-            region = here.reshape(node.shape)
-            if not here.any():
+            if not here.any() or self._stands_in(part, node):
                 continue
-            target = node.whole(*node.shape).index
-            places = np.where(here, node.places, node.places[here][0]).reshape(node.shape)
-            if not _is_whole_box(region):
-                target, places = np.flatnonzero(here), node.places[here]
-                region = np.ones(target.size, bool)
+            box = _box(here.reshape(node.shape))
+            target, places = np.flatnonzero(here), node.places[here]
+            if box is not None:
+                target, places = (one.reshape(node.shape)[box] for one in (np.arange(node.size), node.places))
+            region = np.ones(target.shape, bool)
             lines += self._loop(self._name(node), target, Operand(part, places), region, node.level, "=").lines()
         return lines
+
+    def _stands_in(self, part: Node, node: Move) -> bool:
+        """Whether a part is computed where it would be moved to."""
+        here, there = (self._plan.homes.get(id(one)) for one in (part, node))
+        return here is not None and there is not None and here.output == there.output
 
     def _looked_up(self, node: Lookup) -> list[str]:
         table = Strides.of(node.table.index)
@@ -188,8 +195,8 @@ class Emitter(ProductEmitter):
         return [f"add_sums({self._name(source)}, {node.size}, {self._name(node)});"]
 
 
-def _is_whole_box(region: Flags) -> bool:
-    """Whether the True ones are all positions between the first and last along each axis."""
+def _box(region: Flags) -> tuple[Index, ...] | None:
+    """The True ones as all combinations of positions along each axis, as numpy takes them; None where they are none."""
     axes = range(region.ndim)
-    bounds = [bounds_of(any_along(region, *(other for other in axes if other != axis))) for axis in axes]
-    return bool(region[tuple(slice(*pair) for pair in bounds)].all())
+    found = np.ix_(*(np.flatnonzero(any_along(region, *(other for other in axes if other != axis))) for axis in axes))
+    return found if region[found].all() else None

@@ -31,6 +31,11 @@ class LoopEmitter:
         self._group: RowGroup | None = None
         # What the last expression read: arrays and positions.
         self._reads: set[tuple[str, str]] = set()
+        # The names of what a function gives, and what makes a real number one of theirs.
+        self._outputs: tuple[str, ...] = ()
+        self._conversions: dict[str, str] = {}
+        # Numbers that a line is given, and need not be read.
+        self._at_hand: dict[int, str] = {}
 
     def _written(self, target: str, operand: Operand, level: Dependence, sign: str) -> list[str]:
         """target = operand, number by number."""
@@ -60,8 +65,11 @@ class LoopEmitter:
         self._reads = set()
         value = self._read(operand, nest, region, level, root)
         position = nest.position(places)
-        line = f"  {target}[{position}] {sign} {value};"
+        line = f"  {target}[{position}] {sign} {self._converted(target, value)};"
         return Loop((*self._heads(nest),), (line,), reads=frozenset(self._reads), written={target: position})
+
+    def _converted(self, target: str, value: str) -> str:
+        return self._conversions.get(target, "{}").format(value)
 
     def _heads(self, nest: Nest) -> list[str]:
         return nest.outer() if self._group is None else self._unrolled(nest.in_a_row(self._group.num_rows))
@@ -72,6 +80,9 @@ class LoopEmitter:
 
     def _in_own_row(self, node: Node, index: Index) -> Index:
         """Positions in the memory of a node, of which one row may be kept."""
+        if id(node) in self._plan.homes:
+            places: Index = self._plan.homes[id(node)].places[index]
+            return places
         group = self._group
         return index if group is None or id(node) not in group.local else index % (node.size // group.num_rows)
 
@@ -103,6 +114,8 @@ class LoopEmitter:
             used = numbers[region]
             text = literal(float(used.flat[0])) if (used == used.flat[0]).all() else nest.values(numbers)
             return f"lanes({text})" if level == Dependence.EXAMPLE else text
+        if id(node) in self._at_hand:
+            return self._at_hand[id(node)]
         name, position = self._name(node), nest.position(self._in_own_row(node, operand.index))
         self._reads.add((name, position))
         text = f"{name}[{position}]"
@@ -114,6 +127,8 @@ class LoopEmitter:
         """The address of a node's first number."""
         if isinstance(node, SourceNode):
             return f"(w + {offset_of(node.place)})" if node.name == "weights" else node.name
+        if id(node) in self._plan.homes:
+            return self._outputs[self._plan.homes[id(node)].output]
         if self._group is not None and self._group.is_in_registers(node):
             return f"row{self._plan.steps.index(node) - self._group.first}"
         arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"

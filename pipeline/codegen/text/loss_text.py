@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.codegen.graph.nodes import Dependence
+from pipeline.codegen.graph.nodes import Dependence, Operand
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
 from pipeline.codegen.text.emit import Emitter
 from pipeline.tasks.base import TaskShape
@@ -27,6 +27,7 @@ class QuestionEmitter(Emitter):
         super().__init__(plan, is_poisoned, table=f"{name}_table")
         self.name = name
         self._is_local = plan.num_lanes <= most_local
+        self._outputs = ("answer", "by_predictions")
 
     def memory(self) -> list[str]:
         """What stands outside the function, for each program its own; to be called after `lines`."""
@@ -41,12 +42,17 @@ class QuestionEmitter(Emitter):
         """The function's line that names its memory."""
         return f"{self._memory_type()} tape;" if self._is_local else f"auto& tape = {self.name}_tape;"
 
+    def _given(self, name: str, operand: Operand) -> list[str]:
+        """What the function gives, where it does not stand there yet."""
+        is_there = id(operand.node) in self._plan.homes and self._name(operand.node) == name
+        return [] if is_there else self._written(name, operand, Dependence.EXAMPLE, "=")
+
     def lines(self) -> list[str]:
         """The function."""
         has_slopes = bool(self._plan.gradients)
         backward = self._phase(Phase.BACKWARD)
         for slopes in self._plan.gradients:
-            backward += self._written("by_predictions", slopes, Dependence.EXAMPLE, "=")
+            backward += self._given("by_predictions", slopes)
         last = ", Lanes* by_predictions" if has_slopes else ""
         return [
             f"static Lanes {self.name}(const Lanes* predictions, const Batch& batch, int target{last}) {{",
@@ -56,7 +62,7 @@ class QuestionEmitter(Emitter):
             *self._poison(),
             *self._phase(Phase.BEGIN),
             *self._phase(Phase.FORWARD),
-            *self._written("answer", self._plan.predictions, Dependence.EXAMPLE, "="),
+            *self._given("answer", self._plan.predictions),
             *(["if (by_predictions) {", *backward, "}"] if has_slopes else []),
             "return answer[0];",
             "}",

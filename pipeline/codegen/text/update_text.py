@@ -12,7 +12,7 @@ from pipeline.codegen.graph.nodes import ConstantNode, Map, Move, Node, Operand,
 from pipeline.codegen.graph.updates import UpdateTrace, Variable
 from pipeline.codegen.text.loop_text import call
 from pipeline.codegen.text.loops import literal
-from pipeline.numerics.native_source import cpp_name
+from pipeline.numerics.cpp_names import cpp_name
 
 _T = TypeVar("_T")
 _UPDATE = (

@@ -13,7 +13,7 @@ from analysis.predictors.base import PREDICTORS
 from analysis.statistics.base import STATISTICS
 from pipeline.contracts.readings import READING_CONTRACT, weights_read
 from pipeline.contracts.small_sweeps import fitting, pair, tasks_for, trained_block
-from pipeline.engine.program import compiled_engine_of, without_native
+from pipeline.engine.program import compiled_engine_of, missing_part
 from pipeline.models.base import MODELS
 from pipeline.numerics.compiler import HOW_TO_INSTALL
 from pipeline.spec.registered import declared
@@ -51,7 +51,7 @@ def _price_of_training(cls: Any, kind: str) -> Iterator[str]:
         f"a step of a run takes {_shown(own_s)} by torch, {_SLOTS} runs side by side with batches of {_BATCH_SIZE}; "
         f"with our {_part(ours, kind)} in its place {_shown(ours_s)}"
     )
-    compiled = compiled_engine_of(own) if not without_native(own) else None
+    compiled = compiled_engine_of(own) if not missing_part(own) else None
     reference = own if compiled is not None else ours
     engine = compiled if compiled is not None else compiled_engine_of(ours)
     if engine is None:

@@ -1,0 +1,68 @@
+"""Which numbers are computed where a function gives them, and need no memory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.codegen.graph.nodes import Dependence, Index, Map, Move, Node, Operand, Reduce
+
+
+@dataclass(frozen=True)
+class Home:
+    """The numbers of a node stand at `places` of the output with this number."""
+
+    output: int
+    places: Index
+
+
+def homes(steps: Sequence[Node], ends: Sequence[Operand], is_real: Sequence[bool]) -> dict[int, Home]:
+    """Node, by its id -> where it stands, for ends that are the whole of a node, and what they copy in whole.
+
+    An output that is not `is_real` holds numbers of another type, so what is read again does not stand there.
+    """
+    found: dict[int, Home] = {}
+    readers: dict[int, list[Node]] = {id(node): [] for node in steps}
+    for node in all_nodes(steps):
+        for operand in node.operands():
+            if id(operand.node) in readers:
+                readers[id(operand.node)].append(node)
+    for number, end in enumerate(ends):
+        node = end.node
+        is_whole = end.index.size == node.size and (end.index.reshape(-1) == np.arange(node.size)).all()
+        if not is_whole or not _may_stand(node, readers, found) or (readers[id(node)] and not is_real[number]):
+            continue
+        found[id(node)] = Home(number, np.arange(node.size))
+        if is_real[number] and isinstance(node, Move):
+            found |= {id(part): Home(number, places) for part, places in _copied(node, readers, found)}
+    return found
+
+
+def _may_stand(node: Node, readers: dict[int, list[Node]], found: Collection[int]) -> bool:
+    is_one = isinstance(node, Map | Reduce | Move) and node.level == Dependence.EXAMPLE
+    others = [reader for reader in readers.get(id(node), ()) if not isinstance(reader, Map | Reduce | Move)]
+    return is_one and id(node) in readers and id(node) not in found and not others
+
+
+def _copied(move: Move, readers: dict[int, list[Node]], found: Collection[int]) -> Iterator[tuple[Node, Index]]:
+    """Parts of which all numbers are moved, each once, and where to."""
+    for number, part in enumerate(move.parts):
+        here = np.flatnonzero(move.which == number)
+        sources = move.places[here]
+        is_whole = not isinstance(part, Move) and here.size == part.size == np.unique(sources).size
+        if is_whole and _may_stand(part, readers, found):
+            yield part, here[np.argsort(sources)]
+
+
+def all_nodes(steps: Sequence[Node]) -> Iterator[Node]:
+    """The steps, and the maps that are computed where steps read them."""
+    seen: set[int] = set()
+    waiting = list(steps)
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            waiting += [operand.node for operand in node.operands()]
