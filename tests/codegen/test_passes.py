@@ -74,6 +74,7 @@ def test_a_weight_that_is_used_at_every_position_has_one_product_for_its_gradien
 
 def test_gradients_of_a_kernel_are_summed_over_examples_place_by_place():
     plan, _ = planned_model(Zoo(kind="convolution", width=4), TOKENS, torch.float64)
-    plain = [node for node in plan.steps if isinstance(node, BatchSum) and isinstance(node.summed.node, Map)]
-    # The biases alone: each place of a kernel is a product that is added up where it is computed.
-    assert all(node.size <= 8 for node in plain)
+    summed = [node.summed.node for node in plan.steps if isinstance(node, BatchSum)]
+    # Each of the three places of two kernels, and the head, are products that are added up where they are computed.
+    assert sum(isinstance(node, Product) for node in summed) == 7
+    assert not [node for node in summed if isinstance(node, Map)]
