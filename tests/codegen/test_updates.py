@@ -209,7 +209,7 @@ def runs_of(optimiser, schedule, model="with attention", **changes):
 @needs_compiler
 def test_a_sweep_with_an_optimiser_and_a_schedule_of_ones_own_is_compiled_and_equal_to_torch():
     runs = runs_of(optimisers.RMSprop, schedules.OwnInverseSqrt)
-    assert written(runs[0]).texts.keys() == {"model", "optimiser", "schedule"}
+    assert written(runs[0]).texts.keys() == {"task", "model", "optimiser", "schedule"}
     assert_compiled_equals_torch(runs)
 
 
