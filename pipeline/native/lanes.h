@@ -27,8 +27,6 @@ typedef double Doubles __attribute__((vector_size(LANES * sizeof(double))));
 
 inline Lanes lanes(real value) { return Lanes{} + value; }
 
-inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
-
 template <typename Vector, typename F>
 __attribute__((noinline)) Vector each(Vector x, F function) {
   decltype(x[0] + x[0]) values[LANES];
@@ -194,96 +192,3 @@ inline __attribute__((always_inline)) void transpose(Lanes (&v)[LANES]) {
 
 // Accumulators of a register tile: three quarters of the registers.
 constexpr int TILE = VECTOR_BYTES == 64 ? 24 : 12;
-constexpr int tile_columns(int n) {
-  if (VECTOR_BYTES == 64) return n % 8 == 0 ? 8 : n % 6 == 0 ? 6 : n < 6 ? n : n % 5 == 0 ? 5 : 4;
-  return n % 4 == 0 ? 4 : n % 6 == 0 ? 6 : n < 6 ? n : n % 5 == 0 ? 5 : 4;
-}
-
-// y[p][n] (+)= sum_k w[k * SK + n * SN] x[p][k], for P rows x of stride XS and y of stride YS.
-template <int TP, int TN, int K, int SK, int SN, int XS, int YS, bool ADD>
-inline __attribute__((always_inline)) void tile(const real* w, const Lanes* x, Lanes* y) {
-  Lanes acc[TP][TN];
-  for (int p = 0; p < TP; ++p)
-    for (int n = 0; n < TN; ++n) acc[p][n] = ADD ? y[p * YS + n] : Lanes{};
-#pragma GCC unroll 1
-  for (int k = 0; k < K; ++k) {
-    Lanes xk[TP];
-    for (int p = 0; p < TP; ++p) xk[p] = x[p * XS + k];
-    for (int n = 0; n < TN; ++n) {
-      const real wkn = w[k * SK + n * SN];
-      for (int p = 0; p < TP; ++p) acc[p][n] += wkn * xk[p];
-    }
-  }
-  for (int p = 0; p < TP; ++p)
-    for (int n = 0; n < TN; ++n) y[p * YS + n] = acc[p][n];
-}
-
-template <int TP, int N, int K, int SK, int SN, int XS, int YS, bool ADD>
-inline void row_of_tiles(const real* w, const Lanes* x, Lanes* y) {
-  constexpr int TN = tile_columns(N);
-#pragma GCC unroll 1
-  for (int n = 0; n + TN <= N; n += TN) tile<TP, TN, K, SK, SN, XS, YS, ADD>(w + n * SN, x, y + n);
-  if constexpr (N % TN) tile<TP, N % TN, K, SK, SN, XS, YS, ADD>(w + (N - N % TN) * SN, x, y + N - N % TN);
-}
-
-template <int P, int K, int N, int SK, int SN, int XS, int YS, bool ADD>
-inline __attribute__((noinline)) void product(const real* w, const Lanes* x, Lanes* y) {
-  constexpr int most = TILE / tile_columns(N), TP = P < most ? P : most;
-#pragma GCC unroll 1
-  for (int p = 0; p + TP <= P; p += TP) row_of_tiles<TP, N, K, SK, SN, XS, YS, ADD>(w, x + p * XS, y + p * YS);
-  if constexpr (P % TP) {
-    constexpr int p = P - P % TP;
-    row_of_tiles<P % TP, N, K, SK, SN, XS, YS, ADD>(w, x + p * XS, y + p * YS);
-  }
-}
-
-// y (P x N) (+)= x (P x K) w (K x N).
-template <int P, int K, int N, bool ADD = false>
-inline void times(const real* w, const Lanes* x, Lanes* y) {
-  product<P, K, N, N, 1, K, N, ADD>(w, x, y);
-}
-
-// y (P x K) (+)= x (P x N) times the transpose of w (K x N).
-template <int P, int K, int N, bool ADD = false>
-inline void times_transposed(const real* w, const Lanes* x, Lanes* y) {
-  product<P, N, K, 1, N, N, K, ADD>(w, x, y);
-}
-
-template <int TK, int TN, int P, int XS, int YS, int N>
-inline __attribute__((always_inline)) void outer_tile(const Lanes* x, const Lanes* y, Lanes* strip) {
-  Lanes acc[TK][TN] = {};
-#pragma GCC unroll 1
-  for (int p = 0; p < P; ++p) {
-    Lanes yn[TN];
-    for (int n = 0; n < TN; ++n) yn[n] = y[p * YS + n];
-    for (int k = 0; k < TK; ++k) {
-      const Lanes xk = x[p * XS + k];
-      for (int n = 0; n < TN; ++n) acc[k][n] += xk * yn[n];
-    }
-  }
-  for (int k = 0; k < TK; ++k)
-    for (int n = 0; n < TN; ++n) strip[k * N + n] = acc[k][n];
-}
-
-template <int TK, int P, int N, int XS, int YS, int GS>
-inline void outer_strip(const Lanes* x, const Lanes* y, real* gradient) {
-  constexpr int TN = VECTOR_BYTES < 64 ? (N < 3 ? N : 3) : N < 6 ? N : N % 6 == 0 ? 6 : N % 5 == 0 ? 5 : 4;
-  Lanes strip[TK * N];
-#pragma GCC unroll 1
-  for (int n = 0; n + TN <= N; n += TN) outer_tile<TK, TN, P, XS, YS, N>(x, y + n, strip + n);
-  if constexpr (N % TN) outer_tile<TK, N % TN, P, XS, YS, N>(x, y + N - N % TN, strip + N - N % TN);
-  if constexpr (GS == N) {
-    add_sums(strip, TK * N, gradient);
-  } else {
-    for (int k = 0; k < TK; ++k) add_sums(strip + k * N, N, gradient + k * GS);
-  }
-}
-
-// gradient (K x N, row stride GS) += sum over positions and lanes of x[p][k] y[p][n].
-template <int P, int K, int N, int XS = K, int YS = N, int GS = N>
-inline __attribute__((noinline)) void outer(const Lanes* x, const Lanes* y, real* gradient) {
-  constexpr int TK = K < 4 ? K : 4;
-#pragma GCC unroll 1
-  for (int k = 0; k + TK <= K; k += TK) outer_strip<TK, P, N, XS, YS, GS>(x + k, y, gradient + k * GS);
-  if constexpr (K % TK) outer_strip<K % TK, P, N, XS, YS, GS>(x + K - K % TK, y, gradient + (K - K % TK) * GS);
-}

@@ -171,12 +171,6 @@ inline Lanes unit(Words w) {
   return __builtin_convertvector(value, Lanes);
 }
 
-// (2 unit(w) - 1) range, to the bit: nothing is rounded but the last product.
-inline Lanes symmetric(Words w, real range) {
-  const Floats value = __builtin_convertvector(reinterpret_cast<Ints>((w >> 8) | 1) - (1 << 23), Floats);
-  return __builtin_convertvector(value, Lanes) * (range * static_cast<real>(0x1p-23));
-}
-
 // Two standard normals by Box and Muller.
 inline void normals(Words first, Words second, Lanes& one, Lanes& other) {
   const Lanes radius = root(-2 * log(unit(first)));

@@ -20,10 +20,10 @@ extern "C" void probe(const Stream* stream, std::uint32_t first, int columns, st
                       std::uint32_t* words, std::int32_t* whole, real* between) {
   draw(*stream, first, columns, lane, [&](int column, Words w) {
     const Ints below = integers(w, high);
-    const Lanes signed_w = symmetric(w, real(0.3));
+    const Lanes real_w = unit(w);
     for (int i = 0; i < LANES; ++i)
       words[i * columns + column] = w[i], whole[i * columns + column] = below[i],
-      between[i * columns + column] = signed_w[i];
+      between[i * columns + column] = real_w[i];
   });
 }
 """
@@ -51,7 +51,7 @@ def test_vectors_of_every_size_give_the_bits_of_torch(level, real, preamble, tmp
         assert (words == expected.numpy()).all(), columns
         assert (whole == (expected * BELOW >> 32).numpy()).all(), columns
         unit = ((expected >> 9) * 2 + 1).to(torch.from_numpy(between).dtype) * 2.0**-24
-        assert (between == ((2 * unit - 1) * 0.3).numpy()).all(), columns
+        assert (between == unit.numpy()).all(), columns
 
 
 def words_of(key, rows, columns):

@@ -29,8 +29,6 @@ using Doubles = double;
 
 inline Lanes lanes(real value) { return value; }
 
-inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
-
 inline Lanes root(Lanes x) { return std::sqrt(x); }
 
 // cos and sin of 2 pi turns.

@@ -51,11 +51,6 @@ inline Ints integers(Words w, std::uint32_t high_end) { return static_cast<Ints>
 // Uniform on (0, 1): the centres of 2^23 equal cells.
 inline Lanes unit(Words w) { return static_cast<float>((w >> 8) | 1) * 0x1p-24f; }
 
-// (2 unit(w) - 1) range: nothing is rounded but the last product.
-inline Lanes symmetric(Words w, real range) {
-  return static_cast<float>(static_cast<Ints>((w >> 8) | 1) - (1 << 23)) * (range * static_cast<real>(0x1p-23));
-}
-
 // Calls put(column, values) for every column of a normal draw, by Box and Muller.
 template <typename Put>
 inline void draw_normals(const Stream& stream, std::uint32_t row, int columns, std::uint32_t lane, Put put) {
