@@ -27,6 +27,11 @@ def digest(kind: str, text: str) -> str:
     return hashlib.sha256(f"{VERSION}.{kind}:{text}".encode()).hexdigest()[:_HEX_DIGITS]
 
 
+def run_digest(init_seed: int, data_seed: int, rest: str) -> str:
+    """`digest` of a run: of its seeds and the rest of its canonical JSON, from the value of `lineage` on."""
+    return digest("run", f'{{"data_seed":{data_seed},"init_seed":{init_seed},"lineage":{rest}')
+
+
 def plain(value: Any) -> Any:
     """Dicts, lists and scalars alone, with -0.0 made 0.0."""
     if isinstance(value, float):

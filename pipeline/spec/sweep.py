@@ -277,8 +277,7 @@ class SweepSpec(Parameters):
         """
         if self.fork is None:
             assert self.seeds is not None
-            pairs = self.seeds.pairs()
-            return [RunConfig(setting, init, data) for setting in self.expanded_settings for init, data in pairs]
+            return [run for setting in self.expanded_settings for run in self.seeds.runs_of(setting)]
         known = {parent.run_id: parent for parent in parents}
         wanted = list(known) if self.fork.runs == "all" else self.fork.runs
         missing = [run_id for run_id in wanted if run_id not in known]

@@ -79,8 +79,13 @@ class PackStore:
 
     def records(self) -> list[Record]:
         """Every intact record, newest first; the files that it names are not checked."""
+        return self._records_among(self.files.names())
+
+    def _records_among(self, names: Collection[str]) -> list[Record]:
         found = []
-        for name in self._record_names():
+        for name in names:
+            if not name.endswith(RECORD_ENDING):
+                continue
             try:
                 found.append(record_in(self.files.get(name), self.files.address_of(name)))
             except CorruptFileError:
@@ -99,10 +104,10 @@ class PackStore:
         """
         # A writer may remove an old generation while it is read: retry.
         for _ in range(_READ_TRIES):
-            records = self.records()
-            problems = []
+            names = self.files.names()
+            records, problems = self._records_among(names), []
             for record in records:
-                problem = self._damage(record) if reads_files else self._missing(record)
+                problem = self._damage(record) if reads_files else self._missing(record, names)
                 if problem is None:
                     return record
                 problems.append(problem)
@@ -119,9 +124,10 @@ class PackStore:
             return str(error)
         return None
 
-    def _missing(self, record: Record) -> str | None:
-        names = {*self.files.names()}
-        lost = next((entry.name for entry in record.files() if entry.name not in names), None)
+    def _missing(self, record: Record, names: Collection[str]) -> str | None:
+        # A listing may be late.
+        absent = (entry.name for entry in record.files() if entry.name not in names)
+        lost = next((name for name in absent if not self.files.exists(name)), None)
         return None if lost is None else f"{self.files.address_of(lost)}: is missing"
 
     def write(self, attempt: int, sequence: int, kind: str, content: bytes) -> FileEntry:

@@ -255,3 +255,19 @@ def test_seeds_that_no_run_draws_from_are_refused(streams, seeds, told):
     else:
         with pytest.raises(ValueError, match=told):
             SweepSpec.model_validate(tiny().identity() | changes)
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        {"together": {"range": [3, 6]}},
+        {"crossed": {"init_seed": [4, 2], "data_seed": [0, 2**63 - 1]}},
+        {"zipped": {"init_seed": [4, 2], "data_seed": [7, 7]}},
+    ],
+    ids=lambda seeds: next(iter(seeds)),
+)
+def test_runs_of_a_sweep_are_those_that_are_made_one_by_one(seeds):
+    spec = tiny(seeds=seeds, vary=[{"optimiser.lr": [1e-3, 2e-3]}])
+    expected = [RunConfig(setting, *pair) for setting in spec.expanded_settings for pair in spec.seeds.pairs()]
+    assert spec.runs() == expected
+    assert [run.run_id for run in spec.runs()] == [run.run_id for run in expected]

@@ -8,7 +8,10 @@ from typing import Any
 
 from pipeline.store.records.ends import EndColumns, Ended
 from pipeline.store.records.snapshot_entries import EntryColumns, SnapshotEntry
+from pipeline.store.records.validator import validator
 from pipeline.store.shapes import RECORD, RECORD_BY_RUN, misfit
+
+_is_record = validator(RECORD)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def record_misfit(body: Mapping[str, Any]) -> str | None:
     """Why an unsealed document is no commit record, in a clause; None where it is one."""
     if "ended" not in body:
         problem = misfit(body, RECORD_BY_RUN)
-    elif (problem := misfit(body, RECORD)) is None:
+    elif (problem := None if _is_record(body) else misfit(body, RECORD)) is None:
         problems = (EntryColumns.from_body(columns).misfit() for _, columns in body["snapshots"])
         problem = EndColumns.from_body(body["ended"]).misfit() or next(filter(None, problems), None)
     if problem is None and len(body.get("history_times", ())) > len(body["history"]):
