@@ -29,7 +29,7 @@ PAPER = Paper(
         ),
     ),
     order=2,
-    page_figures=("feature_errors",),
+    page_figures=("feature_errors", "ratio_of_times"),
     findings=(
         (
             "A dominant feature comes first: balanced features take {dominant_is_first_under_adam} times as long "

@@ -31,7 +31,7 @@ PAPER = Paper(
     ),
     measurements=(Measurement("circuits", "circuits", circuit_rows, profiles=("full",)),),
     order=3,
-    page_figures=("attention_maps", "aligned_curves", "fates"),
+    page_figures=("attention_maps", "aligned_curves", "fates", "circuits", "head_order_by_level", "size"),
     findings=(
         (
             "Small transformers reach 100% test accuracy: a share of {accuracy_reaches_100_percent} of two-layer runs, "
@@ -58,6 +58,28 @@ PAPER = Paper(
             "The initial weights decide most: init seeds explain a share of {init_decides_on_the_time} of the "
             "variance of log time, data streams {data_stream_hardly_decides}. The step from which 95% of forks "
             "under fresh data end as their parent is {fate_is_fixed_by_half_of_the_budget}."
+        ),
+        (
+            "Runs share maps, not weights: under the attention maps of another run they have an accuracy of "
+            "{runs_work_under_maps_of_others}, with another run's weights of layer 1 one of "
+            "{runs_fail_with_first_layers_of_others}, and with its layer 1 through a fitted affine map one of "
+            "{runs_fail_with_stitched_layers_of_others}."
+        ),
+        (
+            "The head of layer 1 is needed at values, where an accuracy of {first_head_is_needed_at_values} is left "
+            "without it, and not at keys ({first_head_is_not_needed_at_keys}). By the weights, layer 1 prefers the "
+            "position before at a share of {first_layer_qk_prefers_the_position_before} of values, layer 2 matches "
+            "{second_layer_qk_matches_keys} of keys and copies {second_layer_ov_copies_values} of values."
+        ),
+        (
+            "Which head is first depends on the level: the previous-token head comes to .5 first in a share of "
+            "{previous_token_head_is_half_formed_first} of runs, and to .9 first in "
+            "{previous_token_head_is_not_completed_first}."
+        ),
+        (
+            "Convergence emerges with size, run by run: from width 8 to 16 the share of seeds that converge by step "
+            "2700 rises by {convergence_emerges_with_width}, and of the runs of widths 8 to 12 a share of "
+            "{runs_at_the_edge_succeed_or_fail} ends between having learned nothing and all."
         ),
     ),
 )

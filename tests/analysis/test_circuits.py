@@ -105,8 +105,11 @@ def test_ablation_costs_what_the_head_says_of_the_example_and_nothing_where_it_s
     assert mean_ablated(model, *asked, layer=0, positions=VALUES) < 0.6
     assert mean_ablated(model, *asked, layer=0, positions=QUERY) == 1
     assert mean_ablated(model, *asked, layer=1) < 0.5
-    # A head that adds one constant is replaced by that constant.
-    constant = replace(model, value=(np.zeros_like(model.value[0]), model.value[1]))
+    # A head that moves positions adds the same in every example, and is replaced by just that.
+    places = sum(np.outer(model.position[at], np.eye(model.value[0].shape[1])[at % K]) for at in range(LENGTH))
+    constant = replace(model, value=(places, model.value[1]))
+    silent = replace(model, value=(0 * places, model.value[1]))
+    assert right(constant, asked) != right(silent, asked)
     assert mean_ablated(constant, *asked, layer=0) == right(constant, asked)
 
 
@@ -115,6 +118,9 @@ def test_another_basis_makes_weights_useless_to_others_and_leaves_maps_and_what_
     assert right(donor, asked) == 1
     assert transplanted(host, host, *asked) == 1
     assert transplanted(donor, host, *asked) < 0.6
+    # What a layer moves belongs to its weights, and not where it attends alone.
+    silent = replace(host, output=(np.zeros_like(host.output[0]), host.output[1]))
+    assert transplanted(silent, host, *asked) < 0.6
     assert with_maps_of(donor, host, *asked) == 1
     theirs, own = (model.states(asked[0])[1].reshape(-1, WIDTH) for model in (donor, host))
     to_own = affine_map(theirs, own)

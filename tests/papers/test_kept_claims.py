@@ -168,8 +168,8 @@ def test_findings_show_what_is_kept_of_the_claims_that_they_name():
 
 
 @pytest.mark.parametrize("paper", papers_of(), ids=lambda paper: paper.name)
-def test_every_paper_has_five_findings_of_its_own_claims_without_a_figure_of_ours_that_is_typed(paper):
-    assert len(paper.findings) == 5
+def test_every_paper_has_five_to_nine_findings_of_its_own_claims_without_a_figure_of_ours_that_is_typed(paper):
+    assert 5 <= len(paper.findings) <= 9
     for finding in paper.findings:
         assert set(re.findall(r"{(\w+)}", finding)) & paper.claims_module().CLAIMS.claims.keys(), finding
 
