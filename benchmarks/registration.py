@@ -1,4 +1,4 @@
-"""Registers the terms of the papers' claims, and the seeds of their sweeps, as they stand in the code.
+"""Registers the terms of claims, and the seeds of their sweeps, as they stand in the code: papers and the landscape.
 
     python -m benchmarks.registration "REASON"    adds an entry to each registration.json that what stands differs from
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
+from sweeps.landscape.study import STUDY
 from sweeps.papers import papers_of
 from sweeps.registered import registration_of, registration_path, seeds_by_sweep
 
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("why", help="why terms are registered or changed, in a sentence")
     why: str = parser.parse_args().why
     today = datetime.now(UTC).date().isoformat()
-    for paper in papers_of():
+    for paper in (*papers_of(), STUDY):
         before = registration_of(paper)
         after = before.followed_by(today, why, paper.claims_module().CLAIMS, seeds_by_sweep(paper))
         if after != before:

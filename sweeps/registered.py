@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.claims.registration import Registration
-from pipeline.spec.sweep import load_spec
+from pipeline.spec.sweep import SweepSpec, load_spec
 from sweeps.papers import Paper
 
 _SWEEPS = Path(__file__).resolve().parent
@@ -25,13 +25,23 @@ def registration_of(paper: Paper) -> Registration:
 
 
 def seeds_by_sweep(paper: Paper) -> dict[str, Any]:
-    """By sweep of the full profile its budget and the seeds as its file has them."""
+    """By sweep of the full profile its budget, the seeds as its file has them, and those of streams that it varies."""
     found: dict[str, Any] = {}
     for sweep in paper.of_profile(PROFILE):
         spec = load_spec(sweep.path, sweep.overrides(PROFILE) or ())
         if spec.fork is None:
-            drawn = {"seeds": spec.model_dump(mode="json", include={"seeds"})["seeds"]}
+            drawn = {"seeds": spec.model_dump(mode="json", include={"seeds"})["seeds"]} | _streams_of(spec)
         else:
             drawn = {"forks": spec.fork.model_dump(mode="json", include={"steps", "data_seed"})}
         found[sweep.name] = {"budget": spec.budget} | drawn
     return found
+
+
+def _streams_of(spec: SweepSpec) -> dict[str, Any]:
+    """Seeds of single streams by name; nothing where none is varied."""
+    streams: dict[str, list[int]] = {}
+    for setting in spec.expanded_settings:
+        for name, seed in setting.streams.items():
+            if seed not in streams.setdefault(name, []):
+                streams[name].append(seed)
+    return {"streams": streams} if streams else {}

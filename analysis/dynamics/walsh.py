@@ -44,6 +44,15 @@ def orders(num_combinations: int) -> Ints:
     return np.array([place.bit_count() for place in range(num_combinations)])
 
 
+def squares(found_DC: Floats) -> Floats:
+    """(C,) squares of coefficients without noise in expectation: the mean product under two different seeds.
+
+    Below 0 at times. NaN with a single seed.
+    """
+    num_seeds = len(found_DC)
+    return np.asarray((found_DC.sum(0) ** 2 - (found_DC**2).sum(0)) / (num_seeds * (num_seeds - 1)))
+
+
 @dataclass(frozen=True)
 class WalshSpectrum:
     """What returns under another data seed, by order; several factorials of equal factors are added up.
@@ -92,7 +101,7 @@ def walsh_spectrum(values_DC: Floats) -> WalshSpectrum:
     if num_seeds < 2:
         raise ValueError("one data seed has no noise floor: needs two or more")
     found_DC, order_C = walsh_coefficients(values_DC), orders(num_combinations)
-    pairs, square_C = num_seeds * (num_seeds - 1), _squares(found_DC)
+    pairs, square_C = num_seeds * (num_seeds - 1), squares(found_DC)
     variance_C = found_DC.var(0, ddof=1)
     parts = []
     for order in range(1, order_C[-1] + 1):
@@ -109,7 +118,7 @@ def main_effects(values_DC: Floats) -> list[Estimate]:
     """Share of the signal that is each factor's main effect, in the order of the factors, with 95% intervals."""
     spectrum, num_seeds = walsh_spectrum(values_DC), len(values_DC)
     total = spectrum.signal_K.sum()
-    square_G = _squares(walsh_coefficients(values_DC))[1 << np.arange(len(spectrum.signal_K))]
+    square_G = squares(walsh_coefficients(values_DC))[1 << np.arange(len(spectrum.signal_K))]
     variance = spectrum.noise_K[0] / len(spectrum.noise_K)
     found = []
     for square in square_G:
@@ -124,31 +133,10 @@ def total_effects(values_DC: Floats) -> list[float]:
 
     The total index of Sobol (1993). Sets of several factors count for each, so these shares add up to more than 1.
     """
-    square_C = _squares(walsh_coefficients(values_DC))
+    square_C = squares(walsh_coefficients(values_DC))
     place_C, total = np.arange(len(square_C)), square_C[1:].sum()
     num_factors = len(square_C).bit_length() - 1
     return [float(square_C[(place_C >> g & 1).astype(bool)].sum() / total) for g in range(num_factors)]
-
-
-def share_of_largest(values_DC: Floats, num_sets: int) -> float:
-    """Share of the signal in the `num_sets` largest coefficients, chosen under one seed and measured under the others.
-
-    So what is large by noise alone does not count. The mean over all seeds to choose by.
-    """
-    found_DC = walsh_coefficients(values_DC)[:, 1:]
-    total = walsh_spectrum(values_DC).signal_K.sum()
-    shares = []
-    for seed, chosen_by in enumerate(found_DC):
-        others_C = np.delete(found_DC, seed, axis=0).mean(0)
-        largest = np.argsort(-np.abs(chosen_by))[:num_sets]
-        shares.append((chosen_by * others_C)[largest].sum() / total)
-    return float(np.mean(shares))
-
-
-def _squares(found_DC: Floats) -> Floats:
-    """(C,) squares of coefficients without noise in expectation: the mean product under two different seeds."""
-    num_seeds = len(found_DC)
-    return np.asarray((found_DC.sum(0) ** 2 - (found_DC**2).sum(0)) / (num_seeds * (num_seeds - 1)))
 
 
 def _with_interval(value: float, variance: float) -> Estimate:

@@ -1,119 +1,259 @@
-"""Questions on the landscape of an initialisation. Regions and seeds were fixed before any factorial was examined.
+"""Questions on the landscape of an initialisation. Regions and seeds were fixed before any run that judges.
 
 What was known: in setting A init seeds explain .9 of the variance of log time, and in small trials in which one group
-of matrices was exchanged between random runs, hardly any of it was the group's own. Whether this holds between a fast
-and a slow parent, where every group may have a direction, was not known. Intervals are over data streams, with the
-pairs of parents given.
+of matrices was exchanged between random runs, hardly any of it was the group's own. Three factorials of groups between
+chosen parents, under other data streams than those judged here, had half of their variance in order 1. What single
+matrices, ordinary parents, other widths and other rates do was not known.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from analysis.claims.claims import Claim, ClaimBook, Evidence, Region
-from analysis.claims.sweeps import Sweeps
-from analysis.dynamics.walsh import WalshSpectrum, main_effects, walsh_spectrum
-from analysis.uncertainty.intervals import Estimate
+from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.landscape.figures import combinations, spectrum
-from sweeps.landscape.measures import Factorial, factorials
+from sweeps.landscape.matrix_figures import interactions
+from sweeps.landscape.pair_figures import pairs
+from sweeps.landscape.phase_diagram import ratio_of_boundaries, share_lost
+from sweeps.landscape.size_figures import rates, widths
+from sweeps.landscape.spectra import (
+    chosen_less_ordinary,
+    largest_main_effect,
+    mean_share_of_orders,
+    products_against_others,
+    returning_share,
+    share_of_few,
+    share_of_orders,
+)
+from sweeps.landscape.spreads import exponent_of_spread
+from sweeps.landscape.study import BY_MATRIX
 
-FIGURES = (spectrum, combinations)
+FIGURES = (spectrum, combinations, interactions, pairs, widths, rates)
 _LOG_TIME = "share of the variance of log time"
-# Two parents, 2^7 combinations, two data streams.
-_LEAST = 256
+# Two parents, two data streams, and every combination of seven groups, or of eleven matrices.
+_LEAST, _LEAST_BY_MATRIX = 256, 4096
+NUM_FEW = 64
 
-
-def total_spectrum(found: list[Factorial]) -> WalshSpectrum:
-    """The spectra of several factorials, added up. They have equally many factors."""
-    first, *others = (walsh_spectrum(each.values_DC) for each in found)
-    total = first
-    for other in others:
-        total = total + other
-    return total
-
-
-def _evidence(found: list[Factorial], estimate: Estimate, of_each: list[Estimate]) -> Evidence:
-    num_runs, num_late = sum(each.num_runs for each in found), sum(each.num_late for each in found)
-    by_pair = zip(found, of_each, strict=True)
-    shares = "; ".join(f"{each.pair.name} {estimate.text()}" for each, estimate in by_pair)
-    note = (
-        f"{len(found)} pair(s) of parents, {len(found[0].factors)} factors, {len(found[0].values_DC)} data streams; "
-        f"{shares}; {num_late} of {num_runs} runs count with the budget."
-    )
-    num_streams = sum(len(each.values_DC) for each in found)
-    return Evidence(
-        *(estimate.value, estimate.low, estimate.high), num_runs, note, "data streams of pairs of parents", num_streams
-    )
-
-
-def returning_share(sweeps: Sweeps) -> Evidence:
-    """Share of the variance over combinations that returns under another data stream."""
-    found = factorials(sweeps)
-    return _evidence(
-        found, total_spectrum(found).returning(), [walsh_spectrum(each.values_DC).returning() for each in found]
-    )
-
-
-def share_of_orders(sweeps: Sweeps, *, first: int, last: int | None) -> Evidence:
-    """Share of what returns that is of the orders `first` to `last` (None: the highest)."""
-    found = factorials(sweeps)
-    highest = len(found[0].factors) if last is None else last
-    of_each = [walsh_spectrum(each.values_DC).share(first, highest) for each in found]
-    return _evidence(found, total_spectrum(found).share(first, highest), of_each)
-
-
-def largest_main_effect(sweeps: Sweeps) -> Evidence:
-    """The largest share of a single factor's main effect in any of the pairs, with its own interval."""
-    found = factorials(sweeps)
-    of_each = [max(main_effects(each.values_DC), key=lambda effect: effect.value) for each in found]
-    return _evidence(found, max(of_each, key=lambda effect: effect.value), of_each)
-
-
-CLAIMS = ClaimBook(
-    "The landscape of an initialisation",
-    (
-        Claim(
-            name="combinations_decide",
-            statement=(
-                f"The combination of initial matrices decides when a run converges: {_LOG_TIME} that returns under "
-                "another data stream"
-            ),
-            value="",
-            region=Region(low=0.5),
-            figure="combinations",
-            measure=returning_share,
-            least_runs=_LEAST,
-            stated_by="us",
+_CHOSEN = (
+    Claim(
+        name="combinations_decide",
+        statement=(
+            f"The combination of initial matrices decides when a run converges: {_LOG_TIME} that returns under "
+            "another data stream"
         ),
-        Claim(
-            name="main_effects_are_a_minor_part",
-            statement=f"Matrices do not act by themselves: {_LOG_TIME} that is of order 1",
-            value="",
-            region=Region(high=0.5),
-            figure="spectrum",
-            measure=partial(share_of_orders, first=1, last=1),
-            least_runs=_LEAST,
-            stated_by="us",
-        ),
-        Claim(
-            name="pairs_of_matrices_do_not_suffice",
-            statement=f"Interactions of two do not suffice: {_LOG_TIME} that is of order 3 and above",
-            value="",
-            region=Region(low=0.2),
-            figure="spectrum",
-            measure=partial(share_of_orders, first=3, last=None),
-            least_runs=_LEAST,
-            stated_by="us",
-        ),
-        Claim(
-            name="no_group_decides_alone",
-            statement=f"No factor decides alone: the largest {_LOG_TIME} that is the main effect of one, in any pair",
-            value="",
-            region=Region(high=0.25),
-            figure="spectrum",
-            measure=largest_main_effect,
-            least_runs=_LEAST,
-            stated_by="us",
-        ),
+        value="",
+        region=Region(low=0.5),
+        figure="combinations",
+        measure=returning_share,
+        least_runs=_LEAST,
+        stated_by="us",
+        family="combinations_decide",
+    ),
+    Claim(
+        name="main_effects_are_a_minor_part",
+        statement=f"Matrices do not act by themselves: {_LOG_TIME} that is of order 1",
+        value="",
+        region=Region(high=0.5),
+        figure="spectrum",
+        measure=partial(share_of_orders, first=1, last=1),
+        least_runs=_LEAST,
+        stated_by="us",
+        family="main_effects",
+    ),
+    Claim(
+        name="pairs_of_matrices_do_not_suffice",
+        statement=f"Interactions of two do not suffice: {_LOG_TIME} that is of order 3 and above",
+        value="",
+        region=Region(low=0.2),
+        figure="spectrum",
+        measure=partial(share_of_orders, first=3, last=None),
+        least_runs=_LEAST,
+        stated_by="us",
+        family="higher_orders",
+    ),
+    Claim(
+        name="no_group_decides_alone",
+        statement=f"No factor decides alone: largest {_LOG_TIME} that is the main effect of one, in any chosen pair",
+        value="",
+        region=Region(high=0.25),
+        figure="spectrum",
+        measure=largest_main_effect,
+        least_runs=_LEAST,
+        stated_by="us",
     ),
 )
+
+_MATRICES = (
+    Claim(
+        name="combinations_of_single_matrices_decide",
+        statement=(
+            f"The combination of eleven single matrices decides when a run converges: {_LOG_TIME} that returns under "
+            "another data stream"
+        ),
+        value="",
+        region=Region(low=0.5),
+        figure="interactions",
+        measure=partial(returning_share, pairs=(BY_MATRIX,)),
+        least_runs=_LEAST_BY_MATRIX,
+        stated_by="us",
+        family="combinations_decide",
+    ),
+    Claim(
+        name="single_matrices_are_a_minor_part",
+        statement=f"Single matrices do not act by themselves: {_LOG_TIME} that is of order 1",
+        value="",
+        region=Region(high=0.5),
+        figure="spectrum",
+        measure=partial(share_of_orders, first=1, last=1, pairs=(BY_MATRIX,)),
+        least_runs=_LEAST_BY_MATRIX,
+        stated_by="us",
+        family="main_effects",
+    ),
+    Claim(
+        name="pairs_of_single_matrices_do_not_suffice",
+        statement=f"Interactions of two single matrices do not suffice: {_LOG_TIME} that is of order 3 and above",
+        value="",
+        region=Region(low=0.2),
+        figure="spectrum",
+        measure=partial(share_of_orders, first=3, last=None, pairs=(BY_MATRIX,)),
+        least_runs=_LEAST_BY_MATRIX,
+        stated_by="us",
+        family="higher_orders",
+    ),
+    Claim(
+        name="few_coefficients_suffice",
+        statement=(
+            f"The landscape is sparse: {_LOG_TIME} in the {NUM_FEW} largest of 2,047 coefficients, chosen under one "
+            "data stream and measured under the other"
+        ),
+        value="",
+        region=Region(low=0.5),
+        figure="interactions",
+        measure=partial(share_of_few, num_sets=NUM_FEW),
+        least_runs=_LEAST_BY_MATRIX,
+        stated_by="us",
+    ),
+    Claim(
+        name="multiplied_matrices_interact_more",
+        statement=(
+            "Matrices that the model multiplies (queries with keys, values with outputs) interact more than others: "
+            "mean joint effect of those four pairs over that of the other 51"
+        ),
+        value="",
+        region=Region(low=1.5),
+        figure="interactions",
+        measure=products_against_others,
+        least_runs=_LEAST_BY_MATRIX,
+        stated_by="us",
+    ),
+)
+
+_PAIRS = (
+    Claim(
+        name="main_effects_between_ordinary_parents",
+        statement=f"Between ordinary parents, too, matrices do not act by themselves: mean {_LOG_TIME} of order 1",
+        value="",
+        region=Region(high=0.5),
+        figure="pairs",
+        measure=partial(mean_share_of_orders, first=1, last=1),
+        least_runs=3 * _LEAST,
+        stated_by="us",
+        family="main_effects",
+    ),
+    Claim(
+        name="higher_orders_between_ordinary_parents",
+        statement=f"Between ordinary parents, too, two do not suffice: mean {_LOG_TIME} of order 3 and above",
+        value="",
+        region=Region(low=0.2),
+        figure="pairs",
+        measure=partial(mean_share_of_orders, first=3, last=None),
+        least_runs=3 * _LEAST,
+        stated_by="us",
+        family="higher_orders",
+    ),
+    Claim(
+        name="distance_favours_main_effects",
+        statement=(
+            f"Parents that lie far apart favour main effects: mean {_LOG_TIME} of order 1 between chosen parents, less "
+            "that between ordinary ones"
+        ),
+        value="",
+        region=Region(low=0.0),
+        figure="pairs",
+        measure=partial(chosen_less_ordinary, first=1, last=1),
+        least_runs=6 * _LEAST,
+        stated_by="us",
+    ),
+)
+
+_SIZES = (
+    Claim(
+        name="spread_falls_with_width",
+        statement=(
+            "Wide models average their initialisation: exponent of the standard deviation of log time in the width, at "
+            "one learning rate"
+        ),
+        value="",
+        region=Region(high=-0.1),
+        figure="widths",
+        measure=partial(exponent_of_spread, arm="one rate"),
+        least_runs=192,
+        stated_by="us",
+        family="self_averaging",
+    ),
+    Claim(
+        name="spread_falls_with_width_at_scaled_rates",
+        statement=(
+            "Wide models average their initialisation: exponent of the standard deviation of log time in the width, at "
+            "learning rates that fall as 1/width"
+        ),
+        value="",
+        region=Region(high=-0.1),
+        figure="widths",
+        measure=partial(exponent_of_spread, arm="rate by 1/width"),
+        least_runs=192,
+        stated_by="us",
+        family="self_averaging",
+    ),
+    Claim(
+        name="spread_falls_as_of_independent_parts",
+        statement=(
+            "The spread falls as that of a mean of independent parts: exponent of the standard deviation of log time "
+            "in the width, at one learning rate, where such a mean has -1/2"
+        ),
+        value="",
+        region=Region(-0.65, -0.35),
+        figure="widths",
+        measure=partial(exponent_of_spread, arm="one rate"),
+        least_runs=192,
+        stated_by="us",
+    ),
+    Claim(
+        name="narrow_heads_need_higher_rates",
+        statement=(
+            "Narrow heads need higher rates: learning rate at which half of the runs converge by step 2,700 with heads "
+            "of width 2, over that with heads of width 8"
+        ),
+        value="",
+        region=Region(low=1.0),
+        figure="rates",
+        measure=partial(ratio_of_boundaries, narrow=2, wide=8),
+        least_runs=192,
+        stated_by="us",
+    ),
+    Claim(
+        name="high_rates_fail",
+        statement=(
+            "High rates fail, too: share of runs with heads of width 4 that converge by step 2,700 at the rate 5e-2, "
+            "less that at 5e-3"
+        ),
+        value="",
+        region=Region(high=-0.3),
+        figure="rates",
+        measure=partial(share_lost, head_width=4, rate=5e-3, higher=5e-2),
+        least_runs=64,
+        stated_by="us",
+    ),
+)
+
+CLAIMS = ClaimBook("The landscape of an initialisation", _CHOSEN + _MATRICES + _PAIRS + _SIZES)

@@ -1,67 +1,104 @@
-"""What a page on the landscape quotes beside the claims: spectra, main effects, other scales, agreement of pairs."""
+"""What a page on the landscape quotes beside the claims: spectra, effects, other scales, spreads and boundaries."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from analysis.claims.sweeps import Sweeps
-from analysis.dynamics.walsh import (
-    main_effects,
-    orders,
-    share_of_largest,
-    total_effects,
-    walsh_coefficients,
-    walsh_spectrum,
-)
+from analysis.claims.sweeps import Sweeps, UndecidedError
+from analysis.dynamics.interactions import joint_effects, largest_coefficients, largest_share, population_shares
+from analysis.dynamics.walsh import main_effects, orders, total_effects, walsh_coefficients, walsh_spectrum
+from analysis.uncertainty.intervals import Estimate
+from pipeline.arrays import Floats
+from sweeps.landscape.matrix_figures import NUMBERS_OF_SETS
 from sweeps.landscape.measures import Factorial, Scale, factorials
+from sweeps.landscape.phase_diagram import phase_diagram
+from sweeps.landscape.spreads import ARMS, spread_by_width
+from sweeps.landscape.study import BY_MATRIX, ORDINARY, PAIRS
 
 SCALES: tuple[Scale, ...] = ("log", "log, late doubled", "ranks")
+_NUM_LARGEST = 24
 
 
 def details(sweeps: Sweeps) -> dict[str, Any]:
-    """Plain dicts and lists: for each pair and scale shares by order, and how alike the pairs' coefficients are.
+    """Plain dicts and lists. An estimate is [value, low, high], with a 95% interval; absent parts were not trained.
 
-    An estimate is [value, low, high], with a 95% interval over data streams.
+    Intervals are over data streams for factorials, over seeds for spreads and boundaries.
     """
-    found: dict[str, Any] = {scale: {} for scale in SCALES}
-    for scale in SCALES:
-        for each in factorials(sweeps, scale):
-            found[scale][each.pair.name] = _of_pair(each)
-    return found | {"correlation of coefficients between pairs": _agreement(factorials(sweeps))}
+    found: dict[str, Any] = {}
+    for name, part in _PARTS.items():
+        try:
+            found[name] = part(sweeps)
+        except UndecidedError as error:
+            found[name] = {"not there": str(error)}
+    return found
+
+
+def _factorials(sweeps: Sweeps) -> dict[str, Any]:
+    return {
+        scale: {each.pair.name: _of_pair(each) for each in factorials(sweeps, (*PAIRS, BY_MATRIX), scale)}
+        for scale in SCALES
+    }
 
 
 def _of_pair(each: Factorial) -> dict[str, Any]:
-    spectrum, num_sets = walsh_spectrum(each.values_DC), each.values_DC.shape[1]
-    mean_C = each.values_DC.mean(0)
+    spectrum, mean_C = walsh_spectrum(each.values_DC), each.values_DC.mean(0)
+    lower, upper = sorted((mean_C[0], mean_C[-1]))
     return {
-        "parents": [each.pair.fast, each.pair.slow],
+        "parents": [each.pair.first, each.pair.second],
         "runs": each.num_runs,
         "runs that did not converge": each.num_late,
         "returning": spectrum.returning().to_json(),
         "by order": [spectrum.share(order).to_json() for order in range(1, len(each.factors) + 1)],
+        "order 3 and above": spectrum.share(3, len(each.factors)).to_json(),
         "main effects": {
             name: effect.to_json() for name, effect in zip(each.factors, main_effects(each.values_DC), strict=True)
         },
         "main effects and all interactions of a factor": dict(
             zip(each.factors, total_effects(each.values_DC), strict=True)
         ),
-        "in the largest eighth of the coefficients": share_of_largest(each.values_DC, num_sets // 8),
-        "mean of fast parent, slow parent, fastest, median and slowest combination": [
+        "in the largest eighth of the coefficients": largest_share(
+            each.values_DC, each.values_DC.shape[1] // 8
+        ).to_json(),
+        "mean of first parent, second parent, fastest, median and slowest combination": [
             float(value) for value in (mean_C[0], mean_C[-1], mean_C.min(), np.median(mean_C), mean_C.max())
         ],
-        "combinations faster than the fast parent": int((mean_C < mean_C[0]).sum()),
-        "combinations slower than the slow parent": int((mean_C > mean_C[-1]).sum()),
+        "combinations faster than both parents": int((mean_C < lower).sum()),
+        "combinations slower than both parents": int((mean_C > upper).sum()),
     }
 
 
-def _agreement(found: list[Factorial]) -> dict[str, dict[str, float]]:
-    """Correlation of two pairs' coefficients, without that of the empty set: of order 1, and of the others.
+def _matrices(sweeps: Sweeps) -> dict[str, Any]:
+    (found,) = factorials(sweeps, (BY_MATRIX,))
+    joint_GG = joint_effects(found.values_DC)
+    pairs = itertools.combinations(range(len(found.factors)), 2)
+    by_share = sorted(pairs, key=lambda pair: -joint_GG[pair])
+    return {
+        "share of the largest coefficients": {
+            str(count): largest_share(found.values_DC, count).to_json() for count in NUMBERS_OF_SETS
+        },
+        "joint effects": {f"{found.factors[g]} and {found.factors[h]}": float(joint_GG[g, h]) for g, h in by_share},
+        "largest coefficients": [
+            {
+                "factors": [found.factors[g] for g in each.factors],
+                "value": each.value,
+                "by data stream": list(each.by_seed),
+            }
+            for each in largest_coefficients(found.values_DC, _NUM_LARGEST)
+        ],
+        "standard error of a coefficient": float(walsh_coefficients(found.values_DC)[:, 1:].std(0, ddof=1).mean()),
+    }
+
+
+def _between_pairs(sweeps: Sweeps) -> dict[str, dict[str, float]]:
+    """Correlation of two chosen pairs' coefficients, without that of the empty set: of order 1, and of the others.
 
     The fast parent's level is +1 in every pair, so that signs can be compared. Noise makes the correlation smaller.
     """
+    found = factorials(sweeps)
     mean = {each.pair.name: walsh_coefficients(each.values_DC).mean(0) for each in found}
     order_C = orders(found[0].values_DC.shape[1])
     return {
@@ -71,3 +108,53 @@ def _agreement(found: list[Factorial]) -> dict[str, dict[str, float]]:
         }
         for one, other in itertools.combinations(mean, 2)
     }
+
+
+def _population(sweeps: Sweeps) -> dict[str, Any]:
+    """Shares by order over random parents, from those between ordinary pairs, with jackknife intervals over pairs."""
+    signal_PK = np.array([walsh_spectrum(each.values_DC).signal_K for each in factorials(sweeps, ORDINARY)])
+    num_pairs = len(signal_PK)
+    left_out_PK = np.array([population_shares(np.delete(signal_PK, p, axis=0).mean(0)) for p in range(num_pairs)])
+    shares_K = population_shares(signal_PK.mean(0))
+    return {"pairs": num_pairs, "shares of orders 1, 2, ...": _jackknifed(shares_K, left_out_PK)}
+
+
+def _jackknifed(shares_K: Floats, left_out_PK: Floats) -> list[list[float | None]]:
+    num_pairs = len(left_out_PK)
+    half_K = 1.96 * np.sqrt((num_pairs - 1) * np.mean((left_out_PK - left_out_PK.mean(0)) ** 2, axis=0))
+    return [Estimate(s, s - h, s + h).to_json() for s, h in zip(shares_K, half_K, strict=True)]
+
+
+def _widths(sweeps: Sweeps) -> dict[str, Any]:
+    found = {arm: spread_by_width(sweeps, arm)[0] for arm in ARMS}
+    return {
+        arm: {
+            "exponent": by_width.exponent.to_json(),
+            "widths": list(by_width.sizes),
+            "standard deviations of log time": [spread.to_json() for spread in by_width.spreads],
+            "runs that did not converge": list(by_width.num_late),
+        }
+        for arm, by_width in found.items()
+    }
+
+
+def _rates(sweeps: Sweeps) -> dict[str, Any]:
+    found = phase_diagram(sweeps)
+    return {
+        "rates": found.rates,
+        "share that converged in time, by head width": {
+            f"{width:g}": [found.share(rate, width).to_json() for rate in found.rates] for width in found.head_widths
+        },
+        "lower boundary": {f"{width:g}": found.boundary(width).to_json() for width in found.head_widths},
+        "upper boundary": {f"{width:g}": found.boundary(width, is_upper=True).to_json() for width in found.head_widths},
+    }
+
+
+_PARTS: dict[str, Callable[[Sweeps], dict[str, Any]]] = {
+    "factorials": _factorials,
+    "matrices": _matrices,
+    "correlation of coefficients between chosen pairs": _between_pairs,
+    "population": _population,
+    "widths": _widths,
+    "rates": _rates,
+}

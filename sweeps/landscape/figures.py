@@ -14,15 +14,16 @@ from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
 from sweeps.landscape.measures import Factorial, factorials
+from sweeps.landscape.study import BY_MATRIX, CHOSEN
 
 _TICKS = [500, 1000, 2000, 4000]
 _STEPS = alt.Scale(type="log", domain=[450, 5400], nice=False)
-_COLOURS = alt.Scale(range=list(PREDICTOR_COLOURS[:3]))
+_COLOURS = alt.Scale(range=list(PREDICTOR_COLOURS[:4]))
 
 
 def spectrum(sweeps: Sweeps) -> Figure:
     """The share of each order of interaction in the variance of log time that returns under another data stream."""
-    found = factorials(sweeps)
+    found = factorials(sweeps, (*CHOSEN, BY_MATRIX))
     rows: Rows = []
     for each in found:
         of_pair = walsh_spectrum(each.values_DC)
@@ -94,4 +95,5 @@ def _panel(each: Factorial) -> Any:
 
 
 def _label(each: Factorial) -> str:
-    return f"seeds {each.pair.fast} and {each.pair.slow}"
+    factors = "matrices" if each.pair == BY_MATRIX else "groups"
+    return f"seeds {each.pair.first} and {each.pair.second}, {len(each.factors)} {factors}"

@@ -13,7 +13,7 @@ from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, decide_out
 from pipeline.arrays import Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
-from sweeps.landscape.study import GROUPS, MATRICES, PAIRS, ParentPair
+from sweeps.landscape.study import CHOSEN, GROUPS, MATRICES, ParentPair
 
 KEPT_ACCURACY = Criterion("label_accuracy", at_least=0.99, evaluations=3)
 # How a time beyond the budget counts: as the budget, as twice the budget, or by ranks, where it is the longest.
@@ -23,7 +23,7 @@ _PREFIX = "streams.init/"
 
 @dataclass(frozen=True)
 class Factorial:
-    """Log times (D, C) of all combinations: bit g of a place in C is set where factor g is the slow parent's.
+    """Log times (D, C) of all combinations: bit g of a place in C is set where factor g is the second parent's.
 
     `factors` names what is exchanged, group by group or matrix by matrix. `num_late` runs did not converge within the
     budget.
@@ -40,9 +40,9 @@ class Factorial:
         return self.values_DC.size
 
 
-def factorials(sweeps: Sweeps, scale: Scale = "log") -> list[Factorial]:
-    """Those of every pair whose sweep is there. Raises UndecidedError where none is, or one has not ended."""
-    found = [factorial(sweeps[pair.name].history, pair, scale) for pair in PAIRS if sweeps.has(pair.name)]
+def factorials(sweeps: Sweeps, pairs: Sequence[ParentPair] = CHOSEN, scale: Scale = "log") -> list[Factorial]:
+    """Those of the pairs whose sweeps are there. Raises UndecidedError where none is, or one has not ended."""
+    found = [factorial(sweeps[pair.name].history, pair, scale) for pair in pairs if sweeps.has(pair.name)]
     if not found:
         raise UndecidedError("no factorial is there")
     return found
@@ -64,7 +64,7 @@ def factorial(history: History, pair: ParentPair, scale: Scale = "log") -> Facto
     values_DC = np.full((len(seeds), 2 ** len(factors)), np.nan)
     for run, value in zip(history.runs, value_R, strict=True):
         drawn = [run.hyperparameters[f"{_PREFIX}{matrices[0]}"] for matrices in factors.values()]
-        place = sum(1 << g for g, seed in enumerate(drawn) if seed == pair.slow)
+        place = sum(1 << g for g, seed in enumerate(drawn) if seed == pair.second)
         values_DC[seeds.index(run.data_seed), place] = value
     if np.isnan(values_DC).any():
         raise UndecidedError(f"{history.name}: {int(np.isnan(values_DC).sum())} combinations were not trained")
@@ -74,7 +74,7 @@ def factorial(history: History, pair: ParentPair, scale: Scale = "log") -> Facto
 def _factors_of(history: History, pair: ParentPair) -> dict[str, Sequence[str]]:
     """What varies by itself: the groups, unless matrices of one group come from both parents in some run."""
     is_slow_RM = np.array(
-        [[run.hyperparameters[f"{_PREFIX}{name}"] == pair.slow for name in MATRICES] for run in history.runs]
+        [[run.hyperparameters[f"{_PREFIX}{name}"] == pair.second for name in MATRICES] for run in history.runs]
     )
     for names in GROUPS.values():
         columns = [MATRICES.index(name) for name in names]
