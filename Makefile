@@ -137,11 +137,12 @@ benchmark: $(STAMP)
 	$(BIN)/python -m benchmarks.forecast_scores results/benchmark
 	$(BIN)/python -m benchmarks.learning_curve results/benchmark
 
-# The page docs/landscape.md: factorials of initial matrices between two parents, grouped (fast: 864 runs, minutes) or matrix
-# by matrix (PROFILE=full: 12,384 runs). The same call goes on where it ended.
+# The page docs/landscape.md: factorials of initial matrices between two parents, and spread by width (fast: 2,592 runs, ten
+# minutes on two idle cores); with matrices by themselves, and learning rates (PROFILE=full: 5,600 runs, half an hour). The same
+# call goes on where it ended, and either profile uses what the other has trained.
 landscape: $(STAMP)
 	$(BIN)/python -m sweeps.landscape --profile $(PROFILE)
-	$(BIN)/python -m benchmarks.landscape results/landscape/$(PROFILE)
+	$(BIN)/python -m benchmarks.landscape results/landscape
 
 setup: $(STAMP)
 

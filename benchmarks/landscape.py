@@ -1,9 +1,11 @@
 """Keeps the results of `make landscape` and renders them into docs/landscape.md.
 
-    python -m benchmarks.landscape results/landscape/fast    keep what `python -m sweeps.landscape` found there
+    python -m benchmarks.landscape results/landscape    keep what `python -m sweeps.landscape` found there, then refresh
+    python -m benchmarks.landscape --refresh            rewrite the page from what is kept, without training
 
 Kept are the judged claims with the details that the page quotes (results/landscape.json), the steps between which every
-run converged (results/landscape_times.csv), and the figures.
+run converged (results/landscape_runs.csv), and the figures. What a later run of a part could judge takes the place of
+earlier records.
 """
 
 from __future__ import annotations
@@ -11,60 +13,158 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from analysis.claims.records import restored
+from analysis.claims.records import merged, restored
 from analysis.claims.sweeps import Sweeps
-from analysis.claims.text import claims_markdown
+from analysis.claims.text import claims_markdown, with_figures
 from analysis.outcomes.outcomes import decide_outcomes
+from analysis.uncertainty.intervals import Estimate, short
 from benchmarks.papers import with_part
+from pipeline.spec.criterion import Criterion
+from sweeps.command.reproducing import Reproduction
+from sweeps.landscape import measures, spreads
 from sweeps.landscape.claims import CLAIMS, FIGURES
-from sweeps.landscape.measures import KEPT_ACCURACY
-from sweeps.landscape.study import MATRICES, PAIRS, STUDY
+from sweeps.landscape.matrix_figures import matrix_label
+from sweeps.landscape.study import BY_MATRIX, MATRICES, PAIRS, STUDY
 
 RESULTS = Path(__file__).parent / "results"
-KEPT, TIMES = RESULTS / "landscape.json", RESULTS / "landscape_times.csv"
+KEPT, RUNS = RESULTS / "landscape.json", RESULTS / "landscape_runs.csv"
 PAGE = Path(__file__).parents[1] / "docs" / "landscape.md"
+_COLUMNS = ("sweep", "parents", "combination", "width", "head_width", "lr", "init_seed", "data_seed")
+_CRITERIA: dict[str, Criterion] = {"widths": spreads.KEPT_ACCURACY_25}
+_NUM_LISTED = 10
 
 
 def main() -> None:
-    """Keeps the folder that is given, and refreshes the page."""
+    """Keeps the folder that is given, if any, and refreshes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="what `python -m sweeps.landscape --results` was given")
-    keep(parser.parse_args().folder / STUDY.name)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("folder", type=Path, nargs="?", help="what `python -m sweeps.landscape --results` was given")
+    what.add_argument("--refresh", action="store_true", help="rewrite the page alone")
+    folder: Path | None = parser.parse_args().folder
+    if folder is not None:
+        keep(folder / STUDY.name)
     refresh()
 
 
 def keep(folder: Path) -> None:
-    """Copies what was judged, and writes the times of every run."""
-    document = json.loads((folder / "claims.json").read_text())
-    document["details"] = json.loads((folder / "details.json").read_text())
-    KEPT.write_text(json.dumps(document, indent=1) + "\n")
-    with TIMES.open("w", newline="", encoding="utf-8") as file:
+    """Copies what was judged and the figures that were drawn, and writes the times of every run that is there."""
+    kept, found = json.loads(KEPT.read_text()), json.loads((folder / "claims.json").read_text())
+    told = json.loads((folder / "details.json").read_text())
+    details = kept.get("details", {}) | {name: part for name, part in told.items() if "not there" not in part}
+    document = merged(kept, found)
+    KEPT.write_text(json.dumps(document | {"details": details}, indent=1) + "\n")
+    sweeps = Reproduction(STUDY, "full", folder).for_claims()
+    with RUNS.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("pair", "data_seed", *MATRICES, "outcome", "not_before", "by"))
-        writer.writerows(_times(Sweeps({pair.name: folder / pair.name for pair in PAIRS})))
+        writer.writerow((*_COLUMNS, "outcome", "not_before", "by"))
+        writer.writerows(_times(sweeps))
     for draw in FIGURES:
-        name = draw.__name__
-        shutil.copyfile(folder / "figures" / f"{name}.svg", PAGE.parent / f"landscape_{name}.svg")
+        drawn = folder / "figures" / f"{draw.__name__}.svg"
+        if drawn.is_file():
+            shutil.copyfile(drawn, PAGE.parent / f"landscape_{draw.__name__}.svg")
 
 
 def _times(sweeps: Sweeps) -> Iterator[tuple[object, ...]]:
-    """A row for each run: the seed of each matrix, and the evaluations between which it converged."""
-    for pair in PAIRS:
-        history = sweeps[pair.name].history
-        outcomes = decide_outcomes(history, KEPT_ACCURACY)
+    """A row for each run of the sweeps that have ended: its settings, and the evaluations between which it converged.
+
+    A combination has a figure for each matrix, in the order of MATRICES: 1 for the first parent's, 2 for the second's.
+    """
+    for name in sweeps:
+        history = sweeps[name].history
+        outcomes = decide_outcomes(history, _CRITERIA.get(name, measures.KEPT_ACCURACY))
         for run, kind, low, high in zip(history.runs, outcomes.kind_R, outcomes.lower_R, outcomes.upper_R, strict=True):
-            seeds = [run.hyperparameters[f"streams.init/{name}"] for name in MATRICES]
-            yield pair.name, run.data_seed, *seeds, kind, int(low), int(high)
+            given = run.hyperparameters
+            seeds = [given.get(f"streams.init/{matrix}") for matrix in MATRICES]
+            drawn = [seed for seed in dict.fromkeys(seeds) if seed is not None]
+            parents = PARENTS.get(name, ())
+            combination = "".join(str(1 + parents.index(seed)) for seed in seeds) if drawn else ""
+            of_model = [given.get(path, "") for path in ("model.width", "model.head_width", "optimiser.lr")]
+            row = (name, " ".join(map(str, parents)), combination, *of_model, run.init_seed, run.data_seed)
+            yield (*row, kind, int(low), int(high))
 
 
 def refresh() -> None:
-    """Rewrites the part of the page that is made from the kept claims and the rows of today."""
-    claims = restored(CLAIMS, json.loads(KEPT.read_text())["claims"])
-    PAGE.write_text(with_part(PAGE.read_text(), claims_markdown(claims)))
+    """Rewrites the parts of the page that are made from what is kept and the rows of today."""
+    document = json.loads(KEPT.read_text())
+    claims = restored(CLAIMS, document["claims"])
+    by_name = {claim.name: claim for claim in claims}
+    details, text = document["details"], PAGE.read_text()
+    for number, finding in enumerate(STUDY.findings, start=1):
+        text = with_part(text, f"finding {number}", with_figures(finding, by_name) + "\n")
+    for name, (part, table) in TABLES.items():
+        text = with_part(text, name, table(details[part]) if part in details else NOT_TRAINED)
+    PAGE.write_text(with_part(text, "claims", claims_markdown(claims)))
+
+
+def _rows(rows: list[list[str]]) -> str:
+    header, *rest = rows
+    return "".join(f"| {' | '.join(row)} |\n" for row in [header, ["---"] * len(header), *rest])
+
+
+def _text(estimate: list[float | None]) -> str:
+    return Estimate(*(float("nan") if number is None else number for number in estimate)).text()
+
+
+def pairs_table(part: dict[str, Any]) -> str:
+    """A row for each factorial: parents, their times, shares of the orders, and combinations beyond both of them."""
+    rows = [["parents", "factors", "times", "late runs", "returns", "order 1", "order 2", "3 and above", "beyond both"]]
+    for found in part["log"].values():
+        log_times = found["mean of first parent, second parent, fastest, median and slowest combination"]
+        times = " and ".join(f"{math.exp(time):,.0f}" for time in log_times[:2])
+        num_factors, first, second = len(found["main effects"]), *found["by order"][:2]
+        faster, slower = found["combinations faster than both parents"], found["combinations slower than both parents"]
+        late = f"{found['runs that did not converge']} of {found['runs']:,}"
+        shares = (found["returning"], first, second, found["order 3 and above"])
+        beyond = f"{faster} faster, {slower} slower"
+        rows.append(["{} and {}".format(*found["parents"]), str(num_factors), times, late, *map(_text, shares), beyond])
+    return _rows(rows)
+
+
+def coefficients_table(part: dict[str, Any]) -> str:
+    """The largest coefficients of the factorial of matrices, with their values under each data stream."""
+    rows = [["set of matrices", "order", "coefficient in log time", "under each data stream"]]
+    for found in part["largest coefficients"][:_NUM_LISTED]:
+        names = ", ".join(matrix_label(name) for name in found["factors"])
+        by_stream = " and ".join(short(value, 3) for value in found["by data stream"])
+        rows.append([names, str(len(found["factors"])), short(found["value"], 3), by_stream])
+    return _rows(rows)
+
+
+def widths_table(part: dict[str, Any]) -> str:
+    """The standard deviation of log time at each width, of both arms."""
+    rows = [["learning rate", "width", "sd of log time", "did not converge"]]
+    for arm, found in part.items():
+        columns = ("widths", "standard deviations of log time", "runs that did not converge")
+        for width, spread, late in zip(*(found[column] for column in columns), strict=True):
+            rows.append([arm, f"{width:g}", _text(spread), str(late)])
+    return _rows(rows)
+
+
+def rates_table(part: dict[str, Any]) -> str:
+    """The share that converges in time at each point, and the boundary of one half."""
+    rows = [["width of a head", *(f"rate {rate:g}" for rate in part["rates"]), "half converge from", "to"]]
+    for width, shares in part["share that converged in time, by head width"].items():
+        bounds = (part[f"{side} boundary"][width] for side in ("lower", "upper"))
+        shown = ["none" if value is None else f"{value:.2g} ({low:.2g}-{high:.2g})" for value, low, high in bounds]
+        rows.append([width, *(short(share[0]) for share in shares), *shown])
+    return _rows(rows)
+
+
+PARENTS = {pair.name: (pair.first, pair.second) for pair in (*PAIRS, BY_MATRIX)}
+NOT_TRAINED = "Not trained yet.\n"
+# Part of the page -> what of the details it is made of, and how.
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "pairs": ("factorials", pairs_table),
+    "coefficients": ("matrices", coefficients_table),
+    "widths": ("widths", widths_table),
+    "rates": ("rates", rates_table),
+}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.claims.text import claims_table
+from pipeline.planning.open_sweep import provenance
 from pipeline.store.files import write_file
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.reproducing import (
@@ -23,6 +24,7 @@ from sweeps.command.reproducing import (
     train,
     trained_under,
     verified,
+    write_table,
 )
 from sweeps.landscape.details import details
 from sweeps.landscape.study import STUDY
@@ -48,6 +50,7 @@ def main() -> int:
     if code == COMPLETE:
         write_file(part.folder / "details.json", json.dumps(details(part.for_claims()), indent=1).encode())
         claims = judged(part, registration, out)
+        write_table(claims, part.folder, dict(provenance()) | {"profile": given.profile})
         out.print("\n".join([*claims_table(claims), *registration_lines(claims)]), markup=False)
     return code
 

@@ -14,7 +14,7 @@ from analysis.uncertainty.intervals import short
 from sweeps.landscape.measures import factorials
 from sweeps.landscape.study import BY_MATRIX
 
-NUMBERS_OF_SETS = (1, 4, 16, 64, 256, 1024)
+NUMBERS_OF_SETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _SHORT = {"layer0.": "1 ", "layer1.": "2 "}
 
 
@@ -54,7 +54,7 @@ def interactions(sweeps: Sweeps) -> Figure:
         x=alt.X(
             "count:Q",
             scale=alt.Scale(type="log"),
-            title="largest coefficients, of 2,047",
+            title="largest coefficients, of 1,023",
             axis=alt.Axis(values=list(NUMBERS_OF_SETS)),
         )
     )
@@ -62,7 +62,7 @@ def interactions(sweeps: Sweeps) -> Figure:
         width=250, height=340, title="chosen under one stream, measured under the other"
     )
     chosen = {row["count"]: row["value"] for row in few}
-    title = f"64 of 2,047 coefficients carry {short(chosen[64])} of what returns"
+    title = f"32 of 1,023 coefficients carry {short(chosen[32])} of what returns"
     parts = (
         "Shares of the variance over combinations that returns under another data stream. Bars: 95% over streams.",
     )

@@ -73,13 +73,14 @@ def factorial(history: History, pair: ParentPair, scale: Scale = "log") -> Facto
 
 def _factors_of(history: History, pair: ParentPair) -> dict[str, Sequence[str]]:
     """What varies by itself: the groups, unless matrices of one group come from both parents in some run."""
-    is_slow_RM = np.array(
+    is_second_RM = np.array(
         [[run.hyperparameters[f"{_PREFIX}{name}"] == pair.second for name in MATRICES] for run in history.runs]
     )
+    is_varied_M = np.ptp(is_second_RM.astype(int), axis=0) > 0
     for names in GROUPS.values():
         columns = [MATRICES.index(name) for name in names]
-        if np.any(is_slow_RM[:, columns] != is_slow_RM[:, columns[:1]]):
-            return {name: (name,) for name in MATRICES}
+        if np.any(is_second_RM[:, columns] != is_second_RM[:, columns[:1]]):
+            return {name: (name,) for name, is_varied in zip(MATRICES, is_varied_M, strict=True) if is_varied}
     return dict(GROUPS)
 
 

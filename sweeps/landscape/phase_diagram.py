@@ -17,16 +17,16 @@ from pipeline.arrays import Bools, Floats
 from pipeline.store.history import History
 from sweeps.landscape.measures import KEPT_ACCURACY
 
-TIME = 2700
-HEAD_WIDTH, RATE = "model.head_width", "optimiser.lr"
+IN_TIME = 2700
+_HEAD_WIDTH, _RATE = "model.head_width", "optimiser.lr"
 # Rates up to this one are of the lower boundary, from it on of the upper one.
-MIDDLE_RATE = 5e-3
+_MIDDLE_RATE = 5e-3
 _BOOTSTRAP = 1000
 
 
 @dataclass(frozen=True)
 class PhaseDiagram:
-    """Of each run its rate, its head width, and whether it converged by TIME."""
+    """Of each run its rate, its head width, and whether it converged by IN_TIME."""
 
     history: History
     rate_R: Floats
@@ -54,7 +54,7 @@ class PhaseDiagram:
 
         NaN where that is not between the rates of this side.
         """
-        side_R = self.rate_R >= MIDDLE_RATE if is_upper else self.rate_R <= MIDDLE_RATE
+        side_R = self.rate_R >= _MIDDLE_RATE if is_upper else self.rate_R <= _MIDDLE_RATE
         at_R = side_R & (self.head_width_R == head_width)
         # Seeds are drawn for all points together, so that two boundaries can be compared on the same seeds.
         weight_BR = resample(self.history.runs, _BOOTSTRAP, 0).with_estimate()[:, at_R]
@@ -72,9 +72,9 @@ def phase_diagram(sweeps: Sweeps) -> PhaseDiagram:
     if CENSORED in outcomes.kind_R:
         raise UndecidedError("runs were stopped or failed, so their times are unknown")
     rate_R, head_width_R = (
-        np.array([float(run.hyperparameters[name]) for run in history.runs]) for name in (RATE, HEAD_WIDTH)
+        np.array([float(run.hyperparameters[name]) for run in history.runs]) for name in (_RATE, _HEAD_WIDTH)
     )
-    return PhaseDiagram(history, rate_R, head_width_R, (outcomes.kind_R == CONVERGED) & (outcomes.upper_R <= TIME))
+    return PhaseDiagram(history, rate_R, head_width_R, (outcomes.kind_R == CONVERGED) & (outcomes.upper_R <= IN_TIME))
 
 
 def ratio_of_boundaries(sweeps: Sweeps, *, narrow: int, wide: int) -> Evidence:
@@ -82,9 +82,9 @@ def ratio_of_boundaries(sweeps: Sweeps, *, narrow: int, wide: int) -> Evidence:
     found = phase_diagram(sweeps)
     ratio_B = 10 ** (found.boundary_B(narrow) - found.boundary_B(wide))
     shown = "; ".join(f"head width {width:g}: {found.boundary(width).text(5)}" for width in found.head_widths)
-    use_R = np.isin(found.head_width_R, (narrow, wide)) & (found.rate_R <= MIDDLE_RATE)
+    use_R = np.isin(found.head_width_R, (narrow, wide)) & (found.rate_R <= _MIDDLE_RATE)
     runs = [run for run, is_used in zip(found.history.runs, use_R, strict=True) if is_used]
-    return Evidence.of(from_bootstrap(ratio_B), runs, f"Rate at which half converge by step {TIME}, at {shown}.")
+    return Evidence.of(from_bootstrap(ratio_B), runs, f"Rate at which half converge by step {IN_TIME}, at {shown}.")
 
 
 def share_lost(sweeps: Sweeps, *, head_width: int, rate: float, higher: float) -> Evidence:

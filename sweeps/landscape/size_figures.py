@@ -9,7 +9,7 @@ from analysis.figures.claims import sweeps_caption
 from analysis.figures.marks import points_with_intervals, raster
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
-from sweeps.landscape.phase_diagram import TIME, phase_diagram
+from sweeps.landscape.phase_diagram import IN_TIME, phase_diagram
 from sweeps.landscape.spreads import ARMS, spread_by_width
 
 
@@ -56,7 +56,7 @@ def rates(sweeps: Sweeps) -> Figure:
     numbers = shares.mark_text(fontSize=11).encode(
         text="text:N", color=alt.condition("datum.value > 0.5", alt.value("white"), alt.value("#222222"))
     )
-    left = alt.layer(shares, numbers).properties(width=340, height=260, title=f"share that converged by step {TIME}")
+    left = alt.layer(shares, numbers).properties(width=340, height=260, title=f"share that converged by step {IN_TIME}")
     bounds: Rows = []
     for side, is_upper in (("lower", False), ("upper", True)):
         for head_width in found.head_widths:
@@ -75,7 +75,7 @@ def rates(sweeps: Sweeps) -> Figure:
         "Half converge from the rate " + ", ".join(f"{rate:.2g} (head {head})" for head, rate in lower.items()) + " on"
     )
     parts = (
-        "Boundaries by logistic regression on the logarithm of the rate, on either side of 0.005. Bars: 95% over seeds.",
+        "Boundaries by logistic regression on the log of the rate, on either side of 0.005. Bars: 95% over seeds.",
     )
     caption = sweeps_caption(sweeps, ["rates"], *parts)
     chart = finish(alt.hconcat(left, right, spacing=40).resolve_scale(color="independent"), title, caption)

@@ -61,7 +61,11 @@ def share_of_few(sweeps: Sweeps, *, num_sets: int) -> Evidence:
 def products_against_others(sweeps: Sweeps) -> Evidence:
     """Mean joint effect of two matrices that the model multiplies, over that of all other pairs of matrices."""
     (found,) = factorials(sweeps, (BY_MATRIX,))
-    places = [(found.factors.index(one), found.factors.index(other)) for one, other in PRODUCTS]
+    places = [
+        (found.factors.index(one), found.factors.index(other))
+        for one, other in PRODUCTS
+        if {one, other} <= set(found.factors)
+    ]
     estimate = pairs_against_others(found.values_DC, places)
     return _given_parents([found], estimate, [estimate])
 

@@ -13,9 +13,9 @@ from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
 
 # Evaluated every 25 steps, so that the times of wide models, which are short, are not rounded by much.
-KEPT_ACCURACY = Criterion("label_accuracy", at_least=0.99, evaluations=5)
-WIDTH, RATE = "model.width", "optimiser.lr"
-BASE_WIDTH, BASE_RATE = 16, 3e-3
+KEPT_ACCURACY_25 = Criterion("label_accuracy", at_least=0.99, evaluations=5)
+_WIDTH, _RATE = "model.width", "optimiser.lr"
+_BASE_WIDTH, _BASE_RATE = 16, 3e-3
 # How the learning rate goes with the width: not at all, or as its inverse.
 ARMS = {"one rate": 0, "rate by 1/width": -1}
 
@@ -23,13 +23,13 @@ ARMS = {"one rate": 0, "rate by 1/width": -1}
 def spread_by_width(sweeps: Sweeps, arm: str) -> tuple[SpreadBySize, History]:
     """Of one of ARMS, with the history of its runs. Late runs are those that did not converge within the budget."""
     history = _of_arm(sweeps["widths"].history, ARMS[arm])
-    outcomes = decide_outcomes(history, KEPT_ACCURACY)
+    outcomes = decide_outcomes(history, KEPT_ACCURACY_25)
     if set(outcomes.kind_R.tolist()) & {CENSORED, DIVERGED}:
         raise UndecidedError("runs were stopped, failed or diverged, so their times are unknown")
     is_late_R = outcomes.kind_R != CONVERGED
     middle_R = np.sqrt(np.maximum(outcomes.lower_R, 1) * outcomes.upper_R)
     log_time_R = np.log(np.where(is_late_R, history.budget, middle_R))
-    width_R = np.array([float(run.hyperparameters[WIDTH]) for run in history.runs])
+    width_R = np.array([float(run.hyperparameters[_WIDTH]) for run in history.runs])
     return spread_by_size(width_R, log_time_R, is_late_R, history.runs), history
 
 
@@ -42,6 +42,6 @@ def exponent_of_spread(sweeps: Sweeps, *, arm: str) -> Evidence:
 
 
 def _of_arm(history: History, power: int) -> History:
-    rate_R = np.array([float(run.hyperparameters[RATE]) for run in history.runs])
-    width_R = np.array([float(run.hyperparameters[WIDTH]) for run in history.runs])
-    return some_runs(history, np.isclose(rate_R, BASE_RATE * (width_R / BASE_WIDTH) ** power))
+    rate_R = np.array([float(run.hyperparameters[_RATE]) for run in history.runs])
+    width_R = np.array([float(run.hyperparameters[_WIDTH]) for run in history.runs])
+    return some_runs(history, np.isclose(rate_R, _BASE_RATE * (width_R / _BASE_WIDTH) ** power))

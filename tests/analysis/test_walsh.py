@@ -8,7 +8,6 @@ import pytest
 from analysis.dynamics.walsh import (
     main_effects,
     orders,
-    share_of_largest,
     total_effects,
     walsh_coefficients,
     walsh_spectrum,
@@ -83,15 +82,6 @@ def test_noise_alone_returns_nothing():
     found = [walsh_spectrum(measured(rng, truth_C=np.zeros(C))).returning() for _ in range(200)]
     assert np.mean([each.value for each in found]) == pytest.approx(0, abs=0.03)
     assert np.mean([each.low <= 0 <= each.high for each in found]) >= 0.9
-
-
-def test_the_largest_coefficients_are_not_those_that_noise_made_large():
-    rng = np.random.default_rng(3)
-    shares = [share_of_largest(measured(rng, noise=0.5), 4) for _ in range(100)]
-    assert np.mean(shares) == pytest.approx(1, abs=0.02)
-    dense = rng.standard_normal(C) * 0.2
-    few = [share_of_largest(measured(rng, noise=0.5, truth_C=dense), 4) for _ in range(100)]
-    assert np.mean(few) < 0.45
 
 
 def test_spectra_of_several_factorials_add_up():
