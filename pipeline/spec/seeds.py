@@ -119,7 +119,7 @@ class Seeds(Parameters):
     def runs_of(self, setting: Setting) -> list[RunConfig]:
         """The runs of a setting under these seeds, in declared order.
 
-        As `RunConfig` makes them one by one, with their ids, in half the time: the seeds were checked when read.
+        As `RunConfig` makes them one by one, with their ids, in less time: the seeds were checked when they were read.
         """
         new, rest, found = RunConfig.__new__, f'null,"setting":{setting.canonical}}}', []
         for init_seed, data_seed in self.pairs():
