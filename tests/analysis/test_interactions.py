@@ -47,10 +47,10 @@ def test_pairs_that_interact_are_told_from_others_and_the_interval_covers():
     others = [joint_GG[pair] for pair in itertools.combinations(range(G), 2) if pair not in pairs]
     truth = (joint_GG[1, 4] + joint_GG[2, 3]) / 2 / np.mean(others)
     assert pairs_against_others(np.stack([planted()] * 2), pairs).value == pytest.approx(truth)
-    for _ in range(150):
+    for _ in range(100):
         found = pairs_against_others(measured(rng, planted(), noise=0.7), pairs)
         covered += found.low <= truth <= found.high
-    assert 0.89 <= covered / 150 <= 1.0
+    assert 0.89 <= covered / 100 <= 1.0
 
 
 def test_a_ratio_of_all_orders_of_one_is_the_share_of_the_spectrum():
@@ -62,13 +62,13 @@ def test_a_ratio_of_all_orders_of_one_is_the_share_of_the_spectrum():
 
 def test_the_largest_coefficients_are_not_those_that_noise_made_large():
     rng = np.random.default_rng(3)
-    found = [largest_share(measured(rng, planted()), 4) for _ in range(100)]
+    found = [largest_share(measured(rng, planted()), 4) for _ in range(40)]
     assert np.mean([share.value for share in found]) == pytest.approx(1, abs=0.02)
     assert np.mean([share.low <= 1 <= share.high for share in found]) >= 0.9
     dense_C = rng.standard_normal(C) * 0.2
-    few = [largest_share(measured(rng, dense_C), 4) for _ in range(100)]
+    few = [largest_share(measured(rng, dense_C), 4) for _ in range(20)]
     assert np.mean([share.value for share in few]) < 0.45
-    empty = [largest_share(measured(rng, np.zeros(C), noise=1.0) + 1e-3 * planted(), 8).value for _ in range(50)]
+    empty = [largest_share(measured(rng, np.zeros(C), noise=1.0) + 1e-3 * planted(), 8).value for _ in range(20)]
     assert np.abs(np.median(empty)) < 1
 
 
@@ -92,4 +92,4 @@ def test_a_function_of_interactions_alone_shows_main_effects_between_two_random_
     assert signal_3[0] / signal_3.sum() == pytest.approx(order_1_of_interactions(3), abs=0.05)
     assert population_shares(signal_2) == pytest.approx([0, 1, 0], abs=0.1)
     assert population_shares(signal_3) == pytest.approx([0, 0, 1], abs=0.25)
-    assert population_shares((signal_2 + signal_3) / num_pairs)[:2] == pytest.approx([0, 0.75], abs=0.12)
+    assert population_shares((signal_2 + signal_3) / num_pairs)[:2] == pytest.approx([0, 0.75], abs=0.07)

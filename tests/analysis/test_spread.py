@@ -40,7 +40,7 @@ def test_there_is_no_spread_where_most_are_late_or_all_are_equal():
 
 
 def test_the_exponent_of_a_planted_power_law_is_recovered_and_its_interval_covers():
-    rng, covered, num_repeats = np.random.default_rng(2), 0, 20
+    rng, covered, num_repeats = np.random.default_rng(2), 0, 10
     sizes = np.repeat([8.0, 16.0, 32.0, 64.0], 64)
     runs = tuple(RunInfo(f"r{i}", f"s{i // 64}", i % 64, i % 64, {}) for i in range(256))
     for _ in range(num_repeats):
