@@ -93,7 +93,7 @@ fault-test: $(STAMP)
 	SEEDBED_FAULTS=100 $(PYTEST) tests/sweeps/test_repair.py -m "" --timeout 1200
 	$(PYTEST) tests/tracking -m slow
 
-# Each sync, rename, checksum and fence taken out in turn: some test must fail (five minutes).
+# Each sync, rename, checksum and fence taken out in turn, and the guards of object stores: some test must fail (eight minutes of a core).
 mutants: $(STAMP)
 	$(BIN)/python -m tests.faults.mutants --write
 

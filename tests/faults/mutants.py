@@ -1,4 +1,4 @@
-"""`make mutants`: each sync, rename, checksum and fence is taken out in turn, and some test must fail without it.
+"""`make mutants`: each sync, rename, checksum, fence and guard of object stores is taken out, and some test must fail.
 
 A mutant is a copy of the source tree with one piece of text replaced. The tests are those of the store, of the states
 that a loss of power may leave, of the cache of programs, of object stores (which need obstore) and of repairs; the file
