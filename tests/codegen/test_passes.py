@@ -7,7 +7,7 @@ import torch
 import pipeline.codegen.passes.plan as planning
 from pipeline.codegen.generated import planned_model
 from pipeline.codegen.graph.nodes import BatchSum, Map, Product
-from pipeline.codegen.passes.plan import Phase
+from pipeline.codegen.passes.plan import Phase, phase_of
 from pipeline.codegen.passes.sums import BatchSums
 from pipeline.codegen.text.fused import Loop, fused
 from pipeline.models.transformer import Transformer
@@ -49,7 +49,7 @@ def test_what_the_backward_pass_can_compute_from_what_it_reads_is_not_kept(monke
 
 def forward_products(plan):
     return sum(
-        isinstance(node, Map) and node.function == "times_" and plan.phase(node) == Phase.FORWARD for node in plan.steps
+        isinstance(node, Map) and node.function == "times_" and phase_of(node) == Phase.FORWARD for node in plan.steps
     )
 
 

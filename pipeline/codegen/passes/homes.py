@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,29 +24,28 @@ def homes(steps: Sequence[Node], ends: Sequence[Operand], is_real: Sequence[bool
     An output that is not `is_real` holds numbers of another type, so what is read again does not stand there.
     """
     found: dict[int, Home] = {}
-    readers: dict[int, list[Node]] = {id(node): [] for node in steps}
-    for node in all_nodes(steps):
-        for operand in node.operands():
-            if id(operand.node) in readers:
-                readers[id(operand.node)].append(node)
+    readers = readers_of(steps)
+    kept = {id(node) for node in steps}
     for number, end in enumerate(ends):
         node = end.node
         is_whole = end.index.size == node.size and (end.index.reshape(-1) == np.arange(node.size)).all()
-        if not is_whole or not _may_stand(node, readers, found) or (readers[id(node)] and not is_real[number]):
+        may_stand = is_whole and id(node) in kept and _may_stand(node, readers, found)
+        if not may_stand or (id(node) in readers and not is_real[number]):
             continue
         found[id(node)] = Home(number, np.arange(node.size))
         if is_real[number] and isinstance(node, Move):
-            found |= {id(part): Home(number, places) for part, places in _copied(node, readers, found)}
+            copied = _copied(node, readers, found)
+            found |= {id(part): Home(number, places) for part, places in copied if id(part) in kept}
     return found
 
 
-def _may_stand(node: Node, readers: dict[int, list[Node]], found: Collection[int]) -> bool:
+def _may_stand(node: Node, readers: Mapping[int, list[Node]], found: Collection[int]) -> bool:
     is_one = isinstance(node, Map | Reduce | Move) and node.level == Dependence.EXAMPLE
     others = [reader for reader in readers.get(id(node), ()) if not isinstance(reader, Map | Reduce | Move)]
-    return is_one and id(node) in readers and id(node) not in found and not others
+    return is_one and id(node) not in found and not others
 
 
-def _copied(move: Move, readers: dict[int, list[Node]], found: Collection[int]) -> Iterator[tuple[Node, Index]]:
+def _copied(move: Move, readers: Mapping[int, list[Node]], found: Collection[int]) -> Iterator[tuple[Node, Index]]:
     """Parts of which all numbers are moved, each once, and where to."""
     for number, part in enumerate(move.parts):
         here = np.flatnonzero(move.which == number)
@@ -56,13 +55,16 @@ def _copied(move: Move, readers: dict[int, list[Node]], found: Collection[int]) 
             yield part, here[np.argsort(sources)]
 
 
-def all_nodes(steps: Sequence[Node]) -> Iterator[Node]:
-    """The steps, and the maps that are computed where steps read them."""
+def readers_of(steps: Sequence[Node]) -> dict[int, list[Node]]:
+    """Node, by its id -> what reads it: steps, and the maps that are computed where steps read them."""
+    found: dict[int, list[Node]] = {}
     seen: set[int] = set()
     waiting = list(steps)
     while waiting:
         node = waiting.pop()
         if id(node) not in seen:
             seen.add(id(node))
-            yield node
-            waiting += [operand.node for operand in node.operands()]
+            for operand in node.operands():
+                found.setdefault(id(operand.node), []).append(node)
+                waiting.append(operand.node)
+    return found

@@ -58,10 +58,6 @@ class ProgramPlan:
     groups: Mapping[int, RowGroup]
     homes: Mapping[int, Home]
 
-    def phase(self, node: Node) -> Phase:
-        """When a node is computed."""
-        return phase_of(node)
-
 
 def phase_of(node: Node) -> Phase:
     """When a node is computed."""

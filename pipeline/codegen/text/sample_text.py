@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.codegen.graph.build import NoCodeError
 from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Lookup, Map, Node
 from pipeline.codegen.passes.extents import Flags
-from pipeline.codegen.passes.homes import all_nodes
+from pipeline.codegen.passes.homes import readers_of
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
 from pipeline.codegen.passes.rows import reads_of
 from pipeline.codegen.passes.strides import Strides
@@ -36,10 +36,7 @@ class SampleEmitter(QuestionEmitter):
     def __init__(self, plan: ProgramPlan, name: str, is_whole: tuple[bool, bool], *memory: Any) -> None:
         super().__init__(plan, name, *memory)
         self._is_whole = is_whole
-        self._readers: dict[int, list[Node]] = {}
-        for node in all_nodes(plan.steps):
-            for operand in node.operands():
-                self._readers.setdefault(id(operand.node), []).append(node)
+        self._readers = readers_of(plan.steps)
         self._outputs = ("inputs", "targets")
         self._made_of = dict(self._made_as_drawn())
         self._conversions = {
