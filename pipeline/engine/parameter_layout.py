@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -91,15 +91,19 @@ class Layout:
 
     def initial_weights(self, seed_of: dict[str, int], scale: float) -> Tensor:
         """One run's weights at step 0, (P,): `scale` times a draw. `seed_of` maps init/<name> to a seed."""
-        seeds = [seed_of[f"init/{spec.name}"] for spec in self.specs]
+        return self.expand(self.initial_rows([seed_of], [scale])[0])
+
+    def initial_rows(self, seeds_of: Sequence[Mapping[str, int]], scales: Sequence[float]) -> Tensor:
+        """The same of N runs, each with its own seeds and scale, without padding: (N, numbers), as of `compact`."""
+        seeds = [[seed_of[name] for seed_of in seeds_of] for name in stream_names(self.specs)]
         found = _normals(self.specs, seeds)
-        pieces = [
-            (found[spec.name] if spec.name in found else _initial(spec, seed)).to(self.dtype)
-            * spec.std
-            * (scale if spec.trainable else 1.0)
-            for spec, seed in zip(self.specs, seeds, strict=True)
-        ]
-        return self.expand(torch.cat([piece.flatten() for piece in pieces]))
+        scale_N11 = torch.tensor(scales, dtype=self.dtype).view(-1, 1, 1)
+        pieces = []
+        for spec, seeds_N in zip(self.specs, seeds, strict=True):
+            drawn = found[spec.name] if spec.name in found else _initial(spec, seeds_N)
+            weights = drawn.to(self.dtype) * spec.std
+            pieces.append((weights * scale_N11 if spec.trainable else weights).flatten(1))
+        return torch.cat(pieces, 1)
 
 
 def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
@@ -110,34 +114,42 @@ def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
 # All draws are made on the CPU, so that all devices start from the same bits.
 
 
-def _draws(spec: ParameterSpec, seed: int) -> Draws:
-    keys = torch.tensor([stream_key(f"init/{spec.name}", seed)])
-    return Draws(keys, torch.zeros(1, dtype=torch.int64), spec.rows)
+def _draws(spec: ParameterSpec, seeds_N: Sequence[int]) -> Draws:
+    keys = torch.tensor([stream_key(f"init/{spec.name}", seed) for seed in seeds_N])
+    return Draws(keys, torch.zeros(len(seeds_N), dtype=torch.int64), spec.rows)
 
 
-def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[int]) -> dict[str, Tensor]:
-    """Standard normal draws of all normally initialised parameters: name -> (rows, columns), float64.
+def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Standard normal draws of all normally initialised parameters: name -> (N, rows, columns), float64.
 
-    Equal to `Draws.normal`, but transformed in one call, since models have many small parameters.
+    Equal to `Draws.normal`, but transformed in one call for each run, since models have many small parameters. Not in
+    one for all runs: the last numbers of an array may be rounded otherwise than those before, so a run's would depend
+    on its neighbours.
     """
-    wanted = [(spec, seed) for spec, seed in zip(specs, seeds, strict=True) if spec.distribution == "normal"]
+    wanted = [(spec, seeds_N) for spec, seeds_N in zip(specs, seeds, strict=True) if spec.distribution == "normal"]
     if not wanted:
         return {}
-    units = [_draws(spec, seed).uniform(spec.columns + spec.columns % 2, 0, torch.float64)[0] for spec, seed in wanted]
-    parts = torch.split(box_muller(torch.cat([unit.flatten() for unit in units])), [unit.numel() for unit in units])
+    units = [
+        _draws(spec, seeds_N).uniform(spec.columns + spec.columns % 2, 0, torch.float64) for spec, seeds_N in wanted
+    ]
+    sizes = [unit[0].numel() for unit in units]
+    together_NU = torch.cat([unit.flatten(1) for unit in units], 1)
+    normal_NU = torch.stack([box_muller(unit_U.clone()) for unit_U in together_NU])
     return {
-        spec.name: part.view(unit.shape)[:, : spec.columns]
-        for (spec, _), part, unit in zip(wanted, parts, units, strict=True)
+        spec.name: part.view(unit.shape)[:, :, : spec.columns]
+        for (spec, _), part, unit in zip(wanted, torch.split(normal_NU, sizes, 1), units, strict=True)
     }
 
 
-def _initial(spec: ParameterSpec, seed: int) -> Tensor:
-    """Draws (rows, columns) from any other distribution, before scaling by `std`."""
-    if not isinstance(spec.distribution, str):
-        return spec.distribution(seed)
-    if spec.distribution == "orthonormal":
-        return _orthonormal_rows(_draws(spec, seed).normal(spec.columns, 0, torch.float64)[0])
-    return _truncated_normal(_draws(spec, seed).uniform(spec.columns, 0, torch.float64)[0])
+def _initial(spec: ParameterSpec, seeds_N: Sequence[int]) -> Tensor:
+    """Draws (N, rows, columns) from any other distribution, before scaling by `std`."""
+    distribution = spec.distribution
+    if not isinstance(distribution, str):
+        return torch.stack([distribution(seed) for seed in seeds_N])
+    if distribution == "orthonormal":
+        normal = (_draws(spec, [seed]).normal(spec.columns, 0, torch.float64)[0] for seed in seeds_N)
+        return torch.stack([_orthonormal_rows(each) for each in normal])
+    return _truncated_normal(_draws(spec, seeds_N).uniform(spec.columns, 0, torch.float64))
 
 
 def _orthonormal_rows(normal: Tensor) -> Tensor:

@@ -92,15 +92,19 @@ class Slots:
 
     def start(self, config: RunConfig) -> RunState:
         """The state of a run at step 0: a pure function of its config."""
-        seeds = {stream: config.stream_seed(stream) for stream in stream_names(self.layout.specs)}
+        return self.starts([config])[0]
+
+    def starts(self, configs: Sequence[RunConfig]) -> list[RunState]:
+        """The same of many runs, drawn together; a state's arrays are parts of those of all."""
+        if not configs:
+            return []
+        seeds = [{name: run.stream_seed(name) for name in stream_names(self.layout.specs)} for run in configs]
         with self.numerics():
-            weights = self.layout.compact(self.layout.initial_weights(seeds, config.model.init_scale)).numpy()
-        zeros = np.zeros_like(weights)
-        arrays: dict[str, Array] = {"weights": weights, "initial_weights": weights}
-        arrays |= dict.fromkeys(self.optimiser.moments, zeros)
-        arrays |= {name: np.array(start, weights.dtype) for name, start in self.optimiser.scalars.items()}
-        arrays |= {name: np.array(np.nan, weights.dtype) for name in self.LAST}
-        return RunState(0, arrays)
+            weights_NP = self.layout.initial_rows(seeds, [run.model.init_scale for run in configs]).numpy()
+        common: dict[str, Array] = dict.fromkeys(self.optimiser.moments, np.zeros_like(weights_NP[0]))
+        common |= {name: np.array(start, weights_NP.dtype) for name, start in self.optimiser.scalars.items()}
+        common |= {name: np.array(np.nan, weights_NP.dtype) for name in self.LAST}
+        return [RunState(0, {"weights": row_P, "initial_weights": row_P, **common}) for row_P in weights_NP]
 
     def load_run(self, slot: int, config: RunConfig, state: RunState) -> None:
         """Put a run into a slot, at the state's step."""

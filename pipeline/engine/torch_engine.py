@@ -12,8 +12,9 @@ from pipeline.engine.norms import clip, norm
 from pipeline.engine.probes import attention_entropy, attention_mass, per_head
 from pipeline.engine.slots import SlotArrays, Slots
 from pipeline.engine.step_graph import GraphRecorder, RecordedStep, recorder_for
+from pipeline.models.base import Output
 from pipeline.numerics.streams import Draws
-from pipeline.tasks.base import Batch
+from pipeline.tasks.base import Batch, Task
 
 # Items of an evaluation are computed in pieces of at most this many, the same for every number of slots.
 _EVALUATION_PIECE = 512
@@ -36,6 +37,7 @@ class TorchEngine:
         fixed = [spec.name for spec in block.layout.specs if not spec.trainable and not spec.is_state]
         self._kept = [(block.parameters[name], initial[name]) for name in fixed]
         self._noise_streams = block.model.noise_streams(block.task.shape())
+        self._last_batch: tuple[object, Batch] | None = None
         # By whether a step is the last before the block is looked at, which has more to tell.
         self.steps = self._steps(recorder_for(block.device))
 
@@ -113,22 +115,30 @@ class TorchEngine:
             with torch.no_grad():
                 measured = model.evaluated(parameters, task, batch)
             return {f"probe_{name}": value.mean(1) for name, value in measured.items()}
+        apply, targets = self._apply(parameters), task.attention_targets(batch)
+        has_own_probes = type(task).probes is not Task.probes
+        with_attention = model.has_softmax or bool(targets)
+        if has_own_probes and not with_attention and batch.inputs.is_floating_point():
+            # One pass forward for all that is measured.
+            batch, apply = _computed_once(batch, apply)
+            output = Output(apply(batch.inputs).detach())
+        else:
+            with torch.no_grad():
+                output = model.forward(
+                    parameters, batch.inputs, with_attention=True, num_query_positions=self.num_query_positions
+                )
         with torch.no_grad():
-            output = model.forward(
-                parameters, batch.inputs, with_attention=True, num_query_positions=self.num_query_positions
-            )
             found = {"probe_loss": task.losses(output.predictions, batch.targets).mean(1)}
             correct = task.correct(output.predictions, batch.targets)
             if correct is not None:
                 found["probe_accuracy"] = correct.mean(1)
-            targets = task.attention_targets(batch)
             for layer, attention in enumerate(output.attention):
                 if model.has_softmax:
                     found |= per_head("attention_entropy", layer, attention_entropy(attention))
                 for name, mask in targets.items():
                     found |= per_head(name, layer, attention_mass(attention, mask))
             found |= model.probes(parameters, batch.inputs)
-        return found | task.probes(self._apply(parameters), batch)
+        return found | task.probes(apply, batch)
 
     def _apply(self, parameters: NamedTensors) -> Callable[[Tensor], Tensor]:
         return lambda inputs: (
@@ -151,9 +161,20 @@ class TorchEngine:
         return list(self._gathered(slots, measure).values())
 
     def _probe_batch(self, num_items: int, group: list[int]) -> Batch:
-        # Drawn again each time: slots may differ in vector parameters of the task, such as label noise.
-        steps_S = torch.zeros_like(self.block.steps_S[group])
-        return self.block.sample("probe", steps_S, num_items, slots=group)
+        """The items of step 0 for these slots: those of the last call where they are the same."""
+        key = self._probe_batch_key(num_items, group)
+        if key is None or self._last_batch is None or self._last_batch[0] != key:
+            # Drawn for each slot: they may differ in vector parameters of the task, such as label noise.
+            steps_S = torch.zeros_like(self.block.steps_S[group])
+            self._last_batch = key, self.block.sample("probe", steps_S, num_items, slots=group)
+        return self._last_batch[1]
+
+    def _probe_batch_key(self, num_items: int, group: list[int]) -> object:
+        """What the items of slots depend on; None where asking would take a GPU longer than drawing them."""
+        if self.block.device.type != "cpu":
+            return None
+        vectors = (values[group].numpy().tobytes() for values in self.block.task_vectors.values())
+        return num_items, len(group), *vectors
 
     def _gathered(
         self, slots: Sequence[int], measure: Callable[[NamedTensors, list[int]], dict[str, Tensor]]
@@ -168,3 +189,11 @@ class TorchEngine:
             metrics = measure(self.block.layout.views(rows_SP), padded)
             found.append({name: value[: len(group)].detach() for name, value in metrics.items()})
         return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+
+def _computed_once(batch: Batch, apply: Callable[[Tensor], Tensor]) -> tuple[Batch, Callable[[Tensor], Tensor]]:
+    """The batch with inputs that gradients can be asked for, and `apply`, which has been called for these already."""
+    inputs = batch.inputs.detach().requires_grad_(True)
+    with torch.enable_grad():
+        predictions = apply(inputs)
+    return Batch(inputs, batch.targets), lambda given: predictions if given is inputs else apply(given)

@@ -121,11 +121,15 @@ def _multiply(left: Tensor, right: Tensor, precision: str) -> Tensor:
 
 def _exactly(left: Tensor, right: Tensor) -> Tensor:
     shape = (*left.shape[:-1], right.shape[-1])
-    if left.device.type != "cpu" or (_fills_lines(shape, left) and _stands_alike(left) and _stands_alike(right)):
+    if left.device.type != "cpu":
+        return torch.matmul(left, right)
+    is_alike = _stands_alike(left), _stands_alike(right)
+    if all(is_alike) and _fills_lines(shape, left):
         return torch.matmul(left, right)
     out = _aligned(shape, left)
-    for slot in range(shape[0]):
-        torch.matmul(_by_itself(left, slot), _by_itself(right, slot), out=out[slot])
+    parts = (_by_itself(operand, alike) for operand, alike in zip((left, right), is_alike, strict=True))
+    for slot, (one, other) in enumerate(zip(*parts, strict=True)):
+        torch.matmul(one, other, out=out[slot])
     return out
 
 
@@ -141,10 +145,9 @@ def _stands_alike(operand: Tensor) -> bool:
     return is_used_as_it_is or _fills_lines(tuple(operand.shape), operand)
 
 
-def _by_itself(operand: Tensor, slot: int) -> Tensor:
-    """One slot's part; copied to newly allocated, aligned memory unless all slots have the same alignment."""
-    part = operand[slot]
-    return part if _stands_alike(operand) else part.clone()
+def _by_itself(operand: Tensor, stands_alike: bool) -> Iterator[Tensor]:
+    """Each slot's part; copied to newly allocated, aligned memory unless all slots have the same alignment."""
+    return iter(operand) if stands_alike else (part.clone() for part in operand)
 
 
 def _aligned(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -155,7 +155,10 @@ class Task(Registered):
         return {}
 
     def probes(self, apply: Apply, batch: Batch) -> dict[str, Tensor]:
-        """Metric name -> (S,). `apply(inputs)` gives differentiable predictions at the slots' current weights."""
+        """Metric name -> (S,). `apply(inputs)` gives differentiable predictions at the slots' current weights.
+
+        Where `batch.inputs` requires a gradient, they can be given to `apply` as they are, which then costs nothing.
+        """
         return {}
 
 

@@ -117,11 +117,13 @@ class LinearRegression(Task):
         import torch
 
         with torch.enable_grad():
-            inputs = batch.inputs.detach().requires_grad_(True)
+            # The very inputs where they can be, since their predictions are known.
+            inputs = batch.inputs if batch.inputs.requires_grad else batch.inputs.detach().requires_grad_(True)
             predictions = apply(inputs)
             (gradient,) = torch.autograd.grad(predictions.sum(), inputs)
-        slope_SBD, step_SBD = gradient[:, :, -1, :-1], self.gradient_step(batch)
-        stepped_SB = (step_SBD * batch.inputs[:, :, -1, :-1]).sum(-1)
+        slope_SBD, known = gradient[:, :, -1, :-1], batch._replace(inputs=batch.inputs.detach())
+        step_SBD = self.gradient_step(known)
+        stepped_SB = (step_SBD * known.inputs[:, :, -1, :-1]).sum(-1)
         return {
             "gd_alignment": torch.cosine_similarity(slope_SBD, step_SBD, dim=-1).mean(1),
             "gd_model_difference": (slope_SBD - step_SBD).norm(dim=-1).mean(1),

@@ -185,14 +185,24 @@ class FirstStates:
         self._store = None if spec.fork is None else SweepStore(Path(spec.fork.sweep))
         self._parents = None if self._store is None else self._store.snapshots()
 
-    def __call__(self, run_id: str, config: RunConfig, block: Block) -> RunState:
-        """The state of a run before its first step here."""
+    def __call__(self, runs: Mapping[str, RunConfig], block: Block) -> dict[str, RunState]:
+        """run_id -> its state before its first step here."""
+        drawn = [run_id for run_id, config in runs.items() if self._is_drawn(run_id, config)]
+        found = dict(zip(drawn, block.starts([runs[run_id] for run_id in drawn]), strict=True))
+        return {run_id: found.get(run_id) or self._kept(run_id, config, block) for run_id, config in runs.items()}
+
+    def _is_drawn(self, run_id: str, config: RunConfig) -> bool:
+        """Whether a run starts from initial weights, rather than from a state that was kept."""
+        if run_id in self.continued:
+            return False
+        return config.lineage is None or config.draws_state_at(config.lineage.step)
+
+    def _kept(self, run_id: str, config: RunConfig, block: Block) -> RunState:
         if run_id in self.continued:
             assert self._own is not None
             step = self.continued[run_id]
             return RunState(step, self._own.read(run_id, step))
-        if config.lineage is None or config.draws_state_at(config.lineage.step):
-            return block.start(config)
+        assert config.lineage is not None
         step = config.lineage.step
         state = self._of_parent(config.lineage.parent, step, block)
         sources = {run: self._of_parent(run, step, block) for run in set(config.lineage.taken.values())}

@@ -28,8 +28,8 @@ class PackLoop:
     """Trains `configs`, in order, in the slots of `block`, from the newest commit that `recorder` found.
 
     `evaluation_plans[run_id]` is that of the run's own budget, so that it is treated alike whatever those of others.
-    `first_state(run_id, config, block)` gives the state that a run starts from. What each run does depends on its
-    config and the block's numerics alone; see docs/design.md. `beat` is called whenever something was done.
+    `first_states(runs, block)` gives the states that runs start from, by id. What each run does depends on its config
+    and the block's numerics alone; see docs/design.md. `beat` is called whenever something was done.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class PackLoop:
         block: Block,
         evaluation_plans: Mapping[str, EvaluationPlan],
         recorder: Recorder,
-        first_state: Callable[[str, RunConfig, Block], RunState],
+        first_states: Callable[[Mapping[str, RunConfig], Block], Mapping[str, RunState]],
         beat: Callable[[], None] | None = None,
     ) -> None:
         self.configs, self.block, self.evaluation_plans = dict(configs), block, dict(evaluation_plans)
-        self.recorder, self.first_state, self.beat = recorder, first_state, beat or (lambda: None)
+        self.recorder, self.first_states, self.beat = recorder, first_states, beat or (lambda: None)
         # Of any run: what is read from it is common to all.
         self.common = next(iter(evaluation_plans.values()))
         self.readings = window_readings_of(self.common, block)
@@ -128,10 +128,9 @@ class PackLoop:
         return {placed[slot]: cause for slot, cause in causes.items()}
 
     def _load(self, placed: Mapping[int, str]) -> None:
-        runs = {}
-        for slot, run_id in placed.items():
-            config, parked = self.configs[run_id], self.parked.get(run_id)
-            runs[slot] = (config, self.first_state(run_id, config, self.block) if parked is None else parked)
+        fresh = {run_id: self.configs[run_id] for run_id in placed.values() if run_id not in self.parked}
+        states = {**self.parked, **self.first_states(fresh, self.block)}
+        runs = {slot: (self.configs[run_id], states[run_id]) for slot, run_id in placed.items()}
         self.block.load_runs(runs)
         self._standing = None
 

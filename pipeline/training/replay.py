@@ -67,7 +67,7 @@ class Replay:
             if arrays_sha256(start.arrays) != self.recorded[start.step].sha256:
                 raise StoreError(f"{store.folder}: the state of run {run_id} at step {start.step} is not as recorded")
         else:
-            start = FirstStates(store, spec, {})(run_id, self.config, self.block)
+            start = FirstStates(store, spec, {})({run_id: self.config}, self.block)[run_id]
         self.block.load_run(0, self.config, start)
         self.num_hashes = 0
 

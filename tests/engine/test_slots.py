@@ -7,6 +7,8 @@ import torch
 
 from pipeline.contracts.small_sweeps import same
 from pipeline.engine.block import Block
+from pipeline.engine.parameter_layout import Layout, stream_names
+from pipeline.models.base import ParameterSpec
 from pipeline.training.open_pack import open_pack
 from tests.engine.on_a_gpu import block_without_numbers, seen_in
 from tests.support import configs, opened, tiny
@@ -43,6 +45,22 @@ def test_runs_that_are_loaded_together_are_those_that_are_loaded_one_by_one():
         block.train(2)
     assert all(map(same, together.run_states(range(NUM_SLOTS)), [apart.run_state(slot) for slot in range(NUM_SLOTS)]))
     assert together.standing()[0].tolist() == [2, 5, 5, 5, 2, 2]
+
+
+def test_runs_that_are_started_together_start_as_each_by_itself():
+    """Of every distribution, at odd sizes, under scales and seeds of their own."""
+    kinds = {"normal": (7, 5), "truncated_normal": (11, 11), "orthonormal": (3, 9)}
+    specs = [ParameterSpec(kind, *shape, 0.3, kind) for kind, shape in kinds.items()]
+    specs += [ParameterSpec("own", 2, 3, 1.0, lambda seed: torch.full((2, 3), 0.1 * seed, dtype=torch.float64))]
+    layout = Layout((*specs, ParameterSpec("fixed", 1, 33, 0.7, "normal", trainable=False)), torch.float32)
+    seeds = [{name: 3 * run + place for place, name in enumerate(stream_names(layout.specs))} for run in range(40)]
+    scales = [0.1 + run / 3 for run in range(40)]
+    together = layout.expand(layout.initial_rows(seeds, scales))
+    for row, seed_of, scale in zip(together, seeds, scales, strict=True):
+        assert torch.equal(row, layout.initial_weights(seed_of, scale))
+    block = block_on_cpu()
+    assert all(map(same, block.starts(RUNS), [block.start(run) for run in RUNS]))
+    assert block.starts([]) == []
 
 
 def test_what_is_loaded_is_what_is_read():
