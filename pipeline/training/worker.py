@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.imports import quick_imports, without_scipy_signal
+from pipeline.imports import quick_imports, without_dynamo, without_old_garbage, without_scipy_signal
 from pipeline.store.progress import Progress, progress_by_pack
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.isolation import cause_of, is_out_of_memory
@@ -76,13 +76,14 @@ def _trained(
     is_asked: Callable[[], bool],
 ) -> Progress:
     # Here, since Lightning takes seconds to import, and Ray's driver imports this function without calling it.
-    with quick_imports(), without_scipy_signal():
+    with quick_imports(), without_scipy_signal(), without_dynamo():
         from pipeline.training.lightning_module import Committer, fit
 
-    loop, stop_file = open_pack(store, pack_id, beat, claim), _StopFile(store)
-    committer = Committer(commit_interval_s, lambda: is_asked() or stop_file(), lambda: on_progress(loop.progress()))
-    fit(loop, [committer], loop.block.device)
-    return loop.progress()
+    with without_old_garbage():
+        loop, stop_file = open_pack(store, pack_id, beat, claim), _StopFile(store)
+        report = lambda: on_progress(loop.progress())  # noqa: E731
+        fit(loop, [Committer(commit_interval_s, lambda: is_asked() or stop_file(), report)], loop.block.device)
+        return loop.progress()
 
 
 class _StopFile:

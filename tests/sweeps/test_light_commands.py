@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import weakref
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline.imports import quick_imports, without_scipy_signal
+from pipeline.imports import quick_imports, without_dynamo, without_old_garbage, without_scipy_signal
 from tests.support import opened, tiny, trained
 
 # Runs commands, one after another, in a fresh process; the last line but one says what they loaded after each, and
@@ -35,12 +37,13 @@ print(json.dumps([found, used.ru_utime + used.ru_stime, peak_kib / 1024]))
 # Runs the command in a fresh process up to its first commit; says what it had loaded then, and whether the part of
 # scipy that Lightning was kept from is whole for whoever asks for it later.
 UNTIL_COMMIT = """
-import os, sys
+import gc, os, sys
 from pipeline.store.pack_store import PackStore
 from sweeps.cli import __main__ as cli
 
 def commit(self, record):
     print(*sorted(sys.modules), flush=True)
+    print(gc.get_freeze_count(), flush=True)
     import scipy.signal
     print(len(scipy.signal.firwin(3, 0.5)), hasattr(scipy.signal, "hamming"), flush=True)
     os._exit(0)
@@ -55,6 +58,13 @@ ANALYSING = {"sklearn", "scipy", "altair", "yaml", "jinja2"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return trained(tiny(), tmp_path_factory.mktemp("light") / "r").folder
+
+
+class Owner:
+    """Holds itself."""
+
+    def __init__(self):
+        self.own = self
 
 
 def measured(*commands):
@@ -99,12 +109,14 @@ def test_training_goes_on_without_waiting_for_what_it_does_not_use(tmp_path):
     command = [sys.executable, "-c", UNTIL_COMMIT, "resume", str(store.folder), "--inline"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SEEDBED_COMMIT_S": "0"})
     assert done.returncode == 0, done.stderr
-    listed, whole = done.stdout.splitlines()[-2:]
+    listed, num_frozen, whole = done.stdout.splitlines()[-3:]
     loaded = set(listed.split())
     assert {"torch", "lightning", "pipeline.training.pack_loop"} <= loaded
     unused = {"ray", "wandb", "sklearn", "pandas", "altair", "jinja2", "analysis.outcomes.incidence"}
     assert not loaded & unused
     assert not [name for name in loaded if name.startswith(("scipy.signal", "scipy.stats", "scipy.sparse"))]
+    assert not [name for name in loaded if name.startswith(("torch._dynamo", "torch._inductor", "sympy"))]
+    assert int(num_frozen) > 10_000, "or garbage is looked for among the objects of libraries"
     assert whole == "3 False"
 
 
@@ -117,6 +129,45 @@ def test_where_a_package_needs_it_lightning_gets_scipy_signal_as_ever(monkeypatc
     monkeypatch.setattr("pipeline.imports.find_spec", lambda name: name == "srmrpy" or None)
     with without_scipy_signal():
         assert "scipy.signal" not in sys.modules
+
+
+def test_lightning_knows_compiled_modules_once_there_are_any(monkeypatch):
+    for name in ("torch._dynamo", "lightning"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with without_dynamo():
+        from torch._dynamo import OptimizedModule, disable
+    assert "torch._dynamo" not in sys.modules
+    negative = disable(lambda number: -number)
+    assert negative(2) == -2
+    assert not isinstance(2, OptimizedModule)
+    real = SimpleNamespace(OptimizedModule=int, disable=lambda function, recursive: lambda given: (given, recursive))
+    monkeypatch.setitem(sys.modules, "torch._dynamo", real)
+    assert negative(2) == (2, True)
+    assert isinstance(2, OptimizedModule)
+
+
+def test_what_else_lightning_asks_for_is_taken_from_the_module_itself(monkeypatch):
+    for name in ("torch._dynamo", "lightning"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    real = SimpleNamespace(other=3)
+    monkeypatch.setattr("pipeline.imports.import_module", lambda name: sys.modules.setdefault(name, real))
+    with without_dynamo():
+        from torch._dynamo import other
+    assert other == 3
+    assert sys.modules["torch._dynamo"] is real
+
+
+def test_old_objects_are_left_alone_while_garbage_is_collected():
+    gc.unfreeze()
+    with without_old_garbage():
+        assert gc.get_freeze_count() > 10_000
+        with without_old_garbage():
+            pass
+        assert gc.get_freeze_count() > 10_000
+        place = weakref.finalize(Owner(), int)
+        gc.collect()
+        assert not place.alive
+    assert gc.get_freeze_count() == 0
 
 
 def test_garbage_is_collected_again_after_imports_unless_it_was_not_before():
