@@ -35,6 +35,21 @@ class RunState:
     arrays: Mapping[str, Array]
 
 
+@dataclass(frozen=True)
+class StackedStates:
+    """The states of N runs: their steps, and name -> (N, ...)."""
+
+    steps: Sequence[int]
+    arrays: Mapping[str, Array]
+
+    def each(self) -> list[RunState]:
+        """Run by run, each with copies of its own."""
+        return [
+            RunState(step, {name: np.array(values[row]) for name, values in self.arrays.items()})
+            for row, step in enumerate(self.steps)
+        ]
+
+
 class Slots:
     """Slots 0 to num_slots - 1, each holding a run at its own step, with its own streams and vector hyperparameters.
 
@@ -152,17 +167,17 @@ class Slots:
 
     def run_states(self, slots: Sequence[int]) -> list[RunState]:
         """The states of the runs in these slots: one transfer from the device an array, however many slots."""
-        return self._states_in(self._state_tensors(), self.steps_S, slots) if slots else []
+        return self.stacked_states(slots).each() if slots else []
+
+    def stacked_states(self, slots: Sequence[int]) -> StackedStates:
+        """The same as arrays over runs."""
+        return self._states_in(self._state_tensors(), self.steps_S, slots)
 
     @torch.no_grad()
-    def _states_in(self, tensors: Mapping[str, Tensor], steps: Tensor, rows: Sequence[int]) -> list[RunState]:
+    def _states_in(self, tensors: Mapping[str, Tensor], steps: Tensor, rows: Sequence[int]) -> StackedStates:
         chosen = torch.tensor(list(rows), dtype=torch.int64, device=self.device)
         host = {name: self._compact(source.index_select(0, chosen)).cpu().numpy() for name, source in tensors.items()}
-        reached = steps.index_select(0, chosen).tolist()
-        return [
-            RunState(step, {name: np.array(values[place]) for name, values in host.items()})
-            for place, step in enumerate(reached)
-        ]
+        return StackedStates(steps.index_select(0, chosen).tolist(), host)
 
     def _compact(self, values: Tensor) -> Tensor:
         return self.layout.compact(values) if values.dim() > 1 else values
@@ -184,7 +199,7 @@ class Slots:
 
     def state_in(self, arrays: SlotArrays, row: int) -> RunState:
         """The state of the run in a row of a `copy`."""
-        return self._states_in(dict(zip(self._state_tensors(), arrays, strict=False)), arrays[-1], [row])[0]
+        return self._states_in(dict(zip(self._state_tensors(), arrays, strict=False)), arrays[-1], [row]).each()[0]
 
     def weights_of(self, slot: int) -> Array:
         """The flat weights, without padding, of the run in a slot, as `RunState` has them."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.engine.block import Block
 from pipeline.engine.norms import norm
-from pipeline.engine.slots import RunState, SlotArrays
+from pipeline.engine.slots import RunState, SlotArrays, StackedStates
 from pipeline.models._lightning import examples_of
 from pipeline.models._lightning_trainer import LightningTrainer
 from pipeline.numerics.streams import Draws
@@ -108,10 +108,10 @@ class TrainerBlock(Block):
             self._checkpoint = self._fit[1].checkpoint() or b""
         return self._checkpoint
 
-    def run_states(self, slots: Sequence[int]) -> list[RunState]:
+    def stacked_states(self, slots: Sequence[int]) -> StackedStates:
         """The state of the run, the Trainer's checkpoint included."""
-        states = super().run_states(slots)
-        return [RunState(s.step, {**s.arrays, TRAINER: np.frombuffer(self._now(), np.uint8)}) for s in states]
+        states = super().stacked_states(slots)
+        return StackedStates(states.steps, {**states.arrays, TRAINER: np.frombuffer(self._now(), np.uint8)[None]})
 
     def copy(self, slots: Sequence[int] | None = None) -> SlotArrays:
         """A copy of what the slot holds; the Trainer's checkpoint comes first."""

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -305,12 +305,15 @@ def rows_misfit(table: pa.Table) -> str | None:
 def encode_arrays(arrays: Mapping[str, Array]) -> bytes:
     """Named arrays as a Parquet table of name, dtype, shape and little-endian bytes."""
     values = [np.asarray(array) for array in arrays.values()]
-    columns = {
-        "name": texts(list(arrays)),
-        "dtype": texts([dtype_name(value.dtype) for value in values]),
-        "shape": lists([value.shape for value in values]),
-        "data": blobs([_little(value).tobytes() for value in values]),
-    }
+    dtypes, shapes = [dtype_name(value.dtype) for value in values], [value.shape for value in values]
+    return encode_rows(list(arrays), dtypes, shapes, [_little(value).tobytes() for value in values])
+
+
+def encode_rows(
+    names: Sequence[str], dtypes: Sequence[str], shapes: Sequence[tuple[int, ...]], data: Sequence[bytes]
+) -> bytes:
+    """The same, given as the columns of that table."""
+    columns = {"name": texts(names), "dtype": texts(dtypes), "shape": lists(shapes), "data": blobs(data)}
     return encode_table(pa.table(columns, _ARRAY_SCHEMA))
 
 

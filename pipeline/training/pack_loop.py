@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -69,6 +69,9 @@ class PackLoop:
         settings = {config.setting_id: config for config in configs.values()}
         by_setting = {setting_id: config.hyperparameters() for setting_id, config in settings.items()}
         self.hyperparameters = {run_id: by_setting[config.setting_id] for run_id, config in configs.items()}
+        self._settings = {run_id: config.setting_id for run_id, config in configs.items()}
+        self._plans = list({id(plan): plan for plan in evaluation_plans.values()}.values())
+        self._budgets = {run_id: plan.budget for run_id, plan in evaluation_plans.items()}
         prefixes = {run_id: self._prefix(run_id) for run_id in recorder.rows}
         self.converged |= {run_id for run_id, prefix in prefixes.items() if prefix.converged_index is not None}
 
@@ -99,13 +102,12 @@ class PackLoop:
 
     def progress(self) -> Progress:
         """What the pack has done, committed or not."""
-        budgets = {run_id: plan.budget for run_id, plan in self.evaluation_plans.items()}
-        ends = ended_for_good(self.recorder.ends, budgets)
+        ends = ended_for_good(self.recorder.ends, self._budgets)
         steps = {run_id: end.step for run_id, end in self.recorder.ends.items()}
         steps |= {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
         running = {run_id for run_id in self.occupants if run_id is not None}
-        settings = {run_id: config.setting_id for run_id, config in self.configs.items()}
-        return RunStates(ends, steps, self.converged, running).progress(settings, budgets, self.recorder.run_steps)
+        states = RunStates(ends, steps, self.converged, running)
+        return states.progress(self._settings, self._budgets, self.recorder.run_steps)
 
     def _fill(self) -> None:
         """Put the next runs into the free slots; those that raise as they are loaded fail, and others follow."""
@@ -190,13 +192,21 @@ class PackLoop:
         self._fail_slots(causes, "judged by the stopping rule")
         ends = {slot: reason for group, reasons in parts for slot, reason in zip(group, reasons, strict=True)}
         self._snapshot(occupied_S, np.array([ends.get(slot) is not None for slot in range(self.block.num_slots)]))
-        ended = {slot: reason for slot, reason in ends.items() if reason is not None}
-        for (slot, reason), state in zip(ended.items(), self.block.run_states(list(ended)), strict=True):
-            run_id = self.occupants[slot]
-            if run_id is not None:
-                self.recorder.end(run_id, reason, state, run_id in self.converged, self.common.last)
-                self.block.unload_run(slot)
-                self.occupants[slot] = None
+        ended = {
+            slot: reason for slot, reason in ends.items() if reason is not None and self.occupants[slot] is not None
+        }
+        if ended:
+            run_ids = self._run_ids([*ended])
+            are_converged = [run_id in self.converged for run_id in run_ids]
+            states = self.block.stacked_states([*ended])
+            self.recorder.end_runs(run_ids, [*ended.values()], states, are_converged, self.common.last)
+        for slot in ended:
+            self.block.unload_run(slot)
+            self.occupants[slot] = None
+
+    def _run_ids(self, slots: Sequence[int]) -> list[str]:
+        """The runs in slots that are occupied."""
+        return [str(self.occupants[slot]) for slot in slots]
 
     def _end(self, slot: int, is_finite: bool, is_evaluated: bool) -> str | None:
         """Why the run in a slot ends here; None if it goes on."""
@@ -227,18 +237,20 @@ class PackLoop:
     @cached_property
     def _first_marks(self) -> tuple[int, ...]:
         """Steps before the end of the first chunk at which something of some run is measured."""
-        plans = {plan.budget: plan for plan in self.evaluation_plans.values()}.values()
-        marks = {mark for plan in plans for mark in (*plan.grid.inner_marks, *({0} & self._read_steps(plan)))}
+        marks = {mark for plan in self._plans for mark in (*plan.grid.inner_marks, *({0} & self._read_steps(plan)))}
         return tuple(sorted(marks))
 
     def _at(self, steps_of: Callable[[EvaluationPlan], frozenset[int]]) -> Bools:
         """(S,) whether the run in a slot is at one of the steps that its own plan has; False of a free slot."""
-        steps = self._steps().tolist()
-        return np.array(
-            [run is not None and step in steps_of(self.evaluation_plans[run])
-             for run, step in zip(self.occupants, steps, strict=True)],
-            bool,
-        )  # fmt: skip
+        steps_S, found_S = self._steps(), np.zeros(self.block.num_slots, bool)
+        for plan in self._plans:
+            has_plan_S = self._occupied()
+            if len(self._plans) > 1:
+                has_plan_S = np.array(
+                    [run is not None and self.evaluation_plans[run] is plan for run in self.occupants]
+                )
+            found_S |= has_plan_S & np.isin(steps_S, [*steps_of(plan)])
+        return found_S
 
     def _prefix(self, run_id: str) -> RunPrefix:
         rows, hyperparameters = self.recorder.rows[run_id], self.hyperparameters[run_id]
@@ -269,12 +281,10 @@ class PackLoop:
             parts = [part for part, is_in in ((evaluated, is_evaluated), (probed, is_probed)) if is_in]
             names = tuple(name for part in parts for name in part.names)
             values_NM = np.concatenate([np.empty((len(slots), 0)), *(part.of(slots) for part in parts)], 1)
-            self.recorder.add_rows(
-                [str(self.occupants[slot]) for slot in slots], steps_S[slots].tolist(), names, values_NM
-            )
+            self.recorder.add_rows(self._run_ids(slots), steps_S[slots].tolist(), names, values_NM)
         read = np.flatnonzero(read_S & recorded_S).tolist()
         if read:
-            run_ids = [str(self.occupants[slot]) for slot in read]
+            run_ids = self._run_ids(read)
             self.readings.take(run_ids, [self.configs[run_id] for run_id in run_ids], read, self._start)
 
     def _measured(self, measure: Callable[[list[int]], Mapping[str, Tensor]], mask_S: Bools) -> Measured:
@@ -309,15 +319,16 @@ class PackLoop:
         parts, causes = apart(self._attention_maps, mapped)
         self._fail_slots(causes, "measured")
         for group, maps in parts:
-            for place, slot in enumerate(group):
-                arrays = {f"layer{layer}": attention[place] for layer, attention in enumerate(maps)}
-                self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "attention", arrays)
+            arrays = {f"layer{layer}": attention for layer, attention in enumerate(maps)}
+            self.recorder.add_snapshots(self._run_ids(group), steps_S[group].tolist(), "attention", arrays)
         kept = np.flatnonzero(candidates_S & self._at(lambda plan: plan.state_steps)).tolist()
-        for slot, state in zip(kept, self.block.run_states(kept), strict=True):
-            self.recorder.add_snapshot(str(self.occupants[slot]), state.step, "state", state.arrays)
+        if kept:
+            states = self.block.stacked_states(kept)
+            self.recorder.add_snapshots(self._run_ids(kept), states.steps, "state", states.arrays)
         kept = np.flatnonzero(candidates_S & self._at(lambda plan: plan.weight_steps)).tolist()
-        for slot, weights in zip(kept, self.block.weights_of_runs(kept), strict=True):
-            self.recorder.add_snapshot(str(self.occupants[slot]), int(steps_S[slot]), "weights", {"weights": weights})
+        if kept:
+            weights = {"weights": np.stack(self.block.weights_of_runs(kept))}
+            self.recorder.add_snapshots(self._run_ids(kept), steps_S[kept].tolist(), "weights", weights)
 
     def _attention_maps(self, slots: list[int]) -> list[Array]:
         maps = self.block.attention_maps(self.common.attention_items, slots)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.arrays import Array, Floats, dtype_name
-from pipeline.engine.slots import RunState
+from pipeline.arrays import Array, Floats
+from pipeline.engine.slots import RunState, StackedStates
 from pipeline.store.files import encode_arrays, encode_table
 from pipeline.store.pack_store import PackStore
 from pipeline.store.records.ends import FAILED_RUN, Ended
+from pipeline.store.records.new_snapshots import NewSnapshots, rows_sha256
 from pipeline.store.records.record import Active, Record
-from pipeline.store.records.snapshot_entries import SnapshotEntry
 from pipeline.training.run_rows import NewRows, RunRows
 
 
@@ -66,8 +65,7 @@ class Recorder:
         self._slots |= {run_id: self.ends[run_id].slots for run_id in self.continued}
         self.rows = self._rows_in_progress()
         self._new = NewRows()
-        self._arrays: dict[str, Array] = {}
-        self._entries: dict[SnapshotEntry, None] = {}
+        self._snapshots = NewSnapshots()
         self._started, self._began_at = time.monotonic(), time.time()
 
     def _rows_in_progress(self) -> dict[str, RunRows]:
@@ -111,10 +109,13 @@ class Recorder:
 
     def add_snapshot(self, run_id: str, step: int, kind: str, arrays: Mapping[str, Array]) -> None:
         """Arrays of one run at one step. A last state that is also a declared snapshot is kept once."""
-        entry = SnapshotEntry(run_id, step, kind, arrays_sha256(arrays))
-        if entry not in self._entries:
-            self._entries[entry] = None
-            self._arrays |= {f"{run_id}/{step}/{kind}/{name}": array for name, array in arrays.items()}
+        self.add_snapshots([run_id], [step], kind, {name: np.asarray(array)[None] for name, array in arrays.items()})
+
+    def add_snapshots(
+        self, run_ids: Sequence[str], steps: Sequence[int], kind: str, arrays: Mapping[str, Array]
+    ) -> None:
+        """The same of N runs, at a step each, of name -> (N, ...)."""
+        self._snapshots.add(run_ids, steps, kind, arrays)
 
     def end(
         self,
@@ -125,12 +126,26 @@ class Recorder:
         kept: Literal["state", "weights", "nothing"] = "state",
     ) -> None:
         """Record the end of a run, with what is kept of its final state, from which a larger budget can continue it."""
+        arrays = {name: np.asarray(array)[None] for name, array in state.arrays.items()}
+        self.end_runs([run_id], [reason], StackedStates([state.step], arrays), [is_converged], kept)
+
+    def end_runs(
+        self,
+        run_ids: Sequence[str],
+        reasons: Sequence[str],
+        states: StackedStates,
+        are_converged: Sequence[bool],
+        kept: Literal["state", "weights", "nothing"],
+    ) -> None:
+        """The same of N runs."""
         if kept != "nothing":
-            arrays = state.arrays if kept == "state" else {"weights": state.arrays["weights"]}
-            self.add_snapshot(run_id, state.step, kept, arrays)
-        self.ends[run_id] = Ended(
-            reason, state.step, weights_sha256(state), is_converged, self._sources_of(run_id), self._slots_of(run_id)
-        )
+            arrays = states.arrays if kept == "state" else {"weights": states.arrays["weights"]}
+            self.add_snapshots(run_ids, states.steps, kept, arrays)
+        digests = rows_sha256(states.arrays["weights"])
+        columns = zip(run_ids, reasons, states.steps, digests, are_converged, strict=True)
+        for run_id, reason, step, digest, is_converged in columns:
+            computed_by = self._sources_of(run_id), self._slots_of(run_id)
+            self.ends[run_id] = Ended(reason, step, digest, is_converged, *computed_by)
 
     def fail(self, run_id: str, state: RunState | None, first: int, is_converged: bool, cause: str) -> None:
         """Record that a run raised an error, in this state; None if it has none beyond that at its `first` step."""
@@ -148,10 +163,7 @@ class Recorder:
         if run_id in self.rows:
             self.rows[run_id].truncate(step)
         self._new.forget(run_id, step)
-        for entry in [entry for entry in self._entries if entry.run_id == run_id and entry.step > step]:
-            del self._entries[entry]
-            prefix = f"{run_id}/{entry.step}/{entry.kind}/"
-            self._arrays = {name: array for name, array in self._arrays.items() if not name.startswith(prefix)}
+        self._snapshots.forget(run_id, step)
 
     def reopen(self, run_id: str) -> None:
         """Remove the end of a run that is continued, once it is loaded into a slot."""
@@ -169,9 +181,9 @@ class Recorder:
         if self._new:
             history_times = (*history_times, (round(self._began_at, 3), round(now, 3)))
             history = (*history, self.store.write(self.attempt, sequence, "history", encode_table(self._new.table())))
-        if self._entries:
-            written = self.store.write(self.attempt, sequence, "snapshots", encode_arrays(self._arrays))
-            snapshots = (*snapshots, (written, tuple(self._entries)))
+        if self._snapshots:
+            written = self.store.write(self.attempt, sequence, "snapshots", self._snapshots.encoded())
+            snapshots = (*snapshots, (written, self._snapshots.entries))
         record = Record(
             sweep_id=self.record.sweep_id,
             pack_id=self.record.pack_id,
@@ -196,7 +208,7 @@ class Recorder:
         self.store.commit(record)
         self._started, self._began_at = time.monotonic(), now
         before, self.record = self.record, record
-        self._new, self._entries, self._arrays = NewRows(), {}, {}
+        self._new, self._snapshots = NewRows(), NewSnapshots()
         for run_id in self.rows.keys() & self.ends.keys() - self.continued.keys():
             del self.rows[run_id]
         self.store.remove_unnamed(self.attempt, [record, before])
@@ -212,16 +224,6 @@ class Recorder:
         return earlier if not now or now in earlier[-1:] else (*earlier, now)
 
 
-def arrays_sha256(arrays: Mapping[str, Array]) -> str:
-    """SHA-256 over names, types, shapes and bytes, in order of name."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name}:{dtype_name(array.dtype)}:{array.shape}:".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 def weights_sha256(state: RunState) -> str:
     """SHA-256 over the bytes of the unpadded weights, as recorded at the end of a run."""
-    return hashlib.sha256(np.ascontiguousarray(state.arrays["weights"]).tobytes()).hexdigest()
+    return rows_sha256(state.arrays["weights"][None])[0]

@@ -18,9 +18,9 @@ from pipeline.planning.own_data import refuse_missing_data
 from pipeline.planning.packs import Pack, expand, packs_of, stored_spec
 from pipeline.spec.run_config import RunConfig
 from pipeline.store.pack_store import StoreError
+from pipeline.store.records.new_snapshots import arrays_sha256
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.open_pack import FirstStates, block_of, num_slots
-from pipeline.training.recorder import arrays_sha256
 
 
 @dataclass(frozen=True)
