@@ -142,11 +142,32 @@ inline void halve(Lanes* v) {
   if constexpr (HALF > 1) halve<HALF / 2>(v);
 }
 
+// The same sums of eight vectors of eight: halves are paired first, and all other shuffles stay within halves, as the
+// instructions on vectors of 256 bits do.
+template <typename Vector>
+inline __attribute__((always_inline)) Vector sums_of_eight(const Vector* v) {
+  using Places = decltype(Vector{} < Vector{});
+  Vector four[4], two[2];
+  for (int i = 0; i < 4; ++i)
+    four[i] = __builtin_shuffle(v[i], v[i + 4], Places{0, 1, 2, 3, 8, 9, 10, 11}) +
+              __builtin_shuffle(v[i], v[i + 4], Places{4, 5, 6, 7, 12, 13, 14, 15});
+  for (int i = 0; i < 2; ++i)
+    two[i] = __builtin_shuffle(four[2 * i], four[2 * i + 1], Places{0, 1, 8, 9, 4, 5, 12, 13}) +
+             __builtin_shuffle(four[2 * i], four[2 * i + 1], Places{2, 3, 10, 11, 6, 7, 14, 15});
+  return __builtin_shuffle(two[0], two[1], Places{0, 2, 8, 10, 4, 6, 12, 14}) +
+         __builtin_shuffle(two[0], two[1], Places{1, 3, 9, 11, 5, 7, 13, 15});
+}
+
+template <int COUNT = LANES>
 inline Lanes sums(const Lanes* v) {
-  Lanes parts[LANES];
-  for (int i = 0; i < LANES; ++i) parts[i] = v[i];
-  halve<LANES / 2>(parts);
-  return parts[0];
+  if constexpr (COUNT == 8) {
+    return sums_of_eight(v);
+  } else {
+    Lanes parts[COUNT];
+    for (int i = 0; i < COUNT; ++i) parts[i] = v[i];
+    halve<COUNT / 2>(parts);
+    return parts[0];
+  }
 }
 
 // into[i] += sum of the lanes of v[i].

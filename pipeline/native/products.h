@@ -51,9 +51,57 @@ inline __attribute__((always_inline)) void product_rows(const Left* left, const 
   }
 }
 
+#ifndef ONE_LANE
+// VECTORS vectors of columns of a single row: weights that stand side by side, times a number of each example. Half of the
+// examples at once, so that the sums stay in registers; rows of one example each become columns at the end.
+template <int VECTORS, int K, int LK, int RK, int ON>
+inline __attribute__((always_inline)) void row_by_example(const Lanes* left, const real* right, Lanes* out) {
+  constexpr int HALF = LANES / 2;
+  Lanes rows[VECTORS][LANES];
+#pragma GCC unroll 1
+  for (int first = 0; first < LANES; first += HALF) {
+    const real* const numbers = reinterpret_cast<const real*>(left) + first;
+    Lanes total[HALF][VECTORS];
+    for (int i = 0; i < HALF; ++i)
+      for (int v = 0; v < VECTORS; ++v) total[i][v] = Lanes{};
+#pragma GCC unroll 1
+    for (int k = 0; k < K; ++k) {
+      Lanes weights[VECTORS];
+      // One copy for all of them would go through memory.
+      for (int v = 0; v < VECTORS; ++v) std::memcpy(&weights[v], right + k * RK + v * LANES, sizeof(Lanes));
+      for (int i = 0; i < HALF; ++i)
+        for (int v = 0; v < VECTORS; ++v) total[i][v] += numbers[k * LK * LANES + i] * weights[v];
+    }
+    for (int i = 0; i < HALF; ++i)
+      for (int v = 0; v < VECTORS; ++v) rows[v][first + i] = total[i][v];
+  }
+#pragma GCC unroll 1
+  for (int v = 0; v < VECTORS; ++v) {
+    transpose(rows[v]);
+    for (int i = 0; i < LANES; ++i) out[(v * LANES + i) * ON] = rows[v][i];
+  }
+}
+
+// out (1, N) = left right, of weights whose columns stand side by side. A vector of them is one load, where a vector of
+// examples takes a load for each of them; the terms of each sum and their order are the same.
+template <int N, int K, int LK, int RK, int ON>
+inline __attribute__((always_inline)) void multiply_by_example(const Lanes* left, const real* right, Lanes* out) {
+  constexpr int PAIR = 2 * LANES, PAIRS = N - N % PAIR, WHOLE = N - N % LANES;
+#pragma GCC unroll 1
+  for (int n = 0; n < PAIRS; n += PAIR) row_by_example<2, K, LK, RK, ON>(left, right + n, out + n * ON);
+  if constexpr (PAIRS < WHOLE) row_by_example<1, K, LK, RK, ON>(left, right + PAIRS, out + PAIRS * ON);
+  if constexpr (WHOLE < N) product_rows<1, N - WHOLE, K, 0, LK, RK, 1, 0, ON>(left, right + WHOLE, out + WHOLE * ON);
+}
+#endif
+
 // out (M, N) = left right.
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
 inline __attribute__((noinline)) void multiply(const Left* left, const Right* right, Combined<Left, Right>* out) {
+#ifndef ONE_LANE
+  constexpr bool IS_OF_WEIGHTS = std::is_same_v<Left, Lanes> && std::is_same_v<Right, real>;
+  if constexpr (IS_OF_WEIGHTS && M == 1 && RN == 1 && VECTOR_BYTES == 32 && N >= LANES && K >= LANES)
+    return multiply_by_example<N, K, LK, RK, ON>(left, right, out);
+#endif
   // A matrix times a vector: of rows that are wide, few at once, so that the matrix is read in its order.
   constexpr int TM = N == 1 && LK < LM && M > 6 ? 6 : tile_height(M, tile_width(N));
 #pragma GCC unroll 1
@@ -221,7 +269,9 @@ inline __attribute__((always_inline)) void turn(const Lanes* right, int blocks, 
 
 template <int TM, int TV, int COUNT, int N, int K, int LM, int LK, int BLOCK>
 inline __attribute__((always_inline)) void turned_tile(const Lanes* left, const Lanes* rows, int blocks, real* sums) {
-  Lanes total[TM][TV] = {};
+  Lanes total[TM][TV];
+  for (int m = 0; m < TM; ++m)
+    for (int v = 0; v < TV; ++v) total[m][v] = Lanes{};
 #pragma GCC unroll 1
   for (int b = 0; b < blocks; ++b)
 #pragma GCC unroll 1
@@ -232,11 +282,18 @@ inline __attribute__((always_inline)) void turned_tile(const Lanes* left, const 
         for (int m = 0; m < TM; ++m)
           for (int v = 0; v < TV; ++v) total[m][v] += numbers[m * LM * LANES + i] * rows[v];
     }
-  for (int m = 0; m < TM; ++m) {
-    real found[TV * LANES];
-    std::memcpy(found, total[m], sizeof found);
-    for (int i = 0; i < COUNT; ++i) sums[m * N + i] += found[i];
-  }
+  for (int m = 0; m < TM; ++m)
+    for (int v = 0; v < TV; ++v) {
+      real* const into = sums + m * N + v * LANES;
+      if ((v + 1) * LANES <= COUNT) {
+        Lanes old;
+        std::memcpy(&old, into, sizeof old);
+        old += total[m][v];
+        std::memcpy(into, &old, sizeof old);
+      } else {
+        for (int i = 0; i < COUNT - v * LANES; ++i) into[i] += total[m][v][i];
+      }
+    }
 }
 
 // COUNT columns of the sums, of as many vectors of right columns.

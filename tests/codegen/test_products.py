@@ -17,6 +17,8 @@ SUMS = [(4, 4, 3), (7, 5, 2), (9, 36, 5), (5, 8, 1)]
 SIGNALLING = 0x7FA00000
 # Rows, columns, terms, blocks.
 BLOCKS = [(5, 21, 2, 3), (13, 48, 1, 8), (2, 3, 4, 1)]
+# Columns, terms.
+SINGLE_ROWS = [(21, 9), (48, 8), (8, 17)]
 RAGGED = [(7, 9, 3), (5, 3, 4), (1, 6, 2)]
 PROBE = """
 #include "functions.h"
@@ -40,6 +42,13 @@ extern "C" void blocks_{m}_{n}_{k}(const Lanes* operands, const int* blocks, rea
   add_sums_of_blocks<{m}, {n}, {k}, {k}, 1, {n}, 1, ({m} + {n}) * {k}>(operands, operands + {m} * {k}, *blocks, sums);
 }}
 """
+# The same row alone and as the first of two, with steps of two between the numbers of a result.
+ONE_ROW = """
+extern "C" void row_{n}_{k}(const Lanes* left, const real* right, Lanes* alone, Lanes* beside) {{
+  multiply<1, {n}, {k}, {k}, 1, {n}, 1, 1, 2>(left, right, alone);
+  multiply<2, {n}, {k}, {k}, 1, {n}, 1, 1, 2>(left, right, beside);
+}}
+"""
 ONE_RAGGED = """
 extern "C" void columns_{m}_{n}_{k}(const Lanes* left, const Lanes* right, Lanes* out, const int* first,
                                     const int* last) {{
@@ -59,6 +68,7 @@ def library(tmp_path_factory):
     parts = [PROBE, *(ONE_TABLE.format(n=n, v=v, d=d) for n, v, d in TABLES)]
     parts += [ONE_SUM.format(m=m, n=n, k=k) for m, n, k in SUMS]
     parts += [ONE_OF_BLOCKS.format(m=m, n=n, k=k) for m, n, k, _ in BLOCKS]
+    parts += [ONE_ROW.format(n=n, k=k) for n, k in SINGLE_ROWS]
     parts += [ONE_RAGGED.format(m=m, n=n, k=k) for m, n, k in RAGGED]
     path = tmp_path_factory.mktemp("products") / "probe.cpp"
     path.write_text("".join(parts))
@@ -125,6 +135,18 @@ def test_so_are_those_of_several_blocks_at_once_and_beside_them_nothing_is_touch
     call(getattr(library, f"blocks_{m}_{n}_{k}"), operands, blocks, sums)
     np.testing.assert_allclose(sums[: m * n].reshape(m, n), expected, rtol=1e-4, atol=1e-4)
     assert (beyond == SIGNALLING).all()
+
+
+@pytest.mark.parametrize(("n", "k"), SINGLE_ROWS)
+def test_a_single_row_times_weights_has_the_bits_that_it_has_beside_another_row(library, n, k):
+    lanes = library.num_lanes()
+    left, right = drawn(n, 2, k, lanes), drawn(k, k, n)
+    alone, beside = aligned(n, 2, lanes), aligned(n, 2, lanes)
+    call(getattr(library, f"row_{n}_{k}"), left, right, alone, beside)
+    expected = np.einsum("kl,kn->nl", left[0].astype(float), right.astype(float))
+    np.testing.assert_allclose(alone[:, 0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(alone[:, 0], beside[:, 0])
+    assert (alone[:, 1] == 0).all()
 
 
 @pytest.mark.parametrize(("m", "n", "k"), RAGGED)
