@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import tempfile
 import time
@@ -47,6 +46,12 @@ class Measured:
     low: float
     high: float
     num_pairs: int
+
+
+@dataclass(frozen=True)
+class BesideJax:
+    """JAX's steps per second for a row, the program's ratio to them with its 95% interval, and what was tuned."""
+
     jax: float
     jax_ratio: float
     jax_low: float
@@ -55,7 +60,7 @@ class Measured:
 
 
 def measured(name: str, core: int = 0) -> Measured:
-    """One row, measured now."""
+    """One row beside the eager loop, measured now."""
     config = run_of(name)
     text = generated_or_why(config.model, config.task.shape(), config.dtype).text
     assert text is not None, f"no C++ is written for {name}"
@@ -68,21 +73,19 @@ def measured(name: str, core: int = 0) -> Measured:
     specs = config.model.parameter_specs(config.task.shape())
     count = sum(spec.rows * spec.columns for spec in specs)
     lines = len(text.splitlines())
-    return Measured(
-        name, count, lines, compile_s, program, eager, pairs.ratio, low, high, _NUM_PAIRS, *_beside_jax(name, core)
-    )
+    return Measured(name, count, lines, compile_s, program, eager, pairs.ratio, low, high, _NUM_PAIRS)
 
 
-def _beside_jax(name: str, core: int) -> tuple[float, float, float, float, str]:
-    """JAX's steps per second, the ratio and its interval, and what was tuned."""
+def beside_jax(name: str, core: int = 0) -> BesideJax | None:
+    """One row beside JAX, tuned and measured now; None where JAX is not installed."""
     try:
         from benchmarks.peers.jax_vmap import JaxSide
     except ImportError:
-        return math.nan, math.nan, math.nan, math.nan, "jax is not installed"
+        return None
     side = JaxSide(problem_of(name))
     tuned = alone(side.tuned, core, side.environment)
     pairs = compared(ProgramSide(name), tuned, [core], _NUM_PAIRS, round_s=0.5)
-    return pairs.medians[1], pairs.ratio, *pairs.interval(), str(tuned.choice)
+    return BesideJax(pairs.medians[1], pairs.ratio, *pairs.interval(), str(tuned.choice))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -133,11 +136,18 @@ def main() -> None:
         # So that every program is compiled anew.
         os.environ["XDG_CACHE_HOME"] = cache
         for name in asked:
-            # Without JAX its figures are NaN, which JSON does not know.
-            row = {key: value for key, value in asdict(measured(name)).items() if value == value}
-            print(row, flush=True)
-            kept = {row["name"]: row for row in read(_stored())["rows"]} | {name: row}
-            write([kept[name] for name in ROWS if name in kept], about)
+            row = asdict(measured(name))
+            _keep(row, about)
+            # JAX takes minutes to compile some of them: what was measured before is kept if this is cut off.
+            if (jax := beside_jax(name)) is not None:
+                _keep(row | asdict(jax), about)
+
+
+def _keep(row: dict[str, Any], about: str) -> None:
+    """Write a row among those of this machine, in the place of an earlier one."""
+    print(row, flush=True)
+    kept = {one["name"]: one for one in read(_stored())["rows"]} | {row["name"]: row}
+    write([kept[name] for name in ROWS if name in kept], about)
 
 
 def _stored() -> Path:
