@@ -137,9 +137,9 @@ benchmark: $(STAMP)
 	$(BIN)/python -m benchmarks.forecast_scores results/benchmark
 	$(BIN)/python -m benchmarks.learning_curve results/benchmark
 
-# The page docs/landscape.md: factorials of initial matrices between two parents, and spread by width (fast: 2,592 runs, ten
-# minutes on two idle cores); with matrices by themselves, and learning rates (PROFILE=full: 5,600 runs, half an hour). The same
-# call goes on where it ended, and either profile uses what the other has trained.
+# The page docs/landscape.md: factorials of initial matrices between two parents, and spread by width (fast: 2,592 runs);
+# with matrices by themselves, and learning rates (PROFILE=full: 5,600 runs). The same call goes on where it ended, and
+# either profile uses what the other has trained.
 landscape: $(STAMP)
 	$(BIN)/python -m sweeps.landscape --profile $(PROFILE)
 	$(BIN)/python -m benchmarks.landscape results/landscape

@@ -93,7 +93,7 @@ def test_reading_takes_as_many_operations_for_one_run_as_for_many():
 
 
 def test_a_pack_asks_its_block_for_steps_once_a_chunk_and_fills_its_slots_in_one_go(tmp_path, monkeypatch):
-    calls = {"standing": [], "load_runs": [], "run_states": []}
+    calls = {"standing": [], "load_runs": [], "stacked_states": []}
     store = opened(SPEC, tmp_path / "r")
     (pack_id,) = store.pack_ids()
     loop = open_pack(store, pack_id)
@@ -116,4 +116,4 @@ def test_a_pack_asks_its_block_for_steps_once_a_chunk_and_fills_its_slots_in_one
         num_marks = sum(mark > 0 for mark in loop._first_marks)
         assert len(calls["standing"]) == (2 + num_marks if is_refilled else 1)
         # At their end.
-        assert [sizes for sizes in calls["run_states"] if sizes != [0]] == ([] if is_refilled else [[num_runs]])
+        assert [sizes for sizes in calls["stacked_states"] if sizes != [0]] == ([] if is_refilled else [[num_runs]])
