@@ -33,7 +33,7 @@ check: $(STAMP) lint
 test: $(STAMP) lint
 	$(PYTEST) $(PARALLEL) -m "not slow and not longer"
 
-# Tests of which `make test` runs one form or a shorter one (six minutes).
+# Tests of which `make test` runs one form or a shorter one (ten minutes).
 longer-test: $(STAMP)
 	$(PYTEST) $(PARALLEL) -m "longer and not slow"
 
