@@ -52,7 +52,7 @@ contract-test: $(STAMP)
 cuda-test: $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[dev,cuda]"
 	$(PYTEST) tests/codegen/test_cuda.py -m "" --timeout 1800
-	$(BIN)/python -m benchmarks.cuda
+	$(BIN)/python -m benchmarks.zoo.cuda
 
 # The page in a browser, which must be there: chromium, on a machine that has one. `make test` skips it elsewhere.
 page-test: $(STAMP)
@@ -134,8 +134,8 @@ bench-scale: $(STAMP)
 # The sweeps of the forecast benchmark (forty minutes on 2 cores; resumable), and the tables in docs/forecast_scores.md.
 benchmark: $(STAMP)
 	$(BIN)/seedbed benchmark --results results/benchmark
-	$(BIN)/python -m benchmarks.forecast_scores results/benchmark
-	$(BIN)/python -m benchmarks.learning_curve results/benchmark
+	$(BIN)/python -m benchmarks.forecasts.scores results/benchmark
+	$(BIN)/python -m benchmarks.forecasts.learning_curve results/benchmark
 
 # The page docs/landscape.md: factorials of initial matrices between two parents, and spread by width (fast: 2,592 runs);
 # with matrices by themselves, and learning rates (PROFILE=full: 5,600 runs). The same call goes on where it ended, and

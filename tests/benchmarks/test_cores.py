@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import cores
+from benchmarks.scale import cores
 from pipeline.spec.sweep import load_spec
 from tests.benchmarks.test_measure import Sleeper
 from tests.support import tiny, trained

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import nodes
+from benchmarks.scale import nodes
 
 NEVER = nodes.Faults(math.inf, open_s=0.0)
 

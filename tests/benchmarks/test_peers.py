@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import zoo_sides
 from benchmarks.peers.eager import EagerChoice, EagerRun, adamw
 from benchmarks.peers.eager_models import Written, draw, loss_of, model_of
 from benchmarks.workloads import WORKLOADS, RegressionWorkload, spec_of
+from benchmarks.zoo import sides
 from pipeline.engine.block import Block
 
 NAMES = [name for name in WORKLOADS if name != "lsa_2048"]
@@ -95,12 +95,10 @@ def test_jax_computes_seedbeds_loss_and_gradients(name, attention):
             close(torch.from_numpy(np.array(found[part])), gradient)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in zoo_sides.ROWS if "width 64" not in name and "width 128" not in name]
-)
+@pytest.mark.parametrize("name", [name for name in sides.ROWS if "width 64" not in name and "width 128" not in name])
 def test_jax_computes_the_loss_and_gradients_of_ordinary_modules(name):
     jax = pytest.importorskip("jax")
-    problem, config = zoo_sides.problem_of(name), zoo_sides.run_of(name)
+    problem, config = sides.problem_of(name), sides.run_of(name)
     module = config.model.module(config.task.shape()).double()
     with jax.enable_x64(True):
         inputs, targets = problem.draw(jax.random.key(0))

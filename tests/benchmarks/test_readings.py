@@ -11,8 +11,8 @@ from analysis.forecasting.evaluation import cases_of, evaluate
 from analysis.forecasting.folds import Fold, Folds
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, decide_outcomes
 from analysis.predictors.base import Targets
-from benchmarks import forecast_scores, reading_cost, reading_worth
 from benchmarks.bench import read
+from benchmarks.forecasts import reading_cost, reading_worth, scores
 from benchmarks.measure import Pairs
 from pipeline.numerics.compiler import toolchain
 from tests.analysis.synthetic import synthetic_history
@@ -31,7 +31,7 @@ def planted():
 
 
 def test_the_page_on_forecasts_shows_what_was_measured_of_readings():
-    text = forecast_scores.PAGE.read_text()
+    text = scores.PAGE.read_text()
     assert reading_cost.with_table(text, read(reading_cost.KEPT)["rows"]) == text
     assert reading_worth.with_table(text, read(reading_worth.KEPT)["rows"]) == text
 

@@ -9,9 +9,11 @@ import pytest
 
 from analysis.outcomes.outcomes import DEFAULT_CRITERION
 from analysis.summary.analyse import analyse
-from benchmarks import bench, cuda, docs, forecast_scores, learning_curve, limits
+from benchmarks import bench, docs, limits
+from benchmarks.forecasts import learning_curve, scores
 from benchmarks.measure import Pairs
 from benchmarks.rows import Row, paired, table
+from benchmarks.zoo import cuda
 from tests.analysis.synthetic import synthetic_history
 
 
@@ -26,20 +28,20 @@ def test_the_page_on_compiling_shows_what_kernels_take_as_kept():
 
 
 def test_the_page_on_forecasts_shows_the_benchmark_as_kept():
-    text = forecast_scores.PAGE.read_text()
-    assert forecast_scores.with_table(text, forecast_scores.read(forecast_scores.KEPT)) == text
+    text = scores.PAGE.read_text()
+    assert scores.with_table(text, scores.read(scores.KEPT)) == text
 
 
 def test_the_benchmarks_table_has_a_line_for_each_predictor_and_for_the_ceiling():
     row = {
-        "row": forecast_scores.RANKING,
-        "predictor": forecast_scores.PRIMARY,
+        "row": scores.RANKING,
+        "predictor": scores.PRIMARY,
         "task": "a",
         "window": 0.05,
         "value": 0.8,
     }
     row |= {"low": 0.7, "high": 0.9, "n": 40, "ceiling": 0.95}
-    lines = forecast_scores.table_lines([row, row | {"row": "coverage", "value": 0.1}])
+    lines = scores.table_lines([row, row | {"row": "coverage", "value": 0.1}])
     assert lines[2:] == [
         "| a (40) | ridge_time | .80 (.70-.90) |",
         "|  | best_statistic |  |",
@@ -47,7 +49,7 @@ def test_the_benchmarks_table_has_a_line_for_each_predictor_and_for_the_ceiling(
         "| | attainable | .950 |",
     ]
     other = row | {"task": "b", "value": 0.6, "low": 0.4, "high": 0.8}
-    assert forecast_scores.mean_lines([row, other])[2:] == ["| ridge_time | .70 (.59-.81) |"]
+    assert scores.mean_lines([row, other])[2:] == ["| ridge_time | .70 (.59-.81) |"]
 
 
 def test_the_page_on_forecasts_shows_the_learning_curve_as_kept():

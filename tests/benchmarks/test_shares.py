@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.outcomes.outcomes import decide_outcomes
-from benchmarks.shares import FOLDER, MARKERS, shares
+from benchmarks.forecasts.shares import FOLDER, MARKERS, shares
 from pipeline.store.history import History, RunEnd, RunInfo
 
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 
 from analysis.outcomes.outcomes import decide_outcomes
-from benchmarks import transfer, transfer_page
 from benchmarks.bench import read
+from benchmarks.forecasts import transfer, transfer_page
 from tests.analysis.synthetic import BUDGET, synthetic_history
 
 KEPT = read(transfer_page.KEPT)

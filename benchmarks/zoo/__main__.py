@@ -22,13 +22,13 @@ import torch
 
 from benchmarks.bench import by_instruction_set, read, stored_at, write_speed_page
 from benchmarks.measure import alone, compared
-from benchmarks.zoo_sides import BATCH, ROWS, EagerSide, ProgramSide, problem_of, run_of
+from benchmarks.zoo.sides import BATCH, ROWS, EagerSide, ProgramSide, problem_of, run_of
 from pipeline.codegen.generated import generated_or_why
 from pipeline.engine.program import compiled_engine_of
 from pipeline.numerics.compiler import instruction_sets
 from pipeline.numerics.processor import processor
 
-_PAGE = Path(__file__).resolve().parents[1] / "docs" / "compiler.md"
+_PAGE = Path(__file__).resolve().parents[2] / "docs" / "compiler.md"
 _NUM_PAIRS = 7
 
 

@@ -1,6 +1,6 @@
 """Forecasts of lookup A by the number of runs learned from: makes the table of docs/forecast_scores.md.
 
-    python -m benchmarks.learning_curve results/benchmark
+    python -m benchmarks.forecasts.learning_curve results/benchmark
 
 The folder is that of `seedbed benchmark`. Without one the table is made from the kept points alone.
 """
@@ -17,7 +17,7 @@ from analysis.benchmark.learning_curve import learning_curve
 from analysis.predictors.base import PREDICTORS
 from analysis.uncertainty.intervals import Estimate
 from benchmarks.bench import FOLDER, between, read
-from benchmarks.forecast_scores import DIGITS, PAGE
+from benchmarks.forecasts.scores import DIGITS, PAGE
 from pipeline.planning.packs import stored_spec
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.benchmarking import finished, halves_of

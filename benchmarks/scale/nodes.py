@@ -1,7 +1,7 @@
 """Simulation of workers on 2 to 64 nodes that share a sweep's packs, and of nodes that fail.
 
-`python -m benchmarks.nodes`. Runs have the lengths of 768 recorded ones (`results/landscape_times.csv`), drawn with
-replacement. Packs are formed by the rule of `pipeline/planning/packs.py`, ordered by that of `pack_order.py`, and
+`python -m benchmarks.scale.nodes`. Runs have the lengths of 768 recorded ones (`results/landscape_times.csv`), drawn
+with replacement. Packs are formed by the rule of `pipeline/planning/packs.py`, ordered by that of `pack_order.py`, and
 claimed as by `seedbed work`: a worker's first is any of the first 32 that are free, later ones are the first; for
 comparison, also with settings in turn throughout, and the longest first throughout. A node that fails takes its packs
 with it; each is free again once its lease has ended, and goes on from its newest commit.
@@ -23,7 +23,7 @@ from benchmarks.bench import FOLDER
 from pipeline.planning.pack_order import begun_in_order, in_turn
 
 KEPT, RECORDED = FOLDER / "nodes.json", FOLDER / "landscape_times.csv"
-PAGE = Path(__file__).parents[1] / "docs" / "clusters.md"
+PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
 BEGIN, END = "<!-- nodes: begin -->", "<!-- nodes: end -->"
 NODES = (2, 4, 8, 16, 32, 64)
 _NUM_SIMULATED, _NUM_DRAWN = 40, 4

@@ -21,7 +21,7 @@ from pipeline.spec.sweep import SweepSpec
 if TYPE_CHECKING:
     from benchmarks.peers.jax_problem import OfModule
 
-_ZOO = Path(__file__).resolve().parents[1] / "tests" / "zoo" / "modules.py"
+_ZOO = Path(__file__).resolve().parents[2] / "tests" / "zoo" / "modules.py"
 BATCH = 64
 _LOOKUP = {"name": "dictionary_lookup", "num_keys": 8, "num_values": 8, "num_pairs": 8}
 _SEQUENCE = {"name": "repeated_sequence", "num_tokens": 16, "period": 8}

@@ -1,4 +1,6 @@
-"""What each reading brings to forecasts: `python -m benchmarks.reading_worth RESULTS` (a quarter of an hour, one core).
+"""What each reading brings to forecasts.
+
+`python -m benchmarks.forecasts.reading_worth RESULTS` takes a quarter of an hour of one core.
 
 RESULTS holds the results of the benchmark's sweeps of the tasks below, each under its name, with all readings:
 
@@ -30,7 +32,7 @@ from analysis.predictors.ridge_time import RidgeTime
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
 from analysis.uncertainty.resampling import resample
 from benchmarks.bench import FOLDER, between, read
-from benchmarks.forecast_scores import PAGE
+from benchmarks.forecasts.scores import PAGE
 from pipeline.arrays import Floats
 from pipeline.planning.packs import stored_spec
 from pipeline.store.history import History

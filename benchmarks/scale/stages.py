@@ -1,19 +1,9 @@
-"""`make bench-scale`: what a sweep of many runs costs beside its training, in processor time, memory and bytes.
-
-    python -m benchmarks.scale [STAGE ...] [--label after] [--runs N]
-
-Each stage runs in a process of its own, which counts its own processor time, so other load on the machine matters
-little; but `cores_*` and `launch_*` go by the clock, and need a machine with nothing else to do. Results are kept under
-their label, so that two versions stand side by side.
-"""
+"""Stages of a large sweep, each a function of its number of runs and a folder: planning, packs, records, reading."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,14 +12,11 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.bench import FOLDER, provenance_of
-from benchmarks.cores import cores, launch
-from benchmarks.crossed import crossed
 from benchmarks.measure import alone
 from benchmarks.page.stub_sweep import BUDGET, commit, planned
-from benchmarks.seedbed_side import ENVIRONMENT
+from benchmarks.scale.cores import cores, launch
+from benchmarks.scale.crossed import crossed
 
-KEPT = FOLDER / "scale.json"
 _LSA: dict[str, Any] = {
     "task": {"name": "linear_regression", "dim": 10, "num_pairs": 10, "input_range": 0.5},
     "model": {"name": "linear_self_attention", "num_layers": 1},
@@ -305,32 +292,3 @@ STAGES: dict[str, tuple[Callable[[int, Path], dict[str, float]], tuple[int, ...]
     **{f"cores_{name}": (partial(cores, name), (2,)) for name in ("lsa_256", "lookup_a", "mlp_all")},
     "launch_lookup_a": (partial(launch, "lookup_a"), (500,)),
 }
-
-
-def main() -> None:
-    """Measure the stages that are asked for, and keep them under a label."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="*", choices=[*STAGES, []], help="which stages (default: all)")
-    parser.add_argument("--label", default="now")
-    parser.add_argument("--runs", type=int, help="this number of runs alone")
-    given = parser.parse_args()
-    for name in given.stages or STAGES:
-        stage, sizes = STAGES[name]
-        for num_runs in sizes if given.runs is None else (given.runs,):
-            began = time.perf_counter()
-            with tempfile.TemporaryDirectory() as scratch:
-                found = alone(partial(stage, num_runs, Path(scratch) / "sweep"), given=ENVIRONMENT)
-            _keep(given.label, name, num_runs, found, time.perf_counter() - began)
-            print(name, num_runs, json.dumps({key: round(value, 4) for key, value in found.items()}), flush=True)
-
-
-def _keep(label: str, name: str, num_runs: int, found: dict[str, float], wall_s: float) -> None:
-    rows = json.loads(KEPT.read_text())["rows"] if KEPT.exists() else []
-    rows = [row for row in rows if (row["label"], row["stage"], row["runs"]) != (label, name, num_runs)]
-    measured = provenance_of(wall_s) | {"load": os.getloadavg()[0]}
-    rows.append({"label": label, "stage": name, "runs": num_runs, "found": found, "measured": measured})
-    KEPT.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,6 @@
-"""What forecasts of one task say of another: `python -m benchmarks.transfer RESULTS` from the root.
+"""What forecasts of one task say of another.
+
+`python -m benchmarks.forecasts.transfer RESULTS`, from the root.
 
 RESULTS holds the results of `seedbed benchmark`. Everything is fitted to training halves and scored on test halves. The
 scores are kept beside this file, and docs/forecast_scores.md gets their tables; without a folder, from the kept scores.
@@ -28,7 +30,7 @@ from analysis.predictors.ridge import Ridge
 from analysis.predictors.ridge_time import RidgeTime, log_time
 from analysis.uncertainty.resampling import resample
 from benchmarks.bench import read
-from benchmarks.transfer_page import (
+from benchmarks.forecasts.transfer_page import (
     KEPT,
     OTHERS,
     PAGE,

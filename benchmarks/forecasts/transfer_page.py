@@ -12,7 +12,7 @@ import numpy as np
 from analysis.uncertainty.intervals import Estimate, short
 from benchmarks.bench import FOLDER, between
 
-PAGE = Path(__file__).parents[1] / "docs" / "forecast_scores.md"
+PAGE = Path(__file__).parents[2] / "docs" / "forecast_scores.md"
 KEPT = FOLDER / "transfer.json"
 OTHERS, WHOLE_TASK = "all other tasks", "all sweeps of its task"
 _RANKS, _AFTER = ((f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("transfer", "adapted"))

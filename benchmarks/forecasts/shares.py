@@ -1,4 +1,6 @@
-"""Shares of runs that converged in the benchmark's sweeps: `python -m benchmarks.shares RESULTS` from the root.
+"""Shares of runs that converged in the benchmark's sweeps.
+
+`python -m benchmarks.forecasts.shares RESULTS`, from the root.
 
 RESULTS is a folder that holds the results of the sweeps of `sweeps/benchmark`, each under its name. The table goes
 into the README there, between its markers; a sweep that is not complete has no share.
@@ -19,7 +21,7 @@ from pipeline.spec.sweep import SweepSpec, load_spec
 from pipeline.store.history import History
 from pipeline.store.sweep_store import SweepStore
 
-FOLDER = Path(__file__).resolve().parent.parent / "sweeps" / "benchmark"
+FOLDER = Path(__file__).resolve().parents[2] / "sweeps" / "benchmark"
 MARKERS = ("<!-- shares: begin -->", "<!-- shares: end -->")
 HEADER = ["| sweep | setting | training seeds | test seeds |", "|---|---|---|---|"]
 # Above this number of settings a sweep has one row.

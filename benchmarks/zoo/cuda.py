@@ -1,6 +1,6 @@
 """What the CUDA kernels take that are written from torch modules: registers and memory, as NVRTC compiles them.
 
-Nothing is run, and no GPU is needed. `python -m benchmarks.cuda` compiles the kernels of every row of
+Nothing is run, and no GPU is needed. `python -m benchmarks.zoo.cuda` compiles the kernels of every row of
 benchmarks.zoo, and writes benchmarks/results/cuda.json and the table in docs/compiler.md.
 """
 
@@ -10,11 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.zoo_sides import BATCH, ROWS, run_of
+from benchmarks.zoo.sides import BATCH, ROWS, run_of
 from pipeline.codegen.cuda.nvrtc import ARCHITECTURE, compile_cuda, nvrtc_version
 from pipeline.engine.cuda_program import kernel_text, threads_of
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 PAGE = _ROOT / "docs" / "compiler.md"
 KEPT = _ROOT / "benchmarks" / "results" / "cuda.json"
 _BEGIN, _END = "<!-- cuda: begin -->", "<!-- cuda: end -->"

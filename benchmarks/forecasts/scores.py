@@ -1,6 +1,6 @@
 """`make benchmark`: keeps the scores of a run of `seedbed benchmark`, and writes the tables in docs/forecast_scores.md.
 
-    python -m benchmarks.forecast_scores results/benchmark
+    python -m benchmarks.forecasts.scores results/benchmark
 
 Without a folder the tables are made from the kept scores alone.
 """
@@ -19,7 +19,7 @@ from analysis.forecasting.evaluation import PRIMARY
 from analysis.uncertainty.intervals import short
 from benchmarks.bench import FOLDER, between, read
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "forecast_scores.md"
 KEPT = FOLDER / "forecast_scores.json"
 MARKERS, MEAN_MARKERS = (

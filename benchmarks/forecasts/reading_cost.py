@@ -1,4 +1,6 @@
-"""What recording each reading adds to the time of training: `python -m benchmarks.reading_cost`, half an hour.
+"""What recording each reading adds to the time of training.
+
+`python -m benchmarks.forecasts.reading_cost` takes half an hour.
 
 The runs are those of sweeps/benchmark/lookup_a.yaml with readings at its five windows, against the same runs without:
 CPU time of the process and of its children, from the first chunk to the commit, pair by pair. The table goes into
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import FOLDER, between, provenance_of, read
-from benchmarks.forecast_scores import PAGE
+from benchmarks.forecasts.scores import PAGE
 from benchmarks.measure import Pairs, in_turns
 from pipeline.launch.planned import plan_for
 from pipeline.planning.open_sweep import open_results
@@ -27,7 +29,7 @@ from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import load_spec
 from pipeline.training.open_pack import open_pack
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KEPT = FOLDER / "reading_cost.json"
 MARKERS = ("<!-- reading cost: begin -->", "<!-- reading cost: end -->")
 # Reading -> runs in a measurement, pairs: dearer ones need fewer for the same relative error.

@@ -1,0 +1,1 @@
+"""Forecasts of convergence: their scores, what more runs and readings add to them, and transfer between tasks."""

@@ -1,0 +1,1 @@
+"""What sweeps of many runs cost beside their training, what a second core brings, and a simulation of many nodes."""
