@@ -141,9 +141,7 @@ class TorchEngine:
         return found | task.probes(apply, batch)
 
     def _apply(self, parameters: NamedTensors) -> Callable[[Tensor], Tensor]:
-        return lambda inputs: (
-            self.block.model.forward(parameters, inputs, num_query_positions=self.num_query_positions).predictions
-        )
+        return lambda inputs: self.block.model.predict(parameters, inputs, self.num_query_positions)
 
     def attention_maps(self, num_items: int, slots: Sequence[int]) -> list[Tensor]:
         """Per layer (n, num_items, H, L, L), on the items of step 0."""

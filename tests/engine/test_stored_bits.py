@@ -43,7 +43,7 @@ KNOWN = {
     ("query-only.4", "g++-12.2.0-x86-64-v3", "2.13.0"): {
         "lookup": "d3156fe8b016b555bf3d35706eebe25f777c2fb5c0fb421260c13ba8a9e87874",
         "transformer": "638712100024ab284253e84f17e6dfd192ec73d90eea26de67faa32f57c2c7ac",
-        "regression": "fbb49e0d13aeb0eb3ca4626eaf5f898a4555ad3747042ed5fd54b634ffda59f0",
+        "regression": "ed5d701eabb266f52d006202717e5b2c30142a05be61160c4e83bbf2442f7903",
     },
 }
 
