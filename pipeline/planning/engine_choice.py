@@ -93,10 +93,27 @@ def _chosen(
     if not calibration.speeds:
         slots = min(_UNMEASURED[device], most_runs)
         return EngineChoice("torch", slots, f"{how}; slots not measured: no {device} here")
-    speeds = calibration.speeds
-    slots = max((slots for slots in speeds if slots <= most_runs), key=lambda slots: speeds[slots])
+    speeds = usable_speeds(most_runs, calibration.speeds)
+    slots = max(speeds, key=lambda slots: speeds[slots])
     figures = ", ".join(f"{slots}: {speed:,.0f}" for slots, speed in speeds.items())
     return EngineChoice("torch", slots, f"{how}; slots by the fastest run-steps per second ({figures})")
+
+
+def usable_speeds(most_runs: int, timed: Mapping[int, float]) -> dict[int, float]:
+    """Slots -> run-steps per second: the timed numbers up to `most_runs`, and that one itself if more were timed."""
+    found = {slots: speed for slots, speed in timed.items() if slots <= most_runs}
+    if found and most_runs < max(timed):
+        found[most_runs] = _speed(most_runs, timed)
+    return found
+
+
+def _speed(slots: int, timed: Mapping[int, float]) -> float:
+    """Run-steps per second of so many slots: as timed, or with the time of a step linear between the next two."""
+    if slots in timed:
+        return timed[slots]
+    below, above = max(n for n in timed if n < slots), min(n for n in timed if n > slots)
+    below_s, above_s = below / timed[below], above / timed[above]
+    return slots / (below_s + (above_s - below_s) * (slots - below) / (above - below))
 
 
 def _why(calibration: Calibration) -> str:
@@ -105,8 +122,9 @@ def _why(calibration: Calibration) -> str:
 
 def run_step_s(config: RunConfig, slots: int, calibration: Calibration) -> float:
     """Expected seconds of a step of one run in a block of so many slots: as timed, or by the number of parameters."""
-    if calibration.engine is None and slots in calibration.speeds:
-        return 1 / calibration.speeds[slots]
+    timed = calibration.speeds
+    if calibration.engine is None and timed and min(timed) <= slots <= max(timed):
+        return 1 / _speed(slots, timed)
     return _counted_s(config)
 
 

@@ -21,7 +21,7 @@ from pipeline.numerics.compiler import HOW_TO_INSTALL, instruction_sets, notice,
 from pipeline.numerics.processor import processor
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.planning.device_choice import Throughput, faster_device
-from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing
+from pipeline.planning.engine_choice import CANDIDATE_SLOTS, Calibration, may_be_compiled, needs_timing, usable_speeds
 from pipeline.planning.packs import PROGRAM, Group, Machine, Pack, grouped
 from pipeline.spec.identity import canonical_json
 from pipeline.spec.run_config import RunConfig
@@ -205,15 +205,16 @@ def _by_gpus(group: Group, resources: Resources, machine: Machine) -> float | No
     else:
         slots = min(resources.slots or group.most_runs, group.most_runs)
         speeds = _measured(group.config, resources, machine.device, (slots,))
-    fitting = [speed for slots, speed in speeds.items() if slots <= group.most_runs]
+    fitting = usable_speeds(group.most_runs, speeds)
     num_gpus = max(1.0, machine.num_workers * min(1.0, resources.gpus_per_pack or 1.0))
-    return max(fitting) * num_gpus if fitting else None
+    return max(fitting.values()) * num_gpus if fitting else None
 
 
 def _by_cpus(group: Group, resources: Resources, machine: Machine, budget: int) -> float:
     """Run-steps per second of all workers, as many as there are runs at most."""
     found = _calibrated(group, resources, machine, budget)
-    by_one = max(found.speeds.values(), default=0.0) or _speed(group.config, resources, found.engine or "torch")
+    speeds = usable_speeds(group.most_runs, found.speeds)
+    by_one = max(speeds.values()) if speeds else _speed(group.config, resources, found.engine or "torch")
     return by_one * min(machine.num_workers, len(group.run_ids))
 
 

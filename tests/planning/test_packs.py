@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from pipeline.launch.planned import plan_on
-from pipeline.planning.engine_choice import Calibration
+from pipeline.planning.engine_choice import Calibration, run_step_s, usable_speeds
 from pipeline.planning.open_sweep import kept_packs, open_results
 from pipeline.planning.packs import Machine, grouped, make_plan
 from pipeline.schedules.base import Schedule
@@ -43,6 +43,22 @@ def test_the_torch_engine_has_the_fastest_slots_that_the_runs_fill_and_says_why_
     assert "torch engine: model flat has no compiled form" in pack.reason
     assert planned(sweep(100), TIMED).packs[0].numerics.slots == 64
     assert planned(sweep(20), Calibration(None, "no g++ here")).packs[0].numerics.slots == 16
+
+
+@pytest.mark.parametrize(("num_runs", "speeds", "slots"), [(3, {1: 34.0, 4: 75.0}, 3), (3, {1: 34.0, 4: 30.0}, 1)])
+def test_runs_fewer_than_the_next_timed_number_have_a_slot_each_where_that_is_faster(num_runs, speeds, slots):
+    pack = planned(sweep(num_runs), Calibration(None, "", speeds)).packs[0]
+    assert pack.numerics.slots == slots
+
+
+def test_between_timed_numbers_of_slots_the_time_of_a_step_is_linear():
+    """A step of 1 slot takes 0.1 s, of 4 slots 0.2 s."""
+    assert usable_speeds(2, {1: 10.0, 4: 20.0, 16: 1.0}) == {1: 10.0, 2: pytest.approx(2 / (0.1 + 0.1 / 3))}
+    assert usable_speeds(4, {1: 10.0, 4: 20.0}) == {1: 10.0, 4: 20.0}
+    assert usable_speeds(5, {1: 10.0, 4: 20.0}) == {1: 10.0, 4: 20.0}
+    assert usable_speeds(3, {}) == {}
+    expected = [run_step_s(sweep(1).runs()[0], slots, Calibration(None, "", {1: 10.0, 4: 20.0})) for slots in (1, 2, 4)]
+    assert expected == [0.1, pytest.approx((0.1 + 0.1 / 3) / 2), 0.05]
 
 
 @pytest.mark.parametrize("calibration", [COMPILED, TIMED])
