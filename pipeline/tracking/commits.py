@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from pipeline.tracking.rows import (
     aggregate_rows,
     joined_recorded,
     read_recorded,
+    stacked_curves,
     with_times,
 )
 from pipeline.tracking.summaries import aggregate_summary, run_summary, sweep_values
@@ -163,16 +164,24 @@ class CommitReader:
         if tracked.job_type == "sweep":
             return self._of_sweep(tracked, progress, after)
         run_ids = tracked.run_ids if tracked.job_type == "run" else self.counted(tracked)
-        recorded_R = [self._packs[self._pack_of[run_id]].of(run_id) for run_id in run_ids]
         if tracked.job_type == "run":
-            return self._of_run(tracked, recorded_R[0], progress, after)
+            return self._of_run(tracked, self._recorded(run_ids[0]), progress, after)
         by_run = {run: self.progress_by_run[run] for run in run_ids if run in self.progress_by_run}
         numbers = setting_forecast_numbers(by_run, self.probabilities)
-        streaks = [self._check.streak(recorded) for recorded in recorded_R]
-        confirmed = [streak[1] for streak in streaks if streak is not None]
-        rows = with_numbers(aggregate_rows(recorded_R, confirmed, after, progress.step), math.inf, numbers)
+        rows = with_numbers(self._rows_of_setting(run_ids, after, progress.step), math.inf, numbers)
         summary = aggregate_summary(list(by_run.values()), len(run_ids), progress.reason)
         return Content(list(rows), {**summary, **numbers}, tracked.config)
+
+    def _rows_of_setting(self, run_ids: Sequence[str], after: int, last_step: int) -> Iterable[TrackedRow]:
+        # Most passes over a large setting find no step that all of its runs have reached.
+        if last_step <= after:
+            return ()
+        groups = stacked_curves([self._recorded(run_id) for run_id in run_ids])
+        confirmed_C = np.concatenate([self._check.streaks(group)[:, 1] for group in groups])
+        return aggregate_rows(groups, confirmed_C, after, last_step)
+
+    def _recorded(self, run_id: str) -> Recorded:
+        return self._packs[self._pack_of[run_id]].of(run_id)
 
     def _of_run(self, tracked: TrackedRun, recorded: Recorded, progress: CommittedProgress, after: int) -> Content:
         (run_id,) = tracked.run_ids

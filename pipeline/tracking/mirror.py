@@ -14,6 +14,7 @@ import json
 import os
 import select
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from pipeline.tracking.live import LiveRuns
 from pipeline.tracking.writer import UploadError, Writer
 
 POLL_INTERVAL_S = 2.0
+# Passes over many runs take long: of a core, which training needs, at most this share.
+_MOST_OF_A_CORE = 0.1
 _MOST_INPUT = 65536
 
 # Waits until the next pass; returns the packs that failed, or None when the last pass is due.
@@ -75,15 +78,20 @@ def mirror(
 
 
 class DrivenWait:
-    """Waits for the next pass of a mirror that a launch drives, by lines of its standard input, until that ends."""
+    """Waits for the next pass of a mirror that a launch drives, by lines of its standard input, until that ends.
 
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
+    `clock` is the processor time of this process, by which a wait is long enough after a long pass.
+    """
+
+    def __init__(self, interval_s: float, clock: Callable[[], float] = time.process_time) -> None:
+        self._interval_s, self._clock = interval_s, clock
+        self._began_s = clock()
         self._rest = b""
 
     def __call__(self) -> Sequence[str] | None:
         """Ids of the packs that failed since the last pass; None once the input has ended."""
-        ready, _, _ = select.select([0], [], [], self._interval_s)
+        ready, _, _ = select.select([0], [], [], self.interval_s)
+        self._began_s = self._clock()
         if not ready:
             return ()
         read = os.read(0, _MOST_INPUT)
@@ -91,6 +99,11 @@ class DrivenWait:
             return None
         *lines, self._rest = (self._rest + read).split(b"\n")
         return [str(json.loads(line)["failed"]) for line in lines if line.startswith(b"{")]
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds until the next pass, by what this one has cost so far."""
+        return max(self._interval_s, (self._clock() - self._began_s) * (1 / _MOST_OF_A_CORE - 1))
 
 
 def _tell(sentence: str) -> None:

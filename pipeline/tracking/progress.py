@@ -13,7 +13,7 @@ from pipeline.spec.criterion import Criterion
 from pipeline.store.budgets import parts_of
 from pipeline.store.records.ends import FAILED_RUN, EndColumns
 from pipeline.store.records.record import Record
-from pipeline.tracking.rows import Recorded
+from pipeline.tracking.rows import Recorded, StackedCurves, stacked_curves
 
 RUNNING, OVER = "running", "over"
 
@@ -44,15 +44,19 @@ class ConvergenceCheck:
         eval_steps_T = np.array(parts_of(plan)[-1].eval_steps, np.int64)
         return ConvergenceCheck(Criterion(**sweep["spec"]["converged"]), eval_steps_T)
 
+    def streaks(self, runs: StackedCurves) -> Ints:
+        """(C, 2), of the runs that have converged: at which evaluation they had, and the later one that confirms it."""
+        is_eval_T = np.isin(runs.steps_T, self.eval_steps_T)
+        starts_R = self.criterion.first_streak(runs.column(self.criterion.metric)[:, is_eval_T])
+        starts_C = starts_R[starts_R >= 0]
+        return runs.steps_T[is_eval_T][np.stack([starts_C, starts_C + self.criterion.evaluations - 1], axis=1)]
+
     def streak(self, recorded: Recorded) -> tuple[int, int] | None:
-        """The evaluation at which the run had converged, and the later one that confirms it; None if it has not."""
-        is_eval_T = np.isin(recorded.steps_T, self.eval_steps_T)
-        label_1E = recorded.column(self.criterion.metric)[None, is_eval_T]
-        start = int(self.criterion.first_streak(label_1E)[0])
-        if start < 0:
-            return None
-        steps_E = recorded.steps_T[is_eval_T]
-        return int(steps_E[start]), int(steps_E[start + self.criterion.evaluations - 1])
+        """The same of one run; None if it has not converged."""
+        (runs,) = stacked_curves([recorded])
+        for start, confirmed in self.streaks(runs).tolist():
+            return start, confirmed
+        return None
 
 
 def progress_of_runs(records: Iterable[Record], budgets: Mapping[str, int]) -> dict[str, CommittedProgress]:

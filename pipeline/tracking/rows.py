@@ -7,7 +7,7 @@ add to that step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -111,49 +111,86 @@ def joined_recorded(parts: Sequence[Recorded]) -> Recorded:
     )
 
 
+@dataclass(frozen=True)
+class StackedCurves:
+    """What runs recorded at the same `steps_T`, for the same `metrics`: (R, T, M) values and (R, T) Unix times.
+
+    NaN where nothing was recorded, or a time is not known.
+    """
+
+    steps_T: Ints
+    metrics: tuple[str, ...]
+    values_RTM: Floats
+    times_RT: Floats
+
+    def column(self, metric: str) -> Floats:
+        """(R, T), all NaN for a metric that the runs never recorded."""
+        if metric not in self.metrics:
+            return np.full(self.times_RT.shape, np.nan)
+        return self.values_RTM[:, :, self.metrics.index(metric)]
+
+
+def stacked_curves(recorded_R: Sequence[Recorded]) -> list[StackedCurves]:
+    """The runs in groups that have their steps and metrics in common; within a group, in their order."""
+    groups: dict[tuple[bytes, tuple[str, ...]], list[Recorded]] = {}
+    for recorded in recorded_R:
+        groups.setdefault((recorded.steps_T.tobytes(), recorded.metrics), []).append(recorded)
+    return [
+        StackedCurves(
+            runs[0].steps_T,
+            metrics,
+            np.stack([recorded.values_TM for recorded in runs]),
+            np.stack([recorded.times_T for recorded in runs]),
+        )
+        for (_, metrics), runs in groups.items()
+    ]
+
+
 def aggregate_rows(
-    recorded_R: Sequence[Recorded], confirmed: Iterable[int], after: int, last_step: int
+    groups: Sequence[StackedCurves], confirmed_C: Ints, after: int, last_step: int
 ) -> Iterator[TrackedRow]:
     """Quantiles of every metric over the runs that recorded it, per step in (`after`, `last_step`].
 
     A run that ended early is in no later quantile. The converged share is over all runs; each counts from the
-    evaluation that confirms it (`confirmed`, of those that have converged), so that a row does not change when later
+    evaluation that confirms it (`confirmed_C`, of those that have converged), so that a row does not change when later
     ones are seen.
     """
-    steps_T = np.unique(np.concatenate([recorded.steps_T for recorded in recorded_R]))
+    steps_T = np.unique(np.concatenate([group.steps_T for group in groups]))
     steps_T = steps_T[(steps_T > after) & (steps_T <= last_step)]
-    confirmed_steps = np.array(list(confirmed), np.int64)
     values: list[dict[str, float]] = [{} for _ in steps_T]
-    num_runs_T = np.zeros(len(steps_T), np.int64)
-    for recorded in recorded_R:
-        num_runs_T += np.isin(steps_T, recorded.steps_T)
-    for metric in dict.fromkeys(metric for recorded in recorded_R for metric in recorded.metrics):
+    for metric in dict.fromkeys(metric for group in groups for metric in group.metrics):
         names = quantile_names(metric)
-        for row, values_R in zip(values, _aligned(recorded_R, metric, steps_T).T, strict=True):
+        for row, values_R in zip(values, _aligned(groups, metric, steps_T).T, strict=True):
             present = values_R[~np.isnan(values_R)]
             if len(present):
                 found = np.quantile(present, list(QUANTILES.values())).tolist()
                 row |= dict(zip(names, found, strict=True))
-    latest_T = _latest(recorded_R, steps_T)
-    for step, row, num_runs, time in zip(steps_T.tolist(), values, num_runs_T.tolist(), latest_T.tolist(), strict=True):
-        share = float(np.sum(confirmed_steps <= step)) / len(recorded_R)
-        own = {NUM_RUNS: num_runs, CONVERGED_SHARE: share}
+    num_runs_T = np.sum([len(group.times_RT) * np.isin(steps_T, group.steps_T) for group in groups], axis=0)
+    latest_T = _latest(groups, steps_T)
+    num_runs = sum(len(group.times_RT) for group in groups)
+    for step, row, num_here, time in zip(steps_T.tolist(), values, num_runs_T.tolist(), latest_T.tolist(), strict=True):
+        share = float(np.sum(confirmed_C <= step)) / num_runs
+        own = {NUM_RUNS: num_here, CONVERGED_SHARE: share}
         yield TrackedRow(step, {**own, **row}, time if math.isfinite(time) else None)
 
 
-def _aligned(recorded_R: Sequence[Recorded], metric: str, steps_T: Ints) -> Floats:
-    values_RT = np.full((len(recorded_R), len(steps_T)), np.nan)
-    for row_T, recorded in zip(values_RT, recorded_R, strict=True):
-        kept = np.isin(recorded.steps_T, steps_T)
-        row_T[np.searchsorted(steps_T, recorded.steps_T[kept])] = recorded.column(metric)[kept]
-    return values_RT
+def _aligned(groups: Sequence[StackedCurves], metric: str, steps_T: Ints) -> Floats:
+    """(R, T) values of a metric at these steps, NaN where a run has none."""
+    parts = []
+    for group in groups:
+        part_RT = np.full((len(group.times_RT), len(steps_T)), np.nan)
+        kept = np.isin(group.steps_T, steps_T)
+        part_RT[:, np.searchsorted(steps_T, group.steps_T[kept])] = group.column(metric)[:, kept]
+        parts.append(part_RT)
+    return np.concatenate(parts)
 
 
-def _latest(recorded_R: Sequence[Recorded], steps_T: Ints) -> Floats:
+def _latest(groups: Sequence[StackedCurves], steps_T: Ints) -> Floats:
     """(T,) the latest time at which any of the runs recorded the step, -inf where none is known."""
     latest_T = np.full(len(steps_T), -np.inf)
-    for recorded in recorded_R:
-        kept = np.isin(recorded.steps_T, steps_T) & ~np.isnan(recorded.times_T)
-        places = np.searchsorted(steps_T, recorded.steps_T[kept])
-        latest_T[places] = np.maximum(latest_T[places], recorded.times_T[kept])
+    for group in groups:
+        kept = np.isin(group.steps_T, steps_T)
+        places = np.searchsorted(steps_T, group.steps_T[kept])
+        known = np.where(np.isnan(group.times_RT[:, kept]), -np.inf, group.times_RT[:, kept])
+        latest_T[places] = np.maximum(latest_T[places], known.max(axis=0))
     return latest_T

@@ -15,7 +15,7 @@ from pipeline.store.records.record import Active, Record
 from pipeline.tracking.commits import CommitReader
 from pipeline.tracking.names import is_legal
 from pipeline.tracking.progress import CommittedProgress, ConvergenceCheck, progress_of_runs, progress_of_setting
-from pipeline.tracking.rows import Recorded, aggregate_rows
+from pipeline.tracking.rows import Recorded, aggregate_rows, stacked_curves
 from pipeline.tracking.tracked import representatives
 from tests.support import tiny, trained
 from tests.tracking.tracked import (
@@ -277,8 +277,8 @@ def test_an_aggregate_of_the_first_steps_is_a_prefix_of_the_whole() -> None:
     )
 
     def rows(recorded: list[Recorded], after: int, last: int) -> list:
-        streaks = [check.streak(one) for one in recorded]
-        return list(aggregate_rows(recorded, [streak[1] for streak in streaks if streak], after, last))
+        groups = stacked_curves(recorded)
+        return list(aggregate_rows(groups, np.concatenate([check.streaks(one)[:, 1] for one in groups]), after, last))
 
     whole = rows(recorded, -1, BUDGET)
     assert {row.values["setting/converged_share"] for row in whole} > {0.0}
