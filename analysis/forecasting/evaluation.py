@@ -22,13 +22,14 @@ from analysis.statistics.base import Statistic, column, own_statistics
 from analysis.statistics.last_value import LastValue
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Array, Bools, Floats, Ints
+from pipeline.long_loops import long_loop, loop_over
 from pipeline.store.history import History, Window
 
 # Of histories that declare none.
 WINDOWS = (0.05, 0.1, 0.25, 0.5)
 PRIMARY = "ridge_time"
-# Fits and scores, whose progress can be `watched`.
-STAGES_OF_WINDOW = 2
+# Fits and scores, each a loop.
+_STAGES = 2
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,15 @@ def evaluate(
     resamples = resample(history.runs, bootstrap, seed)
     settings_recur = splits.settings_recur([run.setting_id for run in history.runs])
     reference = "setting_rate" if settings_recur else "hyperparameters_only"
-    evaluated = tuple(
-        _evaluate_window(
-            history, fraction, outcomes, chosen, listed, splits, resamples.counts_with_estimate, reference, copies_R
-        )
-        for fraction in (windows_of(history) if windows is None else windows)
-    )
+    evaluated = []
+    what = f"forecasting {len(history.runs):,} runs, each by models that saw none of its seeds"
+    for fraction in loop_over(what, windows_of(history) if windows is None else windows):
+        with long_loop(what, _STAGES, by_inner=True):
+            evaluated.append(_evaluate_window(
+                history, fraction, outcomes, chosen, listed, splits, resamples.counts_with_estimate, reference, copies_R
+            ))  # fmt: skip
     return Evaluation(
-        evaluated, tuple(chosen), splits.held_out, splits.shared, resamples.unit, reference, bootstrap,
+        tuple(evaluated), tuple(chosen), splits.held_out, splits.shared, resamples.unit, reference, bootstrap,
         _fold_R(splits), own_statistics() if statistics is None else "",
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from analysis.uncertainty.dependence import shares_a_seed
 from analysis.uncertainty.intervals import Estimate
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Array, Floats
+from pipeline.long_loops import loop_over
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunInfo
 
@@ -113,7 +114,10 @@ def fit_forecasts(
         int(left_out_R.sum()),
         tuple(sorted({run.setting_id for run in history.runs})),
         encodings,
-        tuple(_fit_window(history, outcomes, fraction, copies_R, seed, bootstrap) for fraction in fractions),
+        tuple(
+            _fit_window(history, outcomes, fraction, copies_R, seed, bootstrap)
+            for fraction in loop_over(f"fitting forecasts to {len(history.runs):,} runs", fractions)
+        ),
     )
 
 

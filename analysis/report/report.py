@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from analysis.summary.in_training import expected_of, most_uncertain
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_evaluation, describe_failed, describe_forks, describe_window, score_text
 from analysis.uncertainty.intervals import short
+from pipeline.long_loops import loop_over
 from pipeline.store.files import is_shared_folder, make_folder, write_file
 
 if TYPE_CHECKING:
@@ -48,25 +49,22 @@ def write_report(
     *,
     source: PageSource | None = None,
     pages: Sequence[tuple[str, str | None]] = (),
-    on_share: Callable[[float], None] = lambda share: None,
 ) -> Path:
     """Writes report.html, and NAME.svg and NAME.png per figure into `folder`; returns the HTML's path.
 
     `folder` is made if missing; files of those names are overwritten. All are private, unless `folder` is shared.
     `source` is what the results folders add to the analysis, `pages` the reports of all budgets (see `page_html`).
-    `on_share` is told which share of the figures is drawn.
     Without JavaScript in the browser, the page shows the static figures and the tables.
     """
     folder = Path(folder)
     make_folder(folder, is_shared=is_shared_folder(folder.parent))
-    drawn, chosen = [], figures(analysis)
-    for number, chart in enumerate(chosen):
+    drawn = []
+    for chart in loop_over("drawing figures", figures(analysis)):
         figure = drawn_figure(chart)
         drawn.append(figure)
         if figure.svg:
             write_file(folder / f"{figure.name}.svg", figure.svg.encode())
             write_file(folder / f"{figure.name}.png", svg_to_png(figure.svg))
-        on_share((number + 1) / len(chosen))
     path = folder / "report.html"
     write_file(path, render_html(analysis, drawn, source, pages).encode())
     return path

@@ -16,8 +16,9 @@ from analysis.outcomes.incidence import Incidence, incidence
 from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide_outcomes
 from analysis.outcomes.settings import runs_by_setting
 from analysis.predictors.base import Predictor
+from analysis.summary.setting_table import WIDTH
 from analysis.summary.settings import SettingSummary, summarise_settings
-from analysis.summary.text import OF_FITTED, in_training_lines, summary_text
+from analysis.summary.text import OF_FITTED, summary_text
 from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Floats
 from pipeline.spec.criterion import Criterion
@@ -44,11 +45,11 @@ class Analysis:
     forecasts: RunForecasts | None = None
     ceiling: tuple[Mapping[str, Any], ...] = ()
 
-    def summary(self, with_scores: bool = False) -> str:
-        """The analysis as text, at most 80 columns wide; with the score tables of every predictor, 100."""
+    def summary(self, with_scores: bool = False, width: int = WIDTH) -> str:
+        """The analysis as text, at most `width` columns wide; the score tables of every predictor take up to 100."""
         return summary_text(
             self.history, self.outcomes, self.settings, self.evaluation, self.problem, self.provenance,
-            [] if self.forecasts is None else in_training_lines(self.forecasts), with_scores=with_scores,
+            self.forecasts, with_scores=with_scores, width=width,
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:

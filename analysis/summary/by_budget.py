@@ -52,12 +52,13 @@ class AnalysisByBudget:
         budgets = ("budgets of " if len(self.budgets) > 1 else "a budget of ") + in_words(self.budgets)
         return f"{num_runs} run(s) of {num_settings} setting(s) with {budgets} steps"
 
-    def summary(self, with_scores: bool = False) -> str:
+    def summary(self, with_scores: bool = False, width: int = WIDTH) -> str:
         """The joined table of settings, then the summary of every budget, as wide as these."""
-        lines = [*wrap(f"{self.name}: {self.counts()}"), *setting_table(self.settings()), "", *wrap(JUDGED)]
+        table = setting_table(self.settings(), width=width)
+        lines = [*wrap(f"{self.name}: {self.counts()}", width), *table, "", *wrap(JUDGED, width)]
         for part in self.parts:
             heading = f"Budget {part.history.budget} steps"
-            lines += ["", heading, "-" * min(len(heading), WIDTH), "", part.summary(with_scores)]
+            lines += ["", heading, "-" * min(len(heading), width), "", part.summary(with_scores, width)]
         return "\n".join(line.rstrip() for line in lines)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The outcomes of settings as lines of text, at most 80 columns wide."""
+"""The outcomes of settings as lines of text, as wide as a terminal, 80 columns elsewhere."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from analysis.summary.settings import SettingSummary
 from analysis.uncertainty.intervals import short
 from pipeline.counted import counted
 
+# Columns where nothing says how many there are.
 WIDTH = 80
 _LEAST_LABEL, _GAP = 16, 2
 
 
-def setting_table(settings: Sequence[SettingSummary], most: int | None = None) -> list[str]:
-    """A title and a line per setting, of at most `most` settings; divergence and censoring where there is any."""
+def setting_table(settings: Sequence[SettingSummary], most: int | None = None, width: int = WIDTH) -> list[str]:
+    """A title and a line per setting, of at most `most` settings; divergence and censoring where there is any.
+
+    Labels that are too long for `width` columns go on in further lines.
+    """
     shown = settings[:most]
     columns = {
         "runs": [str(setting.num_runs) for setting in shown],
@@ -27,7 +31,7 @@ def setting_table(settings: Sequence[SettingSummary], most: int | None = None) -
         if not any(getattr(setting, f"num_{name}") for setting in settings):
             del columns[name]
     widths = {name: max(len(name), *map(len, column)) for name, column in columns.items()}
-    room = max(WIDTH - sum(widths.values()) - _GAP * len(widths), _LEAST_LABEL)
+    room = max(width - sum(widths.values()) - _GAP * len(widths), _LEAST_LABEL)
     label_width = min(room, max(len("setting"), *(len(setting.label) for setting in shown)))
     rows = [
         ("setting", tuple(columns)),
@@ -45,6 +49,6 @@ def _table_row(label: str, label_width: int, cells: Sequence[str], widths: Seque
     return [f"{first:<{label_width}}{''.join(figures)}", *rest]
 
 
-def wrap(text: str, indent: str = "") -> list[str]:
-    """The text in lines of at most 80 columns, all but the first after `indent`."""
-    return textwrap.wrap(text, WIDTH, break_long_words=True, subsequent_indent=indent) or [""]
+def wrap(text: str, width: int = WIDTH, indent: str = "") -> list[str]:
+    """The text in lines of at most `width` columns, all but the first after `indent`."""
+    return textwrap.wrap(text, width, break_long_words=True, subsequent_indent=indent) or [""]

@@ -1,8 +1,9 @@
-"""Plain-text summary of an analysis: outcomes, then forecasts, a finding per line; at most 80 columns wide."""
+"""Plain-text summary of an analysis: outcomes, then forecasts, a finding per line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from analysis.outcomes.equal_runs import equal_runs_text
 from analysis.outcomes.outcomes import OUTCOME_KINDS, Outcomes, failed_without_outcome
 from analysis.summary.in_training import expected_of
 from analysis.summary.near import describe_unmet, describe_unscored
-from analysis.summary.setting_table import setting_table, wrap
+from analysis.summary.setting_table import WIDTH, setting_table, wrap
 from analysis.summary.settings import SettingSummary, describe_intervals
 from analysis.uncertainty.intervals import short
 from pipeline.store.computed_by import numerics_text
@@ -30,34 +31,36 @@ def summary_text(
     evaluation: Evaluation | None,
     problem: str,
     provenance: Mapping[str, Any],
-    in_training: Sequence[str] = (),
+    forecasts: RunForecasts | None = None,
     *,
     with_scores: bool = False,
+    width: int = WIDTH,
 ) -> str:
     """Outcomes, one line per setting; one line per window on its forecasts; then what the figures mean.
 
-    Every undefined figure reads `n/a`. `in_training` are lines on runs in training. With scores a table per window of
-    every predictor follows, up to 100 columns wide.
+    Every undefined figure reads `n/a`. `forecasts` are of the runs in training. Lines have at most `width` columns.
+    With scores a table per window of every predictor follows, up to 100 columns wide.
     """
+    told = partial(wrap, width=width)
     counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in OUTCOME_KINDS)
     lines = [
-        *wrap(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
-        *setting_table(settings),
-        *(wrap(unmet) if (unmet := describe_unmet(history, outcomes)) else []),
-        *in_training,
+        *told(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
+        *setting_table(settings, width=width),
+        *(told(unmet) if (unmet := describe_unmet(history, outcomes)) else []),
+        *([] if forecasts is None else told(_in_training(forecasts))),
         "",
-        *(wrap(f"No forecasts: {problem}") if evaluation is None else finding_lines(evaluation)),
+        *(told(f"No forecasts: {problem}") if evaluation is None else finding_lines(evaluation, width)),
         "",
-        *wrap(f"Converged means {outcomes.criterion}; the budget is {history.budget} steps."),
-        *(line for sentence in describe_intervals(settings) for line in wrap(sentence)),
-        *(line for sentence in _shared_notes(evaluation) for line in wrap(sentence)),
-        *(wrap(describe_forks(history)) if describe_forks(history) else []),
-        *(wrap(describe_failed(history, outcomes)) if describe_failed(history, outcomes) else []),
-        *wrap(describe_provenance(provenance)),
-        *(line for note in provenance_notes(provenance) for line in wrap(note)),
+        *told(f"Converged means {outcomes.criterion}; the budget is {history.budget} steps."),
+        *(line for sentence in describe_intervals(settings) for line in told(sentence)),
+        *(line for sentence in _shared_notes(evaluation) for line in told(sentence)),
+        *(told(describe_forks(history)) if describe_forks(history) else []),
+        *(told(describe_failed(history, outcomes)) if describe_failed(history, outcomes) else []),
+        *told(describe_provenance(provenance)),
+        *(line for note in provenance_notes(provenance) for line in told(note)),
     ]
     if with_scores and evaluation is not None:
-        lines += ["", *_score_lines(evaluation)]
+        lines += ["", *_score_lines(evaluation, width)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -68,11 +71,11 @@ def _shared_notes(evaluation: Evaluation | None) -> list[str]:
     return [*(f"Note: {sentence}." for sentence in evaluation.notes), *([unscored] if unscored else []), OF_FITTED]
 
 
-def finding_lines(evaluation: Evaluation) -> list[str]:
+def finding_lines(evaluation: Evaluation, width: int = WIDTH) -> list[str]:
     """How well the forecasts from each window tell the seeds of a setting apart, beside the last loss: a line each."""
-    lines = [f"AUROC between left-out seeds of a setting: {PRIMARY}, beside {LOSS_BASELINE} alone"]
+    lines = wrap(f"AUROC between left-out seeds of a setting: {PRIMARY}, beside {LOSS_BASELINE} alone", width)
     for window in evaluation.windows:
-        lines += wrap(f"  {_finding(window)}", indent="    ")
+        lines += wrap(f"  {_finding(window)}", width, indent="    ")
     return lines
 
 
@@ -94,10 +97,10 @@ def describe_cost(extra_compute: float) -> str:
     return f", with look-aheads that cost {extra_compute:.1%} of a run's training more" if extra_compute else ""
 
 
-def in_training_lines(forecasts: RunForecasts) -> list[str]:
+def _in_training(forecasts: RunForecasts) -> str:
     """How many of the runs in training are expected to converge, and what that rests on."""
     told = f"{expected_of(forecasts)}. {'. '.join(forecasts.sentences())}."
-    return wrap(f"In training: {len(forecasts.runs)} run(s); {told}")
+    return f"In training: {len(forecasts.runs)} run(s); {told}"
 
 
 def describe_provenance(provenance: Mapping[str, Any]) -> str:
@@ -182,10 +185,11 @@ def score_text(evaluation: Evaluation, window: WindowEvaluation, predictor: str,
     return short(estimate.value) if score in ("calibration_error", "debiased_error") else str(estimate.text())
 
 
-def _score_lines(evaluation: Evaluation) -> list[str]:
-    lines = wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)))
+def _score_lines(evaluation: Evaluation, width: int) -> list[str]:
+    lines = wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)), width)
     for window in evaluation.windows:
-        lines += ["", *wrap(describe_window(window)), _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")]
+        head = _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")
+        lines += ["", *wrap(describe_window(window), width), head]
         lines += [_predictor_line(evaluation, window, name) for name in evaluation.predictors]
         if {PRIMARY, LOSS_BASELINE} <= set(evaluation.predictors):
             lines.append(f"  AUROC in setting, {PRIMARY} less {LOSS_BASELINE}: {_gain_text(window)}")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pipeline.arrays import Array, Floats, Ints
+from pipeline.long_loops import long_loop
 
 # Weights in a block: 4 MiB of them, so that a block, and what is computed of it, stay near the processor.
 BLOCK_SIZE = 2**19
@@ -21,34 +19,6 @@ MOST_THREADS = 16
 
 _Job = TypeVar("_Job")
 _Found = TypeVar("_Found")
-
-
-class _Watch:
-    """Adds up the jobs that are done, each stage of jobs counting alike."""
-
-    def __init__(self, told: Callable[[float], None], num_stages: int) -> None:
-        self._told, self._num_stages, self._stages, self._lock = told, num_stages, 0.0, Lock()
-
-    def job_done(self, num_jobs: int) -> None:
-        with self._lock:
-            self._stages += 1 / num_jobs
-            self._told(min(self._stages / self._num_stages, 1.0))
-
-
-_WATCH: ContextVar[_Watch | None] = ContextVar("_WATCH", default=None)
-
-
-@contextmanager
-def watched(told: Callable[[float], None], num_stages: int) -> Iterator[None]:
-    """In this context `told` gets the share of so many calls of `side_by_side` that is done, job by job, on any thread.
-
-    More calls than were named leave it at 1.
-    """
-    token = _WATCH.set(_Watch(told, num_stages))
-    try:
-        yield
-    finally:
-        _WATCH.reset(token)
 
 
 def in_blocks(figures: Callable[[Floats], Floats], weight_BR: Array, use: Ints) -> Floats:
@@ -71,16 +41,15 @@ def side_by_side(job: Callable[[_Job], _Found], given: Iterable[_Job]) -> list[_
     numpy lets go of Python's lock while it computes. Matrix products take one thread each meanwhile, wherever this is
     called, so that they round alike on any machine. The first error is raised.
     """
-    jobs, watch = list(given), _WATCH.get()
-
-    def done(one: _Job) -> _Found:
-        found = job(one)
-        if watch is not None:
-            watch.job_done(len(jobs))
-        return found
-
+    jobs = list(given)
     threads = min(_num_cores(), MOST_THREADS, len(jobs))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"), long_loop("resampling and fitting", len(jobs)) as loop:
+
+        def done(one: _Job) -> _Found:
+            found = job(one)
+            loop.pass_done()
+            return found
+
         if threads < 2:
             return [done(one) for one in jobs]
         with ThreadPoolExecutor(threads) as pool:

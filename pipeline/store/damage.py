@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.long_loops import loop_over
 from pipeline.store.added import ADDED_FOLDER, added_tables, read_added
 from pipeline.store.documents import read_document
 from pipeline.store.files import CorruptFileError, NewerFormatError, make_inner_folder, read_file, unseal
@@ -35,7 +36,7 @@ def damages(store: SweepStore) -> list[Damage]:
     Files that nothing names are not damaged, and a pack whose newest record was deleted is merely behind.
     """
     packs = [PackStore(path) for path in sorted((store.folder / "packs").glob("*")) if path.is_dir()]
-    in_packs = [damage for pack in packs for damage in _of_pack(pack)]
+    in_packs = [damage for pack in loop_over("checking files", packs) for damage in _of_pack(pack)]
     return [*_of_documents(store), *in_packs, *_of_side_files(store)]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pipeline.long_loops import loop_over
 from pipeline.store.budgets import budget_by_run, budgets_of
 from pipeline.store.pack_store import StoreError
 from pipeline.store.records.ends import FAILED_RUN, EndColumns, Ended
@@ -117,7 +118,7 @@ def readable_records(store: SweepStore, reads_files: bool = True) -> tuple[dict[
     """
     records: dict[str, Record] = {}
     damaged: dict[str, str] = {}
-    for pack_id in store.pack_ids():
+    for pack_id in loop_over("reading commits", store.pack_ids()):
         try:
             record = store.pack(pack_id).newest(reads_files)
         except StoreError as error:

@@ -42,6 +42,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pipeline.arrays import Array
+from pipeline.long_loops import loop_over
 from pipeline.store.added import AddedTable, added_tables
 from pipeline.store.backends.files import Files
 from pipeline.store.backends.objects import object_url
@@ -166,7 +167,7 @@ class SweepStore:
 
     def newest_records(self) -> dict[str, Record]:
         """pack_id -> newest whole record, for packs that have one."""
-        found = {pack_id: self.pack(pack_id).newest() for pack_id in self.pack_ids()}
+        found = {pack_id: self.pack(pack_id).newest() for pack_id in loop_over("checking commits", self.pack_ids())}
         return {pack_id: record for pack_id, record in found.items() if record is not None}
 
     @property
@@ -212,7 +213,7 @@ class SweepStore:
         pivot = Pivot([run.run_id for run in runs], steps, dtype)
         ends: dict[str, Ended] = {}
         reached: dict[str, int] = {}
-        for pack_id, record in records.items():
+        for pack_id, record in loop_over("reading histories", records.items()):
             if pivot.row_of.keys().isdisjoint((*record.ends, *record.active)):
                 continue
             ends |= EndColumns.of(record.ends).kind_by_run()
@@ -287,7 +288,7 @@ class SnapshotIndex:
         arrays: dict[str, Array] = {}
         # A file's runs one after another, wherever they stand in the plan.
         by_file = sorted(range(len(found)), key=lambda row: self._places[found[row], kind][step][1].sha256)
-        for row in by_file:
+        for row in loop_over("reading snapshots", by_file):
             for name, array in self._arrays(found[row], step, kind).items():
                 if name not in arrays:
                     arrays[name] = np.zeros((len(found), *array.shape), array.dtype)

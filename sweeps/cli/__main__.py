@@ -33,6 +33,7 @@ from sweeps.cli.supported import refuse_other_systems
 from sweeps.cli.training import training_commands
 from sweeps.command.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from sweeps.command.own.consent import import_named
+from sweeps.command.terminal.bars import bars
 
 _MOST_COLUMNS = 1000
 # Where pip installs those of a wheel.
@@ -111,7 +112,8 @@ def main() -> None:
     # The last thing done: what the interpreter then tidies up by itself would take it seconds after torch and Ray.
     atexit.register(gc.freeze)
     try:
-        app(imports_first(sys.argv[1:]))
+        with bars(out):
+            app(imports_first(sys.argv[1:]))
     except (SpecError, StoreError, NewerFormatError) as error:
         _leave(str(error), BAD_INPUT)
     except CorruptFileError as error:

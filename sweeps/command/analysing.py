@@ -12,19 +12,16 @@ from rich.console import Console
 
 from analysis.forecasting.by_budget import forecasts_document
 from analysis.forecasting.ceiling import read_ceiling
-from analysis.forecasting.evaluation import STAGES_OF_WINDOW, windows_of
 from analysis.forecasting.live import forecast_running
 from analysis.summary.analyse import Analysis, analyse
 from analysis.summary.by_budget import AnalysisByBudget
-from analysis.uncertainty.blocks import watched
 from pipeline.store.budgets import budgets_json
 from pipeline.store.files import make_folder, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.forecasts.newest_forecast import keep_forecast
 from sweeps.command.sources import SweepData, judged_alike, read_source, read_sources
-from sweeps.command.terminal.bars import bar
-from sweeps.command.terminal.phases import phases
+from sweeps.command.terminal.wrapped import columns_of
 
 # The name of a folder that is made for several sweeps; file systems allow 255 bytes.
 _MAX_NAME = 200
@@ -90,9 +87,7 @@ def run_analyse(
     folder = _folder(stores, to)
     if not judged.is_own and (to is None or SweepStore(folder).exists()):
         folder = folder / judged.folder
-    with phases(out, is_quiet=True) as phase:
-        phase(f"reading {sum(len(store.plan['runs']) for store in stores):,} histories")
-        sources = list(read_sources(stores, budget, criterion).values())
+    sources = list(read_sources(stores, budget, criterion).values())
     is_mixed = any(len(store.budgets) > 1 for store in stores)
     parts = []
     for source in sources:
@@ -100,18 +95,16 @@ def run_analyse(
             out.print(f"budget {source.history.budget} steps: nothing is committed yet")
             continue
         inside = folder / f"budget-{source.history.budget}" if is_mixed else folder
-        what = f"forecasting {len(source.history.runs):,} runs, each by models that saw none of its seeds"
-        with bar(out, what) as tell, watched(tell, STAGES_OF_WINDOW * len(windows_of(source.history))):
-            parts.append((_analysis(source, stores, judged.is_own), inside))
+        parts.append((_analysis(source, stores, judged.is_own), inside))
         _write(inside, parts[-1][0].to_json(), stores)
     if not is_mixed or budget is not None:
         found = Analysed(tuple(parts), folder)
-        out.print(parts[0][0].summary(with_scores), markup=False)
+        out.print(parts[0][0].summary(with_scores, columns_of(out)), markup=False)
     else:
         found = Analysed(tuple(parts), folder, AnalysisByBudget(tuple(part for part, _ in parts)))
         assert found.whole is not None
         _write(folder, found.whole.to_json(), stores)
-        out.print(found.whole.summary(with_scores), markup=False)
+        out.print(found.whole.summary(with_scores, columns_of(out)), markup=False)
     if len(stores) == 1 and judged.is_own and (not is_mixed or budget is None):
         _keep_forecasts(stores[0], sources, [part for part, _ in parts])
     if len(stores) > 1 or is_mixed or not judged.is_own:

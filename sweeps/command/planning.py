@@ -18,6 +18,7 @@ from pipeline.store.pack_store import StoreError
 from pipeline.training.cost import estimate_cost
 from sweeps.command.request import Request
 from sweeps.command.terminal.clock import clock
+from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
 
 _SHOWN_STEPS, _SHOWN_VALUES = 8, 8
@@ -31,11 +32,14 @@ def show_plan(request: Request, out: Console) -> None:
     spec = request.spec()
     folder = request.folder(spec)
     machine = machine_of(spec.resources, request.how.address, request.how.is_inline)
-    plan = plan_for(spec, folder, machine)
+    with phases(out, is_quiet=True) as phase:
+        plan = plan_for(spec, folder, machine, phase)
     machine = machine.on(plan.packs[0].numerics.device)
     describe(plan, folder, out)
     try:
-        cost = estimate_cost(plan, machine.num_workers)
+        with phases(out, is_quiet=True) as phase:
+            phase("measuring what it costs")
+            cost = estimate_cost(plan, machine.num_workers)
     except StoreError as error:
         out.print(f"  cost not measured: {error}")
         return

@@ -16,7 +16,6 @@ from analysis.report.report import write_report
 from analysis.summary.analyse import Analysis
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.analysing import run_analyse
-from sweeps.command.terminal.bars import bar
 
 
 def run_report(
@@ -30,9 +29,7 @@ def run_report(
     folders = {part.history.budget: folder / "report" for part, folder in found.parts}
     for part, folder in found.parts:
         pages = [] if found.whole is None else _pages(folders, folder / "report", found.folder / "report")
-        with bar(out, "drawing figures") as tell:
-            source = _source(stores, part)
-            page = write_report(part, folder / "report", source=source, pages=pages, on_share=tell)
+        page = write_report(part, folder / "report", source=_source(stores, part), pages=pages)
     if found.whole is not None:
         first = found.folder / "report"
         page = write_first_page(found.whole, first, {each: _address(at, first) for each, at in folders.items()})

@@ -53,6 +53,16 @@ def test_the_summary_tells_outcomes_first_then_a_line_per_window_and_scores_on_r
     assert any(line.startswith("  setting_rate") for line in analysis.summary(with_scores=True).splitlines())
 
 
+def test_a_summary_is_as_wide_as_it_is_told_to_be_and_says_the_same():
+    analysis = analyse(synthetic_history(3, 12), provenance=PROVENANCE, bootstrap=5)
+    assert 80 < max(map(len, analysis.summary(width=100).splitlines())) <= 100
+    for width in (60, 72, 120):
+        text = analysis.summary(width=width)
+        assert max(map(len, text.splitlines())) <= width
+        # Labels and hyphenated words go on in the next line where they do not fit.
+        assert sorted("".join(text.split())) == sorted("".join(analysis.summary().split()))
+
+
 def test_a_summary_states_sweep_counts_settings_baselines_and_commit():
     analysis = analyse(synthetic_history(3, 12), provenance=PROVENANCE, bootstrap=50)
     text = fits(analysis)

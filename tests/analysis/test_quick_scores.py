@@ -16,7 +16,7 @@ from analysis.outcomes.outcomes import DEFAULT_CRITERION, Outcomes, decide_outco
 from analysis.predictors.base import PREDICTORS
 from analysis.predictors.features import weighted_quantiles
 from analysis.uncertainty import blocks, resampling
-from analysis.uncertainty.blocks import in_blocks, side_by_side, watched
+from analysis.uncertainty.blocks import in_blocks, side_by_side
 from analysis.uncertainty.resampling import resample
 from pipeline.store.history import RunInfo
 from tests.analysis.synthetic import synthetic_history
@@ -177,16 +177,3 @@ def test_a_block_is_given_the_weights_of_the_asked_runs_alone():
     found = in_blocks(lambda weight_bN: weight_bN * 2, weight_BR, np.array([2, 0]))
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, 2.0 * weight_BR[:, [2, 0]])
-
-
-@pytest.mark.parametrize("cores", [1, 3])
-def test_who_watches_is_told_the_share_that_is_done_until_all_is(cores, monkeypatch):
-    monkeypatch.setattr(blocks, "_num_cores", lambda: cores)
-    shares = []
-    with watched(shares.append, 2):
-        side_by_side(abs, range(4))
-        assert shares == [0.125, 0.25, 0.375, 0.5]
-        side_by_side(abs, range(2))
-    side_by_side(abs, range(2))
-    assert shares[-1] == 1.0
-    assert len(shares) == 6

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from pipeline.store.progress import Progress, summed
-from sweeps.command.terminal.bars import bar
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import is_live, phases
 from sweeps.command.terminal.rendering import folded, picture
@@ -171,18 +170,6 @@ def test_phases_before_a_sweep_is_known_are_lines_of_which_numbers_make_no_new_o
     with phases(console, is_quiet=True) as phase:
         phase("reading 3,200 histories")
     assert "reading" not in console.file.getvalue()
-
-
-def test_a_bar_shows_what_is_done_on_a_terminal_and_nothing_elsewhere():
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=100, _environ={"TERM": "xterm"})
-    with bar(terminal, "forecasting [3] runs") as tell:
-        tell(0.25)
-    assert "forecasting [3] runs" in terminal.file.getvalue()
-    assert "25%" in terminal.file.getvalue()
-    plain = Console(file=io.StringIO())
-    with bar(plain, "forecasting [3] runs") as tell:
-        tell(0.25)
-    assert plain.file.getvalue() == ""
 
 
 @pytest.mark.parametrize(("terminal", "expected"), [("xterm", True), ("dumb", False), ("unknown", False)])

@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.long_loops import loop_over
 from pipeline.store.backends.objects import ObjectFiles
 from pipeline.store.driver_lock import DriverLock
 from pipeline.store.files import CorruptFileError, make_folder, read_file, unseal, write_file
@@ -50,7 +51,8 @@ def fetch(url: str, folder: Path) -> int:
             raise StoreError(f"{folder}: holds another sweep than {url}; name another folder")
         _copy_documents(files, folder)
         remote = SweepStore(folder, files)
-        return sum(_copy_pack(remote.pack(pack_id), local.pack(pack_id)) for pack_id in remote.pack_ids())
+        packs = loop_over("copying packs", remote.pack_ids())
+        return sum(_copy_pack(remote.pack(pack_id), local.pack(pack_id)) for pack_id in packs)
 
 
 def publish(folder: Path, url: str, before: bytes | None) -> None:

@@ -14,7 +14,6 @@ from pipeline.store.backends.objects import object_url
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE
-from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
 
 
@@ -37,8 +36,6 @@ def run_fetch(place: Path, folder: Path, out: Console) -> int:
     url = object_url(place)
     if url is None:
         raise StoreError(f"{place}: is no URL of an object store, such as s3://BUCKET/SWEEP")
-    with phases(out) as phase:
-        phase("copying")
-        num_files = fetch(url, folder)
+    num_files = fetch(url, folder)
     print_wrapped(out, f"fetched: {num_files} new file(s) of packs in {folder}; next: seedbed status {folder}")
     return COMPLETE

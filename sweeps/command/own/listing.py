@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.long_loops import loop_over
 from pipeline.spec.registered import MADE
 from pipeline.spec.sweep import load_spec
 from pipeline.spec.yaml_source import read_spec_file
@@ -24,7 +25,7 @@ def list_everything(out: Console) -> None:
 
     On a terminal descriptions end with the line; names never do.
     """
-    rows = [(name_of(path), *_row(path)) for path in shipped_sweeps()]
+    rows = [(name_of(path), *_row(path)) for path in loop_over("reading sweeps", shipped_sweeps())]
     names, runs, budgets = (max(map(len, column)) for column in list(zip(_HEAD, *rows, strict=True))[:3])
     for row in (_HEAD, *rows):
         start = f"{row[0]:{names}}  {row[1]:>{runs}}  {row[2]:>{budgets}}  "

@@ -1,30 +1,72 @@
-"""A bar on the terminal for what takes longer than a moment and knows how much of it is done."""
+"""A bar on the terminal for each long loop of a command, which says how much of it is done."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from threading import Lock, Timer
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from pipeline.long_loops import loops_watched_by
 from sweeps.command.terminal.phases import is_live
 
-# Told the share that is done, from 0 to 1.
-OnShare = Callable[[float], None]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+# A loop that ends sooner has no bar, which would only flicker.
+_PATIENCE_S = 0.5
 
 
-@contextlib.contextmanager
-def bar(console: Console, what: str) -> Iterator[OnShare]:
-    """In this context the yielded function shows how much of `what` is done, and for how long it will go on.
+class _Bars:
+    """Shows each outermost loop that takes longer than a moment, on one line, which goes away at its end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._lock = console, Lock()
+        self._progress: Progress | None = None
+        self._timer: Timer | None = None
+        self._share = 0.0
+
+    def begin(self, what: str) -> None:
+        self._share = 0.0
+        self._timer = Timer(_PATIENCE_S, self._start, (what,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _start(self, what: str) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        # A label is no markup, whatever brackets a sweep's name has.
+        columns = (
+            TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+        )  # fmt: skip
+        # What a terminal that has closed refuses is told by what is printed next.
+        with self._lock, suppress(OSError):
+            if self._timer is None:
+                return
+            self._progress = Progress(*columns, console=self._console, transient=True)
+            self._progress.update(self._progress.add_task(what, total=1.0), completed=self._share)
+            self._progress.start()
+
+    def show(self, share: float) -> None:
+        with self._lock:
+            self._share = share
+            if self._progress is not None:
+                self._progress.update(self._progress.task_ids[0], completed=share)
+
+    def end(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            progress, self._timer, self._progress = self._progress, None, None
+            if progress is not None:
+                with suppress(OSError):
+                    progress.stop()
+
+
+def bars(console: Console) -> AbstractContextManager[None]:
+    """In this context loops (see `pipeline.long_loops`) have a bar each, if they take longer than half a second.
 
     On a terminal that can be drawn over one line, which goes away at the end; elsewhere nothing.
     """
-    if not is_live(console):
-        yield lambda share: None
-        return
-    # A label is no markup, whatever brackets a sweep's name has.
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=1.0)
-        yield lambda share: progress.update(task, completed=share)
+    return loops_watched_by(_Bars(console) if is_live(console) else None)

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from pipeline.long_loops import loops_watched_by
 from pipeline.store.progress import Progress
 from sweeps.command.terminal.phases import is_live
 from sweeps.command.terminal.rendering import picture, plain_line
@@ -47,10 +48,12 @@ class Display:
         self._lock = threading.Lock()
         # Determined once: the terminal may close during a launch.
         self._live = _live(console, self._picture) if is_live(console) else None
+        self._without_bars = contextlib.ExitStack()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._refresh, daemon=True)
 
     def __enter__(self) -> Display:
+        self._without_bars.enter_context(loops_watched_by(None))
         if self._live is not None:
             with self._open_terminal():
                 self._live.start()
@@ -65,6 +68,7 @@ class Display:
             self._thread.join()
             with self._open_terminal():
                 self._live.stop()
+        self._without_bars.close()
         self._print(self.line())
 
     def phase(self, phase: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.long_loops import loops_watched_by
+
 # Told what begins now: "planning", "compiling 1 of 2".
 OnPhase = Callable[[str], None]
 
@@ -36,5 +38,6 @@ def phases(console: Console, *, is_quiet: bool = False) -> Iterator[OnPhase]:
 
         yield tell
         return
-    with console.status("", spinner="dots") as status:
+    # One line of a terminal at a time is drawn over.
+    with loops_watched_by(None), console.status("", spinner="dots") as status:
         yield lambda phase: status.update(Text(phase, no_wrap=True, overflow="ellipsis"))

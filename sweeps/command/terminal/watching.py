@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from pipeline.long_loops import loops_watched_by
 from pipeline.store.pack_tail import PackTail
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left
 from pipeline.store.records.record import Record
@@ -119,7 +120,7 @@ def watch_status(store: SweepStore, out: Console, sleep: Callable[[float], None]
 
 def _watch_live(watch: StoreWatch, out: Console, sleep: Callable[[float], None]) -> None:
     view, rest_s = watch.view(), _READ_INTERVAL_S
-    with Live(console=out, screen=True, auto_refresh=False) as live:
+    with loops_watched_by(None), Live(console=out, screen=True, auto_refresh=False) as live:
         while view.total.num_done < view.total.num_runs:
             live.update(picture(view, out.width, out.height), refresh=True)
             sleep(rest_s)

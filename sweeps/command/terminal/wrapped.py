@@ -6,6 +6,14 @@ import textwrap
 
 from rich.console import Console
 
+# Longer lines are hard to read, narrower tables of settings have no room for their labels.
+_NARROWEST, _WIDEST = 72, 120
+
+
+def columns_of(out: Console) -> int:
+    """Columns for sentences and tables: the terminal's (COLUMNS elsewhere, or 80), but 72 at least and 120 at most."""
+    return min(max(out.width, _NARROWEST), _WIDEST)
+
 
 def print_wrapped(out: Console, text: str, style: str = "") -> None:
     """Print a line; on a terminal as several, where it is too wide, indented further than its beginning."""
