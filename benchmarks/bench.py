@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import sweeps_whole, throughput
 from benchmarks.rows import Row, modules_lines, table
 from benchmarks.workloads import workload_table
-from pipeline.numerics.compiler import toolchain
+from pipeline.numerics.compiler import instruction_sets, toolchain
 from pipeline.planning.open_sweep import provenance
 
 FOLDER = Path(__file__).parent / "results"
@@ -45,7 +45,8 @@ def main() -> None:
     """Measure the rows that are asked for, keep the others, and write the table of docs/speed.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="which rows (default: all)")
-    parser.add_argument("--out", type=Path, default=FOLDER / "cpu.json", help="rows measured now replace those in it")
+    kept_at = stored_at("cpu", instruction_sets()[0])
+    parser.add_argument("--out", type=Path, default=kept_at, help="rows measured now replace those in it")
     options = parser.parse_args()
     for name in options.rows or ROWS:
         begin = time.perf_counter()
@@ -59,7 +60,7 @@ def main() -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(document, indent=1) + "\n")
         print("\n".join(table(measured)[2:]), flush=True)
-    if options.out == FOLDER / "cpu.json":
+    if options.out == kept_at:
         write_speed_page()
     print("\n".join(table(read(options.out)["rows"])))
 
@@ -71,13 +72,16 @@ def write_speed_page(page: Path = PAGE) -> None:
 
 def with_results(text: str) -> str:
     """The page with the committed measurements of the workloads and of modules."""
-    tables = with_tables(text, read(FOLDER / "cpu.json")["rows"])
+    tables = with_tables(text, [document["rows"] for document in by_instruction_set("cpu")])
     return between(tables, _MODULES, modules_lines(by_instruction_set("zoo")))
 
 
-def with_tables(text: str, rows: list[dict[str, Any]]) -> str:
-    """The page with a table of these rows, and one of the workloads, each between its markers."""
-    lines = [*table(rows), "", *_machines(rows)]
+def with_tables(text: str, rows_by_machine: list[list[dict[str, Any]]]) -> str:
+    """The page with a table of each machine's rows, and one of the workloads, each between its markers."""
+    lines: list[str] = []
+    for rows in rows_by_machine:
+        lines += ["", *table(rows), "", *_machines(rows)]
+    lines = lines[1:]
     return between(between(text, _WORKLOADS, workload_table()), _BENCHMARK, lines)
 
 

@@ -25,7 +25,7 @@ from analysis.figures.style import Figure, caption, finish
 from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.summary.analyse import Analysis
-from benchmarks.bench import FOLDER, PAGE, between, read, write_speed_page
+from benchmarks.bench import FOLDER, PAGE, between, read, stored_at, write_speed_page
 from benchmarks.page.chromium import EXECUTABLE
 from benchmarks.page.picture import PICTURE as SCREENSHOT
 from benchmarks.page.picture import draw
@@ -35,7 +35,7 @@ from sweeps.command.analysing import analysis_of
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "curves_and_forecast.png"
-FORECASTS, SPEED = FOLDER / "quickstart.json", FOLDER / "cpu.json"
+FORECASTS, SPEED = FOLDER / "quickstart.json", stored_at("cpu", "x86-64-v4")
 MARKERS = ("<!-- results: begin -->", "<!-- results: end -->")
 HEIGHT = 220
 CAPTION_COLUMNS = 160
