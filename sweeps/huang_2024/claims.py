@@ -13,7 +13,8 @@ from functools import partial
 
 from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.huang_2024 import evidence
-from sweeps.huang_2024.evidence import ALL_FEATURES, FLAT, RARE_FEATURES
+from sweeps.huang_2024.balanced_figure import balanced_phases
+from sweeps.huang_2024.evidence import ALL_FEATURES, DOMINANT_FEATURE, FLAT, RARE_FEATURES
 from sweeps.huang_2024.figures import (
     attention_concentration,
     feature_errors,
@@ -33,6 +34,7 @@ FIGURES = (
     rare_feature_phases,
     times_by_size,
     ratio_of_times,
+    balanced_phases,
 )
 
 # "Much earlier" is by this factor at least, and "all" this share; an interval can show that from 35 seeds on.
@@ -168,6 +170,18 @@ CLAIMS = ClaimBook(
             region=Region(low=0.9),
             figure="attention_concentration",
             measure=partial(evidence.final_attention, sweep="imbalanced", which=RARE_FEATURES),
+            family="attention_concentrates",
+        ),
+        Claim(
+            name="attention_concentrates_for_the_dominant_feature",
+            statement=(
+                "Where the query's feature is the dominant one, attention concentrates on that feature (300 prompts, "
+                "Adam): attention on it at the end"
+            ),
+            value="near 1 (fig. 3)",
+            region=Region(low=0.9),
+            figure="attention_concentration",
+            measure=partial(evidence.final_attention, sweep="imbalanced", which=DOMINANT_FEATURE),
             family="attention_concentrates",
         ),
         Claim(

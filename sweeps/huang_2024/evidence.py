@@ -29,7 +29,7 @@ from sweeps.huang_2024.measures import (
 _LEAST_SIZE, _LARGEST_SIZE = 10, 40
 # The exponent of a time that hardly grows is at most this.
 FLAT = 0.1
-ALL_FEATURES, RARE_FEATURES = slice(None), slice(1, None)
+ALL_FEATURES, DOMINANT_FEATURE, RARE_FEATURES = slice(None), slice(0, 1), slice(1, None)
 
 
 def speedup_of_dominant_under_adam(sweeps: Sweeps) -> Evidence:

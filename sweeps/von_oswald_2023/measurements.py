@@ -44,6 +44,8 @@ TEACHER_SCALES = (0.5, 1.0, 2.0, 5.0)
 FAMILY_NORMS = (1.0, 3.0)
 INPUT_FAMILIES = ("exponential", "normal", "laplace")
 NUM_NOISY = (2, 4, 6, 8)
+# Pairs in a context, where training has 10.
+OTHER_LENGTHS = (5, 10, 20, 40)
 ROLLED = (1, 2, 5, 10, 20, 50)
 DAMPING = 0.75
 
@@ -85,8 +87,8 @@ def trained(store: SweepStore) -> Iterator[Trained]:
         yield Trained(config, step, parameters)
 
 
-# A run is measured at all its steps in a row.
-@lru_cache(maxsize=4)
+# A run is measured at all its steps in a row, on contexts of several lengths.
+@lru_cache(maxsize=8)
 def contexts(task: LinearRegression, seed: int, num: int, purpose: str = "measured") -> Contexts:
     """Contexts (B, L, D) and targets (B,), float64, of streams that nothing else reads."""
     streams = {
@@ -160,7 +162,8 @@ def one_layer(store: SweepStore) -> Iterator[ModelMetrics]:
 
     trained_, gd_ and interpolated_loss, and the same under every shift, "trained_loss/inputs/2"; the step sizes that
     the line search finds and that the trained weights have; the largest difference between the step and the
-    construction in the model's own dtype; losses of both when applied again and again, "rolled_trained_loss/10".
+    construction in the model's own dtype; losses of both when applied again and again, "rolled_trained_loss/10"; and
+    on contexts of other lengths, "trained_loss/pairs/20", where the step is that of the weights constructed for N.
     """
     for one in trained(store):
         inputs, targets = contexts(one.task, one.config.data_seed, NUM_CONTEXTS)
@@ -177,7 +180,7 @@ def one_layer(store: SweepStore) -> Iterator[ModelMetrics]:
         found["line_search_step_size"] = step_size
         found["trained_step_size"] = float(layer.step_size(one.task.num_pairs))
         found["construction_difference"] = _construction_difference(one, built, gd, inputs)
-        found |= _shifted_losses(one, predictors)
+        found |= _shifted_losses(one, predictors) | _losses_by_length(one, predictors, step_size)
         yield one.row(found | _rolled(layer, gd, one))
 
 
@@ -198,6 +201,19 @@ def _shifted_losses(one: Trained, predictors: Mapping[str, ContextPredictor]) ->
         for shift, on in shifted(one.task, one.config.data_seed).items()
         for name, predict in predictors.items()
     }
+
+
+def _losses_by_length(one: Trained, predictors: Mapping[str, ContextPredictor], step_size: float) -> dict[str, float]:
+    """Of weights, which sum over the context: with twice the pairs they take a step of twice the size on its mean."""
+    found = {}
+    for num_pairs in OTHER_LENGTHS:
+        task = one.task.model_copy(update={"num_pairs": num_pairs})
+        on = contexts(task, one.config.data_seed, NUM_SHIFTED)
+        scaled = Descent.plain(step_size * num_pairs / one.task.num_pairs)
+        together: dict[str, ContextPredictor] = {**predictors, "gd": scaled}
+        for name, predict in together.items():
+            found[f"{name}_loss/pairs/{num_pairs}"] = _loss(predict, on)
+    return found
 
 
 def _rolled(layer: Merged, gd: Descent, one: Trained) -> dict[str, float]:

@@ -25,7 +25,7 @@ PAPER = Paper(
         *(PaperSweep(name, _file(name), fast=None) for name in FULL_ALONE),
     ),
     measurements=(
-        Measurement("one_layer", "one_layer", one_layer),
+        Measurement("one_layer", "one_layer", one_layer, version=2),
         *(Measurement(name, name, several_layers) for name in LAYER_SWEEPS),
     ),
     order=1,

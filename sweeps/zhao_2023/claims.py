@@ -18,7 +18,7 @@ from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, similarity_of_runs
 from sweeps.zhao_2023.figures.by_query import aligned_curves, attention_by_query
 from sweeps.zhao_2023.figures.circuits import circuits, head_order_by_level
 from sweeps.zhao_2023.figures.early import early_statistics, fates, forecasts, head_widths, init_and_data
-from sweeps.zhao_2023.figures.fate_raster import fate_raster
+from sweeps.zhao_2023.figures.fate_raster import fate_raster, fates_of_failing_runs
 from sweeps.zhao_2023.figures.learning import attention, head_order, learning_curves, phase_change
 from sweeps.zhao_2023.figures.maps import attention_maps
 from sweeps.zhao_2023.figures.sizes import size
@@ -42,6 +42,7 @@ FIGURES = (
     init_and_data,
     fates,
     fate_raster,
+    fates_of_failing_runs,
     circuits,
     head_order_by_level,
     size,

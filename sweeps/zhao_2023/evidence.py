@@ -9,7 +9,7 @@ import numpy as np
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps
 from analysis.dynamics.early_signs import sibling_auroc, sibling_concordance, time_correlation
-from analysis.dynamics.fork_fates import fates_by_step, fixed_step
+from analysis.dynamics.fork_fates import ForkFates, fates_by_step, fixed_step
 from analysis.dynamics.phases import PhaseChanges
 from analysis.dynamics.seed_variance import SeedVariance, seed_variance
 from analysis.outcomes.outcomes import CONVERGED, UNCONVERGED
@@ -19,6 +19,7 @@ from analysis.uncertainty.estimates import median_of_runs, proportion_of_runs
 from analysis.uncertainty.intervals import short
 from pipeline.store.history import History, RunInfo
 from sweeps.zhao_2023.attention import AttentionContrasts, MapContrast
+from sweeps.zhao_2023.failing import FailingSetting, failing_fates
 from sweeps.zhao_2023.measures import (
     FORECASTER,
     LARGE_BUDGET,
@@ -199,12 +200,13 @@ def concordance_of_siblings(sweeps: Sweeps) -> Evidence:
 
 def step_of_fixed_fate(sweeps: Sweeps) -> Evidence:
     """The fork step from which 95% of forks end as their parent, for convergence of setting A by the mixed budget."""
-    found = fates_of(sweeps, MIXED_BUDGET)
-    shares = "; ".join(f"{at.step}: {at.agreement.text()}" for at in fates_by_step(found))
-    note = f"Share of forks that end as their parent, by fork step: {shares}."
-    return Evidence.of(
-        fixed_step(found, MIXED_BUDGET), found.forks, note, num_runs=len({run.parent for run in found.forks})
-    )
+    return _fixed(fates_of(sweeps, MIXED_BUDGET), MIXED_BUDGET)
+
+
+def step_of_fixed_failure(sweeps: Sweeps, *, setting: FailingSetting) -> Evidence:
+    """The same of a setting in which runs fail, for convergence by the whole budget."""
+    found, budget = failing_fates(sweeps, setting), sweeps["failing_forks"].history.budget
+    return _fixed(found, budget)
 
 
 def share_after_mixed_budget(sweeps: Sweeps) -> Evidence:
@@ -216,6 +218,12 @@ def share_after_large_budget(sweeps: Sweeps) -> Evidence:
     """Share of the runs of settings A, C and the width between that missed the largest budget and converged later."""
     history = sweeps["head_widths"].history
     return _later(some_runs(history, np.isin(head_width_R(history), (2, 3, 4))), LARGE_BUDGET)
+
+
+def _fixed(found: ForkFates, budget: int) -> Evidence:
+    shares = "; ".join(f"{at.step}: {at.agreement.text()}" for at in fates_by_step(found))
+    note = f"Share of forks that end as their parent, by fork step: {shares}."
+    return Evidence.of(fixed_step(found, budget), found.forks, note, num_runs=len({run.parent for run in found.forks}))
 
 
 def _abrupt(history: History, changes: PhaseChanges) -> Evidence:

@@ -110,12 +110,17 @@ def early_scores(history: History) -> tuple[Mapping[str, ForecastScores], int, s
 
 
 def fates_of(sweeps: Sweeps, budget: int, kind: str | None = None) -> ForkFates:
-    """Outcomes of the forks of setting A and of their parents within `budget`.
+    """Outcomes of the forks of setting A and of their parents within `budget`, as `fates_in` gives them."""
+    return fates_in(sweeps["forks"].history, sweeps["fork_parents"].history, budget, kind)
+
+
+def fates_in(forks: History, parents: History, budget: int, kind: str | None = None) -> ForkFates:
+    """Outcomes of forks and of their parents within `budget`.
 
     For each fork step only forks of parents at risk there, that is not yet converged, and, if `kind` is given, only of
     parents with that outcome. Agreement with an unrelated run is computed among the parents at risk.
     """
-    forks, parents = (within(sweeps[name].history, budget) for name in ("forks", "fork_parents"))
+    forks, parents = within(forks, budget), within(parents, budget)
     outcomes = outcomes_of(parents)
     step_N = np.array([run.fork_step for run in forks.runs], dtype=np.float64)
     found = []

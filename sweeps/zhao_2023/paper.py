@@ -28,6 +28,8 @@ PAPER = Paper(
         PaperSweep("model_widths", "zhao_2023/model_widths.yaml", fast=None),
         PaperSweep("fork_parents", "zhao_2023/fork_parents.yaml", fast=None),
         PaperSweep("forks", "zhao_2023/forks.yaml", fast=None, forks_of="fork_parents"),
+        PaperSweep("failing_parents", "zhao_2023/failing_parents.yaml", fast=None),
+        PaperSweep("failing_forks", "zhao_2023/failing_forks.yaml", fast=None, forks_of="failing_parents"),
     ),
     measurements=(Measurement("circuits", "circuits", circuit_rows, profiles=("full",)),),
     order=3,

@@ -21,6 +21,7 @@ SHIFTS = (
     *(f"{family}/{norm}" for family in ("exponential", "normal", "laplace") for norm in (1, 3)),
     *(f"noisy/{count}" for count in (2, 4, 6, 8)),
 )
+LENGTHS = tuple(f"pairs/{num_pairs}" for num_pairs in (5, 10, 20, 40))
 LAYERS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
 
 
@@ -102,7 +103,7 @@ def one_layer(num_seeds=16, seed=1):
     values["line_search_step_size"] = ETA * (1 + curves.of_runs(0.003))
     values["trained_step_size"] = ETA * curves.after_RT * (1 + curves.noise(0.003))
     values["construction_difference"] = np.abs(3e-7 + curves.of_runs(3e-8))
-    for k, shift in enumerate(SHIFTS):
+    for k, shift in enumerate((*SHIFTS, *LENGTHS)):
         values |= curves.losses("gd_loss", 0.1 * (k + 1), suffix=f"/{shift}")
         values[f"interpolated_loss/{shift}"] = values[f"gd_loss/{shift}"] * 1.001
     for times, level in zip((1, 2, 5, 10, 20, 50), (0.22, 0.19, 0.14, 0.1, 0.07, 0.043), strict=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
 from analysis.claims.sweeps import JudgedSweep, Sweeps
 from pipeline.store.history import History, RunEnd, RunInfo
+from sweeps.zhao_2023.failing import NARROW_HEADS, SMALL_MODEL, WIDE_ENOUGH
 
 NAN = np.nan
 LENGTH, ITEMS = 9, 4
@@ -122,26 +124,39 @@ def head_widths(num_seeds=20, stuck=0.3, seed=3):
     return JudgedSweep(planted_history("zhao_2023_head_widths", runs, np.array(jumps), budget=9000, every=100))
 
 
-def forked(fixed_at=300, num_parents=24, num_forks=6, steps=(0, 100, 300, 600, 800), seed=4):
+def forked(fixed_at=300, num_parents=24):
     """Parents, and forks that are theirs from `fixed_at` on and anybody's before."""
+    jump_R = np.where(np.arange(num_parents) % 2, 700.0, 1900.0)
+    return parents_and_forks(("fork_parents", "forks"), seeds_of(num_parents, 700), jump_R, fixed_at)
+
+
+def failing(fixed_at=300, num_parents=16):
+    """The same in three settings, where every other parent never jumps."""
+    parents = [
+        replace(run, run_id=f"{n}-{run.run_id}", setting_id=f"s{n}", hyperparameters=setting.hyperparameters)
+        for n, setting in enumerate((WIDE_ENOUGH, NARROW_HEADS, SMALL_MODEL))
+        for run in seeds_of(num_parents, 800)
+    ]
+    jump_R = np.where(np.arange(len(parents)) % 2, 700.0, NAN)
+    return parents_and_forks(("failing_parents", "failing_forks"), parents, jump_R, fixed_at)
+
+
+def parents_and_forks(names, parents, jump_R, fixed_at, num_forks=6, steps=(0, 100, 300, 600, 800), seed=4):
+    """Sweeps of both names: forks jump with their parents from `fixed_at` on, and as anybody's before."""
     rng = np.random.default_rng(seed)
-    parents, jump_R = seeds_of(num_parents, 700), np.where(np.arange(num_parents) % 2, 700.0, 1900.0)
     forks, jumps = [], []
     for parent, jump in zip(parents, jump_R, strict=True):
         for step in steps:
             for data in range(num_forks):
-                name = f"f{parent.run_id}-{step}-{data}"
-                forks.append(
-                    RunInfo(name, f"s{step}", parent.init_seed, 9000 + data, {}, parent=parent.run_id, fork_step=step)
-                )
+                fork = replace(parent, run_id=f"f{parent.run_id}-{step}-{data}", data_seed=9000 + data)
+                forks.append(replace(fork, parent=parent.run_id, fork_step=step))
                 jumps.append(jump if step >= fixed_at else rng.choice(jump_R))
-    history = planted_history("zhao_2023_forks", forks, np.array(jumps), every=100)
+    history = planted_history(f"zhao_2023_{names[1]}", forks, np.array(jumps), every=100)
     started_RT = history.steps_T > np.array([run.fork_step for run in forks])[:, None]
     values = {metric: np.where(started_RT, values_RT, NAN) for metric, values_RT in history.values.items()}
-    fork_history = History(history.name, history.budget, history.runs, history.ends, history.steps_T, values)
     return {
-        "fork_parents": JudgedSweep(planted_history("zhao_2023_fork_parents", parents, jump_R, every=100)),
-        "forks": JudgedSweep(fork_history),
+        names[0]: JudgedSweep(planted_history(f"zhao_2023_{names[0]}", parents, jump_R, every=100)),
+        names[1]: JudgedSweep(replace(history, values=values)),
     }
 
 
@@ -208,5 +223,6 @@ def everything():
             "crossed": crossed(),
             "head_widths": head_widths(),
             **forked(),
+            **failing(),
         }
     )

@@ -12,7 +12,9 @@ from scipy.integrate import solve_ivp
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.sweeps import JudgedSweep, Sweeps, UndecidedError
 from analysis.figures.figures import specification, to_svg
+from analysis.uncertainty.intervals import Estimate
 from pipeline.store.history import History, RunEnd, RunInfo
+from sweeps.huang_2024.balanced_figure import balanced_phases, share_of_first_phase
 from sweeps.huang_2024.claims import CLAIMS, FIGURES
 from sweeps.huang_2024.measures import SMALL_ERROR, feature_curves
 from sweeps.huang_2024.ratio_figure import ratio_of_times, ratios_of_times
@@ -146,6 +148,16 @@ def test_the_ratio_of_times_is_drawn_by_size_and_is_no_claim():
         ratio_of_times(Sweeps({}))
 
 
+def test_balanced_features_have_two_phases_one_after_the_other():
+    found = share_of_first_phase(Sweeps(planted()))
+    # In the mean field with 20 features weights are log K at 620 and errors small at 1330.
+    assert found.estimate == pytest.approx(620 / 1330, abs=0.02)
+    assert found.num_units == NUM_SEEDS
+    assert Estimate(found.estimate, found.low, found.high).concise() in balanced_phases(Sweeps(planted())).title
+    late = sweep([(20, None)], SAMPLED_STEPS[:10], 4)
+    assert balanced_phases(Sweeps(planted() | {"sampled_balanced": late})).title.startswith("Undecided")
+
+
 def test_claims_on_order_do_not_hold_where_the_order_is_another():
     exchanged = {"balanced": planted()["imbalanced"], "imbalanced": planted()["balanced"]}
     assert judged("dominant_is_first_under_adam", **exchanged).verdict != HOLDS
@@ -197,7 +209,7 @@ def test_features_are_those_of_one_size_with_what_was_not_recorded_missing():
 def test_figures_are_drawn_under_the_name_that_claims_give(draw):
     figure = draw(Sweeps(planted()))
     assert figure.name == draw.__name__
-    if figure.name != "ratio_of_times":
+    if figure.name in TITLES:
         assert judged(TITLES[figure.name]).estimate.concise() in figure.title
     assert not untitled(json.loads(specification(figure)))
     assert not overlaps(to_svg(figure))

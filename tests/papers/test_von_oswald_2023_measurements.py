@@ -218,6 +218,7 @@ def checked(store, measure, expected):
 
 def test_one_layer_is_measured_at_every_run_and_kept_step(few, tmp_path):
     expected = losses_of("trained", "gd", "interpolated")
+    expected |= {f"{who}_loss/{shift}" for who in ("trained", "gd", "interpolated") for shift in planted.LENGTHS}
     expected |= {"line_search_step_size", "trained_step_size", "construction_difference"}
     expected |= {f"rolled_{who}_loss/{times}" for who in ("trained", "gd") for times in (1, 2, 5, 10, 20, 50)}
     rows, known = checked(store_of(tmp_path, model=LAYER), one_layer, expected)
@@ -260,6 +261,8 @@ def test_a_layer_that_is_the_construction_is_the_step_under_every_shift(few, mon
     (row,) = one_layer(None)
     assert shares(row, "trained", "gd") == pytest.approx([1] * 19, rel=1e-9)
     assert shares(row, "interpolated", "gd") == pytest.approx([1] * 19, rel=1e-9)
+    for shift in planted.LENGTHS:
+        assert row[f"trained_loss/{shift}"] == pytest.approx(row[f"gd_loss/{shift}"], rel=1e-9)
     assert row["trained_step_size"] == pytest.approx(row["line_search_step_size"])
     for times in measurements.ROLLED:
         assert row[f"rolled_trained_loss/{times}"] == pytest.approx(row[f"rolled_gd_loss/{times}"])

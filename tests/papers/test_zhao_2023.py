@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.attention import AttentionContrasts
 from sweeps.zhao_2023.circuits.evidence import Swaps
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
+from sweeps.zhao_2023.failing import NARROW_HEADS, SMALL_MODEL, WIDE_ENOUGH
 from sweeps.zhao_2023.figures.fate_raster import fate_raster, fork_shares
 from sweeps.zhao_2023.figures.learning import SETTINGS
 from sweeps.zhao_2023.figures.maps import attention_maps
@@ -28,6 +30,7 @@ from tests.papers.planted_zhao import (
     circuits,
     crossed,
     everything,
+    failing,
     forked,
     head_widths,
     model_widths,
@@ -43,7 +46,7 @@ SWEEPS = Path(__file__).resolve().parent.parent.parent / "sweeps" / "zhao_2023"
 
 
 # These show every parent, and the spread over runs itself.
-EVERY_RUN = {"fate_raster", "attention_maps"}
+EVERY_RUN = {"fate_raster", "fates_of_failing_runs", "attention_maps"}
 # The claim whose estimate stands in the title of a figure.
 TITLES = {
     "phase_change": "converged_runs_change_abruptly",
@@ -53,6 +56,7 @@ TITLES = {
     "head_widths": "narrower_heads_converge_later",
     "init_and_data": "init_decides_on_the_time",
     "fates": "fate_is_fixed_by_half_of_the_budget",
+    "fates_of_failing_runs": "failure_is_fixed_early_in_small_models",
 }
 
 
@@ -101,6 +105,7 @@ def test_every_claim_holds_where_it_is_planted(judged):
         ("init_decides_on_the_time", "runs"),
         ("siblings_foretell_convergence", "runs"),
         ("fate_is_fixed_by_half_of_the_budget", "runs"),
+        ("failure_is_fixed_early_in_small_models", "runs"),
         ("runs_work_under_maps_of_others", "runs"),
         ("previous_token_head_is_half_formed_first", "steps"),
         ("convergence_emerges_with_width", "runs"),
@@ -179,6 +184,20 @@ def test_a_fate_that_is_open_until_late_is_not_fixed_early():
     found = judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=800))
     assert (found.verdict, found.estimate.value) == (DOES_NOT, 800)
     assert judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=300)).estimate.value == 300
+
+
+def test_a_failure_that_is_open_until_late_is_not_fixed_early_and_each_setting_has_runs_of_its_own():
+    late, early = failing(fixed_at=800), failing(fixed_at=300)
+    name = "failure_is_fixed_early_with_narrow_heads"
+    assert judge(name, **early).verdict == HOLDS
+    assert judge(name, **early).estimate.value == 300
+    assert judge(name, **early).num_runs == 16
+    # By the whole budget: of the parents, half never converge.
+    assert judge(name, **late).estimate.value == 800
+    other = {"model.width": 24, "model.head_width": 4}
+    runs = tuple(replace(run, hyperparameters=other) for run in early["failing_parents"].history.runs)
+    gone = replace(early["failing_parents"], history=replace(early["failing_parents"].history, runs=runs))
+    assert "has no run of setting C" in judge(name, **early | {"failing_parents": gone}).reason
 
 
 def test_only_parents_that_had_not_converged_at_the_fork_say_what_is_fixed():
@@ -264,11 +283,19 @@ def test_the_sweeps_are_the_settings_that_are_claimed():
     assert len(pairs.init_seed.values()) >= 16
     assert len(pairs.data_seed.values()) >= 12
     assert len(specs["forks"].fork.data_seed.values()) >= 20
-    assert set(specs["forks"].fork.steps) - {0} <= set(specs["fork_parents"].snapshots.states)
+    for forks, parents in (("forks", "fork_parents"), ("failing_forks", "failing_parents")):
+        assert set(specs[forks].fork.steps) - {0} <= set(specs[parents].snapshots.states)
+        assert specs[forks].budget == specs[parents].budget
+    found = [
+        {path: getattr(run.model, path.removeprefix("model.")) for path in WIDE_ENOUGH.hyperparameters}
+        for run in specs["failing_parents"].runs()
+    ]
+    for setting in (WIDE_ENOUGH, NARROW_HEADS, SMALL_MODEL):
+        assert found.count(setting.hyperparameters) == 20
 
 
 def test_shares_of_forks_are_those_of_each_parent_and_step_and_empty_once_it_has_converged(sweeps):
-    share_PS, steps_S = fork_shares(sweeps)
+    share_PS, steps_S = fork_shares(sweeps["forks"].history, sweeps["fork_parents"].history, 1200)
     assert steps_S.tolist() == [0, 100, 300, 600, 800]
     # Twelve parents jump at 700 and had converged by 800; their forks from 300 on do what they did.
     assert share_PS[:12, 2:4].tolist() == [[1.0, 1.0]] * 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import altair as alt
@@ -38,6 +39,7 @@ SHIFT_LABELS = {
     "laplace": "Laplace inputs, norm of a context",
     "noisy": "targets replaced by noise, of 10",
 }
+LABELS_OF_ONE_LAYER = SHIFT_LABELS | {"pairs": "pairs in the context, 10 in training"}
 
 
 def training(sweeps: Sweeps) -> Figure:
@@ -119,11 +121,11 @@ def shifted_contexts(sweeps: Sweeps) -> Figure:
     """Losses of one trained layer on contexts from other distributions than those of training (their fig. 2 and A)."""
     title = finding(
         sweeps,
-        partial(shifts_alike, sweep="one_layer", kinds=tuple(SHIFT_LABELS), theirs="gd_loss"),
+        partial(shifts_alike, sweep="one_layer", kinds=tuple(LABELS_OF_ONE_LAYER), theirs="gd_loss"),
         "Where they differ most, the loss of one layer is {} times that of one gradient step",
         "how far one layer and one gradient step differ on other contexts",
     )
-    return _shifted(sweeps, "one_layer", "shifted_contexts", title)
+    return _shifted(sweeps, "one_layer", "shifted_contexts", title, LABELS_OF_ONE_LAYER)
 
 
 def shifted_contexts_of_layers(sweeps: Sweeps) -> Figure:
@@ -134,7 +136,7 @@ def shifted_contexts_of_layers(sweeps: Sweeps) -> Figure:
         "Where they differ most, the loss of two layers is {} times that of two steps of GD++",
         "how far two layers and GD++ differ on other contexts",
     )
-    return _shifted(sweeps, "two_layers_tied", "shifted_contexts_of_layers", title)
+    return _shifted(sweeps, "two_layers_tied", "shifted_contexts_of_layers", title, SHIFT_LABELS)
 
 
 def roll_out(sweeps: Sweeps) -> Figure:
@@ -190,11 +192,11 @@ def layers(sweeps: Sweeps) -> Figure:
     return Figure("layers", title, "Loss and cosine over training of several layers.", finish(chart, title, caption))
 
 
-def _shifted(sweeps: Sweeps, sweep: str, name: str, title: str) -> Figure:
+def _shifted(sweeps: Sweeps, sweep: str, name: str, title: str, labels: Mapping[str, str]) -> Figure:
     history = sweeps[sweep].history
     who = {metric: kind for metric, kind in LOSS_LABELS.items() if f"{metric}/inputs/1" in history.values}
     panels = []
-    for kind, x_title in SHIFT_LABELS.items():
+    for kind, x_title in labels.items():
         rows = [
             point_of(history, f"{metric}/{shift}", kind=person, step=size)
             for size, shift in shifts_of(history, kind).items()
@@ -203,7 +205,7 @@ def _shifted(sweeps: Sweeps, sweep: str, name: str, title: str) -> Figure:
         y_scale = alt.Scale(type="log", nice=False, padding=12)
         panel = points_of(rows, alt.X("step:Q", title=x_title), "loss (log)", y_scale, list(who.values()))
         panels.append(panel.properties(width=230, height=190))
-    chart = alt.concat(*panels, columns=3, spacing=24)
+    chart = alt.concat(*panels, columns=4 if len(panels) > 6 else 3, spacing=24)
     parts = [
         "Median over runs at the end of training, with its 95% interval over seeds; each run's 2,000 contexts are its "
         "own, and all predictors see the same.",

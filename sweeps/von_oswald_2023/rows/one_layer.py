@@ -216,6 +216,19 @@ ONE_LAYER = (
         family="one_layer_shifts_alike",
     ),
     Claim(
+        name="one_layer_shifts_alike_with_lengths",
+        statement=(
+            "A trained linear-attention layer and the weights constructed for its 10 pairs err alike on contexts of 5, "
+            "20 and 40 pairs: worst ratio of losses"
+        ),
+        value="",
+        region=Region(high=1.1),
+        figure="shifted_contexts",
+        measure=partial(_alike, kinds=("pairs",)),
+        stated_by="us",
+        family="one_layer_shifts_alike",
+    ),
+    Claim(
         name="applied_again_the_layer_descends_again",
         statement=(
             "A trained linear-attention layer that is applied up to 50 times, with damping .75, descends as repeated "

@@ -6,6 +6,7 @@ from functools import partial
 
 from analysis.claims.claims import Claim, Region
 from sweeps.zhao_2023 import evidence
+from sweeps.zhao_2023.failing import NARROW_HEADS, SMALL_MODEL
 from sweeps.zhao_2023.measures import EARLY_STEP, EARLY_WINDOW, LARGE_BUDGET, MIXED_BUDGET, SETTING_A
 
 _EARLY_STEPS = f"{EARLY_WINDOW * MIXED_BUDGET:g}"
@@ -108,6 +109,30 @@ EARLY_DETERMINATION = (
         region=Region(high=MIXED_BUDGET / 2),
         figure="fates",
         measure=evidence.step_of_fixed_fate,
+    ),
+    Claim(
+        name="failure_is_fixed_early_with_narrow_heads",
+        statement=(
+            "Whether a run with heads of width 2 converges at all by step 3000 is fixed early (setting C): step from "
+            "which 95% of forks with fresh data end as their parent"
+        ),
+        value="early determination",
+        region=Region(high=1500),
+        figure="fates_of_failing_runs",
+        measure=partial(evidence.step_of_fixed_failure, setting=NARROW_HEADS),
+        family="fate_is_fixed_by_half_of_the_budget",
+    ),
+    Claim(
+        name="failure_is_fixed_early_in_small_models",
+        statement=(
+            "Whether a model of width 10 converges at all by step 3000 is fixed early: step from which 95% of forks "
+            "with fresh data end as their parent"
+        ),
+        value="early determination",
+        region=Region(high=1500),
+        figure="fates_of_failing_runs",
+        measure=partial(evidence.step_of_fixed_failure, setting=SMALL_MODEL),
+        family="fate_is_fixed_by_half_of_the_budget",
     ),
     Claim(
         name="unconverged_runs_converge_by_a_larger_budget",
