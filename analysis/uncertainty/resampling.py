@@ -14,6 +14,7 @@ from pipeline.store.history import RunInfo
 
 FEWEST_COMPONENTS = 5
 LARGEST_COMPONENT = 0.6
+CROSSED = ("init seeds", "data seeds")
 _DRAWN_AT_ONCE = 2**22
 
 
@@ -69,10 +70,16 @@ def independent_units(runs: Sequence[RunInfo]) -> Units:
 
     >>> crossed = [RunInfo(f"run-{i}-{j}", "setting", i, j, {}) for i in range(6) for j in range(4)]
     >>> independent_units(crossed)
-    Units(num=4, name='init seeds times data seeds')
+    Units(num=4, name='data seeds, crossed with 6 init seeds')
     """
     drawn = resample(runs, bootstrap=1, seed=0)
-    return Units(drawn.num_units, "seeds" if drawn.are_independent else drawn.unit)
+    if drawn.are_independent:
+        return Units(drawn.num_units, "seeds")
+    if len(drawn.units) < 2:
+        return Units(drawn.num_units, drawn.unit)
+    counts = {kind: int(unit_R.max()) + 1 for kind, unit_R in zip(CROSSED, drawn.units, strict=True)}
+    rarer, other = sorted(CROSSED, key=lambda kind: (counts[kind], kind))
+    return Units(counts[rarer], f"{rarer}, crossed with {counts[other]} {other}")
 
 
 def resample(runs: Sequence[RunInfo], bootstrap: int, seed: int) -> Resamples:
@@ -100,7 +107,7 @@ def resample(runs: Sequence[RunInfo], bootstrap: int, seed: int) -> Resamples:
         return Resamples(
             (groups.component_R,), *given, "groups of runs that share a seed", groups.num_components, False
         )
-    kinds = {"init seeds": groups.init_R, "data seeds": groups.data_R}
+    kinds = dict(zip(CROSSED, (groups.init_R, groups.data_R), strict=True))
     drawn = {name: index_R for name, index_R in kinds.items() if index_R.max() >= 1}
     num_units = min((int(index_R.max()) + 1 for index_R in drawn.values()), default=0)
     return Resamples(tuple(drawn.values()), *given, " times ".join(drawn) or "nothing", num_units, False)

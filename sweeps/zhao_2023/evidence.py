@@ -180,6 +180,12 @@ def variance_of_init(sweeps: Sweeps) -> Evidence:
     return Evidence.of(found.init, runs, _restricted(found), num_runs=found.num_init * found.num_data)
 
 
+def variance_of_init_without_slowest(sweeps: Sweeps) -> Evidence:
+    """The share that init seeds explain without the one whose runs converge last on average."""
+    found, runs = _variance(sweeps), sweeps["crossed"].history.runs
+    return Evidence.of(found.init_without_slowest, runs, _restricted(found), num_runs=found.num_init * found.num_data)
+
+
 def variance_of_data(sweeps: Sweeps) -> Evidence:
     """The share that data seeds explain."""
     found, runs = _variance(sweeps), sweeps["crossed"].history.runs

@@ -58,7 +58,8 @@ PAPER = Paper(
         ),
         (
             "The initial weights decide most: init seeds explain a share of {init_decides_on_the_time} of the "
-            "variance of log time, data streams {data_stream_hardly_decides}. The step from which 95% of forks "
+            "variance of log time, without the slowest of them {init_decides_without_its_slowest_seed}, data streams "
+            "{data_stream_hardly_decides}. The step from which 95% of forks "
             "under fresh data end as their parent is {fate_is_fixed_by_half_of_the_budget}."
         ),
         (

@@ -102,11 +102,12 @@ class SecondLayer:
         return {"layer0": self.snapshots.read(run_id, step, kind)["layer1"]}
 
 
-def crossed(num_init=16, num_data=10, of_init=0.3, of_data=0.0, seed=2):
-    """Init seeds, and if wanted data seeds, shift the jump; what is left is of both together."""
+def crossed(num_init=16, num_data=10, of_init=0.3, of_data=0.0, of_slowest=0.0, seed=2):
+    """Init seeds, and if wanted data seeds or one init seed more, shift the jump; what is left is of both together."""
     rng = np.random.default_rng(seed)
     runs = [RunInfo(f"c{i}-{j}", "s", i, 100 + j, {}) for i in range(num_init) for j in range(num_data)]
     shift_IJ = of_init * rng.normal(size=(num_init, 1)) + of_data * rng.normal(size=(1, num_data))
+    shift_IJ[0] += of_slowest
     jump_R = 950 * np.exp((shift_IJ + 0.05 * rng.normal(size=(num_init, num_data))).ravel())
     return JudgedSweep(planted_history("zhao_2023_crossed", runs, jump_R, every=100))
 

@@ -23,6 +23,7 @@ from analysis.dynamics.stages import crossed_for_good, stage_order
 from analysis.figures.claims import finding
 from analysis.outcomes.outcomes import CONVERGED, decide_outcomes
 from analysis.uncertainty.intervals import Estimate, wilson
+from analysis.uncertainty.resampling import Units, independent_units
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History, RunEnd, RunInfo
 from tests.papers.negative_controls import shuffled
@@ -252,7 +253,7 @@ def test_the_table_in_markdown_has_a_row_for_every_claim():
     assert len(rows) == 2 + len(BOOK.claims)
     assert {row.count("|") for row in rows} == {10}
     assert rows[2].startswith("| Excess falls abruptly | yes | 1.00 (")
-    assert "| 5 init seeds times data seeds | holds | " in rows[2]
+    assert "| 5 data seeds, crossed with 6 init seeds | holds | " in rows[2]
     assert "| Init decides on the time | not in the paper | " in text
     assert "| 0 runs | undecided: no weights were kept at step 0 | " in text
 
@@ -294,7 +295,9 @@ def test_the_file_is_strict_json_with_null_where_undefined(tmp_path):
 def test_evidence_counts_what_is_independent_in_its_runs():
     estimate, crossed = Estimate(0.5, 0.4, 0.6), planted_sweep(6, 5).history.runs
     found = Evidence.of(estimate, crossed, "note")
-    assert found == Evidence(0.5, 0.4, 0.6, 30, "note", "init seeds times data seeds", 5)
+    assert found == Evidence(0.5, 0.4, 0.6, 30, "note", "data seeds, crossed with 6 init seeds", 5)
+    fewer_inits = [RunInfo(f"{i}-{j}", "s", i, j, {}) for i in range(3) for j in range(9)]
+    assert independent_units(fewer_inits) == Units(3, "init seeds, crossed with 9 data seeds")
     alone = [RunInfo(f"r{seed}", "s", seed, seed, {}) for seed in range(30)]
     assert Evidence.of(estimate, alone, num_runs=12) == Evidence(0.5, 0.4, 0.6, 12, "", "seeds", 12)
 

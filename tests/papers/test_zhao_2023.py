@@ -103,6 +103,7 @@ def test_every_claim_holds_where_it_is_planted(judged):
         ("previous_token_score_foretells_the_time", "metrics"),
         ("narrower_heads_converge_later", "runs"),
         ("init_decides_on_the_time", "runs"),
+        ("init_decides_without_its_slowest_seed", "runs"),
         ("siblings_foretell_convergence", "runs"),
         ("fate_is_fixed_by_half_of_the_budget", "runs"),
         ("failure_is_fixed_early_in_small_models", "runs"),
@@ -184,6 +185,12 @@ def test_a_fate_that_is_open_until_late_is_not_fixed_early():
     found = judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=800))
     assert (found.verdict, found.estimate.value) == (DOES_NOT, 800)
     assert judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=300)).estimate.value == 300
+
+
+def test_an_init_that_decides_by_one_slow_seed_alone_does_not_without_it():
+    one = crossed(of_init=0.0, of_slowest=0.9)
+    assert judge("init_decides_on_the_time", crossed=one).verdict == HOLDS
+    assert judge("init_decides_without_its_slowest_seed", crossed=one).verdict == DOES_NOT
 
 
 def test_a_failure_that_is_open_until_late_is_not_fixed_early_and_each_setting_has_runs_of_its_own():

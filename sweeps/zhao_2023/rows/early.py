@@ -74,6 +74,19 @@ EARLY_DETERMINATION = (
         family="init_decides",
     ),
     Claim(
+        name="init_decides_without_its_slowest_seed",
+        statement=(
+            "The initial weights decide on the time to convergence, and not by the slowest init seed alone: share of "
+            "the variance of its logarithm without that seed"
+        ),
+        value="asked after these runs were seen",
+        region=Region(low=0.5),
+        figure="init_and_data",
+        measure=evidence.variance_of_init_without_slowest,
+        stated_by="us",
+        family="init_decides",
+    ),
+    Claim(
         name="data_stream_hardly_decides",
         statement=(
             "The data stream by itself hardly decides on the time to convergence: share of the variance of its "
