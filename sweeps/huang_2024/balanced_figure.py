@@ -13,10 +13,9 @@ from analysis.figures.claims import bands, curve_rows, finding, sweeps_caption
 from analysis.figures.style import GREY, Figure, Rows, data, finish
 from analysis.uncertainty.estimates import median_of_runs
 from pipeline.arrays import Floats
+from sweeps.huang_2024.figures import SHOWN_SIZE
 from sweeps.huang_2024.measures import SMALL_ERROR, FeatureCurves, feature_curves, sizes_of
 
-# The size whose phases are drawn, where it is there, as of rare features.
-SHOWN_SIZE = 20
 _OWN, _OTHER = "A_k, own", "B_k1, on another"
 _COLOURS = {_OWN: "#0072B2", _OTHER: "#D55E00"}
 
@@ -33,7 +32,7 @@ def balanced_phases(sweeps: Sweeps) -> Figure:
     weights = {_OWN: _mean(part.own_weight_RKT), _OTHER: _mean(part.first_weight_RKT)}
     rows = [row for kind, w_RT in weights.items() for row in curve_rows(w_RT, part.time_T, part.runs, weight=kind)]
     errors = curve_rows(_mean(part.error_RKT), part.time_T, part.runs)
-    ends = [{"time": float(np.nanmedian(end_RK))} for end_RK in (part.rare_phases.grown_RK, part.converged_RK[:, 1:])]
+    ends = [{"step": float(np.nanmedian(end_RK))} for end_RK in (part.rare_phases.grown_RK, part.converged_RK[:, 1:])]
     colour = alt.Color(
         "weight:N", scale=alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())), title="bilinear weight",
         legend=alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3),
@@ -78,5 +77,5 @@ def _x() -> alt.X:
 
 
 def _panel(lines: Any, rows: Rows, ends: Rows) -> Any:
-    rules = alt.Chart(data(ends)).mark_rule(strokeDash=[4, 3], color=GREY).encode(x=alt.X("time:Q"))
+    rules = alt.Chart(data(ends)).mark_rule(strokeDash=[4, 3], color=GREY).encode(x=_x())
     return alt.layer(alt.layer(*lines.layer, data=data(rows)), rules).properties(width=320, height=240)

@@ -15,6 +15,7 @@ from functools import partial
 from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.zhao_2023 import evidence
 from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, similarity_of_runs
+from sweeps.zhao_2023.figures.across_models import attention_across_models
 from sweeps.zhao_2023.figures.by_query import aligned_curves, attention_by_query
 from sweeps.zhao_2023.figures.circuits import circuits, head_order_by_level
 from sweeps.zhao_2023.figures.early import early_statistics, fates, forecasts, head_widths, init_and_data
@@ -26,6 +27,7 @@ from sweeps.zhao_2023.figures.task import dictionary_lookup_task
 from sweeps.zhao_2023.measures import SETTING_A
 from sweeps.zhao_2023.rows.circuits import CIRCUITS
 from sweeps.zhao_2023.rows.early import EARLY_DETERMINATION
+from sweeps.zhao_2023.rows.models import ACROSS_MODELS
 
 TASK_PICTURE = dictionary_lookup_task
 FIGURES = (
@@ -35,6 +37,7 @@ FIGURES = (
     attention,
     attention_maps,
     attention_by_query,
+    attention_across_models,
     aligned_curves,
     early_statistics,
     forecasts,
@@ -295,6 +298,7 @@ CLAIMS = ClaimBook(
             stated_by="us",
             family="runs_attend_differently",
         ),
+        *ACROSS_MODELS,
         *EARLY_DETERMINATION,
         *CIRCUITS,
     ),

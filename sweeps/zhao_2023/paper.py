@@ -26,6 +26,7 @@ PAPER = Paper(
         PaperSweep("head_widths", "zhao_2023/head_widths.yaml", fast=None),
         PaperSweep("circuits", "zhao_2023/circuits.yaml", fast=None),
         PaperSweep("model_widths", "zhao_2023/model_widths.yaml", fast=None),
+        PaperSweep("models", "zhao_2023/models.yaml", fast=None),
         PaperSweep("fork_parents", "zhao_2023/fork_parents.yaml", fast=None),
         PaperSweep("forks", "zhao_2023/forks.yaml", fast=None, forks_of="fork_parents"),
         PaperSweep("failing_parents", "zhao_2023/failing_parents.yaml", fast=None),

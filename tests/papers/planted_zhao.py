@@ -86,6 +86,24 @@ def plain(name, num_converged, num_stuck=0, seed=1, with_maps=False, **changes):
     return JudgedSweep(planted_history(f"zhao_2023_{name}", runs, jump_R, seed=seed, **changes), maps)
 
 
+def models(num_seeds=12, stuck=2):
+    """Three models under the same seeds, which look one back from values once they have jumped; a few never do."""
+    widths = [(16, 4), (16, 8), (24, 4)]
+    runs = [
+        replace(
+            run,
+            run_id=f"{width}-{head}-{run.run_id}",
+            setting_id=f"m{width}-{head}",
+            hyperparameters={"model.width": width, "model.head_width": head},
+        )
+        for width, head in widths
+        for run in seeds_of(num_seeds, 6000)
+    ]
+    jump_R = np.tile(np.append(np.full(num_seeds - stuck, 900.0), np.full(stuck, NAN)), len(widths))
+    history = planted_history("zhao_2023_models", runs, jump_R, every=100)
+    return JudgedSweep(replace(history, varied=("model.width", "model.head_width")), PlantedMaps(runs, jump_R))
+
+
 def one_layer(num_converged, seed=1):
     """One layer whose last query looks at the fourth key."""
     found = plain("pair_tokens", num_converged, seed=seed, with_maps=True)
@@ -221,6 +239,7 @@ def everything():
             "setting_c": plain("setting_c", 40, 90),
             "circuits": circuits(),
             "model_widths": model_widths(),
+            "models": models(),
             "crossed": crossed(),
             "head_widths": head_widths(),
             **forked(),
