@@ -108,6 +108,8 @@ def test_the_plan_says_in_one_line_what_has_no_compiled_form_and_what_that_costs
 
 
 def test_the_cost_that_the_plan_states_is_the_one_that_was_measured():
-    measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "cpu_x86-64-v4.json").read_text())["rows"]
+    measured = json.loads((Path(__file__).parents[2] / "benchmarks" / "results" / "cpu_x86-64-v4.json").read_text())[
+        "rows"
+    ]
     gains = [row["value"] for row in measured if row["name"] in ("S1", "S3", "S4") and "eager loop" in row["what"]]
     assert f"are {min(gains):.1f} to {max(gains):.0f} times as fast as torch, one run at a time" in COST_OF_TORCH
