@@ -16,7 +16,12 @@ PAPER = Paper(
         PaperSweep("imbalanced", "huang_2024/imbalanced.yaml"),
         # A step of the fast profile is as long as one of the sampled sweeps: with 80 features it ends after the swap.
         PaperSweep("mean_field", "huang_2024/scaling.yaml", fast=("optimiser.lr=4.0", "budget=2600", "grid.chunk=5")),
-        PaperSweep("sampled", "huang_2024/scaling_sampled.yaml", fast=(_FEWER_SEEDS, _FEWER_SIZES, "budget=2200")),
+        PaperSweep(
+            "sampled",
+            "huang_2024/scaling_sampled.yaml",
+            fast=(_FEWER_SEEDS, _FEWER_SIZES, "budget=2200"),
+            full=("seeds={together: {range: [0, 20]}}",),
+        ),
         # Balanced features have converged long before rare ones would have.
         PaperSweep(
             "sampled_balanced",

@@ -150,13 +150,13 @@ def forked(fixed_at=300, num_parents=24):
 
 
 def failing(fixed_at=300, num_parents=16):
-    """The same in three settings, where every other parent never jumps."""
+    """The same in three settings, where every other parent never jumps, and the others do late."""
     parents = [
         replace(run, run_id=f"{n}-{run.run_id}", setting_id=f"s{n}", hyperparameters=setting.hyperparameters)
         for n, setting in enumerate((WIDE_ENOUGH, NARROW_HEADS, SMALL_MODEL))
         for run in seeds_of(num_parents, 800)
     ]
-    jump_R = np.where(np.arange(len(parents)) % 2, 700.0, NAN)
+    jump_R = np.where(np.arange(len(parents)) % 2, 1900.0, NAN)
     return parents_and_forks(("failing_parents", "failing_forks"), parents, jump_R, fixed_at)
 
 

@@ -215,6 +215,10 @@ def test_models_that_look_elsewhere_are_not_alike_though_the_runs_of_each_are():
     assert labels == ["width=16, head_width=4", "width=16, head_width=8", "width=24, head_width=4"]
     assert (mean_MM[[0, 1, 2], [0, 0, 2]] > 0.9).all()
     assert (mean_MM[2, :2] < 0.5).all()
+    # As many runs of each: of all pairs of different models, the mean is that over models.
+    between = mean_MM[~np.eye(3, dtype=bool)].mean()
+    assert judge(name, models=mixed).estimate.value == pytest.approx(between, abs=1e-9)
+    assert "least alike: width=16, head_width=" in judge(name, models=mixed).evidence.note
 
 
 def test_an_init_that_decides_by_one_slow_seed_alone_does_not_without_it():
@@ -229,7 +233,7 @@ def test_a_failure_that_is_open_until_late_is_not_fixed_early_and_each_setting_h
     assert judge(name, **early).verdict == HOLDS
     assert judge(name, **early).estimate.value == 300
     assert judge(name, **early).num_runs == 16
-    # By the whole budget: of the parents, half never converge.
+    # Half of the parents converge after the mixed budget.
     assert judge(name, **late).estimate.value == 800
     other = {"model.width": 24, "model.head_width": 4}
     runs = tuple(replace(run, hyperparameters=other) for run in early["failing_parents"].history.runs)

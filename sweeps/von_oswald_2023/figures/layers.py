@@ -8,7 +8,7 @@ from functools import partial
 import altair as alt
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
-from analysis.figures.claims import finding, sweeps_caption
+from analysis.figures.claims import finding, median_rows, sweeps_caption
 from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import Figure, Rows, data, finish, number
 from analysis.uncertainty.estimates import median_of_runs
@@ -27,7 +27,15 @@ from sweeps.von_oswald_2023.figures.panels import (
     point_of,
     points_of,
 )
-from sweeps.von_oswald_2023.measures import at_end, closed_form_R, numbered, one_step_loss, runs_with, shifts_of
+from sweeps.von_oswald_2023.measures import (
+    at_end,
+    closed_form_R,
+    numbered,
+    one_step_loss,
+    recorded,
+    runs_with,
+    shifts_of,
+)
 
 LOSS_LABELS = {"trained_loss": TRAINED, "gd_loss": GD, "plus_loss": PLUS, "interpolated_loss": BETWEEN}
 MULTI_LAYER_SWEEPS = ("two_layers_tied", "two_layers_untied", "five_layers_tied", "five_layers_untied")
@@ -49,16 +57,20 @@ def training(sweeps: Sweeps) -> Figure:
     rows = middle_rows(history, {kind: metric for kind, metric in losses.items() if metric in history.values})
     differences = {"of models": "gd_model_difference", "of predictions": "gd_prediction_difference"}
     scale = alt.Scale(domain=[0.19, 0.45], clamp=True)
+    # Both end near 0, where only a logarithmic axis shows how near.
+    log = alt.Scale(type="log", nice=False, padding=8)
+    off_one_RT = 1 - recorded(history, "gd_alignment")
+    angles = median_rows(off_one_RT, history.steps_T, history.runs, kind="of models")
+    colours = {"of models": "#0072B2", "of predictions": "#E69F00"}
     panels = [
         panel_of(rows, "loss", MODEL_COLOURS, y_scale=scale),
-        panel_of(middle_rows(history, {"of models": "gd_alignment"}), "cosine", {"of models": "#0072B2"}),
-        panel_of(
-            middle_rows(history, differences), "difference", {"of models": "#0072B2", "of predictions": "#E69F00"}
-        ),
+        panel_of(angles, "1 less the cosine (log)", {"of models": "#0072B2"}, y_scale=log),
+        panel_of(middle_rows(history, differences), "difference (log)", colours, y_scale=log),
     ]
+    num_late = int(sum(at_end(history, "label_excess") > 0.02))
     parts = [
         MEDIAN,
-        f"{sum(at_end(history, 'label_excess') > 0.02)} of the runs are still on the plateau at the end. "
+        f"Still on the plateau at the end: {num_late} of {len(history.runs)} runs. "
         "Model: the gradient of the prediction by the query's x, on 10,000 contexts, as loss and predictions. Gradient "
         "descent is one step of the best size. Interpolated: weights half-way between trained and constructed ones, "
         "which before training is far beyond the axis.",

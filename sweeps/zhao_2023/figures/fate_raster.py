@@ -60,7 +60,7 @@ def fates_of_failing_runs(sweeps: Sweeps) -> Figure:
         is_early_S = steps_S < budget
         num_forks = len(own.runs) / share_PS.size
         text = [setting.name, f"converged by step {budget}"]
-        panels.append(_panel(share_PS[:, is_early_S], steps_S[is_early_S], 38, 14).properties(title=text))
+        panels.append(_panel(share_PS[:, is_early_S], steps_S[is_early_S], 46, 14).properties(title=text))
     chart = alt.hconcat(*panels, spacing=24).resolve_scale(color="shared")
     parts = (
         f"Share of {num_forks:.0f} forks with fresh data that converge, for each parent (row) and fork step; empty "
