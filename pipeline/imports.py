@@ -20,6 +20,13 @@ _DYNAMO = "torch._dynamo"
 @contextmanager
 def quick_imports() -> Iterator[None]:
     """In this context no garbage is collected: modules make hardly any, and the search takes a sixth of the time."""
+    with without_garbage_collection():
+        yield
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """In this context no garbage is looked for: for what makes many objects that all stay."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.imports import without_garbage_collection
 from pipeline.planning.open_sweep import kept_packs
 from pipeline.planning.own_data import refuse_missing_data
 from pipeline.planning.packs import Machine, Pack, Plan, expand, grouped, make_plan
@@ -50,7 +51,8 @@ def plan_on(spec: SweepSpec, machine: Machine) -> Plan:
 
 
 def _by_id(spec: SweepSpec) -> dict[str, RunConfig]:
-    return {config.run_id: config for config in expand(spec)}
+    with without_garbage_collection():
+        return {config.run_id: config for config in expand(spec)}
 
 
 def _planned(
@@ -69,7 +71,7 @@ def _planned(
     refuse_huge_settings(spec, groups, machine.device)
     found = calibrate(groups, spec.resources, machine, max(spec.budgets), on_phase)
     calibrations = {key: replace(calibration, why_device=why_device) for key, calibration in found.items()}
-    plan = make_plan(spec, runs, machine, calibrations, kept)
+    plan = make_plan(spec, runs, machine, calibrations, kept, groups)
     refuse_huge_packs(plan, machine.device)
     return plan
 

@@ -5,6 +5,7 @@ Pure functions: what a machine can compile and how fast it computes is measured 
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from pipeline.own_code.imported import OwnCodeError, refused
 from pipeline.planning.consent import trust_kept
 from pipeline.planning.engine_choice import Calibration, choose, run_step_s
 from pipeline.planning.pack_order import begun_in_order, in_turn
+from pipeline.planning.plan_rows import of_every_setting, rows_of
 from pipeline.spec.budget_steps import BudgetSteps
 from pipeline.spec.errors import dotted
 from pipeline.spec.identity import canonical_json, digest
@@ -93,7 +95,9 @@ class Pack:
     @cached_property
     def pack_id(self) -> str:
         """A hash of its runs, in order, and its numerics."""
-        return digest("pack", canonical_json({"runs": self.run_ids, "numerics": asdict(self.numerics)}))
+        # Canonical JSON of both; ids are nothing but text.
+        runs = json.dumps(self.run_ids, separators=(",", ":"))
+        return digest("pack", f'{{"numerics":{canonical_json(asdict(self.numerics))},"runs":{runs}}}')
 
 
 @dataclass(frozen=True)
@@ -115,14 +119,13 @@ class Plan:
     def settings(self) -> dict[str, dict[str, Any]]:
         """setting_id -> its hyperparameters, in declared order."""
         found: dict[str, dict[str, Any]] = {}
-        for config in self.runs.values():
-            if config.setting_id not in found:
-                found[config.setting_id] = config.hyperparameters()
+        for config in of_every_setting(self.runs.values()):
+            found.setdefault(config.setting_id, config.hyperparameters())
         return found
 
     def _with_settings(self, by_budget: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """What each budget fixes, and the ids of the settings that have it."""
-        budget_of = {run.setting_id: self.spec.budget_of(run) for run in self.runs.values()}
+        budget_of = {run.setting_id: self.spec.budget_of(run) for run in of_every_setting(self.runs.values())}
         return [
             {**part, "settings": [setting for setting in self.settings if budget_of[setting] == part["budget"]]}
             for part in by_budget
@@ -141,7 +144,7 @@ class Plan:
             "readings": list(self.spec.reading_names),
             "varied": list(self.varied),
             "settings": self.settings,
-            "runs": [_row(run_id, config) for run_id, config in self.runs.items()],
+            "runs": rows_of(self.runs),
             "packs": [
                 {
                     "pack_id": pack.pack_id,
@@ -185,16 +188,18 @@ def make_plan(
     machine: Machine,
     calibrations: Mapping[str, Calibration],
     kept: Sequence[Pack] = (),
+    groups: Mapping[str, Group] | None = None,
 ) -> Plan:
     """The plan for `runs`, which are those of `spec`: `kept` packs as they are, all other runs in new packs.
 
-    `calibrations` maps the static key of every new group of runs to what `machine` can do with it. Raises StoreError
-    if the spec asks for a compiled program where there can be none, or for a reading that can read no fork's model.
+    `calibrations` maps the static key of every new group of runs to what `machine` can do with it; `groups` are these,
+    where they are known. Raises StoreError if the spec asks for a compiled program where there can be none, or for a
+    reading that can read no fork's model.
     """
     if spec.fork is not None:
         for _, message, _ in reading_problems(spec.readings or (), True, (run.setting for run in runs.values())):
             raise StoreError(f"{spec.name}: readings: {message}")
-    groups = grouped(runs, machine.num_workers, kept)
+    groups = grouped(runs, machine.num_workers, kept) if groups is None else groups
     split = {key: _split(group, runs, spec, machine, calibrations[key]) for key, group in groups.items()}
     expected_s = {
         key: _expected_s(packs[0], groups[key].config, runs, spec, calibrations[key]) if len(split) > 1 else 0.0
@@ -240,9 +245,13 @@ def _split(
 
 def _ordered(run_ids: Sequence[str], runs: Mapping[str, RunConfig]) -> tuple[str, ...]:
     """Settings in turn; within each, runs under one data seed side by side, whose batches programs draw once."""
-    place = {seed: place for place, seed in enumerate(dict.fromkeys(runs[run_id].data_seed for run_id in run_ids))}
-    beside = sorted(run_ids, key=lambda run_id: place[runs[run_id].data_seed])
-    return tuple(in_turn(beside, lambda run_id: runs[run_id].setting.canonical))
+    configs = [runs[run_id] for run_id in run_ids]
+    place = {seed: place for place, seed in enumerate(dict.fromkeys([config.data_seed for config in configs]))}
+    if len(place) < len(configs):
+        configs.sort(key=lambda config: place[config.data_seed])
+    if len({id(config.setting) for config in configs}) > 1:
+        configs = in_turn(configs, lambda config: config.setting.canonical)
+    return tuple([config.run_id for config in configs])
 
 
 def packs_of(document: Mapping[str, Any]) -> tuple[Pack, ...]:
@@ -261,19 +270,6 @@ def _steps_document(steps: BudgetSteps) -> dict[str, Any]:
         },
         "windows": [list(window) for window in steps.windows],
     }
-
-
-def _row(run_id: str, config: RunConfig) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "run_id": run_id,
-        "setting_id": config.setting_id,
-        "init_seed": config.init_seed,
-        "data_seed": config.data_seed,
-    }
-    if config.lineage is not None:
-        row |= {"parent": config.lineage.parent, "fork_step": config.lineage.step}
-        row["changes"] = dict(config.lineage.changes)
-    return row
 
 
 def expand(spec: SweepSpec) -> list[RunConfig]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Part of every hash: raise it when the same declaration gives different weights.
@@ -27,9 +27,14 @@ def digest(kind: str, text: str) -> str:
     return hashlib.sha256(f"{VERSION}.{kind}:{text}".encode()).hexdigest()[:_HEX_DIGITS]
 
 
-def run_digest(init_seed: int, data_seed: int, rest: str) -> str:
-    """`digest` of a run: of its seeds and the rest of its canonical JSON, from the value of `lineage` on."""
-    return digest("run", f'{{"data_seed":{data_seed},"init_seed":{init_seed},"lineage":{rest}')
+def run_digests(pairs: Iterable[tuple[int, int]], rest: str) -> list[str]:
+    """`digest` of runs: of their seeds (init, data), and the rest of their canonical JSON, from `lineage` on."""
+    sha256, head = hashlib.sha256, f'{VERSION}.run:{{"data_seed":'
+    # A call of `digest` for each takes as long as its hash.
+    return [
+        sha256(f'{head}{data_seed},"init_seed":{init_seed},"lineage":{rest}'.encode()).hexdigest()[:_HEX_DIGITS]
+        for init_seed, data_seed in pairs
+    ]
 
 
 def plain(value: Any) -> Any:

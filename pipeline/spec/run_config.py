@@ -12,7 +12,7 @@ from pydantic import Field, PlainSerializer, PlainValidator, model_validator
 from pipeline.spec.fitting import misfits
 from pipeline.spec.forks.lineage import Lineage
 from pipeline.spec.forks.weights import WEIGHTS, parent_problems
-from pipeline.spec.identity import canonical_json, digest, flatten, plain, run_digest
+from pipeline.spec.identity import canonical_json, digest, flatten, plain, run_digests
 from pipeline.spec.parameters import Parameters, Registered
 from pipeline.spec.registered import Problem, declared, located, reader, unknown
 
@@ -240,7 +240,8 @@ class RunConfig:
         if self.lineage is not None:
             lineage = {"parent": self.lineage.parent, "step": self.lineage.step, "changes": self.lineage.changes}
         end = "null" if lineage is None else canonical_json(lineage)
-        return run_digest(self.init_seed, self.data_seed, f'{end},"setting":{self.setting.canonical}}}')
+        (run_id,) = run_digests([(self.init_seed, self.data_seed)], f'{end},"setting":{self.setting.canonical}}}')
+        return run_id
 
     @property
     def setting_id(self) -> str:

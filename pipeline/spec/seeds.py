@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, model_serializer, model_validator
 
-from pipeline.spec.identity import digest, run_digest
+from pipeline.spec.identity import digest, run_digests
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.registered import located
 from pipeline.spec.run_config import MAX_SEED, RunConfig, Seed, Setting
@@ -121,10 +121,10 @@ class Seeds(Parameters):
 
         As `RunConfig` makes them one by one, with their ids, in less time: the seeds were checked when they were read.
         """
-        new, rest, found = RunConfig.__new__, f'null,"setting":{setting.canonical}}}', []
-        for init_seed, data_seed in self.pairs():
+        new, pairs, found = RunConfig.__new__, self.pairs(), []
+        run_ids = run_digests(pairs, f'null,"setting":{setting.canonical}}}')
+        for (init_seed, data_seed), run_id in zip(pairs, run_ids, strict=True):
             run = new(RunConfig)
-            run_id = run_digest(init_seed, data_seed, rest)
             run.__dict__.update(setting=setting, init_seed=init_seed, data_seed=data_seed, lineage=None, run_id=run_id)
             found.append(run)
         return found

@@ -7,7 +7,7 @@ does not say: where it is missing or damaged, the plan is read. Sweeps of few ru
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.store.backends.files import Files
 from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, seal, unseal, write_file
 from pipeline.store.pack_store import StoreError
 from pipeline.store.plans import plan_columns
-from pipeline.store.plans.plan_columns import with_columns, with_rows
+from pipeline.store.plans.plan_columns import RunColumns, with_columns, with_rows
 from pipeline.store.shapes import PACK_RUNS, PACK_RUNS_BY_COLUMN, SWEEP, misfit, plan_misfit
 
 PACK_PART = "runs.json"
@@ -42,12 +42,16 @@ def write_parts_by_pack(packs: Path, plan: Mapping[str, Any], is_shared: bool) -
     """
     if len(plan["runs"]) <= plan_columns.FEW_RUNS:
         return
-    row_of = {row["run_id"]: row for row in plan["runs"]}
+    columns, rows = RunColumns.of(plan["runs"]), plan["runs"]
+    run_ids = [row["run_id"] for row in rows] if columns is None else columns.run_ids
+    place_of = {run_id: place for place, run_id in enumerate(run_ids)}
     for entry in plan["packs"]:
         folder = packs / entry["pack_id"]
         make_inner_folder(folder, is_shared)
         if not (folder / PACK_PART).exists():
-            write_file(folder / PACK_PART, seal(_part(entry, [row_of[run_id] for run_id in entry["run_ids"]])))
+            places = [place_of[run_id] for run_id in entry["run_ids"]]
+            own = [rows[place] for place in places] if columns is None else columns.at(places)
+            write_file(folder / PACK_PART, seal(_part(entry, own)))
 
 
 def read_part_of_pack(files: Files) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
@@ -65,9 +69,11 @@ def read_part_of_pack(files: Files) -> tuple[dict[str, Any], list[dict[str, Any]
     return None if misfit(body, PACK_RUNS) is not None else (body["pack"], body["runs"])
 
 
-def _part(entry: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _part(entry: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The part of a pack as it is stored: like a plan of one pack, by columns where the plan can be."""
-    settings: dict[str, dict[str, Any]] = {row["setting_id"]: {} for row in rows}
+    columns = RunColumns.of(rows)
+    kinds = dict.fromkeys([row["setting_id"] for row in rows] if columns is None else columns.setting_ids)
+    settings: dict[str, dict[str, Any]] = {setting_id: {} for setting_id in kinds}
     plan = with_columns({"settings": settings, "runs": rows, "packs": [entry]}, of_few=True)
     if plan["runs"] is rows:
         return {"pack": entry, "runs": rows}

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.engine.block import Block
 from pipeline.engine.reader import Reader, suitable_readings
+from pipeline.planning.plan_rows import of_every_setting
 from pipeline.spec.run_config import RunConfig
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
@@ -24,7 +25,7 @@ def refuse_undecidable(spec: SweepSpec, runs: Mapping[str, RunConfig]) -> None:
     rule = spec.stopping
     problems = dict.fromkeys(
         problem
-        for config in {config.setting_id: config for config in runs.values()}.values()
+        for config in {config.setting_id: config for config in of_every_setting(runs.values())}.values()
         for problem in rule.unfit(config.hyperparameters())
     )
     if rule.metrics_needed():

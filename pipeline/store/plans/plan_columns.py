@@ -15,7 +15,7 @@ from pipeline.store.records.packed import Ids, numbered_rows
 
 # Plans of so many runs are read in about 0.05 s, and stay legible.
 FEW_RUNS = 5_000
-_KEYS = {"run_id", "setting_id", "init_seed", "data_seed"}
+_KEYS = ("run_id", "setting_id", "init_seed", "data_seed")
 _Item = TypeVar("_Item")
 
 
@@ -94,6 +94,44 @@ class PlanRuns(_Lazy[dict[str, Any]]):
         return found
 
 
+class RunColumns(_Lazy[dict[str, Any]]):
+    """The rows of runs as columns of equal length, from which rows are made when they are used."""
+
+    def __init__(
+        self,
+        run_ids: Sequence[str],
+        setting_ids: Sequence[str],
+        init_seeds: Sequence[int],
+        data_seeds: Sequence[int],
+    ) -> None:
+        super().__init__(len(run_ids))
+        self.run_ids, self.setting_ids, self.init_seeds, self.data_seeds = run_ids, setting_ids, init_seeds, data_seeds
+
+    @staticmethod
+    def of(rows: Sequence[dict[str, Any]]) -> RunColumns | None:
+        """The columns of rows; None where these are of forks, which have further fields, or there are none."""
+        if isinstance(rows, RunColumns):
+            return rows
+        if not rows or {*map(len, rows)} != {len(_KEYS)} or rows[0].keys() != {*_KEYS}:
+            return None
+        return RunColumns(*([row[name] for row in rows] for name in _KEYS))
+
+    def at(self, places: Sequence[int]) -> RunColumns:
+        """Those of the runs at these places."""
+        return RunColumns(
+            [self.run_ids[place] for place in places],
+            [self.setting_ids[place] for place in places],
+            [self.init_seeds[place] for place in places],
+            [self.data_seeds[place] for place in places],
+        )
+
+    @cached_property
+    def items(self) -> list[dict[str, Any]]:
+        """The rows."""
+        columns = zip(self.run_ids, self.setting_ids, self.init_seeds, self.data_seeds, strict=True)
+        return [dict(zip(_KEYS, row, strict=True)) for row in columns]
+
+
 class _PackRuns(_Lazy[str]):
     def __init__(self, runs: PlanRuns, number: int, length: int) -> None:
         super().__init__(length)
@@ -106,22 +144,22 @@ class _PackRuns(_Lazy[str]):
 
 def with_columns(plan: Mapping[str, Any], of_few: bool = False) -> Mapping[str, Any]:
     """A plan document as it is stored: by columns where it is of many runs (`of_few`: in any case) and has no forks."""
-    rows = plan["runs"]
-    if (len(rows) <= FEW_RUNS and not of_few) or {*map(len, rows)} != {len(_KEYS)} or rows[0].keys() != _KEYS:
+    found = RunColumns.of(plan["runs"]) if of_few or len(plan["runs"]) > FEW_RUNS else None
+    if found is None:
         return plan
-    run_ids, init_seeds, data_seeds = ([row[name] for row in rows] for name in ("run_id", "init_seed", "data_seed"))
     # A document has them in order of name when it is read.
     number_of = {setting: str(number) for number, setting in enumerate(sorted(plan["settings"]))}
-    kinds, kind_of = numbered_rows([row["setting_id"] for row in rows])
+    kinds, kind_of = numbered_rows(found.setting_ids)
     numbers = [number_of[kind] for kind in kinds]
     settings = numbers if isinstance(kind_of, int) else [numbers[kind] for kind in kind_of]
+    run_ids = found.run_ids
     columns = {
         "run_ids": " ".join(run_ids),
         "settings": " ".join(settings),
-        "init_seeds": " ".join(map(str, init_seeds)),
-        "data_seeds": "" if data_seeds == init_seeds else " ".join(map(str, data_seeds)),
+        "init_seeds": " ".join(map(str, found.init_seeds)),
+        "data_seeds": "" if found.data_seeds == found.init_seeds else " ".join(map(str, found.data_seeds)),
     }
-    places = [*map(str, range(len(rows)))]
+    places = [*map(str, range(len(run_ids)))]
     if len(plan["packs"]) == 1 and plan["packs"][0]["run_ids"] == run_ids:
         return {**plan, "runs": columns, "packs": [{**plan["packs"][0], "run_ids": " ".join(places)}]}
     place_of = dict(zip(run_ids, places, strict=True))

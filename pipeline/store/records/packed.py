@@ -91,9 +91,11 @@ class Digests:
 
 def numbered_rows(rows: Sequence[_Row]) -> tuple[list[_Row], int | list[int]]:
     """The distinct rows in order of appearance, and the number of each row among them: one if all are equal."""
-    number_of: dict[_Row, int] = {}
-    numbers = [number_of.setdefault(row, len(number_of)) for row in rows]
-    return [*number_of], 0 if len(number_of) == 1 else numbers
+    kinds = [*dict.fromkeys(rows)]
+    if len(kinds) == 1:
+        return kinds, 0
+    number_of = {kind: number for number, kind in enumerate(kinds)}
+    return kinds, [number_of[row] for row in rows]
 
 
 def number_misfit(numbers: int | list[int], num_kinds: int, number: int) -> str | None:
