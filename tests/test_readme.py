@@ -107,9 +107,10 @@ def test_every_sweep_is_listed_with_its_number_of_runs():
     assert {name: len(list(expand(specs[name]))) for name in listed.keys() - forks.keys()} == {
         name: count for name, count in listed.items() if name not in forks
     }
-    parents = listed["sweeps/zhao_2023/fork_parents.yaml"]
-    (name,) = forks
-    assert listed[name] == parents * len(forks[name].steps) * 20
+    by_name = {spec.name: name for name, spec in specs.items()}
+    for name, fork in forks.items():
+        parents = listed[by_name[Path(fork.sweep).name]]
+        assert listed[name] == parents * len(fork.steps) * len(fork.data_seed.values())
 
 
 def test_the_pictures_of_the_readme_exist():

@@ -29,7 +29,7 @@ PAPER = Paper(
         *(Measurement(name, name, several_layers) for name in LAYER_SWEEPS),
     ),
     order=1,
-    page_figures=("layers",),
+    page_figures=("training", "shifted_contexts", "layers"),
     findings=(
         (
             "One layer of linear self-attention ends at a loss of {one_layer_has_the_loss_of_one_step}, where one "
