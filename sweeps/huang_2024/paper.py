@@ -20,7 +20,7 @@ PAPER = Paper(
             "sampled",
             "huang_2024/scaling_sampled.yaml",
             fast=(_FEWER_SEEDS, _FEWER_SIZES, "budget=2200"),
-            full=("seeds={together: {range: [0, 20]}}",),
+            full=(_FEWER_SEEDS,),
         ),
         # Balanced features have converged long before rare ones would have.
         PaperSweep(
