@@ -145,7 +145,6 @@ def train(name: str, num_runs: int, folder: Path) -> dict[str, float]:
     began_s = time.thread_time()
     store.history()
     read_s = time.thread_time() - began_s
-    files = sum(len(inner) for _, _, inner in os.walk(folder / "whole"))
     return {
         "ms_a_run": 1e3 * whole_s / num_runs,
         "bookkeeping_ms_a_run": 1e3 * (whole_s - sum(spent.values())) / num_runs,
@@ -154,10 +153,39 @@ def train(name: str, num_runs: int, folder: Path) -> dict[str, float]:
         "history_ms_a_run": 1e3 * read_s / num_runs,
         "packs": float(len(store.pack_ids())),
         "bytes_a_run": _bytes_in(folder / "whole") / num_runs,
-        "files_per_1000_runs": 1e3 * files / num_runs,
+        "files_per_1000_runs": 1e3 * _files_in(folder / "whole") / num_runs,
         **{f"{kind}_bytes_a_run": _bytes_in(folder / "whole", kind) / num_runs
            for kind in ("snapshots", "history", "record", "plan", "checkpoint")},
     }  # fmt: skip
+
+
+def stored(num_runs: int, folder: Path) -> dict[str, float]:
+    """Bytes and files a run of a sweep of so many, by its defaults, whose first two packs are trained here.
+
+    What the plan and its parts by pack take is counted of all runs, what packs commit of those that were trained.
+    """
+    from pipeline.launch.planned import plan_on
+    from pipeline.planning.open_sweep import open_results
+    from pipeline.planning.packs import Machine
+    from pipeline.spec.sweep import SweepSpec
+    from pipeline.store.sweep_store import SweepStore
+    from pipeline.training.worker import run_pack
+
+    data = {"name": f"stored-{num_runs}", **_LSA, "seeds": {"together": {"range": [0, num_runs]}}}
+    store = open_results(plan_on(SweepSpec.model_validate(data), Machine("cpu", 2, _torch())), folder, "")
+    planned_bytes, planned_files = _bytes_in(folder), _files_in(folder)
+    trained = store.pack_ids()[:2]
+    num_trained = sum(run_pack(folder, pack_id, lambda progress: None).num_done for pack_id in trained)
+    of_packs = [SweepStore(folder).pack(pack_id).newest() for pack_id in trained]
+    assert num_trained == sum(len(record.ends) for record in of_packs if record is not None)
+    committed_bytes, committed_files = _bytes_in(folder) - planned_bytes, _files_in(folder) - planned_files
+    return {
+        "bytes_a_run": planned_bytes / num_runs + committed_bytes / num_trained,
+        "planned_bytes_a_run": planned_bytes / num_runs,
+        "committed_bytes_a_run": committed_bytes / num_trained,
+        "files_per_1000_runs": 1e3 * (planned_files / num_runs + committed_files / num_trained),
+        "trained": float(num_trained),
+    }
 
 
 def weights(num_runs: int, folder: Path) -> dict[str, float]:
@@ -279,12 +307,17 @@ def _bytes_in(folder: Path, kind: str = "") -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if kind in path.name and path.is_file())
 
 
+def _files_in(folder: Path) -> int:
+    return sum(len(inner) for _, _, inner in os.walk(folder))
+
+
 STAGES: dict[str, tuple[Callable[[int, Path], dict[str, float]], tuple[int, ...]]] = {
     "plan": (plan, (10_000, 100_000, 1_000_000)),
     "pack": (pack, (10_000, 100_000, 1_000_000)),
     "status": (status, (10_000, 100_000, 1_000_000)),
     "lsa": (partial(train, "lsa"), (2_500, 5_000, 10_000)),
     "lookup": (partial(train, "lookup"), (2_000,)),
+    "stored": (stored, (100_001,)),
     "weights": (weights, (20_000,)),
     "history": (history, (10_000,)),
     "analyse": (analyses, (10_000,)),

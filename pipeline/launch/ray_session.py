@@ -138,6 +138,12 @@ def _require_answer(address: str) -> None:
     """Raises StoreError if nothing listens at HOST:PORT; Ray itself would wait for minutes."""
     if address == "auto":
         return
+    if "://" in address:
+        # Ray Client: a launch would be at the mercy of one connection, and nobody has tried it.
+        raise StoreError(
+            f"--address must be auto or HOST:PORT of the head's control service (port 6379 by default), given "
+            f"{address!r}: launch on a machine of the cluster, or hand in a job there"
+        )
     host, _, port = address.rpartition(":")
     if not port.isdigit() or not host:
         raise StoreError(f"--address must be auto or HOST:PORT, given {address!r}")

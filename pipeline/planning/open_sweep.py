@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline.imports import without_garbage_collection
 from pipeline.numerics.processor import processor
 from pipeline.own_code.copies import copied
 from pipeline.planning.consent import keep_allowed
@@ -93,6 +94,12 @@ def open_results(plan: Plan, folder: Path, source: str, launch: Mapping[str, Any
     Needs the driver's lock. Raises StoreError if another launch changed the folder since `plan` was made for it.
     """
     store = SweepStore(folder)
+    with without_garbage_collection():
+        return _opened(store, plan, source, launch or {})
+
+
+def _opened(store: SweepStore, plan: Plan, source: str, launch: Mapping[str, Any]) -> SweepStore:
+    folder = store.folder
     kept = kept_packs(plan.spec, plan.runs, folder)
     if plan.packs[: len(kept)] != kept:
         raise StoreError(f"{folder}: another launch has changed it since this one was planned; launch again")
@@ -107,7 +114,7 @@ def open_results(plan: Plan, folder: Path, source: str, launch: Mapping[str, Any
         "name": plan.spec.name,
         "spec": plan.spec.identity(),
         "source": source,
-        "launches": [*launches, {**provenance(), **(launch or {})}],
+        "launches": [*launches, {**provenance(), **launch}],
     }
     is_shared = plan.spec.resources.share_with_group
     store.write_documents(sweep, document, is_shared)

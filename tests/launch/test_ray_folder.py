@@ -89,6 +89,12 @@ def test_a_process_that_imported_ray_before_is_told_that_it_cannot_close_it_to_o
     assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
 
 
+def test_an_address_of_ray_client_is_refused_with_what_to_do_instead(monkeypatch):
+    monkeypatch.setattr(ray_session, "prepare", lambda address: None)
+    with pytest.raises(StoreError, match=r"given 'ray://head:10001': launch on a machine of the cluster"):
+        ray_session.connect("ray://head:10001")
+
+
 def test_once_a_sweep_is_to_stop_no_worker_begins_a_pack_that_waits(monkeypatch, tmp_path):
     """Tune hands out all of them before it ends."""
     reports, begun, told = [], [], []
