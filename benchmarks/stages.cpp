@@ -49,9 +49,10 @@ double seedbed_stage(const Arrays* arrays, std::int64_t stage, std::int64_t num_
       continue;
     }
     Model::begin(weights, s.tape);
-    for (int first = 0; first < constants::batch_size; first += LANES) {
-      source.sample(first, s.batch);
-      if (stage == 1) Model::forward(weights, s.batch, s.tape, s.predictions);
+    const Examples examples{source, nullptr, 0};
+    for (int first = 0; first < constants::batch_size; first += Model::BLOCKS * LANES) {
+      const Task::Batch* batches = examples.blocks(first, constants::batch_size, s.batches);
+      if (stage == 1) Model::forward(weights, batches, s.tape, s.predictions);
       // Else a compiler may leave out what nobody reads.
       asm volatile("" : : "r"(&s) : "memory");
     }

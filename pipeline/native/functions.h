@@ -168,8 +168,7 @@ inline Lanes whole_remainder(Lanes x, Lanes y) { return x - y * whole_quotient(x
 
 // Rational approximation on [-3.8, 3.8], where erf is 1 to single precision beyond (as in Eigen).
 inline Floats erf(Floats x) {
-  x = x < -3.832506856900711f ? Floats{} - 3.832506856900711f : x;
-  x = x > 3.832506856900711f ? Floats{} + 3.832506856900711f : x;
+  x = between(x, -3.832506856900711f, 3.832506856900711f);
   const Floats z = x * x;
   Floats p = 0.00022905065861350646f * z + 0.0034082910107109506f;
   p = p * z + 0.050955695062380861f;

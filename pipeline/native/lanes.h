@@ -51,23 +51,38 @@ inline Vector root(Vector x) {
   return each(x, [](auto v) { return std::sqrt(v); });
 }
 
-// 2^n for whole n in [-126, 127].
-inline Floats power_of_two(Ints n) { return reinterpret_cast<Floats>((n + 127) << 23); }
+// `x` between two bounds; what is not a number stays so. Compilers take two instructions for each choice, these take one.
+template <typename Vector>
+inline Vector between(Vector x, float least, float most) {
+#if defined(__AVX512F__) && __has_builtin(__builtin_ia32_minps512_mask)
+  constexpr int CURRENT_ROUNDING = 4;
+  if constexpr (sizeof(Vector) == 64) {
+    x = __builtin_ia32_maxps512_mask(Vector{} + least, x, x, -1, CURRENT_ROUNDING);
+    return __builtin_ia32_minps512_mask(Vector{} + most, x, x, -1, CURRENT_ROUNDING);
+  }
+#endif
+#if defined(__AVX__) && __has_builtin(__builtin_ia32_minps256)
+  if constexpr (sizeof(Vector) == 32)
+    return __builtin_ia32_minps256(Vector{} + most, __builtin_ia32_maxps256(Vector{} + least, x));
+#endif
+  x = x < least ? Vector{} + least : x;
+  return x > most ? Vector{} + most : x;
+}
 
 inline Floats exp(Floats x) {
   // exp(x) = 2^n exp(r), |r| <= ln 2 / 2, with a polynomial of degree 6 (Cephes); 0 would come out as 2^-126 or so.
-  x = x < -87.0f ? Floats{} - 87.0f : x;
-  x = x > 88.0f ? Floats{} + 88.0f : x;
-  const Floats shifted = x * 1.44269504088896341f + 12582912.0f;
-  const Ints n = reinterpret_cast<Ints>(shifted) - 0x4B400000;
-  const Floats whole = shifted - 12582912.0f;
+  // What is added to round leaves n + 127 in the lowest bits, which are the exponent of 2^n.
+  constexpr float ROUNDER = 12582912.0f + 127;
+  x = between(x, -87.0f, 88.0f);
+  const Floats shifted = x * 1.44269504088896341f + ROUNDER, whole = shifted - ROUNDER;
+  const Floats power = reinterpret_cast<Floats>(reinterpret_cast<Ints>(shifted) << 23);
   const Floats r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
   Floats p = 1.9875691500e-4f * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  return (p * (r * r) + r + 1.0f) * power_of_two(n);
+  return (p * (r * r) + r + 1.0f) * power;
 }
 
 inline Floats log(Floats x) {

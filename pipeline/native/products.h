@@ -7,6 +7,15 @@
 template <typename Left, typename Right>
 using Combined = decltype(Left{} * Right{});
 
+// How many blocks of examples a model computes at once, of so many vectors each: as many as fit into the larger part of
+// the second cache, and leave no rest of a batch's.
+constexpr int blocks_at_once(int vectors, int examples, int blocks = 8) {
+  const bool fits = blocks * vectors * static_cast<int>(sizeof(Lanes)) <= 3 << 17;
+  const bool has_no_rest = (examples + LANES - 1) / LANES % blocks == 0;
+  if (LANES == 1 || blocks == 1) return 1;
+  return fits && has_no_rest ? blocks : blocks_at_once(vectors, examples, blocks / 2);
+}
+
 // Sizes of a register tile: its accumulators and one operand's column fit into the registers. A single row has eight
 // columns, since as many additions are under way at once.
 constexpr int tile_width(int n, int m = 2) {
@@ -246,37 +255,34 @@ inline __attribute__((always_inline)) void sums_of_rows(const Left* left, const 
 }
 
 #ifndef ONE_LANE
-// Blocks of examples whose operands are kept.
-constexpr int MOST_BLOCKS = 8;
-
 // Rows of as many numbers as TV vectors hold, one for each example: COUNT columns (K, N) with steps RK and RN, whose
-// blocks stand BLOCK vectors apart.
-template <int TV, int COUNT, int K, int RK, int RN, int BLOCK>
-inline __attribute__((always_inline)) void turn(const Lanes* right, int blocks, Lanes* rows) {
+// blocks stand RB vectors apart.
+template <int TV, int COUNT, int K, int RK, int RN, int BLOCKS, int RB>
+inline __attribute__((always_inline)) void turn(const Lanes* right, Lanes* rows) {
 #pragma GCC unroll 1
-  for (int b = 0; b < blocks; ++b)
+  for (int b = 0; b < BLOCKS; ++b)
 #pragma GCC unroll 1
     for (int k = 0; k < K; ++k)
 #pragma GCC unroll 1
       for (int v = 0; v < TV; ++v) {
         Lanes square[LANES] = {};
         for (int i = 0; i < LANES && (COUNT == TV * LANES || v * LANES + i < COUNT); ++i)
-          square[i] = right[b * BLOCK + k * RK + (v * LANES + i) * RN];
+          square[i] = right[b * RB + k * RK + (v * LANES + i) * RN];
         transpose(square);
         for (int i = 0; i < LANES; ++i) rows[((b * K + k) * LANES + i) * TV + v] = square[i];
       }
 }
 
-template <int TM, int TV, int COUNT, int N, int K, int LM, int LK, int BLOCK>
-inline __attribute__((always_inline)) void turned_tile(const Lanes* left, const Lanes* rows, int blocks, real* sums) {
+template <int TM, int TV, int COUNT, int N, int K, int LM, int LK, int BLOCKS, int LB>
+inline __attribute__((always_inline)) void turned_tile(const Lanes* left, const Lanes* rows, real* sums) {
   Lanes total[TM][TV];
   for (int m = 0; m < TM; ++m)
     for (int v = 0; v < TV; ++v) total[m][v] = Lanes{};
 #pragma GCC unroll 1
-  for (int b = 0; b < blocks; ++b)
+  for (int b = 0; b < BLOCKS; ++b)
 #pragma GCC unroll 1
     for (int k = 0; k < K; ++k) {
-      const real* const numbers = reinterpret_cast<const real*>(left + b * BLOCK + k * LK);
+      const real* const numbers = reinterpret_cast<const real*>(left + b * LB + k * LK);
 #pragma GCC unroll 1
       for (int i = 0; i < LANES; ++i, rows += TV)
         for (int m = 0; m < TM; ++m)
@@ -297,31 +303,40 @@ inline __attribute__((always_inline)) void turned_tile(const Lanes* left, const 
 }
 
 // COUNT columns of the sums, of as many vectors of right columns.
-template <int COUNT, int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
-inline __attribute__((always_inline)) void turned_columns(const Lanes* left, const Lanes* right, int blocks, real* sums) {
+template <int COUNT, int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCKS, int LB, int RB>
+inline __attribute__((always_inline)) void turned_columns(const Lanes* left, const Lanes* right, real* sums) {
   constexpr int TV = (COUNT + LANES - 1) / LANES, TM = tile_height(M, TV);
-  Lanes rows[MOST_BLOCKS * K * LANES * TV];
-  turn<TV, COUNT, K, RK, RN, BLOCK>(right, blocks, rows);
+  Lanes rows[BLOCKS * K * LANES * TV];
+  turn<TV, COUNT, K, RK, RN, BLOCKS, RB>(right, rows);
 #pragma GCC unroll 1
   for (int m = 0; m + TM <= M; m += TM)
-    turned_tile<TM, TV, COUNT, N, K, LM, LK, BLOCK>(left + m * LM, rows, blocks, sums + m * N);
+    turned_tile<TM, TV, COUNT, N, K, LM, LK, BLOCKS, LB>(left + m * LM, rows, sums + m * N);
   if constexpr (M % TM) {
     constexpr int m = M - M % TM;
-    turned_tile<M % TM, TV, COUNT, N, K, LM, LK, BLOCK>(left + m * LM, rows, blocks, sums + m * N);
+    turned_tile<M % TM, TV, COUNT, N, K, LM, LK, BLOCKS, LB>(left + m * LM, rows, sums + m * N);
   }
 }
 
-// sums (M, N) += left right summed over the examples of some blocks, whose operands stand BLOCK vectors apart: numbers
-// of one example times rows of the same one, so that no lanes are added up.
-template <int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCK>
-inline __attribute__((noinline)) void add_sums_of_blocks(const Lanes* left, const Lanes* right, int blocks, real* sums) {
+// So many examples at once that their rows stay in the first cache.
+constexpr int turned_blocks(int blocks, int terms) {
+  return blocks > 1 && blocks * terms > 16 ? turned_blocks(blocks / 2, terms) : blocks;
+}
+
+// sums (M, N) += left right summed over the examples of some blocks, whose operands stand LB and RB vectors apart:
+// numbers of one example times rows of the same one, so that no lanes are added up.
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCKS, int LB, int RB>
+inline __attribute__((noinline)) void add_turned_sums(const Lanes* left, const Lanes* right, real* sums) {
   constexpr int VECTORS = N / LANES, TN = LANES * (VECTORS % 3 ? VECTORS < 2 ? 1 : 2 : 3);
+  constexpr int AT_ONCE = turned_blocks(BLOCKS, K);
 #pragma GCC unroll 1
-  for (int n = 0; n + TN <= N; n += TN)
-    turned_columns<TN, M, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, sums + n);
-  if constexpr (N % TN) {
-    constexpr int n = N - N % TN;
-    turned_columns<N % TN, M, N, K, LM, LK, RK, RN, BLOCK>(left, right + n * RN, blocks, sums + n);
+  for (int b = 0; b < BLOCKS; b += AT_ONCE, left += AT_ONCE * LB, right += AT_ONCE * RB) {
+#pragma GCC unroll 1
+    for (int n = 0; n + TN <= N; n += TN)
+      turned_columns<TN, M, N, K, LM, LK, RK, RN, AT_ONCE, LB, RB>(left, right + n * RN, sums + n);
+    if constexpr (N % TN) {
+      constexpr int n = N - N % TN;
+      turned_columns<N % TN, M, N, K, LM, LK, RK, RN, AT_ONCE, LB, RB>(left, right + n * RN, sums + n);
+    }
   }
 }
 #endif
@@ -338,3 +353,11 @@ inline __attribute__((noinline)) void add_product_sums(const Left* left, const R
     sums_of_rows<M % TM, N, K, LM, LK, RK, RN, OM>(left + m * LM, right, sums + m * OM);
   }
 }
+
+#ifdef ONE_LANE
+// One example has no rows to turn, and threads no blocks.
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int BLOCKS, int LB, int RB>
+inline void add_turned_sums(const Lanes* left, const Lanes* right, real* sums) {
+  add_product_sums<M, N, K, LM, LK, RK, RN, N, 1>(left, right, sums);
+}
+#endif

@@ -24,17 +24,18 @@ namespace {
 
 constexpr int P = constants::row_width;
 
-struct Scratch {
-  Task::Batch batch;
-  Model::Tape tape;
-  Lanes predictions[Task::TARGETS * Task::OUTPUTS], slopes[Task::TARGETS * Task::OUTPUTS];
-  alignas(64) real gradient[P], before[P], fixed[P];
+constexpr int NUM_PREDICTIONS = Task::TARGETS * Task::OUTPUTS;
+
+template <typename Forward>
+struct ForwardScratch {
+  Task::Batch batches[Forward::BLOCKS] = {};
+  typename Forward::Tape tape;
+  Lanes predictions[Forward::BLOCKS * NUM_PREDICTIONS];
 };
 
-struct ProbeScratch {
-  Task::Batch batch;
-  Probe::Tape tape;
-  Lanes predictions[Task::TARGETS * Task::OUTPUTS];
+struct Scratch : ForwardScratch<Model> {
+  Lanes slopes[Model::BLOCKS * NUM_PREDICTIONS];
+  alignas(64) real gradient[P], before[P], fixed[P];
 };
 
 template <typename Memory>
@@ -58,16 +59,19 @@ real differentiate(const real* weights, const Examples& examples, Scratch& s) {
   Lanes total{};
   std::memset(s.gradient, 0, sizeof s.gradient);
   Model::begin(weights, s.tape);
-  for (int first = 0; first < constants::batch_size; first += LANES) {
-    const Task::Batch& batch = examples.block(first, s.batch);
-    Model::forward(weights, batch, s.tape, s.predictions);
-    const Lanes weight = present(first, constants::batch_size) * share;
-    for (int t = 0; t < Task::TARGETS; ++t) {
-      Lanes* slopes = s.slopes + t * Task::OUTPUTS;
-      total += weight * Task::loss(s.predictions + t * Task::OUTPUTS, batch, t, slopes);
-      for (int o = 0; o < Task::OUTPUTS; ++o) slopes[o] *= weight;
+  for (int first = 0; first < constants::batch_size; first += Model::BLOCKS * LANES) {
+    const Task::Batch* batches = examples.blocks(first, constants::batch_size, s.batches);
+    Model::forward(weights, batches, s.tape, s.predictions);
+    for (int block = 0; block < Model::BLOCKS; ++block) {
+      const Lanes weight = present(first + block * LANES, constants::batch_size) * share;
+      for (int t = 0; t < Task::TARGETS; ++t) {
+        const int place = block * NUM_PREDICTIONS + t * Task::OUTPUTS;
+        Lanes* slopes = s.slopes + place;
+        total += weight * Task::loss(s.predictions + place, batches[block], t, slopes);
+        for (int o = 0; o < Task::OUTPUTS; ++o) slopes[o] *= weight;
+      }
     }
-    Model::backward(weights, batch, s.tape, s.slopes, s.gradient);
+    Model::backward(weights, batches, s.tape, s.slopes, s.gradient);
   }
   Model::finish(weights, s.tape, s.gradient);
   return sum(total);
@@ -158,16 +162,20 @@ void score(const real* weights, const Examples& examples, int first, int last, i
            Look look) {
   Lanes loss = totals.loss, correct = totals.correct, reference = totals.reference;
   Forward::begin(weights, s.tape);
-  for (; first < last; first += LANES) {
-    const Task::Batch& batch = examples.block(first, s.batch);
-    Forward::forward(weights, batch, s.tape, s.predictions);
-    const Lanes here = present(first, items);
-    for (int t = 0; t < Task::TARGETS; ++t) {
-      loss += here * Task::loss(s.predictions + t * Task::OUTPUTS, batch, t, nullptr);
-      if (Task::HAS_ACCURACY) correct += here * Task::correct(s.predictions + t * Task::OUTPUTS, batch, t);
+  while (first < last) {
+    const Task::Batch* batches = examples.blocks(first, last, s.batches);
+    Forward::forward(weights, batches, s.tape, s.predictions);
+    for (int block = 0; block < Forward::BLOCKS && first < last; ++block, first += LANES) {
+      const Task::Batch& batch = batches[block];
+      const Lanes* predictions = s.predictions + block * NUM_PREDICTIONS;
+      const Lanes here = present(first, items);
+      for (int t = 0; t < Task::TARGETS; ++t) {
+        loss += here * Task::loss(predictions + t * Task::OUTPUTS, batch, t, nullptr);
+        if (Task::HAS_ACCURACY) correct += here * Task::correct(predictions + t * Task::OUTPUTS, batch, t);
+      }
+      if (Task::HAS_REFERENCE) reference += here * Task::reference_loss(batch);
+      look(first, here);
     }
-    if (Task::HAS_REFERENCE) reference += here * Task::reference_loss(batch);
-    look(first, here);
   }
   totals = {loss, correct, reference};
 }
@@ -212,7 +220,7 @@ void probe_group(const Arrays& arrays, const Selection& selection, const Group& 
   const Source source(arrays, held_out.keys, selection.slots[places[0]], 0);
   const int items = static_cast<int>(held_out.num_items);
   // A model without maps is measured as it is evaluated, in the same memory.
-  auto& s = own<std::conditional_t<std::is_base_of_v<Model, Probe>, Scratch, ProbeScratch>>();
+  auto& s = own<std::conditional_t<std::is_base_of_v<Model, Probe>, Scratch, ForwardScratch<Probe>>>();
   const auto look = [&](std::int64_t place, int first, Lanes here) {
     double* next = found + width * place + 3;
     real* const maps = asked.values + place * Probe::NUM_HEADS * asked.num_items * CELLS;

@@ -21,10 +21,12 @@ struct Examples {
   const Task::Batch* drawn;
   int start;
 
-  // The block of example `first`; `own` is memory for it, if it is drawn here.
-  const Task::Batch& block(int first, Task::Batch& own) const {
-    if (drawn) return drawn[(first - start) / LANES];
-    source.sample(first, own);
+  // The blocks from example `first` to `last`, as many as a model computes at once; `own` is memory for them, if they are
+  // drawn here. In blocks behind the last there may be any examples.
+  template <int COUNT>
+  const Task::Batch* blocks(int first, int last, Task::Batch (&own)[COUNT]) const {
+    if (drawn) return drawn + (first - start) / LANES;
+    for (int block = 0; block < COUNT && first < last; ++block, first += LANES) source.sample(first, own[block]);
     return own;
   }
 };
@@ -32,6 +34,8 @@ struct Examples {
 // Memory of this thread for so many blocks, until it is asked for again.
 Task::Batch* memory_of_blocks(std::size_t count) {
   static thread_local std::vector<Task::Batch> blocks;
+  // A model may read as many blocks as it computes at once.
+  count += Model::BLOCKS - 1;
   if (blocks.size() < count) blocks.resize(count);
   return blocks.data();
 }

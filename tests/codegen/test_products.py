@@ -16,7 +16,7 @@ SUMS = [(4, 4, 3), (7, 5, 2), (9, 36, 5), (5, 8, 1)]
 # The bits of a number that no arithmetic leaves as it is, not even a 0 that is added.
 SIGNALLING = 0x7FA00000
 # Rows, columns, terms, blocks.
-BLOCKS = [(5, 21, 2, 3), (13, 48, 1, 8), (2, 3, 4, 1)]
+BLOCKS = [(5, 21, 2, 4), (13, 48, 1, 8), (2, 3, 4, 1), (7, 8, 9, 2)]
 # Columns, terms.
 SINGLE_ROWS = [(21, 9), (48, 8), (8, 17)]
 RAGGED = [(7, 9, 3), (5, 3, 4), (1, 6, 2)]
@@ -38,8 +38,9 @@ extern "C" void sum_{m}_{n}_{k}(const Lanes* left, const Lanes* right, real* sum
 """
 # The left operand of each block is (m, k), and the right one (k, n) stands behind it.
 ONE_OF_BLOCKS = """
-extern "C" void blocks_{m}_{n}_{k}(const Lanes* operands, const int* blocks, real* sums) {{
-  add_sums_of_blocks<{m}, {n}, {k}, {k}, 1, {n}, 1, ({m} + {n}) * {k}>(operands, operands + {m} * {k}, *blocks, sums);
+extern "C" void blocks_{m}_{n}_{k}(const Lanes* left, const Lanes* right, real* sums) {{
+  constexpr int LEFT = {m} * {k} + 1, RIGHT = {n} * {k};
+  add_turned_sums<{m}, {n}, {k}, {k}, 1, {n}, 1, {blocks}, LEFT, RIGHT>(left, right, sums);
 }}
 """
 # The same row alone and as the first of two, with steps of two between the numbers of a result.
@@ -67,7 +68,7 @@ def library(tmp_path_factory):
     """The functions, compiled once for all sizes."""
     parts = [PROBE, *(ONE_TABLE.format(n=n, v=v, d=d) for n, v, d in TABLES)]
     parts += [ONE_SUM.format(m=m, n=n, k=k) for m, n, k in SUMS]
-    parts += [ONE_OF_BLOCKS.format(m=m, n=n, k=k) for m, n, k, _ in BLOCKS]
+    parts += [ONE_OF_BLOCKS.format(m=m, n=n, k=k, blocks=blocks) for m, n, k, blocks in BLOCKS]
     parts += [ONE_ROW.format(n=n, k=k) for n, k in SINGLE_ROWS]
     parts += [ONE_RAGGED.format(m=m, n=n, k=k) for m, n, k in RAGGED]
     path = tmp_path_factory.mktemp("products") / "probe.cpp"
@@ -127,12 +128,13 @@ def test_products_are_summed_over_examples(library, m, n, k):
 @pytest.mark.parametrize(("m", "n", "k", "num_blocks"), BLOCKS)
 def test_so_are_those_of_several_blocks_at_once_and_beside_them_nothing_is_touched(library, m, n, k, num_blocks):
     lanes = library.num_lanes()
-    operands, sums, blocks = drawn(m, num_blocks, (m + n) * k, lanes), drawn(n, m * n + 64), aligned(1, kind=np.int32)
-    blocks[:], beyond = num_blocks, guarded(sums[m * n :])
-    left, right = operands[:, : m * k].reshape(-1, m, k, lanes), operands[:, m * k :].reshape(-1, k, n, lanes)
-    added = np.einsum("bmkl,bknl->mn", left.astype(float), right.astype(float))
+    left, right = drawn(m, num_blocks, m * k + 1, lanes), drawn(k, num_blocks, k, n, lanes)
+    sums = drawn(n, m * n + 64)
+    beyond = guarded(sums[m * n :])
+    rows = left[:, :-1].reshape(-1, m, k, lanes)
+    added = np.einsum("bmkl,bknl->mn", rows.astype(float), right.astype(float))
     expected = sums[: m * n].reshape(m, n) + added
-    call(getattr(library, f"blocks_{m}_{n}_{k}"), operands, blocks, sums)
+    call(getattr(library, f"blocks_{m}_{n}_{k}"), left, right, sums)
     np.testing.assert_allclose(sums[: m * n].reshape(m, n), expected, rtol=1e-4, atol=1e-4)
     assert (beyond == SIGNALLING).all()
 

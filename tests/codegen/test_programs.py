@@ -27,11 +27,13 @@ ZOO = str(Path(__file__).parent.parent / "zoo" / "modules.py")
 LOOKUP = {"name": "dictionary_lookup", "num_keys": 3, "num_values": 5, "num_pairs": 2}
 REGRESSION = {"name": "linear_regression", "dim": 3, "num_pairs": 4}
 SEQUENCE = {"name": "repeated_sequence", "num_tokens": 4, "period": 2}
-# Of every kind of node at least one: lookups, products by rows, reductions, moves, sums over a batch.
-# Two of them, since a process shares what it can of the libraries that it has loaded.
+# Of every kind of node at least one: lookups, products by rows, reductions, moves, sums over a batch. One with several
+# blocks of examples at once, and fewer behind the last whole ones of an evaluation.
+# More than one of them, since a process shares what it can of the libraries that it has loaded.
 QUICK = {
     "language model": (SEQUENCE, {"name": "zoo_everywhere", "width": 4, "num_layers": 1}),
     "linear attention": (LOOKUP, {"name": "zoo", "kind": "linear_attention", "width": 2}),
+    "single rows": (LOOKUP, {"name": "zoo", "kind": "mlp", "width": 2}),
 }
 SLOW = {
     kind: (REGRESSION if kind == "picture" else LOOKUP, {"name": "zoo", "kind": kind, "width": 6})
@@ -79,7 +81,7 @@ def assert_equal_to_torch(config, monkeypatch, has_written_maps=True):
         block = Block(config, 1, torch.device("cpu"), name)
         block.load_run(0, config, block.start(config))
         block.train(12)
-        numbers = {**block.last, **block.evaluate(30), **block.probe(30)}
+        numbers = {**block.last, **block.evaluate(33), **block.probe(33)}
         maps = [one.numpy() for one in block.attention_maps(19)]
         # The program measures all of it but probes of the task's own.
         has_own_probes = type(config.task).probes is not Task.probes

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.codegen.generated import planned_model
+from pipeline.codegen.graph.nodes import Map
 from tests.codegen.interpreter import value_of
 from tests.codegen.test_graph import TOKENS, VECTORS, model_of
 from tests.zoo.modules import Zoo
@@ -75,3 +76,13 @@ def test_rows_are_computed_from_themselves_and_from_what_stands_in_memory(case):
     for node in plan.steps:
         if id(node) not in gone:
             np.testing.assert_array_equal(in_rows[id(node)], whole[id(node)])
+
+
+def test_of_single_numbers_no_two_long_functions_are_in_one_loop():
+    plan, _ = planned_model(Zoo(kind="lstm", width=4), TOKENS, torch.float64)
+    functions = [
+        {node.function for node in plan.steps[group.first : group.last + 1] if isinstance(node, Map)}
+        for group in set(plan.groups.values())
+    ]
+    assert any({"tanh", "plus"} <= found for found in functions)
+    assert not any({"tanh", "sigmoid"} <= found for found in functions)

@@ -15,9 +15,6 @@ import torch
 
 from pipeline.codegen.generated import drawn_task_text, planned_model, sampled_task_text
 from pipeline.codegen.graph.build import NoCodeError
-from pipeline.codegen.graph.nodes import Operand, Product
-from pipeline.codegen.passes.plan import ProgramPlan
-from pipeline.codegen.text.deferred import Deferred
 from pipeline.codegen.text.model_text import ModelEmitter
 from pipeline.models.base import Model
 from pipeline.tasks.base import Task, TaskShape
@@ -30,36 +27,15 @@ _MOST_LOCAL_BYTES = 512 * 1024
 _SHARED_PRODUCT = ("  multiply<", "  multiply_by_threads<")
 
 
-class _NothingDeferred(Deferred):
-    """A block of threads has a batch of examples at once, so nothing is kept for the next ones."""
-
-    def pays(self, product: Product, num_terms: int) -> bool:
-        return False
-
-    def place(self, operand: Operand) -> tuple[int, bool]:
-        raise AssertionError("nothing is kept")
-
-
 class ThreadModelEmitter(ModelEmitter):
     """Writes one plan as a model whose examples are computed by threads, and whose scalars they share."""
 
-    def __init__(self, plan: ProgramPlan, places: Sequence[int], is_poisoned: bool = False) -> None:
-        super().__init__(plan, places, is_poisoned)
-        self._deferred = _NothingDeferred()
-
     def _tape(self) -> list[str]:
-        return [
-            "struct Tape {",
-            f"  static constexpr int NUM_SCALARS = {max(1, self._plan.num_scalars)};",
-            f"  Lanes lanes[{max(1, self._plan.num_lanes)}];",
-            "  real* scalars;",
-            "  int num_kept;",
-            "};",
-        ]
+        shared = [f"  static constexpr int NUM_SCALARS = {max(1, self._plan.num_scalars)};", "  real* scalars;"]
+        return [line for one in super()._tape() for line in (shared if "scalars[" in one else [one])]
 
-    def _function(self, name: str, arguments: str, body: Sequence[str], reads_batch: bool) -> list[str]:
-        is_shared = name in ("begin", "finish")
-        return super()._function(name, arguments, by_threads(body) if is_shared else body, reads_batch)
+    def _function(self, name: str, arguments: str, body: Sequence[str]) -> list[str]:
+        return super()._function(name, arguments, by_threads(body) if name in ("begin", "finish") else body)
 
 
 def by_threads(lines: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from pipeline.codegen.graph.nodes import Dependence, Index, Map, Node, Operand, Reduce
 
+# Functions that take many instructions, each of which waits for the one before.
+_LONG = {"exp", "log", "tanh", "sigmoid", "erf", "sine", "cosine"}
 # Numbers of a row that compilers keep in registers, of which there are 32.
 MOST_IN_REGISTERS = 32
 
@@ -55,17 +57,27 @@ def row_groups(
 def _longest(steps: Sequence[Node], first: int, phases: Sequence[int], kept: Mapping[int, int]) -> tuple[int, int]:
     """The last of the steps from `first` on that have rows in common, and the number of rows."""
     possible = _possible_rows(steps[first])
-    last = first
+    last, is_long = first, _is_long(steps[first], kept)
     while possible and last + 1 < len(steps) and phases[last + 1] == phases[first]:
         node = steps[last + 1]
         common = possible & _possible_rows(node)
         for source, index in reads_of(node, kept):
             if kept.get(id(source), -1) >= first:
                 common = {rows for rows in common if keeps_rows(source, index, rows)}
+        is_next_long = _is_long(node, kept)
+        if is_long and is_next_long:
+            # Of single numbers a processor has several under way in a loop of one such function, of more of them one.
+            common.discard(node.size)
         if not common:
             break
-        possible, last = common, last + 1
+        possible, last, is_long = common, last + 1, is_long or is_next_long
     return last, max(possible, default=0)
+
+
+def _is_long(node: Node, kept: Collection[int]) -> bool:
+    """Whether a map or reduction takes a long function of each number, itself or where it reads."""
+    inputs = [one.node for one in node.operands() if id(one.node) not in kept]
+    return (isinstance(node, Map) and node.function in _LONG) or any(_is_long(one, kept) for one in inputs)
 
 
 def _possible_rows(node: Node) -> set[int]:

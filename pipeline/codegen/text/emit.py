@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pipeline.codegen.graph.build import NoCodeError
@@ -18,7 +20,7 @@ from pipeline.codegen.graph.nodes import (
     Reduce,
     Scatter,
 )
-from pipeline.codegen.passes.extents import Flags, any_along, bounds_of
+from pipeline.codegen.passes.extents import Flags, any_along
 from pipeline.codegen.passes.plan import Phase, ProgramPlan, phase_of
 from pipeline.codegen.passes.rows import RowGroup
 from pipeline.codegen.passes.strides import Strides
@@ -41,19 +43,21 @@ class Emitter(ProductEmitter):
     def _poison(self) -> list[str]:
         """Lines that come first in the forward phase."""
         num_lanes = self._plan.num_lanes if self._is_poisoned else 0
-        return [f'for (int i = 0; i < {num_lanes}; ++i) tape.lanes[i] = lanes(std::nan(""));'] if num_lanes else []
+        return [f'for (int i = 0; i < {num_lanes}; ++i) {self._arena}[i] = lanes(std::nan(""));'] if num_lanes else []
 
     def _phase(self, phase: Phase) -> list[str]:
-        lines = []
+        return [line for _, lines in self._steps(phase) for line in lines]
+
+    def _steps(self, phase: Phase) -> Iterator[tuple[Node, list[str]]]:
+        """The steps of a phase, the first of each group for all of it, with their text."""
         for number, node in enumerate(self._plan.steps):
             group = self._plan.groups.get(number)
             if phase_of(node) != phase:
                 continue
             if group is None:
-                lines += ["{", *self._computed(node), "}"]
+                yield node, ["{", *self._computed(node), "}"]
             elif number == group.first:
-                lines += self._in_rows(group)
-        return lines
+                yield node, self._in_rows(group)
 
     def _in_rows(self, group: RowGroup) -> list[str]:
         """The steps of a group, a row at a time."""
@@ -174,16 +178,7 @@ class Emitter(ProductEmitter):
     def _summed(self, node: BatchSum) -> list[str]:
         source = node.summed.node
         if isinstance(source, Product) and id(source) not in self._kept:
-            _, m, n, _ = source.sizes
-            wanted = np.ones((m, n), bool)
-            terms = self._plan.extents.terms[id(source)]
-            k0, k1 = bounds_of(any_along(terms, 0))
-            if self._deferred.pays(source, k1 - k0):
-                return self._kept_for_later(node, source, k0, k1)
-            span = np.broadcast_to(any_along(terms, 0), terms.shape)
-            return self._whole_product(
-                source, wanted, span, Strides(0, (m * n, n, 1)), "add_product_sums", self._name(node)
-            )
+            return self._product_sum(node, source)
         if isinstance(source, Scatter):
             values, rows = Strides.of(source.values.index), Strides.of(source.rows.index)
             if values is None or rows is None:

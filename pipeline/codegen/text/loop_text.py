@@ -23,6 +23,9 @@ class LoopEmitter:
     A map that no step keeps is computed where it is read.
     """
 
+    # Where the numbers of a block of examples stand.
+    _arena = "tape.lanes"
+
     def __init__(self, plan: ProgramPlan, table: str = "table") -> None:
         self._plan = plan
         self._tables = Tables(table)
@@ -131,9 +134,9 @@ class LoopEmitter:
             return self._outputs[self._plan.homes[id(node)].output]
         if self._group is not None and self._group.is_in_registers(node):
             return f"row{self._plan.steps.index(node) - self._group.first}"
-        arena = "lanes" if node.level == Dependence.EXAMPLE else "scalars"
+        arena = self._arena if node.level == Dependence.EXAMPLE else "tape.scalars"
         place = self._plan.places[id(node)]
-        return f"(tape.{arena} + {place})" if place else f"tape.{arena}"
+        return f"({arena} + {place})" if place else arena
 
 
 def call(function: str, arguments: list[str]) -> str:

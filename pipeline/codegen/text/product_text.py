@@ -6,21 +6,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.codegen.graph.nodes import BatchSum, Dependence, Operand, Product
+from pipeline.codegen.graph.nodes import BatchSum, Dependence, Node, Operand, Product, SourceNode
 from pipeline.codegen.passes.extents import Flags, Spans, any_along, bounds_of
-from pipeline.codegen.passes.plan import ProgramPlan
 from pipeline.codegen.passes.strides import Strides
-from pipeline.codegen.text.deferred import Deferred
 from pipeline.codegen.text.loop_text import LoopEmitter
 from pipeline.codegen.text.loops import linear
+
+# Fewer columns are less than a vector of rows; rows of more terms leave the first cache.
+_LEAST_COLUMNS, _MOST_TERMS = 8, 64
 
 
 class ProductEmitter(LoopEmitter):
     """Writes the products of one plan."""
 
-    def __init__(self, plan: ProgramPlan, table: str = "table") -> None:
-        super().__init__(plan, table)
-        self._deferred = Deferred()
+    def _spans_blocks(self, node: Node) -> bool:
+        """Whether several blocks of examples are computed at once: single rows times weights, or sums of products."""
+        return False
+
+    def _block_step(self, node: Node) -> str:
+        """How many vectors are between what two blocks have of a node."""
+        sources = {"slopes": "NUM_PREDICTIONS", "inputs": "sizeof(Batch) / sizeof(Lanes)"}
+        return sources[node.name] if isinstance(node, SourceNode) else "STRIDE"
+
+    def _turns(self, product: Product) -> bool:
+        """Whether its sum over examples is cheaper by rows of one example each than by adding up the lanes of a vector.
+
+        Turning costs about as much for a number of the right operand as adding up lanes does for one of the sum.
+        """
+        b, m, n, k = product.sizes
+        are_lanes = all(one.node.level == Dependence.EXAMPLE for one in product.operands())
+        return b == 1 and are_lanes and k < m and k <= _MOST_TERMS and n >= _LEAST_COLUMNS
 
     def _product(self, node: Product, needed: Flags) -> list[str]:
         b, m, n, _ = node.sizes
@@ -28,7 +43,7 @@ class ProductEmitter(LoopEmitter):
         # Columns between those that are wanted are computed, too.
         wanted = Spans.of(any_along(needed.reshape(b, m, n), 0)).filled(n)
         out = Strides(0, (m * n, n, 1))
-        if _is_box(wanted) and _is_box(terms) and (any_along(terms, 1) == any_along(wanted, 1)).all():
+        if is_box(wanted) and is_box(terms) and (any_along(terms, 1) == any_along(wanted, 1)).all():
             return self._whole_product(node, wanted, terms, out, "multiply", self._name(node))
         return self._product_by_rows(node, wanted, terms, out)
 
@@ -39,7 +54,9 @@ class ProductEmitter(LoopEmitter):
             bounds_of(flags) for flags in (any_along(wanted, 1), any_along(wanted, 0), any_along(terms, 0))
         )
         left, right = self._strides(node.left), self._strides(node.right)
-        sizes = [m1 - m0, n1 - n0, k1 - k0, *left.steps[1:], *right.steps[1:], *out.steps[1:]]
+        sizes: list[int | str] = [m1 - m0, n1 - n0, k1 - k0, *left.steps[1:], *right.steps[1:], *out.steps[1:]]
+        if function == "multiply" and self._spans_blocks(node):
+            sizes[0], sizes[3], sizes[7] = "BLOCKS", self._block_step(node.left.node), self._block_step(node)
         reads = [
             (self._name(node.left.node), left, m0, k0),
             (self._name(node.right.node), right, k0, n0),
@@ -88,36 +105,30 @@ class ProductEmitter(LoopEmitter):
             for one, base, strides in sides
         )
 
+    def _product_sum(self, node: BatchSum, product: Product) -> list[str]:
+        """A product of (m, k) and (k, n) that is added to its sum over examples."""
+        _, m, n, _ = product.sizes
+        terms = self._plan.extents.terms[id(product)]
+        k0, k1 = bounds_of(any_along(terms, 0))
+        out = Strides(0, (m * n, n, 1))
+        if not self._turns(product):
+            span = np.broadcast_to(any_along(terms, 0), terms.shape)
+            return self._whole_product(product, np.ones((m, n), bool), span, out, "add_product_sums", self._name(node))
+        left, right = self._strides(product.left), self._strides(product.right)
+        steps = [self._block_step(one.node) for one in product.operands()] if self._spans_blocks(node) else [0, 0]
+        blocks = "BLOCKS" if self._spans_blocks(node) else 1
+        sizes = _listed([m, n, k1 - k0, *left.steps[1:], *right.steps[1:], blocks, *steps])
+        first = f"{self._name(product.left.node)} + {left.base + k0 * left.steps[2]}"
+        second = f"{self._name(product.right.node)} + {right.base + k0 * right.steps[1]}"
+        return [f"add_turned_sums<{sizes}>({first}, {second}, {self._name(node)});"]
+
     def _strides(self, operand: Operand) -> Strides:
         found = Strides.of(operand.index)
         assert found is not None, "operands of products are regular"
         return found
 
-    def _kept_for_later(self, node: BatchSum, product: Product, k0: int, k1: int) -> list[str]:
-        """Copies of a product's operands (m, k) and (k, n), from the first to the last term that counts."""
-        left = product.left.at_positions(np.s_[0, :, k0:k1])
-        right = product.right.at_positions(np.s_[0, k0:k1, :])
-        lines, places = [], []
-        for operand in (left, right):
-            place, is_known = self._deferred.place(operand)
-            places.append(place)
-            if not is_known:
-                lines += self._written(f"(kept + {place})", operand, Dependence.EXAMPLE, "=")
-        self._deferred.calls.append((product, node, places[0], places[1], k1 - k0))
-        return lines
 
-    def _flush(self) -> list[str]:
-        """The function that adds the products of what was kept."""
-        lines = ["static void flush(Tape& tape, real* g) {"]
-        for product, node, left, right, num_terms in self._deferred.calls:
-            _, m, n, _ = product.sizes
-            sizes = f"{m}, {n}, {num_terms}, {num_terms}, 1, {n}, 1, {self._deferred.size}"
-            places = f"tape.kept + {left}, tape.kept + {right}, tape.num_kept, {self._name(node)}"
-            lines.append(f"  add_sums_of_blocks<{sizes}>({places});")
-        return [*lines, "  tape.num_kept = 0;", "}"]
-
-
-def _listed(numbers: Sequence[int]) -> str:
+def _listed(numbers: Sequence[int | str]) -> str:
     return ", ".join(map(str, numbers))
 
 
@@ -127,7 +138,7 @@ def _each_matrix(node: Product, line: str) -> list[str]:
     return [f"for (int b = 0; b < {count}; ++b)" if count > 1 else "const int b = 0;", f"  {line}"]
 
 
-def _is_box(flags: Flags) -> bool:
+def is_box(flags: Flags) -> bool:
     """Whether the True ones of (m, n) are all pairs of some rows and some columns, both without gaps."""
     (m0, m1), (n0, n1) = bounds_of(any_along(flags, 1)), bounds_of(any_along(flags, 0))
     return bool(flags[m0:m1, n0:n1].all())

@@ -25,7 +25,7 @@ inline real differentiate(const real* weights, const Source& source, Example& e,
   for (int first = 0; first < constants::batch_size; first += THREADS) {
     const int row = first + thread_number();
     source.sample(row, e.batch);
-    Model::forward(weights, e.batch, e.tape, e.predictions);
+    Model::forward(weights, &e.batch, e.tape, e.predictions);
     // Threads behind the last example compute it once more, and count for nothing.
     const Lanes weight = row < constants::batch_size ? share : real{};
     for (int t = 0; t < Task::TARGETS; ++t) {
@@ -33,7 +33,7 @@ inline real differentiate(const real* weights, const Source& source, Example& e,
       total += weight * Task::loss(e.predictions + t * Task::OUTPUTS, e.batch, t, slopes);
       for (int o = 0; o < Task::OUTPUTS; ++o) slopes[o] *= weight;
     }
-    Model::backward(weights, e.batch, e.tape, e.slopes, gradient);
+    Model::backward(weights, &e.batch, e.tape, e.slopes, gradient);
   }
   wait_for_all();
   Model::finish(weights, e.tape, gradient);
@@ -121,7 +121,7 @@ inline void score_run(const Arrays& arrays, const Memory& memory, const HeldOut&
   for (std::int64_t first = 0; first < items; first += THREADS) {
     const std::int64_t row = first + thread_number();
     source.sample(static_cast<int>(row), e.batch);
-    Model::forward(weights, e.batch, e.tape, e.predictions);
+    Model::forward(weights, &e.batch, e.tape, e.predictions);
     const Lanes here = row < items;
     for (int t = 0; t < Task::TARGETS; ++t) {
       loss += here * Task::loss(e.predictions + t * Task::OUTPUTS, e.batch, t, nullptr);
