@@ -215,6 +215,14 @@ def step_of_fixed_failure(sweeps: Sweeps, *, setting: FailingSetting) -> Evidenc
     return _fixed(found, budget)
 
 
+def share_of_forks_that_end_alike(sweeps: Sweeps, *, setting: FailingSetting) -> Evidence:
+    """Of forks from the last fork step, where the most is fixed, the share that ends as the parent by the budget."""
+    found = failing_fates(sweeps, setting)
+    last = fates_by_step(found)[-1]
+    runs = [run for run, step in zip(found.forks, found.step_N, strict=True) if step == last.step]
+    return Evidence.of(last.agreement, runs, f"Fork step {last.step}.", num_runs=last.num_parents)
+
+
 def share_after_mixed_budget(sweeps: Sweeps) -> Evidence:
     """Share of the runs of setting A that missed the mixed budget and converged later."""
     return _later(sweeps["setting_a"].history, MIXED_BUDGET)

@@ -34,7 +34,15 @@ PAPER = Paper(
     ),
     measurements=(Measurement("circuits", "circuits", circuit_rows, profiles=("full",)),),
     order=3,
-    page_figures=("attention_maps", "aligned_curves", "fates", "circuits", "head_order_by_level", "size"),
+    page_figures=(
+        "attention_maps",
+        "aligned_curves",
+        "fates",
+        "fates_of_failing_runs",
+        "circuits",
+        "head_order_by_level",
+        "size",
+    ),
     findings=(
         (
             "Small transformers reach 100% test accuracy: a share of {accuracy_reaches_100_percent} of two-layer runs, "
@@ -49,8 +57,9 @@ PAPER = Paper(
         ),
         (
             "Runs attend alike where the task forces them to, with a cosine of {runs_attend_alike_from_values} "
-            "from values in layer 1, and not elsewhere: {runs_attend_differently_from_keys} from keys. The last query "
-            "of the one-layer model has {runs_of_one_layer_attend_alike}."
+            "from values in layer 1, of different models {different_models_attend_alike_from_values}, and not "
+            "elsewhere: {runs_attend_differently_from_keys} from keys. The last query of the one-layer model has "
+            "{runs_of_one_layer_attend_alike}."
         ),
         (
             "At step 400 the previous-token score has a rank correlation with the time to convergence of "
@@ -61,7 +70,9 @@ PAPER = Paper(
             "The initial weights decide most: init seeds explain a share of {init_decides_on_the_time} of the "
             "variance of log time, without the slowest of them {init_decides_without_its_slowest_seed}, data streams "
             "{data_stream_hardly_decides}. The step from which 95% of forks "
-            "under fresh data end as their parent is {fate_is_fixed_by_half_of_the_budget}."
+            "under fresh data end as their parent is {fate_is_fixed_by_half_of_the_budget} in setting A; in models of "
+            "width 10, some of which fail, it is {failure_is_fixed_early_in_small_models}, where the budget of 3000 "
+            "stands for no step that was tried."
         ),
         (
             "Runs share maps, not weights: under the attention maps of another run they have an accuracy of "

@@ -22,7 +22,7 @@ from sweeps.zhao_2023.by_query import VALUES
 from sweeps.zhao_2023.circuits.evidence import Swaps
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
 from sweeps.zhao_2023.failing import NARROW_HEADS, SMALL_MODEL, WIDE_ENOUGH
-from sweeps.zhao_2023.figures.fate_raster import fate_raster, fork_shares
+from sweeps.zhao_2023.figures.fate_raster import fate_raster, fates_of_failing_runs, fork_shares
 from sweeps.zhao_2023.figures.learning import SETTINGS
 from sweeps.zhao_2023.figures.maps import attention_maps
 from sweeps.zhao_2023.measures import fates_of
@@ -59,7 +59,6 @@ TITLES = {
     "head_widths": "narrower_heads_converge_later",
     "init_and_data": "init_decides_on_the_time",
     "fates": "fate_is_fixed_by_half_of_the_budget",
-    "fates_of_failing_runs": "failure_is_fixed_early_in_small_models",
 }
 
 
@@ -235,6 +234,11 @@ def test_a_failure_that_is_open_until_late_is_not_fixed_early_and_each_setting_h
     assert judge(name, **early).num_runs == 16
     # Half of the parents converge after the mixed budget.
     assert judge(name, **late).estimate.value == 800
+    shown = fates_of_failing_runs(Sweeps(early))
+    assert shown.title.startswith("In models of width 10 a share of 1.00 (")
+    assert shown.title.endswith(" of the forks from step 800 end as their parent")
+    open_until_the_end = fates_of_failing_runs(Sweeps(failing(fixed_at=3000))).title
+    assert 0.35 < float(re.search(r"share of (\S+)", open_until_the_end)[1]) < 0.65
     other = {"model.width": 24, "model.head_width": 4}
     runs = tuple(replace(run, hyperparameters=other) for run in early["failing_parents"].history.runs)
     gone = replace(early["failing_parents"], history=replace(early["failing_parents"].history, runs=runs))

@@ -15,7 +15,7 @@ from analysis.figures.style import Figure, Rows, finish, number
 from analysis.outcomes.outcomes import CONVERGED
 from pipeline.arrays import Floats, Ints
 from pipeline.store.history import History
-from sweeps.zhao_2023.evidence import step_of_fixed_failure
+from sweeps.zhao_2023.evidence import share_of_forks_that_end_alike
 from sweeps.zhao_2023.failing import NARROW_HEADS, SMALL_MODEL, WIDE_ENOUGH
 from sweeps.zhao_2023.measures import MIXED_BUDGET, outcomes_of
 
@@ -46,12 +46,12 @@ def fate_raster(sweeps: Sweeps) -> Figure:
 def fates_of_failing_runs(sweeps: Sweeps) -> Figure:
     """The same where runs fail by the whole budget: heads of width 2 and models of width 10, beside setting A."""
     forks, parents = sweeps["failing_forks"].history, sweeps["failing_parents"].history
+    last = max(run.fork_step or 0 for run in forks.runs)
     title = finding(
         sweeps,
-        partial(step_of_fixed_failure, setting=SMALL_MODEL),
-        "In models of width 10, 95% of the forks end as their parent from step {} on",
-        "from which step on models of width 10 converge or fail",
-        digits=0,
+        partial(share_of_forks_that_end_alike, setting=SMALL_MODEL),
+        f"In models of width 10 a share of {{}} of the forks from step {last} end as their parent",
+        "how many forks of models of width 10 end as their parent",
     )
     panels, num_forks = [], 0.0
     for setting, budget in ((WIDE_ENOUGH, MIXED_BUDGET), (NARROW_HEADS, forks.budget), (SMALL_MODEL, forks.budget)):
