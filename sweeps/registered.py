@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.claims.registration import Registration
+from pipeline.spec.forks.section import Fork
+from pipeline.spec.forks.weights import WEIGHTS
 from pipeline.spec.sweep import SweepSpec, load_spec
 from sweeps.papers import Paper
 
@@ -32,9 +34,16 @@ def seeds_by_sweep(paper: Paper) -> dict[str, Any]:
         if spec.fork is None:
             drawn = {"seeds": spec.model_dump(mode="json", include={"seeds"})["seeds"]} | _streams_of(spec)
         else:
-            drawn = {"forks": spec.fork.model_dump(mode="json", include={"steps", "data_seed"})}
+            drawn = {"forks": spec.fork.model_dump(mode="json", include={"steps", "data_seed"}) | _runs_of(spec.fork)}
         found[sweep.name] = {"budget": spec.budget} | drawn
     return found
+
+
+def _runs_of(fork: Fork) -> dict[str, Any]:
+    """The parents that are named, and the runs that weights are taken from; nothing where there are none."""
+    sources = {run for changes in fork.each_changes for run in changes.get(WEIGHTS, {}).values()}
+    named = {} if fork.runs == "all" else {"runs": list(fork.runs)}
+    return named | ({"take_from": sorted(sources), "alternatives": len(fork.alternatives)} if sources else {})
 
 
 def _streams_of(spec: SweepSpec) -> dict[str, Any]:

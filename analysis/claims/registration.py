@@ -114,19 +114,18 @@ class Registration:
     def status(self, claim: Claim, trained_under: str | None = None) -> str:
         """`registered 2026-11-22`, `changed 2026-12-01: REASON` or NOT_REGISTERED; of terms that are in force.
 
-        `trained_under` is the last hash when training began: terms fixed after that are so called. Empty if there was
-        no registration then, None if nothing is known of it.
+        `trained_under` is the last hash when training began: of terms fixed after that, the day is followed by "after
+        training began". Empty if there was no registration then, None if nothing is known of it.
         """
         history = [entry for entry in self.entries if claim.name in entry.claims]
         if not history or history[-1].claims[claim.name] != terms_of(claim):
             return NOT_REGISTERED
         last = history[-1]
-        found = f"{_REGISTERED} {last.at}" if len(history) == 1 else f"changed {last.at}: {last.why}"
-        if trained_under is None:
-            return found
         hashes = [entry.sha256 for entry in self.entries]
         num_before = hashes.index(trained_under) + 1 if trained_under in hashes else 0
-        return found if self.entries.index(last) < num_before else f"{found}{_LATE}"
+        is_late = trained_under is not None and self.entries.index(last) >= num_before
+        late = _LATE if is_late else ""
+        return f"{_REGISTERED} {last.at}{late}" if len(history) == 1 else f"changed {last.at}{late}: {last.why}"
 
     def told(self, claims: Sequence[JudgedClaim], trained_under: str | None = None) -> list[JudgedClaim]:
         """The claims with their status."""

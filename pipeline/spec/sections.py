@@ -1,9 +1,9 @@
-"""The smaller sections of a spec: grid, criterion, snapshots, resources, tracking, fork."""
+"""The smaller sections of a spec: grid, criterion, snapshots, resources, tracking."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
@@ -11,7 +11,6 @@ from pydantic import (
     AfterValidator,
     Field,
     PlainSerializer,
-    ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_serializer,
@@ -21,13 +20,8 @@ from pydantic import (
 from pipeline.arrays import Ints
 from pipeline.spec import grid as grids
 from pipeline.spec.criterion import Criterion
-from pipeline.spec.errors import dotted
-from pipeline.spec.forks.weights import WEIGHTS, form_problems, source_problems
-from pipeline.spec.messages import spec_problems
 from pipeline.spec.parameters import Parameters
-from pipeline.spec.registered import Problem, located, unknown
-from pipeline.spec.run_config import SECTIONS, RunConfig, Setting
-from pipeline.spec.seeds import ForkSeedsField, Fresh, check_distinct
+from pipeline.spec.registered import Problem, located
 
 Steps = Annotated[tuple[int, ...], Field(strict=False, max_length=grids.MAX_POINTS)]
 WINDOWS_WORD = "windows"
@@ -43,7 +37,6 @@ if TYPE_CHECKING:
     KeptSteps = tuple[int, ...] | Literal["windows"]
 else:
     KeptSteps = Annotated[Steps, WrapValidator(_steps_or_word), PlainSerializer(lambda value: value)]
-RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MAX_STEPS = 2**40
 Budget = Annotated[int, Field(gt=0, le=MAX_STEPS)]
 DEFAULT_WINDOWS = (0.0, 0.05, 0.1, 0.25, 0.5)
@@ -194,7 +187,7 @@ class Snapshots(Parameters):
             if steps == WINDOWS_WORD and not window_steps:
                 problems.append((("snapshots", name), "has no effect: the sweep has no windows", steps))
             elif steps is not None and steps != WINDOWS_WORD:
-                found = _chunk_ends(steps, chunk, largest or budget)
+                found = chunk_ends(steps, chunk, largest or budget)
                 problems += [(("snapshots", name, *place), message, step) for place, message, step in found]
         if problems:
             raise located(problems)
@@ -248,98 +241,11 @@ class Tracking(Parameters):
     readings: bool = False
 
 
-class Fork(Parameters):
-    """Runs that start from others: every parent x step x data_seed, all with the same `changes` (dotted path -> value).
-
-    `data_seed` None keeps each parent's; {fresh: 20} gives every parent 20 of its own. A change {times: 4} multiplies
-    the parent's number. The change `weights` maps parameters to the runs, of the same sweep, that they are taken from.
-    """
-
-    sweep: str = Field(min_length=1)
-    runs: Literal["all"] | Annotated[tuple[RunId, ...], Field(strict=False, min_length=1)] = "all"
-    steps: Annotated[tuple[int, ...], Field(strict=False, min_length=1)]
-    data_seed: ForkSeedsField | None = None
-    changes: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> Fork:
-        if self.data_seed is None and not self.changes:
-            raise ValueError("needs data_seed, changes, or both")
-        if self.data_seed is not None and not isinstance(self.data_seed, Fresh):
-            check_distinct(self.data_seed.values(), "data_seed")
-        valid = (*SECTIONS, "batch_size", "streams", WEIGHTS)
-        strange = [path for path in self.changes if path.partition(".")[0] not in valid]
-        wrong: list[Problem] = [((path,), unknown("section", path, valid), path) for path in strange]
-        if wrong := [*wrong, *form_problems(self.changes)]:
-            raise located([(("changes", *place), message, given) for place, message, given in wrong])
-        return self
-
-    def seeds_of(self, parent: str) -> tuple[int, ...] | None:
-        """The data seeds of the forks of run `parent`; None if they keep its own."""
-        if self.data_seed is None:
-            return None
-        return self.data_seed.seeds_of(parent) if isinstance(self.data_seed, Fresh) else tuple(self.data_seed.values())
-
-    def changes_of(self, setting: Setting) -> dict[str, Any]:
-        """Dotted path -> value for the forks of a parent with this setting. Raises ValueError, with places."""
-        problems: list[Problem] = []
-        found = dict(self.changes)
-        for path, value in self.changes.items():
-            if isinstance(value, Mapping) and value.keys() == {"times"} and path in setting.paths():
-                before, factor = setting.at(path), value["times"]
-                if _is_number(before) and _is_number(factor):
-                    found[path] = _product(before, factor)
-                else:
-                    problems.append(((path,), f"times needs two numbers, given {before!r} times {factor!r}", value))
-        if problems:
-            raise located(problems)
-        return found
-
-    @property
-    def taken(self) -> Mapping[str, str]:
-        """Parameter -> the run that every fork takes it from."""
-        sources: Mapping[str, str] = self.changes.get(WEIGHTS, {})
-        return sources
-
-    def forks_of(self, parent: RunConfig, known: Mapping[str, RunConfig]) -> list[RunConfig]:
-        """The forks of a run. `known` are the runs of its sweep, by id.
-
-        Raises ValueError, a line for each mistake, where it cannot be changed so.
-        """
-        if missing := [run_id for run_id in dict.fromkeys(self.taken.values()) if run_id not in known]:
-            raise ValueError(f"fork.changes.weights: {self.sweep} has no run {', '.join(missing)}")
-        try:
-            forks = parent.forks(self.steps, self.seeds_of(parent.run_id), self.changes_of(parent.setting))
-            if wrong := list(source_problems(self.taken, parent, known)):
-                raise located(wrong)
-            return forks
-        except ValidationError as error:
-            found = spec_problems(error, Setting, parent.as_dict())
-            lines = [f"fork.changes of run {parent.run_id}: {dotted(place)}: {message}" for place, message, _ in found]
-            raise ValueError("\n".join(lines)) from None
-
-    def check_steps(self, chunk: int, budget: int) -> None:
-        """Raises ValueError, with places, unless steps increase and are multiples of the chunk before the budget."""
-        problems = [(("fork", "steps", *place), *rest) for place, *rest in _chunk_ends(self.steps, chunk, budget - 1)]
-        if problems:
-            raise located(problems)
-
-
 def _up_to(budget: int, steps: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(step for step in steps if step <= budget)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _product(before: float, factor: float) -> float:
-    """The product to 12 significant digits, of a whole number again a whole one where it can be."""
-    product = float(f"{before * factor:.12g}")
-    return round(product) if isinstance(before, int) and product == round(product) else product
-
-
-def _chunk_ends(steps: tuple[int, ...], chunk: int, last: int) -> Iterator[Problem]:
+def chunk_ends(steps: tuple[int, ...], chunk: int, last: int) -> Iterator[Problem]:
     """Problems that keep `steps` from being increasing multiples of `chunk` in [0, `last`]."""
     for index, step in enumerate(steps):
         if not 0 <= step <= last or step % chunk:

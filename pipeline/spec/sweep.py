@@ -26,6 +26,7 @@ from pipeline.spec.criteria.judged_by import Criteria, refuse_unmet
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.errors import Mistake, SpecError, dotted
 from pipeline.spec.fitting import schedule_problems
+from pipeline.spec.forks.section import Fork
 from pipeline.spec.grid import Grid
 from pipeline.spec.identity import canonical_json, differences, digest, plain
 from pipeline.spec.overrides import spec_source
@@ -47,7 +48,6 @@ from pipeline.spec.sections import (
     DEFAULT_WINDOWS,
     Budget,
     Converged,
-    Fork,
     GridSpec,
     MetricBound,
     Resources,
@@ -286,13 +286,15 @@ class SweepSpec(Parameters):
         return [run for run_id in wanted for run in self.fork.forks_of(known[run_id], known)]
 
     def identity(self) -> dict[str, Any]:
-        """Every field in plain dicts, lists and scalars; `criteria` and `snapshots.last` where they are given."""
+        """Every field in plain dicts, lists and scalars; those that came later only where they are given."""
         absent = {"fork"} if self.fork is None else {*OF_A_SETTING, "vary", "seeds"}
         # Versions without them read the documents of sweeps that have none.
         absent |= set() if self.criteria else {"criteria"}
         whole: dict[str, Any] = plain(self.model_dump(exclude=absent))
         if self.snapshots.last is None:
             del whole["snapshots"]["last"]
+        if self.fork is not None and not self.fork.alternatives:
+            del whole["fork"]["alternatives"]
         return whole
 
     @property

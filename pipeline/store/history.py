@@ -24,7 +24,7 @@ class RunInfo:
     `hyperparameters` maps dotted path -> value for every leaf of the run's config except seeds, e.g.
     {"task.name": "dictionary_lookup", "model.head_width": 4, "optimiser.lr": 0.003}; `varied` names those that differ
     inside the sweep. `setting_id` is shared by runs that differ by seeds alone. `parent` and `fork_step`
-    are None unless the run is a fork.
+    are None unless the run is a fork. `taken` maps parameters to the runs that a fork took them from.
     """
 
     run_id: str
@@ -34,6 +34,7 @@ class RunInfo:
     hyperparameters: Mapping[str, Any]
     parent: str | None = None
     fork_step: int | None = None
+    taken: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
@@ -46,6 +47,7 @@ def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
         hyperparameters=plan["settings"][row["setting_id"]],
         parent=row.get("parent"),
         fork_step=row.get("fork_step"),
+        taken=row.get("changes", {}).get("weights", {}),
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.packs import Plan
 from pipeline.readings.base import READINGS
+from pipeline.spec.forks.weights import WEIGHTS
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.pack_store import StoreError
 from pipeline.training.cost import estimate_cost
@@ -72,7 +73,11 @@ def describe(plan: Plan, folder: Path | str, out: Console) -> None:
     for reason in dict.fromkeys(pack.reason for pack in packs):
         print_wrapped(out, f"  {reason}")
     if spec.fork is not None:
-        for name, run_id in spec.fork.taken.items():
+        all_changes = spec.fork.each_changes
+        if len(all_changes) > 1:
+            print_wrapped(out, f"  forks are made once with each of {len(all_changes)} alternatives")
+        # The parameters of many alternatives would fill a screen.
+        for name, run_id in all_changes[0].get(WEIGHTS, {}).items() if len(all_changes) == 1 else ():
             print_wrapped(out, f"  takes {name} and its moments from run {run_id}, at each fork's step")
     for line in _recorded(plan):
         print_wrapped(out, f"  {line}")

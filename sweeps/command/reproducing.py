@@ -298,6 +298,7 @@ def _fork_seconds(part: Reproduction, sweep: PaperSweep, parents_s: float) -> fl
     num_parents = len(budgets)
     seeds = spec.fork.seeds_of("")
     num_forks = (num_parents if spec.fork.runs == "all" else len(spec.fork.runs)) * (1 if seeds is None else len(seeds))
+    num_forks *= len(spec.fork.each_changes)
     steps = num_forks * sum(spec.budget - step for step in spec.fork.steps)
     return parents_s * steps / sum(budgets)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import partial
 
 from analysis.claims.claims import Claim, ClaimBook, Region
+from sweeps.landscape.fates.claims import CLAIMS as OF_FATES
+from sweeps.landscape.fates.figures import exchanges, fates
 from sweeps.landscape.figures import combinations, spectrum
 from sweeps.landscape.matrix_figures import interactions
 from sweeps.landscape.pair_figures import parent_pairs
@@ -28,7 +30,10 @@ from sweeps.landscape.spectra import (
 from sweeps.landscape.spreads import exponent_of_spread
 from sweeps.landscape.study import BY_MATRIX
 
-FIGURES = (spectrum, combinations, interactions, parent_pairs, widths, rates)
+FIGURES = (
+    *(spectrum, combinations, interactions, parent_pairs, widths, rates),
+    *(fates, exchanges),
+)
 _LOG_TIME = "share of the variance of log time"
 # Two parents, two data streams, and every combination of seven groups, or of ten matrices.
 _LEAST, _LEAST_BY_MATRIX = 256, 2048
@@ -257,4 +262,7 @@ _SIZES = (
     ),
 )
 
-CLAIMS = ClaimBook("The landscape of an initialisation", _CHOSEN + _MATRICES + _PAIRS + _SIZES)
+CLAIMS = ClaimBook(
+    "The landscape of an initialisation",
+    _CHOSEN + _MATRICES + _PAIRS + _SIZES + OF_FATES,
+)

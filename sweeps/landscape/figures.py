@@ -9,10 +9,10 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps
 from analysis.dynamics.walsh import orders, walsh_spectrum
-from analysis.figures.claims import sweeps_caption
 from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
+from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.measures import Factorial, factorials
 from sweeps.landscape.study import BY_MATRIX, CHOSEN
 
@@ -45,7 +45,7 @@ def spectrum(sweeps: Sweeps) -> Figure:
         "Of the variance over combinations that returns under another data stream. Bars: 95% over data streams; shares "
         "below 0 are noise.",
     )
-    caption = sweeps_caption(sweeps, [each.pair.name for each in found], *parts)
+    caption = landscape_caption(sweeps, [each.pair.name for each in found], *parts)
     return Figure("spectrum", title, "Share of the variance of log time by order.", finish(chart, title, caption))
 
 
@@ -59,7 +59,7 @@ def combinations(sweeps: Sweeps) -> Figure:
         "A point for each combination: the geometric mean of its times under the data streams. At the left end the "
         "fast parent, at the right end the slow one; runs that did not converge count with the budget.",
     )
-    caption = sweeps_caption(sweeps, [each.pair.name for each in found], *parts)
+    caption = landscape_caption(sweeps, [each.pair.name for each in found], *parts)
     chart = finish(alt.hconcat(*panels, spacing=30), title, caption)
     return Figure("combinations", title, "Time to convergence of every combination of two parents' matrices.", chart)
 

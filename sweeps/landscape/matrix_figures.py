@@ -7,10 +7,10 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps
 from analysis.dynamics.interactions import joint_effects, largest_share
-from analysis.figures.claims import sweeps_caption
 from analysis.figures.marks import points_with_intervals, raster
 from analysis.figures.style import Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
+from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.measures import factorials
 from sweeps.landscape.study import BY_MATRIX
 
@@ -66,6 +66,6 @@ def interactions(sweeps: Sweeps) -> Figure:
     parts = (
         "Shares of the variance over combinations that returns under another data stream. Bars: 95% over streams.",
     )
-    caption = sweeps_caption(sweeps, [BY_MATRIX.name], *parts)
+    caption = landscape_caption(sweeps, [BY_MATRIX.name], *parts)
     chart = finish(alt.hconcat(left, right, spacing=40), title, caption)
     return Figure("interactions", title, "Joint effects of matrices, and shares of the largest coefficients.", chart)

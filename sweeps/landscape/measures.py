@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, DIVERGED, decide_outcomes
-from pipeline.arrays import Floats
+from pipeline.arrays import Bools, Floats
 from pipeline.spec.criterion import Criterion
 from pipeline.store.history import History
-from sweeps.landscape.study import CHOSEN, GROUPS, MATRICES, ParentPair
+from sweeps.landscape.parent_pair import ParentPair
+from sweeps.landscape.study import CHOSEN, GROUPS, MATRICES
 
 KEPT_ACCURACY = Criterion("label_accuracy", at_least=0.99, evaluations=3)
 # How a time beyond the budget counts: as the budget, as twice the budget, or by ranks, where it is the longest.
@@ -48,18 +49,20 @@ def factorials(sweeps: Sweeps, pairs: Sequence[ParentPair] = CHOSEN, scale: Scal
     return found
 
 
-def factorial(history: History, pair: ParentPair, scale: Scale = "log") -> Factorial:
-    """The table of one sweep. A time is the geometric mean of the two evaluations between which the run converged."""
-    outcomes = decide_outcomes(history, KEPT_ACCURACY)
-    if set(outcomes.kind_R.tolist()) & {CENSORED, DIVERGED}:
-        raise UndecidedError(f"{history.name}: runs were stopped, failed or diverged, so their times are unknown")
-    is_late_R = outcomes.kind_R != CONVERGED
-    late = history.budget * (2 if scale == "log, late doubled" else 1)
-    middle_R = np.sqrt(np.maximum(outcomes.lower_R, 1) * outcomes.upper_R)
-    value_R = np.log(np.where(is_late_R, late, middle_R))
-    if scale == "ranks":
-        value_R = _ranks(np.where(is_late_R, np.inf, value_R))
-    factors = _factors_of(history, pair)
+def factorial(
+    history: History,
+    pair: ParentPair,
+    scale: Scale = "log",
+    criterion: Criterion = KEPT_ACCURACY,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> Factorial:
+    """The table of one sweep, of its runs' `log_times`.
+
+    `groups` are the matrices that are exchanged together. None: GROUPS, or single matrices where those vary by
+    themselves.
+    """
+    value_R, is_late_R = log_times(history, scale, criterion)
+    factors = _factors_of(history, pair) if groups is None else groups
     seeds = sorted({run.data_seed for run in history.runs})
     values_DC = np.full((len(seeds), 2 ** len(factors)), np.nan)
     for run, value in zip(history.runs, value_R, strict=True):
@@ -69,6 +72,24 @@ def factorial(history: History, pair: ParentPair, scale: Scale = "log") -> Facto
     if np.isnan(values_DC).any():
         raise UndecidedError(f"{history.name}: {int(np.isnan(values_DC).sum())} combinations were not trained")
     return Factorial(pair, tuple(factors), values_DC, int(is_late_R.sum()))
+
+
+def log_times(history: History, scale: Scale = "log", criterion: Criterion = KEPT_ACCURACY) -> tuple[Floats, Bools]:
+    """(R,) the logarithm of each run's time, and which runs did not converge within the budget.
+
+    A time is the geometric mean of the two evaluations between which the run converged. Raises UndecidedError where
+    runs were stopped, failed or diverged.
+    """
+    outcomes = decide_outcomes(history, criterion)
+    if set(outcomes.kind_R.tolist()) & {CENSORED, DIVERGED}:
+        raise UndecidedError(f"{history.name}: runs were stopped, failed or diverged, so their times are unknown")
+    is_late_R = np.asarray(outcomes.kind_R != CONVERGED)
+    late = history.budget * (2 if scale == "log, late doubled" else 1)
+    middle_R = np.sqrt(np.maximum(outcomes.lower_R, 1) * outcomes.upper_R)
+    value_R = np.log(np.where(is_late_R, late, middle_R))
+    if scale == "ranks":
+        value_R = _ranks(np.where(is_late_R, np.inf, value_R))
+    return value_R, is_late_R
 
 
 def _factors_of(history: History, pair: ParentPair) -> dict[str, Sequence[str]]:

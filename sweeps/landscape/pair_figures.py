@@ -9,10 +9,10 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.dynamics.walsh import walsh_spectrum
-from analysis.figures.claims import sweeps_caption
 from analysis.figures.marks import points_with_intervals
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
+from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.measures import Factorial, factorials
 from sweeps.landscape.spectra import mean_share_of_orders
 from sweeps.landscape.study import CHOSEN, ORDINARY, PAIRS
@@ -53,7 +53,7 @@ def parent_pairs(sweeps: Sweeps) -> Figure:
         )
     title = "Order 1 carries " + " and ".join(f"{short(mean)} between {kind} parents" for kind, mean in means.items())
     parts = ("A point for each pair of parents, seven groups of matrices. Bars: 95% over data streams.",)
-    caption = sweeps_caption(sweeps, [each.pair.name for each in found], *parts)
+    caption = landscape_caption(sweeps, [each.pair.name for each in found], *parts)
     chart = finish(alt.hconcat(*panels, spacing=40), title, caption)
     return Figure("parent_pairs", title, "Share of orders by the distance of the parents.", chart)
 

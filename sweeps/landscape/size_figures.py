@@ -5,10 +5,10 @@ from __future__ import annotations
 import altair as alt
 
 from analysis.claims.sweeps import Sweeps
-from analysis.figures.claims import sweeps_caption
 from analysis.figures.marks import points_with_intervals, raster
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
+from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.phase_diagram import IN_TIME, phase_diagram
 from sweeps.landscape.spreads import ARMS, spread_by_width
 
@@ -37,7 +37,7 @@ def widths(sweeps: Sweeps) -> Figure:
         "By maximum likelihood of a normal, runs that did not converge being later than the budget; none where more "
         "than half are. Heads have width 4. Bars: 95% over seeds.",
     )
-    caption = sweeps_caption(sweeps, ["widths"], *parts)
+    caption = landscape_caption(sweeps, ["widths"], *parts)
     chart = finish(chart.properties(width=460, height=280), title, caption)
     return Figure("widths", title, "Standard deviation of log time by width.", chart)
 
@@ -77,6 +77,6 @@ def rates(sweeps: Sweeps) -> Figure:
     parts = (
         "Boundaries by logistic regression on the log of the rate, on either side of 0.005. Bars: 95% over seeds.",
     )
-    caption = sweeps_caption(sweeps, ["rates"], *parts)
+    caption = landscape_caption(sweeps, ["rates"], *parts)
     chart = finish(alt.hconcat(left, right, spacing=40).resolve_scale(color="independent"), title, caption)
     return Figure("rates", title, "Share of runs that converge in time by learning rate and head width.", chart)

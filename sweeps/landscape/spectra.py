@@ -12,7 +12,8 @@ from analysis.uncertainty.intervals import Estimate
 from analysis.uncertainty.student import difference_of_means, mean_over_units
 from pipeline.arrays import Floats
 from sweeps.landscape.measures import Factorial, factorials
-from sweeps.landscape.study import BY_MATRIX, CHOSEN, ORDINARY, PRODUCTS, ParentPair
+from sweeps.landscape.parent_pair import ParentPair
+from sweeps.landscape.study import BY_MATRIX, CHOSEN, ORDINARY, PRODUCTS
 
 _FEWEST_PAIRS = 3
 
@@ -103,8 +104,9 @@ def _several(sweeps: Sweeps, pairs: tuple[ParentPair, ...]) -> list[Factorial]:
 def _given_parents(found: list[Factorial], estimate: Estimate, of_each: list[Estimate]) -> Evidence:
     by_pair = zip(found, of_each, strict=True)
     shares = "; ".join(f"{each.pair.name} {estimate.text()}" for each, estimate in by_pair)
-    num_streams = sum(len(each.values_DC) for each in found)
-    return _evidence(found, estimate, shares, "data streams of pairs of parents", num_streams)
+    streams = [len(each.values_DC) for each in found]
+    unit = "data streams" if len(found) == 1 else f"data streams, {streams[0]} for each pair of parents"
+    return _evidence(found, estimate, shares, unit, sum(streams))
 
 
 def _over_pairs(found: list[Factorial], estimate: Estimate, shares_P: Floats) -> Evidence:

@@ -8,8 +8,8 @@ that what made a parent slow under the first three alone does not count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sweeps.landscape.fates.study import SWEEPS as OF_FATES
+from sweeps.landscape.parent_pair import ParentPair
 from sweeps.papers import Paper, PaperSweep
 
 # Matrices that are exchanged together in the factorials of groups; that of matrices exchanges every one by itself.
@@ -25,23 +25,6 @@ GROUPS = {
 MATRICES = tuple(name for names in GROUPS.values() for name in names)
 # Matrices of which the model uses the product alone: that of queries and keys, and that of values and outputs.
 PRODUCTS = tuple(names for names in GROUPS.values() if len(names) == 2)
-
-
-@dataclass(frozen=True)
-class ParentPair:
-    """The init seeds of two parents, the first of which is the faster one where they were chosen by their times."""
-
-    name: str
-    first: int
-    second: int
-
-    def overrides(self, factors: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-        """The factorial of these parents: each factor, some matrices, from the first one or from the second one."""
-        entries = (
-            ", ".join(f"streams.init/{matrix}: [{self.first}, {self.second}]" for matrix in matrices)
-            for matrices in factors
-        )
-        return (f"name=landscape_{self.name}", f"vary=[{', '.join(f'{{{entry}}}' for entry in entries)}]")
 
 
 CHOSEN = (ParentPair("pair_1", 17, 27), ParentPair("pair_2", 7, 2), ParentPair("pair_3", 12, 14))
@@ -76,6 +59,7 @@ STUDY = Paper(
         ),
         PaperSweep("widths", "landscape/widths.yaml"),
         PaperSweep("rates", "landscape/rates.yaml", fast=None),
+        *OF_FATES,
     ),
     findings=(
         (

@@ -40,7 +40,8 @@ fork:
   sweep: done
   steps: [0, 10]
   data_seed: {fresh: 2}
-  changes: {weights: {layer0.query: 0123456789abcdef}, optimiser.lr: {times: 2}}
+  changes: {optimiser.lr: {times: 2}}
+  alternatives: [{}, {weights: {layer0.query: 0123456789abcdef}}]
 budget: 20
 grid: {chunk: 10, eval_items: 8, probe_items: 8}
 resources: {engine: torch, slots: 2}

@@ -33,7 +33,7 @@ def test_a_later_entry_holds_what_was_changed_alone():
 def test_a_claim_says_when_its_terms_were_registered_and_whether_that_was_after_training_began():
     assert SECOND.status(OTHER, SECOND.sha256) == "registered 2026-01-01"
     assert SECOND.status(STRICTER, SECOND.sha256) == "changed 2026-02-01: Too lenient."
-    assert SECOND.status(STRICTER, FIRST.sha256) == "changed 2026-02-01: Too lenient., after training began"
+    assert SECOND.status(STRICTER, FIRST.sha256) == "changed 2026-02-01, after training began: Too lenient."
     assert SECOND.status(OTHER, "") == "registered 2026-01-01, after training began"
     assert SECOND.status(CLAIM) == NOT_REGISTERED
     assert Registration().status(CLAIM) == NOT_REGISTERED

@@ -217,6 +217,21 @@ class TestFork:
         plain = load(FORK, "fork.changes={optimiser.lr: 4e-3, batch_size: 16}").runs(parents[:1])
         assert [run.run_id for run in plain] == [run.run_id for run in runs[: len(plain)]]
 
+    def test_forks_are_made_once_with_each_alternative(self, load):
+        parents = load(GOOD).runs()[:2]
+        other = parents[1].run_id
+        taken = {"weights": {"layer0.query": other}}
+        text = f"{{weights: {{layer0.query: '{other}'}}}}"
+        spec = load(FORK, f"fork.runs=['{parents[0].run_id}']", f"fork.alternatives=[{{}}, {text}, {{batch_size: 16}}]")
+        runs = spec.runs(parents)
+        shared = {"optimiser.lr": 1e-3}
+        assert [run.lineage.changes for run in runs[::6]] == [shared, shared | taken, shared | {"batch_size": 16}]
+        assert len({run.run_id for run in runs}) == len(runs) == 3 * 6
+        plain = load(FORK, f"fork.runs=['{parents[0].run_id}']").runs(parents)
+        assert [run.run_id for run in runs[:6]] == [run.run_id for run in plain]
+        assert "alternatives" not in load(FORK).identity()["fork"]
+        assert load(spec.to_yaml()).sweep_id == spec.sweep_id != load(FORK).sweep_id
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
@@ -272,6 +287,11 @@ class TestFork:
                 "fork.changes={weights.layer0.query: 0123456789abcdef}",
                 "fork.changes.weights.layer0.query: give weights as one mapping, weights: {layer0.query: RUN}",
             ),
+            ("fork.alternatives=[{batch_size: 3}, {batch_size: 3}]", "fork.alternatives[1]: each of the alternatives"),
+            ("fork.alternatives=[{optimiser.lr: 1}]", "fork.alternatives[0].optimiser.lr: stands in fork.changes too"),
+            ("fork.alternatives=[{optimizer.lr: 1}]", "fork.alternatives[0].optimizer.lr: unknown section"),
+            ("fork.alternatives=[{weights: 3}]", "fork.alternatives[0].weights: should map names of parameters"),
+            ("fork.alternatives={batch_size: 3}", "fork.alternatives: should be a valid"),
             ("fork.runs=some", "fork.runs"),
             ("fork=3", "fork: should be a valid dictionary"),
         ],
@@ -284,6 +304,8 @@ class TestFork:
         assert mistakes(FORK, "fork.data_seed=null", "fork.changes={}") == [
             "s.yaml:2: fork: needs data_seed, changes, or both"
         ]
+        empty = mistakes(FORK, "fork.data_seed=null", "fork.changes={}", "fork.alternatives=[{batch_size: 3}, {}]")
+        assert empty == ["s.yaml:2: fork: needs data_seed, changes, or both"]
 
     def test_a_fork_keeps_its_identity_when_stored(self, load):
         for run in load(FORK, "fork.changes={streams.data: 3, optimiser.lr: 1}").runs(load(GOOD).runs()[:2]):

@@ -95,6 +95,17 @@ def test_taken_weights_come_with_their_moments_and_all_else_is_the_parents(tmp_p
     assert weights(forked) == {config.run_id: weights_sha256(block.run_state(0))}
 
 
+def test_histories_say_what_each_alternative_took(tmp_path):
+    store = parents(tmp_path / "a")
+    first, other, _ = ids(store)
+    sources = ({}, {"embedding": other}, {"embedding": other, "layer0.query": other})
+    alternatives = [{"weights": dict(taken)} if taken else {} for taken in sources]
+    forked = trained(fork_spec(store, runs=[first], data_seed=[5], alternatives=alternatives), tmp_path / "b")
+    runs = forked.history().runs
+    assert [dict(run.taken) for run in runs] == list(sources)
+    assert len({run.setting_id for run in runs}) == len(set(weights(forked).values())) == 3
+
+
 def test_what_is_taken_is_in_the_ids_whatever_the_order_of_their_names(tmp_path):
     store = parents(tmp_path / "a")
     _, other, third = ids(store)
