@@ -11,12 +11,16 @@ from __future__ import annotations
 from functools import partial
 
 from analysis.claims.claims import Claim, ClaimBook, Region
+from sweeps.landscape.adam.claims import CLAIMS as OF_ADAM
+from sweeps.landscape.adam.figures import adam_epsilon
 from sweeps.landscape.fates.claims import CLAIMS as OF_FATES
 from sweeps.landscape.fates.figures import exchanges, fates
 from sweeps.landscape.figures import combinations, spectrum
 from sweeps.landscape.matrix_figures import interactions
 from sweeps.landscape.pair_figures import parent_pairs
 from sweeps.landscape.phase_diagram import ratio_of_boundaries, share_lost
+from sweeps.landscape.settings.claims import CLAIMS as OF_SETTINGS
+from sweeps.landscape.settings.figures import settings
 from sweeps.landscape.size_figures import rates, widths
 from sweeps.landscape.spectra import (
     chosen_less_ordinary,
@@ -28,11 +32,11 @@ from sweeps.landscape.spectra import (
     share_of_orders,
 )
 from sweeps.landscape.spreads import exponent_of_spread
-from sweeps.landscape.study import BY_MATRIX
+from sweeps.landscape.study import BY_MATRIX, LATER
 
 FIGURES = (
     *(spectrum, combinations, interactions, parent_pairs, widths, rates),
-    *(fates, exchanges),
+    *(fates, exchanges, settings, adam_epsilon),
 )
 _LOG_TIME = "share of the variance of log time"
 # Two parents, two data streams, and every combination of seven groups, or of ten matrices.
@@ -262,7 +266,26 @@ _SIZES = (
     ),
 )
 
+# The regions are the intervals over the five ordinary pairs.
+_LATER = tuple(
+    Claim(
+        name=name,
+        statement=f"As between the five ordinary pairs, so between eight later ones: mean {_LOG_TIME} of {of_what}",
+        value="",
+        region=region,
+        figure="parent_pairs",
+        measure=partial(mean_share_of_orders, first=first, last=last, pairs=LATER),
+        least_runs=8 * _LEAST,
+        stated_by="us",
+        family=family,
+    )
+    for name, of_what, region, first, last, family in (
+        ("main_effects_between_later_parents", "order 1", Region(0.14, 0.45), 1, 1, "main_effects"),
+        ("higher_orders_between_later_parents", "order 3 and above", Region(0.26, 0.56), 3, None, "higher_orders"),
+    )
+)
+
 CLAIMS = ClaimBook(
     "The landscape of an initialisation",
-    _CHOSEN + _MATRICES + _PAIRS + _SIZES + OF_FATES,
+    _CHOSEN + _MATRICES + _PAIRS + _LATER + _SIZES + OF_FATES + OF_SETTINGS + OF_ADAM,
 )

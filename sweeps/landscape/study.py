@@ -8,8 +8,10 @@ that what made a parent slow under the first three alone does not count.
 
 from __future__ import annotations
 
+from sweeps.landscape.adam.study import SWEEP as OF_ADAM
 from sweeps.landscape.fates.study import SWEEPS as OF_FATES
 from sweeps.landscape.parent_pair import ParentPair
+from sweeps.landscape.settings.study import SWEEPS as OF_SETTINGS
 from sweeps.papers import Paper, PaperSweep
 
 # Matrices that are exchanged together in the factorials of groups; that of matrices exchanges every one by itself.
@@ -29,7 +31,9 @@ PRODUCTS = tuple(names for names in GROUPS.values() if len(names) == 2)
 
 CHOSEN = (ParentPair("pair_1", 17, 27), ParentPair("pair_2", 7, 2), ParentPair("pair_3", 12, 14))
 ORDINARY = tuple(ParentPair(f"pair_{4 + p}", 40 + 2 * p, 41 + 2 * p) for p in range(5))
-PAIRS = CHOSEN + ORDINARY
+# As the ordinary ones, and registered after those were looked at: what was found of them is put to the test.
+LATER = tuple(ParentPair(f"pair_{9 + p}", 50 + 2 * p, 51 + 2 * p) for p in range(8))
+PAIRS = CHOSEN + ORDINARY + LATER
 # Every matrix by itself, between the parents of the first pair, but for one, which is the fast parent's in all runs.
 BY_MATRIX = ParentPair("matrices", CHOSEN[0].first, CHOSEN[0].second)
 FIXED_MATRIX = "layer1.output"
@@ -43,7 +47,7 @@ STUDY = Paper(
     sweeps=(
         PaperSweep("screening", "landscape/screening.yaml"),
         *(
-            PaperSweep(pair.name, _FACTORIAL, overrides, overrides)
+            PaperSweep(pair.name, _FACTORIAL, None if pair in LATER else overrides, overrides)
             for pair in PAIRS
             for overrides in [pair.overrides(tuple(GROUPS.values()))]
         ),
@@ -60,6 +64,8 @@ STUDY = Paper(
         PaperSweep("widths", "landscape/widths.yaml"),
         PaperSweep("rates", "landscape/rates.yaml", fast=None),
         *OF_FATES,
+        *OF_SETTINGS,
+        OF_ADAM,
     ),
     findings=(
         (

@@ -1,0 +1,96 @@
+"""Measures of the claims on other settings: shares of variance by order, over pairs of parents."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.claims.claims import Evidence
+from analysis.claims.sweeps import Sweeps, UndecidedError
+from analysis.dynamics.walsh import WalshSpectrum, walsh_spectrum
+from analysis.uncertainty.student import mean_over_units
+from pipeline.arrays import Floats
+from sweeps.landscape.measures import Factorial, factorial, factorials
+from sweeps.landscape.settings.study import OF_SEVEN, SETTINGS, OtherSetting
+from sweeps.landscape.study import ORDINARY
+
+_FEWEST_PAIRS = 3
+
+
+def of_setting(sweeps: Sweeps, setting: OtherSetting) -> list[Factorial]:
+    """The factorials of a setting's pairs. Raises UndecidedError where fewer than three are there."""
+    found = [
+        factorial(sweeps[pair.name].history, pair, criterion=setting.criterion, groups=setting.groups)
+        for pair in setting.pairs
+        if sweeps.has(pair.name)
+    ]
+    if len(found) < _FEWEST_PAIRS:
+        raise UndecidedError(f"{setting.name}: {len(found)} pair(s) of parents, needs {_FEWEST_PAIRS}")
+    return found
+
+
+def ordinary_in_five_groups(sweeps: Sweeps) -> list[Factorial]:
+    """Setting A's ordinary pairs, of each the combinations in which groups that are one here come from one parent."""
+    return [merged(each, OF_SEVEN) for each in factorials(sweeps, ORDINARY)]
+
+
+def merged(found: Factorial, sets: tuple[tuple[int, ...], ...]) -> Factorial:
+    """The factorial in which each of the sets of factors is one factor: a part of the combinations."""
+    places = [
+        sum(1 << g for number, names in enumerate(sets) if place >> number & 1 for g in names)
+        for place in range(2 ** len(sets))
+    ]
+    factors = tuple(", ".join(found.factors[g] for g in names) for names in sets)
+    return replace(found, factors=factors, values_DC=found.values_DC[:, places])
+
+
+def share_returning(spectrum: WalshSpectrum) -> float:
+    """Share of the variance over combinations that returns under another data stream."""
+    return spectrum.returning().value
+
+
+def share_of_order_1(spectrum: WalshSpectrum) -> float:
+    """Share of what returns that is main effects."""
+    return spectrum.share(1).value
+
+
+def share_of_higher_orders(spectrum: WalshSpectrum) -> float:
+    """Share of what returns that is of the orders 3 and above."""
+    return spectrum.share(3, len(spectrum.signal_K)).value
+
+
+SHARES = {
+    "returns": share_returning,
+    "order 1": share_of_order_1,
+    "order 3 and above": share_of_higher_orders,
+}
+
+
+def shares_by_pair(found: list[Factorial], which: str) -> Floats:
+    """(P,) one of SHARES in each factorial."""
+    return np.array([SHARES[which](walsh_spectrum(each.values_DC)) for each in found])
+
+
+def mean_share(sweeps: Sweeps, *, name: str, which: str) -> Evidence:
+    """Mean over pairs of parents of one of SHARES in the setting of that name."""
+    (setting,) = (setting for setting in SETTINGS if setting.name == name)
+    found = of_setting(sweeps, setting)
+    share_P = shares_by_pair(found, which)
+    estimate = mean_over_units(share_P)
+    num_runs, num_late = sum(each.num_runs for each in found), sum(each.num_late for each in found)
+    by_pair = "; ".join(f"{share:.2f}" for share in share_P)
+    note = f"By pair {by_pair}. {num_late} of {num_runs} runs count with the budget."
+    return Evidence(estimate.value, estimate.low, estimate.high, num_runs, note, "pairs of parents", len(found))
+
+
+def shares_by_setting(sweeps: Sweeps) -> dict[str, dict[str, Floats]]:
+    """By the label of each setting that is there, A first, each of SHARES by pair of parents (P,)."""
+    tables: dict[str, list[Factorial]] = {}
+    with suppress(UndecidedError):
+        tables["A: five groups"] = ordinary_in_five_groups(sweeps)
+    for setting in SETTINGS:
+        with suppress(UndecidedError):
+            tables[setting.label] = of_setting(sweeps, setting)
+    return {label: {which: shares_by_pair(found, which) for which in SHARES} for label, found in tables.items()}
