@@ -28,16 +28,38 @@ from benchmarks.papers import with_part
 from pipeline.spec.criterion import Criterion
 from sweeps.command.reproducing import Reproduction
 from sweeps.landscape import measures, spreads
+from sweeps.landscape.adam.study import EPSILON
 from sweeps.landscape.claims import CLAIMS, FIGURES
+from sweeps.landscape.fates.study import EXCHANGED
 from sweeps.landscape.matrix_figures import matrix_label
+from sweeps.landscape.settings.study import OTHER_SETTINGS
 from sweeps.landscape.study import BY_MATRIX, MATRICES, PAIRS, STUDY
 
 RESULTS = Path(__file__).parent / "results"
 KEPT, RUNS = RESULTS / "landscape.json", RESULTS / "landscape_runs.csv"
 PAGE = Path(__file__).parents[1] / "docs" / "landscape.md"
-_COLUMNS = ("sweep", "parents", "combination", "width", "head_width", "lr", "init_seed", "data_seed")
-_CRITERIA: dict[str, Criterion] = {"widths": spreads.KEPT_ACCURACY_25}
+_PATHS = ("model.width", "model.head_width", "optimiser.lr", "optimiser.eps")
+_COLUMNS = (
+    "sweep",
+    "parents",
+    "combination",
+    "width",
+    "head_width",
+    "lr",
+    "eps",
+    "init_seed",
+    "data_seed",
+    "fork_step",
+)
+_ORDER = (*MATRICES, "layer0.projection")
+_MIXED = {pair.name for pair in EXCHANGED}
+# The metric and the step between evaluations are not the same in all sweeps.
+_CRITERIA: dict[str, Criterion] = {"widths": spreads.KEPT_ACCURACY_25} | {
+    pair.name: setting.criterion for setting in OTHER_SETTINGS for pair in setting.pairs
+}
+_CRITERIA[EPSILON] = Criterion("label_excess", at_most=0.02, evaluations=2)
 _NUM_LISTED = 10
+_LARGEST_TWO = "embeddings and layer 2"
 
 
 def main() -> None:
@@ -73,20 +95,22 @@ def keep(folder: Path) -> None:
 def _times(sweeps: Sweeps) -> Iterator[tuple[object, ...]]:
     """A row for each run of the sweeps that have ended: its settings, and the evaluations between which it converged.
 
-    A combination has a figure for each matrix, in the order of MATRICES: 1 for the first parent's, 2 for the second's.
+    A combination has a figure for each matrix that the model has, in the order of MATRICES: 1 for the first parent's, 2
+    for the second's; of mixtures of states, 2 for the slow run's.
     """
     for name in sweeps:
         history = sweeps[name].history
         outcomes = decide_outcomes(history, _CRITERIA.get(name, measures.KEPT_ACCURACY))
         for run, kind, low, high in zip(history.runs, outcomes.kind_R, outcomes.lower_R, outcomes.upper_R, strict=True):
             given = run.hyperparameters
-            seeds = [given.get(f"streams.init/{matrix}") for matrix in MATRICES]
-            drawn = [seed for seed in dict.fromkeys(seeds) if seed is not None]
             parents = PARENTS.get(name, ())
-            combination = "".join(str(1 + parents.index(seed)) for seed in seeds) if drawn else ""
-            of_model = [given.get(path, "") for path in ("model.width", "model.head_width", "optimiser.lr")]
-            row = (name, " ".join(map(str, parents)), combination, *of_model, run.init_seed, run.data_seed)
-            yield (*row, kind, int(low), int(high))
+            seeds = [given[path] for matrix in _ORDER if (path := f"streams.init/{matrix}") in given]
+            combination = "".join(str(1 + parents.index(seed)) for seed in seeds)
+            if run.fork_step is not None and name in _MIXED:
+                combination = "".join("2" if matrix in run.taken else "1" for matrix in MATRICES)
+            of_run = [given.get(path, "") for path in _PATHS]
+            row = (name, " ".join(map(str, parents)), combination, *of_run, run.init_seed, run.data_seed)
+            yield (*row, "" if run.fork_step is None else run.fork_step, kind, int(low), int(high))
 
 
 def refresh() -> None:
@@ -156,14 +180,67 @@ def rates_table(part: dict[str, Any]) -> str:
     return _rows(rows)
 
 
-PARENTS = {pair.name: (pair.first, pair.second) for pair in (*PAIRS, BY_MATRIX)}
+def commits_table(part: dict[str, Any]) -> str:
+    """A row for each parent: its time, the share of its forks in time by step, and when it commits."""
+    steps = [f"step {step}" for step in part["steps"]]
+    rows = [["parent", "own time", *steps, "committed from"]]
+    for number, found in enumerate(part["parents"], start=1):
+        step, low, high = found["committed from"]
+        ends = ["later" if end is None else f"{end:,.0f}" for end in (step, low, high)]
+        shares = [short(share) for share in found["share in time"]]
+        rows.append([str(number), f"{found['time']:,.0f}", *shares, f"{ends[0]} ({ends[1]} to {ends[2]})"])
+    return _rows(rows)
+
+
+def exchanges_table(part: list[dict[str, Any]]) -> str:
+    """A row for each step: what returns, each part alone, two and more together, and how slow mixtures are."""
+    names = list(part[0]["main effects"])
+    header = ["step", "returns", *names, "two together", "of these " + _LARGEST_TWO, "three or four"]
+    rows = [[*header, "mixtures / unmixed", "slower than both"]]
+    for found in part:
+        shares = [found["returns"], *(found["main effects"][name] for name in names)]
+        shares += [found["order 2"], found["interactions of two"][_LARGEST_TWO], found["order 3 and 4"]]
+        shares.append(found["time of mixtures / of unmixed runs"])
+        rows.append([str(found["step"]), *map(_text, shares), _text(found["mixtures slower than both"])])
+    return _rows(rows)
+
+
+def settings_table(part: dict[str, Any]) -> str:
+    """A row for each setting: its parents and times, and the shares of the claims."""
+    shares = list(next(iter(part.values()))["shares"])
+    rows = [["setting", "pairs", "factors", "times", "late runs", *shares]]
+    for label, found in part.items():
+        times = "{:,.0f}, {:,.0f}, {:,.0f}".format(*found["fastest, median and slowest"])
+        late = f"{found['runs that did not converge']} of {found['runs']:,}"
+        means = [_text(found["shares"][which]) for which in shares]
+        rows.append([label, str(found["pairs"]), str(found["factors"]), times, late, *means])
+    return _rows(rows)
+
+
+def epsilons_table(part: dict[str, Any]) -> str:
+    """A row for each eps: the share of rare features with each phase; and where the first one is midway."""
+    rows = [["eps", *part["phases"]]]
+    rows += [[eps, *map(_text, shares)] for eps, shares in part["shares by eps"].items()]
+    middle, low, high = (f"{10**end:.1e}" for end in part["midway, common logarithm of eps"])
+    sentence = (
+        f"The share of features with the first phase is midway between its ends at eps {middle} ({low} to {high})."
+    )
+    return f"{_rows(rows)}\n{sentence}\n"
+
+
+OF_SETTINGS = tuple(pair for setting in OTHER_SETTINGS for pair in setting.pairs)
+PARENTS = {pair.name: (pair.first, pair.second) for pair in (*PAIRS, BY_MATRIX, *OF_SETTINGS)}
 NOT_TRAINED = "Not trained yet.\n"
 # Part of the page -> what of the details it is made of, and how.
-TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "pairs": ("factorials", pairs_table),
     "coefficients": ("matrices", coefficients_table),
     "widths": ("widths", widths_table),
     "rates": ("rates", rates_table),
+    "commits": ("fates", commits_table),
+    "exchanges": ("exchanges", exchanges_table),
+    "settings": ("settings", settings_table),
+    "epsilons": ("adam_epsilon", epsilons_table),
 }
 
 

@@ -34,7 +34,8 @@ def sweep_file(given: Path) -> Path:
         return by_name[name]
     if given.suffix or given.is_absolute() or len(given.parts) > 2:
         return given
-    alike = [path for path in by_name.values() if path.stem == name]
+    parts = Path(name).parts
+    alike = [path for known, path in by_name.items() if Path(known).parts[-len(parts) :] == parts]
     if len(alike) == 1:
         return alike[0]
     if alike:

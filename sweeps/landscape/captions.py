@@ -12,33 +12,50 @@ from analysis.claims.sweeps import Sweeps
 from analysis.figures.style import captioned
 
 _HERE = Path(__file__).resolve().parent
-_OTHER = "by code between two commits"
+_OTHERS = "Sweeps without a commit are of code that stands in this history in another form."
 
 
 def landscape_caption(sweeps: Sweeps, names: Sequence[str], *parts: str) -> list[str]:
-    """The lines under a figure's title. Sweeps of equal size, budget and commit stand in one sentence."""
+    """The lines under a figure's title. Sweeps of equal size, budget and commit stand in one sentence.
+
+    Where a sweep's records hold no commit of this history, one sentence says so in place of the commit.
+    """
     kinds: dict[tuple[int, int, str], list[str]] = {}
     for name in names:
         history = sweeps[name].history
-        code = code_of(str(sweeps[name].provenance.get("git_commit") or ""))
-        kinds.setdefault((len(history.runs), history.budget, code), []).append(name)
+        commit = commit_of(str(sweeps[name].provenance.get("git_commit") or ""))
+        kinds.setdefault((len(history.runs), history.budget, commit), []).append(name)
     facts = [
-        f"{', '.join(of_kind)}: {num_runs:,} runs{' each' if len(of_kind) > 1 else ''} of {budget:,} steps, {code}."
-        for (num_runs, budget, code), of_kind in kinds.items()
+        f"{', '.join(_joined(of_kind))}: {num_runs:,} runs{' each' if len(of_kind) > 1 else ''} of {budget:,} steps"
+        f"{commit and f', commit {commit}'}."
+        for (num_runs, budget, commit), of_kind in kinds.items()
     ]
-    return captioned(parts, facts)
+    others = [_OTHERS] if any(not commit for _, _, commit in kinds) else []
+    return captioned(parts, [*facts, *others])
 
 
-def code_of(commits: str) -> str:
-    """`by commit 0123456789ab`, or that the code was of no commit of this repository's history.
+def _joined(names: Sequence[str]) -> list[str]:
+    """Names that are numbered on from one another as one: `pair_4 to pair_8`."""
+    found: list[list[str]] = []
+    for name in names:
+        stem, _, number = name.rpartition("_")
+        if found and number.isdigit() and found[-1][-1] == f"{stem}_{int(number) - 1}":
+            found[-1].append(name)
+        else:
+            found.append([name])
+    return [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in found]
+
+
+def commit_of(commits: str) -> str:
+    """The commit, or several, of a sweep's records; empty where one is not of this repository's history.
 
     That is where files had been changed, or the commit was made anew later, as by a rebase. Where there is no
     repository to ask, what was recorded is believed.
     """
     found = re.findall(r"[0-9a-f]{7,40}(?:-dirty)?", commits)
-    if not found or any(commit.endswith("-dirty") or not _is_of_history(commit) for commit in found):
-        return _OTHER
-    return f"by commit {', then '.join(found)}"
+    if any(commit.endswith("-dirty") or not _is_of_history(commit) for commit in found):
+        return ""
+    return ", then ".join(found)
 
 
 @cache
@@ -48,6 +65,5 @@ def _is_of_history(commit: str) -> bool:
         code = subprocess.run(asked, capture_output=True, check=False).returncode
     except OSError:
         return True
-    # 1: it is there, on another line. 128: it is not there, or there is no repository, which then knows no HEAD either.
     is_repository = (_HERE.parents[1] / ".git").exists()
     return code == 0 or not is_repository

@@ -14,7 +14,7 @@ from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.landscape.adam.claims import CLAIMS as OF_ADAM
 from sweeps.landscape.adam.figures import adam_epsilon
 from sweeps.landscape.fates.claims import CLAIMS as OF_FATES
-from sweeps.landscape.fates.figures import exchanges, fates
+from sweeps.landscape.fates.figures import commitment, mixtures
 from sweeps.landscape.figures import combinations, spectrum
 from sweeps.landscape.matrix_figures import interactions
 from sweeps.landscape.pair_figures import parent_pairs
@@ -36,7 +36,7 @@ from sweeps.landscape.study import BY_MATRIX, LATER
 
 FIGURES = (
     *(spectrum, combinations, interactions, parent_pairs, widths, rates),
-    *(fates, exchanges, settings, adam_epsilon),
+    *(commitment, mixtures, settings, adam_epsilon),
 )
 _LOG_TIME = "share of the variance of log time"
 # Two parents, two data streams, and every combination of seven groups, or of ten matrices.

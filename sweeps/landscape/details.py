@@ -13,11 +13,14 @@ from analysis.dynamics.interactions import joint_effects, largest_coefficients, 
 from analysis.dynamics.walsh import main_effects, orders, total_effects, walsh_coefficients, walsh_spectrum
 from analysis.uncertainty.intervals import Estimate
 from pipeline.arrays import Floats
+from sweeps.landscape.adam.details import details_of_adam
+from sweeps.landscape.fates.details import details_of_exchanges, details_of_fates
 from sweeps.landscape.matrix_figures import NUMBERS_OF_SETS
 from sweeps.landscape.measures import Factorial, Scale, factorials
 from sweeps.landscape.phase_diagram import phase_diagram
+from sweeps.landscape.settings.details import details_of_settings
 from sweeps.landscape.spreads import ARMS, spread_by_width
-from sweeps.landscape.study import BY_MATRIX, ORDINARY, PAIRS
+from sweeps.landscape.study import BY_MATRIX, LATER, ORDINARY, PAIRS
 
 SCALES: tuple[Scale, ...] = ("log", "log, late doubled", "ranks")
 _NUM_LARGEST = 24
@@ -112,7 +115,7 @@ def _between_pairs(sweeps: Sweeps) -> dict[str, dict[str, float]]:
 
 def _population(sweeps: Sweeps) -> dict[str, Any]:
     """Shares by order over random parents, from those between ordinary pairs, with jackknife intervals over pairs."""
-    signal_PK = np.array([walsh_spectrum(each.values_DC).signal_K for each in factorials(sweeps, ORDINARY)])
+    signal_PK = np.array([walsh_spectrum(each.values_DC).signal_K for each in factorials(sweeps, ORDINARY + LATER)])
     num_pairs = len(signal_PK)
     left_out_PK = np.array([population_shares(np.delete(signal_PK, p, axis=0).mean(0)) for p in range(num_pairs)])
     shares_K = population_shares(signal_PK.mean(0))
@@ -150,11 +153,15 @@ def _rates(sweeps: Sweeps) -> dict[str, Any]:
     }
 
 
-_PARTS: dict[str, Callable[[Sweeps], dict[str, Any]]] = {
+_PARTS: dict[str, Callable[[Sweeps], Any]] = {
     "factorials": _factorials,
     "matrices": _matrices,
     "correlation of coefficients between chosen pairs": _between_pairs,
     "population": _population,
     "widths": _widths,
     "rates": _rates,
+    "fates": details_of_fates,
+    "exchanges": details_of_exchanges,
+    "settings": details_of_settings,
+    "adam_epsilon": details_of_adam,
 }

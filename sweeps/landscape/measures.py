@@ -27,13 +27,14 @@ class Factorial:
     """Log times (D, C) of all combinations: bit g of a place in C is set where factor g is the second parent's.
 
     `factors` names what is exchanged, group by group or matrix by matrix. `num_late` runs did not converge within the
-    budget.
+    budget, and count with `latest` steps.
     """
 
     pair: ParentPair
     factors: tuple[str, ...]
     values_DC: Floats
     num_late: int
+    latest: float = np.inf
 
     @property
     def num_runs(self) -> int:
@@ -71,7 +72,7 @@ def factorial(
         values_DC[seeds.index(run.data_seed), place] = value
     if np.isnan(values_DC).any():
         raise UndecidedError(f"{history.name}: {int(np.isnan(values_DC).sum())} combinations were not trained")
-    return Factorial(pair, tuple(factors), values_DC, int(is_late_R.sum()))
+    return Factorial(pair, tuple(factors), values_DC, int(is_late_R.sum()), history.budget)
 
 
 def log_times(history: History, scale: Scale = "log", criterion: Criterion = KEPT_ACCURACY) -> tuple[Floats, Bools]:

@@ -15,7 +15,7 @@ from analysis.uncertainty.intervals import short
 from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.measures import Factorial, factorials
 from sweeps.landscape.spectra import mean_share_of_orders
-from sweeps.landscape.study import CHOSEN, ORDINARY, PAIRS
+from sweeps.landscape.study import CHOSEN, LATER, ORDINARY, PAIRS
 
 _KINDS = ("chosen", "ordinary")
 
@@ -61,7 +61,7 @@ def parent_pairs(sweeps: Sweeps) -> Figure:
 def _means(sweeps: Sweeps) -> dict[str, float]:
     """The mean share of order 1 by kind of parents, where enough pairs are there. Raises UndecidedError for none."""
     found: dict[str, float] = {}
-    for kind, group in zip(_KINDS, (CHOSEN, ORDINARY), strict=True):
+    for kind, group in zip(_KINDS, (CHOSEN, ORDINARY + LATER), strict=True):
         with suppress(UndecidedError):
             found[kind] = mean_share_of_orders(sweeps, first=1, last=1, pairs=group).estimate
     if not found:

@@ -5,4 +5,4 @@ from __future__ import annotations
 from sweeps.papers import PaperSweep
 
 EPSILON = "adam_epsilon"
-SWEEP = PaperSweep(EPSILON, "landscape/adam/epsilon.yaml", fast=None)
+EPSILON_SWEEP = PaperSweep(EPSILON, "landscape/adam/epsilon.yaml", fast=None)

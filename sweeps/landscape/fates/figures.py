@@ -14,19 +14,19 @@ from analysis.uncertainty.student import mean_over_units
 from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.fates.measures import (
     DEADLINE,
+    exchanges,
+    forked_fates,
     main_effects_by_pair,
+    mixture_shares_by_pair,
     share_committed,
-    shares_by_pair,
     slow_down_by_pair,
 )
-from sweeps.landscape.fates.measures import exchanges as exchanges_of
-from sweeps.landscape.fates.measures import fates as fates_of
 from sweeps.landscape.fates.study import FATE_PARENTS, FATES, PARTS
 
 
-def fates(sweeps: Sweeps) -> Figure:
+def commitment(sweeps: Sweeps) -> Figure:
     """The share of forks that meet the deadline, by parent and step; and the variance that the state fixes."""
-    found = fates_of(sweeps)
+    found = forked_fates(sweeps)
     times, steps = found.time_P, found.steps_S.tolist()
     rows: Rows = [
         {"parent": f"{p + 1}: {times[p]:,.0f}", "step": int(step), "share": number(found.early_PS[p, s])}
@@ -43,7 +43,7 @@ def fates(sweeps: Sweeps) -> Figure:
             scale=alt.Scale(scheme="redyellowblue", domain=[0, 1]),
         ),
     ).properties(width=280, height=260)
-    points: Rows = [_point(at.init, step=int(step)) for step, at in zip(steps, found.by_step, strict=True)]
+    points: Rows = [_point(found.variance(step).init, step=int(step)) for step in steps]
     base = alt.Chart(data(points)).encode(x=alt.X("step:O", title="fork step", axis=alt.Axis(labelAngle=0)))
     right = points_with_intervals(
         base, "share of the variance of log time that the state fixes", scale=alt.Scale(domain=[0, 1])
@@ -61,19 +61,19 @@ def fates(sweeps: Sweeps) -> Figure:
         "Bars: 95% over parents and data streams.",
     )
     chart = finish(alt.hconcat(left, right, spacing=40), title, caption)
-    return Figure("fates", title, "Share of forks in time by parent and step, and variance fixed.", chart)
+    return Figure("commitment", title, "Share of forks in time by parent and step, and variance fixed.", chart)
 
 
-def exchanges(sweeps: Sweeps) -> Figure:
+def mixtures(sweeps: Sweeps) -> Figure:
     """Shares of the variance over mixtures by part and order, and how much slower mixtures are, by step."""
-    found = exchanges_of(sweeps)
+    found = exchanges(sweeps)
     rows: Rows = []
     slow: Rows = []
     for step in found[0].steps_S.tolist():
         effects_PG = main_effects_by_pair(found, step)
         by_name = dict(zip(PARTS, effects_PG.T, strict=True))
-        by_name["any two"] = shares_by_pair(found, step, 2, 2)
-        by_name["three and all four"] = shares_by_pair(found, step, 3, len(PARTS))
+        by_name["any two"] = mixture_shares_by_pair(found, step, 2, 2)
+        by_name["three and all four"] = mixture_shares_by_pair(found, step, 3, len(PARTS))
         rows += [_point(mean_over_units(share_P), step=step, part=name) for name, share_P in by_name.items()]
         ratio = mean_over_units(slow_down_by_pair(found, step))
         slow.append(_point(Estimate(*np.exp([ratio.value, ratio.low, ratio.high])), step=step))
@@ -96,7 +96,7 @@ def exchanges(sweeps: Sweeps) -> Figure:
         alt.Chart(data(slow)).encode(x=axis), "time of mixtures / time of unmixed runs", scale=alt.Scale(zero=False)
     ).properties(width=220, height=260)
     last = found[0].steps_S.tolist()[-1]
-    alone = [mean_over_units(shares_by_pair(found, step, 1, 1)).value for step in (0, last)]
+    alone = [mean_over_units(mixture_shares_by_pair(found, step, 1, 1)).value for step in (0, last)]
     title = f"Single parts carry {short(alone[0])} of the variance at step 0, {short(alone[1])} at step {last}"
     caption = landscape_caption(
         sweeps,
@@ -105,7 +105,7 @@ def exchanges(sweeps: Sweeps) -> Figure:
         "pairs; bars: 95% over pairs.",
     )
     chart = finish(alt.hconcat(left, right, spacing=40), title, caption)
-    return Figure("exchanges", title, "What mixtures of two states take their time from, by step.", chart)
+    return Figure("mixtures", title, "What mixtures of two states take their time from, by step.", chart)
 
 
 def _point(estimate: Estimate, **labels: object) -> dict[str, object]:

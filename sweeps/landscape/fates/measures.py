@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy as np
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.dynamics.seed_variance import SeedVariance, seed_variance
-from analysis.dynamics.walsh import WalshSpectrum, main_effects, walsh_spectrum
-from analysis.outcomes.outcomes import CONVERGED, decide_outcomes
+from analysis.dynamics.walsh import WalshSpectrum, main_effects, squares, walsh_coefficients, walsh_spectrum
+from analysis.outcomes.outcomes import CONVERGED, Outcomes, decide_outcomes
 from analysis.uncertainty.intervals import Estimate, wilson
 from analysis.uncertainty.student import mean_over_units
 from pipeline.arrays import Floats, Ints
@@ -30,20 +31,26 @@ class Fates:
     """Forks of P parents, the fastest first, from S steps on, under N data streams.
 
     `early_PS` is the share of a parent's forks that converge by the deadline, of `num_forks` each; `time_P` the
-    parent's own time, the budget where it did not converge. `by_step` splits the variance of log time at each step into
-    that of parents, which their state fixes, of data streams, and of both together.
+    parent's own time, the budget where it did not converge. `forks` are the runs of all of them, with their outcomes.
     """
 
     steps_S: Ints
     early_PS: Floats
     num_forks: int
     time_P: Floats
-    by_step: tuple[SeedVariance, ...]
+    forks: History
+    outcomes: Outcomes
+
+    def variance(self, step: int) -> SeedVariance:
+        """Of log time at one step: the shares of parents, which their state fixes, of data streams, and of the rest."""
+        is_at_R = np.array([run.fork_step == step for run in self.forks.runs])
+        runs = [run for run, is_at in zip(self.forks.runs, is_at_R, strict=True) if is_at]
+        return seed_variance(self.outcomes.rows(is_at_R), runs, self.forks.budget, bootstrap=_BOOTSTRAP)
 
     def commit_times(self) -> list[Estimate]:
         """Of each parent the fork step from which on, there and at every later one, it is committed.
 
-        The budget is past all steps where it never is: NaN then. Intervals are over its own forks (binomial).
+        NaN where it is not committed at the last step. Intervals are over its own forks (binomial).
         """
         rng = np.random.default_rng(0)
         found = []
@@ -60,7 +67,7 @@ class Fates:
         return float(self.steps_S[after]) if after < len(self.steps_S) else float("nan")
 
 
-def fates(sweeps: Sweeps) -> Fates:
+def forked_fates(sweeps: Sweeps) -> Fates:
     """Of the sweep of forks. Raises UndecidedError where a parent lacks forks at a step."""
     parents, forks = sweeps[FATE_PARENTS].history, sweeps[FATES].history
     log_time_P, _ = log_times(parents)
@@ -75,29 +82,20 @@ def fates(sweeps: Sweeps) -> Fates:
     if len(counts) > 1:
         raise UndecidedError("parents have unequal numbers of forks")
     early_PS = np.array([[is_early_R[place_of[run, step]].mean() for step in steps_S.tolist()] for run in ids])
-    by_step = tuple(
-        seed_variance(
-            outcomes.rows(step_R == step),
-            [run for run in forks.runs if run.fork_step == step],
-            forks.budget,
-            bootstrap=_BOOTSTRAP,
-        )
-        for step in steps_S
-    )
-    return Fates(steps_S, early_PS, counts.pop(), np.exp(log_time_P), by_step)
+    return Fates(steps_S, early_PS, counts.pop(), np.exp(log_time_P), forks, outcomes)
 
 
 def share_by_state(sweeps: Sweeps, *, step: int) -> Evidence:
     """Share of the variance of log time, over parents and data streams, that the state at this step fixes."""
-    found = fates(sweeps)
-    at = found.by_step[found.steps_S.tolist().index(step)]
+    found = forked_fates(sweeps)
+    at = found.variance(step)
     note = f"{at.num_init} parents, {at.num_data} data streams; without the slowest {at.init_without_slowest.text()}."
     return _of_parents(found, at.init, note)
 
 
 def share_committed(sweeps: Sweeps, *, by: int) -> Evidence:
     """Share of parents that are committed from this step on, and from no later one."""
-    found = fates(sweeps)
+    found = forked_fates(sweeps)
     times = [time.value for time in found.commit_times()]
     estimate = wilson(sum(time <= by for time in times), len(times))
     steps = ", ".join("later" if np.isnan(time) else f"{time:g}" for time in times)
@@ -149,7 +147,7 @@ def exchange(history: History, pair: ExchangedPair) -> Exchange:
     return Exchange(pair, np.array(steps), values_SDC, int(is_late_R.sum()))
 
 
-def shares_by_pair(found: list[Exchange], step: int, first: int, last: int) -> Floats:
+def mixture_shares_by_pair(found: list[Exchange], step: int, first: int, last: int) -> Floats:
     """(P,) the share of each pair's returning variance in these orders, of mixtures at one step."""
     return np.array([each.spectrum(step).share(first, last).value for each in found])
 
@@ -159,22 +157,34 @@ def main_effects_by_pair(found: list[Exchange], step: int) -> Floats:
     return np.array([[effect.value for effect in main_effects(each.at(step))] for each in found])
 
 
+def joint_effects_by_pair(found: list[Exchange], step: int) -> dict[str, Floats]:
+    """By two parts (P,) the share of each pair's returning variance that is the interaction of these two alone."""
+    square_PC = np.array([squares(walsh_coefficients(each.at(step))) for each in found])
+    total_P = square_PC[:, 1:].sum(1)
+    return {
+        f"{one} and {other}": np.asarray(square_PC[:, 1 << g | 1 << h] / total_P)
+        for (g, one), (h, other) in itertools.combinations(enumerate(PARTS), 2)
+    }
+
+
 def slow_down_by_pair(found: list[Exchange], step: int) -> Floats:
     """(P,) mean log time of the mixtures with parts of both runs, less that of the two unmixed ones."""
     mean_PC = np.array([each.at(step).mean(0) for each in found])
     return np.asarray(mean_PC[:, 1:-1].mean(1) - mean_PC[:, [0, -1]].mean(1))
 
 
-def mean_share(sweeps: Sweeps, *, step: int, first: int, last: int) -> Evidence:
+def mean_share_of_mixtures(sweeps: Sweeps, *, step: int, first: int, last: int) -> Evidence:
     """Mean over pairs of the share of these orders, of mixtures at one step."""
     found = exchanges(sweeps)
-    return _over_pairs(found, shares_by_pair(found, step, first, last))
+    return _over_pairs(found, mixture_shares_by_pair(found, step, first, last))
 
 
 def change_of_share(sweeps: Sweeps, *, first: int, last: int, step: int, since: int = 0) -> Evidence:
     """Mean over pairs of the share of these orders at one step, less that at an earlier one."""
     found = exchanges(sweeps)
-    return _over_pairs(found, shares_by_pair(found, step, first, last) - shares_by_pair(found, since, first, last))
+    return _over_pairs(
+        found, mixture_shares_by_pair(found, step, first, last) - mixture_shares_by_pair(found, since, first, last)
+    )
 
 
 def mean_main_effect(sweeps: Sweeps, *, part: str, step: int) -> Evidence:

@@ -52,7 +52,7 @@ def exchanged_pairs() -> tuple[ExchangedPair, ...]:
 
 
 EXCHANGED = exchanged_pairs()
-SWEEPS = (
+FATE_SWEEPS = (
     PaperSweep(FATE_PARENTS, f"{_ROOM}/parents.yaml", fast=None),
     PaperSweep(FATES, f"{_ROOM}/forks.yaml", fast=None, forks_of=FATE_PARENTS),
     *(PaperSweep(pair.name, f"{_ROOM}/exchange.yaml", None, pair.overrides(), FATE_PARENTS) for pair in EXCHANGED),

@@ -10,22 +10,27 @@ from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish
 from analysis.uncertainty.intervals import short
 from analysis.uncertainty.student import mean_over_units
 from sweeps.landscape.captions import landscape_caption
-from sweeps.landscape.settings.measures import SHARES, shares_by_setting
-from sweeps.landscape.study import ORDINARY
+from sweeps.landscape.settings.measures import (
+    RETURNS,
+    SHARES,
+    factorials_by_setting,
+    has_orders,
+    setting_shares_by_pair,
+)
 
 
 def settings(sweeps: Sweeps) -> Figure:
     """What returns, order 1, and orders 3 and above, in each setting."""
-    shares = shares_by_setting(sweeps)
-    if not shares:
+    tables = factorials_by_setting(sweeps)
+    if not tables:
         raise UndecidedError("no setting is there")
     rows: Rows = []
-    for label, by_name in shares.items():
-        for which, share_P in by_name.items():
-            mean = mean_over_units(share_P)
+    for label, found in tables.items():
+        for which in SHARES if has_orders(found) else (RETURNS,):
+            mean = mean_over_units(setting_shares_by_pair(found, which))
             ends = {"low": number(mean.low), "high": number(mean.high)}
             rows.append({"setting": label, "which": which, "value": number(mean.value)} | ends)
-    names = list(shares)
+    names = list(tables)
     base = alt.Chart(data(rows)).encode(
         x=alt.X("setting:N", title=None, sort=names, axis=alt.Axis(labelAngle=0, labelLimit=200)),
         xOffset=alt.XOffset("which:N", sort=list(SHARES)),
@@ -36,17 +41,16 @@ def settings(sweeps: Sweeps) -> Figure:
         ),
     )
     chart = points_with_intervals(base, "share of the variance of log time").properties(width=640, height=260)
-    higher = ", ".join(short(by_name["order 3 and above"].mean()) for by_name in shares.values())
-    title = f"Orders 3 and above carry {higher} of what returns, from left to right"
-    trained = [name for name in sweeps if sweeps.has(name) and name.rpartition("_")[0] in _FILES]
-    ordinary = [pair.name for pair in ORDINARY if sweeps.has(pair.name)]
+    higher = ", ".join(
+        short(setting_shares_by_pair(found, "order 3 and above").mean())
+        for found in tables.values()
+        if has_orders(found)
+    )
+    title = f"Orders 3 and above carry {higher} of what returns, from left to right where anything does"
     caption = landscape_caption(
         sweeps,
-        [*ordinary, *trained],
+        [each.pair.name for found in tables.values() for each in found],
         "Returns: under another data stream, of the variance over combinations; the orders: of what returns. Means "
         "over pairs of ordinary parents; bars: 95% over pairs.",
     )
     return Figure("settings", title, "Shares by order in other settings.", finish(chart, title, caption))
-
-
-_FILES = ("setting_b", "setting_c", "pair_tokens", "lsa")

@@ -13,8 +13,8 @@ from analysis.dynamics.walsh import WalshSpectrum, walsh_spectrum
 from analysis.uncertainty.student import mean_over_units
 from pipeline.arrays import Floats
 from sweeps.landscape.measures import Factorial, factorial, factorials
-from sweeps.landscape.settings.study import OF_SEVEN, SETTINGS, OtherSetting
-from sweeps.landscape.study import ORDINARY
+from sweeps.landscape.settings.study import OF_SEVEN, OTHER_SETTINGS, OtherSetting
+from sweeps.landscape.study import LATER, ORDINARY
 
 _FEWEST_PAIRS = 3
 
@@ -33,17 +33,19 @@ def of_setting(sweeps: Sweeps, setting: OtherSetting) -> list[Factorial]:
 
 def ordinary_in_five_groups(sweeps: Sweeps) -> list[Factorial]:
     """Setting A's ordinary pairs, of each the combinations in which groups that are one here come from one parent."""
-    return [merged(each, OF_SEVEN) for each in factorials(sweeps, ORDINARY)]
+    return [merged_factors(each, OF_SEVEN) for each in factorials(sweeps, ORDINARY + LATER)]
 
 
-def merged(found: Factorial, sets: tuple[tuple[int, ...], ...]) -> Factorial:
+def merged_factors(found: Factorial, sets: tuple[tuple[int, ...], ...]) -> Factorial:
     """The factorial in which each of the sets of factors is one factor: a part of the combinations."""
     places = [
         sum(1 << g for number, names in enumerate(sets) if place >> number & 1 for g in names)
         for place in range(2 ** len(sets))
     ]
     factors = tuple(", ".join(found.factors[g] for g in names) for names in sets)
-    return replace(found, factors=factors, values_DC=found.values_DC[:, places])
+    values_DC = found.values_DC[:, places]
+    is_late_DC = values_DC >= np.log(found.latest)
+    return replace(found, factors=factors, values_DC=values_DC, num_late=int(is_late_DC.sum()))
 
 
 def share_returning(spectrum: WalshSpectrum) -> float:
@@ -61,23 +63,31 @@ def share_of_higher_orders(spectrum: WalshSpectrum) -> float:
     return spectrum.share(3, len(spectrum.signal_K)).value
 
 
+RETURNS = "returns"
 SHARES = {
-    "returns": share_returning,
+    RETURNS: share_returning,
     "order 1": share_of_order_1,
     "order 3 and above": share_of_higher_orders,
 }
 
 
-def shares_by_pair(found: list[Factorial], which: str) -> Floats:
+def setting_shares_by_pair(found: list[Factorial], which: str) -> Floats:
     """(P,) one of SHARES in each factorial."""
     return np.array([SHARES[which](walsh_spectrum(each.values_DC)) for each in found])
 
 
-def mean_share(sweeps: Sweeps, *, name: str, which: str) -> Evidence:
+def has_orders(found: list[Factorial]) -> bool:
+    """Whether the interval of what returns lies above 0: of nothing there are no shares by order."""
+    return mean_over_units(setting_shares_by_pair(found, RETURNS)).low > 0
+
+
+def mean_share_of_setting(sweeps: Sweeps, *, name: str, which: str) -> Evidence:
     """Mean over pairs of parents of one of SHARES in the setting of that name."""
-    (setting,) = (setting for setting in SETTINGS if setting.name == name)
+    (setting,) = (setting for setting in OTHER_SETTINGS if setting.name == name)
     found = of_setting(sweeps, setting)
-    share_P = shares_by_pair(found, which)
+    if which != RETURNS and not has_orders(found):
+        raise UndecidedError("no more returns under another data stream than by chance, so there are no orders of it")
+    share_P = setting_shares_by_pair(found, which)
     estimate = mean_over_units(share_P)
     num_runs, num_late = sum(each.num_runs for each in found), sum(each.num_late for each in found)
     by_pair = "; ".join(f"{share:.2f}" for share in share_P)
@@ -85,12 +95,12 @@ def mean_share(sweeps: Sweeps, *, name: str, which: str) -> Evidence:
     return Evidence(estimate.value, estimate.low, estimate.high, num_runs, note, "pairs of parents", len(found))
 
 
-def shares_by_setting(sweeps: Sweeps) -> dict[str, dict[str, Floats]]:
-    """By the label of each setting that is there, A first, each of SHARES by pair of parents (P,)."""
+def factorials_by_setting(sweeps: Sweeps) -> dict[str, list[Factorial]]:
+    """By the label of each setting that is there, setting A's ordinary pairs first."""
     tables: dict[str, list[Factorial]] = {}
     with suppress(UndecidedError):
         tables["A: five groups"] = ordinary_in_five_groups(sweeps)
-    for setting in SETTINGS:
+    for setting in OTHER_SETTINGS:
         with suppress(UndecidedError):
             tables[setting.label] = of_setting(sweeps, setting)
-    return {label: {which: shares_by_pair(found, which) for which in SHARES} for label, found in tables.items()}
+    return tables

@@ -67,10 +67,10 @@ class OtherSetting:
         return 2 * _NUM_PAIRS * (1 << len(self.groups))
 
 
-SETTINGS = (
+OTHER_SETTINGS = (
     OtherSetting("setting_b", "B: larger dictionary", _TWO_LAYERS),
     OtherSetting("setting_c", "C: heads of width 2", _TWO_LAYERS),
     OtherSetting("pair_tokens", "pair tokens, one layer", _ONE_LAYER, _ACCURACY_25),
     OtherSetting("lsa", "linear self-attention", _LINEAR, _EXCESS_25),
 )
-SWEEPS = tuple(sweep for setting in SETTINGS for sweep in setting.sweeps)
+SETTING_SWEEPS = tuple(sweep for setting in OTHER_SETTINGS for sweep in setting.sweeps)
