@@ -28,12 +28,12 @@ from tests.support import trained
 ROOT = Path(__file__).resolve().parents[2]
 # As few of each part as still show that its faults take place.
 SLICE = {
-    "launches": 4,
+    "launches": 3,
     "tracked": 1,
-    "commands": 2,
+    "commands": 1,
     "twice": 1,
     "damages": 1,
-    "power": 10,
+    "power": 6,
     "signals": 1,
     "clocks": 1,
     "drivers": 1,
