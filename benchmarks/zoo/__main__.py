@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.bench import by_instruction_set, read, stored_at, write_speed_page
 from benchmarks.measure import alone, compared
-from benchmarks.zoo.sides import BATCH, ROWS, EagerSide, ProgramSide, problem_of, run_of
+from benchmarks.zoo.sides import BATCH, ROWS, ROWS_WITHOUT_NOISE, EagerSide, ProgramSide, problem_of, run_of
 from pipeline.codegen.generated import generated_or_why
 from pipeline.engine.program import compiled_engine_of
 from pipeline.numerics.compiler import instruction_sets
@@ -77,7 +77,9 @@ def measured(name: str, core: int = 0) -> Measured:
 
 
 def beside_jax(name: str, core: int = 0) -> BesideJax | None:
-    """One row beside JAX, tuned and measured now; None where JAX is not installed."""
+    """One row beside JAX, tuned and measured now; None where JAX is not installed, and of a row with dropout."""
+    if name not in ROWS_WITHOUT_NOISE:
+        return None
     try:
         from benchmarks.peers.jax_vmap import JaxSide
     except ImportError:

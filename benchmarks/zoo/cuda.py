@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.zoo.sides import BATCH, ROWS, run_of
+from benchmarks.zoo.sides import BATCH, ROWS_WITHOUT_NOISE, run_of
 from pipeline.codegen.cuda.nvrtc import ARCHITECTURE, compile_cuda, nvrtc_version
 from pipeline.engine.cuda_program import kernel_text, threads_of
 
@@ -53,7 +53,7 @@ def with_cuda(page: str, kept: dict[str, Any]) -> str:
 def main() -> None:
     """Compile every row."""
     rows = []
-    for name in ROWS:
+    for name in ROWS_WITHOUT_NOISE:
         rows.append(compiled_row(name))
         print(rows[-1], flush=True)
     about = f"Of the kernel that trains, batches of {BATCH}, as NVRTC {nvrtc_version()} compiles it for {ARCHITECTURE}."

@@ -29,6 +29,7 @@ _REGRESSION = {"name": "linear_regression", "dim": 6, "num_pairs": 9}
 # Name -> task, model.
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "GPT-2, two blocks, width 16": (_SEQUENCE, {"name": "zoo_everywhere", "width": 16}),
+    "GPT-2, two blocks, width 16, dropout 0.1": (_SEQUENCE, {"name": "zoo_everywhere", "width": 16, "dropout": 0.1}),
     "GPT-2, two blocks, width 64": (_SEQUENCE, {"name": "zoo_everywhere", "width": 64}),
     "rotary block with SwiGLU, width 16": (_LOOKUP, {"name": "zoo", "kind": "rotary", "width": 16}),
     "MLP": (_LOOKUP, {"name": "zoo", "kind": "mlp", "width": 16}),
@@ -40,6 +41,8 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mixture of two experts": (_LOOKUP, {"name": "zoo", "kind": "experts", "width": 16}),
     "MLP, width 128": (_LOOKUP, {"name": "zoo", "kind": "mlp", "width": 128}),
 }
+# Those that draw nothing in training, for JAX and as CUDA.
+ROWS_WITHOUT_NOISE = [name for name, (_, model) in ROWS.items() if "dropout" not in model]
 
 
 def run_of(name: str) -> RunConfig:

@@ -13,6 +13,7 @@ import torch
 
 from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
 from pipeline.codegen.graph.nodes import in_order
+from pipeline.codegen.graph.noise import NoiseBuilder, own_pieces, refuse_shared
 from pipeline.codegen.graph.trace import Trace, is_users, line_of, traced, traced_correct, traced_loss, traced_maps
 from pipeline.codegen.graph.updates import Sizes, traced_factor, traced_update
 from pipeline.codegen.kept_text import is_ours, kept_text
@@ -69,7 +70,10 @@ def model_text(model: Model, task_shape: TaskShape, dtype: torch.dtype, is_poiso
 
 
 def _probe_text(model: Model, task_shape: TaskShape, dtype: torch.dtype, is_poisoned: bool) -> str:
-    """Maps for which no C++ can be written are left to torch: the model is trained by its program all the same."""
+    """Maps for which no C++ can be written are left to torch: the model is trained by its program all the same.
+
+    Not so of a model that draws in training, which `Probe` evaluates. Raises NoCodeError.
+    """
     trace = traced_maps(model, task_shape, dtype)
     if trace is None:
         return NO_MAPS
@@ -82,6 +86,8 @@ def _probe_text(model: Model, task_shape: TaskShape, dtype: torch.dtype, is_pois
             return OTHER_MAPS
         return ProbeEmitter(planned(builder, predictions, tuple(others)), num_maps, is_poisoned).text()
     except NoCodeError:
+        if model.noise_streams(task_shape):
+            raise
         return OTHER_MAPS
 
 
@@ -101,8 +107,11 @@ def _tried(write: Callable[[], str]) -> Generated:
 def planned_model(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> tuple[ProgramPlan, list[int]]:
     """The plan of a model's program, and the numbers of the parameters that are trained. Raises NoCodeError."""
     trace = traced(model, task_shape, dtype)
-    builder = GraphBuilder(trace)
+    pieces = own_pieces(model, task_shape)
+    builder = NoiseBuilder(trace, dtype, pieces) if pieces else GraphBuilder(trace)
     predictions, *slopes = builder.outputs()
+    if pieces:
+        refuse_shared(model, task_shape, dtype, pieces)
     sums = BatchSums(builder)
     plan = planned(builder, predictions, tuple(sums.of(one) for one in slopes))
     places = {name: place for place, name in enumerate(trace.names)}

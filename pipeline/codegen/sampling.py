@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
-from pipeline.codegen.graph.draws import traced_sample
 from pipeline.codegen.graph.nodes import Operand, SourceNode, in_order
+from pipeline.codegen.graph.sample_trace import traced_sample
 from pipeline.codegen.graph.sampling import SampleBuilder
 from pipeline.codegen.graph.trace import traced_reference
 from pipeline.codegen.passes.plan import ProgramPlan, planned

@@ -185,4 +185,5 @@ def arrays_of(block: Slots, arguments: ProgramArguments, keys: list[Tensor]) -> 
         ],
         task_vectors=[block.task_vectors[name] for name in arguments.task_vectors],
         keys=keys,
+        noise=[block.keys[name] for name in arguments.noise],
     )

@@ -45,7 +45,7 @@ def kernel_text(config: RunConfig, num_threads: int | None = None, *, is_poisone
     """
     task_shape = config.task.shape()
     has_state = any(spec.is_state for spec in config.model.parameter_specs(task_shape))
-    if has_state or not config.model.is_traceable(task_shape):
+    if has_state or config.model.noise_streams(task_shape) or not config.model.is_traceable(task_shape):
         raise NoCodeError("no CUDA is written for what the model does in training")
     arguments = kernel_arguments(config)
     texts = {

@@ -135,6 +135,7 @@ def setting_preamble(
         ("batch_size", config.batch_size),
         ("NUM_STREAMS", len(arguments.streams)),
         ("NUM_TASK_VECTORS", len(arguments.task_vectors)),
+        ("NUM_NOISE_STREAMS", len(arguments.noise)),
         ("NUM_MOMENTS", len(arguments.moments)),
         ("NUM_SCALARS", len(arguments.scalars)),
         ("NUM_FIXED", sum(not spec.trainable for spec in specs)),

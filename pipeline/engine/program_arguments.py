@@ -111,7 +111,7 @@ class ProgramArguments:
     schedule: tuple[str, ...]
     task_vectors: tuple[str, ...]
     streams: tuple[str, ...]
-
+    noise: tuple[str, ...] = ()
     is_drawn: bool = False
 
     @staticmethod
@@ -127,6 +127,7 @@ class ProgramArguments:
             schedule=config.schedule.vector_fields(),
             task_vectors=() if is_drawn else config.task.vector_fields(),
             streams=DRAWN if is_drawn else config.task.streams,
+            noise=config.model.noise_streams(config.task.shape()),
             is_drawn=is_drawn,
         )
 
@@ -143,6 +144,7 @@ class ProgramArguments:
             _pointers("columns", "const REAL*", (*self.optimiser, *self.schedule)),
             _pointers("task_vectors", "const REAL*", self.task_vectors),
             _pointers("keys", _INTEGERS, self.streams),
+            _pointers("noise", _INTEGERS, self.noise),
         )
 
     @cached_property

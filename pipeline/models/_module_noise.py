@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,12 +76,18 @@ class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
     the step and the place alone, and is the same on every device but for the last digits of normal numbers. It acts
     below autograd, where dropout inside torch's own layers (attention, GRU) is seen too, but not inside their fused
     kernels: see `noise_from`. Operations that it does not know draw from torch's generator on the CPU, which is looked
-    at when a spec is read; on other devices they raise ValueError.
+    at when a spec is read; on other devices they raise ValueError. `shapes` are those of what was drawn, in order.
     """
 
     def __init__(self, draws: Draws) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.draws, self.num_calls = draws, 0
+        self.draws = draws
+        self.shapes: list[tuple[int, ...]] = []
+
+    @property
+    def num_calls(self) -> int:
+        """How many operations have drawn."""
+        return len(self.shapes)
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -99,7 +106,7 @@ class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def unit(self, like: Tensor) -> Tensor:
         """Uniform on (0, 1), float32, in the shape and on the device of `like`."""
-        return self._numbers(like.device).uniform(like.numel(), self._place()).view(like.shape)
+        return self._numbers(like.device).uniform(like.numel(), self._place(like.shape)).view(like.shape)
 
     def uniform(self, like: Tensor) -> Tensor:
         """The same in the dtype of `like`."""
@@ -107,7 +114,8 @@ class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal, likewise."""
-        return self._numbers(like.device).normal(like.numel(), self._place(), torch.float64).view(like.shape).to(like)
+        place = self._place(like.shape)
+        return self._numbers(like.device).normal(like.numel(), place, torch.float64).view(like.shape).to(like)
 
     def integers(self, low: int, high: int, shape: Sequence[int], device: torch.device) -> Tensor:
         """int64 in [low, high), of at most 2^63 values: from one word each, or two where there are more than 2^31."""
@@ -115,21 +123,21 @@ class RunNoise(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not 0 < size <= _MOST_INTEGERS:
             raise ValueError(f"torch.randint from {low} to {high}: a run's stream gives 1 to 2^63 different numbers")
         if size <= _MOST_OF_A_WORD:
-            return numbers.integers(size, count, self._place()).view(shape) + low
-        words = numbers.words(2 * count, self._place()).view(*shape, 2)
+            return numbers.integers(size, count, self._place(shape)).view(shape) + low
+        words = numbers.words(2 * count, self._place(shape)).view(*shape, 2)
         drawn = (words[..., 0] >> 1 << 32) | words[..., 1]
         return (drawn if size == _MOST_INTEGERS else drawn % size) + low
 
     def order(self, size: int, device: torch.device) -> Tensor:
         """A permutation of 0 to size - 1, (size,) int64."""
-        return self._numbers(device).words(size, self._place()).view(size).argsort(stable=True)
+        return self._numbers(device).words(size, self._place((size,))).view(size).argsort(stable=True)
 
     def _numbers(self, device: torch.device) -> Draws:
-        return Draws(self.draws.keys_S2.to(device), self.draws.steps_S.to(device), 1)
+        return replace(self.draws, keys_S2=self.draws.keys_S2.to(device), steps_S=self.draws.steps_S.to(device))
 
-    def _place(self) -> int:
-        self.num_calls += 1
-        return self.num_calls - 1
+    def _place(self, shape: Sequence[int]) -> int:
+        self.shapes.append(tuple(shape))
+        return len(self.shapes) - 1
 
 
 def _factory(fill: Callable[[RunNoise, Tensor], Tensor]) -> Callable[..., Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -78,6 +78,25 @@ def traits(model: Builder, task_shape: TaskShape) -> Traits:
     buffers = dict(module.named_buffers())
     changed = (name for name, value in before.items() if name in buffers and not same_values(value, buffers[name]))
     return Traits(noise.num_calls > 0, tuple(changed))
+
+
+@lru_cache(maxsize=256)
+def noise_pieces(model: Builder, task_shape: TaskShape) -> tuple[int, ...]:
+    """As `Model.noise_pieces`, from the shapes that a batch of one and a batch of two draw."""
+    whole, shapes = example(task_shape), []
+    for count in (1, 2):
+        module = built_anew(model, task_shape, 0)
+        with torch.random.fork_rng(devices=[]), noise_of(0) as noise:
+            model.trained_on(module, whole._replace(inputs=whole.inputs[:count], targets=whole.targets[:count]))
+        shapes.append(noise.shapes)
+    return tuple(_pieces(one, two) for one, two in zip(*shapes, strict=True))
+
+
+def _pieces(one: Sequence[int], two: Sequence[int]) -> int:
+    axes = [axis for axis, (size, double) in enumerate(zip(one, two, strict=True)) if size != double]
+    if len(axes) != 1 or two[axes[0]] != 2 * one[axes[0]]:
+        raise NotImplementedError("no C++ is written for random numbers that examples of a batch share")
+    return math.prod(one[: axes[0]])
 
 
 def same_values(one: Tensor, other: Tensor) -> bool:
@@ -201,7 +220,7 @@ def each_slot(
 
 
 def _of_slot(noise: Draws, slot: int) -> Draws:
-    return Draws(noise.keys_S2[slot : slot + 1], noise.steps_S[slot : slot + 1], 1)
+    return replace(noise, keys_S2=noise.keys_S2[slot : slot + 1], steps_S=noise.steps_S[slot : slot + 1])
 
 
 @contextmanager

@@ -155,6 +155,20 @@ class Model(Registered):
         """Streams of training beside those of the task, under other names; the data_seed of the run seeds them."""
         return ()
 
+    def noise_pieces(self, task_shape: TaskShape) -> tuple[int, ...]:
+        """For each draw of training, in their order: in how many pieces an example's numbers stand among the batch's.
+
+        Each piece has the numbers of the first example, then those of the second, and so on: with (B, ...) there is one
+        piece, with (L, B, ...) there are L. Raises NotImplementedError where examples share numbers.
+        """
+        return ()
+
+    def training_predictions(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int, streams: Streams
+    ) -> Tensor:
+        """The predictions of `predict` as they are in training, with the draws of `noise_streams`."""
+        return self.predict(parameters, inputs, num_query_positions)
+
     def training_losses(
         self, parameters: Mapping[str, Tensor], task: Task, batch: Batch, steps_S: Tensor, streams: Streams
     ) -> TrainingLosses:
@@ -166,7 +180,7 @@ class Model(Registered):
         return TrainingLosses(task.losses(predictions, batch.targets).mean(1))
 
     def is_traceable(self, task_shape: TaskShape) -> bool:
-        """Whether C++ may be written from a trace of `predict`: where training does nothing else."""
+        """Whether C++ may be written from traces of the model: where training is `training_predictions` and no more."""
         own = type(self)
         is_usual = own.training_losses is Model.training_losses and own.evaluated is Model.evaluated
         return is_usual and self.gives_predictions and not self.noise_streams(task_shape)

@@ -103,24 +103,46 @@ class TorchModule(Model):
         self, parameters: Mapping[str, Tensor], task: Task, batch: Batch, steps_S: Tensor, streams: Streams
     ) -> TrainingLosses:
         """The task's losses of the module in training mode, and the buffers that it changes."""
-        from pipeline.models._module_slots import by_slot_with_state, template, traits
+        from pipeline.models._module_slots import traits
 
         assert self._task_shape is not None, "training needs model.bind(task_shape)"
         if traits(self, self._task_shape).is_plain:
             return super().training_losses(parameters, task, batch, steps_S, streams)
-        dtype = next(iter(parameters.values())).dtype
-        module = template(self, self._task_shape, dtype, batch.inputs.device)
-        answers, state = by_slot_with_state(module, parameters, batch.inputs, streams.get("noise"))
-        predictions = _asked(answers, self._task_shape.num_query_positions)
+        predictions, state = self._trained(parameters, batch.inputs, self._task_shape.num_query_positions, streams)
         return TrainingLosses(task.losses(predictions, batch.targets).mean(1), state)
 
+    def training_predictions(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int, streams: Streams
+    ) -> Tensor:
+        """The module's outputs in training mode, where it draws random numbers."""
+        if not streams:
+            return self.predict(parameters, inputs, num_query_positions)
+        return self._trained(parameters, inputs, num_query_positions, streams)[0]
+
+    def _trained(
+        self, parameters: Mapping[str, Tensor], inputs: Tensor, num_query_positions: int, streams: Streams
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Predictions in training mode, and the buffers that the module changes."""
+        from pipeline.models._module_slots import by_slot_with_state, template
+
+        assert self._task_shape is not None, "training needs model.bind(task_shape)"
+        module = template(self, self._task_shape, next(iter(parameters.values())).dtype, inputs.device)
+        answers, state = by_slot_with_state(module, parameters, inputs, streams.get("noise"))
+        return _asked(answers, num_query_positions), state
+
     def is_traceable(self, task_shape: TaskShape) -> bool:
-        """Where the module neither draws nor changes buffers in training, and losses are the task's."""
+        """Where the module changes no buffer in training, and losses are the task's."""
         from pipeline.models._module_slots import traits
 
         own = type(self)
         is_usual = own.training_losses is TorchModule.training_losses and own.evaluated is Model.evaluated
-        return is_usual and traits(self, task_shape).is_plain
+        return is_usual and not traits(self, task_shape).state
+
+    def noise_pieces(self, task_shape: TaskShape) -> tuple[int, ...]:
+        """By the axis along which what is drawn is longer for two examples than for one."""
+        from pipeline.models._module_slots import noise_pieces
+
+        return noise_pieces(self, task_shape)
 
     def own_module(self, parameters: Mapping[str, Tensor]) -> nn.Module:
         """The module itself, in evaluation mode, with one run's `parameters`, (rows, columns) each."""

@@ -38,6 +38,10 @@ struct Scratch : ForwardScratch<Model> {
   alignas(64) real gradient[P], before[P], fixed[P];
 };
 
+// A model that draws in training is evaluated by the structure that is measured.
+using Evaluated = std::conditional_t<(constants::NUM_NOISE_STREAMS > 0), Probe, Model>;
+using EvaluatedScratch = std::conditional_t<std::is_same_v<Evaluated, Model>, Scratch, ForwardScratch<Probe>>;
+
 template <typename Memory>
 Memory& own() {
   static thread_local std::unique_ptr<Memory> found(new Memory);
@@ -53,6 +57,20 @@ Lanes present(int first, int count) {
   return mask;
 }
 
+// Tells a model that draws which stream it draws from at this step, and for which examples.
+template <typename Tape>
+void tell_stream(Tape& tape, const Arrays& arrays, int slot) {
+  if constexpr (constants::NUM_NOISE_STREAMS > 0) {
+    const std::int64_t* key = arrays.noise[0] + 2 * slot;
+    tape.noise = {{static_cast<std::uint32_t>(key[0]), static_cast<std::uint32_t>(key[1])},
+                  static_cast<std::uint32_t>(arrays.steps[slot])};
+  }
+}
+template <typename Tape>
+void tell_examples(Tape& tape, int first) {
+  if constexpr (constants::NUM_NOISE_STREAMS > 0) tape.first = first;
+}
+
 // Mean loss of a batch, and its gradient.
 real differentiate(const real* weights, const Examples& examples, Scratch& s) {
   constexpr real share = static_cast<real>(1.0 / (constants::batch_size * Task::TARGETS));
@@ -61,6 +79,7 @@ real differentiate(const real* weights, const Examples& examples, Scratch& s) {
   Model::begin(weights, s.tape);
   for (int first = 0; first < constants::batch_size; first += Model::BLOCKS * LANES) {
     const Task::Batch* batches = examples.blocks(first, constants::batch_size, s.batches);
+    tell_examples(s.tape, first);
     Model::forward(weights, batches, s.tape, s.predictions);
     for (int block = 0; block < Model::BLOCKS; ++block) {
       const Lanes weight = present(first + block * LANES, constants::batch_size) * share;
@@ -119,6 +138,7 @@ void train_run(const Arrays& arrays, int slot, int num_steps, bool ends_chunk, c
     const bool is_last = ends_chunk && step == num_steps - 1;
     const Source source(arrays, arrays.keys, slot, arrays.steps[slot]);
     const Examples examples{source, drawn ? drawn + step * BATCH_BLOCKS : nullptr, 0};
+    tell_stream(s.tape, arrays, slot);
     const real loss = differentiate(weights, examples, s), size = norm(s.gradient);
     const real limit = arrays.columns[constants::optimiser::clip][slot] / (size + static_cast<real>(1e-6));
     if (is_last) std::memcpy(s.before, weights, sizeof s.before);
@@ -275,8 +295,8 @@ void seedbed_evaluate(const Arrays* arrays, const Selection* selection, const He
   spread(groups.size(), selection->num_threads, [&](std::int64_t g) {
     const std::int64_t slot = selection->slots[groups[g][0]];
     const Source source(*arrays, held_out->keys, slot, arrays->steps[slot]);
-    score_group<Model>(*arrays, *selection, groups[g], source, static_cast<int>(held_out->num_items), found, 3,
-                       scratch(), [](std::int64_t, int, Lanes) {});
+    score_group<Evaluated>(*arrays, *selection, groups[g], source, static_cast<int>(held_out->num_items), found, 3,
+                           own<EvaluatedScratch>(), [](std::int64_t, int, Lanes) {});
   });
 }
 

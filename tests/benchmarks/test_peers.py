@@ -95,7 +95,7 @@ def test_jax_computes_seedbeds_loss_and_gradients(name, attention):
             close(torch.from_numpy(np.array(found[part])), gradient)
 
 
-@pytest.mark.parametrize("name", [name for name in sides.ROWS if "width 64" not in name and "width 128" not in name])
+@pytest.mark.parametrize("name", [name for name in sides.ROWS_WITHOUT_NOISE if not name.endswith(("64", "128"))])
 def test_jax_computes_the_loss_and_gradients_of_ordinary_modules(name):
     jax = pytest.importorskip("jax")
     problem, config = sides.problem_of(name), sides.run_of(name)

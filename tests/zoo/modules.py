@@ -16,11 +16,11 @@ from pipeline.spec.parameters import static
 
 
 class Block(nn.Module):
-    """A GPT-2 block: affine norms, biases, exact GELU, fused query, key and value."""
+    """A GPT-2 block: affine norms, biases, exact GELU, fused query, key and value; dropout where GPT-2 has it."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, width: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.dropout = num_heads, nn.Dropout(dropout)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
@@ -30,22 +30,24 @@ class Block(nn.Module):
             part.view(*part.shape[:2], self.num_heads, -1).transpose(1, 2)
             for part in self.qkv(self.norm1(x)).chunk(3, -1)
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        return x + self.down(functional.gelu(self.up(self.norm2(x))))
+        dropout_p = self.dropout.p if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout_p, is_causal=True)
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.down(functional.gelu(self.up(self.norm2(x)))))
 
 
 class Gpt2(nn.Module):
     """Learned positions, blocks, and an unembedding tied to the embedding."""
 
-    def __init__(self, size: int, length: int, width: int, num_heads: int, num_layers: int) -> None:
+    def __init__(self, size: int, length: int, width: int, num_heads: int, num_layers: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.embedding, self.position = nn.Embedding(size, width), nn.Embedding(length, width)
-        self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(Block(width, num_heads, dropout) for _ in range(num_layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.embedding(tokens) + self.position(torch.arange(tokens.shape[1], device=tokens.device))
+        x = self.dropout(self.embedding(tokens) + self.position(torch.arange(tokens.shape[1], device=tokens.device)))
         for block in self.blocks:
             x = block(x)
         return self.norm(x) @ self.embedding.weight.T
@@ -108,10 +110,14 @@ class Mlp(nn.Module):
 
 
 class Recurrent(nn.Module):
-    def __init__(self, kind: str, size: int, num_outputs: int, width: int) -> None:
+    """A recurrent layer, or two with dropout between them."""
+
+    def __init__(self, kind: str, size: int, num_outputs: int, width: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(size, width)
-        self.cells = {"gru": nn.GRU, "lstm": nn.LSTM}[kind](width, width, batch_first=True)
+        num_layers = 2 if dropout else 1
+        cells = {"gru": nn.GRU, "lstm": nn.LSTM}[kind]
+        self.cells = cells(width, width, num_layers, batch_first=True, dropout=dropout)
         self.head = nn.Linear(width, num_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -189,6 +195,7 @@ class Zoo(TorchModule):
 
     kind: str = static("mlp")
     width: int = static(16, ge=1)
+    dropout: float = static(0.0, ge=0, lt=1)
 
     def module(self, task_shape):
         """The module of that kind."""
@@ -199,7 +206,7 @@ class Zoo(TorchModule):
             case "mlp":
                 return Mlp(size, length, num_outputs, width)
             case "gru" | "lstm":
-                return Recurrent(self.kind, size, num_outputs, width)
+                return Recurrent(self.kind, size, num_outputs, width, self.dropout)
             case "convolution":
                 return Convolutional(size, num_outputs, width)
             case "picture":
@@ -220,10 +227,11 @@ class Everywhere(TorchModule):
 
     width: int = static(16, ge=1)
     num_layers: int = static(2, ge=1)
+    dropout: float = static(0.0, ge=0, lt=1)
 
     def module(self, task_shape):
         """GPT-2 of this size."""
-        return Gpt2(task_shape.size, task_shape.length, self.width, 2, self.num_layers)
+        return Gpt2(task_shape.size, task_shape.length, self.width, 2, self.num_layers, self.dropout)
 
 
 class Padded(Model):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
 from pipeline.codegen.graph.nodes import Index
+from pipeline.codegen.graph.operands import arguments_with
 
 _aten = torch.ops.aten
 # Operations whose results share memory with their first argument.
@@ -43,21 +43,17 @@ class Aliases:
     def __init__(self) -> None:
         self._places: dict[fx.Node, tuple[fx.Node, Any]] = {}
 
-    def add(
-        self, node: fx.Node, size: tuple[int, ...] | None, apply: Callable[[Callable[[fx.Node], Tensor]], Any]
-    ) -> None:
-        """Note a result of `size`; `apply` repeats its operation on positions of its arguments."""
+    def add(self, node: fx.Node, size: tuple[int, ...] | None) -> None:
+        """Note a result of `size`; a view is taken of the positions of its arguments, too."""
         source = node.args[0] if node.args else None
         if isinstance(source, fx.Node) and source in self._places and (node.target in VIEWS or _is_part(node)):
             root, places = self._places[source]
             if _is_part(node):
                 self._places[node] = root, places[node.args[1]]
                 return
-            found = apply(lambda one: torch.from_numpy(self._places[one][1]))
-            self._places[node] = (
-                root,
-                [_host(one) for one in found] if isinstance(found, tuple | list) else _host(found),
-            )
+            args, kwargs = arguments_with(node, lambda one: torch.from_numpy(self._places[one][1]))
+            found = cast("Any", node.target)(*args, **kwargs)
+            self._places[node] = root, list(map(_host, found)) if isinstance(found, tuple | list) else _host(found)
         elif size is not None:
             # A part of several results, or a result of its own.
             self._places[node] = node, np.arange(int(np.prod(size))).reshape(size)

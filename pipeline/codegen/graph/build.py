@@ -27,9 +27,17 @@ from pipeline.codegen.graph.nodes import (
     Scatter,
     SourceNode,
 )
-from pipeline.codegen.graph.operands import dependence_of, differ_by_example, masked, operands_of, simplified, tensors
+from pipeline.codegen.graph.operands import (
+    arguments_with,
+    dependence_of,
+    differ_by_example,
+    masked,
+    operands_of,
+    simplified,
+    tensors,
+)
 from pipeline.codegen.graph.operations import (
-    EMPTY,
+    FILLS,
     GATHERS,
     MAPS,
     MOVES,
@@ -39,7 +47,7 @@ from pipeline.codegen.graph.operations import (
     matrices,
     pads_with_others,
 )
-from pipeline.codegen.graph.trace import Trace
+from pipeline.codegen.graph.trace import Trace, called_at
 
 _aten = torch.ops.aten
 # Of all values of a trace, parameters included. A text for three times as many took 12 s and 1.9 GB.
@@ -82,7 +90,7 @@ class GraphBuilder:
                 try:
                     self._take(node)
                 except NotImplementedError as error:
-                    raise NoCodeError(f"{error or node.target}{_where(node)}") from error
+                    raise NoCodeError(f"{error or node.target}{called_at(node)}") from error
             elif node.op == "output":
                 found = [self._values[one] for one in node.args[0]]
         return found
@@ -113,23 +121,19 @@ class GraphBuilder:
             self._aliases.same(node, cast("fx.Node", node.args[0]))
             return
         self._values[node] = found
-        size = found.shape if isinstance(found, Operand) else None
-        self._aliases.add(node, size, lambda positions: self._on_positions(node, positions))
-
-    def _on_positions(self, node: fx.Node, positions: Callable[[fx.Node], Tensor]) -> Any:
-        args, kwargs = cast("tuple[tuple[Any, ...], dict[str, Any]]", fx.map_arg((node.args, node.kwargs), positions))
-        return cast("Any", node.target)(*args, **kwargs)
+        self._aliases.add(node, found.shape if isinstance(found, Operand) else None)
 
     def _called(self, node: fx.Node, target: Any) -> Any:
-        arguments = fx.map_arg((node.args, node.kwargs), lambda one: self._values[one])
-        args, kwargs = cast("tuple[tuple[Any, ...], dict[str, Any]]", arguments)
+        args, kwargs = arguments_with(node, self._values.__getitem__)
         if target is operator.getitem:
             return args[0][args[1]]
         operands = operands_of((args, kwargs))
         if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
             raise NotImplementedError(f"no C++ is written for {target}, which draws")
-        if target in EMPTY:
-            return RULES[target](self, *args, **kwargs)
+        if target in FILLS:
+            value = FILLS[target]
+            number = self.number(args[-1] if value is None else value)
+            return Operand(number.node, np.zeros(node.meta["val"].shape, np.int64))
         if target is _aten.as_strided.default and not cast("fx.Node", node.args[0]).meta["val"].is_contiguous():
             raise NotImplementedError(f"no C++ is written for {target} of what is not contiguous")
         if all(isinstance(one.node, ConstantNode) for one in operands):
@@ -343,8 +347,3 @@ class GraphBuilder:
             return self._gathered([values], positions)
         ones = self.constant(torch.from_numpy(is_here.astype(np.float64)))
         return matrices(self, ones, values)
-
-
-def _where(node: fx.Node) -> str:
-    lines = (node.meta.get("stack_trace") or "").strip().splitlines()
-    return f" ({lines[-1].strip()})" if lines else ""

@@ -100,7 +100,9 @@ class Draw(Node):
     """Random numbers of an example: the columns of one draw from a stream of its run, counted in `Task.streams`.
 
     `kind`: "integer" below `high`; "is_below", whether such an integer is below `bound`; "order", the places 0, 1, ..
-    sorted by such integers; "unit", on (0, 1); "normal". Steps are counted modulo `period`, unless that is 0.
+    sorted by such integers; "unit", on (0, 1); "normal". Steps are counted modulo `period`, unless that is 0. What a
+    model draws in training stands in `pieces` among the batch's numbers (see `Model.noise_pieces`), where truth values
+    are divided by `divisor`; examples of a task are rows of their own, and have no pieces.
     """
 
     kind: str = ""
@@ -109,6 +111,8 @@ class Draw(Node):
     high: int = 0
     period: int = 0
     bound: int = 0
+    pieces: int = 0
+    divisor: float = 1.0
 
 
 @dataclass(eq=False)

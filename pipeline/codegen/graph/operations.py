@@ -84,13 +84,19 @@ MOVES = VIEWS | {
     _aten.tril.default,
     _aten.triu.default,
 }
-# Operations whose numbers are not set.
-EMPTY = {
-    _aten.empty.memory_format,
-    _aten.empty_strided.default,
-    _aten.new_empty.default,
-    _aten.new_empty_strided.default,
-    _aten.empty_like.default,
+# Operations that give one number everywhere; None: that of their last argument. What torch leaves unset is 0, so that a
+# text is the same whenever it is written.
+FILLS: dict[Any, float | None] = {
+    _aten.empty.memory_format: 0.0,
+    _aten.empty_like.default: 0.0,
+    _aten.empty_strided.default: 0.0,
+    _aten.new_empty.default: 0.0,
+    _aten.new_empty_strided.default: 0.0,
+    _aten.new_zeros.default: 0.0,
+    _aten.zeros_like.default: 0.0,
+    _aten.ones_like.default: 1.0,
+    _aten.full_like.default: None,
+    _aten.new_full.default: None,
 }
 # Operations in place that change the shape alone, and those that return the new one.
 RESHAPES = {
@@ -165,32 +171,6 @@ def _scattered(builder: GraphBuilder, values: Operand, rows: Operand, num_rows: 
     return builder.scatter(values, rows, num_rows)
 
 
-def _filled(builder: GraphBuilder, operand: Operand, value: float = 0.0, **_: Any) -> Operand:
-    number = builder.number(value)
-    return Operand(number.node, np.zeros(operand.shape, np.int64))
-
-
-def _filled_with(value: float) -> Callable[..., Operand]:
-    return lambda builder, operand, *_, **__: _filled(builder, operand, value)
-
-
-def _fill_of_shape(builder: GraphBuilder, _: Operand, shape: Sequence[int], value: float = 0.0, **__: Any) -> Operand:
-    return Operand(builder.number(value).node, np.zeros(tuple(shape), np.int64))
-
-
-def _empty(builder: GraphBuilder, shape: Sequence[int], *_: Any, **__: Any) -> Operand:
-    """What is not set is 0, so that a text is the same whenever it is written."""
-    return Operand(builder.number(0.0).node, np.zeros(tuple(shape), np.int64))
-
-
-def _empty_for(builder: GraphBuilder, _: Operand, shape: Sequence[int], *__: Any, **___: Any) -> Operand:
-    return _empty(builder, shape)
-
-
-def _empty_like(builder: GraphBuilder, operand: Operand, *_: Any, **__: Any) -> Operand:
-    return _empty(builder, operand.shape)
-
-
 def pads_with_others(target: Any, args: Sequence[Any]) -> bool:
     """Whether an operation puts other numbers than 0 around those that it moves."""
     return target is _aten.constant_pad_nd.default and len(args) > 2 and args[2] != 0
@@ -232,11 +212,6 @@ RULES: dict[Any, Callable[..., Any]] = (
     POWERS
     | ACTIVATIONS
     | {
-        _aten.empty.memory_format: _empty,
-        _aten.empty_strided.default: _empty,
-        _aten.new_empty.default: _empty_for,
-        _aten.new_empty_strided.default: _empty_for,
-        _aten.empty_like.default: _empty_like,
         _aten.constant_pad_nd.default: _padded,
         _aten.copy.default: _copied,
         _aten.mm.default: matrices,
@@ -253,10 +228,5 @@ RULES: dict[Any, Callable[..., Any]] = (
         _aten.clamp.Tensor: _clamped,
         _aten.embedding.default: _looked_up,
         _aten.embedding_dense_backward.default: _scattered,
-        _aten.full_like.default: _filled,
-        _aten.zeros_like.default: _filled_with(0.0),
-        _aten.ones_like.default: _filled_with(1.0),
-        _aten.new_zeros.default: _fill_of_shape,
-        _aten.new_full.default: _fill_of_shape,
     }
 )

@@ -13,7 +13,7 @@ from torch import Tensor, fx
 from pipeline.codegen.graph.build import GraphBuilder
 from pipeline.codegen.graph.draws import DRAW, INTEGER
 from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Index, Map, Move, Node, Operand, SourceNode
-from pipeline.codegen.graph.operands import differ_by_example, operands_of
+from pipeline.codegen.graph.operands import arguments_with, differ_by_example, operands_of
 from pipeline.codegen.graph.operations import MOVES
 from pipeline.codegen.graph.ranges import EXACT, Ranges
 from pipeline.codegen.graph.trace import Trace
@@ -64,8 +64,7 @@ class SampleBuilder(GraphBuilder):
                 raise NotImplementedError(f"no C++ is written for whole numbers beyond {self._most:,.0f}")
 
     def _called(self, node: fx.Node, target: Any) -> Any:
-        arguments = fx.map_arg((node.args, node.kwargs), lambda one: self._values[one])
-        args, kwargs = cast("tuple[tuple[Any, ...], dict[str, Any]]", arguments)
+        args, kwargs = arguments_with(node, self._values.__getitem__)
         if target is DRAW:
             return self._drawn(*args)
         if target is operator.getitem:

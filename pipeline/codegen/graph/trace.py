@@ -16,8 +16,10 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
+from pipeline.codegen.graph.draws import TracedDraws
 from pipeline.models.base import Model, ParameterSpec
 from pipeline.numerics.matmul import plain_products
+from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import Batch, Task, TaskShape
 
 _OURS, _TORCHS = Path(__file__).parents[2], Path(torch.__file__).parent
@@ -38,29 +40,37 @@ class Trace(NamedTuple):
 
 
 def traced(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace:
-    """Trace `model.predict` for one run and a batch of one example, and its gradient by the slopes of the loss."""
+    """Trace predictions in training for one run and a batch of one example, and their gradient by the loss's slopes."""
     made_up = _MadeUp.of(model, task_shape, dtype)
     num_asked = task_shape.num_query_positions
     trained = tuple(spec.name for spec in made_up.specs if spec.trainable)
+    names = model.noise_streams(task_shape)
 
-    def joint(values: list[Tensor], inputs: Tensor, slopes: Tensor) -> list[Tensor]:
+    def joint(values: list[Tensor], inputs: Tensor, slopes: Tensor, noise: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
         leaves = [value.requires_grad_(spec.trainable) for spec, value in zip(made_up.specs, values, strict=True)]
         parameters = made_up.named(leaves)
         with torch.enable_grad():
-            predictions = made_up.model.predict(parameters, inputs, num_asked)
+            draws = {name: TracedDraws(key, step, 1) for name, (key, step) in zip(names, noise, strict=True)}
+            predictions = made_up.model.training_predictions(parameters, inputs, num_asked, draws)
             gradients = torch.autograd.grad(
                 predictions, [parameters[name] for name in trained], slopes, materialize_grads=True
             )
         return [predictions.detach(), *gradients]
 
     slopes = torch.ones(1, num_asked, task_shape.num_outputs, dtype=dtype)
+    noise = [(torch.tensor([stream_key(name, 0)]), torch.zeros(1, dtype=torch.int64)) for name in names]
+    draws = {name: Draws(key, step, 1) for name, (key, step) in zip(names, noise, strict=True)}
     # What a model makes on its first call is not to be traced.
-    made_up.model.predict(made_up.named(made_up.values), made_up.inputs, num_asked)
-    return Trace(graph_of(joint, made_up.values, made_up.inputs, slopes), made_up.names, trained)
+    made_up.model.training_predictions(made_up.named(made_up.values), made_up.inputs, num_asked, draws)
+    given = ("inputs", "slopes", *("stream", "step") * len(names))
+    return Trace(graph_of(joint, made_up.values, made_up.inputs, slopes, noise), made_up.names, trained, given)
 
 
 def traced_maps(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace | None:
-    """Trace `model.forward` for one example, with attention maps and their entropies; None of a model without maps."""
+    """Trace `model.forward` for one example, with attention maps and their entropies.
+
+    None of a model without maps whose predictions are the same in training.
+    """
     made_up = _MadeUp.of(model, task_shape, dtype)
     num_asked = task_shape.num_query_positions
 
@@ -72,7 +82,7 @@ def traced_maps(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trac
         return [output.predictions, *output.attention, *entropies]
 
     with torch.no_grad():
-        if len(whole(made_up.values, made_up.inputs)) == 1:
+        if len(whole(made_up.values, made_up.inputs)) == 1 and not model.noise_streams(task_shape):
             return None
         return Trace(graph_of(whole, made_up.values, made_up.inputs), made_up.names, (), ("inputs",))
 
@@ -216,6 +226,12 @@ def line_of(file: str, line: int) -> str:
     return f"{file}:{line}: {linecache.getline(file, line).strip()}"
 
 
+def called_at(node: fx.Node) -> str:
+    """Where an operation of a trace was called, in brackets; empty where that is not known."""
+    lines = (node.meta.get("stack_trace") or "").strip().splitlines()
+    return f" ({lines[-1].strip()})" if lines else ""
+
+
 def _convolution(num_axes: int) -> Callable[..., Tensor]:
     def convolved(
         inputs: Tensor,
@@ -278,7 +294,8 @@ def _attention(
     if attn_mask is not None:
         bias = torch.zeros(attn_mask.shape, dtype=scores.dtype).masked_fill(~attn_mask, -math.inf)
         scores = scores + (bias if attn_mask.dtype == torch.bool else attn_mask)
-    return scores.softmax(-1) @ value
+    shares = scores.softmax(-1)
+    return (torch.dropout(shares, dropout_p, True) if dropout_p > 0 else shares) @ value
 
 
 def _one_hot(classes: Tensor, num_classes: int = -1) -> Tensor:

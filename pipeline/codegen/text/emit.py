@@ -10,6 +10,7 @@ from pipeline.codegen.graph.build import NoCodeError
 from pipeline.codegen.graph.nodes import (
     BatchSum,
     Dependence,
+    Draw,
     Index,
     Lookup,
     Map,
@@ -24,13 +25,13 @@ from pipeline.codegen.passes.extents import Flags, any_along
 from pipeline.codegen.passes.plan import Phase, ProgramPlan, phase_of
 from pipeline.codegen.passes.rows import RowGroup
 from pipeline.codegen.passes.strides import Strides
+from pipeline.codegen.text.draw_text import DrawEmitter
 from pipeline.codegen.text.fused import Loop, fused
 from pipeline.codegen.text.loop_text import as_rows, call
 from pipeline.codegen.text.loops import Nest, literal
-from pipeline.codegen.text.product_text import ProductEmitter
 
 
-class Emitter(ProductEmitter):
+class Emitter(DrawEmitter):
     """Writes the computations of one plan, phase by phase; `table` begins the names of its arrays of constants.
 
     Memory `is_poisoned`, for tests: what is read before it is written is not a number.
@@ -104,6 +105,11 @@ class Emitter(ProductEmitter):
         return [*nest.outer(), f"  {name}[{nest.position(places)}] = {self._converted(name, text)};"]
 
     def _loops_of(self, node: Node, needed: Flags) -> list[str]:
+        count = int(np.flatnonzero(needed)[-1]) + 1
+        if isinstance(node, Draw):
+            return [] if node in self._made_of.values() else self._drawn(node, count)
+        if isinstance(node, Map) and id(node) in self._made_of:
+            return self._mapped_as_drawn(node, self._made_of[id(node)], count)
         if isinstance(node, Map | Reduce):
             return self._loop_of(node, needed).lines()
         if isinstance(node, Product):

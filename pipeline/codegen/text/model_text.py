@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from pipeline.codegen.graph.nodes import BatchSum, Dependence, Node, Operand, Product, SourceNode
+from pipeline.codegen.graph.nodes import BatchSum, Dependence, Draw, Node, Operand, Product, SourceNode
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
 from pipeline.codegen.text.emit import Emitter
 from pipeline.codegen.text.loop_text import offset_of
@@ -26,6 +26,7 @@ class ModelEmitter(Emitter):
     def __init__(self, plan: ProgramPlan, places: Sequence[int], is_poisoned: bool = False) -> None:
         super().__init__(plan, is_poisoned)
         self._places = places
+        self._draws = any(isinstance(node, Draw) for node in plan.steps)
         # Sums over the batch that are gradients as they are: they are added up where those stand.
         self._offsets: dict[int, str] = {}
         for place, gradient in zip(places, plan.gradients, strict=True):
@@ -52,7 +53,8 @@ class ModelEmitter(Emitter):
             *self._function("backward", f"{arguments}, const Lanes* all_slopes, real* g", backward),
             *self._function("finish", "const real* w, Tape& tape, real* g", finish),
         ]
-        return "\n".join([*_INCLUDES, *self._tables.lines(), *_HEAD, *self._tape(), *pieces, *_TAIL])
+        includes = [*_INCLUDES, '#include "noise.h"'] if self._draws else _INCLUDES
+        return "\n".join([*includes, *self._tables.lines(), *_HEAD, *self._tape(), *pieces, *_TAIL])
 
     def _num_blocks(self) -> str:
         """How many blocks of examples are computed at once, as C++: several where single rows are much of the work."""
@@ -105,6 +107,7 @@ class ModelEmitter(Emitter):
             "struct Tape {",
             "  Lanes lanes[BLOCKS * STRIDE];",
             f"  alignas(64) real scalars[{max(1, self._plan.num_scalars)}];",
+            *(["  Stream noise;", "  int first;"] if self._draws else []),
             "};",
         ]
 

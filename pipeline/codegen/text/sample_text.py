@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,11 @@ from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Lookup,
 from pipeline.codegen.passes.extents import Flags
 from pipeline.codegen.passes.homes import readers_of
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
-from pipeline.codegen.passes.rows import reads_of
 from pipeline.codegen.passes.strides import Strides
 from pipeline.codegen.text.loops import literal
 from pipeline.codegen.text.loss_text import QuestionEmitter
 
 _ARGUMENTS = "const Stream* streams, const real* vectors, std::uint32_t first, Batch& batch"
-# The number in the words `w` of a column, or the normal one.
-_OF_WORDS = {
-    "integer": "real_numbers(integers(w, {high}u))",
-    "is_below": "is_below(w, {high}u, {bound})",
-    "unit": "unit(w)",
-    "normal": "z",
-}
 
 
 class SampleEmitter(QuestionEmitter):
@@ -38,7 +30,6 @@ class SampleEmitter(QuestionEmitter):
         self._is_whole = is_whole
         self._readers = readers_of(plan.steps)
         self._outputs = ("inputs", "targets")
-        self._made_of = dict(self._made_as_drawn())
         self._conversions = {
             name: "on_numbers::whole_numbers({})" for name, one in zip(self._outputs, is_whole, strict=True) if one
         }
@@ -60,48 +51,11 @@ class SampleEmitter(QuestionEmitter):
             "}",
         ]
 
-    def _made_as_drawn(self) -> Iterator[tuple[int, Draw]]:
-        """Maps, by their id, that are computed by themselves, number by number of a draw that nothing else reads."""
-        ends = [end.node for end in (self._plan.predictions, *self._plan.gradients)]
-        steps = self._plan.steps
-        reads = [(*read, number) for number, step in enumerate(steps) for read in reads_of(step, self._kept)]
-        for draw in steps:
-            mine = [read for read in reads if read[0] is draw]
-            if not isinstance(draw, Draw) or draw.kind == "order" or draw in ends or len(mine) != 1:
-                continue
-            _, index, number = mine[0]
-            is_each = steps[number].size == draw.size and (index.reshape(-1) == np.arange(draw.size)).all()
-            if is_each and isinstance(steps[number], Map) and number not in self._plan.groups:
-                yield id(steps[number]), draw
-
     def _loops_of(self, node: Node, needed: Flags) -> list[str]:
-        count = int(np.flatnonzero(needed)[-1]) + 1
-        if isinstance(node, Draw):
-            return [] if node in self._made_of.values() else [*self._if_it_counts(node), *self._drawn(node, count)]
-        if isinstance(node, Map) and id(node) in self._made_of:
-            return self._mapped_as_drawn(node, self._made_of[id(node)], count)
         if isinstance(node, Lookup) and isinstance(node.table.node, ConstantNode):
             return self._entries(node, node.table.node.values[node.table.index].reshape(-1).tolist())
-        return super()._loops_of(node, needed)
-
-    def _mapped_as_drawn(self, node: Map, draw: Draw, count: int) -> list[str]:
-        self._at_hand = {id(draw): _number_of(draw)}
-        region = np.ones(node.size, bool)
-        loop = self._loop(self._name(node), node.whole().index, node.whole(), region, node.level, "=", root=node)
-        self._at_hand = {}
-        return self._drawn(draw, count, loop.inside[0].strip())
-
-    def _drawn(self, node: Draw, count: int, put: str = "") -> list[str]:
-        """Draws the first `count` numbers; `put` is what is done with each, number i0, or they are kept."""
-        stream = f"streams[{node.stream}]"
-        if node.period:
-            stream = f"repeated({stream}, {node.period}u)"
-        name = self._name(node)
-        if node.kind == "order":
-            return [f"draw_order<{node.size}>({stream}, first, {node.substream}, {node.high}u, {name});"]
-        put = put or f"({name})[i0] = {_number_of(node)};"
-        draw, kind = ("draw_normals", "Lanes z") if node.kind == "normal" else ("draw", "Words w")
-        return [f"{draw}({stream}, first, {count}, {node.substream}, [&](int i0, {kind}) {{ {put} }});"]
+        lines = super()._loops_of(node, needed)
+        return [*self._if_it_counts(node), *lines] if isinstance(node, Draw) and lines else lines
 
     def _if_it_counts(self, node: Node) -> list[str]:
         condition = self._condition_of(node)
@@ -129,10 +83,6 @@ class SampleEmitter(QuestionEmitter):
         where = f"({self._name(node.rows.node)})[{rows.base} + {rows.steps[0]} * i]"
         loop = f"for (int i = 0; i < {node.rows.index.size}; ++i)"
         return [loop, f"  ({self._name(node)})[i] = entries({values}, {where});"]
-
-
-def _number_of(draw: Draw) -> str:
-    return _OF_WORDS[draw.kind].format(high=draw.high, bound=draw.bound)
 
 
 class ReferenceEmitter(QuestionEmitter):
