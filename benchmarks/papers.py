@@ -105,7 +105,8 @@ def page_part(provenance: dict[str, Any], claims: Sequence[JudgedClaim]) -> str:
         lines.append(f'"{REWORDED.capitalize()}": judged under another wording, by the same measure and region.')
     if any("judged" in claim.remark for claim in claims):
         lines.append(
-            "A verdict with a date is of a later reproduction of a part, on runs under fresh seeds or a new measure."
+            "A verdict with a date is of a later reproduction of a part: on fresh seeds, by a new measure, or of the "
+            "same seeds trained again."
         )
     return "\n".join([*lines, "", claims_markdown(claims)])
 

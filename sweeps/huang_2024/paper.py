@@ -34,7 +34,7 @@ PAPER = Paper(
         ),
     ),
     order=2,
-    page_figures=("feature_errors", "ratio_of_times"),
+    page_figures=("feature_errors", "balanced_phases", "times_by_size", "ratio_of_times"),
     findings=(
         (
             "A dominant feature comes first: balanced features take {dominant_is_first_under_adam} times as long "
