@@ -32,10 +32,15 @@ class Estimate:
         return f"{short(self.value, digits)} ({low}{dash}{short(self.high, digits)})"
 
     def concise(self) -> str:
-        """As `text`, with as many digits as the interval warrants, in powers of ten below 1e-4."""
+        """As `text`, with as many digits as the interval warrants, in powers of ten below 1e-4.
+
+        >>> Estimate(3000.0, 3000.0, 3000.0).concise(), Estimate(1.0, 1.0, 1.0).concise()
+        ('3000 (3000-3000)', '1.00 (1.00-1.00)')
+        """
         span = self.high - self.low
         if not np.isfinite(self.value + span) or not span > 0:
-            return self.text()
+            # A point that is a whole number, such as a step, has no decimals.
+            return self.text(0 if span == 0 and self.value > 9 and float(self.value).is_integer() else 2)
         if max(abs(self.low), abs(self.high)) < 1e-4:
             return f"{self.value:.1e} ({self.low:.1e} to {self.high:.1e})"
         return self.text(int(np.clip(np.round(1 - np.log10(span)), 2 if span < 1 else 0, 6)))

@@ -70,9 +70,7 @@ PAPER = Paper(
             "The initial weights decide most: init seeds explain a share of {init_decides_on_the_time} of the "
             "variance of log time, without the slowest of them {init_decides_without_its_slowest_seed}, data streams "
             "{data_stream_hardly_decides}. The step from which 95% of forks "
-            "under fresh data end as their parent is {fate_is_fixed_by_half_of_the_budget} in setting A; in models of "
-            "width 10, some of which fail, it is {failure_is_fixed_early_in_small_models}, where the budget of 3000 "
-            "stands for no step that was tried."
+            "under fresh data end as their parent is {fate_is_fixed_by_half_of_the_budget} in setting A."
         ),
         (
             "Runs share maps, not weights: under the attention maps of another run they have an accuracy of "
