@@ -190,7 +190,7 @@ def test_merged_factors_are_those_combinations_in_which_they_agree():
     assert found.values_DC.shape == (2, 32)
 
 
-def by_epsilon(first_phase_from):
+def by_epsilon(first_phase_from, small_error_from=90):
     """Runs whose rare features go through the phases from this eps on, and else never lose the dominant weight."""
     steps = np.arange(0, 101, 10)
     epsilons, runs, columns = (1e-8, 1e-5, 1e-2, 1e2), [], {}
@@ -204,7 +204,7 @@ def by_epsilon(first_phase_from):
             falls = run.hyperparameters["optimiser.eps"] >= first_phase_from
             rows["own_weight"].append(3.0 * np.maximum(steps - 30, 0) / 70)
             rows["first_weight"].append(-np.minimum(steps, 30) / 30 * (1.0 if falls else 0.0))
-            rows["feature_loss"].append(np.where(steps >= 90, 0.001, 0.5))
+            rows["feature_loss"].append(np.where(steps >= small_error_from, 0.001, 0.5))
             rows["feature_attention"].append(np.full(len(steps), 0.5))
         columns |= {f"{name}.k{k}": np.array(values) for name, values in rows.items()}
     ends = tuple(RunEnd("budget", 100) for _ in runs)
@@ -219,6 +219,8 @@ def test_the_first_phase_is_found_from_the_eps_on_at_which_it_was_planted():
     assert found.middle_B()[0] == pytest.approx(-3.5)
     assert [found.share(eps, 3).value for eps in found.epsilons] == [0, 0, 1, 1]
     assert np.isnan(phases_by_epsilon(judged_sweeps(by_epsilon(1e9))).middle_B()[0])
+    out_of_order = phases_by_epsilon(judged_sweeps(by_epsilon(1e-2, small_error_from=40)))
+    assert [out_of_order.share(1e2, j).value for j in range(4)] == [1, 1, 1, 0]
 
 
 def test_figures_are_drawn_and_details_have_every_part():
@@ -251,3 +253,5 @@ def test_captions_name_commits_of_this_history_alone_and_join_numbered_sweeps():
     if head:
         known = {"x": JudgedSweep(history, None, {"git_commit": head.strip()[:12]})}
         assert landscape_caption(Sweeps(known), ["x"])[0] == f"x: 16 runs of 2,700 steps, commit {head[:12]}."
+        changed = {"x": JudgedSweep(history, None, {"git_commit": f"{head.strip()}-dirty"})}
+        assert landscape_caption(Sweeps(changed), ["x"])[0].startswith("x: 16 runs of 2,700 steps. Sweeps without")
