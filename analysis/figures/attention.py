@@ -8,7 +8,19 @@ import altair as alt
 import numpy as np
 
 from analysis.figures.marks import band
-from analysis.figures.style import Figure, Rows, caption, data, finish, number, outcome_colour, outcome_dash
+from analysis.figures.style import (
+    MOST_POINTS,
+    Figure,
+    Rows,
+    caption,
+    data,
+    evenly,
+    finish,
+    number,
+    outcome_colour,
+    outcome_dash,
+    thinned_note,
+)
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, OUTCOME_KINDS, UNCONVERGED
 from analysis.statistics.strongest_head import HEAD_METRIC
 
@@ -51,6 +63,7 @@ def attention_progress(analysis: Analysis) -> Figure:
         "differences between settings. Every run counts to its end, converged or not; censored runs are left out.",
         f"Runs: {', '.join(f'{count} {kind}' for kind, count in counts.items() if count)}.",
         "Step axis linear up to 10, logarithmic beyond.",
+        thinned_note(max(_num_recorded(analysis, family) for family in families), "steps"),
     ]
     return Figure(
         name, title, "Attention metrics over steps: median and middle half of the runs of each outcome.",
@@ -89,12 +102,18 @@ def _progress_rows(analysis: Analysis, family: str) -> Rows:
         kind_RT = extreme_RT[analysis.outcomes.is_kind_R(kind)]
         if kind == CENSORED or not len(kind_RT):
             continue
-        for t in np.flatnonzero(~np.all(np.isnan(kind_RT), axis=0)):
+        recorded = np.flatnonzero(~np.all(np.isnan(kind_RT), axis=0))
+        for t in recorded[evenly(len(recorded), MOST_POINTS)]:
             low, median, high = np.nanquantile(kind_RT[:, t], [0.25, 0.5, 0.75])
             step = int(analysis.history.steps_T[t])
             shared = {"family": family, "outcome": kind, "step": step}
             rows.append(shared | {"low": number(low), "median": number(median), "high": number(high)})
     return rows
+
+
+def _num_recorded(analysis: Analysis, family: str) -> int:
+    is_known = [~np.isnan(analysis.history.values[m]).all(axis=0) for m in _family_metrics(analysis, family)]
+    return int(np.count_nonzero(np.logical_or.reduce(is_known)))
 
 
 def _family_metrics(analysis: Analysis, family: str) -> list[str]:

@@ -11,6 +11,7 @@ from analysis.figures.marks import reference, stairs, thin_lines
 from analysis.figures.style import (
     BROKEN_LABEL,
     LINE_END,
+    MOST_POINTS,
     OUTCOME_COLOURS,
     Figure,
     Rows,
@@ -23,6 +24,7 @@ from analysis.figures.style import (
     outcome_colour,
     outcome_dash,
     own_axes,
+    thinned_note,
 )
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import runs_by_setting
@@ -39,7 +41,8 @@ METRIC_TITLES = {
     "label_accuracy": "accuracy, share of labels",
     "label_loss": "loss on labels",
 }
-MAX_FACETS, MAX_LINES, MAX_LINES_PER_FACET, MAX_POINTS_PER_LINE = 12, 800, 200, 120
+# A point of a line takes about 14 bytes of SVG, so all of them half a megabyte.
+MAX_FACETS, MAX_LINES, MAX_LINES_PER_FACET = 12, 360, 200
 
 
 def learning_curves_by_outcome(analysis: Analysis) -> Figure:
@@ -60,8 +63,8 @@ def learning_curves_by_outcome(analysis: Analysis) -> Figure:
     )
     colour = outcome_colour(analysis.outcomes.kind_R.tolist())
     base = alt.Chart().encode(x=x, color=colour)
-    thin = thin_lines(base.transform_filter("datum.run != null"), y)
-    thick = base.transform_filter("datum.run == null").mark_line(clip=True, strokeWidth=2.5)
+    thin = thin_lines(base.transform_filter("datum.run != null"), y, clip=top is not None)
+    thick = base.transform_filter("datum.run == null").mark_line(clip=top is not None, strokeWidth=2.5)
     thick = thick.encode(y=y, strokeDash=outcome_dash(analysis.outcomes.kind_R.tolist()))
     layered = alt.layer(thin, reference(_threshold(analysis)), thick, data=data(lines + medians))
     title = converged_title(analysis.outcomes, analysis.history.budget)
@@ -72,6 +75,7 @@ def learning_curves_by_outcome(analysis: Analysis) -> Figure:
         f"{num_lines} of {len(analysis.history.runs)} runs drawn, evenly sampled."
         if num_lines < len(analysis.history.runs)
         else "",
+        thinned_note(int((~np.isnan(values_RT).all(axis=0)).sum()), "evaluations"),
         _settings_note(analysis, shown),
         f"Cut at {top:.3g}." if top is not None else "",
     ]
@@ -90,7 +94,7 @@ def converged_fraction(analysis: Analysis) -> Figure:
         # Where some runs have had no event, nothing is known beyond the last step of any.
         is_over = curves.converged_T[-1] + curves.diverged_T[-1] > 1 - 1e-9
         end = float(max(curves.steps_T[-1], analysis.history.budget if is_over else 0))
-        for t in [*range(len(curves.steps_T)), -1]:
+        for t in [*evenly(len(curves.steps_T), MOST_POINTS), -1]:
             step = end if t == -1 else float(curves.steps_T[t])
             shared = {"setting": label, "step": step}
             low, high = number(curves.low_T[t]), number(curves.high_T[t])
@@ -109,6 +113,7 @@ def converged_fraction(analysis: Analysis) -> Figure:
         f"Converged: {analysis.outcomes.criterion}. Aalen-Johansen, divergence competing; "
         f"band: 95%, resampled: {'; '.join(dict.fromkeys(analysis.incidence[s].unit for s in shown))}; "
         "Wilson's where all resamples agree.",
+        thinned_note(max(len(analysis.incidence[s].steps_T) for s in shown), "steps"),
         _settings_note(analysis, shown),
     ]
     chart = finish(_by_setting(layered, analysis, shown), title, caption(analysis, *parts))
@@ -187,7 +192,7 @@ def _half_title(analysis: Analysis) -> str:
 def _curve_rows(analysis: Analysis, shown: list[str]) -> tuple[Rows, Rows]:
     values_RT = analysis.history.values[analysis.outcomes.criterion.metric]
     recorded = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
-    columns = recorded[evenly(len(recorded), MAX_POINTS_PER_LINE)]
+    columns = recorded[evenly(len(recorded), MOST_POINTS)]
     per_facet = min(MAX_LINES_PER_FACET, max(1, MAX_LINES // len(shown)))
     lines: Rows = []
     medians: Rows = []

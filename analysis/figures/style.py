@@ -27,6 +27,8 @@ GREY = "#666666"
 FONT = "Helvetica, Arial, sans-serif"
 CAPTION_COLUMNS = 125
 LABEL_COLUMNS = 40
+# Points of a line, in panels of at most 250 pixels.
+MOST_POINTS = 100
 # Vega cannot break a label by itself; a character that no label holds marks the place.
 LINE_END = "\u00a6"
 BROKEN_LABEL = f"split(datum.label, '{LINE_END}')"
@@ -129,6 +131,15 @@ def evenly(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return sorted(set(np.linspace(0, count - 1, most).round().astype(int).tolist()))
+
+
+def thinned_note(num_points: int, what: str) -> str:
+    """What the caption says of lines that have more points than are drawn; empty where they have not.
+
+    >>> thinned_note(250, "evaluations"), thinned_note(50, "evaluations")
+    ('Lines are drawn through 100 of 250 evaluations, evenly sampled.', '')
+    """
+    return f"Lines are drawn through {MOST_POINTS} of {num_points} {what}, evenly sampled." * (num_points > MOST_POINTS)
 
 
 def data(rows: Rows) -> Any:

@@ -9,19 +9,25 @@ from typing import Any
 import numpy as np
 
 from analysis.page.columns import columns_blob
+from analysis.page.size import AS_TEXT, MAPS_SHARE, evenly_spaced
 from pipeline.arrays import Array
 from pipeline.store.sweep_store import SnapshotIndex, SweepStore
 
-# Bytes of maps that a page holds at most, before compression.
-MOST_BYTES = 1_000_000
+# Bytes of maps that a page holds at most, before compression, with 100 of what each map is.
+_MOST_BYTES, _OF_MAP = int(MAPS_SHARE / AS_TEXT), 100
 
 
 def attention_blob(snapshots: SnapshotIndex, runs: Mapping[int, str]) -> bytes:
-    """Every kept map of these runs (number -> run_id): entries in plain values, codes (0 to 255) one after another."""
+    """Maps of these runs (number -> run_id): entries in plain values, codes (0 to 255) one after another.
+
+    Those of every step, or of as many as fit, evenly spaced.
+    """
+    most_steps = max(1, _MOST_BYTES // max(len(runs) * _size_of_step(snapshots, next(iter(runs.values()))), 1))
     entries: list[str] = []
     codes: list[Array] = []
     for number, run_id in runs.items():
-        for step in sorted(snapshots.of(run_id, "attention")):
+        steps = sorted(snapshots.of(run_id, "attention"))
+        for step in (steps[place] for place in evenly_spaced(len(steps), most_steps)):
             arrays = snapshots.read(run_id, step, "attention")
             for layer, name in enumerate(arrays):
                 first_HLL = np.asarray(arrays[name])[0]
@@ -34,22 +40,27 @@ def attention_blob(snapshots: SnapshotIndex, runs: Mapping[int, str]) -> bytes:
 
 
 def shown_maps(stores: Sequence[SweepStore], run_ids: Sequence[str]) -> tuple[list[int], bytes] | None:
-    """Numbers of the runs whose maps a page holds, evenly spread over the runs that have some, and their blob."""
+    """Numbers of the runs whose maps a page holds, evenly spread over the runs that have some, and their blob.
+
+    None where no run has any, or those of one step are larger than all that a page holds.
+    """
     number_of = {run_id: number for number, run_id in enumerate(run_ids)}
     for store in stores:
         snapshots = store.snapshots()
         kept = [run_id for run_id in run_ids if snapshots.of(run_id, "attention")]
         if not kept:
             continue
-        most = max(1, MOST_BYTES // max(1, _size(snapshots, kept[0])))
-        places = np.linspace(0, len(kept) - 1, min(most, len(kept))).round().astype(int).tolist()
-        shown = sorted(number_of[kept[place]] for place in set(places))
+        of_step = _size_of_step(snapshots, kept[0])
+        if of_step > _MOST_BYTES:
+            continue
+        most = max(1, _MOST_BYTES // max(1, of_step * len(snapshots.of(kept[0], "attention"))))
+        shown = sorted(number_of[kept[place]] for place in evenly_spaced(len(kept), most))
         return shown, attention_blob(snapshots, {number: run_ids[number] for number in shown})
     return None
 
 
-def _size(snapshots: SnapshotIndex, run_id: str) -> int:
-    """Bytes of the maps of one run."""
+def _size_of_step(snapshots: SnapshotIndex, run_id: str) -> int:
+    """Bytes of the maps of one run at one step."""
     steps = snapshots.of(run_id, "attention")
     arrays: Mapping[str, Any] = snapshots.read(run_id, next(iter(steps)), "attention")
-    return len(steps) * sum(int(array[0].size) for array in arrays.values())
+    return sum(int(array[0].size) + _OF_MAP for array in arrays.values())

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.arrays import Array, Floats
+from pipeline.arrays import Array, Floats, Ints
 
 _ALIGNMENT = 8
 # Beyond this number of values of a sweep, metrics are shown at 8 bits, else at 16.
-MANY_VALUES = 750_000
+MANY_VALUES = 400_000
 # A scale is linear where the largest value is less than this many times the typical one.
 _LINEAR_RANGE = 20.0
 
@@ -93,9 +93,14 @@ def _spaced(values: Floats, scale: str, unit: float) -> Floats:
     return np.asarray(np.arcsinh(values / unit)) if scale == "asinh" else np.asarray(values)
 
 
-def metric_blob(name: str, steps_T: Array, values_RT: Floats, bits: int | None, version: int = 0) -> bytes:
-    """One metric at the steps at which it was recorded: codes of `bits` bits, or float32 where `bits` is None."""
-    kept_T = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0))
+def metric_blob(
+    name: str, steps_T: Array, values_RT: Floats, bits: int | None, version: int = 0, kept_T: Ints | None = None
+) -> bytes:
+    """One metric as codes of `bits` bits, or as float32 where `bits` is None.
+
+    At the steps at the places `kept_T`; without it at all at which it was recorded.
+    """
+    kept_T = np.flatnonzero(~np.all(np.isnan(values_RT), axis=0)) if kept_T is None else kept_T
     values = np.ascontiguousarray(values_RT[:, kept_T])
     header: dict[str, Any] = {"metric": name, "steps": steps_T[kept_T].tolist(), "runs": len(values)}
     header["version"] = version

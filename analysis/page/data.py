@@ -11,10 +11,9 @@ import numpy as np
 from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import CENSORED, OUTCOME_KINDS, Outcomes
 from analysis.outcomes.settings import setting_labels
-from analysis.outcomes.subsets import chosen_runs
 from analysis.page.columns import MANY_VALUES, columns_blob, metric_blob
 from analysis.page.findings import findings
-from analysis.page.sampled import page_rows, sampled_text
+from analysis.page.sampled import PagePart, shown_metrics
 from analysis.uncertainty.intervals import json_safe
 from pipeline.arrays import Array, Floats, Ints
 from pipeline.store.history import History
@@ -60,10 +59,11 @@ class PageSource:
 def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
     """The data of a page that needs nothing else, from an analysis and what the results folders add to it.
 
-    Of more runs than a page can hold, an even sample (see `page_rows`), which `source` must be of, too.
+    Of more runs than a page can hold, an even sample (see `PagePart`), which `source` must be of, too.
     """
-    rows = page_rows(analysis.history, analysis.outcomes.criterion.metric)
-    history, outcomes = chosen_runs(analysis.history, rows), analysis.outcomes.rows(rows)
+    part = PagePart.of(analysis.history, analysis.outcomes.criterion.metric)
+    rows = part.rows
+    history, outcomes = part.held(analysis.history), analysis.outcomes.rows(rows)
     windows = () if analysis.evaluation is None else analysis.evaluation.windows
     held_out = {
         f"held_out_{number}": _by_run(window.scored_R, window.probability_N[PRIMARY])[rows]
@@ -79,7 +79,7 @@ def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
     shares = {f"held_out_{number}": (window.fraction, window.last_step) for number, window in enumerate(windows)}
     state = page_state(history, outcomes) | {
         "findings": findings(analysis),
-        "sampled": sampled_text(len(rows), len(analysis.history.runs)),
+        "sampled": part.text(analysis.history),
         "forecasts": forecast_names({name: shares[name] for name in held_out}, newest),
     }
     blobs = {"runs": runs_blob(history, outcomes, held_out, newest)}
@@ -87,7 +87,7 @@ def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
         state |= {"folder": source.folder, "attention": {"runs": list(source.maps)} if source.maps else None}
         blobs |= {"attention": source.maps_blob} if source.maps else {}
     for number, metric in enumerate(shown_metrics(history)):
-        blobs[f"metric_{number}"] = blob_of(history, outcomes, metric)
+        blobs[f"metric_{number}"] = blob_of(history, outcomes, metric, kept_T=part.steps[metric])
     return PageData(state, blobs)
 
 
@@ -116,22 +116,15 @@ def page_state(history: History, outcomes: Outcomes) -> dict[str, Any]:
     return plain
 
 
-def shown_metrics(history: History) -> tuple[str, ...]:
-    """The metrics of which a value was recorded, those of the label set first, readings last."""
-    recorded = [name for name, values in history.values.items() if not np.all(np.isnan(values))]
-    first = {name: (name in history.readings, not name.startswith("label_"), name) for name in recorded}
-    return tuple(sorted(recorded, key=lambda name: first[name]))
-
-
-def blob_of(history: History, outcomes: Outcomes, metric: str, version: int = 0) -> bytes:
+def blob_of(history: History, outcomes: Outcomes, metric: str, version: int = 0, kept_T: Ints | None = None) -> bytes:
     """A metric's values: as float32 if outcomes are judged by it, else at 16 bits, of many values 8.
 
-    `version` is that of the commits of a page that is served.
+    `version` is that of the commits of a page that is served; `kept_T` as in `metric_blob`.
     """
     values_RT = history.values[metric]
     bits = 8 if values_RT.size * len(history.values) > MANY_VALUES else 16
     bits_or_exact = None if metric == outcomes.criterion.metric else bits
-    return metric_blob(metric, history.steps_T, values_RT, bits_or_exact, version)
+    return metric_blob(metric, history.steps_T, values_RT, bits_or_exact, version, kept_T)
 
 
 def runs_blob(

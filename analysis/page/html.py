@@ -20,17 +20,22 @@ _NO_TABLES: Final[dict[str, Any]] = {"training": None, "settings": (), "provenan
 
 @dataclass(frozen=True)
 class ShownFigure:
-    """A static figure: its title, what it shows in words, and its SVG; empty where `text` says why there is none."""
+    """A static figure: its title, what it shows in words, and its SVG; empty where `text` says why there is none.
+
+    Where there is a `png`, a page shows that, since the SVG is too large for it.
+    """
 
     name: str
     title: str
     text: str
     svg: str
+    png: bytes = b""
 
     @property
     def data_uri(self) -> str:
-        """The SVG as an image of its own: inlined, the clip paths of several figures would share their ids."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+        """The figure as an image of its own: inlined, the clip paths of several SVGs would share their ids."""
+        kind, content = ("png", self.png) if self.png else ("svg+xml", self.svg.encode())
+        return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from analysis.report.fitting import settings_that_fit
 from analysis.summary.by_budget import JUDGED, AnalysisByBudget
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_provenance
@@ -21,7 +22,7 @@ def write_first_page(analysis: AnalysisByBudget, folder: Path, pages: Mapping[in
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    settings = analysis.settings()
+    settings, left_out = settings_that_fit(analysis.settings())
     text = environment.get_template("by_budget.html.j2").render(
         name=analysis.name,
         counts=analysis.counts(),
@@ -29,7 +30,7 @@ def write_first_page(analysis: AnalysisByBudget, folder: Path, pages: Mapping[in
         pages=list(pages.items()),
         settings=settings,
         half_by=[short(setting.half_by, 0) for setting in settings],
-        settings_note=" ".join(describe_intervals(settings)),
+        settings_note=" ".join([*([left_out] if left_out else []), *describe_intervals(tuple(settings))]),
         provenance=describe_provenance(analysis.parts[0].provenance),
     )
     path = folder / "report.html"

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.figures.figures import figures, svg_to_png, to_svg
+from analysis.figures.figures import figures, in_tenths, svg_to_png, to_svg
 from analysis.figures.style import Figure
 from analysis.forecasting.evaluation import Evaluation, WindowEvaluation
 from analysis.forecasting.run_forecasts import RunForecast, RunForecasts, probability_text, time_text
 from analysis.page.data import PageSource, page_data
 from analysis.page.html import ShownFigure, StaticPart, page_html
+from analysis.report.fitting import facts_that_fit, figures_that_fit, settings_that_fit, windows_that_fit
 from analysis.summary.in_training import expected_of, most_uncertain
 from analysis.summary.settings import describe_intervals
 from analysis.summary.text import describe_evaluation, describe_failed, describe_forks, describe_window, score_text
@@ -71,8 +72,10 @@ def write_report(
 
 
 def drawn_figure(figure: Figure) -> ShownFigure:
-    """The figure rendered to SVG, empty for a figure without data."""
-    return ShownFigure(figure.name, figure.title, figure.text, "" if figure.chart is None else to_svg(figure))
+    """The figure rendered to SVG, to a tenth of a pixel; empty for a figure without data."""
+    return ShownFigure(
+        figure.name, figure.title, figure.text, "" if figure.chart is None else in_tenths(to_svg(figure))
+    )
 
 
 def render_html(
@@ -81,22 +84,25 @@ def render_html(
     source: PageSource | None = None,
     pages: Sequence[tuple[str, str | None]] = (),
 ) -> str:
-    """The page. Every text is escaped; the content security policy admits its own script, by hash, and no load."""
+    """The page, of at most `size.MOST_BYTES`. Texts are escaped; its policy admits its own script alone, by hash."""
     evaluation = analysis.evaluation
+    settings, left_out = settings_that_fit(analysis.settings)
     tables = {
         "first": _FIRST,
         "facts": sweep_facts(analysis),
-        "provenance": _flat(analysis.provenance),
+        "provenance": facts_that_fit(_flat(analysis.provenance)),
         "training": None if analysis.forecasts is None else _training(analysis.forecasts),
-        "settings": analysis.settings,
-        "half_by": [short(s.half_by, 0) for s in analysis.settings],
-        "settings_note": " ".join(describe_intervals(analysis.settings)),
+        "settings": settings,
+        "half_by": [short(s.half_by, 0) for s in settings],
+        "settings_note": " ".join([*([left_out] if left_out else []), *describe_intervals(analysis.settings)]),
         "forecasts_note": "" if evaluation is None else " ".join(describe_evaluation(evaluation)),
-        "windows": [] if evaluation is None else [_window_table(evaluation, window) for window in evaluation.windows],
+        "windows": windows_that_fit(
+            [] if evaluation is None else [_window_table(evaluation, window) for window in evaluation.windows]
+        ),
         "problem": analysis.problem,
         "score_columns": list(SCORE_COLUMNS.values()),
     }
-    return page_html(page_data(analysis, source), StaticPart(drawn, tables), pages=pages)
+    return page_html(page_data(analysis, source), StaticPart(figures_that_fit(drawn), tables), pages=pages)
 
 
 def sweep_facts(analysis: Analysis) -> dict[str, str]:

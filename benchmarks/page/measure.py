@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.page.data import PageData, blob_of, forecast_names, page_state, runs_blob, shown_metrics
+from analysis.page.data import PageData, blob_of, forecast_names, page_state, runs_blob
 from analysis.page.findings import outcome_findings
 from analysis.page.html import StaticPart, page_html
+from analysis.page.sampled import shown_metrics
 from benchmarks.bench import FOLDER, between, provenance_of, read
 from benchmarks.page.chromium import Browser, Tab
 from benchmarks.page.stub_sweep import BUDGET, CHUNK, METRICS, NUM_POINTS, commit, planned

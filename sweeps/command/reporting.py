@@ -10,7 +10,7 @@ from rich.console import Console
 
 from analysis.page.attention import shown_maps
 from analysis.page.data import PageSource
-from analysis.page.sampled import page_rows
+from analysis.page.sampled import PagePart
 from analysis.report.by_budget import write_first_page
 from analysis.report.report import write_report
 from analysis.summary.analyse import Analysis
@@ -39,7 +39,7 @@ def run_report(
 def _source(stores: Sequence[SweepStore], analysis: Analysis) -> PageSource:
     folder = str(stores[0].folder) if len(stores) == 1 else ""
     history = analysis.history
-    held = page_rows(history, analysis.outcomes.criterion.metric)
+    held = PagePart.of(history, analysis.outcomes.criterion.metric).rows
     found = shown_maps(stores, [history.runs[r].run_id for r in held])
     return PageSource(folder) if found is None else PageSource(folder, tuple(found[0]), found[1])
 

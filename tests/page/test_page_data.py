@@ -18,7 +18,7 @@ from analysis.page.columns import metric_blob, quantised
 from analysis.page.data import page_data
 from analysis.page.findings import findings, ordered, outcome_findings
 from analysis.page.html import StaticPart, content_policy, page_html
-from analysis.page.sampled import page_rows
+from analysis.page.sampled import PagePart
 from analysis.page.script import page_script, page_style, sha256_source
 from analysis.predictors.base import PREDICTORS
 from analysis.summary.analyse import analyse
@@ -195,7 +195,7 @@ def test_attention_maps_are_those_of_the_first_item_of_the_runs_that_kept_some()
 
 def test_a_page_holds_no_more_maps_than_it_has_room_for(monkeypatch):
     monkeypatch.setattr(Maps, "of", lambda self, run_id, kind: {0: None})
-    monkeypatch.setattr("analysis.page.attention.MOST_BYTES", 3 * 32)
+    monkeypatch.setattr("analysis.page.attention._MOST_BYTES", 3 * 132)
     runs, _ = shown_maps([Stored()], [str(number) for number in range(100)])
     assert runs == [0, 50, 99]
 
@@ -222,10 +222,10 @@ def test_a_page_of_more_runs_than_fit_holds_an_even_sample_and_says_so(monkeypat
     whole = page_data(analysis)
     assert whole.state["sampled"] == ""
     assert 'id="sampled"' not in page_html(whole, StaticPart())
-    most = 30_000
-    monkeypatch.setattr("analysis.page.sampled.MOST_BYTES_OF_RUNS", most)
+    most = 45_000
+    monkeypatch.setattr("analysis.page.sampled.RUNS_SHARE", most)
     monkeypatch.setattr("analysis.page.data.MANY_VALUES", 0)
-    rows = page_rows(history, "label_excess")
+    rows = PagePart.of(history, "label_excess").rows
     data = page_data(analysis)
     assert 6 < len(rows) < 60
     settings = np.array([run.setting_id for run in history.runs])[rows]
