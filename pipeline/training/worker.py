@@ -82,7 +82,9 @@ def _trained(
     with without_old_garbage():
         loop, stop_file = open_pack(store, pack_id, beat, claim), _StopFile(store)
         report = lambda: on_progress(loop.progress())  # noqa: E731
-        fit(loop, [Committer(commit_interval_s, lambda: is_asked() or stop_file(), report)], loop.block.device)
+        # The block computes so anyway; what moves runs in and out of it, and reads them, has as many threads.
+        with loop.block.numerics():
+            fit(loop, [Committer(commit_interval_s, lambda: is_asked() or stop_file(), report)], loop.block.device)
         return loop.progress()
 
 

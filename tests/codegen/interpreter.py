@@ -109,7 +109,10 @@ def value_of(node, read, values, given):
 
 
 def largest_difference(model, task_shape):
-    """Between the graph and the trace that it was built from, over predictions and gradients, as a share of each."""
+    """Between the graph and the trace that it was built from, over predictions and gradients, as a share of each.
+
+    Of a model that draws nothing.
+    """
     trace = traced(model, task_shape, torch.float64)
     builder = GraphBuilder(trace)
     predictions, *slopes = builder.outputs()
@@ -121,7 +124,7 @@ def largest_difference(model, task_shape):
     shape = (1, task_shape.num_query_positions, task_shape.num_outputs)
     slope = torch.randn(shape, dtype=torch.float64, generator=generator)
     inputs = made_up_inputs(task_shape, torch.float64)
-    expected = trace.graph(weights, inputs, slope)
+    expected = trace.graph(weights, inputs, slope, [])
     given = {place: one.detach().numpy().reshape(-1) for place, one in enumerate([*weights, inputs, slope])}
     found = evaluated(ends, given)
     sizes = [float(one.detach().abs().max()) for one in expected]

@@ -28,7 +28,7 @@ from tests.support import trained
 ROOT = Path(__file__).resolve().parents[2]
 # As few of each part as still show that its faults take place.
 SLICE = {
-    "launches": 3,
+    "launches": 4,
     "tracked": 1,
     "commands": 1,
     "twice": 1,

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import torch
+
 from pipeline.store.progress import Progress
 from pipeline.training.open_pack import open_pack
+from pipeline.training.worker import run_pack
 from tests.support import opened, rows, tiny, trained, weights
 
 SPEC = tiny(seeds={"together": {"range": [0, 5]}}, resources={"slots": 2})
@@ -42,6 +45,17 @@ def test_a_pack_is_trained_without_lightning_to_the_bits_of_a_trainer(tmp_path):
     under_lightning = trained(SPEC, tmp_path / "b")
     assert weights(store) == weights(under_lightning)
     assert rows(store) == rows(under_lightning)
+
+
+def test_a_pack_is_trained_with_the_threads_of_its_block_whatever_the_process_has(tmp_path):
+    store, threads, seen = opened(SPEC, tmp_path / "r"), torch.get_num_threads(), set()
+    torch.set_num_threads(2)
+    try:
+        run_pack(store, store.pack_ids()[0], lambda progress: seen.add(torch.get_num_threads()))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == {1}
 
 
 def test_a_step_is_one_chunk_of_every_slot_and_slots_refill_at_its_start(tmp_path):
