@@ -14,7 +14,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class BesideJax:
-    """JAX's steps per second for a row, the program's ratio to them with its 95% interval, and what was tuned."""
+    """JAX's steps per second for a row, the program's ratio to them with its 95% interval, what was tuned, and when."""
 
     jax: float
     jax_ratio: float
     jax_low: float
     jax_high: float
     jax_choice: str
+    jax_on: str
+    jax_version: str
 
 
 def measured(name: str, core: int = 0) -> Measured:
@@ -87,7 +89,8 @@ def beside_jax(name: str, core: int = 0) -> BesideJax | None:
     side = JaxSide(problem_of(name))
     tuned = alone(side.tuned, core, side.environment)
     pairs = compared(ProgramSide(name), tuned, [core], _NUM_PAIRS, round_s=0.5)
-    return BesideJax(pairs.medians[1], pairs.ratio, *pairs.interval(), str(tuned.choice))
+    medians, today = pairs.medians, str(date.today())
+    return BesideJax(medians[1], pairs.ratio, *pairs.interval(), str(tuned.choice), today, version("jax"))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -116,7 +119,7 @@ def write(rows: list[dict[str, Any]], about: str) -> None:
 
 def write_page() -> None:
     """The tables of docs/compiler.md and the sentences of docs/speed.md, from what is stored."""
-    tables = "\n\n".join(f"{table(one['rows'])}\n\n{one['about']}" for one in by_instruction_set("zoo"))
+    tables = "\n\n".join(f"{table(one['rows'])}\n\n{_about(one)}" for one in by_instruction_set("zoo"))
     begin, end = "<!-- zoo: begin -->", "<!-- zoo: end -->"
     before, _, rest = _PAGE.read_text().partition(begin)
     _, _, after = rest.partition(end)
@@ -130,7 +133,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="which rows (default: all)")
     asked = parser.parse_args().rows or list(ROWS)
     about = (
-        f"One core of {processor()}, {date.today()}, torch {torch.__version__}{_jax_version()}; batches of {BATCH}; "
+        f"One core of {processor()}, {date.today()}, torch {torch.__version__}; batches of {BATCH}; "
         f"medians of {_NUM_PAIRS} pairs measured in turns, with 95% intervals over pairs. The compile time is of a "
         "machine with nothing else to do."
     )
@@ -148,7 +151,10 @@ def main() -> None:
 def _keep(row: dict[str, Any], about: str) -> None:
     """Write a row among those of this machine, in the place of an earlier one."""
     print(row, flush=True)
-    kept = {one["name"]: one for one in read(_stored())["rows"]} | {row["name"]: row}
+    kept = {one["name"]: one for one in read(_stored())["rows"]}
+    # What JAX did stays until it is measured again: it takes minutes a row, and JAX may not be installed.
+    beside = {field: value for field, value in kept.get(row["name"], {}).items() if field.startswith("jax")}
+    kept[row["name"]] = beside | row
     write([kept[name] for name in ROWS if name in kept], about)
 
 
@@ -156,11 +162,10 @@ def _stored() -> Path:
     return stored_at("zoo", instruction_sets()[0])
 
 
-def _jax_version() -> str:
-    try:
-        return f", jax {version('jax')}"
-    except PackageNotFoundError:
-        return ""
+def _about(one: dict[str, Any]) -> str:
+    """What was measured where and when; JAX may be of other days than the rest."""
+    beside = sorted({f"{row['jax_on']} (jax {row['jax_version']})" for row in one["rows"] if "jax" in row})
+    return one["about"] + (f" JAX beside the programs of {', '.join(beside)}." if beside else "")
 
 
 if __name__ == "__main__":
