@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 
 from analysis.contracts.predictors import HISTORY, PREDICTOR_CONTRACT
 from analysis.contracts.statistics import STATISTIC_CONTRACT
@@ -25,6 +26,7 @@ from pipeline.readings.base import READINGS
 from pipeline.registry import Registry
 from pipeline.spec.sweep import SweepSpec
 from pipeline.training.replay import model
+from sweeps.cli.__main__ import app
 from tests.support import SOURCES, drop_in, tiny, trained
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,6 +168,26 @@ def test_links_lead_to_files_and_headings(document):
         path = (document.parent / name) if name else document
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
+
+
+def commands_in(text):
+    """Name and options of every `seedbed COMMAND ...` in code: at the start of a line or of a span."""
+    for found in re.finditer(r"(?:^|`)seedbed (?:--import \S+ )?([a-z][a-z-]+)([^`\n#\"|]*)", text, re.M):
+        yield found[1], set(re.findall(r"(?<!\S)--[a-z][a-z-]*", found[2]))
+
+
+def test_the_documents_name_commands_and_options_that_exist():
+    options = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in typer.main.get_command(app).commands.items()
+    }
+    found = [
+        (f"{document.name}: seedbed {name}", given - {"--help", "--import"} - options.get(name, set()), name in options)
+        for document in DOCUMENTS
+        for name, given in commands_in(document.read_text(encoding="utf-8"))
+    ]
+    assert len(found) > 200
+    assert [(place, unknown) for place, unknown, is_command in found if unknown or not is_command] == []
 
 
 def test_a_wheel_has_all_documents_and_their_pictures():

@@ -21,7 +21,9 @@ def mirror_command(
         bool, typer.Option("--follow", help="Go on at every commit until all runs have ended, or Ctrl-C.")
     ] = False,
 ) -> None:
-    """Write what wandb lacks of a sweep: rows, outcomes, forecasts, its report. A launch does so by itself.
+    """Write to wandb what it lacks of a sweep: rows, outcomes, forecasts, its report.
+
+    A launch does so by itself.
 
     Offline or online as tracking.mode of the sweep file says; `launch` with another one changes it.
 

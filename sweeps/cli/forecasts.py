@@ -48,13 +48,13 @@ def forecast_command(
         ),
     ] = None,
 ) -> None:
-    """Which of the runs that still train will converge, when, why, and how good such forecasts were on unseen seeds.
+    """Forecast which of the runs in training will converge, when and why, beside scores on unseen seeds.
 
     The newest forecast is kept in FOLDER/forecast.json, from which `status` and the dashboards read it; one for a
     single --budget of several, or by another --criterion, is printed alone.
 
     Example: `seedbed forecast results/quickstart`
-    """  # fmt: skip
+    """
     from sweeps.command.forecasts import forecasting
     from sweeps.command.sources import readable_among
 
@@ -120,7 +120,7 @@ def policy_command(
     budget: OneBudget = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What stopping runs by forecasts would have saved, and which converging runs it would have lost.
+    """Show what stopping runs by forecasts would have saved, and which converging runs it would have lost.
 
     Runs are judged by the sweep's own criterion, by which they ended; there is no --criterion, since under another one
     they would have ended at other steps. A sweep that runs under the policy must have the same criterion and budget.

@@ -46,7 +46,7 @@ def ceiling_command(
     inline: Inline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, to be read by programs.")] = False,
 ) -> None:
-    """How well any forecast could do: trains forks of runs under fresh data and writes FOLDER/ceiling.json.
+    """Estimate how well any forecast could do: train forks of runs under fresh data, write FOLDER/ceiling.json.
 
     Runs and forks are judged by the sweep's own criterion, by which they end. The same command continues. Exit codes as
     for launch.

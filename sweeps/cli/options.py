@@ -17,6 +17,10 @@ Results = Annotated[
     Path | None, typer.Option("--results", help="The results folder (default: under results/).", show_default=False)
 ]
 Folder = Annotated[Path, typer.Argument(help="A results folder.", show_default=False)]
+FolderOrUrl = Annotated[
+    Path,
+    typer.Argument(help="A results folder, or a sweep on an object store, as s3://BUCKET/SWEEP.", show_default=False),
+]
 Folders = Annotated[
     list[Path], typer.Argument(help="A results folder, or several to be read as one.", show_default=False)
 ]

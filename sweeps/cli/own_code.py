@@ -20,9 +20,9 @@ def list_(
         typer.Argument(help="A task, model, ..., kind (tasks) or sweep to show in full.", show_default=False),
     ] = None,
 ) -> None:
-    """List the sweeps that come with seedbed, and the names that a sweep file may use; of a NAME, all there is to say.
+    """List the sweeps that come with seedbed and the names that a sweep file may use, or show one NAME in full.
 
-    That is its parameters with type, default and bounds, its description, and where it and its contract are.
+    In full: its parameters with type, default and bounds, its description, and where it and its contract are.
 
     Example: `seedbed list dictionary_lookup`
     """
@@ -66,10 +66,10 @@ def new_command(
 def check_command(
     files: Annotated[list[Path], typer.Argument(help="Python files of your own, or sweep files.", show_default=False)],
 ) -> None:
-    """Hold the classes of files to the contracts of their kinds, clause by clause, and say what they cost.
+    """Test the classes of files against the contracts of their kinds, clause by clause, and measure what they cost.
 
-    Of a sweep file, its LightningModules are held to theirs, on its task and with its keywords. What files import is
-    run. Exit code: 0 all clauses hold, 1 some are broken, 2 a file cannot be imported.
+    Of a sweep file, its LightningModules are tested, on its task and with its keywords. What files import is run.
+    Exit code: 0 all clauses hold, 1 some are broken, 2 a file cannot be imported.
 
     Example: `seedbed check my_task.py`
     """

@@ -73,7 +73,7 @@ def watch_command(
     budget: OneBudget = None,
     criterion: OneCriterion = None,
 ) -> None:
-    """Serve a page of the sweep that follows its commits, to this machine alone, at an address with a token.
+    """Serve a page of the sweep that follows its commits, to this machine alone, at an address that holds a token.
 
     Of several sweeps the first page is a list, which follows them too. Once a sweep has ended, its page leads to its
     report.
@@ -94,7 +94,7 @@ def read_command(
 ) -> None:
     """Read numbers from the weights that a sweep kept, and add them to its history, for forecasts and reports.
 
-    Of a reading that the sweep did not record, or recorded at other steps; `seedbed list` names them.
+    For readings that the sweep did not record, or recorded at other steps; `seedbed list` names them.
 
     Example: `seedbed read results/quickstart --readings circuits`
     """

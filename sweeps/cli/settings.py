@@ -46,8 +46,8 @@ def compare_command(
 ) -> None:
     """Compare two sweeps, or two settings of one, pair by pair under the same seeds.
 
-    b less a, in converged share, time to convergence and final loss, each with an interval for a number of seeds that
-    was fixed before, and one that holds however often one looks.
+    Effects are b minus a, in converged share, time to convergence and final loss, each with an interval for a number
+    of seeds that was fixed beforehand, and one that is valid however often one looks.
 
     Example: `seedbed compare results/quickstart --arms head_width=4 head_width=3`
     """

@@ -16,6 +16,7 @@ from sweeps.cli.options import (
     AcceptChangedCode,
     Address,
     Folder,
+    FolderOrUrl,
     Inline,
     Overrides,
     Results,
@@ -103,9 +104,9 @@ def resume(
     accept_changed_code: AcceptChangedCode = False,
     retry_failed: RetryFailed = False,
 ) -> None:
-    """Continue the sweep in a results folder from its newest commits. Exit codes as for launch.
+    """Continue the sweep in a results folder from its newest commits.
 
-    Runs that an error ended stay as they are, unless --retry-failed is given.
+    Runs that an error ended stay as they are, unless --retry-failed is given. Exit codes as for launch.
 
     Example: `seedbed resume results/quickstart`
     """
@@ -117,7 +118,7 @@ def resume(
 
 @training_commands.command("work", rich_help_panel=_PANEL)
 def work_command(
-    folder: Folder,
+    folder: FolderOrUrl,
     packs: Annotated[
         int | None, typer.Option("--packs", min=1, help="Leave after so many packs (default: when none is left).")
     ] = None,
@@ -127,7 +128,7 @@ def work_command(
 ) -> None:
     """Train packs of a planned results folder, beside any number of other workers on any machines that share it.
 
-    SIGTERM, SIGINT and USR1 make it commit and leave. Exit codes as for launch.
+    SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGXCPU make it commit and leave. Exit codes as for launch.
 
     Example: `seedbed launch quickstart --plan-only && seedbed work results/quickstart`
     """
@@ -145,9 +146,9 @@ def fetch_command(
     url: Annotated[Path, typer.Argument(help="A sweep on an object store, as s3://BUCKET/SWEEP.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="Where to keep the copy.", show_default=False)],
 ) -> None:
-    """Copy a sweep from an object store to a folder, for all commands that read; again, only what is new.
+    """Copy a sweep from an object store to a folder, where every command can read it.
 
-    Every file of a pack is held to the hash that its record names.
+    A later call copies only what is new. Every file of a pack is checked against the hash that its record names.
 
     Example: `seedbed fetch s3://bucket/quickstart results/quickstart`
     """
@@ -158,20 +159,19 @@ def fetch_command(
 
 @training_commands.command(rich_help_panel=_PANEL)
 def status(
-    folder: Folder,
+    folder: FolderOrUrl,
     runs: Annotated[bool, typer.Option("--runs", help="Also print a line for every run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep showing it until the sweep is complete; Ctrl-C leaves.")
     ] = False,
 ) -> None:
-    """Show the progress of a sweep: runs done, converged, diverged, in progress. Exit code 0 if complete, else 3;
-    1 where packs are damaged, which are named, or runs failed.
+    """Show the progress of a sweep: runs done, converged, diverged, in progress.
 
-    It reads commit records, by their checksums, and of the files that they name only that these are there: `seedbed
-    verify` reads all.
+    It checks the checksums of commit records, and only that the files that they name exist: `seedbed verify` reads
+    all. With --watch it shows what a launch shows, from the results folder alone, wherever the launch runs.
 
-    With --watch it shows what a launch shows, from the results folder alone, wherever the launch runs.
+    Exit code: 0 complete, 3 incomplete, 1 runs failed or packs are damaged, which are named.
 
     Example: `seedbed status results/quickstart`
     """
@@ -199,7 +199,7 @@ def verify_command(
 ) -> None:
     """Check every file of a sweep by its checksum, and a sample of its runs by training them again.
 
-    Exit code 0 if all is as it should be, 3 if this machine cannot train some of the sample again, else 1.
+    Exit code: 0 nothing is wrong, 3 this machine cannot train some of the sample again, else 1.
 
     Example: `seedbed verify results/quickstart --retrain 5`
     """
@@ -217,7 +217,9 @@ def repair_command(
     address: Address = None,
     inline: Inline = False,
 ) -> None:
-    """Set damaged files aside and compute what is missing again, to the same bits. Exit codes as for launch.
+    """Set damaged files aside and compute what is missing again, to the same bits.
+
+    Exit codes as for launch.
 
     Example: `seedbed repair results/quickstart`
     """
