@@ -15,7 +15,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Set-up leaves compiling bytecode to the first import, which must then keep it: every process would compile torch again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: contract-test longer-test fleet-test object-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
+.PHONY: contract-test longer-test zoo-test fleet-test object-test slurm-test sweep reproduce check test page-test cuda-test lint docs readme-test fuzz fault-test mutants cluster-test bench bench-scale benchmark landscape setup clean
 
 sweep: $(STAMP)
 	$(BIN)/seedbed launch $(SWEEP) --results $(RESULTS)

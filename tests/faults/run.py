@@ -4,7 +4,7 @@
 
 SEEDBED_FAULTS is the number of tries where `--tries` does not say it; `--part NAME=NUMBER` (repeatable) asks for these
 parts alone. The verdicts are appended to the file as they come: the same call again tries what it lacks, other seeds
-add to it, and the table of all that it holds is written into docs/reliability.md with `--write`.
+add to it. `--write` writes the table of all that it holds into docs/reliability.md, unless that has one of more faults.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30.0, help="no try starts later than this")
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
-    parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write the table into docs/reliability.md, unless it has one of more faults",
+    )
     parser.add_argument("--to", type=Path, help="the file of verdicts; a temporary one by default")
     return parser.parse_args()
 
@@ -89,8 +93,8 @@ def main() -> int:
     for verdict in failed:
         print(f"not survived: {json.dumps(verdict)}")
     print(f"{time.monotonic() - started:.0f} s")
-    if given.write:
-        table.write(found)
+    if given.write and (kept := table.write(found)):
+        print(kept)
     return int(bool(failed))
 
 

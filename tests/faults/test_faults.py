@@ -196,7 +196,19 @@ def test_the_table_counts_tries_by_kind_and_by_command_and_the_page_has_a_place_
     assert "1 was not survived" in lines[0]
     # 3 in n, where n are many.
     assert "at most 2.98% of such faults" in table.lines([found[0]] * 99)[0]
-    assert [table.PAGE.read_text(encoding="utf-8").count(marker) for marker in table.MARKERS] == [1, 1]
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert [page.count(marker) for marker in table.MARKERS] == [1, 1]
+    assert f"`make test` runs {sum(SLICE.values())} of them." in page
+
+
+def test_a_table_of_more_faults_stays_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "PAGE", tmp_path / "page.md")
+    table.PAGE.write_text("\n\n".join(table.MARKERS))
+    assert table.write([verdict("EIO")] * 1001) is None
+    page = table.PAGE.read_text()
+    assert "\n1,001 faults" in page
+    assert "are of 1,001 faults; these are 1,000" in table.write([verdict("EIO")] * 1000)
+    assert table.PAGE.read_text() == page
 
 
 def test_verdicts_are_appended_and_a_line_that_was_cut_is_tried_again(tmp_path):
