@@ -138,7 +138,7 @@ benchmark: $(STAMP)
 	$(BIN)/python -m benchmarks.forecasts.learning_curve results/benchmark
 
 # The page docs/landscape.md: factorials of initial matrices between two parents, and spread by width (fast: 2,592 runs);
-# with matrices by themselves, learning rates, later pairs, fates, other settings and Adam's eps (PROFILE=full: 11,736
+# with matrices by themselves, learning rates, later pairs, fates, other settings and Adam's eps (PROFILE=full: 19,768
 # runs). The same call goes on where it ended, and either profile uses what the other has trained.
 landscape: $(STAMP)
 	$(BIN)/python -m sweeps.landscape --profile $(PROFILE)

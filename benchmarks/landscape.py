@@ -27,12 +27,13 @@ from analysis.uncertainty.intervals import Estimate, short
 from benchmarks.papers import with_part
 from pipeline.spec.criterion import Criterion
 from sweeps.command.reproducing import Reproduction
-from sweeps.landscape import measures, spreads
+from sweeps.landscape import measures
 from sweeps.landscape.adam.study import EPSILON
 from sweeps.landscape.claims import CLAIMS, FIGURES
 from sweeps.landscape.fates.study import EXCHANGED
 from sweeps.landscape.matrix_figures import matrix_label
 from sweeps.landscape.settings.study import OTHER_SETTINGS
+from sweeps.landscape.sizes import spreads
 from sweeps.landscape.study import BY_MATRIX, MATRICES, PAIRS, STUDY
 
 RESULTS = Path(__file__).parent / "results"

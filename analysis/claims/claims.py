@@ -181,7 +181,8 @@ class JudgedClaim:
 
     `evidence` is None where the sweeps could not tell, and `reason` says why; it is empty unless undecided. `remark`
     says how the row has changed since it was judged; empty where it has not. `registered` says when its terms were
-    registered, and whether they were changed after that; empty where nobody asked.
+    registered, and whether they were changed after that; empty where nobody asked. `sweeps` are those that it was
+    judged by.
     """
 
     claim: Claim
@@ -191,6 +192,7 @@ class JudgedClaim:
     evidence: Evidence | None
     remark: str = ""
     registered: str = ""
+    sweeps: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -253,9 +255,10 @@ class ClaimBook:
 
     def judged_claim(self, name: str, sweeps: Sweeps) -> JudgedClaim:
         """One claim. Only what its measure raises as undecided is caught: mistakes stay mistakes."""
-        claim = self.claims[name]
+        claim, noted = self.claims[name], sweeps.noted()
         try:
-            evidence = claim.measure(sweeps)
+            evidence = claim.measure(noted)
         except UndecidedError as error:
             return JudgedClaim(claim, self.paper, UNDECIDED, str(error), None)
-        return JudgedClaim(claim, self.paper, *judge(evidence, claim.region, claim.least_runs), evidence)
+        verdict, reason = judge(evidence, claim.region, claim.least_runs)
+        return JudgedClaim(claim, self.paper, verdict, reason, evidence, sweeps=tuple(noted.asked_for))

@@ -111,25 +111,31 @@ class Registration:
         entry = RegisteredTerms(at, why, changed, other_seeds)
         return Registration((*self.entries, replace(entry, sha256=entry.hashed(self.sha256))))
 
-    def status(self, claim: Claim, trained_under: str | None = None) -> str:
+    def status(self, claim: Claim, begun_under: Sequence[str] = ()) -> str:
         """`registered 2026-11-22`, `changed 2026-12-01: REASON` or NOT_REGISTERED; of terms that are in force.
 
-        `trained_under` is the last hash when training began: of terms fixed after that, the day is followed by "after
-        training began". Empty if there was no registration then, None if nothing is known of it.
+        `begun_under` are the last hashes when the training of each sweep that judges the claim began, empty strings
+        where there was no registration then: where one of them is older than the terms, the day is followed by "after
+        training began".
         """
         history = [entry for entry in self.entries if claim.name in entry.claims]
         if not history or history[-1].claims[claim.name] != terms_of(claim):
             return NOT_REGISTERED
         last = history[-1]
         hashes = [entry.sha256 for entry in self.entries]
-        num_before = hashes.index(trained_under) + 1 if trained_under in hashes else 0
-        is_late = trained_under is not None and self.entries.index(last) >= num_before
-        late = _LATE if is_late else ""
+        num_before = [hashes.index(begun) + 1 if begun in hashes else 0 for begun in begun_under]
+        late = _LATE if any(self.entries.index(last) >= num for num in num_before) else ""
         return f"{_REGISTERED} {last.at}{late}" if len(history) == 1 else f"changed {last.at}{late}: {last.why}"
 
-    def told(self, claims: Sequence[JudgedClaim], trained_under: str | None = None) -> list[JudgedClaim]:
-        """The claims with their status."""
-        return [replace(judged, registered=self.status(judged.claim, trained_under)) for judged in claims]
+    def told(self, claims: Sequence[JudgedClaim], begun_under: Mapping[str, str] | None = None) -> list[JudgedClaim]:
+        """The claims with their status; `begun_under` is by sweep, and those that a claim was judged by count."""
+        given = begun_under or {}
+        return [
+            replace(
+                judged, registered=self.status(judged.claim, [given[name] for name in judged.sweeps if name in given])
+            )
+            for judged in claims
+        ]
 
 
 def is_as_registered(status: str) -> bool:

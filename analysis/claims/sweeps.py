@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,19 @@ class Sweeps(Mapping[str, JudgedSweep]):
         self._given = dict(sweeps)
         self._measured = dict(measured or {})
         self._read = {name: sweep for name, sweep in sweeps.items() if isinstance(sweep, JudgedSweep)}
+        # A dict keeps the order.
+        self.asked_for: dict[str, None] = {}
+
+    def noted(self) -> Sweeps:
+        """The same sweeps, read once for both; its `asked_for` names those that are asked for from now on."""
+        found = copy(self)
+        found.asked_for = {}
+        return found
 
     def __getitem__(self, name: str) -> JudgedSweep:
         if name not in self._given:
             raise MissingSweepError(f"sweep {name!r} is missing")
+        self.asked_for[name] = None
         if name not in self._read:
             folder = self._given[name]
             assert isinstance(folder, Path)

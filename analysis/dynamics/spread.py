@@ -51,6 +51,7 @@ class SpreadBySize:
 
     sizes: tuple[float, ...]
     spreads: tuple[Estimate, ...]
+    num_runs: tuple[int, ...]
     num_late: tuple[int, ...]
     exponent: Estimate
 
@@ -81,6 +82,7 @@ def spread_by_size(
     return SpreadBySize(
         tuple(float(size) for size in sizes),
         tuple(from_bootstrap(spread_B) for spread_B in spread_BZ.T),
+        tuple(int(at.sum()) for at in at_ZR),
         tuple(int(is_late_R[at].sum()) for at in at_ZR),
         exponent,
     )

@@ -4,7 +4,7 @@ A results folder holds, for each paper NAME:
 
     NAME/SWEEP/                   a sweep's results folder, as `seedbed launch` leaves it
     NAME/measured/NAME.json       rows of a measurement, and the plan that they were measured on
-    NAME/registered.txt           hash of the terms that were registered when its training began; empty if none were
+    NAME/registered.json          by sweep, hash of the terms that were registered when its training began
     NAME/claims.json, .txt, .md   the judged claims
     NAME/figures/                 its figures, as PNG and SVG
 
@@ -130,7 +130,7 @@ def run_reproduce(
     registrations = {part.paper.name: verified(part.paper) for part in parts}
     claims: list[JudgedClaim] = []
     for part in parts:
-        trained_under(part, registrations[part.paper.name])
+        begun_under(part, registrations[part.paper.name])
         out.print(part.paper.title, style="bold", markup=False)
         code = train(part, out)
         if code != COMPLETE:
@@ -173,17 +173,23 @@ def verified(paper: Paper) -> Registration:
         raise StoreError(str(error)) from None
 
 
-def trained_under(part: Reproduction, registration: Registration) -> str:
-    """The hash of the registration under which the folder's training began, kept there from then on.
+def begun_under(part: Reproduction, registration: Registration) -> dict[str, str]:
+    """By sweep that is or will be trained, the hash of the registration under which its training began, kept in a file.
 
-    Empty where a sweep of it was trained before that was kept: nothing was registered beforehand then.
+    Empty where a sweep was trained before that was kept: nothing was registered beforehand then. A sweep that is added
+    later, with terms of its own, so changes nothing of the others.
     """
-    path = part.folder / "registered.txt"
-    if not path.is_file():
-        has_begun = any(part.store(sweep.name).exists() for sweep in part.paper.of_profile(part.profile))
-        part.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(path, b"" if has_begun else registration.sha256.encode())
-    return path.read_text(encoding="utf-8").strip()
+    path = part.folder / "registered.json"
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    to_be_trained = {sweep.name for sweep in part.sweeps}
+    for sweep in part.paper.of_profile(part.profile):
+        if sweep.name not in found and part.store(sweep.name).exists():
+            found[sweep.name] = ""
+        elif sweep.name in to_be_trained:
+            found.setdefault(sweep.name, registration.sha256)
+    part.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_file(path, json.dumps(found, indent=1).encode())
+    return found
 
 
 def registration_lines(claims: Sequence[JudgedClaim]) -> list[str]:
@@ -220,10 +226,11 @@ def make(part: Reproduction, measurement: Measurement, out: Console) -> None:
 def judged(part: Reproduction, registration: Registration, out: Console) -> list[JudgedClaim]:
     """The paper's claims, judged and written beside its figures, with when their terms were registered."""
     module, sweeps = part.paper.claims_module(), part.for_claims()
+    begun = begun_under(part, registration)
     book: ClaimBook = module.CLAIMS
-    claims = registration.told(book.judged(sweeps), trained_under(part, registration))
+    claims = registration.told(book.judged(sweeps), begun)
     write_figures(module.FIGURES, sweeps, part.folder / "figures", out)
-    document = {"paper": part.paper.title, "profile": part.profile, "registration": registration.sha256} | {
+    document = {"paper": part.paper.title, "profile": part.profile, "begun_under": begun} | {
         name: sweep.provenance for name, sweep in sweeps.items()
     }
     write_table(claims, part.folder, document)

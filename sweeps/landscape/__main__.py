@@ -18,11 +18,11 @@ from pipeline.store.files import write_file
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.reproducing import (
     Reproduction,
+    begun_under,
     judged,
     print_estimate,
     registration_lines,
     train,
-    trained_under,
     verified,
     write_table,
 )
@@ -44,7 +44,7 @@ def main() -> int:
     out = Console()
     part = Reproduction(STUDY, given.profile, given.results / STUDY.name, given.inline, tuple(given.only))
     registration = verified(STUDY)
-    trained_under(part, registration)
+    begun_under(part, registration)
     print_estimate([part], out)
     code = train(part, out)
     if code == COMPLETE:

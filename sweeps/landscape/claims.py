@@ -18,10 +18,10 @@ from sweeps.landscape.fates.figures import commitment, mixtures
 from sweeps.landscape.figures import combinations, spectrum
 from sweeps.landscape.matrix_figures import interactions
 from sweeps.landscape.pair_figures import parent_pairs
-from sweeps.landscape.phase_diagram import ratio_of_boundaries, share_lost
 from sweeps.landscape.settings.claims import CLAIMS as OF_SETTINGS
 from sweeps.landscape.settings.figures import settings
-from sweeps.landscape.size_figures import rates, widths
+from sweeps.landscape.sizes.claims import CLAIMS as OF_SIZES
+from sweeps.landscape.sizes.figures import rates, widths
 from sweeps.landscape.spectra import (
     chosen_less_ordinary,
     largest_main_effect,
@@ -31,7 +31,6 @@ from sweeps.landscape.spectra import (
     share_of_few,
     share_of_orders,
 )
-from sweeps.landscape.spreads import exponent_of_spread
 from sweeps.landscape.study import BY_MATRIX, LATER
 
 FIGURES = (
@@ -196,76 +195,6 @@ _PAIRS = (
     ),
 )
 
-_SIZES = (
-    Claim(
-        name="spread_falls_with_width",
-        statement=(
-            "Wide models average their initialisation: exponent of the standard deviation of log time in the width, at "
-            "one learning rate"
-        ),
-        value="",
-        region=Region(high=-0.1),
-        figure="widths",
-        measure=partial(exponent_of_spread, arm="one rate"),
-        least_runs=192,
-        stated_by="us",
-        family="self_averaging",
-    ),
-    Claim(
-        name="spread_falls_with_width_at_scaled_rates",
-        statement=(
-            "Wide models average their initialisation: exponent of the standard deviation of log time in the width, at "
-            "learning rates that fall as 1/width"
-        ),
-        value="",
-        region=Region(high=-0.1),
-        figure="widths",
-        measure=partial(exponent_of_spread, arm="rate by 1/width"),
-        least_runs=192,
-        stated_by="us",
-        family="self_averaging",
-    ),
-    Claim(
-        name="spread_falls_as_of_independent_parts",
-        statement=(
-            "The spread falls as that of a mean of independent parts: exponent of the standard deviation of log time "
-            "in the width, at one learning rate, where such a mean has -1/2"
-        ),
-        value="",
-        region=Region(-0.65, -0.35),
-        figure="widths",
-        measure=partial(exponent_of_spread, arm="one rate"),
-        least_runs=192,
-        stated_by="us",
-    ),
-    Claim(
-        name="narrow_heads_need_higher_rates",
-        statement=(
-            "Narrow heads need higher rates: learning rate at which half of the runs converge by step 2,700 with heads "
-            "of width 2, over that with heads of width 8"
-        ),
-        value="",
-        region=Region(low=1.0),
-        figure="rates",
-        measure=partial(ratio_of_boundaries, narrow=2, wide=8),
-        least_runs=192,
-        stated_by="us",
-    ),
-    Claim(
-        name="high_rates_fail",
-        statement=(
-            "High rates fail, too: share of runs with heads of width 4 that converge by step 2,700 at the rate 5e-2, "
-            "less that at 5e-3"
-        ),
-        value="",
-        region=Region(high=-0.3),
-        figure="rates",
-        measure=partial(share_lost, head_width=4, rate=5e-3, higher=5e-2),
-        least_runs=64,
-        stated_by="us",
-    ),
-)
-
 # The regions are the intervals over the five ordinary pairs.
 _LATER = tuple(
     Claim(
@@ -287,5 +216,5 @@ _LATER = tuple(
 
 CLAIMS = ClaimBook(
     "The landscape of an initialisation",
-    _CHOSEN + _MATRICES + _PAIRS + _LATER + _SIZES + OF_FATES + OF_SETTINGS + OF_ADAM,
+    _CHOSEN + _MATRICES + _PAIRS + _LATER + OF_SIZES + OF_FATES + OF_SETTINGS + OF_ADAM,
 )

@@ -17,9 +17,10 @@ from sweeps.landscape.adam.details import details_of_adam
 from sweeps.landscape.fates.details import details_of_exchanges, details_of_fates
 from sweeps.landscape.matrix_figures import NUMBERS_OF_SETS
 from sweeps.landscape.measures import Factorial, Scale, factorials
-from sweeps.landscape.phase_diagram import phase_diagram
 from sweeps.landscape.settings.details import details_of_settings
-from sweeps.landscape.spreads import ARMS, spread_by_width
+from sweeps.landscape.sizes.phase_diagram import phase_diagram
+from sweeps.landscape.sizes.spreads import ARMS, spread_by_width
+from sweeps.landscape.sizes.study import ALL_RATES, ALL_WIDTHS, RATES, WIDTHS
 from sweeps.landscape.study import BY_MATRIX, LATER, ORDINARY, PAIRS
 
 SCALES: tuple[Scale, ...] = ("log", "log, late doubled", "ranks")
@@ -129,11 +130,14 @@ def _jackknifed(shares_K: Floats, left_out_PK: Floats) -> list[list[float | None
 
 
 def _widths(sweeps: Sweeps) -> dict[str, Any]:
-    found = {arm: spread_by_width(sweeps, arm)[0] for arm in ARMS}
+    """Of each arm, over the seeds of all sweeps over widths."""
+    names = [name for name in ALL_WIDTHS if name == WIDTHS or sweeps.has(name)]
+    found = {arm: spread_by_width(sweeps, arm, names)[0] for arm in ARMS}
     return {
         arm: {
             "exponent": by_width.exponent.to_json(),
             "widths": list(by_width.sizes),
+            "runs": list(by_width.num_runs),
             "standard deviations of log time": [spread.to_json() for spread in by_width.spreads],
             "runs that did not converge": list(by_width.num_late),
         }
@@ -142,14 +146,23 @@ def _widths(sweeps: Sweeps) -> dict[str, Any]:
 
 
 def _rates(sweeps: Sweeps) -> dict[str, Any]:
-    found = phase_diagram(sweeps)
+    """Shares on the grid; boundaries by the grid alone, and with the runs about them."""
+    grid = phase_diagram(sweeps)
+    names = [name for name in ALL_RATES if name == RATES or sweeps.has(name)]
+    found = phase_diagram(sweeps, names)
     return {
-        "rates": found.rates,
+        "rates": grid.rates,
         "share that converged in time, by head width": {
-            f"{width:g}": [found.share(rate, width).to_json() for rate in found.rates] for width in found.head_widths
+            f"{width:g}": [grid.share(rate, width).to_json() for rate in grid.rates] for width in grid.head_widths
         },
-        "lower boundary": {f"{width:g}": found.boundary(width).to_json() for width in found.head_widths},
-        "upper boundary": {f"{width:g}": found.boundary(width, is_upper=True).to_json() for width in found.head_widths},
+        "runs": {"on the grid": len(grid.rate_R), "about its boundaries": len(found.rate_R) - len(grid.rate_R)},
+        **{
+            f"{side} boundary{of_what}": {
+                f"{width:g}": diagram.boundary(width, is_upper=side == "upper").to_json() for width in grid.head_widths
+            }
+            for side in ("lower", "upper")
+            for of_what, diagram in (("", found), (" by the grid alone", grid))
+        },
     }
 
 

@@ -12,6 +12,7 @@ from sweeps.landscape.adam.study import EPSILON_SWEEP
 from sweeps.landscape.fates.study import FATE_SWEEPS
 from sweeps.landscape.parent_pair import ParentPair
 from sweeps.landscape.settings.study import SETTING_SWEEPS
+from sweeps.landscape.sizes.study import SIZE_SWEEPS
 from sweeps.papers import Paper, PaperSweep
 
 # Matrices that are exchanged together in the factorials of groups; that of matrices exchanges every one by itself.
@@ -61,8 +62,7 @@ STUDY = Paper(
                 "seeds.crossed.data_seed=[104, 105]",
             ),
         ),
-        PaperSweep("widths", "landscape/widths.yaml"),
-        PaperSweep("rates", "landscape/rates.yaml", fast=None),
+        *SIZE_SWEEPS,
         *FATE_SWEEPS,
         *SETTING_SWEEPS,
         EPSILON_SWEEP,

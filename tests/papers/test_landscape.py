@@ -16,7 +16,7 @@ from pipeline.store.history import History, RunEnd, RunInfo
 from sweeps.landscape.claims import CLAIMS, FIGURES
 from sweeps.landscape.details import details
 from sweeps.landscape.measures import factorial, factorials
-from sweeps.landscape.phase_diagram import phase_diagram
+from sweeps.landscape.sizes.phase_diagram import phase_diagram
 from sweeps.landscape.study import (
     BY_MATRIX,
     CHOSEN,
@@ -35,6 +35,10 @@ NAN = np.nan
 G = len(GROUPS)
 ALONE = {(g,): 0.2 for g in range(G)}
 TOGETHER = {(0, 2, 4): 0.3, (1, 3, 5, 6): 0.3, (0, 6): 0.2, (2, 4): 0.2}
+
+
+# Their figures are drawn in tests/papers/test_landscape_parts.py.
+PARTS = ("fates", "settings", "adam")
 
 
 def history_of(pair, coefficients, noise=0.03, seed=0, groups=None):
@@ -79,7 +83,7 @@ def of_sizes(name, settings, time_of, budget, chunk, count=32):
     """Runs of these settings, whose times are `time_of` a setting and a quantile of the normal."""
     normal_S = ndtri((np.arange(count) + 0.5) / count)
     runs = [
-        RunInfo(f"r{number}-{seed}", f"s{number}", seed, seed, setting)
+        RunInfo(f"{name}-{number}-{seed}", f"s{number}", seed, seed, setting)
         for number, setting in enumerate(settings)
         for seed in range(count)
     ]
@@ -87,22 +91,21 @@ def of_sizes(name, settings, time_of, budget, chunk, count=32):
     return recorded(name, runs, times, budget, chunk)
 
 
-def widths_of(exponent):
-    arms = [(width, 3e-3) for width in (8, 16, 32, 64)] + [(8, 6e-3), (32, 1.5e-3), (64, 7.5e-4)]
+def widths_of(exponent, name="widths", widths=(8, 16, 32, 64), count=96):
+    arms = [(width, 3e-3) for width in widths] + [(width, 3e-3 * 16 / width) for width in widths if width != 16]
     settings = [{"model.width": width, "optimiser.lr": rate} for width, rate in arms]
     return of_sizes(
-        "widths",
+        name,
         settings,
         lambda at, normal: 1200 * np.exp(0.5 * (at["model.width"] / 8) ** exponent * normal),
         5400,
         25,
-        count=96,
+        count=count,
     )
 
 
-def rates_of(power, worst=np.inf):
+def rates_of(power, worst=np.inf, name="rates", rates=(5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 5e-2), count=32):
     """Times fall as the rate, the more so the wider the head; at `worst` and above no run converges."""
-    rates = (5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 5e-2)
     settings = [{"optimiser.lr": rate, "model.head_width": width} for width in (2, 4, 8) for rate in rates]
 
     def time_of(at, normal):
@@ -110,7 +113,7 @@ def rates_of(power, worst=np.inf):
         is_late = at["optimiser.lr"] >= worst
         return 1e9 if is_late else 2700 * np.exp(0.3 * normal) * half / at["optimiser.lr"]
 
-    return of_sizes("rates", settings, time_of, 2800, 50)
+    return of_sizes(name, settings, time_of, 2800, 50, count)
 
 
 def verdicts(sweeps, undecided=False):
@@ -237,6 +240,20 @@ def test_spreads_that_fall_with_the_width_are_told_from_those_that_do_not():
     assert set(flat.values()) == {DOES_NOT}
 
 
+def test_fresh_seeds_are_judged_by_themselves_and_shown_with_the_others():
+    wider = {exponent: widths_of(exponent, "wider", (16, 32, 64, 128), count=128) for exponent in (-0.5, -0.05)}
+    names = ("independent_parts_again", "spread_falls_at_scaled_rates_again")
+    assert verdicts(judged_sweeps(wider[-0.5])) == dict.fromkeys(names, HOLDS)
+    assert verdicts(judged_sweeps(wider[-0.05])) == dict.fromkeys(names, DOES_NOT)
+    low = {power: rates_of(power, name="rates_low", rates=(7e-4, 1.5e-3, 3.2e-3), count=40) for power in (-0.6, -0.1)}
+    assert verdicts(judged_sweeps(low[-0.6])) == {"narrow_heads_need_twice_the_rate": HOLDS}
+    assert verdicts(judged_sweeps(low[-0.1])) == {"narrow_heads_need_twice_the_rate": DOES_NOT}
+    found = details(judged_sweeps(widths_of(-0.5), wider[-0.5], rates_of(-0.5), low[-0.6]))
+    assert found["widths"]["one rate"]["runs"] == [96, 224, 224, 224, 128]
+    assert found["rates"]["runs"] == {"on the grid": 18 * 32, "about its boundaries": 9 * 40}
+    assert found["rates"]["lower boundary"] != found["rates"]["lower boundary by the grid alone"]
+
+
 def test_boundaries_of_rates_are_found_on_both_sides():
     sweeps = judged_sweeps(rates_of(-0.5, worst=2e-2))
     assert verdicts(sweeps) == {"narrow_heads_need_higher_rates": HOLDS, "high_rates_fail": HOLDS}
@@ -253,8 +270,7 @@ def test_figures_are_drawn_and_details_have_every_part():
         dict(judged_sweeps(*histories, widths_of(-0.5), rates_of(-0.5)))
         | dict(by_matrix({(0, 3): 0.3, (1, 2, 4): 0.2}))
     )
-    # Fates, other settings and Adam's eps are in tests/papers/test_landscape_parts.py.
-    drawn = {figure.__name__: figure(sweeps) for figure in FIGURES if figure.__module__.count(".") == 2}
+    drawn = {figure.__name__: figure(sweeps) for figure in FIGURES if figure.__module__.split(".")[2] not in PARTS}
     assert all(figure.chart is not None for figure in drawn.values())
     assert {name: figure.name for name, figure in drawn.items()} == {name: name for name in drawn}
     assert {figure.__name__ for figure in FIGURES} >= {claim.figure for claim in CLAIMS.claims.values()}

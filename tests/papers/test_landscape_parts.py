@@ -17,7 +17,7 @@ from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.claims import CLAIMS, FIGURES
 from sweeps.landscape.details import details
 from sweeps.landscape.fates.measures import exchange, forked_fates
-from sweeps.landscape.fates.study import EXCHANGED, PARTS
+from sweeps.landscape.fates.study import EXCHANGED, FIRST_FATES, FURTHER_FATES, PARTS
 from sweeps.landscape.measures import Factorial
 from sweeps.landscape.settings.measures import merged_factors
 from sweeps.landscape.settings.study import OF_SEVEN, OTHER_SETTINGS
@@ -37,16 +37,23 @@ def parents():
     return recorded("fate_parents", runs, PARENT_TIMES, 2700)
 
 
-def forks(fixed_from, num=12, seed=0):
+def further_parents():
+    runs = [RunInfo(f"more-{p}", "s", 400 + p, 120, {}) for p in range(3 * NUM_PARENTS)]
+    return recorded("more_parents", runs, np.tile(PARENT_TIMES, 3), 2700)
+
+
+def forks(fixed_from, num=12, seed=0, name="fates", of=None):
     """Forks of all parents, which have their parent's time from a step on and any other's before."""
     rng = np.random.default_rng(seed)
     runs, times = [], []
-    for p, parent in enumerate(parents().runs):
+    for p, parent in enumerate((of or parents()).runs):
         for step in FORK_STEPS:
             for n in range(num):
-                runs.append(RunInfo(f"f{p}-{step}-{n}", f"s{step}", 300 + p, 6000 + n, {}, parent.run_id, step))
-                times.append(PARENT_TIMES[p] if step >= fixed_from else PARENT_TIMES[rng.integers(NUM_PARENTS)])
-    return recorded("fates", runs, times, 2700)
+                seeds = (parent.init_seed, 6000 + n)
+                runs.append(RunInfo(f"{parent.run_id}-{step}-{n}", f"s{step}", *seeds, {}, parent.run_id, step))
+                own = PARENT_TIMES[p % NUM_PARENTS]
+                times.append(own if step >= fixed_from else PARENT_TIMES[rng.integers(NUM_PARENTS)])
+    return recorded(name, runs, times, 2700)
 
 
 def exchange_of(pair, effects_of, noise=0.02, seed=0):
@@ -88,6 +95,20 @@ def test_fates_that_are_fixed_early_are_told_from_those_that_are_not():
     early, late = (verdicts(judged_sweeps(parents(), forks(step)), "commitment") for step in (100, 600))
     assert early == dict.fromkeys(names, HOLDS)
     assert late == dict.fromkeys(names, DOES_NOT)
+
+
+def test_further_parents_are_judged_by_themselves_and_shown_with_the_first_ones():
+    further = further_parents()
+    names = ("two_thirds_are_sealed_early", "state_fixes_time_again")
+    early, late = (judged_sweeps(further, forks(step, num=6, name="more_fates", of=further)) for step in (100, 600))
+    assert verdicts(early, "commitment") == dict.fromkeys(names, HOLDS)
+    assert verdicts(late, "commitment") == dict.fromkeys(names, DOES_NOT)
+    both = Sweeps(dict(early) | dict(judged_sweeps(parents(), forks(300))))
+    found = forked_fates(both, (FIRST_FATES, FURTHER_FATES))
+    assert (found.num_forks, found.early_PS.shape) == (6, (4 * NUM_PARENTS, len(FORK_STEPS)))
+    assert np.all(np.diff(found.time_P) >= 0)
+    steps = np.array([time.value for time in found.commit_times()])
+    assert (steps <= 200).mean() == pytest.approx(0.75, abs=0.06)
 
 
 def test_parents_commit_at_the_step_from_which_their_forks_agree():
@@ -142,7 +163,7 @@ def test_exchanges_take_every_subset_of_parts_from_the_slow_run():
 def of_setting(setting, coefficients, noise=0.05):
     """Factorials of a setting's pairs, with these coefficients."""
     histories = []
-    for seed, pair in enumerate(setting.pairs):
+    for seed, pair in enumerate(setting.judged_pairs):
         groups, runs, times, rng = tuple(setting.groups.values()), [], [], np.random.default_rng(seed)
         for place in range(2 ** len(groups)):
             level_G = [1 - 2 * (place >> g & 1) for g in range(len(groups))]
@@ -179,6 +200,13 @@ def test_shares_of_other_settings_are_those_of_their_own_factorials(setting):
     assert [verdict != HOLDS for verdict in verdicts(noisy, "settings").values()] == [True]
     fewer = judged_sweeps(*of_setting(setting, {(0, 1): 0.2})[:2])
     assert verdicts(fewer, "settings") == {}
+
+
+def test_the_first_pairs_of_a_setting_are_not_judged_where_there_are_later_ones():
+    first, later = {pair.name for pair in OTHER_SETTINGS[0].pairs[:4]}, OTHER_SETTINGS[0].judged_pairs
+    assert len(later) == OTHER_SETTINGS[0].num_later == 12
+    assert not first & {pair.name for pair in later}
+    assert OTHER_SETTINGS[3].judged_pairs == OTHER_SETTINGS[3].pairs
 
 
 def test_merged_factors_are_those_combinations_in_which_they_agree():
@@ -229,7 +257,7 @@ def test_figures_are_drawn_and_details_have_every_part():
     ]
     histories += [parents(), forks(200, num=3), *exchanges_with(apart_and_together), by_epsilon(1e-2)]
     sweeps = judged_sweeps(*histories)
-    own = [draw for draw in FIGURES if draw.__module__.count(".") > 2]
+    own = [draw for draw in FIGURES if draw.__module__.split(".")[2] in ("fates", "settings", "adam")]
     assert [figure(sweeps).name for figure in own] == ["commitment", "mixtures", "settings", "adam_epsilon"]
     found = json.loads(json.dumps(details(sweeps)))
     known = [at for at in landscape.TABLES.items() if "not there" not in found[at[1][0]]]

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.claims.claims import Claim, ClaimBook, Evidence, JudgedClaim, Region
 from analysis.claims.registration import NOT_REGISTERED, Registration, RegistrationError, is_as_registered
+from analysis.claims.sweeps import JudgedSweep, Sweeps
 from sweeps.papers import papers_of
 from sweeps.registered import registration_of, seeds_by_sweep
 
@@ -31,15 +32,31 @@ def test_a_later_entry_holds_what_was_changed_alone():
 
 
 def test_a_claim_says_when_its_terms_were_registered_and_whether_that_was_after_training_began():
-    assert SECOND.status(OTHER, SECOND.sha256) == "registered 2026-01-01"
-    assert SECOND.status(STRICTER, SECOND.sha256) == "changed 2026-02-01: Too lenient."
-    assert SECOND.status(STRICTER, FIRST.sha256) == "changed 2026-02-01, after training began: Too lenient."
-    assert SECOND.status(OTHER, "") == "registered 2026-01-01, after training began"
+    assert SECOND.status(OTHER, [SECOND.sha256]) == "registered 2026-01-01"
+    assert SECOND.status(STRICTER, [SECOND.sha256]) == "changed 2026-02-01: Too lenient."
+    assert SECOND.status(STRICTER, [FIRST.sha256]) == "changed 2026-02-01, after training began: Too lenient."
+    assert SECOND.status(OTHER, [""]) == "registered 2026-01-01, after training began"
     assert SECOND.status(CLAIM) == NOT_REGISTERED
     assert Registration().status(CLAIM) == NOT_REGISTERED
-    (told,) = SECOND.told([JudgedClaim(OTHER, "P", "holds", "", Evidence(0.9, 0.8, 1, 9))], FIRST.sha256)
+    (told,) = SECOND.told([JudgedClaim(OTHER, "P", "holds", "", Evidence(0.9, 0.8, 1, 9))])
     assert is_as_registered(told.registered)
-    assert not is_as_registered(SECOND.status(STRICTER, SECOND.sha256))
+    assert not is_as_registered(SECOND.status(STRICTER, [SECOND.sha256]))
+
+
+def test_the_sweeps_that_judge_a_claim_say_whether_training_had_begun():
+    """A claim on one sweep is as registered, whatever other sweeps were trained before its terms."""
+    read = replace(STRICTER, measure=lambda sweeps: sweeps["new"].history)
+    history = Evidence(0.9, 0.8, 1, 9)
+    sweeps = Sweeps({name: JudgedSweep(history) for name in ("old", "new")})
+    begun = {"old": FIRST.sha256, "new": SECOND.sha256}
+    (judged,) = ClaimBook("P", [read]).judged(sweeps)
+    assert judged.sweeps == ("new",)
+    assert SECOND.told([judged], begun)[0].registered == "changed 2026-02-01: Too lenient."
+    (late,) = ClaimBook("P", [replace(read, measure=lambda sweeps: (sweeps["new"], sweeps["old"].history)[1])]).judged(
+        sweeps
+    )
+    assert late.sweeps == ("new", "old")
+    assert "after training began" in SECOND.told([late], begun)[0].registered
 
 
 def altered(entries):

@@ -16,9 +16,9 @@ from sweeps.landscape.fates.measures import (
     share_by_state,
     share_committed,
 )
-from sweeps.landscape.fates.study import PARTS
+from sweeps.landscape.fates.study import FURTHER_FATES, PARTS
 
-_FORKS, _MIXTURES = 1536, 1536
+_FORKS, _MORE_FORKS, _MIXTURES = 1536, 2304, 1536
 _SHARE = "mean share of the variance of log time over mixtures of a fast and a slow run's states"
 
 CLAIMS = (
@@ -88,6 +88,29 @@ CLAIMS = (
         figure="mixtures",
         measure=partial(change_of_slow_down, step=400),
         least_runs=_MIXTURES,
+        stated_by="us",
+    ),
+    Claim(
+        name="two_thirds_are_sealed_early",
+        statement="Of 48 further parents, two thirds are: share that is committed from step 200 or before",
+        value="",
+        region=Region(low=2 / 3),
+        figure="commitment",
+        measure=partial(share_committed, by=200, of=FURTHER_FATES),
+        least_runs=_MORE_FORKS,
+        stated_by="us",
+    ),
+    Claim(
+        name="state_fixes_time_again",
+        statement=(
+            "Of 48 further parents, a state at step 200 fixes the time: share of the variance of log time, over "
+            "parents and fresh data streams, that is between parents"
+        ),
+        value="",
+        region=Region(low=0.8),
+        figure="commitment",
+        measure=partial(share_by_state, step=200, of=FURTHER_FATES),
+        least_runs=_MORE_FORKS,
         stated_by="us",
     ),
 )

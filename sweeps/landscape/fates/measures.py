@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.dynamics.seed_variance import SeedVariance, seed_variance
 from analysis.dynamics.walsh import WalshSpectrum, main_effects, squares, walsh_coefficients, walsh_spectrum
 from analysis.outcomes.outcomes import CONVERGED, Outcomes, decide_outcomes
+from analysis.outcomes.subsets import joined, some_runs
 from analysis.uncertainty.intervals import Estimate, wilson
 from analysis.uncertainty.student import mean_over_units
 from pipeline.arrays import Floats, Ints
 from pipeline.store.history import History
-from sweeps.landscape.fates.study import EXCHANGED, FATE_PARENTS, FATES, PARTS, ExchangedPair
+from sweeps.landscape.fates.study import EXCHANGED, FIRST_FATES, PARTS, ExchangedPair
 from sweeps.landscape.measures import KEPT_ACCURACY, log_times
 
 # About the median time of the 64 init seeds that the parents are taken from.
@@ -56,46 +58,57 @@ class Fates:
         found = []
         for share_S in self.early_PS:
             drawn_BS = rng.binomial(self.num_forks, share_S, size=(_BOOTSTRAP, len(share_S))) / self.num_forks
-            step_B = np.array([self._committed(share) for share in (share_S, *drawn_BS)])
+            step_B = self._committed_B(np.vstack([share_S, drawn_BS]))
             low, high = np.quantile(np.nan_to_num(step_B[1:], nan=np.inf), [0.025, 0.975], method="nearest")
             found.append(Estimate(float(step_B[0]), float(low), float(high)))
         return found
 
-    def _committed(self, share_S: Floats) -> float:
-        is_open_S = (share_S > SELDOM) & (share_S < 1 - SELDOM)
-        after = int(np.flatnonzero(is_open_S)[-1]) + 1 if is_open_S.any() else 0
-        return float(self.steps_S[after]) if after < len(self.steps_S) else float("nan")
+    def _committed_B(self, share_BS: Floats) -> Floats:
+        """(B,) the step after the last one at which it is not committed; NaN where that is the last of all."""
+        is_open_BS = (share_BS > SELDOM) & (share_BS < 1 - SELDOM)
+        num_steps = len(self.steps_S)
+        after_B = np.where(is_open_BS.any(1), num_steps - np.argmax(is_open_BS[:, ::-1], axis=1), 0)
+        return np.append(self.steps_S.astype(np.float64), np.nan)[after_B]
 
 
-def forked_fates(sweeps: Sweeps) -> Fates:
-    """Of the sweep of forks. Raises UndecidedError where a parent lacks forks at a step."""
-    parents, forks = sweeps[FATE_PARENTS].history, sweeps[FATES].history
+def forked_fates(sweeps: Sweeps, parents_and_forks: Sequence[tuple[str, str]] = (FIRST_FATES,)) -> Fates:
+    """Of sweeps of parents and of their forks; of several, under the data streams that all have, the fastest first.
+
+    Raises UndecidedError where a parent lacks forks at a step.
+    """
+    parents = joined([sweeps[name].history for name, _ in parents_and_forks])
+    of_forks = [sweeps[name].history for _, name in parents_and_forks]
     log_time_P, _ = log_times(parents)
+    streams = set.intersection(*({run.data_seed for run in history.runs} for history in of_forks))
+    forks = joined(of_forks)
+    forks = some_runs(forks, np.array([run.data_seed in streams for run in forks.runs]))
     outcomes = decide_outcomes(forks, KEPT_ACCURACY)
     is_early_R = (outcomes.kind_R == CONVERGED) & (outcomes.upper_R <= DEADLINE)
     parent_R = np.array([run.parent for run in forks.runs])
     step_R = np.array([run.fork_step for run in forks.runs])
     steps_S = np.unique(step_R)
-    ids = [run.run_id for run in parents.runs]
+    # One sweep's parents stay in its order, in which another sweep ranked them.
+    order_P = np.argsort(log_time_P, kind="stable") if len(parents_and_forks) > 1 else np.arange(len(log_time_P))
+    ids = [parents.runs[p].run_id for p in order_P]
     place_of = {(run, step): (parent_R == run) & (step_R == step) for run in ids for step in steps_S.tolist()}
     counts = {int(at_R.sum()) for at_R in place_of.values()}
     if len(counts) > 1:
         raise UndecidedError("parents have unequal numbers of forks")
     early_PS = np.array([[is_early_R[place_of[run, step]].mean() for step in steps_S.tolist()] for run in ids])
-    return Fates(steps_S, early_PS, counts.pop(), np.exp(log_time_P), forks, outcomes)
+    return Fates(steps_S, early_PS, counts.pop(), np.exp(log_time_P[order_P]), forks, outcomes)
 
 
-def share_by_state(sweeps: Sweeps, *, step: int) -> Evidence:
+def share_by_state(sweeps: Sweeps, *, step: int, of: tuple[str, str] = FIRST_FATES) -> Evidence:
     """Share of the variance of log time, over parents and data streams, that the state at this step fixes."""
-    found = forked_fates(sweeps)
+    found = forked_fates(sweeps, (of,))
     at = found.variance(step)
     note = f"{at.num_init} parents, {at.num_data} data streams; without the slowest {at.init_without_slowest.text()}."
     return _of_parents(found, at.init, note)
 
 
-def share_committed(sweeps: Sweeps, *, by: int) -> Evidence:
+def share_committed(sweeps: Sweeps, *, by: int, of: tuple[str, str] = FIRST_FATES) -> Evidence:
     """Share of parents that are committed from this step on, and from no later one."""
-    found = forked_fates(sweeps)
+    found = forked_fates(sweeps, (of,))
     times = [time.value for time in found.commit_times()]
     estimate = wilson(sum(time <= by for time in times), len(times))
     steps = ", ".join("later" if np.isnan(time) else f"{time:g}" for time in times)

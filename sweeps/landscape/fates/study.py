@@ -2,7 +2,8 @@
 
 Parents are every fourth of the 64 init seeds that the sweep `widths` trained at width 16, by their times there. Of the
 first eight, the fast ones, each is paired with the slow one eight places further on, so that the two of every pair are
-32 of 64 ranks apart.
+32 of 64 ranks apart. The other 48 of the 64 are parents of a second sweep, under half as many data streams: how far
+parents differ decides how exact their distribution is, not how many forks each has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pipeline.spec.sweep import load_spec
 from sweeps.papers import PaperSweep
 
 FATE_PARENTS, FATES = "fate_parents", "fates"
+MORE_PARENTS, MORE_FATES = "more_parents", "more_fates"
+FIRST_FATES, FURTHER_FATES = (FATE_PARENTS, FATES), (MORE_PARENTS, MORE_FATES)
+_RANKED, _MORE_STREAMS = range(200, 264), (6000, 6006)
 _ROOM = "landscape/fates"
 _FOLDER = Path(__file__).resolve().parent
 # What is exchanged together: all that a run adds to its residual stream at one place, or reads from it.
@@ -51,9 +55,23 @@ def exchanged_pairs() -> tuple[ExchangedPair, ...]:
     return tuple(ExchangedPair(f"exchange_{p + 1}", ids[p], ids[p + _NUM_PAIRS]) for p in range(_NUM_PAIRS))
 
 
+def _more_parents() -> tuple[str, ...]:
+    """The init seeds of the 64 that are no parents of the first sweep."""
+    known = {run.init_seed for run in load_spec(_FOLDER / "parents.yaml").runs()}
+    others = [seed for seed in _RANKED if seed not in known]
+    return ("name=landscape_more_parents", f"seeds.crossed.init_seed={others}")
+
+
+def _more_forks() -> tuple[str, ...]:
+    first, stop = _MORE_STREAMS
+    return ("name=landscape_more_fates", f"fork.data_seed.range=[{first}, {stop}]")
+
+
 EXCHANGED = exchanged_pairs()
 FATE_SWEEPS = (
     PaperSweep(FATE_PARENTS, f"{_ROOM}/parents.yaml", fast=None),
     PaperSweep(FATES, f"{_ROOM}/forks.yaml", fast=None, forks_of=FATE_PARENTS),
     *(PaperSweep(pair.name, f"{_ROOM}/exchange.yaml", None, pair.overrides(), FATE_PARENTS) for pair in EXCHANGED),
+    PaperSweep(MORE_PARENTS, f"{_ROOM}/parents.yaml", None, _more_parents()),
+    PaperSweep(MORE_FATES, f"{_ROOM}/forks.yaml", None, _more_forks(), forks_of=MORE_PARENTS),
 )

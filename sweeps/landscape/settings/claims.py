@@ -1,4 +1,7 @@
-"""Questions on other settings, three of each. Regions and seeds are those of ordinary parents in setting A."""
+"""Questions on other settings, three of each. Regions are those of ordinary parents in setting A.
+
+In B, C and with pair tokens the first four pairs left most of them undecided, and fresh ones are judged.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ CLAIMS = tuple(
         region=region,
         figure="settings",
         measure=partial(mean_share_of_setting, name=setting.name, which=which),
-        least_runs=setting.num_runs,
+        least_runs=setting.num_judged_runs,
         stated_by="us",
-        version=1 if which == RETURNS else 2,
+        version=(1 if which == RETURNS else 2) + (setting.num_later > 0),
         family=_FAMILIES[which],
     )
     for setting in OTHER_SETTINGS

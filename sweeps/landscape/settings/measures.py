@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,17 +14,18 @@ from analysis.dynamics.walsh import WalshSpectrum, walsh_spectrum
 from analysis.uncertainty.student import mean_over_units
 from pipeline.arrays import Floats
 from sweeps.landscape.measures import Factorial, factorial, factorials
+from sweeps.landscape.parent_pair import ParentPair
 from sweeps.landscape.settings.study import OF_SEVEN, OTHER_SETTINGS, OtherSetting
 from sweeps.landscape.study import LATER, ORDINARY
 
 _FEWEST_PAIRS = 3
 
 
-def of_setting(sweeps: Sweeps, setting: OtherSetting) -> list[Factorial]:
-    """The factorials of a setting's pairs. Raises UndecidedError where fewer than three are there."""
+def of_setting(sweeps: Sweeps, setting: OtherSetting, pairs: Sequence[ParentPair]) -> list[Factorial]:
+    """The factorials of these pairs of a setting. Raises UndecidedError where fewer than three are there."""
     found = [
         factorial(sweeps[pair.name].history, pair, criterion=setting.criterion, groups=setting.groups)
-        for pair in setting.pairs
+        for pair in pairs
         if sweeps.has(pair.name)
     ]
     if len(found) < _FEWEST_PAIRS:
@@ -84,7 +86,7 @@ def has_orders(found: list[Factorial]) -> bool:
 def mean_share_of_setting(sweeps: Sweeps, *, name: str, which: str) -> Evidence:
     """Mean over pairs of parents of one of SHARES in the setting of that name."""
     (setting,) = (setting for setting in OTHER_SETTINGS if setting.name == name)
-    found = of_setting(sweeps, setting)
+    found = of_setting(sweeps, setting, setting.judged_pairs)
     if which != RETURNS and not has_orders(found):
         raise UndecidedError("no more returns under another data stream than by chance, so there are no orders of it")
     share_P = setting_shares_by_pair(found, which)
@@ -102,5 +104,5 @@ def factorials_by_setting(sweeps: Sweeps) -> dict[str, list[Factorial]]:
         tables["A: five groups"] = ordinary_in_five_groups(sweeps)
     for setting in OTHER_SETTINGS:
         with suppress(UndecidedError):
-            tables[setting.label] = of_setting(sweeps, setting)
+            tables[setting.label] = of_setting(sweeps, setting, setting.pairs)
     return tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,14 @@ from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps, UndecidedError
 from analysis.dynamics.boundaries import crossings
 from analysis.outcomes.outcomes import CENSORED, CONVERGED, decide_outcomes
+from analysis.outcomes.subsets import joined
 from analysis.uncertainty.estimates import proportion_of_runs
 from analysis.uncertainty.intervals import Estimate, from_bootstrap
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats
 from pipeline.store.history import History
 from sweeps.landscape.measures import KEPT_ACCURACY
+from sweeps.landscape.sizes.study import RATES
 
 IN_TIME = 2700
 _HEAD_WIDTH, _RATE = "model.head_width", "optimiser.lr"
@@ -65,9 +68,12 @@ class PhaseDiagram:
         return from_bootstrap(10 ** self.boundary_B(head_width, is_upper=is_upper))
 
 
-def phase_diagram(sweeps: Sweeps) -> PhaseDiagram:
-    """Of the sweep `rates`. A run that diverged did not converge. Raises UndecidedError where runs have not ended."""
-    history = sweeps["rates"].history
+def phase_diagram(sweeps: Sweeps, names: Sequence[str] = (RATES,)) -> PhaseDiagram:
+    """Of these sweeps together. A run that diverged did not converge.
+
+    Raises UndecidedError where runs have not ended.
+    """
+    history = joined([sweeps[name].history for name in names])
     outcomes = decide_outcomes(history, KEPT_ACCURACY)
     if CENSORED in outcomes.kind_R:
         raise UndecidedError("runs were stopped or failed, so their times are unknown")
@@ -77,9 +83,9 @@ def phase_diagram(sweeps: Sweeps) -> PhaseDiagram:
     return PhaseDiagram(history, rate_R, head_width_R, (outcomes.kind_R == CONVERGED) & (outcomes.upper_R <= IN_TIME))
 
 
-def ratio_of_boundaries(sweeps: Sweeps, *, narrow: int, wide: int) -> Evidence:
+def ratio_of_boundaries(sweeps: Sweeps, *, narrow: int, wide: int, names: Sequence[str] = (RATES,)) -> Evidence:
     """Rate that half of the runs with narrow heads need to converge in time, over that with wide heads."""
-    found = phase_diagram(sweeps)
+    found = phase_diagram(sweeps, names)
     ratio_B = 10 ** (found.boundary_B(narrow) - found.boundary_B(wide))
     shown = "; ".join(f"head width {width:g}: {found.boundary(width).text(5)}" for width in found.head_widths)
     use_R = np.isin(found.head_width_R, (narrow, wide)) & (found.rate_R <= _MIDDLE_RATE)

@@ -9,16 +9,18 @@ from analysis.figures.marks import points_with_intervals, raster
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
 from sweeps.landscape.captions import landscape_caption
-from sweeps.landscape.phase_diagram import IN_TIME, phase_diagram
-from sweeps.landscape.spreads import ARMS, spread_by_width
+from sweeps.landscape.sizes.phase_diagram import IN_TIME, phase_diagram
+from sweeps.landscape.sizes.spreads import ARMS, spread_by_width
+from sweeps.landscape.sizes.study import ALL_RATES, ALL_WIDTHS, RATES, WIDTHS
 
 
 def widths(sweeps: Sweeps) -> Figure:
     """The standard deviation of log time over seeds, against the width, at one rate and at rates by 1/width."""
+    names = [name for name in ALL_WIDTHS if name == WIDTHS or sweeps.has(name)]
     rows: Rows = []
     exponents = []
     for arm in ARMS:
-        found, _ = spread_by_width(sweeps, arm)
+        found, _ = spread_by_width(sweeps, arm, names)
         exponents.append(f"{found.exponent.text()} at {arm}")
         for size, spread in zip(found.sizes, found.spreads, strict=True):
             place = {"width": size, "arm": arm, "value": number(spread.value)}
@@ -37,20 +39,21 @@ def widths(sweeps: Sweeps) -> Figure:
         "By maximum likelihood of a normal, runs that did not converge being later than the budget; none where more "
         "than half are. Heads have width 4. Bars: 95% over seeds.",
     )
-    caption = landscape_caption(sweeps, ["widths"], *parts)
+    caption = landscape_caption(sweeps, names, *parts)
     chart = finish(chart.properties(width=460, height=280), title, caption)
     return Figure("widths", title, "Standard deviation of log time by width.", chart)
 
 
 def rates(sweeps: Sweeps) -> Figure:
     """The share of runs that converge in time at each learning rate and head width, with the boundaries at one half."""
-    found = phase_diagram(sweeps)
+    grid, names = phase_diagram(sweeps), [name for name in ALL_RATES if name == RATES or sweeps.has(name)]
+    found = phase_diagram(sweeps, names)
     cells: Rows = []
-    for head_width in found.head_widths:
-        for rate in found.rates:
-            share = found.share(rate, head_width).value
+    for head_width in grid.head_widths:
+        for rate in grid.rates:
+            share = grid.share(rate, head_width).value
             cells.append({"rate": f"{rate:g}", "head": f"{head_width:g}", "value": share, "text": short(share)})
-    x = alt.X("rate:N", sort=[f"{rate:g}" for rate in found.rates], title="learning rate", axis=alt.Axis(labelAngle=0))
+    x = alt.X("rate:N", sort=[f"{rate:g}" for rate in grid.rates], title="learning rate", axis=alt.Axis(labelAngle=0))
     y = alt.Y("head:N", sort=[f"{width:g}" for width in reversed(found.head_widths)], title="width of a head")
     shares = raster(cells, x, y, alt.Color("value:Q", title="share", scale=alt.Scale(scheme="blues", domain=[0, 1])))
     numbers = shares.mark_text(fontSize=11).encode(
@@ -66,7 +69,7 @@ def rates(sweeps: Sweeps) -> Figure:
     base = alt.Chart(data([row for row in bounds if row["value"] is not None])).encode(
         y=y, color=alt.Color("side:N", title="boundary", scale=alt.Scale(range=list(PREDICTOR_COLOURS[1:3])))
     )
-    scale = alt.Scale(type="log", domain=[min(found.rates), max(found.rates)])
+    scale = alt.Scale(type="log", domain=[min(grid.rates), max(grid.rates)])
     right = points_with_intervals(base, "learning rate", along="x", scale=scale).properties(
         width=340, height=260, title="rate at which half converge"
     )
@@ -77,6 +80,6 @@ def rates(sweeps: Sweeps) -> Figure:
     parts = (
         "Boundaries by logistic regression on the log of the rate, on either side of 0.005. Bars: 95% over seeds.",
     )
-    caption = landscape_caption(sweeps, ["rates"], *parts)
+    caption = landscape_caption(sweeps, names, *parts)
     chart = finish(alt.hconcat(left, right, spacing=40).resolve_scale(color="independent"), title, caption)
     return Figure("rates", title, "Share of runs that converge in time by learning rate and head width.", chart)
