@@ -61,7 +61,10 @@ def refresh() -> None:
     for paper in papers_of():
         path, claims = PAGES / f"{paper.name}.md", kept_claims(document, paper)
         (PAGES / f"{paper.name}_task.svg").write_text(to_svg(paper.claims_module().TASK_PICTURE()))
-        text = with_part(path.read_text(), "findings", findings_part(paper, claims))
+        text = with_part(path.read_text(), "findings", findings_part(paper.findings, claims))
+        if paper.further_findings:
+            part = findings_part(paper.further_findings, claims, start=1 + len(paper.findings))
+            text = with_part(text, "further findings", part)
         path.write_text(with_part(text, "claims", page_part(document["provenance"], claims)))
     INDEX.write_text(with_part(INDEX.read_text(), "claims", index_part(document)))
     README.write_text(with_part(README.read_text(), "claims", readme_part(all_claims(document))))
@@ -77,10 +80,10 @@ def all_claims(document: dict[str, Any]) -> list[JudgedClaim]:
     return [claim for paper in papers_of() for claim in kept_claims(document, paper)]
 
 
-def findings_part(paper: Paper, claims: Sequence[JudgedClaim]) -> str:
-    """The paper's findings as a numbered list, with the figures that are kept."""
+def findings_part(findings: Sequence[str], claims: Sequence[JudgedClaim], start: int = 1) -> str:
+    """Findings as a list that is numbered from `start`, with the figures that are kept."""
     by_name = {claim.name: claim for claim in claims}
-    lines = [f"{n}. {with_figures(finding, by_name)}" for n, finding in enumerate(paper.findings, start=1)]
+    lines = [f"{n}. {with_figures(finding, by_name)}" for n, finding in enumerate(findings, start)]
     return "\n".join([*lines, ""])
 
 
@@ -103,6 +106,11 @@ def page_part(provenance: dict[str, Any], claims: Sequence[JudgedClaim]) -> str:
         lines.append(f'"{NOT_JUDGED.capitalize()}": the claim was added or changed since then.')
     if any(REWORDED in claim.remark for claim in claims):
         lines.append(f'"{REWORDED.capitalize()}": judged under another wording, by the same measure and region.')
+    if any(claim.evidence is not None and claim.evidence.num_units is None for claim in claims):
+        lines.append(
+            'Units given as "runs" are of judgements made before independent units were counted: runs of several '
+            "settings under one seed count one by one there, and are not independent."
+        )
     if any("judged" in claim.remark for claim in claims):
         lines.append(
             "A verdict with a date is of a later reproduction of a part: on fresh seeds, by a new measure, or of the "

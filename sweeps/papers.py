@@ -87,6 +87,7 @@ class Paper:
 
     Papers are trained and listed by `order`, those of equal order by name. docs/papers/NAME.md shows those of FIGURES
     that `page_figures` names, and `findings`: sentences in which `{CLAIM}` stands for what was found of that claim.
+    `further_findings` are those on questions that the paper does not ask, and have a part of the page of their own.
 
     Raises ValueError where a name is given twice in one profile, or names no sweep.
     """
@@ -98,6 +99,7 @@ class Paper:
     order: int = 100
     page_figures: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    further_findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known: set[str] = set()

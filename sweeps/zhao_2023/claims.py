@@ -14,9 +14,9 @@ from functools import partial
 
 from analysis.claims.claims import Claim, ClaimBook, Region
 from sweeps.zhao_2023 import evidence
-from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, similarity_of_runs
-from sweeps.zhao_2023.figures.across_models import attention_across_models
-from sweeps.zhao_2023.figures.by_query import aligned_curves, attention_by_query
+from sweeps.zhao_2023.attention_maps.by_query import KEYS, QUERY, VALUES, similarity_of_runs
+from sweeps.zhao_2023.figures.across_models import attention_across_depths, attention_across_models
+from sweeps.zhao_2023.figures.by_query import aligned_curves, attention_by_query, attention_of_single_runs
 from sweeps.zhao_2023.figures.circuits import circuits, head_order_by_level
 from sweeps.zhao_2023.figures.early import early_statistics, fates, forecasts, head_widths, init_and_data
 from sweeps.zhao_2023.figures.fate_raster import fate_raster, fates_of_failing_runs
@@ -37,7 +37,9 @@ FIGURES = (
     attention,
     attention_maps,
     attention_by_query,
+    attention_of_single_runs,
     attention_across_models,
+    attention_across_depths,
     aligned_curves,
     early_statistics,
     forecasts,

@@ -18,7 +18,7 @@ from analysis.outcomes.subsets import some_runs
 from analysis.uncertainty.estimates import median_of_runs, proportion_of_runs
 from analysis.uncertainty.intervals import short
 from pipeline.store.history import History, RunInfo
-from sweeps.zhao_2023.attention import AttentionContrasts, MapContrast
+from sweeps.zhao_2023.attention_maps.contrasts import AttentionContrasts, MapContrast
 from sweeps.zhao_2023.failing import FailingSetting, failing_fates
 from sweeps.zhao_2023.measures import (
     FORECASTER,
@@ -89,9 +89,8 @@ def share_of_abrupt_smooth_curves(sweeps: Sweeps) -> Evidence:
 
 
 def share_of_abrupt_unconverged_runs(sweeps: Sweeps) -> Evidence:
-    """The share of unconverged runs in which the method finds a phase change, of those of settings A to C there are."""
-    names = [name for name in ("setting_a", "setting_b", "setting_c") if name == "setting_a" or sweeps.has(name)]
-    histories = {name: unconverged(sweeps[name].history) for name in names}
+    """The share of the unconverged runs of settings A to C in which the method finds a phase change."""
+    histories = {name: unconverged(sweeps[name].history) for name in ("setting_a", "setting_b", "setting_c")}
     is_abrupt_R = np.concatenate([phase_changes(history).is_abrupt_R for history in histories.values()])
     is_low_R = np.concatenate([last_accuracies(history)[:, -1] < STILL_LOW for history in histories.values()])
     runs = [run for history in histories.values() for run in history.runs]

@@ -27,6 +27,7 @@ PAPER = Paper(
         PaperSweep("circuits", "zhao_2023/circuits.yaml", fast=None),
         PaperSweep("model_widths", "zhao_2023/model_widths.yaml", fast=None),
         PaperSweep("models", "zhao_2023/models.yaml", fast=None),
+        PaperSweep("depths", "zhao_2023/depths.yaml", fast=None),
         PaperSweep("fork_parents", "zhao_2023/fork_parents.yaml", fast=None),
         PaperSweep("forks", "zhao_2023/forks.yaml", fast=None, forks_of="fork_parents"),
         PaperSweep("failing_parents", "zhao_2023/failing_parents.yaml", fast=None),
@@ -38,6 +39,7 @@ PAPER = Paper(
         "attention_maps",
         "aligned_curves",
         "fates",
+        "attention_across_models",
         "fates_of_failing_runs",
         "circuits",
         "head_order_by_level",
@@ -72,6 +74,8 @@ PAPER = Paper(
             "{data_stream_hardly_decides}. The step from which 95% of forks "
             "under fresh data end as their parent is {fate_is_fixed_by_half_of_the_budget} in setting A."
         ),
+    ),
+    further_findings=(
         (
             "Runs share maps, not weights: under the attention maps of another run they have an accuracy of "
             "{runs_work_under_maps_of_others}, with another run's weights of layer 1 one of "

@@ -116,7 +116,9 @@ def test_the_pages_show_every_row_with_the_verdict_that_is_kept_and_say_which_is
     for paper in papers_of():
         own = papers.kept_claims(document, paper)
         assert part_of(page_of(paper)) == papers.page_part(document["provenance"], own).strip()
-        assert part_of(page_of(paper), "findings") == papers.findings_part(paper, own).strip()
+        assert part_of(page_of(paper), "findings") == papers.findings_part(paper.findings, own).strip()
+        further = papers.findings_part(paper.further_findings, own, start=6)
+        assert part_of(page_of(paper), "further findings") == further.strip()
     tables = "\n".join(part_of(page_of(paper)) for paper in papers_of())
     rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", tables, re.M)]
     shown = {row[0]: row[7] for row in rows if row[0] not in ("claim", "---")}
@@ -168,9 +170,10 @@ def test_findings_show_what_is_kept_of_the_claims_that_they_name():
 
 
 @pytest.mark.parametrize("paper", papers_of(), ids=lambda paper: paper.name)
-def test_every_paper_has_five_to_nine_findings_of_its_own_claims_without_a_figure_of_ours_that_is_typed(paper):
-    assert 5 <= len(paper.findings) <= 9
-    for finding in paper.findings:
+def test_every_paper_has_five_findings_and_few_further_ones_of_its_own_claims(paper):
+    assert len(paper.findings) == 5
+    assert len(paper.further_findings) <= 5
+    for finding in (*paper.findings, *paper.further_findings):
         assert set(re.findall(r"{(\w+)}", finding)) & paper.claims_module().CLAIMS.claims.keys(), finding
 
 
@@ -178,7 +181,7 @@ def test_refreshing_shows_a_claim_that_was_added_and_drops_one_that_was_removed(
     claims = [j for j in papers.all_claims(document) if j.claim.stated_by == "paper" and not j.claim.is_check]
     num_before = sum(judged.verdict == NOT_JUDGED for judged in claims)
     book = papers_of()[0].claims_module().CLAIMS
-    told = "".join(papers_of()[0].findings)
+    told = "".join((*papers_of()[0].findings, *papers_of()[0].further_findings))
     first, *others = sorted(book.claims.values(), key=lambda claim: f"{{{claim.name}}}" in told)
     added = replace(others[0], name="added", statement="Something new is so: share of runs")
     monkeypatch.setattr(book, "claims", {claim.name: claim for claim in (*others, added)})

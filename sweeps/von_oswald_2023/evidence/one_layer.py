@@ -7,6 +7,7 @@ import numpy as np
 from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps
 from analysis.uncertainty.estimates import mean_of_runs, proportion_of_runs
+from analysis.uncertainty.intervals import Estimate
 from sweeps.von_oswald_2023.evidence.contexts import median
 from sweeps.von_oswald_2023.measures import (
     at_end,
@@ -53,7 +54,7 @@ def construction_difference(sweeps: Sweeps) -> Evidence:
     value_R = at_end(history, "construction_difference", np.inf)
     most, least = float(value_R.max()), float(value_R.min())
     note = "Largest absolute difference in float32 over all runs' contexts; the interval is the range over runs."
-    return Evidence(most, least, most, len(history.runs), note)
+    return Evidence.of(Estimate(most, least, most), history.runs, note)
 
 
 def line_search_step_size(sweeps: Sweeps) -> Evidence:

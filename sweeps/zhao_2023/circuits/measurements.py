@@ -29,7 +29,7 @@ from pipeline.store.sweep_store import SweepStore
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
 from sweeps.kept_weights import kept_weights
 from sweeps.papers import MeasuredRow
-from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, positions
+from sweeps.zhao_2023.attention_maps.by_query import KEYS, QUERY, VALUES, positions
 from sweeps.zhao_2023.circuits.evidence import ATTENTION_MAPS, STITCHED, TRANSPLANTED
 
 NUM_SEQUENCES = 256

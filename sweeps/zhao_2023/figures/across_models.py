@@ -1,4 +1,4 @@
-"""Figure on Zhao (2023): attention of two runs of different models, from values and from keys."""
+"""Figures on Zhao (2023): attention of two runs of different models, by width, head, rate and depth."""
 
 from __future__ import annotations
 
@@ -10,11 +10,24 @@ import altair as alt
 from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import finding, sweeps_caption
 from analysis.figures.marks import raster
-from analysis.figures.style import Figure, Rows, finish, number
-from sweeps.zhao_2023.across_models import DIFFERENT_MODELS, similarity_across_models, similarity_by_model
-from sweeps.zhao_2023.by_query import KEYS, VALUES
+from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
+from sweeps.zhao_2023.attention_maps.across_models import (
+    DIFFERENT_MODELS,
+    by_setting,
+    similarity_across_models,
+    similarity_by_model,
+)
+from sweeps.zhao_2023.attention_maps.by_query import KEYS, VALUES
+from sweeps.zhao_2023.attention_maps.depths import (
+    DEPTHS,
+    first_of_layers,
+    layer_that_looks_back,
+    maps_by_depth,
+    share_by_layer,
+    similarity_across_depths,
+)
 
-_CELL_PX = 34
+_CELL_PX, _DEPTH_CELL_PX = 34, 60
 
 
 def attention_across_models(sweeps: Sweeps) -> Figure:
@@ -25,7 +38,9 @@ def attention_across_models(sweeps: Sweeps) -> Figure:
         "In layer 1 two runs of different models attend alike from values with a cosine of {}",
         "whether runs of different models attend alike",
     )
-    panels = [_panel(*similarity_by_model(sweeps, queries=kind), f"layer 1, from {kind}") for kind in (VALUES, KEYS)]
+    panels = [
+        _similarities(*similarity_by_model(sweeps, queries=kind), f"layer 1, from {kind}") for kind in (VALUES, KEYS)
+    ]
     chart = alt.hconcat(*panels, spacing=24).resolve_scale(color="shared")
     of_keys = similarity_across_models(sweeps, queries=KEYS)
     parts = (
@@ -37,14 +52,56 @@ def attention_across_models(sweeps: Sweeps) -> Figure:
     return Figure("attention_across_models", title, "Similarity of maps by model.", finish(chart, title, caption))
 
 
-def _panel(labels: list[str], mean_MM: Any, title: str) -> Any:
+def attention_across_depths(sweeps: Sweeps) -> Figure:
+    """The same by depth, in layer 1 and in the layer whose values look back most; and which layer that is."""
+    title = finding(
+        sweeps,
+        partial(similarity_across_depths, choose=first_of_layers),
+        "In layer 1 two runs of different depth attend alike from values with a cosine of {}",
+        "whether runs of models of different depth attend alike",
+    )
+    sweep = sweeps[DEPTHS]
+    chosen = {"layer 1": first_of_layers, "the layer that looks back most": layer_that_looks_back}
+    panels = [
+        _similarities(*by_setting(maps_by_depth(sweep, choose)[1], sweep.history, VALUES), f"{name}, from values")
+        for name, choose in chosen.items()
+    ]
+    shares: Rows = [
+        {"depth": f"num_layers={depth}", "layer": f"layer {n + 1}", "share": number(float(share))}
+        for depth, share_L in share_by_layer(sweep).items()
+        for n, share in enumerate(share_L)
+    ]
+    scale = alt.Scale(domain=[f"layer {n}" for n in range(1, 5)], range=list(PREDICTOR_COLOURS[:4]))
+    bars = (
+        alt.Chart(data(shares))
+        .mark_bar()
+        .encode(
+            x=alt.X("share:Q", title="share of converged runs"),
+            y=alt.Y("depth:N", title=None),
+            color=alt.Color("layer:N", title="looks back most", scale=scale),
+        )
+        .properties(width=200, height=_DEPTH_CELL_PX * 3, title="which layer looks back most")
+    )
+    of_chosen = similarity_across_depths(sweeps, choose=layer_that_looks_back)
+    parts = (
+        "Mean cosine of the attention maps of two converged runs of these depths, other seeds; setting A but for the "
+        "depth. In the layer whose values attend most to the position before them the mean between depths is "
+        f"{of_chosen.estimate:.2f} ({of_chosen.low:.2f}-{of_chosen.high:.2f}; 95% intervals over seeds)."
+    )
+    chart = alt.hconcat(alt.hconcat(*panels, spacing=24), bars, spacing=30).resolve_scale(color="independent")
+    caption = sweeps_caption(sweeps, [DEPTHS], parts)
+    text = "Similarity of maps by depth, and the layer that looks back."
+    return Figure("attention_across_depths", title, text, finish(chart, title, caption))
+
+
+def _similarities(labels: list[str], mean_MM: Any, title: str) -> Any:
     names = [label.replace("head_width", "head") for label in labels]
     rows: Rows = [
         {"one": names[m], "other": names[k], "cosine": number(float(mean_MM[m, k]))}
         for m in range(len(names))
         for k in range(len(names))
     ]
-    size = _CELL_PX * len(names)
+    size = (_CELL_PX if len(names) > 4 else _DEPTH_CELL_PX) * len(names)
     axis, hidden = alt.Axis(labelLimit=260), alt.Axis(labels=False, ticks=False)
     return raster(
         rows,

@@ -1,4 +1,4 @@
-"""Figures on Zhao (2023): attention of two runs by position of the query, and loss curves aligned at their change."""
+"""Figures on Zhao (2023): attention by position of the query and run by run, and curves aligned at their change."""
 
 from __future__ import annotations
 
@@ -9,14 +9,25 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import bands, finding, median_rows, sweeps_caption
-from analysis.figures.style import Figure, Rows, data, finish
+from analysis.figures.style import GREY, Figure, Rows, data, finish, number
 from analysis.uncertainty.intervals import short
 from sweeps.zhao_2023 import evidence
-from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, FirstLayer, positions, similarity_of_runs
+from sweeps.zhao_2023.attention_maps.by_query import (
+    KEYS,
+    QUERY,
+    UNLIKE,
+    VALUES,
+    first_layer,
+    positions,
+    similarity_of_runs,
+)
+from sweeps.zhao_2023.attention_maps.single_runs import LikenessOfRuns, share_of_unlike_runs
 from sweeps.zhao_2023.figures.learning import interval_row, intervals
 from sweeps.zhao_2023.measures import converged, phase_changes
 
 _SWEEP = "setting_a_again"
+# Sweeps of setting A with maps at the budget.
+_SWEEPS_OF_A = ("setting_a", "setting_a_again", "circuits")
 # Steps before and after the middle of the change that are shown, and how finely.
 _REACH, _EVERY = 800, 25
 _LEGEND = alt.Legend(orient="top", labelLimit=400, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3)
@@ -24,7 +35,7 @@ _LEGEND = alt.Legend(orient="top", labelLimit=400, symbolType="stroke", symbolOp
 
 def attention_by_query(sweeps: Sweeps) -> Figure:
     """Mean cosine of the first-layer maps of two converged runs, for every position of the query."""
-    found = FirstLayer.of(sweeps[_SWEEP])
+    found = first_layer(sweeps[_SWEEP])
     kind_of = {at: kind for kind in (VALUES, KEYS, QUERY) for at in positions(kind, found.length)}
     rows: Rows = [
         interval_row(found.mean_similarity([at]), position=f"{at + 1}", kind=kind)
@@ -45,6 +56,40 @@ def attention_by_query(sweeps: Sweeps) -> Figure:
     chart = panel.properties(width=480, height=24 * len(order))
     caption = sweeps_caption(sweeps, [_SWEEP], parts)
     return Figure("attention_by_query", title, "Similarity of maps by query.", finish(chart, title, caption))
+
+
+def attention_of_single_runs(sweeps: Sweeps) -> Figure:
+    """How alike every converged run of setting A is to the others, from values in layer 1, for each of its sweeps."""
+    title = finding(
+        sweeps,
+        partial(share_of_unlike_runs, sweep="setting_a"),
+        "A share of {} of the converged runs attend unlike the others from values in layer 1",
+        "how many runs attend unlike the others",
+    )
+    names = [name for name in _SWEEPS_OF_A if sweeps.has(name)]
+    likeness = {name: LikenessOfRuns.of(sweeps[name]).likeness_R for name in names}
+    rows: Rows = [
+        {"sweep": f"{name} (n={len(value_R)})", "value": number(value)}
+        for name, value_R in likeness.items()
+        for value in value_R.tolist()
+    ]
+    labels = list(dict.fromkeys(row["sweep"] for row in rows))
+    ticks = (
+        alt.Chart(data(rows))
+        .mark_tick(thickness=1.5, height=22, opacity=0.5)
+        .encode(
+            x=alt.X("value:Q", title="mean cosine with the other runs", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("sweep:N", title=None, sort=labels, axis=alt.Axis(labelLimit=300)),
+        )
+    )
+    limit = alt.Chart(data([{}])).mark_rule(strokeDash=[4, 3], color=GREY).encode(x=alt.datum(UNLIKE))
+    chart = alt.layer(ticks, limit).properties(width=520, height=alt.Step(40))
+    parts = (
+        "A tick for every converged run of setting A: mean cosine of its attention map with those of the other runs of "
+        f"its sweep, from values in layer 1. Dashed: {UNLIKE:g}, at or below which a run counts as unlike the others."
+    )
+    caption = sweeps_caption(sweeps, names, parts)
+    return Figure("attention_of_single_runs", title, "Likeness of runs, one by one.", finish(chart, title, caption))
 
 
 def aligned_curves(sweeps: Sweeps) -> Figure:

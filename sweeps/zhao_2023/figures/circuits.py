@@ -13,7 +13,7 @@ from analysis.figures.claims import bands, finding, sweeps_caption
 from analysis.figures.marks import reference
 from analysis.figures.style import GREY, Figure, Rows, data, finish
 from analysis.uncertainty.intervals import Estimate
-from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES
+from sweeps.zhao_2023.attention_maps.by_query import KEYS, QUERY, VALUES
 from sweeps.zhao_2023.circuits.evidence import (
     ATTENTION_MAPS,
     CIRCUIT_RUNS,

@@ -30,7 +30,7 @@ from analysis.uncertainty.estimates import proportion_of_runs
 from analysis.uncertainty.intervals import Estimate, short
 from pipeline.store.history import History
 from sweeps.zhao_2023 import evidence
-from sweeps.zhao_2023.attention import AttentionContrasts
+from sweeps.zhao_2023.attention_maps.contrasts import AttentionContrasts
 from sweeps.zhao_2023.measures import (
     OTHER_LEVELS,
     STAGE,

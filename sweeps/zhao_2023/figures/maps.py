@@ -14,8 +14,8 @@ from analysis.figures.style import Figure, Rows, finish, number
 from analysis.outcomes.outcomes import CONVERGED
 from analysis.uncertainty.intervals import short
 from pipeline.arrays import Floats
-from sweeps.zhao_2023.attention import AttentionMaps
-from sweeps.zhao_2023.by_query import KEYS, QUERY, VALUES, positions
+from sweeps.zhao_2023.attention_maps.by_query import KEYS, QUERY, VALUES, positions
+from sweeps.zhao_2023.attention_maps.contrasts import AttentionMaps
 from sweeps.zhao_2023.measures import outcomes_of
 
 _SWEEP = "setting_a_again"

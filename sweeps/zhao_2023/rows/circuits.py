@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from analysis.claims.claims import Claim, Region
-from sweeps.zhao_2023.by_query import KEYS, VALUES
+from sweeps.zhao_2023.attention_maps.by_query import KEYS, VALUES
 from sweeps.zhao_2023.circuits.evidence import (
     ATTENTION_MAPS,
     LABEL_FREQUENCY,

@@ -9,11 +9,17 @@ import numpy as np
 
 from analysis.claims.sweeps import JudgedSweep, Sweeps
 from pipeline.store.history import History, RunEnd, RunInfo
+from sweeps.zhao_2023.claims import CLAIMS
 from sweeps.zhao_2023.failing import NARROW_HEADS, SMALL_MODEL, WIDE_ENOUGH
 
 NAN = np.nan
 LENGTH, ITEMS = 9, 4
 MAP_STEPS = (0, 200, 300, 400, 500, 600, 800, 1000, 2700)
+
+
+def judge(name, **sweeps):
+    """One claim, on these sweeps alone."""
+    return CLAIMS.judged_claim(name, Sweeps(sweeps))
 
 
 def sigmoid(x):
@@ -49,6 +55,20 @@ def planted_history(name, runs, jump_R, budget=2700, seed=0, sign_at_init=0.0, e
         "probe_loss": 1.24 * excess + noise(0.05),
     }
     return History(name, budget, tuple(runs), tuple(RunEnd("budget", budget) for _ in runs), steps, values)
+
+
+class Elsewhere:
+    """Maps in which, from values, some runs look at the first token of all."""
+
+    def __init__(self, maps, is_elsewhere):
+        self.maps, self.is_elsewhere, self.of = maps, is_elsewhere, maps.of
+
+    def read(self, run_id, step, kind="state"):
+        arrays = self.maps.read(run_id, step, kind)
+        if self.is_elsewhere(run_id):
+            arrays["layer0"][..., 3::2, :] = 0
+            arrays["layer0"][..., 3::2, 0] = 1
+        return arrays
 
 
 class PlantedMaps:
@@ -102,6 +122,37 @@ def models(num_seeds=12, stuck=2):
     jump_R = np.tile(np.append(np.full(num_seeds - stuck, 900.0), np.full(stuck, NAN)), len(widths))
     history = planted_history("zhao_2023_models", runs, jump_R, every=100)
     return JudgedSweep(replace(history, varied=("model.width", "model.head_width")), PlantedMaps(runs, jump_R))
+
+
+def depths(num_seeds=12, stuck=2, looks_back=lambda depth: 0):
+    """Models of two, three and four layers, of which one looks back; the last one finds values, others do anything."""
+    runs = [
+        replace(
+            run, run_id=f"{depth}-{run.run_id}", setting_id=f"d{depth}", hyperparameters={"model.num_layers": depth}
+        )
+        for depth in (2, 3, 4)
+        for run in seeds_of(num_seeds, 6500)
+    ]
+    jump_R = np.tile(np.append(np.full(num_seeds - stuck, 900.0), np.full(stuck, NAN)), 3)
+    history = planted_history("zhao_2023_depths", runs, jump_R, every=100)
+    maps = DeeperMaps(PlantedMaps(runs, jump_R), looks_back)
+    return JudgedSweep(replace(history, varied=("model.num_layers",)), maps)
+
+
+class DeeperMaps:
+    """Planted maps with layers between, which look at the first token or at themselves; the depth begins a run's id."""
+
+    def __init__(self, maps, looks_back):
+        self.maps, self.looks_back, self.of = maps, looks_back, maps.of
+
+    def read(self, run_id, step, kind="state"):
+        planted = self.maps.read(run_id, step, kind)
+        depth, first = int(run_id[0]), np.zeros((LENGTH, LENGTH))
+        first[:, 0] = 1
+        idle = np.broadcast_to(first if zlib.crc32(run_id.encode()) % 2 else np.eye(LENGTH), planted["layer0"].shape)
+        layers = [idle] * (depth - 1) + [planted["layer1"]]
+        layers[self.looks_back(depth)] = planted["layer0"]
+        return {f"layer{n}": layer for n, layer in enumerate(layers)}
 
 
 def one_layer(num_converged, seed=1):
@@ -240,6 +291,7 @@ def everything():
             "circuits": circuits(),
             "model_widths": model_widths(),
             "models": models(),
+            "depths": depths(),
             "crossed": crossed(),
             "head_widths": head_widths(),
             **forked(),

@@ -20,10 +20,12 @@ from analysis.outcomes.outcomes import CONVERGED
 from analysis.uncertainty.intervals import Estimate
 from pipeline.arrays import Bools, Floats
 from pipeline.store.history import RunInfo
-from sweeps.zhao_2023.attention import AttentionMaps
+from sweeps.zhao_2023.attention_maps.contrasts import AttentionMaps
 from sweeps.zhao_2023.measures import outcomes_of
 
 KEYS, VALUES, QUERY = "keys", "values", "query"
+# A run whose mean cosine with the others is at most this may do something else.
+UNLIKE = 0.6
 
 
 def positions(kind: str, length: int) -> list[int]:
@@ -37,19 +39,12 @@ def positions(kind: str, length: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class FirstLayer:
-    """First-layer attention maps (R, 1, items, H, L, L) of a sweep at its budget, and which runs converged."""
+class LayerMaps:
+    """Attention maps (R, 1, items, H, L, L) of one layer of every run at the budget, and which runs converged."""
 
     runs: Sequence[RunInfo]
     maps: Floats
     converged_R: Bools
-
-    @classmethod
-    def of(cls, sweep: JudgedSweep) -> FirstLayer:
-        """Raises UndecidedError where no map was kept."""
-        history = sweep.history
-        maps = AttentionMaps.at(sweep, np.full(len(history.runs), float(history.budget)))
-        return cls(history.runs, maps.layer1, outcomes_of(history).is_kind_R(CONVERGED))
 
     @property
     def length(self) -> int:
@@ -66,21 +61,33 @@ class FirstLayer:
         return contrast(self.runs, alike_RR, alike_RR, self.converged_R, self.converged_R).first
 
 
+def first_layer(sweep: JudgedSweep) -> LayerMaps:
+    """The maps of the first layer. Raises UndecidedError where none was kept."""
+    history = sweep.history
+    maps = AttentionMaps.at(sweep, np.full(len(history.runs), float(history.budget)))
+    return LayerMaps(history.runs, maps.layer1, outcomes_of(history).is_kind_R(CONVERGED))
+
+
+def mean_with_others_R(alike_RR: Floats) -> Floats:
+    """(R,) mean of each row but for its diagonal, which must be 1: how alike a run is to the others. 0 for one run."""
+    return np.asarray((alike_RR.sum(axis=1) - 1) / max(1, len(alike_RR) - 1))
+
+
 def similarity_of_runs(sweeps: Sweeps, *, sweep: str, queries: str) -> Evidence:
     """Mean cosine of the first-layer maps of two converged runs, from queries of one kind; 5% and 95% of single pairs.
 
     The note says how many runs have a mean cosine with the others of .6 or less: they may do something else.
     """
-    found = FirstLayer.of(sweeps[sweep])
+    found = first_layer(sweeps[sweep])
     at = positions(queries, found.length)
     alike_RR = found.similarity_RR(at)[np.ix_(found.converged_R, found.converged_R)]
     pairs = alike_RR[np.triu_indices(len(alike_RR), 1)]
-    others_R = (alike_RR.sum(axis=1) - 1) / max(1, len(alike_RR) - 1)
     note = f"{len(alike_RR)} of {len(found.runs)} runs converged; no pair of them."
     if len(pairs):
         low, high = np.quantile(pairs, [0.05, 0.95])
+        num_unlike = int(np.sum(mean_with_others_R(alike_RR) <= UNLIKE))
         note = (
             f"{len(alike_RR)} of {len(found.runs)} runs converged; 90% of their pairs lie from {low:.2f} to "
-            f"{high:.2f}; {int(np.sum(others_R <= 0.6))} runs have a mean of .6 or less with the others."
+            f"{high:.2f}; {num_unlike} runs have a mean of .6 or less with the others."
         )
     return Evidence.of(found.mean_similarity(at), found.runs, note, num_runs=len(alike_RR))

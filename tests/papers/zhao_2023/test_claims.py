@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +15,34 @@ from analysis.figures.figures import specification, to_svg
 from analysis.uncertainty.intervals import short
 from pipeline.spec.sweep import load_spec
 from sweeps.zhao_2023 import evidence
-from sweeps.zhao_2023.across_models import similarity_by_model
-from sweeps.zhao_2023.attention import AttentionContrasts
-from sweeps.zhao_2023.by_query import VALUES
+from sweeps.zhao_2023.attention_maps.contrasts import AttentionContrasts
 from sweeps.zhao_2023.circuits.evidence import Swaps
 from sweeps.zhao_2023.claims import CLAIMS, FIGURES
 from sweeps.zhao_2023.failing import NARROW_HEADS, SMALL_MODEL, WIDE_ENOUGH
-from sweeps.zhao_2023.figures.fate_raster import fate_raster, fates_of_failing_runs, fork_shares
 from sweeps.zhao_2023.figures.learning import SETTINGS
 from sweeps.zhao_2023.figures.maps import attention_maps
-from sweeps.zhao_2023.measures import fates_of
 from sweeps.zhao_2023.paper import PAPER
 from tests.figure_texts import overlaps, untitled
-from tests.papers.planted_zhao import (
+from tests.papers.shuffled import assert_holds_only_unshuffled
+from tests.papers.zhao_2023.planted import (
     circuits,
     crossed,
     everything,
-    failing,
-    forked,
     head_widths,
+    judge,
     model_widths,
-    models,
     plain,
     planted_history,
     seeds_of,
     setting_a,
 )
-from tests.papers.shuffled import assert_holds_only_unshuffled
 
 NAN = np.nan
-SWEEPS = Path(__file__).resolve().parent.parent.parent / "sweeps" / "zhao_2023"
+SWEEPS = Path(__file__).resolve().parents[3] / "sweeps" / "zhao_2023"
 
 
 # These show every parent, and the spread over runs itself.
-EVERY_RUN = {"fate_raster", "fates_of_failing_runs", "attention_maps"}
+EVERY_RUN = {"fate_raster", "fates_of_failing_runs", "attention_maps", "attention_of_single_runs"}
 # The claim whose estimate stands in the title of a figure.
 TITLES = {
     "phase_change": "converged_runs_change_abruptly",
@@ -119,16 +112,13 @@ def test_no_claim_holds_on_shuffled_data(sweeps, name, how):
     assert_holds_only_unshuffled(CLAIMS, name, sweeps, how, num_seeds=2)
 
 
-def judge(name, **changed):
-    return CLAIMS.judged_claim(name, Sweeps(changed))
-
-
 def test_controls_fail_where_there_is_what_they_deny():
     jumping = planted_history("zhao_2023_setting_c", seeds_of(90), np.linspace(800, 2000, 90))
     spoiled = {**jumping.values, "label_accuracy": np.minimum(jumping.values["label_accuracy"], 0.95)}
     jumping = type(jumping)(jumping.name, jumping.budget, jumping.runs, jumping.ends, jumping.steps_T, spoiled)
-    found = judge("unconverged_runs_do_not_change_abruptly", setting_a=setting_a(), setting_c=JudgedSweep(jumping))
-    assert found.verdict == DOES_NOT
+    name, others = "unconverged_runs_do_not_change_abruptly", {"setting_a": setting_a(), "setting_b": plain("b", 4)}
+    assert judge(name, **others, setting_c=JudgedSweep(jumping)).verdict == DOES_NOT
+    assert judge(name, **others).reason == "sweep 'setting_c' is missing"
     leaking = judge("previous_token_score_at_init_says_little", setting_a=setting_a(sign_at_init=0.2))
     assert leaking.verdict == DOES_NOT
     assert leaking.estimate.value < -0.5
@@ -184,76 +174,10 @@ def test_runs_that_never_jump_are_never_said_to_converge_later():
     assert judge("unconverged_runs_converge_in_the_end", head_widths=JudgedSweep(history)).verdict == DOES_NOT
 
 
-def test_a_fate_that_is_open_until_late_is_not_fixed_early():
-    found = judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=800))
-    assert (found.verdict, found.estimate.value) == (DOES_NOT, 800)
-    assert judge("fate_is_fixed_by_half_of_the_budget", **forked(fixed_at=300)).estimate.value == 300
-
-
-def test_models_that_look_elsewhere_are_not_alike_though_the_runs_of_each_are():
-    found = models()
-    maps = found.snapshots
-
-    class Elsewhere:
-        """Models of width 24 look, from values, at the first token of all."""
-
-        of = staticmethod(maps.of)
-
-        def read(self, run_id, step, kind="state"):
-            arrays = maps.read(run_id, step, kind)
-            if run_id.startswith("24"):
-                arrays["layer0"][..., 3::2, :] = 0
-                arrays["layer0"][..., 3::2, 0] = 1
-            return arrays
-
-    mixed = replace(found, snapshots=Elsewhere())
-    name = "different_models_attend_alike_from_values"
-    assert judge(name, models=found).verdict == HOLDS
-    assert (judge(name, models=mixed).verdict, judge(name, models=mixed).num_runs) == (DOES_NOT, 30)
-    labels, mean_MM = similarity_by_model(Sweeps({"models": mixed}), queries=VALUES)
-    assert labels == ["width=16, head_width=4", "width=16, head_width=8", "width=24, head_width=4"]
-    assert (mean_MM[[0, 1, 2], [0, 0, 2]] > 0.9).all()
-    assert (mean_MM[2, :2] < 0.5).all()
-    # As many runs of each: of all pairs of different models, the mean is that over models.
-    between = mean_MM[~np.eye(3, dtype=bool)].mean()
-    assert judge(name, models=mixed).estimate.value == pytest.approx(between, abs=1e-9)
-    assert "least alike: width=16, head_width=" in judge(name, models=mixed).evidence.note
-
-
 def test_an_init_that_decides_by_one_slow_seed_alone_does_not_without_it():
     one = crossed(of_init=0.0, of_slowest=0.9)
     assert judge("init_decides_on_the_time", crossed=one).estimate.value > 0.9
     assert judge("init_decides_without_its_slowest_seed", crossed=one).verdict == DOES_NOT
-
-
-def test_a_failure_that_is_open_until_late_is_not_fixed_early_and_each_setting_has_runs_of_its_own():
-    late, early = failing(fixed_at=800), failing(fixed_at=300)
-    name = "failure_is_fixed_early_with_narrow_heads"
-    assert judge(name, **early).verdict == HOLDS
-    assert judge(name, **early).estimate.value == 300
-    assert judge(name, **early).num_runs == 16
-    # Half of the parents converge after the mixed budget.
-    assert judge(name, **late).estimate.value == 800
-    shown = fates_of_failing_runs(Sweeps(early))
-    assert shown.title.startswith("In models of width 10 a share of 1.00 (")
-    assert shown.title.endswith(" of the forks from step 800 end as their parent")
-    open_until_the_end = fates_of_failing_runs(Sweeps(failing(fixed_at=3000))).title
-    assert 0.35 < float(re.search(r"share of (\S+)", open_until_the_end)[1]) < 0.65
-    other = {"model.width": 24, "model.head_width": 4}
-    runs = tuple(replace(run, hyperparameters=other) for run in early["failing_parents"].history.runs)
-    gone = replace(early["failing_parents"], history=replace(early["failing_parents"].history, runs=runs))
-    assert "has no run of setting C" in judge(name, **early | {"failing_parents": gone}).reason
-
-
-def test_only_parents_that_had_not_converged_at_the_fork_say_what_is_fixed():
-    sweeps = Sweeps(forked())
-    found = fates_of(sweeps, 1200)
-    parents = {step: {run.parent for run in found.forks if run.fork_step == step} for step in (300, 800)}
-    assert (len(parents[300]), len(parents[800])) == (24, 12), "half of the parents converge by step 800"
-    assert np.all(found.by_chance_N[found.step_N == 800] == 1)
-    late = fates_of(sweeps, 1200, "unconverged")
-    assert {run.parent for run in late.forks} == parents[800]
-    assert len(late.step_N) == len(late.agrees_N) == len(late.by_chance_N) == 12 * 6 * 5
 
 
 def test_one_wrong_answer_in_the_last_evaluations_is_not_100_percent():
@@ -337,18 +261,6 @@ def test_the_sweeps_are_the_settings_that_are_claimed():
     ]
     for setting in (WIDE_ENOUGH, NARROW_HEADS, SMALL_MODEL):
         assert found.count(setting.hyperparameters) == 20
-
-
-def test_shares_of_forks_are_those_of_each_parent_and_step_and_empty_once_it_has_converged(sweeps):
-    share_PS, steps_S = fork_shares(sweeps["forks"].history, sweeps["fork_parents"].history, 1200)
-    assert steps_S.tolist() == [0, 100, 300, 600, 800]
-    # Twelve parents jump at 700 and had converged by 800; their forks from 300 on do what they did.
-    assert share_PS[:12, 2:4].tolist() == [[1.0, 1.0]] * 12
-    assert share_PS[12:, 2:].tolist() == [[0.0, 0.0, 0.0]] * 12
-    assert np.isnan(share_PS[:12, 4]).all()
-    assert 0.2 < share_PS[:, 0].mean() < 0.8
-    shown = fate_raster(sweeps)
-    assert shown.title.endswith("and for 12 of 12 parents at step 800")
 
 
 def test_the_maps_that_are_drawn_are_those_of_converged_runs_and_vary_where_the_task_leaves_them_open(sweeps):

@@ -1,4 +1,4 @@
-"""How alike converged runs of different models attend in the first layer, by kind of query."""
+"""How alike converged runs of different models attend in one layer, by kind of query."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from analysis.dynamics.similarity_contrasts import contrast
 from analysis.outcomes.settings import runs_by_setting, setting_labels, setting_R
 from analysis.uncertainty.intervals import short
 from pipeline.arrays import Floats
-from sweeps.zhao_2023.by_query import FirstLayer, positions
+from pipeline.store.history import History
+from sweeps.zhao_2023.attention_maps.by_query import LayerMaps, first_layer, positions
 
 DIFFERENT_MODELS = "models"
 
@@ -18,10 +19,24 @@ DIFFERENT_MODELS = "models"
 def similarity_across_models(sweeps: Sweeps, *, queries: str) -> Evidence:
     """Mean cosine of the first-layer maps of two converged runs of different models, from queries of one kind.
 
-    Models differ in width, head width or learning rate. Runs of one seed are no pair. The note has the two models that
-    are least alike, and the mean over pairs of runs of one model.
+    Models differ in width, head width or learning rate.
     """
-    found, history = FirstLayer.of(sweeps[DIFFERENT_MODELS]), sweeps[DIFFERENT_MODELS].history
+    sweep = sweeps[DIFFERENT_MODELS]
+    return across_settings(first_layer(sweep), sweep.history, queries)
+
+
+def similarity_by_model(sweeps: Sweeps, *, queries: str) -> tuple[list[str], Floats]:
+    """The models' labels, and the mean cosine (M, M) of two converged runs, one of each; NaN where there is no pair."""
+    sweep = sweeps[DIFFERENT_MODELS]
+    return by_setting(first_layer(sweep), sweep.history, queries)
+
+
+def across_settings(found: LayerMaps, history: History, queries: str) -> Evidence:
+    """Mean cosine of the maps of two converged runs of different settings, from queries of one kind.
+
+    Runs of one seed are no pair. The note has the two settings that are least alike, and the mean over pairs of runs of
+    one setting.
+    """
     alike_RR = found.similarity_RR(positions(queries, found.length))
     setting_of_R = setting_R(history.runs)
     is_same_RR = setting_of_R[:, None] == setting_of_R
@@ -32,7 +47,7 @@ def similarity_across_models(sweeps: Sweeps, *, queries: str) -> Evidence:
         found.converged_R,
         found.converged_R,
     )
-    labels, mean_MM = similarity_by_model(sweeps, queries=queries)
+    labels, mean_MM = by_setting(found, history, queries)
     between_MM = np.where(np.eye(len(labels), dtype=bool), np.inf, np.nan_to_num(mean_MM, nan=np.inf))
     one, other = np.unravel_index(between_MM.argmin(), between_MM.shape)
     note = (
@@ -43,9 +58,8 @@ def similarity_across_models(sweeps: Sweeps, *, queries: str) -> Evidence:
     return Evidence.of(across.first, found.runs, note, num_runs=across.num_runs[0])
 
 
-def similarity_by_model(sweeps: Sweeps, *, queries: str) -> tuple[list[str], Floats]:
-    """The models' labels, and the mean cosine (M, M) of two converged runs, one of each; NaN where there is no pair."""
-    found, history = FirstLayer.of(sweeps[DIFFERENT_MODELS]), sweeps[DIFFERENT_MODELS].history
+def by_setting(found: LayerMaps, history: History, queries: str) -> tuple[list[str], Floats]:
+    """The settings' labels, and the mean cosine (M, M) of two converged runs, one of each; NaN where is no pair."""
     alike_RR = found.similarity_RR(positions(queries, found.length))
     seed_R = np.array([run.init_seed for run in history.runs])
     is_pair_RR = (seed_R[:, None] != seed_R) & found.converged_R & found.converged_R[:, None] & np.isfinite(alike_RR)
