@@ -105,7 +105,10 @@ def _init(ray: Any, **options: Any) -> None:
                 return
         except ConnectionError as error:
             raise StoreError(f"no Ray cluster answers: {first_line(error)}") from None
-        except (RuntimeError, TimeoutError, AssertionError) as error:
+        except Exception as error:
+            # Of a raylet that is late Ray raises an Exception of no other class (`ray/_private/node.py`).
+            if type(error) is not Exception and not isinstance(error, RuntimeError | TimeoutError | AssertionError):
+                raise
             ray.shutdown()
             if number > MOST_RETRIES:
                 raise StoreError(

@@ -58,27 +58,35 @@ def test_a_long_name_is_not_used_since_sockets_could_not_be_made(tmp_path, monke
 
 
 class SlowRay:
-    """A Ray that starts at the `good`-th try."""
+    """A Ray that starts at the `good`-th try, and raises errors of this class before."""
 
-    def __init__(self, good):
-        self.good, self.tries, self.stops = good, 0, 0
+    def __init__(self, good, error=RuntimeError):
+        self.good, self.tries, self.stops, self.error = good, 0, 0, error
 
     def init(self, **options):
         self.tries += 1
         if self.tries < self.good:
-            raise RuntimeError("Failed to start GCS.\n\nforty lines\n" * 20)
+            raise self.error("Failed to start GCS.\n\nforty lines\n" * 20)
 
     def shutdown(self):
         self.stops += 1
 
 
-def test_a_ray_that_starts_slowly_is_tried_three_times_and_then_told_in_a_sentence():
-    third, never = SlowRay(3), SlowRay(9)
+@pytest.mark.parametrize("error", [RuntimeError, TimeoutError, Exception])
+def test_a_ray_that_starts_slowly_is_tried_three_times_and_then_told_in_a_sentence(error):
+    third, never = SlowRay(3, error), SlowRay(9, error)
     ray_session._init(third)
     assert (third.tries, third.stops) == (3, 2)
     with pytest.raises(StoreError, match=r"^Ray did not start in 3 tries \(Failed to start GCS.\); .*--inline$"):
         ray_session._init(never)
     assert (never.tries, never.stops) == (3, 3)
+
+
+def test_other_errors_of_its_start_are_not_tried_again():
+    wrong = SlowRay(2, TypeError)
+    with pytest.raises(TypeError):
+        ray_session._init(wrong)
+    assert wrong.tries == 1
 
 
 def test_a_process_that_imported_ray_before_is_told_that_it_cannot_close_it_to_others(monkeypatch):
