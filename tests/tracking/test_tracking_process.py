@@ -31,7 +31,7 @@ def test_the_driver_closes_a_mirror_and_hears_nothing_when_all_is_well(tmp_path:
     assert mirror._process is not None
     assert os.getpgid(mirror._process.pid) == mirror._process.pid, "Ctrl-C in the terminal is not for the mirror"
     sweep.finish()
-    assert mirror.close(30) is None
+    assert mirror.close(120) is None
     assert_every_row_once(sweep, mirrored(sweep.folder))
     assert (sweep.folder / "wandb" / "mirror.log").read_bytes() == b""
 
@@ -42,7 +42,7 @@ def test_a_mirror_that_cannot_write_is_a_warning(tmp_path: Path) -> None:
     (sweep.folder / "wandb").write_text("in the way")
     mirror = start_mirror(sweep.folder)
     assert mirror is not None
-    warning = mirror.close(30)
+    warning = mirror.close(120)
     assert warning is not None
     assert "could not be started" in warning
     # Two runs and the sweep.
@@ -104,7 +104,7 @@ def test_a_mirror_that_fails_is_a_warning_with_its_last_line(tmp_path: Path) -> 
     (sweep.folder / "wandb" / "mirrored.json").write_text("{}")
     mirror = start_mirror(sweep.folder)
     assert mirror is not None
-    warning = mirror.close(30)
+    warning = mirror.close(120)
     assert warning is not None
     assert "mirrored.json: is not a sealed record" in warning
     assert "\n" not in warning
