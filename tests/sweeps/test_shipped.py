@@ -52,7 +52,8 @@ def test_the_list_has_a_line_for_each_sweep_and_cuts_no_name(monkeypatch, capsys
     listed = [text.splitlines() for text in (narrow.file.getvalue(), piped)]
     for lines in listed:
         names = [line.split()[0] for line in lines[1 : len(shipped_sweeps()) + 1]]
-        assert names == [name_of(path) for path in shipped_sweeps()]
+        assert names[:2] == ["lsa_seeds", "quickstart"]
+        assert sorted(names) == sorted(name_of(path) for path in shipped_sweeps())
     cut, whole = (next(line for line in lines if line.startswith("quickstart ")) for lines in listed)
     assert whole.endswith(load_spec(QUICKSTART).description)
     assert cut.endswith(" ...")

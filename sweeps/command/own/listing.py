@@ -25,7 +25,9 @@ def list_everything(out: Console) -> None:
 
     On a terminal descriptions end with the line; names never do.
     """
-    rows = [(name_of(path), *_row(path)) for path in loop_over("reading sweeps", shipped_sweeps())]
+    # Those to begin with are in no folder.
+    paths = sorted(shipped_sweeps(), key=lambda path: "/" in name_of(path))
+    rows = [(name_of(path), *_row(path)) for path in loop_over("reading sweeps", paths)]
     names, runs, budgets = (max(map(len, column)) for column in list(zip(_HEAD, *rows, strict=True))[:3])
     for row in (_HEAD, *rows):
         start = f"{row[0]:{names}}  {row[1]:>{runs}}  {row[2]:>{budgets}}  "
