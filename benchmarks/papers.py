@@ -101,7 +101,9 @@ def index_part(document: dict[str, Any]) -> str:
 
 def page_part(provenance: dict[str, Any], claims: Sequence[JudgedClaim]) -> str:
     """What a paper's page shows at its end: what judged the claims, what has changed since, and the tables."""
-    lines = [made_by(provenance)]
+    is_dated = ["judged" in claim.remark for claim in claims]
+    told = [dated for claim, dated in zip(claims, is_dated, strict=True) if claim.verdict != NOT_JUDGED]
+    lines = ["Every verdict says when it was judged, and at which commit."] if all(told) else [made_by(provenance)]
     if any(claim.verdict == NOT_JUDGED for claim in claims):
         lines.append(f'"{NOT_JUDGED.capitalize()}": the claim was added or changed since then.')
     if any(REWORDED in claim.remark for claim in claims):
@@ -111,7 +113,7 @@ def page_part(provenance: dict[str, Any], claims: Sequence[JudgedClaim]) -> str:
             'Units given as "runs" are of judgements made before independent units were counted: runs of several '
             "settings under one seed count one by one there, and are not independent."
         )
-    if any("judged" in claim.remark for claim in claims):
+    if any(is_dated) and not all(told):
         lines.append(
             "A verdict with a date is of a later reproduction of a part: on fresh seeds, by a new measure, or of the "
             "same seeds trained again."

@@ -26,7 +26,7 @@ def balanced_phases(sweeps: Sweeps) -> Figure:
     title = finding(
         sweeps,
         share_of_first_phase,
-        f"With {part.num_features} balanced features, own weights are log K at {{}} of the time at which errors vanish",
+        f"With {part.num_features} balanced features, own weights are log K after {{}} of the time until errors vanish",
         "when own weights of balanced features reach log K",
     )
     weights = {_OWN: _mean(part.own_weight_RKT), _OTHER: _mean(part.first_weight_RKT)}

@@ -34,7 +34,7 @@ PAPER = Paper(
         ),
     ),
     order=2,
-    page_figures=("feature_errors", "balanced_phases", "times_by_size", "ratio_of_times"),
+    page_figures=("feature_errors", "attention_concentration", "times_by_size", "balanced_phases", "ratio_of_times"),
     findings=(
         (
             "A dominant feature comes first: balanced features take {dominant_is_first_under_adam} times as long "
@@ -57,7 +57,9 @@ PAPER = Paper(
         ),
         (
             "In the experiment with 300 prompts, a share of {balanced_errors_vanish} of balanced features and of "
-            "{rare_errors_vanish} of rare ones come to an error of at most .01."
+            "{rare_errors_vanish} of rare ones come to an error of at most .01. Queries end with "
+            "{attention_concentrates_for_the_dominant_feature} of their attention on their own feature if it is the "
+            "dominant one, and with {attention_concentrates_for_rare_features} if it is rare."
         ),
     ),
 )

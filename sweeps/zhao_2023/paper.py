@@ -40,6 +40,7 @@ PAPER = Paper(
         "aligned_curves",
         "fates",
         "attention_across_models",
+        "attention_across_depths",
         "fates_of_failing_runs",
         "circuits",
         "head_order_by_level",
@@ -53,7 +54,8 @@ PAPER = Paper(
         ),
         (
             "With two layers, the loss falls abruptly, after a plateau, in a share of "
-            "{converged_runs_change_abruptly} of the runs that converge; with heads of width 2, of "
+            "{converged_runs_change_abruptly} of the runs that converge; with heads as wide as the model, of "
+            "{converged_runs_of_wide_heads_change_abruptly}; with heads of width 2, of "
             "{converged_runs_of_c_change_abruptly}. With one layer, of {converged_runs_of_one_layer_change_abruptly}: "
             "there the loss falls from the first steps on."
         ),
@@ -97,6 +99,11 @@ PAPER = Paper(
             "Convergence emerges with size, run by run: from width 8 to 16 the share of seeds that converge by step "
             "2700 rises by {convergence_emerges_with_width}, and of the runs of widths 8 to 12 a share of "
             "{runs_at_the_edge_succeed_or_fail} ends between having learned nothing and all."
+        ),
+        (
+            "With two, three or four layers, runs of different depth attend alike from values in the layer that looks "
+            "back most, with a cosine of {models_of_other_depth_attend_alike_where_they_look_back}, not in layer 1 "
+            "({models_of_other_depth_attend_alike_in_the_first_layer})."
         ),
     ),
 )

@@ -134,6 +134,25 @@ def test_the_pages_show_every_row_with_the_verdict_that_is_kept_and_say_which_is
         assert ("judged" in cell) == ("judged" in record)
 
 
+def test_a_page_says_by_what_it_was_judged_and_which_units_were_not_counted(document):
+    counted, dated = replace(JUDGED, evidence=COUNTED), replace(JUDGED, evidence=COUNTED, remark="judged 2026-11-22")
+    parts = {name: papers.page_part(document["provenance"], claims).partition("**P**")[0] for name, claims in {
+        "old": [JUDGED], "counted": [counted], "dated": [dated], "both": [JUDGED, dated]
+    }.items()}  # fmt: skip
+    says = (
+        "Judged 2026-11-20 at commit",
+        'Units given as "runs"',
+        "Every verdict says when",
+        "A verdict with a date is",
+    )
+    assert {name: [sentence in part for sentence in says] for name, part in parts.items()} == {
+        "old": [True, True, False, False],
+        "counted": [True, False, False, False],
+        "dated": [False, False, True, False],
+        "both": [True, True, False, True],
+    }
+
+
 def test_kept_verdicts_are_those_of_their_own_interval_and_region(document):
     bounds = {"at least": lambda a: (a, float("inf")), "at most": lambda a: (float("-inf"), a)}
     for record in document["claims"]:
@@ -202,7 +221,8 @@ def test_keeping_a_reproduction_brings_its_claims_and_figures(pages, tmp_path, d
         for figure in paper.page_figures:
             (folder / paper.name / "figures" / f"{figure}.svg").write_text(f"<svg>{figure}</svg>")
     changed = document["provenance"] | {"git_commit": "0123456789ab"}
-    (folder / "claims.json").write_text(json.dumps(document | {"provenance": changed}))
+    undated = [{name: value for name, value in record.items() if name != "judged"} for record in document["claims"]]
+    (folder / "claims.json").write_text(json.dumps({"provenance": changed, "claims": undated}))
     pages.keep(folder)
     pages.refresh()
     assert all("at commit 0123456789ab" in page_of(paper) for paper in papers_of())

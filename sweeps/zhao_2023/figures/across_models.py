@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
 import altair as alt
 
+from analysis.claims.claims import Evidence
 from analysis.claims.sweeps import Sweeps
 from analysis.figures.claims import finding, sweeps_caption
 from analysis.figures.marks import raster
 from analysis.figures.style import PREDICTOR_COLOURS, Figure, Rows, data, finish, number
+from analysis.uncertainty.intervals import Estimate
 from sweeps.zhao_2023.attention_maps.across_models import (
     DIFFERENT_MODELS,
     by_setting,
@@ -54,24 +57,23 @@ def attention_across_models(sweeps: Sweeps) -> Figure:
 
 def attention_across_depths(sweeps: Sweeps) -> Figure:
     """The same by depth, in layer 1 and in the layer whose values look back most; and which layer that is."""
-    title = finding(
-        sweeps,
-        partial(similarity_across_depths, choose=first_of_layers),
-        "In layer 1 two runs of different depth attend alike from values with a cosine of {}",
-        "whether runs of models of different depth attend alike",
+    chosen = {"layer 1": first_of_layers, "layer that looks back most": layer_that_looks_back}
+    in_first, in_chosen = (similarity_across_depths(sweeps, choose=choose) for choose in chosen.values())
+    title = (
+        f"From values, runs of different depth attend alike by {_interval(in_first)} in layer 1, by "
+        f"{_interval(in_chosen)} in the layer that looks back most"
     )
     sweep = sweeps[DEPTHS]
-    chosen = {"layer 1": first_of_layers, "the layer that looks back most": layer_that_looks_back}
     panels = [
-        _similarities(*by_setting(maps_by_depth(sweep, choose)[1], sweep.history, VALUES), f"{name}, from values")
+        _similarities(*by_setting(maps_by_depth(sweep, choose)[1], sweep.history, VALUES), name)
         for name, choose in chosen.items()
     ]
     shares: Rows = [
-        {"depth": f"num_layers={depth}", "layer": f"layer {n + 1}", "share": number(float(share))}
+        {"depth": f"{depth} layers", "layer": f"layer {n + 1}", "share": number(float(share))}
         for depth, share_L in share_by_layer(sweep).items()
         for n, share in enumerate(share_L)
     ]
-    scale = alt.Scale(domain=[f"layer {n}" for n in range(1, 5)], range=list(PREDICTOR_COLOURS[:4]))
+    scale = alt.Scale(domain=[f"layer {n}" for n in range(1, 5)], range=list(PREDICTOR_COLOURS[1:5]))
     bars = (
         alt.Chart(data(shares))
         .mark_bar()
@@ -82,11 +84,11 @@ def attention_across_depths(sweeps: Sweeps) -> Figure:
         )
         .properties(width=200, height=_DEPTH_CELL_PX * 3, title="which layer looks back most")
     )
-    of_chosen = similarity_across_depths(sweeps, choose=layer_that_looks_back)
     parts = (
-        "Mean cosine of the attention maps of two converged runs of these depths, other seeds; setting A but for the "
-        "depth. In the layer whose values attend most to the position before them the mean between depths is "
-        f"{of_chosen.estimate:.2f} ({of_chosen.low:.2f}-{of_chosen.high:.2f}; 95% intervals over seeds)."
+        "Mean cosine of the attention maps of two converged runs of these depths, other seeds, from values; setting A "
+        "but for the depth. Looking back: by the mean attention of values on the position before them. Title: mean "
+        "over pairs of depths, with 95% intervals over seeds. "
+        f"{in_chosen.note.partition(';')[0]}."
     )
     chart = alt.hconcat(alt.hconcat(*panels, spacing=24), bars, spacing=30).resolve_scale(color="independent")
     caption = sweeps_caption(sweeps, [DEPTHS], parts)
@@ -94,8 +96,12 @@ def attention_across_depths(sweeps: Sweeps) -> Figure:
     return Figure("attention_across_depths", title, text, finish(chart, title, caption))
 
 
+def _interval(found: Evidence) -> str:
+    return Estimate(found.estimate, found.low, found.high).concise()
+
+
 def _similarities(labels: list[str], mean_MM: Any, title: str) -> Any:
-    names = [label.replace("head_width", "head") for label in labels]
+    names = [re.sub(r"^num_layers=(\d+)$", r"\1 layers", label.replace("head_width", "head")) for label in labels]
     rows: Rows = [
         {"one": names[m], "other": names[k], "cosine": number(float(mean_MM[m, k]))}
         for m in range(len(names))
