@@ -49,6 +49,7 @@ def points_with_intervals(
     *,
     along: str = "y",
     scale: alt.Scale | None = None,
+    axis: alt.Axis | None = None,
     mark: Any = None,
     stroke: float = 2,
     is_joined: bool = False,
@@ -60,7 +61,7 @@ def points_with_intervals(
     them; `encodings` are of the points alone, such as their shape.
     """
     channel, end = (alt.Y, "y2") if along == "y" else (alt.X, "x2")
-    with_scale: Any = {} if scale is None else {"scale": scale}
+    with_scale: Any = {name: given for name, given in (("scale", scale), ("axis", axis)) if given is not None}
     at = {along: channel("value:Q", title=title, **with_scale)}
     bars = base.transform_filter(_HAS_INTERVAL).mark_rule(strokeWidth=stroke)
     layers = [bars.encode(**{along: channel(f"{LOW}:Q", title=title, **with_scale), end: f"{HIGH}:Q"})]

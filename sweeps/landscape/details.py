@@ -14,9 +14,10 @@ from analysis.dynamics.walsh import main_effects, orders, total_effects, walsh_c
 from analysis.uncertainty.intervals import Estimate
 from pipeline.arrays import Floats
 from sweeps.landscape.adam.details import details_of_adam
-from sweeps.landscape.fates.details import details_of_exchanges, details_of_fates
+from sweeps.landscape.fates.details import details_of_all_fates, details_of_exchanges, details_of_fates
 from sweeps.landscape.matrix_figures import NUMBERS_OF_SETS
 from sweeps.landscape.measures import Factorial, Scale, factorials
+from sweeps.landscape.settings.designs import details_of_designs
 from sweeps.landscape.settings.details import details_of_settings
 from sweeps.landscape.sizes.phase_diagram import phase_diagram
 from sweeps.landscape.sizes.spreads import ARMS, spread_by_width
@@ -174,7 +175,9 @@ _PARTS: dict[str, Callable[[Sweeps], Any]] = {
     "widths": _widths,
     "rates": _rates,
     "fates": details_of_fates,
+    "all fates": details_of_all_fates,
     "exchanges": details_of_exchanges,
     "settings": details_of_settings,
+    "designs": details_of_designs,
     "adam_epsilon": details_of_adam,
 }

@@ -10,7 +10,8 @@ from scipy.special import ndtri
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.registration import NOT_REGISTERED
 from analysis.claims.sweeps import JudgedSweep, Sweeps, UndecidedError
-from benchmarks import landscape
+from benchmarks.landscape import page
+from benchmarks.landscape.tables import TABLES
 from pipeline.spec.sweep import load_spec
 from pipeline.store.history import History, RunEnd, RunInfo
 from sweeps.landscape.claims import CLAIMS, FIGURES
@@ -22,6 +23,7 @@ from sweeps.landscape.study import (
     CHOSEN,
     FIXED_MATRIX,
     GROUPS,
+    LATER,
     MATRICES,
     ORDINARY,
     PAIRS,
@@ -252,6 +254,9 @@ def test_fresh_seeds_are_judged_by_themselves_and_shown_with_the_others():
     assert found["widths"]["one rate"]["runs"] == [96, 224, 224, 224, 128]
     assert found["rates"]["runs"] == {"on the grid": 18 * 32, "about its boundaries": 9 * 40}
     assert found["rates"]["lower boundary"] != found["rates"]["lower boundary by the grid alone"]
+    table = TABLES["rates"][1](found["rates"])
+    assert "With 360 runs about them, 3 boundaries have intervals ." in table
+    assert "these are 936." in table
 
 
 def test_boundaries_of_rates_are_found_on_both_sides():
@@ -275,17 +280,21 @@ def test_figures_are_drawn_and_details_have_every_part():
     assert {name: figure.name for name, figure in drawn.items()} == {name: name for name in drawn}
     assert {figure.__name__ for figure in FIGURES} >= {claim.figure for claim in CLAIMS.claims.values()}
     found = details(sweeps)
-    assert [name for name, part in found.items() if "not there" in part] == ["fates", "exchanges", "adam_epsilon"]
+    assert [name for name, part in found.items() if "not there" in part] == [
+        *("fates", "all fates", "exchanges", "adam_epsilon")
+    ]
     of_pair = found["factorials"]["log"]["pair_1"]
     assert of_pair["by order"][2][0] == pytest.approx(0.09 / 0.26, abs=0.05)
     assert found["correlation of coefficients between chosen pairs"]["pair_1, pair_2"]["order 2 and above"] > 0.9
     assert found["matrices"]["largest coefficients"][0]["factors"] == ["embedding", MATRICES[3]]
-    own_tables = [at for at in landscape.TABLES.items() if at[0] in ("pairs", "coefficients", "widths", "rates")]
+    own_tables = [at for at in TABLES.items() if at[0] in ("pairs", "coefficients", "widths", "rates")]
     tables = {name: table(json.loads(json.dumps(found[part]))) for name, (part, table) in own_tables}
     assert tables["coefficients"].splitlines()[2].startswith("| embedding, 1 key | 2 | -.")
     assert tables["pairs"].count("| 17 and 27 |") == 2
-    assert len(tables["widths"].splitlines()) == 2 + 8
-    assert len(tables["rates"].splitlines()) == 2 + 3
+    assert len(tables["widths"].splitlines()) == 2 + 8 + 2
+    assert len(tables["rates"].splitlines()) == 2 + 3 + 2
+    assert tables["rates"].endswith("576 runs on the grid.\n")
+    assert [design["runs of a pair"] for design in found["designs"]] == [256, 64, 32, 16]
 
 
 def test_parts_that_were_not_trained_are_said_to_be_missing():
@@ -296,8 +305,10 @@ def test_parts_that_were_not_trained_are_said_to_be_missing():
         "widths",
         "rates",
         "fates",
+        "all fates",
         "exchanges",
         "settings",
+        "designs",
         "adam_epsilon",
     }
 
@@ -307,7 +318,8 @@ def test_the_fast_profile_is_the_beginning_of_the_full_one():
     full = {sweep.name: sweep for sweep in STUDY.of_profile("full")}
     assert set(fast) == {"screening", *(pair.name for pair in CHOSEN + ORDINARY), "widths"}
     assert all(sweep.overrides("fast") == sweep.overrides("full") for sweep in fast.values())
-    for pair in PAIRS:
+    # One of each kind; the registered seeds are of all.
+    for pair in (CHOSEN[0], ORDINARY[0], LATER[0]):
         spec = load_spec(full[pair.name].path, full[pair.name].overrides("full"))
         assert len(spec.expanded_settings) == 2**G
         assert spec.name == f"landscape_{pair.name}"
@@ -336,7 +348,7 @@ def test_the_terms_in_the_code_are_those_that_are_registered():
 
 def test_the_page_is_made_from_what_is_kept(tmp_path, monkeypatch):
     copy = tmp_path / "landscape.md"
-    copy.write_text(landscape.PAGE.read_text())
-    monkeypatch.setattr(landscape, "PAGE", copy)
-    landscape.refresh()
-    assert copy.read_text() == (landscape.RESULTS.parents[1] / "docs" / "landscape.md").read_text()
+    copy.write_text(page.PAGE.read_text())
+    monkeypatch.setattr(page, "PAGE", copy)
+    page.refresh()
+    assert copy.read_text() == (page.FOLDER.parents[1] / "docs" / "landscape.md").read_text()

@@ -9,13 +9,15 @@ import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS
 from analysis.claims.sweeps import JudgedSweep, Sweeps, UndecidedError
-from benchmarks import landscape
+from benchmarks.landscape.tables import TABLES
 from pipeline.spec.sweep import load_spec
 from pipeline.store.history import History, RunEnd, RunInfo
+from sweeps.landscape.adam.figures import adam_epsilon
 from sweeps.landscape.adam.measures import phases_by_epsilon
 from sweeps.landscape.captions import landscape_caption
 from sweeps.landscape.claims import CLAIMS, FIGURES
 from sweeps.landscape.details import details
+from sweeps.landscape.fates.details import details_of_all_fates
 from sweeps.landscape.fates.measures import exchange, forked_fates
 from sweeps.landscape.fates.study import EXCHANGED, FIRST_FATES, FURTHER_FATES, PARTS
 from sweeps.landscape.measures import Factorial
@@ -109,6 +111,9 @@ def test_further_parents_are_judged_by_themselves_and_shown_with_the_first_ones(
     assert np.all(np.diff(found.time_P) >= 0)
     steps = np.array([time.value for time in found.commit_times()])
     assert (steps <= 200).mean() == pytest.approx(0.75, abs=0.06)
+    part = details_of_all_fates(both)
+    assert [part["committed from this step or before"][s][0] for s in (3, -1)] == [(steps <= 200).mean(), 1]
+    assert "64 parents, 6 forks of each at a step." in TABLES["all commits"][1](part)
 
 
 def test_parents_commit_at_the_step_from_which_their_forks_agree():
@@ -243,6 +248,8 @@ def test_the_first_phase_is_found_from_the_eps_on_at_which_it_was_planted():
     names = ("large_eps_has_the_first_phase", "small_eps_takes_the_first_phase_away")
     assert verdicts(judged_sweeps(by_epsilon(1e-2)), "adam_epsilon") == dict.fromkeys(names, HOLDS)
     assert verdicts(judged_sweeps(by_epsilon(1e9)), "adam_epsilon") == dict.fromkeys(names, DOES_NOT)
+    (layer,) = adam_epsilon(judged_sweeps(by_epsilon(1e-2))).chart.to_dict()["layer"][:1]
+    assert layer["encoding"]["x"]["axis"]["values"] == [1e-8, 1e-6, 1e-4, 1e-2, 1, 1e2]
     found = phases_by_epsilon(judged_sweeps(by_epsilon(1e-2)))
     assert found.middle_B()[0] == pytest.approx(-3.5)
     assert [found.share(eps, 3).value for eps in found.epsilons] == [0, 0, 1, 1]
@@ -260,7 +267,7 @@ def test_figures_are_drawn_and_details_have_every_part():
     own = [draw for draw in FIGURES if draw.__module__.split(".")[2] in ("fates", "settings", "adam")]
     assert [figure(sweeps).name for figure in own] == ["commitment", "mixtures", "settings", "adam_epsilon"]
     found = json.loads(json.dumps(details(sweeps)))
-    known = [at for at in landscape.TABLES.items() if "not there" not in found[at[1][0]]]
+    known = [at for at in TABLES.items() if "not there" not in found[at[1][0]]]
     tables = {name: table(found[part]) for name, (part, table) in known}
     assert len(tables["commits"].splitlines()) == 2 + NUM_PARENTS
     assert len(tables["exchanges"].splitlines()) == 2 + len(EXCHANGE_STEPS)

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.claims.sweeps import Sweeps
 from analysis.dynamics.walsh import walsh_spectrum
-from analysis.uncertainty.intervals import Estimate
+from analysis.uncertainty.intervals import Estimate, wilson
 from analysis.uncertainty.student import mean_over_units
 from pipeline.arrays import Floats
 from sweeps.landscape.fates.measures import (
@@ -20,7 +20,7 @@ from sweeps.landscape.fates.measures import (
     mixture_shares_by_pair,
     slow_down_by_pair,
 )
-from sweeps.landscape.fates.study import PARTS
+from sweeps.landscape.fates.study import FIRST_FATES, FURTHER_FATES, PARTS
 
 
 def details_of_fates(sweeps: Sweeps) -> dict[str, Any]:
@@ -36,6 +36,21 @@ def details_of_fates(sweeps: Sweeps) -> dict[str, Any]:
         ],
         "variance fixed by the state": [at.init.to_json() for at in by_step],
         "without the slowest parent": [at.init_without_slowest.to_json() for at in by_step],
+    }
+
+
+def details_of_all_fates(sweeps: Sweeps) -> dict[str, Any]:
+    """Of all parents under the data streams that all have: by step who is committed from there or before."""
+    found = forked_fates(sweeps, (FIRST_FATES, FURTHER_FATES))
+    times_P, steps = np.array([time.value for time in found.commit_times()]), found.steps_S.tolist()
+    return {
+        "steps": steps,
+        "parents": len(times_P),
+        "forks of each parent at a step": found.num_forks,
+        "committed from this step or before": [
+            wilson(int((times_P <= step).sum()), len(times_P)).to_json() for step in steps
+        ],
+        "variance fixed by the state": [found.variance(step).init.to_json() for step in steps],
     }
 
 

@@ -41,16 +41,15 @@ def settings(sweeps: Sweeps) -> Figure:
         ),
     )
     chart = points_with_intervals(base, "share of the variance of log time").properties(width=640, height=260)
-    higher = ", ".join(
-        short(setting_shares_by_pair(found, "order 3 and above").mean())
-        for found in tables.values()
-        if has_orders(found)
+    returning = ", ".join(
+        f"{label.split(':')[0].split(',')[0]} {short(setting_shares_by_pair(found, RETURNS).mean())}"
+        for label, found in tables.items()
     )
-    title = f"Orders 3 and above carry {higher} of what returns, from left to right where anything does"
+    title = f"Share of the variance that returns: {returning}"
     caption = landscape_caption(
         sweeps,
         [each.pair.name for found in tables.values() for each in found],
-        "Returns: under another data stream, of the variance over combinations; the orders: of what returns. Means "
+        "Returns: under another data stream, of the variance over combinations; orders: shares of what returns. Means "
         "over pairs of ordinary parents; bars: 95% over pairs.",
     )
     return Figure("settings", title, "Shares by order in other settings.", finish(chart, title, caption))

@@ -13,6 +13,9 @@ from sweeps.landscape.sizes.phase_diagram import IN_TIME, phase_diagram
 from sweeps.landscape.sizes.spreads import ARMS, spread_by_width
 from sweeps.landscape.sizes.study import ALL_RATES, ALL_WIDTHS, RATES, WIDTHS
 
+_RATE_TICKS = [5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2]
+_SPREAD_TICKS = [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2]
+
 
 def widths(sweeps: Sweeps) -> Figure:
     """The standard deviation of log time over seeds, against the width, at one rate and at rates by 1/width."""
@@ -33,8 +36,11 @@ def widths(sweeps: Sweeps) -> Figure:
             "arm:N", title="learning rate", scale=alt.Scale(domain=list(ARMS), range=list(PREDICTOR_COLOURS[1:3]))
         ),
     )
-    scale = alt.Scale(type="log")
-    chart = points_with_intervals(base, "standard deviation of log time", scale=scale)
+    ends = [row[end] for row in rows for end in ("low", "high") if row[end] is not None]
+    scale = alt.Scale(type="log", domain=[min(ends) / 1.05, max(ends) * 1.05], nice=False)
+    chart = points_with_intervals(
+        base, "standard deviation of log time", scale=scale, axis=alt.Axis(values=_SPREAD_TICKS)
+    )
     parts = (
         "By maximum likelihood of a normal, runs that did not converge being later than the budget; none where more "
         "than half are. Heads have width 4. Bars: 95% over seeds.",
@@ -69,16 +75,19 @@ def rates(sweeps: Sweeps) -> Figure:
     base = alt.Chart(data([row for row in bounds if row["value"] is not None])).encode(
         y=y, color=alt.Color("side:N", title="boundary", scale=alt.Scale(range=list(PREDICTOR_COLOURS[1:3])))
     )
-    scale = alt.Scale(type="log", domain=[min(grid.rates), max(grid.rates)])
-    right = points_with_intervals(base, "learning rate", along="x", scale=scale).properties(
+    scale = alt.Scale(type="log", domain=[min(found.rates), max(found.rates)])
+    ticks = alt.Axis(values=_RATE_TICKS, format="~g")
+    right = points_with_intervals(base, "learning rate", along="x", scale=scale, axis=ticks).properties(
         width=340, height=260, title="rate at which half converge"
     )
     lower = {row["head"]: row["value"] for row in bounds if row["side"] == "lower" and row["value"] is not None}
     title = (
         "Half converge from the rate " + ", ".join(f"{rate:.2g} (head {head})" for head, rate in lower.items()) + " on"
     )
+    num_seeds = len({run.init_seed for run in grid.history.runs})
     parts = (
-        "Boundaries by logistic regression on the log of the rate, on either side of 0.005. Bars: 95% over seeds.",
+        f"Shares on the grid, {num_seeds} seeds a point. Boundaries by logistic regression on the log of the rate, on "
+        "either side of 0.005, with all runs. Bars: 95% over seeds.",
     )
     caption = landscape_caption(sweeps, names, *parts)
     chart = finish(alt.hconcat(left, right, spacing=40).resolve_scale(color="independent"), title, caption)
