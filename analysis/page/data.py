@@ -79,7 +79,8 @@ def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
     shares = {f"held_out_{number}": (window.fraction, window.last_step) for number, window in enumerate(windows)}
     state = page_state(history, outcomes) | {
         "findings": findings(analysis),
-        "sampled": part.text(analysis.history),
+        "left_out": part.text(analysis.history),
+        "is_sample": len(part.rows) < len(analysis.history.runs),
         "forecasts": forecast_names({name: shares[name] for name in held_out}, newest),
     }
     blobs = {"runs": runs_blob(history, outcomes, held_out, newest)}
@@ -108,7 +109,8 @@ def page_state(history: History, outcomes: Outcomes) -> dict[str, Any]:
         "metrics": list(shown_metrics(history)),
         "windows": [list(window) for window in history.windows],
         "findings": [],
-        "sampled": "",
+        "left_out": "",
+        "is_sample": False,
         "forecasts": [],
     }
     plain = json_safe(state)

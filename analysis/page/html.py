@@ -72,7 +72,7 @@ def page_html(
         blobs=blobs,
         first_blobs=[name for name in _first_blobs(data) if name in blobs],
         findings=data.state["findings"],
-        sampled=data.state["sampled"],
+        left_out=data.state["left_out"],
         pages=pages,
         live=live,
         figures=static.figures,

@@ -220,8 +220,8 @@ def test_a_page_of_more_runs_than_fit_holds_an_even_sample_and_says_so(monkeypat
     history = synthetic_history(3, 40)
     analysis = analyse(history, windows=(0.25,), predictors={PRIMARY: PREDICTORS[PRIMARY]()}, bootstrap=2)
     whole = page_data(analysis)
-    assert whole.state["sampled"] == ""
-    assert 'id="sampled"' not in page_html(whole, StaticPart())
+    assert (whole.state["left_out"], whole.state["is_sample"]) == ("", False)
+    assert 'id="left-out"' not in page_html(whole, StaticPart())
     most = 45_000
     monkeypatch.setattr("analysis.page.sampled.RUNS_SHARE", most)
     monkeypatch.setattr("analysis.page.data.MANY_VALUES", 0)
@@ -230,12 +230,12 @@ def test_a_page_of_more_runs_than_fit_holds_an_even_sample_and_says_so(monkeypat
     assert 6 < len(rows) < 60
     settings = np.array([run.setting_id for run in history.runs])[rows]
     assert np.ptp(np.unique(settings, return_counts=True)[1]) <= 1
-    assert f"this page hold {len(rows)} of the 120 runs, evenly spaced within each setting" in data.state["sampled"]
-    assert data.state["num_runs"] == len(rows)
+    assert f"this page hold {len(rows)} of the 120 runs, evenly spaced within each setting" in data.state["left_out"]
+    assert (data.state["num_runs"], data.state["is_sample"]) == (len(rows), True)
     assert data.state["findings"] == whole.state["findings"]
     assert [history.runs[r].run_id for r in rows] == read_header(data.blobs["runs"])["texts"]["run_id"]
     assert sum(4 * len(blob) / 3 for name, blob in data.blobs.items()) < most
-    assert 'id="sampled"' in page_html(data, StaticPart())
+    assert 'id="left-out"' in page_html(data, StaticPart())
 
 
 def read_header(blob):

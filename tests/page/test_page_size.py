@@ -93,8 +93,10 @@ def test_a_report_of_the_largest_parts_has_at_most_5_MB(runs, steps, metrics):
 def test_what_is_left_out_is_said():
     history = history_of(4, 900, 80)
     data = page_data(analysis_of(history))
-    assert f"Of 80 metrics the page holds {MOST_METRICS}." in data.state["sampled"]
-    assert f"at most {MOST_STEPS} steps" in data.state["sampled"]
+    assert f"Of 80 metrics the page holds {MOST_METRICS}." in data.state["left_out"]
+    assert f"at most {MOST_STEPS} steps" in data.state["left_out"]
+    # All runs are there, and only metrics and steps are not.
+    assert not data.state["is_sample"]
     settings, said = settings_that_fit(analysis_of(history).settings)
     assert 100 < len(settings) < 1000
     assert said.startswith(f"The table has {len(settings)} of 3,000 settings")

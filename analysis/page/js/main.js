@@ -135,7 +135,7 @@ export class App {
 
   showCount() {
     const { selection, sweep } = this;
-    const [all, runs] = [grouped(sweep.numRuns), sweep.state.sampled ? "sampled runs" : "runs"];
+    const [all, runs] = [grouped(sweep.numRuns), sweep.state.is_sample ? "sampled runs" : "runs"];
     setText(part("count"), selection.isEmpty ? (sweep.numRuns === 1 ? "1 run" : `all ${all} ${runs}`) : `${grouped(selection.count)} of ${all} ${runs}`);
     part("clear").hidden = selection.isEmpty;
     setText(part("problem"), selection.problem);
