@@ -86,9 +86,9 @@ PAPER = Paper(
         ),
         (
             "The head of layer 1 is needed at values, where an accuracy of {first_head_is_needed_at_values} is left "
-            "without it, and not at keys ({first_head_is_not_needed_at_keys}). By the weights, layer 1 prefers the "
-            "position before at a share of {first_layer_qk_prefers_the_position_before} of values, layer 2 matches "
-            "{second_layer_qk_matches_keys} of keys and copies {second_layer_ov_copies_values} of values."
+            "without it, and not at keys, where that is {first_head_is_not_needed_at_keys}. By the weights, layer 1 "
+            "prefers the position before at a share of {first_layer_qk_prefers_the_position_before} of values, layer 2 "
+            "matches {second_layer_qk_matches_keys} of keys and copies {second_layer_ov_copies_values} of values."
         ),
         (
             "Which head is first depends on the level: the previous-token head comes to .5 first in a share of "
@@ -102,8 +102,8 @@ PAPER = Paper(
         ),
         (
             "With two, three or four layers, runs of different depth attend alike from values in the layer that looks "
-            "back most, with a cosine of {models_of_other_depth_attend_alike_where_they_look_back}, not in layer 1 "
-            "({models_of_other_depth_attend_alike_in_the_first_layer})."
+            "back most, with a cosine of {models_of_other_depth_attend_alike_where_they_look_back}, and less so in "
+            "layer 1, with {models_of_other_depth_attend_alike_in_the_first_layer}."
         ),
     ),
 )

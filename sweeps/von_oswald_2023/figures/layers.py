@@ -63,9 +63,9 @@ def training(sweeps: Sweeps) -> Figure:
     angles = median_rows(off_one_RT, history.steps_T, history.runs, kind="of models")
     colours = {"of models": "#0072B2", "of predictions": "#E69F00"}
     panels = [
-        panel_of(rows, "loss", MODEL_COLOURS, y_scale=scale),
-        panel_of(angles, "1 less the cosine (log)", {"of models": "#0072B2"}, y_scale=log),
-        panel_of(middle_rows(history, differences), "difference (log)", colours, y_scale=log),
+        panel_of(rows, "loss", MODEL_COLOURS, y_scale=scale, width=220),
+        panel_of(angles, "1 less the cosine (log)", {"of models": "#0072B2"}, y_scale=log, width=180),
+        panel_of(middle_rows(history, differences), "difference (log)", colours, y_scale=log, width=180),
     ]
     num_late = int(sum(at_end(history, "label_excess") > 0.02))
     parts = [
@@ -217,7 +217,7 @@ def _shifted(sweeps: Sweeps, sweep: str, name: str, title: str, labels: Mapping[
         y_scale = alt.Scale(type="log", nice=False, padding=12)
         panel = points_of(rows, alt.X("step:Q", title=x_title), "loss (log)", y_scale, list(who.values()))
         panels.append(panel.properties(width=230, height=190))
-    chart = alt.concat(*panels, columns=4 if len(panels) > 6 else 3, spacing=24)
+    chart = alt.concat(*panels, columns=3, spacing=24)
     parts = [
         "Median over runs at the end of training, with its 95% interval over seeds; each run's 2,000 contexts are its "
         "own, and all predictors see the same.",

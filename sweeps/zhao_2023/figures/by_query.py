@@ -102,7 +102,7 @@ def aligned_curves(sweeps: Sweeps) -> Figure:
     )
     offset_T = np.arange(-_REACH, _REACH + 1, _EVERY)
     rows: Rows = []
-    for name in (_SWEEP, "pair_tokens"):
+    for name, layers in ((_SWEEP, "two layers"), ("pair_tokens", "one layer")):
         history = converged(sweeps[name].history)
         location_R = phase_changes(history).location_R
         excess_RT = np.full((len(history.runs), len(offset_T)), np.nan)
@@ -111,7 +111,7 @@ def aligned_curves(sweeps: Sweeps) -> Figure:
             if np.isfinite(location_R[r]):
                 step_T = offset_T + location_R[r]
                 excess_RT[r] = np.interp(step_T, history.steps_T[seen], values_T[seen], left=np.nan, right=np.nan)
-        rows += median_rows(excess_RT, offset_T, history.runs, sweep=f"{name} (n={len(history.runs)})")
+        rows += median_rows(excess_RT, offset_T, history.runs, sweep=f"{layers}, {name} (n={len(history.runs)})")
     curves = bands(
         alt.X("step:Q", title="steps before and after the middle of the largest change"),
         "median excess loss",

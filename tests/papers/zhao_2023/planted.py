@@ -245,7 +245,7 @@ SWAPS = {"maps": 0.98, "transplanted": 0.25, "stitched": 0.4}
 
 def circuits(num_converged=40, num_stuck=4, seed=5, **changed):
     """Runs whose circuits are induction's, measured at their end; stuck ones have, and give, nothing of it."""
-    sweep = plain("circuits", num_converged, num_stuck, seed=seed, every=25)
+    sweep = plain("circuits", num_converged, num_stuck, seed=seed, with_maps=True, every=25)
     history, rng = sweep.history, np.random.default_rng(seed)
     is_stuck_R = np.arange(len(history.runs)) >= num_converged
     values = dict(history.values)
@@ -265,7 +265,7 @@ def circuits(num_converged=40, num_stuck=4, seed=5, **changed):
     # Induction overtakes at the highest level.
     previous_RT = values["previous_token_score.l0h0"]
     values["previous_token_score.l0h0"] = np.minimum(previous_RT, changed.get("most", 0.87))
-    return JudgedSweep(History(history.name, history.budget, history.runs, history.ends, history.steps_T, values))
+    return JudgedSweep(replace(history, values=values), sweep.snapshots)
 
 
 def model_widths(num_seeds=32, seed=6, share=0.25, late=900.0):

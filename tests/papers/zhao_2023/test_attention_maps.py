@@ -9,11 +9,15 @@ import pytest
 
 from analysis.claims.claims import DOES_NOT, HOLDS, UNDECIDED
 from analysis.claims.sweeps import Sweeps
+from analysis.figures.figures import to_svg
 from sweeps.zhao_2023.attention_maps.across_models import similarity_by_model
 from sweeps.zhao_2023.attention_maps.by_query import VALUES
 from sweeps.zhao_2023.attention_maps.depths import share_by_layer
 from sweeps.zhao_2023.attention_maps.single_runs import LikenessOfRuns
-from tests.papers.zhao_2023.planted import Elsewhere, depths, judge, models, setting_a
+from sweeps.zhao_2023.figures.across_models import attention_across_depths
+from sweeps.zhao_2023.figures.by_query import attention_of_single_runs
+from tests.figure_texts import overlaps
+from tests.papers.zhao_2023.planted import Elsewhere, circuits, depths, judge, models, setting_a
 
 
 def test_models_that_look_elsewhere_are_not_alike_though_the_runs_of_each_are():
@@ -58,3 +62,16 @@ def test_runs_that_attend_unlike_the_others_are_counted_and_named():
     likeness = LikenessOfRuns.of(mixed)
     assert {run.run_id for run, at in zip(likeness.runs, likeness.likeness_R, strict=True) if at <= 0.6} == odd
     assert np.all(likeness.looking_back_R[15:] == 1)
+
+
+def test_figures_by_depth_and_of_single_runs_have_the_estimates_in_their_titles():
+    sweeps = {"depths": depths(looks_back=lambda depth: depth - 2), "setting_a": setting_a(40), "circuits": circuits()}
+    drawn = [figure(Sweeps(sweeps)) for figure in (attention_across_depths, attention_of_single_runs)]
+    of_depths, of_runs = drawn
+    for where in ("in_the_first_layer", "where_they_look_back"):
+        found = judge(f"models_of_other_depth_attend_alike_{where}", depths=sweeps["depths"])
+        assert found.estimate.concise() in of_depths.title
+    assert of_runs.title.startswith("A share of .00 (.00-.09) of the converged runs")
+    ticks = of_runs.chart.to_dict()["datasets"].values()
+    assert {row["sweep"] for rows in ticks for row in rows if "sweep" in row} == {"setting_a (n=40)", "circuits (n=40)"}
+    assert not any(overlaps(to_svg(figure)) for figure in drawn)
