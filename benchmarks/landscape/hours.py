@@ -32,6 +32,7 @@ from sweeps.landscape.study import STUDY
 from sweeps.papers import PaperSweep
 
 _UNIT = "seconds a run-step: median, least, most"
+_PLANNED = "runs of the full profile"
 COSTS = FOLDER / "landscape_costs.json"
 _NUM_REPETITIONS, _NUM_STEPS, _NUM_SLOTS = 5, 50, 16
 _SIZE = ("model.width", "model.head_width")
@@ -54,7 +55,7 @@ def main() -> None:
             if key not in costs:
                 costs[key] = _cost(plan, pack)
                 print(f"{key}: {1e6 * costs[key][0]:.1f} microseconds a run-step", flush=True)
-    document = dict(provenance()) | {"load": os.getloadavg()[0], _UNIT: costs}
+    document = dict(provenance()) | {"load": os.getloadavg()[0], _UNIT: costs, _PLANNED: runs_of_the_full_profile()}
     COSTS.write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -64,6 +65,24 @@ def trained_from_the_start() -> list[PaperSweep]:
     return [sweep for n, sweep in enumerate(sweeps) if sweep.file not in {other.file for other in sweeps[:n]}] + [
         sweep for sweep in sweeps if sweep.name == WIDER
     ]
+
+
+def runs_of_the_full_profile() -> dict[str, int]:
+    """By sweep file, in all of its sweeps."""
+    by_sweep: dict[str, int] = {}
+    by_file: dict[str, int] = {}
+    for sweep in STUDY.of_profile(_FULL):
+        spec = load_spec(sweep.path, sweep.overrides(_FULL) or ())
+        if spec.fork is None:
+            num = len(spec.runs())
+        else:
+            assert sweep.forks_of is not None
+            num_parents = by_sweep[sweep.forks_of] if spec.fork.runs == "all" else len(spec.fork.runs)
+            num_seeds = len(spec.fork.seeds_of("") or (0,))
+            num = num_parents * len(spec.fork.steps) * num_seeds * len(spec.fork.each_changes)
+        by_sweep[sweep.name] = num
+        by_file[sweep.file] = by_file.get(sweep.file, 0) + num
+    return by_file
 
 
 def cost_key(file: str, size: tuple[Any, ...]) -> str:
@@ -88,10 +107,13 @@ def _cost(plan: Plan, pack: Pack) -> list[float]:
     return [statistics.median(found[1:]), min(found[1:]), max(found[1:])]
 
 
-def hours_by_file(runs: pa.Table, costs: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    """By sweep file runs, run-steps and processor hours of all that was trained of it.
+def hours_by_file(
+    runs: pa.Table, costs: dict[str, list[float]], planned: dict[str, int]
+) -> dict[str, dict[str, float]]:
+    """By sweep file runs, run-steps and processor hours of what was trained of it, and of what the full profile trains.
 
-    Forks cost what their parents do. Raises KeyError for a run of a size that has no cost.
+    Runs that were not trained count with the mean of those that were. Forks cost what their parents do. Raises KeyError
+    for a run of a size that has no cost.
     """
     sweeps = {sweep.name: sweep for sweep in STUDY.of_profile(_FULL)}
     found: dict[str, dict[str, float]] = {}
@@ -103,12 +125,16 @@ def hours_by_file(runs: pa.Table, costs: dict[str, list[float]]) -> dict[str, di
         total["runs"] += 1
         total["run-steps"] += steps
         total["hours"] += steps * costs[cost_key(costed.file, (row["width"], row["head_width"]))][0] / 3600
+    for file, total in found.items():
+        total["planned runs"] = planned[file]
+        total["planned hours"] = total["hours"] * planned[file] / total["runs"]
     return found
 
 
 def kept_hours(runs: Path) -> dict[str, dict[str, float]]:
     """`hours_by_file` of the kept runs and costs."""
-    return hours_by_file(read_runs(runs), json.loads(COSTS.read_text())[_UNIT])
+    document = json.loads(COSTS.read_text())
+    return hours_by_file(read_runs(runs), document[_UNIT], document[_PLANNED])
 
 
 if __name__ == "__main__":

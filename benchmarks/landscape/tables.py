@@ -159,14 +159,28 @@ def epsilons_table(part: dict[str, Any]) -> str:
 
 
 def hours_table(hours: Mapping[str, Mapping[str, float]]) -> str:
-    """A row for each sweep file: its runs, their steps, and their processor time; then all together."""
-    total = {name: sum(found[name] for found in hours.values()) for name in ("runs", "run-steps", "hours")}
-    rows = [["sweep file", "runs", "run-steps, millions", "processor minutes"]]
+    """A row for each sweep file: runs, their steps and processor time, and those of the full profile; then together."""
+    names = ("runs", "run-steps", "hours", "planned runs", "planned hours")
+    total = {name: sum(found[name] for found in hours.values()) for name in names}
+    rows = [["sweep file", "runs trained", "run-steps, millions", "minutes", "runs of the full profile", "minutes"]]
     for file, found in (*hours.items(), ("together", total)):
         label = file if file == "together" else f"`sweeps/{file}`"
-        minutes = 60 * found["hours"]
-        rows.append([label, f"{found['runs']:,.0f}", f"{found['run-steps'] / 1e6:,.2f}", f"{minutes:,.1f}"])
-    return _rows(rows)
+        minutes, planned = (f"{60 * found[name]:,.1f}" for name in ("hours", "planned hours"))
+        trained = [f"{found['runs']:,.0f}", f"{found['run-steps'] / 1e6:,.2f}", minutes]
+        rows.append([label, *trained, f"{found['planned runs']:,.0f}", planned])
+    return _rows(rows) + _of_all_fates(hours)
+
+
+def _of_all_fates(hours: Mapping[str, Mapping[str, float]]) -> str:
+    """What a map of fates of 256 parents would take, from the mean of the forks that were trained."""
+    forks = hours.get("landscape/fates/forks.yaml")
+    if forks is None:
+        return ""
+    num = 256 * 16 * 20
+    hours_of_all = num * forks["hours"] / forks["runs"]
+    return (
+        f"\nFates of 256 parents, 20 forks of each at 16 steps, would be {num:,} forks and {hours_of_all:.1f} hours.\n"
+    )
 
 
 # Part of the page -> what of the details it is made of, and how.

@@ -14,6 +14,7 @@ from sweeps.landscape.study import CHOSEN, MATRICES
 from tests.papers.test_landscape import judged_sweeps, recorded
 
 PAIR, MIXED = CHOSEN[0], EXCHANGED[0]
+ONE = {"runs": 2, "run-steps": 9, "hours": 24 / 3600}
 SIZES = {"model.width": 16, "model.head_width": 4}
 
 
@@ -50,12 +51,17 @@ def test_newer_rows_replace_those_of_their_sweep_alone():
 def test_hours_are_the_run_steps_that_were_trained_times_their_cost():
     costs = {cost_key("landscape/factorial.yaml", (16, 4)): [0.001, 0, 0]}
     costs |= {cost_key("landscape/fates/parents.yaml", (16, 4)): [0.01, 0, 0]}
-    hours = hours_by_file(runs_table(judged_sweeps(factorial_runs(730), mixed_runs())), costs)
-    assert hours["landscape/factorial.yaml"] == pytest.approx({"runs": 1, "run-steps": 5400, "hours": 5.4 / 3600})
-    assert hours["landscape/fates/exchange.yaml"] == pytest.approx({"runs": 1, "run-steps": 2400, "hours": 24 / 3600})
-    assert "| together | 2 | 0.01 | 0.5 |" in hours_table(hours)
+    planned = {"landscape/factorial.yaml": 10, "landscape/fates/exchange.yaml": 1}
+    hours = hours_by_file(runs_table(judged_sweeps(factorial_runs(730), mixed_runs())), costs, planned)
+    of_all = {"planned runs": 10, "planned hours": 54 / 3600}
+    assert hours["landscape/factorial.yaml"] == pytest.approx(
+        {"runs": 1, "run-steps": 5400, "hours": 5.4 / 3600} | of_all
+    )
+    assert hours["landscape/fates/exchange.yaml"]["hours"] == pytest.approx(24 / 3600)
+    assert "| together | 2 | 0.01 | 0.5 | 11 | 1.3 |" in hours_table(hours)
+    assert "would be 81,920 forks and 273.1 hours." in hours_table({"landscape/fates/forks.yaml": {**of_all, **ONE}})
     with pytest.raises(KeyError):
-        hours_by_file(runs_table(judged_sweeps(mixed_runs())), {})
+        hours_by_file(runs_table(judged_sweeps(mixed_runs())), {}, planned)
 
 
 def test_every_kept_run_has_a_cost():
