@@ -124,6 +124,9 @@ STUDY = Paper(
             "1e-8 the share is lower by {small_eps_takes_the_first_phase_away}."
         ),
         (
+            "Wide models do not average their initialisation as a mean of independent parts does: at one learning rate "
+            "the spread of log time over fresh seeds goes with the width to the power {independent_parts_again}, not "
+            "-1/2, which a first sample of 64 seeds had suggested. "
             "In linear self-attention the initialisation decides nothing that we can measure: "
             "{lsa_combinations_decide} of the variance of log time over combinations of initial matrices returns under "
             "another data stream. In dictionary lookup {combinations_decide} does, yet between ordinary parents single "
