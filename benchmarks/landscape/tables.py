@@ -162,9 +162,9 @@ def hours_table(hours: Mapping[str, Mapping[str, float]]) -> str:
     """A row for each sweep file: runs, their steps and processor time, and those of the full profile; then together."""
     names = ("runs", "run-steps", "hours", "planned runs", "planned hours")
     total = {name: sum(found[name] for found in hours.values()) for name in names}
-    rows = [["sweep file", "runs trained", "run-steps, millions", "minutes", "runs of the full profile", "minutes"]]
+    rows = [["file in `sweeps/`", "trained runs", "run-steps, millions", "minutes", "full profile, runs", "minutes"]]
     for file, found in (*hours.items(), ("together", total)):
-        label = file if file == "together" else f"`sweeps/{file}`"
+        label = file if file == "together" else f"`{file}`"
         minutes, planned = (f"{60 * found[name]:,.1f}" for name in ("hours", "planned hours"))
         trained = [f"{found['runs']:,.0f}", f"{found['run-steps'] / 1e6:,.2f}", minutes]
         rows.append([label, *trained, f"{found['planned runs']:,.0f}", planned])
