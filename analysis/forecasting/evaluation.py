@@ -72,6 +72,11 @@ class WindowEvaluation:
         return len(self.converged_N)
 
     @property
+    def has_both(self) -> bool:
+        """Whether some of the scored runs converged and some did not; else there is nothing to tell apart."""
+        return 0 < self.num_converged < self.num_scored
+
+    @property
     def base_rate(self) -> float:
         """Share of the scored runs that converged, by their weights; NaN of none."""
         return float(np.average(self.converged_N, weights=self.weight_N)) if len(self.converged_N) else float("nan")

@@ -136,8 +136,7 @@ def _joined(parts: Iterable[tuple[Ints, Forecast]], num_runs: int, steps_G: Floa
         if forecast.times is None:
             have_times = False
         else:
-            for g, step in enumerate(steps_G):
-                by_RG[rows, g] = forecast.times.by(np.full(len(rows), step))
+            by_RG[rows] = forecast.times.by_each(steps_G)
         if forecast.interval_R3 is None:
             have_intervals = False
         else:

@@ -31,6 +31,18 @@ class ConvergenceTimes:
         slope_R = np.divide(high_R - low_R, width_R, out=np.zeros(len(at_R)), where=past_R < width_R)
         return np.where(past_R < width_R, low_R + slope_R * past_R, high_R)
 
+    def by_each(self, steps_G: Floats) -> Floats:
+        """(R, G) P(converged by each of G steps): `by` of all runs at the same steps, to the bit."""
+        place_K = self._places()
+        at_G = np.log(np.clip(steps_G, np.exp(place_K[0]), np.exp(place_K[-1])))
+        found_RG = np.empty((len(self.by_RK), len(steps_G)))
+        for g, right in enumerate(np.clip(np.searchsorted(place_K, at_G, "right"), 1, len(place_K) - 1).tolist()):
+            high_R = self.by_RK[:, right - 1]
+            low_R = self.by_RK[:, right - 2] if right > 1 else np.zeros(len(high_R))
+            past, width = at_G[g] - place_K[right - 1], place_K[right] - place_K[right - 1]
+            found_RG[:, g] = low_R + (high_R - low_R) / width * past if past < width else high_R
+        return found_RG
+
     def quantile_R(self, level: float) -> Floats:
         """(R,) the first step by which P(converged) reaches `level`, above 0; infinite where it never does."""
         place_K = self._places()

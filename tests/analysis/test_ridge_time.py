@@ -175,6 +175,9 @@ def test_quantiles_undo_probabilities_and_are_infinite_beyond_them():
     assert times.quantile_R(0.4)[0] == pytest.approx(np.sqrt(200 * 400))
     assert times.by(np.array([np.sqrt(200 * 400), 1e9])).tolist() == pytest.approx([0.4, 0.1])
     assert times.by(np.array([50.0, 100.0])).tolist() == [0, 0]
+    steps_G = np.array([50.0, 100.0, 150.0, 200.0, 300.0, 400.0, 1e9])
+    by_one = np.stack([times.by(np.full(2, step)) for step in steps_G], axis=1)
+    np.testing.assert_array_equal(times.by_each(steps_G), by_one)
     later = times.given_not_by(np.array([200.0, 0.0]))
     assert later.by_RK.tolist() == [pytest.approx([0.0, 0.5]), pytest.approx([0.0, 0.1])]
 

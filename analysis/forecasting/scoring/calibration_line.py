@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import comb, factorial
 
 import numpy as np
 
@@ -17,6 +18,8 @@ _MOST_STEPS, _SETTLED = 25, 1e-10
 # Of more runs Newton's method starts near the end; a small step there leaves an error of about its square.
 MANY_RUNS, _SMALL_STEP, _MOST_FURTHER = 512, 5e-5, 6
 _FEW_VALUES, _EXPANSION_STEPS = 64, 12
+# Where the last terms of an expansion move a line by less, the next ones move it by some hundredth of that.
+_SMALL_TERM = 1e-7
 
 
 def calibration_line(
@@ -73,7 +76,14 @@ class LineData:
             )
         if _runs_off(self._line_12)[0]:
             return self._from_zero(weight_BR)
-        line_B2 = self._line_12 + _expanded_steps(weight_BR @ self._expansion_RM)
+        step_B2, is_exact_B = _expanded_steps(weight_BR @ self._expansion_RM)
+        line_B2 = self._line_12 + step_B2
+        if not is_exact_B.all():
+            line_B2[~is_exact_B] = self._refined(weight_BR[~is_exact_B], line_B2[~is_exact_B])
+        return line_B2
+
+    def _refined(self, weight_BR: Floats, line_B2: Floats) -> Floats:
+        """Lines by Newton's method from nearby ones; from 0 where that does not settle."""
         for _ in range(_MOST_FURTHER):
             before_B2, line_B2 = line_B2, _newton_step(self.logit_R, self.share_1R, weight_BR, line_B2)
             is_settled_B = (np.abs(line_B2 - before_B2) < _SMALL_STEP).all(axis=1) & ~_runs_off(line_B2)
@@ -97,45 +107,53 @@ class LineData:
 
     @cached_property
     def _expansion_RM(self) -> Floats:
-        """(R, M) what sums of which give the score function around the line of all runs to the third order.
+        """(R, M) what sums of which give the score function around the line of all runs to the fifth order.
 
-        Truth less chance, and derivatives 1 to 3 of the chance, each times the powers of the logit in `_POWERS`.
+        Truth less chance, and derivatives 1 to 5 of the chance, each times the powers of the logit in `_POWERS`.
         """
         chance_R = 1 / (1 + np.exp(-np.clip(self._line_12[0, 0] * self.logit_R + self._line_12[0, 1], -30, 30)))
         first_R = chance_R * (1 - chance_R)
-        orders = (self.share_1R[0] - chance_R, first_R, first_R * (1 - 2 * chance_R), first_R * (1 - 6 * first_R))
+        second_R = first_R * (1 - 2 * chance_R)
+        fourth_R = second_R * (1 - 12 * first_R)
+        orders = (
+            self.share_1R[0] - chance_R, first_R, second_R, first_R * (1 - 6 * first_R), fourth_R,
+            first_R * (1 - 30 * first_R + 120 * first_R**2),
+        )  # fmt: skip
         return np.stack([orders[order] * self.logit_R**power for order, power in _POWERS], axis=1)
 
 
-_POWERS = [(order, power) for order in range(4) for power in range(order + 2)]
+_ORDERS = 5
+_POWERS = [(order, power) for order in range(_ORDERS + 1) for power in range(order + 2)]
+# The products u^k v^(order - k) of orders 1 to 5, and how often each of them occurs in (u x + v)^order / order!.
+_PRODUCTS = [(order, k) for order in range(1, _ORDERS + 1) for k in range(order + 1)]
+_ORDER_J, _K_J = np.array(_PRODUCTS).T
+_TIMES_J = np.array([comb(order, k) / factorial(order) for order, k in _PRODUCTS])
 
 
-def _expanded_steps(sum_BM: Floats) -> Floats:
-    """(B, 2) the changes of slope and intercept at which the expanded score function is 0; 0 where none is found."""
+def _expanded_steps(sum_BM: Floats) -> tuple[Floats, Bools]:
+    """(B, 2) the changes of slope and intercept at which the expanded score function is 0; 0 where none is found.
+
+    And (B,) where the terms of the last order move them so little that those beyond it can be left out.
+    """
     t = {key: sum_BM[:, number] for number, key in enumerate(_POWERS)}
-    u_B, v_B = np.zeros(len(sum_BM)), np.zeros(len(sum_BM))
     a_B, b_B, c_B = t[1, 2] + 1e-12, t[1, 1], t[1, 0] + 1e-12
     determinant_B = np.maximum(a_B * c_B - b_B**2, 1e-18)
+    # The inverse of the first derivative, for (slope, intercept).
+    inverse_22B = np.array([[c_B, -b_B], [-b_B, a_B]]) / determinant_B
+    score_2B = np.array([t[0, 1], t[0, 0]])
+    products_2JB = np.array([[t[order, power + k] for order, k in _PRODUCTS] for power in (1, 0)])
+    products_2JB *= _TIMES_J[:, None]
+    is_last_J = _ORDER_J == _ORDERS
+    step_2B = np.zeros((2, len(sum_BM)))
     for _ in range(_EXPANSION_STEPS):
-        intercept_B, slope_B = (
-            t[0, m]
-            - (v_B * t[1, m] + u_B * t[1, m + 1])
-            - (v_B**2 * t[2, m] + 2 * u_B * v_B * t[2, m + 1] + u_B**2 * t[2, m + 2]) / 2
-            - (
-                v_B**3 * t[3, m]
-                + 3 * v_B**2 * u_B * t[3, m + 1]
-                + 3 * v_B * u_B**2 * t[3, m + 2]
-                + u_B**3 * t[3, m + 3]
-            )
-            / 6
-            for m in (0, 1)
-        )
-        u_B = u_B + (c_B * slope_B - b_B * intercept_B) / determinant_B
-        v_B = v_B + (a_B * intercept_B - b_B * slope_B) / determinant_B
+        terms_2JB = products_2JB * (step_2B[0] ** _K_J[:, None] * step_2B[1] ** (_ORDER_J - _K_J)[:, None])
+        moved_2B = np.einsum("stb,tb->sb", inverse_22B, score_2B - terms_2JB.sum(axis=1))
+        step_2B = step_2B + moved_2B
         # Far from the line of all runs the expansion says nothing.
-        is_far_B = ~((np.abs(u_B) < 1) & (np.abs(v_B) < 1))
-        u_B, v_B = np.where(is_far_B, 0.0, u_B), np.where(is_far_B, 0.0, v_B)
-    return np.stack([u_B, v_B], axis=1)
+        step_2B[:, ~(np.abs(step_2B) < 1).all(axis=0)] = 0.0
+    last_2B = np.einsum("stb,tb->sb", inverse_22B, terms_2JB[:, is_last_J].sum(axis=1))
+    is_exact_B = (np.abs([moved_2B, last_2B]) < _SMALL_TERM).all(axis=(0, 1))
+    return step_2B.T, np.asarray(is_exact_B)
 
 
 def _runs_off(line_B2: Floats) -> Bools:

@@ -86,13 +86,14 @@ def figures_of(forecasts: Mapping[str, HeldOutForecasts], runs: ScoredRuns, weig
 
 @dataclass(frozen=True)
 class _Common:
-    """What is the same for all predictors and weights."""
+    """What is the same for all predictors and weights; `any_times` are the pairs of times in the order of no score."""
 
     runs: ScoredRuns
     pooled: OutcomePairs
     within: OutcomePairs
     times: TimePairs
     all_times: OrderedPairs
+    any_times: OrderedPairs
     truth: StepTruth | None
 
     @classmethod
@@ -104,21 +105,29 @@ class _Common:
             OutcomePairs.of(runs.converged_N, runs.within_M[known_N]),
             times,
             times.everyone(),
+            times.by(np.zeros(len(runs.copies_M))),
             StepTruth.of(runs.seen, runs.steps_G) if len(runs.steps_G) >= 2 else None,
         )
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """A block of weights, and what is the same for all predictors under them."""
+    """A block of weights, and what is the same for all predictors under them.
+
+    `pooled_B`, `within_B` and `all_times` count all pairs, and what is named `before` those that are counted with them,
+    and belong to no group.
+    """
 
     known_BN: Floats
     at_risk_BM: Floats
     sides: tuple[Floats, Floats]
     pooled_B: Floats
+    pooled_before_B: Floats
     within_B: Floats
+    within_before_B: Floats
     times: PairWeights
     all_times: tuple[Floats, Floats]
+    times_before: tuple[Floats, Floats]
     total_BG: Floats | None
     has_both_B: Floats
 
@@ -129,9 +138,13 @@ class _Weights:
         known_BN *= runs.weight_N
         at_risk_BM = weight_BM * runs.copies_M if np.any(runs.copies_M != 1) else weight_BM
         sides, times = common.pooled.weights(known_BN), common.times.weights(at_risk_BM)
+        pooled, within = common.pooled.everyone, common.within.everyone
+        pooled_before_B, within_before_B = pooled.before_B(*sides), within.before_B(*sides)
         return cls(
-            known_BN, at_risk_BM, sides, common.pooled.everyone.won_B(*sides), common.within.everyone.won_B(*sides),
-            times, common.all_times.won_B(times),
+            known_BN, at_risk_BM, sides,
+            pooled.won_B(*sides, pooled_before_B), pooled_before_B,
+            within.won_B(*sides, within_before_B), within_before_B,
+            times, common.all_times.won_B(times), common.any_times.before_B(times),
             None if common.truth is None else common.truth.total_BG(at_risk_BM),
             np.asarray(sides[0].any(axis=1) & sides[1].any(axis=1), dtype=np.float64),
         )  # fmt: skip
@@ -181,12 +194,14 @@ class _Prepared:
             integrated_B = truth.integrated_B(self.error_MG, weights.at_risk_BM, weights.total_BG)
         if self.found.interval_R3 is not None:
             coverage_B = coverage(self.found.interval_R3, time_N, runs.converged_N, runs.budget, weights.known_BN)
-        within_B = 0.5 * weights.within_B if self.within is None else self.within.won_B(*weights.sides)
-        times_B = (
-            [0.5 * each_B for each_B in weights.all_times] if self.times is None else self.times.won_B(weights.times)
-        )
+        # Where all forecasts of a group are equal, each pair is a tie.
+        within_B, times_B = 0.5 * weights.within_B, [0.5 * each_B for each_B in weights.all_times]
+        if self.within is not None:
+            within_B = self.within.won_B(*weights.sides, weights.within_before_B)
+        if self.times is not None:
+            times_B = [*self.times.won_B(weights.times, weights.times_before)]
         return np.stack([
-            ratio(self.pooled.won_B(*weights.sides), weights.pooled_B),
+            ratio(self.pooled.won_B(*weights.sides, weights.pooled_before_B), weights.pooled_B),
             ratio(within_B, weights.within_B),
             brier(self.probability_N, runs.converged_N, weights.known_BN),
             *self.line.lines_B(weights.known_BN),

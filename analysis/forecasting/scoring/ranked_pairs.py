@@ -18,13 +18,15 @@ class RankedPairs:
     """F runs, each compared with those of M others that are of its group.
 
     `order_M` are the others by group and score. In that order, `low_F` is where those of a lower score than a run's
-    end, `high_F` where those of an equal score end, and `base_F` where its group begins.
+    end, and `base_F` where its group begins. `tied_T` are the runs with others of an equal score, which end at
+    `high_T`: each of these counts half.
     """
 
     order_M: Ints
     base_F: Ints
     low_F: Ints
-    high_F: Ints
+    tied_T: Ints
+    high_T: Ints
 
     @classmethod
     def of(
@@ -37,19 +39,41 @@ class RankedPairs:
         sorted_M = key_M[order_M]
         low_F = np.searchsorted(sorted_M, key_F)
         high_F = low_F if is_strict else np.searchsorted(sorted_M, key_F, side="right")
-        return cls(order_M, np.searchsorted(sorted_M, group_F * len(ranks)), low_F, high_F)
+        tied_T = np.flatnonzero(high_F != low_F)
+        return cls(order_M, np.searchsorted(sorted_M, group_F * len(ranks)), low_F, tied_T, high_F[tied_T])
 
-    def won_B(self, first_BF: Floats, others_BM: Floats) -> Floats:
-        """(B,) the sum of products of weights over all pairs in which the first has the higher score."""
-        upto_BM = np.zeros((len(others_BM), len(self.order_M) + 1))
+    def won_B(self, first_BF: Floats, others_BM: Floats, before_B: Floats | None = None) -> Floats:
+        """(B,) the sum of products of weights over all pairs in which the first has the higher score.
+
+        `before_B` is `self.before_B` of the same weights, where it is known: it is the same for any scores.
+        """
+        upto_BM = self._upto(others_BM)
+        won_B = _dot(first_BF, upto_BM, self.low_F)
+        if len(self.tied_T):
+            tied_BT = upto_BM.take(self.high_T, axis=1)
+            tied_BT -= upto_BM.take(self.low_F[self.tied_T], axis=1)
+            won_B += 0.5 * np.einsum("bt,bt->b", first_BF.take(self.tied_T, axis=1), tied_BT)
+        if before_B is None:
+            before_B = self._before(first_BF, upto_BM)
+        return np.asarray(won_B - before_B)
+
+    def before_B(self, first_BF: Floats, others_BM: Floats) -> Floats:
+        """(B,) the sum of products of weights over the pairs with others of groups before a run's own."""
+        return self._before(first_BF, self._upto(others_BM))
+
+    def _before(self, first_BF: Floats, upto_BM: Floats) -> Floats:
+        return _dot(first_BF, upto_BM, self.base_F) if self.base_F.any() else np.zeros(len(first_BF))
+
+    def _upto(self, others_BM: Floats) -> Floats:
+        """(B, M + 1) sums of the first weights, in the order."""
+        upto_BM = np.empty((len(others_BM), len(self.order_M) + 1))
+        upto_BM[:, 0] = 0
         np.cumsum(others_BM.take(self.order_M, axis=1), axis=1, out=upto_BM[:, 1:])
-        beaten_BF = upto_BM.take(self.low_F, axis=1)
-        if self.high_F is not self.low_F and np.any(self.high_F != self.low_F):
-            beaten_BF += upto_BM.take(self.high_F, axis=1)
-            beaten_BF *= 0.5
-        if self.base_F.any():
-            beaten_BF -= upto_BM.take(self.base_F, axis=1)
-        return np.asarray(np.einsum("bf,bf->b", first_BF, beaten_BF))
+        return upto_BM
+
+
+def _dot(first_BF: Floats, upto_BM: Floats, place_F: Ints) -> Floats:
+    return np.asarray(np.einsum("bf,bf->b", first_BF, upto_BM.take(place_F, axis=1)))
 
 
 def differ_in_groups(score_N: Floats, group_N: Ints) -> bool:
@@ -122,9 +146,20 @@ class LaterPairs:
             parts.append((use_F, replace(found, order_M=use_M[found.order_M])))
         return cls(tuple(parts))
 
-    def won_B(self, first_BF: Floats, others_BM: Floats) -> Floats:
-        """(B,) the sum of products of weights over all pairs in which the first has the higher score."""
+    def won_B(self, first_BF: Floats, others_BM: Floats, before_B: Floats | None = None) -> Floats:
+        """(B,) the sum of products of weights over all pairs in which the first has the higher score.
+
+        `before_B` as in `RankedPairs`.
+        """
+        none_B = None if before_B is None else np.zeros(len(first_BF))
         won_B = np.zeros(len(first_BF))
         for use_F, comparison in self.parts:
-            won_B += comparison.won_B(first_BF.take(use_F, axis=1), others_BM)
-        return won_B
+            won_B += comparison.won_B(first_BF.take(use_F, axis=1), others_BM, none_B)
+        return won_B if before_B is None else won_B - before_B
+
+    def before_B(self, first_BF: Floats, others_BM: Floats) -> Floats:
+        """(B,) as of `RankedPairs`, of all parts together."""
+        before_B = np.zeros(len(first_BF))
+        for use_F, comparison in self.parts:
+            before_B += comparison.before_B(first_BF.take(use_F, axis=1), others_BM)
+        return before_B

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,15 +136,33 @@ class OrderedPairs:
     diverged: RankedPairs
     diverged_later: LaterPairs | RankedPairs
 
-    def won_B(self, weights: PairWeights) -> tuple[Floats, Floats]:
-        """(B,) weighted numbers of pairs in which the first has the higher score: of all, and of converged runs."""
-        is_same = weights.past_BF is weights.before_BF
-        among_B = self.converged.won_B(weights.before_BF, weights.converged_before_BF)
-        won_B = among_B if is_same else self.converged.won_B(weights.past_BF, weights.converged_BF)
-        won_B = won_B + self.unconverged.won_B(weights.past_BF, weights.unconverged_BU)
-        if weights.others_BO.shape[1]:
-            won_B += self.others.won_B(weights.past_BF, weights.others_BO)
-        if weights.diverged_BD.shape[1]:
-            won_B += self.diverged.won_B(weights.before_BF, weights.diverged_BD)
-            won_B -= self.diverged_later.won_B(weights.before_BF, weights.diverged_BD)
-        return won_B, among_B
+    def won_B(self, weights: PairWeights, before: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
+        """(B,) weighted numbers of pairs in which the first has the higher score: of all, and of converged runs.
+
+        `before` is `self.before_B` of the same weights, where it is known: it is the same for any scores.
+        """
+        zeros_B = None if before is None else np.zeros(len(weights.past_BF))
+        won_B, among_B = _over_kinds(
+            self, weights, lambda pairs, first_BF, others_BM: pairs.won_B(first_BF, others_BM, zeros_B)
+        )
+        return (won_B, among_B) if before is None else (won_B - before[0], among_B - before[1])
+
+    def before_B(self, weights: PairWeights) -> tuple[Floats, Floats]:
+        """(B,) as of `RankedPairs`, of the same two numbers."""
+        return _over_kinds(self, weights, lambda pairs, first_BF, others_BM: pairs.before_B(first_BF, others_BM))
+
+
+def _over_kinds(
+    pairs: OrderedPairs, weights: PairWeights, of_kind: Callable[[LaterPairs | RankedPairs, Floats, Floats], Floats]
+) -> tuple[Floats, Floats]:
+    """(B,) a sum over all kinds of pairs, and over those of converged runs, by their parts in Uno's C."""
+    is_same = weights.past_BF is weights.before_BF
+    among_B = of_kind(pairs.converged, weights.before_BF, weights.converged_before_BF)
+    all_B = among_B if is_same else of_kind(pairs.converged, weights.past_BF, weights.converged_BF)
+    all_B = all_B + of_kind(pairs.unconverged, weights.past_BF, weights.unconverged_BU)
+    if weights.others_BO.shape[1]:
+        all_B += of_kind(pairs.others, weights.past_BF, weights.others_BO)
+    if weights.diverged_BD.shape[1]:
+        all_B += of_kind(pairs.diverged, weights.before_BF, weights.diverged_BD)
+        all_B -= of_kind(pairs.diverged_later, weights.before_BF, weights.diverged_BD)
+    return all_B, among_B
