@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +37,8 @@ def labels_of(hyperparameters: Mapping[str, Mapping[str, Any]], varied: tuple[st
     """The same for settings of any histories: setting_id -> its hyperparameters, of which `varied` are named."""
     names = _short_names(varied)
     labels = {setting: _label(own, names) for setting, own in hyperparameters.items()}
-    values = list(labels.values())
-    return {s: label if values.count(label) == 1 else f"{label} [{s}]" for s, label in labels.items()}
+    uses = Counter(labels.values())
+    return {s: label if uses[label] == 1 else f"{label} [{s}]" for s, label in labels.items()}
 
 
 def _label(hyperparameters: Mapping[str, Any], names: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ def attention_blob(snapshots: SnapshotIndex, runs: Mapping[int, str]) -> bytes:
 
     Those of every step, or of as many as fit, evenly spaced.
     """
-    most_steps = max(1, _MOST_BYTES // max(len(runs) * _size_of_step(snapshots, next(iter(runs.values()))), 1))
+    most_steps = _most_steps(snapshots, runs)
     entries: list[str] = []
     codes: list[Array] = []
     for number, run_id in runs.items():
@@ -39,10 +39,11 @@ def attention_blob(snapshots: SnapshotIndex, runs: Mapping[int, str]) -> bytes:
     return columns_blob({"maps": maps}, {"entries": entries})
 
 
-def shown_maps(stores: Sequence[SweepStore], run_ids: Sequence[str]) -> tuple[list[int], bytes] | None:
+def shown_maps(stores: Sequence[SweepStore], run_ids: Sequence[str]) -> tuple[list[int], bytes, str] | None:
     """Numbers of the runs whose maps a page holds, evenly spread over the runs that have some, and their blob.
 
-    None where no run has any, or those of one step are larger than all that a page holds.
+    And a sentence on the maps that are left out, empty where none is. None where no run has any, or those of one step
+    are larger than all that a page holds.
     """
     number_of = {run_id: number for number, run_id in enumerate(run_ids)}
     for store in stores:
@@ -53,10 +54,24 @@ def shown_maps(stores: Sequence[SweepStore], run_ids: Sequence[str]) -> tuple[li
         of_step = _size_of_step(snapshots, kept[0])
         if of_step > _MOST_BYTES:
             continue
-        most = max(1, _MOST_BYTES // max(1, of_step * len(snapshots.of(kept[0], "attention"))))
+        num_steps = len(snapshots.of(kept[0], "attention"))
+        most = max(1, _MOST_BYTES // max(1, of_step * num_steps))
         shown = sorted(number_of[kept[place]] for place in evenly_spaced(len(kept), most))
-        return shown, attention_blob(snapshots, {number: run_ids[number] for number in shown})
+        runs = {number: run_ids[number] for number in shown}
+        said = _left_out(len(shown), len(kept), min(num_steps, _most_steps(snapshots, runs)), num_steps)
+        return shown, attention_blob(snapshots, runs), said
     return None
+
+
+def _left_out(num_runs: int, of_runs: int, num_steps: int, of_steps: int) -> str:
+    limits = [f"of {num_runs:,} of the {of_runs:,} runs here that kept some"] if num_runs < of_runs else []
+    limits += [f"at {num_steps:,} of {of_steps:,} steps"] if num_steps < of_steps else []
+    return f"The page holds attention maps {', '.join(limits)}, evenly spaced." if limits else ""
+
+
+def _most_steps(snapshots: SnapshotIndex, runs: Mapping[int, str]) -> int:
+    """Steps whose maps a page has room for, of so many runs."""
+    return max(1, _MOST_BYTES // max(len(runs) * _size_of_step(snapshots, next(iter(runs.values()))), 1))
 
 
 def _size_of_step(snapshots: SnapshotIndex, run_id: str) -> int:

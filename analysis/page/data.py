@@ -48,12 +48,14 @@ class NewestForecast:
 class PageSource:
     """What the results folders add to an analysis: the folder that replays name (empty for several), and maps.
 
-    `maps` are the numbers, among the runs that the page holds, of those whose attention maps are in `maps_blob`.
+    `maps` are the numbers, among the runs that the page holds, of those whose attention maps are in `maps_blob`;
+    `maps_text` says which are left out.
     """
 
     folder: str = ""
     maps: tuple[int, ...] = ()
     maps_blob: bytes = b""
+    maps_text: str = ""
 
 
 def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
@@ -79,7 +81,7 @@ def page_data(analysis: Analysis, source: PageSource | None = None) -> PageData:
     shares = {f"held_out_{number}": (window.fraction, window.last_step) for number, window in enumerate(windows)}
     state = page_state(history, outcomes) | {
         "findings": findings(analysis),
-        "left_out": part.text(analysis.history),
+        "left_out": " ".join(filter(None, [part.text(analysis.history), "" if source is None else source.maps_text])),
         "is_sample": len(part.rows) < len(analysis.history.runs),
         "forecasts": forecast_names({name: shares[name] for name in held_out}, newest),
     }

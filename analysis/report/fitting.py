@@ -39,19 +39,25 @@ def _size(shown: Sequence[ShownFigure]) -> float:
 def settings_that_fit(settings: Sequence[SettingSummary]) -> tuple[list[SettingSummary], str]:
     """The settings that a table on a page shows, evenly spaced where they are many, and what it says of that."""
     places = rows_that_fit(settings, lambda setting: str(escape(setting.label)) + " " * _OF_ROW, TABLES_SHARE // 2)
-    left_out = len(settings) - len(places)
-    said = f"The table has {len(places):,} of {len(settings):,} settings, evenly spaced; analysis.json has all."
-    return [settings[place] for place in places], said if left_out else ""
+    return [settings[place] for place in places], _said("The table has", len(places), len(settings), "settings")
 
 
-def windows_that_fit(tables: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The tables of scores by window, as many as fit, evenly spaced."""
+def windows_that_fit(tables: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], str]:
+    """The tables of scores by window, as many as fit, evenly spaced, and what the page says of that."""
     places = rows_that_fit(tables, lambda table: str(table) * 2, TABLES_SHARE // 4)
-    return [tables[place] for place in places]
+    return [tables[place] for place in places], _said("There are tables of", len(places), len(tables), "windows")
 
 
-def facts_that_fit(facts: Mapping[str, str]) -> dict[str, str]:
-    """The facts of a table, as many as fit, evenly spaced."""
+def facts_that_fit(facts: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """The facts of a table, as many as fit, evenly spaced, and what the page says of that."""
     names = list(facts)
     places = rows_that_fit(names, lambda name: str(escape(name + facts[name])) + " " * _OF_ROW, TABLES_SHARE // 4)
-    return {names[place]: facts[names[place]] for place in places}
+    shown = {names[place]: facts[names[place]] for place in places}
+    return shown, _said("The table has", len(shown), len(facts), "facts")
+
+
+def _said(what: str, num_shown: int, num: int, kind: str) -> str:
+    """That there are fewer than there could be, in a sentence; empty where all are there."""
+    if num_shown == num:
+        return ""
+    return f"{what} {num_shown:,} of {num:,} {kind}, evenly spaced; analysis.json has all."

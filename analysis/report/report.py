@@ -86,19 +86,22 @@ def render_html(
 ) -> str:
     """The page, of at most `size.MOST_BYTES`. Texts are escaped; its policy admits its own script alone, by hash."""
     evaluation = analysis.evaluation
-    settings, left_out = settings_that_fit(analysis.settings)
+    settings, settings_left_out = settings_that_fit(analysis.settings)
+    provenance, provenance_note = facts_that_fit(_flat(analysis.provenance))
+    windows, windows_left_out = windows_that_fit(
+        [] if evaluation is None else [_window_table(evaluation, window) for window in evaluation.windows]
+    )
     tables = {
         "first": _FIRST,
         "facts": sweep_facts(analysis),
-        "provenance": facts_that_fit(_flat(analysis.provenance)),
+        "provenance": provenance,
+        "provenance_note": provenance_note,
         "training": None if analysis.forecasts is None else _training(analysis.forecasts),
         "settings": settings,
         "half_by": [short(s.half_by, 0) for s in settings],
-        "settings_note": " ".join([*([left_out] if left_out else []), *describe_intervals(analysis.settings)]),
-        "forecasts_note": "" if evaluation is None else " ".join(describe_evaluation(evaluation)),
-        "windows": windows_that_fit(
-            [] if evaluation is None else [_window_table(evaluation, window) for window in evaluation.windows]
-        ),
+        "settings_note": _sentences(settings_left_out, describe_intervals(analysis.settings)),
+        "forecasts_note": "" if evaluation is None else _sentences(windows_left_out, describe_evaluation(evaluation)),
+        "windows": windows,
         "problem": analysis.problem,
         "score_columns": list(SCORE_COLUMNS.values()),
     }
@@ -136,6 +139,10 @@ def _training(forecasts: RunForecasts) -> dict[str, Any]:
         "rows": [_training_row(run, forecasts.budget) for run in shown],
         "note": " ".join(_as_sentence(sentence) for sentence in sentences if sentence),
     }
+
+
+def _sentences(first: str, others: Sequence[str]) -> str:
+    return " ".join(filter(None, [first, *others]))
 
 
 def _as_sentence(clause: str) -> str:

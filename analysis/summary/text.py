@@ -21,6 +21,10 @@ from analysis.uncertainty.intervals import short
 from pipeline.store.computed_by import numerics_text
 from pipeline.store.history import History
 
+UNSCORED = (
+    "No scores of the predictors: scores say how well runs that converge after a window are told from those that do "
+    "not, and at no window are there both among the runs with a known outcome."
+)
 OF_FITTED = "Intervals are of these fitted forecasts; variation from training them is not included."
 
 
@@ -186,10 +190,14 @@ def score_text(evaluation: Evaluation, window: WindowEvaluation, predictor: str,
 
 
 def _score_lines(evaluation: Evaluation, width: int) -> list[str]:
+    if not any(window.has_both for window in evaluation.windows):
+        return wrap(UNSCORED, width)
     lines = wrap("Forecasts of convergence by the budget. " + " ".join(describe_evaluation(evaluation)), width)
     for window in evaluation.windows:
-        head = _row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope")
-        lines += ["", *wrap(describe_window(window), width), head]
+        lines += ["", *wrap(describe_window(window), width)]
+        if not window.has_both:
+            continue
+        lines.append(_row("", "AUROC in setting", "AUROC", "Brier", "skill", "slope"))
         lines += [_predictor_line(evaluation, window, name) for name in evaluation.predictors]
         if {PRIMARY, LOSS_BASELINE} <= set(evaluation.predictors):
             lines.append(f"  AUROC in setting, {PRIMARY} less {LOSS_BASELINE}: {_gain_text(window)}")

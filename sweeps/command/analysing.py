@@ -25,6 +25,8 @@ from sweeps.command.terminal.wrapped import columns_of
 
 # The name of a folder that is made for several sweeps; file systems allow 255 bytes.
 _MAX_NAME = 200
+# Runs of which an analysis is looked at as it stands in its file.
+_MOST_INDENTED = 5_000
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ def _keep_forecasts(store: SweepStore, sources: Sequence[SweepData], analyses: S
 
 def _write(folder: Path, document: Mapping[str, Any], stores: Sequence[SweepStore]) -> None:
     make_folder(folder, is_shared=bool(stores[0].folder.stat().st_mode & 0o020))
-    write_file(folder / "analysis.json", json.dumps(document, indent=1, allow_nan=False).encode())
+    # Indented, the document of many runs takes Python's own encoder, which is many times slower.
+    indent = 1 if len(document["runs"]) <= _MOST_INDENTED else None
+    write_file(folder / "analysis.json", json.dumps(document, indent=indent, allow_nan=False).encode())
 
 
 def _folder(stores: Sequence[SweepStore], to: Path | None) -> Path:

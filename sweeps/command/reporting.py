@@ -41,7 +41,10 @@ def _source(stores: Sequence[SweepStore], analysis: Analysis) -> PageSource:
     history = analysis.history
     held = PagePart.of(history, analysis.outcomes.criterion.metric).rows
     found = shown_maps(stores, [history.runs[r].run_id for r in held])
-    return PageSource(folder) if found is None else PageSource(folder, tuple(found[0]), found[1])
+    if found is None:
+        return PageSource(folder)
+    numbers, blob, left_out = found
+    return PageSource(folder, tuple(numbers), blob, left_out)
 
 
 def _pages(folders: Mapping[int, Path], own: Path, first: Path) -> list[tuple[str, str | None]]:

@@ -48,7 +48,15 @@ def test_where_a_run_converged_or_none_was_evaluated_nothing_is_told():
 
 
 def test_runs_that_all_come_out_alike_leave_nothing_to_rank_and_the_summary_says_so():
-    text = " ".join(analyse(HISTORY, STRICT, bootstrap=5).summary().split())
+    analysis = analyse(HISTORY, STRICT, bootstrap=5)
+    text = " ".join(analysis.summary(with_scores=True).split())
+    assert "No scores of the predictors" in text
+    assert "setting_rate" not in text
+    # A table of the windows alone that have something to tell apart.
+    first, *others = analysis.evaluation.windows
+    evaluation = replace(analysis.evaluation, windows=(first, *(replace(window, num_converged=1) for window in others)))
+    lines = replace(analysis, evaluation=evaluation).summary(with_scores=True).splitlines()
+    assert sum(line.startswith("  setting_rate") for line in lines) == len(others) > 0
     assert "n/a: AUROC compares runs of one setting of which one converges" in text
     assert "No run has converged, to label_excess <= -1" in text
 

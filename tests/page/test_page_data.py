@@ -176,8 +176,8 @@ class Stored:
 
 
 def test_attention_maps_are_those_of_the_first_item_of_the_runs_that_kept_some():
-    runs, blob = shown_maps([Stored()], ["b", "a"])
-    assert runs == [1]
+    runs, blob, said = shown_maps([Stored()], ["b", "a"])
+    assert (runs, said) == ([1], "")
     text = gzip.decompress(blob)
     (length,) = struct.unpack("<I", text[:4])
     header = json.loads(text[4 : 4 + length])
@@ -196,8 +196,9 @@ def test_attention_maps_are_those_of_the_first_item_of_the_runs_that_kept_some()
 def test_a_page_holds_no_more_maps_than_it_has_room_for(monkeypatch):
     monkeypatch.setattr(Maps, "of", lambda self, run_id, kind: {0: None})
     monkeypatch.setattr("analysis.page.attention._MOST_BYTES", 3 * 132)
-    runs, _ = shown_maps([Stored()], [str(number) for number in range(100)])
+    runs, _, said = shown_maps([Stored()], [str(number) for number in range(100)])
     assert runs == [0, 50, 99]
+    assert "of 3 of the 100 runs" in said
 
 
 def test_the_page_of_a_budget_leads_to_those_of_the_others(analysis):

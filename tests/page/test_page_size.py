@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -77,7 +78,7 @@ def svg_of(num_points):
 def test_a_report_of_the_largest_parts_has_at_most_5_MB(runs, steps, metrics):
     analysis = analysis_of(history_of(runs, steps, metrics))
     held = PagePart.of(analysis.history, "label_excess").rows
-    places, maps = shown_maps([Maps(60)], [analysis.history.runs[r].run_id for r in held])
+    places, maps, _ = shown_maps([Maps(60)], [analysis.history.runs[r].run_id for r in held])
     figures = [ShownFigure(f"figure_{n}", "A title", "A text. " * 20, svg_of(25_000)) for n in range(4)]
     source = PageSource("folder", tuple(places), maps)
     assert len(render_html(analysis, figures, source).encode()) <= size.MOST_BYTES
@@ -101,13 +102,22 @@ def test_what_is_left_out_is_said():
     assert 100 < len(settings) < 1000
     assert said.startswith(f"The table has {len(settings)} of 3,000 settings")
     assert settings_that_fit(settings[:5]) == (settings[:5], "")
-    assert 10 < len(facts_that_fit({f"{n}": LONG for n in range(5_000)})) < 1_000
-    assert len(windows_that_fit([{"rows": "x" * 10_000}] * 40)) == 3
+    facts, said = facts_that_fit({f"{n}": LONG for n in range(5_000)})
+    assert 10 < len(facts) < 1_000
+    assert said.startswith(f"The table has {len(facts)} of 5,000 facts")
+    assert facts_that_fit({"a": "b"}) == ({"a": "b"}, "")
+    windows, said = windows_that_fit([{"rows": "x" * 10_000}] * 40)
+    assert len(windows) == 3
+    assert said.startswith("There are tables of 3 of 40 windows")
+    text = render_html(analysis_of(history), [], PageSource("folder", (0,), b"", "Maps are thinned."))
+    assert "Maps are thinned.</p>" in text
+    assert re.search(r"<p class=.note.>The table has [0-9]+ of [0-9,]+ facts", text)
 
 
 def test_maps_that_are_larger_than_their_share_are_thinned_by_step_and_then_left_out():
-    places, blob = shown_maps([Maps(150)], ["a", "b"])
+    places, blob, said = shown_maps([Maps(150)], ["a", "b"])
     assert places == [0]
+    assert "maps of 1 of the 2 runs here that kept some, at 3 of 50 steps, evenly spaced" in said
     assert size.AS_TEXT * len(blob) <= size.MAPS_SHARE
     assert shown_maps([Maps(400)], ["a", "b"]) is None
 
