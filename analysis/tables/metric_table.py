@@ -22,8 +22,8 @@ def metric_table(
     Rows go by run, in the order of the plan, then by step. `metrics` and `steps` limit them; a row without any of
     these metrics is left out. Raises StoreError, naming what there is, for a metric that no run recorded.
     """
-    histories = store.histories()
-    names = _chosen(histories, metrics)
+    histories = [store.history(budget, metrics=metrics) for budget in store.budgets]
+    names = _chosen(store, histories, metrics)
     run_ids = [row["run_id"] for row in store.plan["runs"]]
     place = {run_id: number for number, run_id in enumerate(run_ids)}
     parts = [_rows(history, names, steps, place) for history in histories]
@@ -56,14 +56,18 @@ def joined_table(metrics: pa.Table, runs: pa.Table) -> pa.Table:
     return pa.table(columns).replace_schema_metadata(runs.schema.metadata)
 
 
-def _chosen(histories: Sequence[History], metrics: Collection[str] | None) -> list[str]:
-    recorded = list(dict.fromkeys(name for history in histories for name in history.values))
+def _chosen(store: SweepStore, histories: Sequence[History], metrics: Collection[str] | None) -> list[str]:
+    found = _recorded(histories)
     if metrics is None:
-        return recorded
-    if missing := [name for name in metrics if name not in recorded]:
-        known = ", ".join(recorded) or "none"
+        return found
+    if missing := [name for name in metrics if name not in found]:
+        known = ", ".join(_recorded(store.histories())) or "none"
         raise StoreError(f"{histories[0].name} has no metric {missing[0]!r} (recorded: {known})")
     return list(dict.fromkeys(metrics))
+
+
+def _recorded(histories: Sequence[History]) -> list[str]:
+    return list(dict.fromkeys(name for history in histories for name in history.values))
 
 
 def _rows(history: History, names: Sequence[str], steps: Collection[int] | None, place: dict[str, int]) -> pa.Table:

@@ -6,6 +6,7 @@ python -m benchmarks.page.stub_sweep FOLDER --runs 10000
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,20 @@ def planned(folder: Path, num_runs: int) -> SweepStore:
     return open_results(plan_on(SweepSpec.model_validate(data), Machine("cpu", 1, "2.0")), folder, "")
 
 
-def commit(store: SweepStore, pack_id: str, sequence: int, last: int, since: int) -> None:
-    """Commit the steps after `since` up to `last` of all runs of a pack; at the budget they end."""
+def commit(
+    store: SweepStore, pack_id: str, sequence: int, last: int, since: int, metrics: Sequence[str] = METRICS
+) -> None:
+    """Commit the steps after `since` up to `last` of all runs of a pack, with these metrics; at the budget they end."""
     pack = store.pack(pack_id)
     (run_ids,) = [entry["run_ids"] for entry in store.plan["packs"] if entry["pack_id"] == pack_id]
     before = pack.newest()
     attempt = pack.claim_attempt() if before is None else before.attempt
     use_T = (since < STEPS_T) & (last >= STEPS_T)
-    drawn = curves(pack_id, len(run_ids))
-    columns = {"run_id": np.repeat(run_ids, use_T.sum()), "step": np.tile(STEPS_T[use_T], len(run_ids))}
-    columns |= {name: drawn[name][:, use_T].reshape(-1) for name in METRICS}
+    drawn = curves(pack_id, len(run_ids), metrics)
+    row_N = np.repeat(np.arange(len(run_ids), dtype=np.int32), use_T.sum())
+    columns = {"run_id": pa.DictionaryArray.from_arrays(row_N, pa.array([*run_ids], pa.string()))}
+    columns |= {"step": np.tile(STEPS_T[use_T], len(run_ids))}
+    columns |= {name: drawn[name][:, use_T].reshape(-1) for name in metrics}
     entry = pack.write(attempt, sequence, "history", encode_table(pa.table(columns)))
     is_end = last >= BUDGET
     ends = {run_id: Ended("budget", BUDGET, "0" * 64, False) for run_id in run_ids} if is_end else {}
@@ -83,8 +88,11 @@ def commit(store: SweepStore, pack_id: str, sequence: int, last: int, since: int
     pack.commit(Record(store.sweep["sweep_id"], pack_id, attempt, sequence, None, history, (), ends, active, run_steps))
 
 
-def curves(pack_id: str, num_runs: int) -> dict[str, np.ndarray]:
-    """(R, T) of each metric: a plateau, a drop at a step of the run's own, noise; the same for a pack's name."""
+def curves(pack_id: str, num_runs: int, metrics: Sequence[str] = METRICS) -> dict[str, np.ndarray]:
+    """(R, T) of these metrics, the first of METRICS: a plateau, a drop at a step of the run's own, noise.
+
+    The same for a pack's name.
+    """
     rng = np.random.default_rng(int(pack_id[:12], 16))
     drop_R1 = BUDGET * np.exp(rng.normal(-0.1, 0.45, (num_runs, 1)))
     learned_RT = 1 / (1 + np.exp(-(STEPS_T - drop_R1) / (0.04 * BUDGET)))
@@ -94,8 +102,8 @@ def curves(pack_id: str, num_runs: int) -> dict[str, np.ndarray]:
 
     loss_RT = noisy(np.exp(np.log(1.4) * (1 - learned_RT) + np.log(0.005) * learned_RT), 0.08)
     found = {"label_loss": loss_RT, "label_excess": loss_RT / 1.4, "label_accuracy": np.clip(1 - 0.6 * loss_RT, 0, 1)}
-    found |= {name: noisy(loss_RT, 0.15) for name in ("train_loss", "probe_loss")}
-    for number, name in enumerate(METRICS[len(found) :]):
+    found |= {name: noisy(loss_RT, 0.15) for name in ("train_loss", "probe_loss") if name in metrics}
+    for number, name in enumerate(metrics[len(found) :]):
         level_R1 = rng.normal(1, 0.15, (num_runs, 1))
         found[name] = noisy(level_R1 * (0.3 + 0.6 * (learned_RT if number % 2 else 1 - learned_RT)), 0.05)
     return found

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,8 @@ from pipeline.store.files import (
     unseal,
     write_file,
 )
+from pipeline.store.history import History, filled
+from pipeline.store.pack_store import StoreError
 from pipeline.store.shapes import ADDED, misfit
 
 ADDED_FOLDER = "added"
@@ -107,6 +109,27 @@ def read_added(path: Path) -> AddedTable:
     if (problem := rows_misfit(table)) is not None:
         raise CorruptFileError(f"{file}: is no table of runs and steps: {problem}")
     return AddedTable(path.stem, table, body["about"])
+
+
+def with_added(history: History, known: Collection[str], tables: Iterable[AddedTable]) -> History:
+    """The history with the tables' values for its runs; all runs that are `known` have rows there."""
+    row_of = {run.run_id: row for row, run in enumerate(history.runs)}
+    for added in tables:
+        run_ids = added.table["run_id"].to_pylist()
+        if strange := {*run_ids} - {*known}:
+            raise StoreError(f"added table {added.name!r} is of runs that the sweep does not have: {min(strange)}, ...")
+        own_N = np.array([run_id in row_of for run_id in run_ids], bool)
+        if not own_N.any() or not added.metrics:
+            continue
+        row_N = np.array([row_of[run_id] for run_id in run_ids if run_id in row_of], np.int64)
+        columns = {name: added.table[name].to_numpy().astype(np.float64)[own_N] for name in added.metrics}
+        history = filled(history, row_N, added.table["step"].to_numpy()[own_N], columns)
+        history = replace(history, readings=history.readings | columns.keys())
+        if added.about.get("cost"):
+            extra = dict(history.extra_compute)
+            extra[added.about["step"]] = extra.get(added.about["step"], 0.0) + added.about["cost"]
+            history = replace(history, extra_compute=extra)
+    return history
 
 
 @contextmanager

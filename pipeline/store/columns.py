@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +83,17 @@ class Pivot:
                 found_N = table[name].to_numpy(zero_copy_only=False)[own_N]
                 self.values[name][row_N[valid_N], column_N[valid_N]] = found_N[valid_N]
         return row_N
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Take out what was added of these runs, and the metrics and steps of which nothing is left."""
+        rows = np.array(sorted(self.row_of[run_id] for run_id in run_ids if run_id in self.row_of), np.int64)
+        kept_by = {}
+        for name, values_RT in self.values.items():
+            values_RT[rows] = np.nan
+            kept_by[name] = ~np.all(np.isnan(values_RT), axis=0)
+        kept_T = np.any([*kept_by.values()], axis=0) if kept_by else np.zeros(len(self.steps_T), bool)
+        self.steps_T = self.steps_T[kept_T]
+        self.values = {name: self.values[name][:, kept_T] for name, kept in kept_by.items() if kept.any()}
 
     def _widen(self, steps: Ints) -> None:
         """Room for steps at which nothing was recorded before."""

@@ -22,7 +22,8 @@ def runs_by_numerics(stores: Sequence[SweepStore], run_ids: Collection[str] | No
     Of the runs that have recorded something (those in `run_ids`, where given). Empty where all have the same: engine,
     device, threads, precision, library, processor and source files, and slots where results may depend on them.
     """
-    return _told(sum((_counted(store.plan, store.newest_records(), run_ids) for store in stores), Counter()))
+    counts = (_counted(store.plan, store.newest_records(reads_files=False), run_ids) for store in stores)
+    return _told(sum(counts, Counter()))
 
 
 def numerics_that_differ(plan: Mapping[str, Any], records: Mapping[str, Record]) -> dict[str, int]:

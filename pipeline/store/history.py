@@ -15,9 +15,11 @@ import numpy as np
 from pipeline.arrays import Floats, Ints
 
 LABEL_PREFIX = "label_"
+# One for all of a million runs, and never changed.
+_NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunInfo:
     """What is fixed about a run before it starts.
 
@@ -47,11 +49,11 @@ def run_info(plan: Mapping[str, Any], row: Mapping[str, Any]) -> RunInfo:
         hyperparameters=plan["settings"][row["setting_id"]],
         parent=row.get("parent"),
         fork_step=row.get("fork_step"),
-        taken=row.get("changes", {}).get("weights", {}),
+        taken=row.get("changes", _NOTHING).get("weights", _NOTHING),
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunEnd:
     """How a run ended. `reason`: budget, converged (stopped some evaluations after), diverged, stopped, failed by an
     error, or running.

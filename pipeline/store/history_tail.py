@@ -90,8 +90,11 @@ class HistoryTail:
         record, before = commit.record, commit.before
         touched = self._rows([*record.ends, *record.active])
         if before is not None and not commit.is_continued:
-            touched |= self._rows([*before.ends, *before.active])
-            self._forget(touched)
+            gone = [*record.ends, *record.active, *before.ends, *before.active]
+            touched |= self._rows(gone)
+            self._pivot.forget(gone)
+            for row in touched:
+                self._ends[row] = RunEnd("running", 0)
         for table, _ in commit.tables:
             touched |= {*self._pivot.add(table).tolist()}
         self._end(record)
@@ -100,17 +103,6 @@ class HistoryTail:
 
     def _rows(self, run_ids: Iterable[str]) -> set[int]:
         return {self._row_of[run_id] for run_id in run_ids if run_id in self._row_of}
-
-    def _forget(self, touched: set[int]) -> None:
-        rows = np.array(sorted(touched), np.int64)
-        for values_RT in self._pivot.values.values():
-            values_RT[rows] = np.nan
-        for row in touched:
-            self._ends[row] = RunEnd("running", 0)
-        empty_T = [np.all(np.isnan(values_RT), axis=0) for values_RT in self._pivot.values.values()]
-        kept_T = ~np.all(empty_T, axis=0)
-        self._pivot.steps_T = self._pivot.steps_T[kept_T]
-        self._pivot.values = {name: values_RT[:, kept_T] for name, values_RT in self._pivot.values.items()}
 
     def _end(self, record: Record) -> None:
         for run_id, entry in record.active.items():

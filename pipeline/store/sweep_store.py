@@ -34,7 +34,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from numpy.typing import DTypeLike
 
 from pipeline.arrays import Array
 from pipeline.long_loops import loop_over
-from pipeline.store.added import AddedTable, added_tables
+from pipeline.store.added import added_tables, with_added
 from pipeline.store.backends.files import Files
 from pipeline.store.backends.objects import object_url
 from pipeline.store.backends.posix import PosixFiles
@@ -51,7 +51,7 @@ from pipeline.store.budgets import budgets_of, part_of
 from pipeline.store.columns import Pivot
 from pipeline.store.documents import read_document
 from pipeline.store.files import CorruptFileError, make_folder, make_inner_folder, seal, write_file
-from pipeline.store.history import History, RunEnd, filled, run_info
+from pipeline.store.history import History, RunEnd, run_info
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.plans.plan_columns import with_columns
 from pipeline.store.records.ends import RETRIED_RUN, EndColumns, Ended
@@ -62,6 +62,8 @@ from pipeline.store.records.snapshot_entries import SnapshotEntry
 _OWN = ("driver.lock", "packs", "copies", "sources", "set-aside", "workers", "added", "hangs", "stop",
         "forecast.json", "ceiling.json", "search.json", "plan-*.json", ".*.tmp")  # fmt: skip
 _STOP = "stop"
+# One for all runs that ended alike, as most of a million do.
+_shared_end = lru_cache(RunEnd)
 # Snapshot files in memory: callers often alternate between runs of different packs.
 _FILES_KEPT = 4
 
@@ -165,9 +167,10 @@ class SweepStore:
         """All packs, in the order of the plan."""
         return [pack["pack_id"] for pack in self.plan["packs"]]
 
-    def newest_records(self) -> dict[str, Record]:
-        """pack_id -> newest whole record, for packs that have one."""
-        found = {pack_id: self.pack(pack_id).newest() for pack_id in loop_over("checking commits", self.pack_ids())}
+    def newest_records(self, reads_files: bool = True) -> dict[str, Record]:
+        """pack_id -> newest whole record, for packs that have one; see `PackStore.newest` for `reads_files`."""
+        pack_ids = loop_over("checking commits", self.pack_ids())
+        found = {pack_id: self.pack(pack_id).newest(reads_files) for pack_id in pack_ids}
         return {pack_id: record for pack_id, record in found.items() if record is not None}
 
     @property
@@ -207,19 +210,19 @@ class SweepStore:
         recorded nothing. With `metrics`, `steps` or `settings` (ids) of these alone, in the memory that they need, as
         `dtype`; recorded is float64. Raises StoreError, naming the budgets, where there is no such one.
         """
-        plan, records = self.plan, self.newest_records()
+        plan = self.plan
         part = part_of(plan, budget)
         runs = tuple(run_info(plan, row) for row in part.rows if settings is None or row["setting_id"] in settings)
         pivot = Pivot([run.run_id for run in runs], steps, dtype)
         ends: dict[str, Ended] = {}
         reached: dict[str, int] = {}
-        for pack_id, record in loop_over("reading histories", records.items()):
-            if pivot.row_of.keys().isdisjoint((*record.ends, *record.active)):
+        for pack in loop_over("reading histories", plan["packs"]):
+            if pivot.row_of.keys().isdisjoint(pack["run_ids"]):
                 continue
-            ends |= EndColumns.of(record.ends).kind_by_run()
-            reached |= {run_id: entry.step for run_id, entry in record.active.items()}
-            for entry in record.history:
-                pivot.add(self.pack(pack_id).table(entry, metrics))
+            record = _added_to(pivot, self.pack(pack["pack_id"]), metrics)
+            if record is not None:
+                ends |= EndColumns.of(record.ends).kind_by_run()
+                reached |= {run_id: entry.step for run_id, entry in record.active.items()}
         run_ends = tuple(_run_end(ends.get(run.run_id), reached.get(run.run_id, 0)) for run in runs)
         # Plans of an earlier version name no readings.
         readings = frozenset(name for name in pivot.values if name.partition(".")[0] in plan.get("readings", ()))
@@ -227,7 +230,7 @@ class SweepStore:
             plan["name"], part.budget, runs, run_ends, pivot.steps_T, pivot.values, part.varied, part.windows, readings
         )
         tables = [added.only(metrics, steps) for added in added_tables(self.folder)]
-        return _with_added(recorded, {row["run_id"] for row in plan["runs"]}, tables)
+        return with_added(recorded, {row["run_id"] for row in plan["runs"]}, tables) if tables else recorded
 
     def snapshots(self) -> SnapshotIndex:
         """An index of all snapshots."""
@@ -320,29 +323,27 @@ class SnapshotIndex:
         return self.read(run_id, step, kind)["weights"]
 
 
+def _added_to(pivot: Pivot, pack: PackStore, metrics: Collection[str] | None) -> Record | None:
+    """Take in the history of a pack as of its newest record, whose files are checked as they are read; that record.
+
+    As of the newest record whose files are all whole, where a history file of the newest is not. None without a commit.
+    """
+    record = next(iter(pack.records()), None)
+    try:
+        for entry in () if record is None else record.history:
+            pivot.add(pack.table(entry, metrics))
+    except CorruptFileError:
+        # Damaged, or removed by a later attempt while it was read.
+        pivot.forget([*record.ends, *record.active] if record is not None else ())
+        record = None
+    if record is None and (record := pack.newest()) is not None:
+        for entry in record.history:
+            pivot.add(pack.table(entry, metrics))
+    return record
+
+
 def _run_end(end: Ended | None, step: int) -> RunEnd:
     """How a run ended, or that it is at `step`."""
     if end is None:
-        return RunEnd("running", step)
-    return RunEnd("running" if end.reason == RETRIED_RUN else end.reason, end.step)
-
-
-def _with_added(history: History, known: Collection[str], tables: Iterable[AddedTable]) -> History:
-    """The history with the tables' values for its runs; all runs that are `known` have rows there."""
-    row_of = {run.run_id: row for row, run in enumerate(history.runs)}
-    for added in tables:
-        run_ids = added.table["run_id"].to_pylist()
-        if strange := {*run_ids} - {*known}:
-            raise StoreError(f"added table {added.name!r} is of runs that the sweep does not have: {min(strange)}, ...")
-        own_N = np.array([run_id in row_of for run_id in run_ids], bool)
-        if not own_N.any() or not added.metrics:
-            continue
-        row_N = np.array([row_of[run_id] for run_id in run_ids if run_id in row_of], np.int64)
-        columns = {name: added.table[name].to_numpy().astype(np.float64)[own_N] for name in added.metrics}
-        history = filled(history, row_N, added.table["step"].to_numpy()[own_N], columns)
-        history = replace(history, readings=history.readings | columns.keys())
-        if added.about.get("cost"):
-            extra = dict(history.extra_compute)
-            extra[added.about["step"]] = extra.get(added.about["step"], 0.0) + added.about["cost"]
-            history = replace(history, extra_compute=extra)
-    return history
+        return _shared_end("running", step)
+    return _shared_end("running" if end.reason == RETRIED_RUN else end.reason, end.step)

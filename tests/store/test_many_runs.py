@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from benchmarks.page.stub_sweep import BUDGET, STEPS_T, commit, planned
@@ -13,6 +14,8 @@ from pipeline.planning.pack_runs import runs_of_pack
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store import files
+from pipeline.store.backends.posix import PosixFiles
+from pipeline.store.columns import Pivot, texts
 from pipeline.store.documents import PACK_PART
 from pipeline.store.files import CorruptFileError, seal, unseal
 from pipeline.store.pack_store import PackStore, StoreError
@@ -53,6 +56,48 @@ def test_a_part_of_a_history_is_that_part_of_the_whole(drawn):
     for name, values_RT in part.values.items():
         assert values_RT.dtype == np.float32
         assert (values_RT == whole.values[name][np.ix_(rows, columns)].astype(np.float32)).all()
+
+
+def test_a_history_reads_every_file_once(drawn, monkeypatch):
+    read, get = [], PosixFiles.get
+    monkeypatch.setattr(PosixFiles, "get", lambda *given: read.append(given[0].address_of(given[1])) or get(*given))
+    drawn.history()
+    assert len(read) == len({*read}) > 2 * len(drawn.pack_ids())
+
+
+def test_a_history_is_as_of_the_newest_record_whose_files_are_whole(tmp_path):
+    store = planned(tmp_path / "r", 16)
+    first, *_ = store.pack_ids()
+    for pack_id in store.pack_ids():
+        commit(store, pack_id, 1, BUDGET // 2, since=0)
+    half = store.history()
+    commit(store, first, 2, BUDGET, since=BUDGET // 2)
+    *_, newest = sorted(store.pack(first).folder.glob("*.history.parquet"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    found = store.history()
+    assert (found.runs, found.ends) == (half.runs, half.ends)
+    assert found.steps_T.tolist() == half.steps_T.tolist()
+    assert all((found.values[name] == values_RT).all() for name, values_RT in half.values.items())
+    oldest, *_ = sorted(store.pack(first).folder.glob("*.history.parquet"))
+    oldest.unlink()
+    with pytest.raises(StoreError, match="no generation of this pack is whole"):
+        store.history()
+
+
+def test_what_is_forgotten_of_runs_leaves_no_empty_steps_or_metrics():
+    def table(run_id, steps, **metrics):
+        columns = {"run_id": texts([run_id] * len(steps)), "step": np.array(steps), **metrics}
+        return pa.table(columns)
+
+    pivot = Pivot(["a", "b"])
+    pivot.add(table("a", [50, 100], loss=[1.0, 2.0], norm=[3.0, 4.0]))
+    pivot.add(table("b", [50], loss=[5.0]))
+    pivot.forget(["a", "absent"])
+    assert pivot.steps_T.tolist() == [50]
+    assert pivot.values.keys() == {"loss"}
+    np.testing.assert_array_equal(pivot.values["loss"], [[np.nan], [5.0]])
+    pivot.forget(["b"])
+    assert (pivot.steps_T.size, pivot.values) == (0, {})
 
 
 def test_stacked_snapshots_are_those_read_one_by_one_and_every_file_is_read_once(tmp_path, monkeypatch):
