@@ -40,9 +40,10 @@ def analyse_command(
     Example: `seedbed analyse results/quickstart`
     """
     from sweeps.command.analysing import run_analyse
+    from sweeps.command.fleet.object_stores import local_sweep
     from sweeps.command.sources import readable_among
 
-    stores, code = readable_among([SweepStore(folder) for folder in folders], err)
+    stores, code = readable_among([local_sweep(folder, err) for folder in folders], err)
     run_analyse(stores, budget, to, out, scores, criterion)
     raise typer.Exit(code)
 
@@ -56,10 +57,11 @@ def report(folders: Folders, budget: OneBudget = None, criterion: OneCriterion =
 
     Example: `seedbed report results/quickstart`
     """
+    from sweeps.command.fleet.object_stores import local_sweep
     from sweeps.command.reporting import run_report
     from sweeps.command.sources import readable_among
 
-    stores, code = readable_among([SweepStore(folder) for folder in folders], err)
+    stores, code = readable_among([local_sweep(folder, err) for folder in folders], err)
     run_report(stores, budget, to, out, criterion)
     raise typer.Exit(code)
 
@@ -146,6 +148,8 @@ def export_command(
     Example: `seedbed export results/quickstart --parquet`
     """
     from sweeps.command.exporting import run_export
+    from sweeps.command.fleet.object_stores import local_sweep
 
     chosen = {"parquet": parquet, "csv": csv, "zarr": zarr}
-    run_export(folder, [kind for kind, is_chosen in chosen.items() if is_chosen] or ["parquet"], to, out, criterion)
+    local = local_sweep(folder, err).folder
+    run_export(local, [kind for kind, is_chosen in chosen.items() if is_chosen] or ["parquet"], to, out, criterion)

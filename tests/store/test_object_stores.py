@@ -14,7 +14,8 @@ from pipeline.store.damage import damages
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.workers.lease import Lease
-from sweeps.command.fleet.object_stores import sweep_at
+from sweeps.command.analysing import run_analyse
+from sweeps.command.fleet.object_stores import local_sweep, sweep_at
 from sweeps.command.fleet.working import run_work
 from sweeps.command.status import show_status
 from tests.support import opened, rows, tiny, trained, weights
@@ -54,6 +55,27 @@ def test_a_sweep_that_a_worker_trained_there_is_fetched_with_the_bits_of_a_launc
     file.write_bytes(b"flipped")
     assert fetch(URL, copy.folder) == 1
     assert damages(copy) == []
+
+
+def test_a_sweep_there_is_analysed_in_a_copy_that_is_brought_up_to_date(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    publish(opened(spec(), tmp_path / "planned").folder, URL, None)
+    with pytest.raises(StoreError, match="nothing is committed yet"):
+        run_analyse([local_sweep(Path(URL), Console(quiet=True))], None, None, Console(quiet=True))
+    with sweep_at(Path(URL)) as store:
+        run_work(store, None, False, Console(quiet=True))
+    copy = local_sweep(Path(URL), told := Console(record=True, width=200))
+    assert "copied to" in told.export_text()
+    run_analyse([copy], None, None, Console(quiet=True))
+    assert (copy.folder / "analysis.json").is_file()
+    assert copy.folder.is_relative_to(tmp_path / "cache")
+    # Another sweep under the same URL is not read as the one before.
+    for name in ObjectFiles(URL).all_names():
+        *folders, last = name.split("/")
+        ObjectFiles(URL).inside_of(folders).delete([last])
+    publish(opened(tiny(seeds={"together": [2]}), tmp_path / "other").folder, URL, None)
+    assert local_sweep(Path(URL), Console(quiet=True)).folder != copy.folder
+    assert local_sweep(tmp_path / "other", Console(quiet=True)).folder == tmp_path / "other"
 
 
 def test_of_two_plans_one_is_written_and_the_other_is_refused(bucket, tmp_path):

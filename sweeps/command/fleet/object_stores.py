@@ -1,7 +1,8 @@
-"""Sweeps on object stores, opened for what shows them and for workers, and fetched for analyses."""
+"""Sweeps on object stores, opened for what shows them and for workers, and copied for analyses."""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.store.backends.local_copy import fetch, sweep_on_objects
+from pipeline.numerics.program_cache import cache_folder
+from pipeline.store.backends.local_copy import fetch, sweep_document, sweep_on_objects
 from pipeline.store.backends.objects import object_url
+from pipeline.store.files import unseal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE
@@ -29,6 +32,23 @@ def sweep_at(place: Path) -> Iterator[SweepStore]:
         return
     with tempfile.TemporaryDirectory(prefix="seedbed-objects-") as folder:
         yield sweep_on_objects(url, Path(folder))
+
+
+def local_sweep(place: Path, out: Console) -> SweepStore:
+    """The sweep of a results folder; of one at a URL a copy in the user's cache folder, brought up to date here.
+
+    What is written beside it is kept there, too, so the copy is named on `out`. A sweep that took the place of another
+    at its URL has a copy of its own. Raises StoreError as `fetch`.
+    """
+    url = object_url(place)
+    if url is None:
+        return SweepStore(place)
+    document = sweep_document(url)
+    sweep_id = "" if document is None else unseal(document, url)["sweep_id"]
+    folder = cache_folder() / "sweeps" / hashlib.sha256(f"{url} {sweep_id}".encode()).hexdigest()[:16]
+    num_files = fetch(url, folder)
+    print_wrapped(out, f"{url}: {num_files} new file(s) of packs copied to {folder}")
+    return SweepStore(folder)
 
 
 def run_fetch(place: Path, folder: Path, out: Console) -> int:
