@@ -56,6 +56,7 @@ def test_the_sweeps_that_judge_a_claim_say_whether_training_had_begun():
         sweeps
     )
     assert late.sweeps == ("new", "old")
+    assert ClaimBook("P", [read]).judged(sweeps)[0].sweeps == ("new",)
     assert "after training began" in SECOND.told([late], begun)[0].registered
 
 
