@@ -9,6 +9,7 @@ with it; each is free again once its lease has ended, and goes on from its newes
 
 from __future__ import annotations
 
+import argparse
 import csv
 import heapq
 import json
@@ -210,6 +211,7 @@ def lines(document: Sequence[dict[str, object]]) -> list[str]:
 
 def main() -> None:
     """Simulate, keep the results, and write the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     steps = recorded_steps()
     packs = {sweep: [pack_seconds(sweep, steps, seed) for seed in range(_NUM_DRAWN)] for sweep in SWEEPS}
     document = []

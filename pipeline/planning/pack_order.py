@@ -1,4 +1,4 @@
-"""Order in which the packs of a sweep are begun: fair to settings in the first half, short packs last in the second.
+"""Order in which the packs of a sweep are begun: fair to settings in the first third, and short packs last after it.
 
 Pure functions of expected lengths, which are passed in.
 """
@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
+# Of each part's packs: with a half, workers for every second pack would begin long ones late.
+_IN_TURN = 1 / 3
 
 
 def in_turn(items: Sequence[_Item], part_of: Callable[[_Item], Hashable]) -> list[_Item]:
@@ -35,8 +37,8 @@ def begun_in_order(packs: Mapping[str, Sequence[_Item]], expected_s: Mapping[str
     """The packs of all parts in the order in which they are to be begun; a part's own keep their order.
 
     `packs` maps a part (the packs of one static setting) to its packs, and `expected_s` to the seconds that each of
-    them is expected to take, in any unit. Half of each part's packs, rounded up, take turns, the longest of a turn
-    first: up to there a partial look is fair to all parts. Of the other half the longest come first, since workers end
+    them is expected to take, in any unit. A third of each part's packs, rounded up, take turns, the longest of a
+    turn first: up to there a partial look is fair to all parts. Of the others the longest come first, since workers end
     apart by no more than what begins last. Lengths count as equal where their logarithms to base 2 round alike, and
     parts of equal lengths always take turns.
 
@@ -45,9 +47,9 @@ def begun_in_order(packs: Mapping[str, Sequence[_Item]], expected_s: Mapping[str
     """
     size = {part: round(math.log2(expected_s[part])) if expected_s[part] > 0 else -math.inf for part in packs}
     longest_first = sorted(packs, key=lambda part: -size[part])
-    half = {part: math.ceil(len(packs[part]) / 2) for part in packs}
-    first = [(part, pack) for part in longest_first for pack in packs[part][: half[part]]]
-    rest = [(part, pack) for part in longest_first for pack in packs[part][half[part] :]]
+    num_in_turn = {part: math.ceil(len(packs[part]) * _IN_TURN) for part in packs}
+    first = [(part, pack) for part in longest_first for pack in packs[part][: num_in_turn[part]]]
+    rest = [(part, pack) for part in longest_first for pack in packs[part][num_in_turn[part] :]]
     ordered = in_turn(first, lambda pair: pair[0])
     # Stable, so that parts of one size keep taking turns.
     ordered += sorted(in_turn(rest, lambda pair: pair[0]), key=lambda pair: -size[pair[0]])

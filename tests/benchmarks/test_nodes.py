@@ -44,7 +44,7 @@ def test_packs_are_as_many_as_a_plan_makes_and_stand_in_the_order_that_is_asked_
     found = nodes.pack_seconds(sweep, [1], 0)
     assert found == {"1.0": [8] * 5, "100.0": [800] * 5}
     assert nodes.ordered(found, "in turn") == [8, 800] * 5
-    assert nodes.ordered(found, "plan") == [800, 8] * 3 + [800] * 2 + [8] * 2
+    assert nodes.ordered(found, "plan") == [800, 8] * 2 + [800] * 3 + [8] * 3
     assert nodes.ordered(found, "longest first") == [800] * 5 + [8] * 5
 
 
@@ -52,6 +52,14 @@ def test_only_the_first_pack_of_a_worker_is_any_of_several():
     # The first takes 1 or 2, the second any of the next two; what is left is taken in order.
     found = {nodes.makespan_s([1.0, 2.0, 4.0, 8.0], 2, 1, NEVER, seed, looked_at=2) for seed in range(20)}
     assert found == {10.0, 11.0}
+
+
+def test_asked_for_help_nothing_is_simulated(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["nodes", "--help"])
+    monkeypatch.setattr(nodes, "recorded_steps", lambda: pytest.fail("simulated"))
+    with pytest.raises(SystemExit, match="0"):
+        nodes.main()
+    assert "Simulation of workers on 2 to 64 nodes" in capsys.readouterr().out
 
 
 def test_the_table_is_of_the_stored_results():

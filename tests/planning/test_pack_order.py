@@ -1,4 +1,4 @@
-"""The order in which packs are begun: fair in the first half, and short packs last."""
+"""The order in which packs are begun: fair in the first third, and short packs last."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_parts_of_alike_lengths_take_turns_in_declared_order_throughout(cost):
     assert begun_in_order(parts(a=3, b=3), {"a": 1.0, "b": cost}) == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
-def test_up_to_half_of_each_part_every_prefix_is_fair_and_after_it_no_pack_begins_before_a_longer_one():
+def test_up_to_a_third_of_each_part_every_prefix_is_fair_and_after_it_no_pack_begins_before_a_longer_one():
     lengths = {"a": 1.0, "b": 8.0, "c": 2.0, "d": 8.5}
     found = [name[0] for name in begun_in_order(parts(a=8, b=8, c=8, d=8), lengths)]
-    for end in range(17):
+    for end in range(13):
         counts = Counter(found[:end])
         assert max(counts.values(), default=0) - min(counts[part] for part in lengths) <= 1
-    assert "".join(found[16:]) == "bd" * 4 + "c" * 4 + "a" * 4
+    assert "".join(found[12:]) == "bd" * 5 + "c" * 5 + "a" * 5
     assert found[0] == "b"
 
 
