@@ -55,20 +55,25 @@ def _counted(
     """Numerics -> number of runs that records name (those in `run_ids`, where given)."""
     by_pack = {pack_id: _computed_by(record, run_ids) for pack_id, record in records.items()}
     texts = {text for of_pack in by_pack.values() for sources, _ in of_pack for text in sources}
-    found: Counter[_Numerics] = Counter()
+    # Of many packs few differ.
+    distinct: Counter[tuple[Any, ...]] = Counter()
     for pack in plan["packs"]:
-        record, planned = records.get(pack["pack_id"]), pack["numerics"]
-        for (sources, own_slots), number in by_pack.get(pack["pack_id"], {}).items():
-            # Plans of earlier versions name fewer.
-            own = {name: str(planned[name]) for name in _PLANNED if name in planned}
-            own["processor"] = (record.processor if record else "") or "unknown"
-            # Two sweeps are computed by other files though nothing has changed: texts compare inside one.
-            own["code"] = " then ".join(text[:_DIGITS] for text in sources) if len(texts) > 1 else "unchanged"
-            slots = own_slots or (planned["slots"],)
-            # The bits of compiled programs depend on no number of slots.
-            if planned.get("engine", "torch") == "torch" or len(set(slots)) > 1:
-                own["slots"] = " then ".join(map(str, slots))
-            found[tuple(sorted(own.items()))] += number
+        record, planned = records.get(pack["pack_id"]), tuple(pack["numerics"].items())
+        for computed_by, number in by_pack.get(pack["pack_id"], {}).items():
+            distinct[planned, record.processor if record else "", *computed_by] += number
+    found: Counter[_Numerics] = Counter()
+    for (planned, processor, sources, own_slots), number in distinct.items():
+        numerics = dict(planned)
+        # Plans of earlier versions name fewer.
+        own = {name: str(numerics[name]) for name in _PLANNED if name in numerics}
+        own["processor"] = processor or "unknown"
+        # Two sweeps are computed by other files though nothing has changed: texts compare inside one.
+        own["code"] = " then ".join(text[:_DIGITS] for text in sources) if len(texts) > 1 else "unchanged"
+        slots = own_slots or (numerics["slots"],)
+        # The bits of compiled programs depend on no number of slots.
+        if numerics.get("engine", "torch") == "torch" or len(set(slots)) > 1:
+            own["slots"] = " then ".join(map(str, slots))
+        found[tuple(sorted(own.items()))] += number
     return found
 
 

@@ -89,7 +89,7 @@ def write_file(path: Path, content: bytes) -> str:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: Path | str) -> Iterator[None]:
     """Errors of the system that name no file, such as a full disk, name this one."""
     try:
         yield
@@ -156,7 +156,7 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_file(path: Path, sha256: str | None = None) -> bytes:
+def read_file(path: Path | str, sha256: str | None = None) -> bytes:
     """The file's bytes, checked against `sha256` if given.
 
     Raises CorruptFileError if they differ, or if there is none or another thing than a file. Other disk errors are an
@@ -167,14 +167,28 @@ def read_file(path: Path, sha256: str | None = None) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CorruptFileError(f"{path}: is missing") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise CorruptFileError(f"{path}: is not a file")
+        with _naming(path):
+            content = _rest_of(descriptor, found.st_size)
+    finally:
         os.close(descriptor)
-        raise CorruptFileError(f"{path}: is not a file")
-    with _naming(path), os.fdopen(descriptor, "rb") as stream:
-        content = stream.read()
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise CorruptFileError(f"{path}: its content does not have the checksum that its record names")
     return content
+
+
+def _rest_of(descriptor: int, size: int) -> bytes:
+    """What is left to read of a file that had so many bytes a moment ago: in one go, where it still has."""
+    content = os.read(descriptor, size + 1)
+    if len(content) == size:
+        return content
+    parts = [content]
+    while parts[-1]:
+        parts.append(os.read(descriptor, max(size, _LARGE)))
+    return b"".join(parts)
 
 
 def _canonical_bytes(value: Any) -> bytes:
@@ -201,7 +215,7 @@ def unseal(content: bytes, path: Path | str) -> dict[str, Any]:
     try:
         if (known := _unsealed_at_once(content)) is not None:
             return known
-        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        document = _STRICT.decode(content.decode("utf-8"))
         body, digest, number = document["body"], document["sha256"], document.get("format", 1)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFileError(f"{path}: is not a sealed record") from error
@@ -227,10 +241,10 @@ def _unsealed_at_once(content: bytes) -> dict[str, Any] | None:
     tail = _TAIL.search(content, max(0, len(content) - _LONGEST_TAIL))
     if tail is None or not content.startswith(_HEAD) or int(tail[1]) not in range(1, DOCUMENT_FORMAT + 1):
         return None
-    text = content[len(_HEAD) : tail.start()]
+    text = memoryview(content)[len(_HEAD) : tail.start()]
     if _digest(text, int(tail[1])).encode() != tail[2]:
         return None
-    body = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    body = _STRICT.decode(str(text, "utf-8"))
     return body if isinstance(body, dict) else None
 
 
@@ -238,9 +252,17 @@ def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-def _digest(canonical: bytes, number: int) -> str:
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _digest(canonical: bytes | memoryview, number: int) -> str:
     """SHA-256 of a body, given as canonical JSON; after format 2, of its format and the body."""
-    return hashlib.sha256(canonical if number <= 2 else b"[%d,%b]" % (number, canonical)).hexdigest()
+    if number <= 2:
+        return hashlib.sha256(canonical).hexdigest()
+    found = hashlib.sha256(b"[%d," % number)
+    found.update(canonical)
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def encode_table(table: pa.Table) -> bytes:

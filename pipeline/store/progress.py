@@ -145,21 +145,28 @@ def totals_by_pack(plan: Mapping[str, Any], records: Mapping[str, Record]) -> di
 def _total(num_runs: int, record: Record | None, budget: int) -> Progress:
     if record is None:
         return Progress(num_runs, 0, 0, 0, 0, run_steps=0, steps_left=num_runs * budget)
-    counts = EndColumns.of(record.ends).counts()
-    over = [(end, number) for end, number in counts if not end.is_continued_to(budget)]
-    num_done = sum(number for _, number in over)
-    done = sum(number * end.step for end, number in counts if end.is_continued_to(budget))
-    done += sum(entry.step for entry in record.active.values())
+    num_by_reason = {"diverged": 0, "stopped": 0, FAILED_RUN: 0}
+    num_done = num_converged = 0
+    steps_left = num_runs * budget - sum(entry.step for entry in record.active.values())
+    for end, number in EndColumns.of(record.ends).counts():
+        if end.is_continued_to(budget):
+            steps_left -= number * end.step
+            continue
+        num_done += number
+        num_converged += number if end.is_converged else 0
+        steps_left -= number * budget
+        if end.reason in num_by_reason:
+            num_by_reason[end.reason] += number
     return Progress(
         num_runs=num_runs,
         num_done=num_done,
-        num_converged=sum(number for end, number in over if end.is_converged),
-        num_diverged=sum(number for end, number in over if end.reason == "diverged"),
-        num_stopped=sum(number for end, number in over if end.reason == "stopped"),
+        num_converged=num_converged,
+        num_diverged=num_by_reason["diverged"],
+        num_stopped=num_by_reason["stopped"],
         run_steps=record.run_steps,
-        steps_left=(num_runs - num_done) * budget - done,
+        steps_left=steps_left,
         num_running=len(record.active),
-        num_failed=sum(number for end, number in over if end.reason == FAILED_RUN),
+        num_failed=num_by_reason[FAILED_RUN],
     )
 
 

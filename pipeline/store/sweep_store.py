@@ -77,6 +77,7 @@ class SweepStore:
     def __init__(self, folder: Path, files: Files | None = None) -> None:
         self.folder = Path(folder)
         self.files: Files = PosixFiles(self.folder) if files is None else files
+        self._packs = self.files.inside("packs")
         # Of a million runs it takes seconds to read.
         self._plan: tuple[tuple[str, int, int, int], dict[str, Any]] | None = None
 
@@ -161,7 +162,7 @@ class SweepStore:
 
     def pack(self, pack_id: str) -> PackStore:
         """The store of one pack, whether or not anything was committed."""
-        return PackStore(self.files.inside("packs").inside(pack_id))
+        return PackStore(self._packs.inside(pack_id))
 
     def pack_ids(self) -> list[str]:
         """All packs, in the order of the plan."""

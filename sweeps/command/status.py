@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.imports import without_garbage_collection
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.computed_by import numerics_text, numerics_that_differ
 from pipeline.store.failures import failed_runs, failure_lines
@@ -36,7 +37,8 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
     failed; INCOMPLETE while runs are left; else COMPLETE.
     """
     # What records name is neither read nor needed here, and may be most of a disk.
-    records, damaged = readable_records(store, reads_files=False)
+    with without_garbage_collection():
+        records, damaged = readable_records(store, reads_files=False)
     progress = totals_by_pack(store.plan, records)
     left, total = packs_left(progress), summed(progress.values())
     code = FAILED if damaged else INCOMPLETE if left else FAILED if total.num_failed else COMPLETE

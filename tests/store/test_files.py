@@ -59,6 +59,21 @@ def test_no_truncation_and_no_flipped_bit_goes_unnoticed(encode, tmp_path):
             files.read_file(path, digest)
 
 
+@pytest.mark.parametrize("most", [1, 3, 6, 7, 100])
+def test_a_file_that_a_system_gives_in_pieces_or_that_has_grown_is_read_to_its_end(most, tmp_path, monkeypatch):
+    read, path = os.read, tmp_path / "file"
+    for content in (b"", b"abcdef"):
+        path.write_bytes(content)
+        for size in (0, 3, 6):
+            with open(path, "rb") as stream:
+                monkeypatch.setattr(os, "read", lambda descriptor, wanted: read(descriptor, min(wanted, most)))
+                assert files._rest_of(stream.fileno(), size) in (content, content[:size])
+                monkeypatch.undo()
+        monkeypatch.setattr(os, "read", lambda descriptor, wanted: read(descriptor, min(wanted, most)))
+        assert files.read_file(path) == content
+        monkeypatch.undo()
+
+
 def test_a_sealed_record_checks_itself(tmp_path):
     content = seal({"step": 10})
     assert unseal(content, tmp_path) == {"step": 10}

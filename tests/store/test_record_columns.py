@@ -13,7 +13,7 @@ from pipeline.store.failures import failed_runs
 from pipeline.store.files import seal, unseal
 from pipeline.store.progress import ended_for_good, progress_by_pack, runs_left, totals_by_pack
 from pipeline.store.records.ends import EndColumns, Ended
-from pipeline.store.records.packed import Digests
+from pipeline.store.records.packed import Digests, Ids
 from pipeline.store.records.record import Active, FileEntry, Record, record_misfit
 from pipeline.store.records.snapshot_entries import EntryColumns, SnapshotEntry
 
@@ -163,3 +163,35 @@ def test_digests_that_are_not_as_ours_are_kept_as_they_are():
         assert [packed[place] for place in range(len(digests))] == digests
         assert packed.misfit(len(digests)) is None
         assert packed.misfit(len(digests) + 1) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0123456789abcdef",
+        "0123456789abcdef fedcba9876543210",
+        "x",
+        "0123456789abcdef x",
+        "a_run.1 0123456789abcdef",
+    ],
+)
+def test_ids_are_taken_whether_or_not_seedbed_made_them(text):
+    assert Ids(text).misfit() is None
+    assert len(Ids(text)) == len(Ids(text).words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0123456789abcdef ",
+        "0123456789abcdef  fedcba987654321",
+        "0123456789abcde/ fedcba9876543210",
+        "0123456789abcdef .edcba9876543210",
+        "0123456789abcdef-fedcba9876543210/fedcba9876543210",
+        " 0123456789abcdeffedcba9876543210",
+        " " * 16,
+    ],
+)
+def test_what_is_no_list_of_ids_is_refused_where_it_has_the_length_of_one(text):
+    assert Ids(text).misfit() is not None

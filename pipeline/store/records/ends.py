@@ -96,6 +96,8 @@ class EndColumns(Mapping[str, Ended]):
 
     def counts(self) -> list[tuple[Ended, int]]:
         """The distinct ends, without digests, and how many runs have each."""
+        if len(self.kinds) == 1:
+            return [(self.kinds[0], len(self))]
         return [*zip(self.kinds, counts_of(self.kind_of, len(self.kinds), len(self)).tolist(), strict=True)]
 
     def __len__(self) -> int:

@@ -18,6 +18,7 @@ from pipeline.arrays import Ints
 _DIGEST_BYTES = 32
 _LONGEST_ID = 64
 _IN_IDS = f"{string.ascii_letters}{string.digits}_.- ".encode()
+_HEX_DIGITS = b"0123456789abcdef"
 _IN_BASE64 = f"{string.ascii_letters}{string.digits}+/".encode()
 _Row = TypeVar("_Row", bound=Hashable)
 
@@ -29,6 +30,10 @@ class Ids:
         self.text = text
 
     def __len__(self) -> int:
+        return self._length
+
+    @cached_property
+    def _length(self) -> int:
         return self.text.count(" ") + 1 if self.text else 0
 
     @cached_property
@@ -39,11 +44,21 @@ class Ids:
     def misfit(self) -> str | None:
         """Why the text is not of ids with a space between each two, as of `shapes.ID`; None where it is."""
         content = self.text.encode(errors="surrogatepass")
+        if _are_digests(content):
+            return None
         is_strange = content.translate(None, _IN_IDS) or any(f" {mark}" in f" {self.text}" for mark in ".- ")
         longest = max(map(len, self.text.split(" ")))
         if self.text and (is_strange or self.text.endswith(" ") or longest > _LONGEST_ID):
             return "its run_ids must be ids with a space between each two"
         return None
+
+
+def _are_digests(content: bytes) -> bool:
+    """Whether this is sixteen hexadecimal digits and a space again and again, as of all ids that seedbed makes."""
+    number = (len(content) + 1) // 17
+    spaces = b" " * (number - 1)
+    is_regular = len(content) == 17 * number - 1 and content[16::17] == spaces
+    return is_regular and content.translate(None, _HEX_DIGITS) == spaces
 
 
 class Digests:
