@@ -204,7 +204,11 @@ inline __attribute__((noinline)) void look_up(const real* table, const Ints* row
 #pragma GCC unroll 1
     for (int d = 0; d < D; ++d) {
       Lanes column[VECTORS] = {};
-      for (int v = 0; v < V; ++v) reinterpret_cast<real*>(column)[v] = table[v * SV + d * SD];
+      if constexpr (SV == 1 && V == VECTORS * LANES) {
+        for (int v = 0; v < VECTORS; ++v) column[v] = taken(table + v * LANES + d * SD);
+      } else {
+        for (int v = 0; v < V; ++v) reinterpret_cast<real*>(column)[v] = table[v * SV + d * SD];
+      }
 #pragma GCC unroll 1
       for (int n = 0; n < N; ++n) {
         const Mask row = which[n];

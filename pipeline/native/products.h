@@ -103,14 +103,9 @@ inline __attribute__((always_inline)) void multiply_by_example(const Lanes* left
 }
 #endif
 
-// out (M, N) = left right.
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
-inline __attribute__((noinline)) void multiply(const Left* left, const Right* right, Combined<Left, Right>* out) {
-#ifndef ONE_LANE
-  constexpr bool IS_OF_WEIGHTS = std::is_same_v<Left, Lanes> && std::is_same_v<Right, real>;
-  if constexpr (IS_OF_WEIGHTS && M == 1 && RN == 1 && VECTOR_BYTES == 32 && N >= LANES && K >= LANES)
-    return multiply_by_example<N, K, LK, RK, ON>(left, right, out);
-#endif
+inline __attribute__((always_inline)) void product_columns(const Left* left, const Right* right,
+                                                           Combined<Left, Right>* out) {
   // A matrix times a vector: of rows that are wide, few at once, so that the matrix is read in its order.
   constexpr int TM = N == 1 && LK < LM && M > 6 ? 6 : tile_height(M, tile_width(N));
 #pragma GCC unroll 1
@@ -120,6 +115,67 @@ inline __attribute__((noinline)) void multiply(const Left* left, const Right* ri
     constexpr int m = M - M % TM;
     product_rows<M % TM, N, K, LM, LK, RK, RN, OM, ON>(left + m * LM, right, out + m * OM);
   }
+}
+
+#ifndef ONE_LANE
+// Two vectors of columns of a product of weights, whose right columns stand side by side.
+template <int M, int K, int LM, int LK, int RK, int OM>
+inline __attribute__((always_inline)) void weight_columns(const real* left, const real* right, real* out) {
+  constexpr int TM = M < 6 ? M : 6;
+#pragma GCC unroll 1
+  for (int m = 0; m + TM <= M; m += TM) {
+    Lanes total[TM][2];
+    for (int i = 0; i < TM; ++i) total[i][0] = total[i][1] = Lanes{};
+#pragma GCC unroll 1
+    for (int k = 0; k < K; ++k) {
+      Lanes one, other;
+      std::memcpy(&one, right + k * RK, sizeof one);
+      std::memcpy(&other, right + k * RK + LANES, sizeof other);
+      for (int i = 0; i < TM; ++i) {
+        const real number = left[(m + i) * LM + k * LK];
+        total[i][0] += number * one, total[i][1] += number * other;
+      }
+    }
+    for (int i = 0; i < TM; ++i) std::memcpy(out + (m + i) * OM, total[i], sizeof total[i]);
+  }
+  if constexpr (M % TM) {
+    constexpr int m = M - M % TM;
+    weight_columns<M % TM, K, LM, LK, RK, OM>(left + m * LM, right, out + m * OM);
+  }
+}
+
+// out (M, N) = left right, of scalars: vectors of columns, with the terms of each sum in the order of all products.
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM>
+inline __attribute__((always_inline)) void multiply_weights(const real* left, const real* right, real* out) {
+  constexpr int WIDTH = 2 * LANES, WHOLE = N - N % WIDTH;
+#pragma GCC unroll 1
+  for (int n = 0; n < WHOLE; n += WIDTH) {
+    if constexpr (RN == 1) {
+      weight_columns<M, K, LM, LK, RK, OM>(left, right + n, out + n);
+    } else {
+      real rows[K * WIDTH];
+      for (int k = 0; k < K; ++k)
+        for (int i = 0; i < WIDTH; ++i) rows[k * WIDTH + i] = right[k * RK + (n + i) * RN];
+      weight_columns<M, K, LM, LK, WIDTH, OM>(left, rows, out + n);
+    }
+  }
+  if constexpr (WHOLE < N)
+    product_columns<M, N - WHOLE, K, LM, LK, RK, RN, OM, 1>(left, right + WHOLE * RN, out + WHOLE);
+}
+#endif
+
+// out (M, N) = left right.
+template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON, typename Left, typename Right>
+inline __attribute__((noinline)) void multiply(const Left* left, const Right* right, Combined<Left, Right>* out) {
+#ifndef ONE_LANE
+  constexpr bool IS_OF_WEIGHTS = std::is_same_v<Left, Lanes> && std::is_same_v<Right, real>;
+  if constexpr (IS_OF_WEIGHTS && M == 1 && RN == 1 && VECTOR_BYTES == 32 && N >= LANES && K >= LANES)
+    return multiply_by_example<N, K, LK, RK, ON>(left, right, out);
+  constexpr bool ARE_SCALARS = std::is_same_v<Left, real> && std::is_same_v<Right, real>;
+  if constexpr (ARE_SCALARS && ON == 1 && N >= 2 * LANES && K <= 1 << 10)
+    return multiply_weights<M, N, K, LM, LK, RK, RN, OM>(left, right, out);
+#endif
+  product_columns<M, N, K, LM, LK, RK, RN, OM, ON>(left, right, out);
 }
 
 // One row of a product, of columns from n0 to before n1, with terms from k0 to before k1.

@@ -25,6 +25,15 @@ PROBE = """
 #include "products.h"
 extern "C" int num_lanes() { return LANES; }
 """
+# Terms of a table's numbers, rows and columns: with 8 and 16 rows a column is read as vectors.
+LOOKUPS = [(5, 8, 3), (4, 16, 18), (3, 7, 2)]
+# A table is the transpose of (d, n) times (n, v), whose right operand is read by columns.
+ONE_LOOKUP = """
+extern "C" void lookup_{n}_{v}_{d}(const real* left, const real* right, real* table, const Ints* rows, Lanes* out) {{
+  multiply<{d}, {v}, {n}, {n}, 1, 1, {n}, {v}, 1>(left, right, table);
+  look_up<{n}, {v}, {d}, 1, 1, {v}>(table, rows, out);
+}}
+"""
 ONE_TABLE = """
 extern "C" void table_{n}_{v}_{d}(const Lanes* values, const Ints* rows, real* sums) {{
   add_by_row<{n}, {v}, {d}, 1, {d}, 1>(values, rows, sums);
@@ -67,6 +76,7 @@ extern "C" void terms_{m}_{n}_{k}(const Lanes* left, const Lanes* right, Lanes* 
 def library(tmp_path_factory):
     """The functions, compiled once for all sizes."""
     parts = [PROBE, *(ONE_TABLE.format(n=n, v=v, d=d) for n, v, d in TABLES)]
+    parts += [ONE_LOOKUP.format(n=n, v=v, d=d) for n, v, d in LOOKUPS]
     parts += [ONE_SUM.format(m=m, n=n, k=k) for m, n, k in SUMS]
     parts += [ONE_OF_BLOCKS.format(m=m, n=n, k=k, blocks=blocks) for m, n, k, blocks in BLOCKS]
     parts += [ONE_ROW.format(n=n, k=k) for n, k in SINGLE_ROWS]
@@ -113,6 +123,19 @@ def test_numbers_are_added_up_in_the_rows_of_their_examples_and_beside_them_noth
     expected = np.zeros((v, d))
     np.add.at(expected, rows, values.transpose(0, 2, 1))
     np.testing.assert_allclose(sums[: v * d].reshape(v, d), expected, rtol=1e-4, atol=1e-4)
+    assert (beyond == SIGNALLING).all()
+
+
+@pytest.mark.parametrize(("n", "v", "d"), LOOKUPS)
+def test_rows_of_products_of_weights_are_looked_up(library, n, v, d):
+    lanes = library.num_lanes()
+    left, right, table = drawn(n, d, n), drawn(v, v, n), aligned(d * v + 16)
+    rows = aligned(n, lanes, kind=np.int32)
+    rows[:] = np.random.default_rng(d).integers(v, size=rows.shape)
+    out, beyond = aligned(n, d, lanes), guarded(table[d * v :])
+    call(getattr(library, f"lookup_{n}_{v}_{d}"), left, right, table, rows, out)
+    expected = right.astype(float) @ left.astype(float).T
+    np.testing.assert_allclose(out.transpose(0, 2, 1), expected[rows], rtol=1e-4, atol=1e-4)
     assert (beyond == SIGNALLING).all()
 
 

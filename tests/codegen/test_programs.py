@@ -32,11 +32,11 @@ SEQUENCE = {"name": "repeated_sequence", "num_tokens": 4, "period": 2}
 # More than one of them, since a process shares what it can of the libraries that it has loaded.
 QUICK = {
     "language model": (SEQUENCE, {"name": "zoo_everywhere", "width": 4, "num_layers": 1}),
-    "linear attention": (LOOKUP, {"name": "zoo", "kind": "linear_attention", "width": 2}),
+    "linear attention": (LOOKUP, {"name": "zoo", "kind": "linear_attention", "width": 8}),
     "single rows": (LOOKUP, {"name": "zoo", "kind": "mlp", "width": 2}),
 }
 SLOW = {
-    kind: (REGRESSION if kind == "picture" else LOOKUP, {"name": "zoo", "kind": kind, "width": 6})
+    kind: (REGRESSION if kind == "picture" else LOOKUP, {"name": "zoo", "kind": kind, "width": 8})
     for kind in ("rotary", "mlp", "gru", "lstm", "convolution", "picture", "linear_attention", "experts")
 }
 

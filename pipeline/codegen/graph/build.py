@@ -31,6 +31,7 @@ from pipeline.codegen.graph.operands import (
     arguments_with,
     dependence_of,
     differ_by_example,
+    direct,
     masked,
     operands_of,
     simplified,
@@ -44,9 +45,9 @@ from pipeline.codegen.graph.operations import (
     NO_CHANGE,
     RESHAPES,
     RULES,
-    matrices,
     pads_with_others,
 )
+from pipeline.codegen.graph.tables import product_by_table, scattered_to, sum_by_table
 from pipeline.codegen.graph.trace import Trace, called_at
 
 _aten = torch.ops.aten
@@ -169,7 +170,7 @@ class GraphBuilder:
             old: Operand = self._values[other]
             if (which >= 0).any():
                 both = np.where(which >= 0, which, becomes.index.size + np.arange(which.size).reshape(which.shape))
-                self._values[other] = self._gathered([becomes, old], both + 1)
+                self._values[other] = self.gathered([becomes, old], both + 1)
 
     def constant(self, value: Tensor) -> Operand:
         """What is known."""
@@ -206,8 +207,8 @@ class GraphBuilder:
         else:
             moved = target(*tensors(args, positions), **tensors(kwargs, positions))
         if isinstance(moved, tuple | list):
-            return [self._gathered(parts, one.numpy()) for one in moved]
-        return self._gathered(parts, moved.numpy())
+            return [self.gathered(parts, one.numpy()) for one in moved]
+        return self.gathered(parts, moved.numpy())
 
     def concatenated(self, parts: Sequence[Operand], axis: int) -> Operand:
         """Parts one behind the other along an axis."""
@@ -215,9 +216,10 @@ class GraphBuilder:
         numbers = [
             first + np.arange(part.index.size).reshape(part.shape) for first, part in zip(firsts, parts, strict=False)
         ]
-        return self._gathered(parts, np.concatenate(numbers, axis))
+        return self.gathered(parts, np.concatenate(numbers, axis))
 
-    def _gathered(self, parts: Sequence[Operand], positions: Index) -> Operand:
+    def gathered(self, parts: Sequence[Operand], positions: Index) -> Operand:
+        """Numbers at `positions` among those of all parts, one behind the other and counted from 1; 0 is a zero."""
         flat = positions.reshape(-1) - 1
         ends = np.cumsum([part.index.size for part in parts])
         which = np.where(flat < 0, -1, np.searchsorted(ends, flat, side="right"))
@@ -264,13 +266,15 @@ class GraphBuilder:
     def map(self, function: str, *operands: Operand) -> Operand:
         """A function of numbers, its operands broadcast."""
         shape = np.broadcast_shapes(*(one.shape for one in operands))
-        inputs = tuple(Operand(one.node, np.broadcast_to(one.index, shape)) for one in operands)
+        inputs = tuple(Operand(one.node, np.broadcast_to(one.index, shape)) for one in map(direct, operands))
         plain = simplified(function, inputs)
         if plain is not None:
             return plain
         if function == "plus" and (mask := masked(inputs)) is not None:
             is_gone, rest = mask
             return self.map("either", self.constant(torch.from_numpy(is_gone)), self.number(-math.inf), rest)
+        if function == "plus" and (looked_up := sum_by_table(self, inputs)) is not None:
+            return looked_up
         level, backward = dependence_of(inputs)
         key = (Map, function, *(one.key() for one in inputs))
         return self._shared(key, lambda: Map(math.prod(shape), level, backward, function, inputs)).whole(*shape)
@@ -305,7 +309,8 @@ class GraphBuilder:
                 # Not one of the operands, as of a product with ones.
                 self.outer_products[id(found.node)] = left, right
             return found
-        return self.matrix_product(left, right)
+        by_table = product_by_table(self, left, right)
+        return self.matrix_product(left, right) if by_table is None else by_table
 
     def matrix_product(self, left: Operand, right: Operand) -> Operand:
         """The same as a node that is computed as a product."""
@@ -329,7 +334,7 @@ class GraphBuilder:
         """The table (v, d) of sums of values by row."""
         width = values.shape[-1]
         if isinstance(rows.node, ConstantNode):
-            return self._scattered_to(rows.node.values[rows.index].reshape(-1), values.at_shape(-1, width), num_rows)
+            return scattered_to(self, rows.node.values[rows.index].reshape(-1), values.at_shape(-1, width), num_rows)
         flat = Operand(values.node, values.index.reshape(-1, width))
         which = Operand(rows.node, rows.index.reshape(-1))
         key = ("scatter", flat.key(), which.key(), num_rows)
@@ -337,13 +342,3 @@ class GraphBuilder:
             key, lambda: Scatter(num_rows * width, Dependence.EXAMPLE, values.node.is_backward, flat, which)
         )
         return node.whole(num_rows, width)
-
-    def _scattered_to(self, rows: Index, values: Operand, num_rows: int) -> Operand:
-        """The same, at rows that are known: moved if they differ, else multiplied with ones and zeros."""
-        is_here = rows == np.arange(num_rows)[:, None]
-        if (is_here.sum(1) <= 1).all():
-            positions = np.zeros((num_rows, values.shape[1]), np.int64)
-            positions[rows] = 1 + np.arange(values.index.size).reshape(values.shape)
-            return self._gathered([values], positions)
-        ones = self.constant(torch.from_numpy(is_here.astype(np.float64)))
-        return matrices(self, ones, values)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Operand
+from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Index, Move, Node, Operand
 
 
 def arguments_with(node: fx.Node, of: Callable[[fx.Node], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -76,3 +76,37 @@ def masked(inputs: tuple[Operand, ...]) -> tuple[NDArray[np.bool_], Operand] | N
 def dependence_of(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:
     """The level of what is computed from these, and whether it depends on slopes."""
     return max(one.node.level for one in inputs), any(one.node.is_backward for one in inputs)
+
+
+def direct(operand: Operand) -> Operand:
+    """The same numbers, not read through a move if all of them are zeros, or the whole of one node."""
+    if not isinstance(operand.node, Move):
+        return operand
+    node, places = behind_moves(operand)
+    if (places < 0).all():
+        zero = ConstantNode(1, Dependence.CONSTANT, False, np.zeros(1))
+        return Operand(zero, np.zeros(operand.shape, np.int64))
+    is_whole = places.size == node.size and (places.reshape(-1) == np.arange(node.size)).all()
+    return Operand(node, places) if is_whole else operand
+
+
+def behind_moves(operand: Operand) -> tuple[Node, Index]:
+    """Where the numbers of an operand are moved from, -1 for zeros; up to the first move from several nodes."""
+    node, places = operand.node, operand.index
+    while isinstance(node, Move):
+        which = np.where(places >= 0, node.which[places], -1)
+        for number in np.unique(which[which >= 0]):
+            here = which == number
+            if _is_zero(node.parts[number], node.places[places[here]]):
+                which[here] = -1
+        if len(used := np.unique(which[which >= 0])) > 1:
+            break
+        places = np.where(which >= 0, node.places[places], -1)
+        if not used.size:
+            break
+        node = node.parts[used[0]]
+    return node, places
+
+
+def _is_zero(node: Node, places: Index) -> bool:
+    return isinstance(node, ConstantNode) and not node.values[places].any()

@@ -85,7 +85,7 @@ class SampleBuilder(GraphBuilder):
             return self._entries(args[0], args[1])
         return super()._called(node, target)
 
-    def _gathered(self, parts: Sequence[Operand], positions: Index) -> Operand:
+    def gathered(self, parts: Sequence[Operand], positions: Index) -> Operand:
         """From what others have gathered, it is gathered where those did."""
         whole: list[Operand] = []
         # Position + 1 among all numbers of `whole`, for each position + 1 among those of `parts`; 0 is a new zero.
@@ -100,7 +100,7 @@ class SampleBuilder(GraphBuilder):
             starts = first + np.cumsum([0, *(one.size for one in node.parts)])
             whole += [one.whole() for one in node.parts]
             found.append(np.where(node.which[flat] < 0, 0, starts[node.which[flat]] + node.places[flat]))
-        return super()._gathered(whole, np.concatenate(found)[positions])
+        return super().gathered(whole, np.concatenate(found)[positions])
 
     def _converted(self, node: fx.Node, operand: Operand) -> Operand:
         old, new = cast("fx.Node", node.args[0]).meta["val"].dtype, node.meta["val"].dtype

@@ -26,6 +26,7 @@ from pipeline.codegen.graph.nodes import (
 from pipeline.codegen.passes.again import compute_again
 from pipeline.codegen.passes.extents import Extents
 from pipeline.codegen.passes.homes import Home, homes
+from pipeline.codegen.passes.moved import outermost, share_moves, stand_in_moves
 from pipeline.codegen.passes.rows import RowGroup, keeps_rows, reads_of, row_groups
 from pipeline.codegen.passes.strides import Strides
 
@@ -44,6 +45,7 @@ class ProgramPlan:
     """`steps`: the nodes that are computed into memory, in order. `places`: where each begins, in its arena.
 
     `groups`: number of a step -> the steps with which it is computed row by row. `homes`: what stands in an output.
+    `in_moves`: what stands in a move that reads it, by id, and from where on.
 
     KnownNumbers of an example stand in an arena whose memory is used again; all others in one of scalars.
     """
@@ -57,6 +59,7 @@ class ProgramPlan:
     gradients: tuple[Operand, ...]
     groups: Mapping[int, RowGroup]
     homes: Mapping[int, Home]
+    in_moves: Mapping[int, tuple[Move, int]]
 
 
 def phase_of(node: Node) -> Phase:
@@ -80,6 +83,8 @@ def planned(
     order = in_order(ends)
     compute_again(order, ends, _inlined(order, ends))
     order = in_order(ends)
+    share_moves(order, ends)
+    order = in_order(ends)
     extents = Extents.of(order, [predictions, *gradients])
     kept = [node for node in order if extents.needed[id(node)].any()]
     inlined = _inlined(kept, [*ends, *(node for node in kept if extents.filled(node).any())])
@@ -95,8 +100,10 @@ def planned(
     groups = row_groups(steps, ends, [phase_of(node) for node in steps], is_whole)
     whole = [node for node, is_all in zip(steps, is_whole, strict=True) if is_all or isinstance(node, Move)]
     found = homes(whole, [predictions, *gradients], is_real) if is_real else {}
-    places, num_lanes, num_scalars = _placed(steps, [predictions, *gradients], groups, found)
-    return ProgramPlan(tuple(steps), places, num_lanes, num_scalars, extents, predictions, gradients, groups, found)
+    local = set(found).union(*(group.local for group in groups.values()))
+    in_moves = stand_in_moves(steps, {id(node) for node in steps if node.level == Dependence.EXAMPLE} - local)
+    sizes = _placed(steps, [predictions, *gradients], groups, found, in_moves)
+    return ProgramPlan(tuple(steps), *sizes, extents, predictions, gradients, groups, found, in_moves)
 
 
 def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
@@ -153,7 +160,11 @@ def _is_summed_at_once(node: Node, kept: list[Node]) -> bool:
 
 
 def _placed(
-    steps: list[Node], ends: list[Operand], groups: Mapping[int, RowGroup], elsewhere: Collection[int]
+    steps: list[Node],
+    ends: list[Operand],
+    groups: Mapping[int, RowGroup],
+    elsewhere: Collection[int],
+    in_moves: Mapping[int, tuple[Move, int]],
 ) -> tuple[dict[int, int], int, int]:
     """First fit of arrays in the order of steps, each alive until its last reader, or the end of that one's group."""
     first = [groups[number].first if number in groups else number for number in range(len(steps))]
@@ -167,6 +178,9 @@ def _placed(
         if end.node.level == Dependence.EXAMPLE and id(end.node) in last:
             count = sum(phase_of(node) <= phase_of(end.node) for node in steps)
             last[id(end.node)] = max(last[id(end.node)], count)
+    for node in steps:
+        whole, _ = outermost(node, in_moves)
+        last[id(whole)] = max(last[id(whole)], last[id(node)])
     places: dict[int, int] = {}
     alive: list[tuple[int, int, int]] = []
     num_lanes = num_scalars = 0
@@ -178,9 +192,14 @@ def _placed(
         group = groups.get(number)
         if id(node) in elsewhere or (group is not None and group.is_in_registers(node)):
             continue
-        size = node.size if group is None else group.row_size(node)
-        old = _replaced(number, steps, group, inlined_readers)
-        if old is not None and id(old) in places and last[id(old)] <= end_of[number]:
+        whole, offset = outermost(node, in_moves)
+        if id(whole) in places:
+            # A move of which some part stands there already, or another part of it.
+            places[id(node)] = places[id(whole)] + offset
+            continue
+        size = whole.size if group is None or whole is not node else group.row_size(node)
+        old = _replaced(number, steps, group, inlined_readers) if whole is node else None
+        if old is not None and id(old) in places and id(old) not in in_moves and last[id(old)] <= end_of[number]:
             # Its numbers take the places of those that they are made of.
             start = places[id(node)] = places[id(old)]
             alive = [one for one in alive if one[0] != start]
@@ -192,8 +211,8 @@ def _placed(
             if begin - start >= size:
                 break
             start = max(start, end_)
-        places[id(node)] = start
-        alive.append((start, start + size, last[id(node)]))
+        places[id(whole)], places[id(node)] = start, start + offset
+        alive.append((start, start + size, last[id(whole)]))
         num_lanes = max(num_lanes, start + size)
     return places, num_lanes, num_scalars
 

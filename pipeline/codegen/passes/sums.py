@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+from functools import reduce
 
 from pipeline.codegen.graph.build import GraphBuilder
 from pipeline.codegen.graph.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product, Scatter
+from pipeline.codegen.graph.tables import multiplied, scattered_products, summed_as_table, turned
 from pipeline.codegen.passes.joined import joined_products
 
 # A sum over examples costs about as much for a number as this many multiplications of vectors.
@@ -49,7 +51,22 @@ class BatchSums:
                 self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in (node.left, node.right)
             )
             return self._builder.product(left, right).at_shape(-1)
+        if isinstance(node, Product | Scatter) and (found := self._by_rows(node)) is not None:
+            return found.at_shape(-1)
         return BatchSum(node.size, Dependence.BATCH, True, node.whole()).whole()
+
+    def _by_rows(self, node: Product | Scatter) -> Operand | None:
+        """Sums by rows of a table, of which what was looked up in it, or multiplied with weights, is a product."""
+        if isinstance(node, Product):
+            if (found := summed_as_table(self._builder, node)) is None:
+                return None
+            sums, table, is_turned = found
+            left, right = (table, self.of(sums)) if is_turned else (self.of(sums), table)
+            return multiplied(self._builder, turned(left), right)
+        if (terms := scattered_products(self._builder, node)) is None:
+            return None
+        parts = (multiplied(self._builder, self.of(sums), weights) for sums, weights in terms)
+        return reduce(lambda one, other: self._builder.map("plus", one, other), parts)
 
     def _cost_of_inputs(self, node: Node) -> int:
         """What the sums of all that a linear function reads cost; of what has a sum already, nothing."""

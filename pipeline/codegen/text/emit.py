@@ -168,6 +168,8 @@ class Emitter(DrawEmitter):
 
     def _stands_in(self, part: Node, node: Move) -> bool:
         """Whether a part is computed where it would be moved to."""
+        if self._plan.in_moves.get(id(part), (None, 0))[0] is node:
+            return True
         here, there = (self._plan.homes.get(id(one)) for one in (part, node))
         return here is not None and there is not None and here.output == there.output
 

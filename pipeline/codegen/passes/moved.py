@@ -1,0 +1,108 @@
+"""Numbers that are moved as they are: read from one place by all, and computed where they are to stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from pipeline.codegen.graph.nodes import (
+    Dependence,
+    Index,
+    Move,
+    Node,
+    Operand,
+    Product,
+    Scatter,
+)
+from pipeline.codegen.passes.strides import Strides
+
+
+def share_moves(order: Sequence[Node], ends: Collection[Node]) -> None:
+    """Let what reads a move read an earlier one that holds the same numbers, as states of a recurrent network do."""
+    readers = _readers(order)
+    of_part: dict[int, list[Move]] = {}
+    for node in order:
+        if not isinstance(node, Move) or node.level != Dependence.EXAMPLE:
+            continue
+        candidates = of_part.get(id(node.parts[0]), []) if node not in ends else []
+        for other in candidates:
+            positions = _positions(node, other)
+            if positions is not None and _redirect(node, other, positions, readers.get(id(node), [])):
+                break
+        else:
+            for part in node.parts:
+                of_part.setdefault(id(part), []).append(node)
+
+
+def _positions(node: Move, other: Move) -> Index | None:
+    """Where the numbers of a move stand in another one; None where not all do."""
+    if other.is_backward > node.is_backward or (node.which < 0).any():
+        return None
+    places = {id(part): number for number, part in enumerate(other.parts)}
+    found = np.full(node.size, -1)
+    for number, part in enumerate(node.parts):
+        if id(part) not in places:
+            return None
+        inverse, there = np.full(part.size, -1), np.flatnonzero(other.which == places[id(part)])
+        inverse[other.places[there]] = there
+        here = node.which == number
+        found[here] = inverse[node.places[here]]
+    return None if (found < 0).any() else found
+
+
+def _redirect(node: Move, other: Move, positions: Index, readers: Sequence[Node]) -> bool:
+    """Whether all readers can read the other move, and then they do."""
+    changes: list[tuple[Node, str, Operand]] = []
+    for reader in readers:
+        if not isinstance(reader, Product | Scatter):
+            return False
+        for place in fields(reader):
+            old = getattr(reader, place.name)
+            if isinstance(old, Operand) and old.node is node:
+                new = Operand(other, positions[old.index])
+                if Strides.of(new.index) is None:
+                    return False
+                changes.append((reader, place.name, new))
+    for reader, name, new in changes:
+        setattr(reader, name, new)
+    return True
+
+
+def _readers(order: Sequence[Node]) -> dict[int, list[Node]]:
+    found: dict[int, list[Node]] = {}
+    for node in order:
+        for operand in node.operands():
+            found.setdefault(id(operand.node), []).append(node)
+    return found
+
+
+def stand_in_moves(steps: Sequence[Node], free: Collection[int]) -> dict[int, tuple[Move, int]]:
+    """Node, by its id -> the move in which its numbers stand one behind the other, and where the first of them does.
+
+    `free` are the nodes, by id, that have a place in memory of their own choosing.
+    """
+    found: dict[int, tuple[Move, int]] = {}
+    for move in steps:
+        if not isinstance(move, Move) or id(move) not in free:
+            continue
+        for number, part in enumerate(move.parts):
+            here = np.flatnonzero(move.which == number)
+            is_free = id(part) in free and id(part) not in found
+            if is_free and here.size == part.size and _is_in_order(here - here[0], move.places[here]):
+                found[id(part)] = move, int(here[0])
+    return found
+
+
+def _is_in_order(positions: Index, places: Index) -> bool:
+    return bool((positions == places).all() and (positions == np.arange(positions.size)).all())
+
+
+def outermost(node: Node, in_moves: Mapping[int, tuple[Move, int]]) -> tuple[Node, int]:
+    """The node in whose memory another stands, itself if that is its own, and from where on."""
+    first = 0
+    while id(node) in in_moves:
+        node, offset = in_moves[id(node)]
+        first += offset
+    return node, first
