@@ -42,7 +42,7 @@ class DrawEmitter(ProductEmitter):
             if len(mine) != 1:
                 continue
             _, index, number = mine[0]
-            is_each = steps[number].size == draw.size and (index.reshape(-1) == np.arange(draw.size)).all()
+            is_each = steps[number].size == draw.size and np.array_equal(index.reshape(-1), np.arange(draw.size))
             if is_each and isinstance(steps[number], Map) and number not in self._plan.groups:
                 yield id(steps[number]), draw
 
