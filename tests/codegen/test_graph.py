@@ -176,6 +176,21 @@ def test_a_conversion_that_changes_numbers_is_left_to_torch(dtype):
     assert "no C++ is written for a conversion from torch.float32" in found.why_not
 
 
+def test_what_a_module_is_given_is_not_changed_in_place():
+    class Clamped(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 1)
+
+        def forward(self, x):
+            self.weight.data.clamp_(-1, 1)
+            return super().forward(x[:, -1])
+
+    found = generated_or_why(model_of(lambda shape: Clamped()), VECTORS, "float32")
+    assert found.text is None
+    assert "clamp_.default of what the module is given" in found.why_not
+    assert "self.weight.data.clamp_(-1, 1)" in found.why_not
+
+
 def test_truth_values_of_numbers_are_those_of_torch():
     class Signs(nn.Linear):
         def __init__(self):

@@ -58,6 +58,10 @@ class Aliases:
             # A part of several results, or a result of its own.
             self._places[node] = node, np.arange(int(np.prod(size))).reshape(size)
 
+    def root(self, node: fx.Node) -> fx.Node:
+        """The value whose memory it shares."""
+        return self._places[node][0]
+
     def same(self, node: fx.Node, as_node: fx.Node) -> None:
         """Note that a value is another one."""
         self._places[node] = self._places[as_node]

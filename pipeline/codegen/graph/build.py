@@ -85,6 +85,7 @@ class GraphBuilder:
         for node in self._trace.graph.graph.nodes:
             if node.op == "placeholder":
                 self._values[node] = self._source(node, len(self._values))
+                self._aliases.add(node, self._values[node].shape)
             elif node.op == "get_attr":
                 self._values[node] = self.constant(getattr(self._trace.graph, cast("str", node.target)))
             elif node.op == "call_function":
@@ -156,7 +157,8 @@ class GraphBuilder:
         target = cast("Any", node.target)
         if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
             return None
-        if not isinstance(node.args[0], fx.Node) or node.args[0].op == "placeholder":
+        if not isinstance(node.args[0], fx.Node) or self._aliases.root(node.args[0]).op == "placeholder":
+            # In torch it would stay changed, for the next step and for whoever reads it.
             raise NotImplementedError(f"no C++ is written for {target} of what the module is given")
         plain = getattr(_aten, target._schema.name.removeprefix("aten::").removesuffix("_"), None)
         found = getattr(plain, target._overloadname, None)

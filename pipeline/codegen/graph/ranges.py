@@ -108,9 +108,9 @@ class Ranges:
         elif isinstance(node, Lookup):
             found = NumberRange.all_of(node.size, *self.of(node.table).bounds())
         elif isinstance(node, Reduce):
-            (operand,) = node.inputs
-            low, high = (part.reshape(node.size, -1) for part in self.of(operand))
-            is_one = node.function != "add" or _is_choice(operand)
+            terms = node.inputs[0].at_shape(node.size, -1)
+            low, high = (part.reshape(node.size, -1) for part in self.of(terms))
+            is_one = node.function != "add" or _is_choice(terms)
             return NumberRange(low.min(1), high.max(1)) if is_one else NumberRange(low.sum(1), high.sum(1))
         return found
 
