@@ -21,7 +21,8 @@ from analysis.uncertainty.intervals import Estimate, from_bootstrap, json_safe, 
 from analysis.uncertainty.mixing import Mixture
 from analysis.uncertainty.resampling import resample
 from pipeline.arrays import Bools, Floats, Ints
-from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.history import History, RunInfo
 from pipeline.store.shapes import CEILING, misfit
 

@@ -16,7 +16,8 @@ from analysis.forecasting.fitted import FittedForecasts
 from analysis.forecasting.ranking import Ranking
 from analysis.predictors.ridge import Ridge
 from analysis.predictors.time_distribution import TimeDistribution
-from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
 
 FORMAT = "seedbed forecaster 3"
 _PACKAGES = ("seedbed", "numpy", "scikit-learn")

@@ -17,7 +17,7 @@ from pipeline.launch.planned import plan_on
 from pipeline.planning.open_sweep import open_results
 from pipeline.planning.packs import Machine
 from pipeline.spec.sweep import SweepSpec
-from pipeline.store.files import encode_table
+from pipeline.store.formats.tables import encode_table
 from pipeline.store.records.ends import Ended
 from pipeline.store.records.record import Active, Record
 from pipeline.store.sweep_store import SweepStore

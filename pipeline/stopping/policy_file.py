@@ -16,7 +16,8 @@ from pipeline.spec.grid import Grid
 from pipeline.spec.identity import canonical_json, digest
 from pipeline.spec.parameters import Parameters
 from pipeline.spec.sections import Converged
-from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
 
 POLICY_FORMAT = "seedbed policy 1"
 

@@ -20,18 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.store.columns import numbers
-from pipeline.store.files import (
-    CorruptFileError,
-    decode_table,
-    encode_table,
-    make_inner_folder,
-    read_file,
-    rows_misfit,
-    seal,
-    unseal,
-    write_file,
-)
+from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, write_file
+from pipeline.store.formats.columns import numbers
+from pipeline.store.formats.sealed import seal, unseal
+from pipeline.store.formats.tables import decode_table, encode_table, rows_misfit
 from pipeline.store.history import History, filled
 from pipeline.store.pack_store import StoreError
 from pipeline.store.shapes import ADDED, misfit

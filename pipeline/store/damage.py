@@ -10,7 +10,8 @@ from pathlib import Path
 from pipeline.long_loops import loop_over
 from pipeline.store.added import ADDED_FOLDER, added_tables, read_added
 from pipeline.store.documents import read_document
-from pipeline.store.files import CorruptFileError, NewerFormatError, make_inner_folder, read_file, unseal
+from pipeline.store.files import CorruptFileError, make_inner_folder, read_file
+from pipeline.store.formats.sealed import NewerFormatError, unseal
 from pipeline.store.pack_store import RECORD_ENDING, PackStore, StoreError, read_record
 from pipeline.store.sweep_store import SweepStore
 

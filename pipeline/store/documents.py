@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.store.backends.files import Files
-from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.plans import plan_columns
 from pipeline.store.plans.plan_columns import RunColumns, with_columns, with_rows

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.arrays import Floats, Ints
 from pipeline.store.budgets import part_of
-from pipeline.store.columns import Pivot
+from pipeline.store.formats.columns import Pivot
 from pipeline.store.history import History, RunEnd, run_info
 from pipeline.store.pack_tail import NewCommit, PackTail
 from pipeline.store.records.ends import EndColumns

@@ -13,7 +13,9 @@ import pyarrow as pa
 from pipeline.arrays import Array
 from pipeline.store.backends.files import Files
 from pipeline.store.backends.posix import PosixFiles
-from pipeline.store.files import CorruptFileError, decode_arrays, decode_table, read_file, rows_misfit, seal, unseal
+from pipeline.store.files import CorruptFileError, read_file
+from pipeline.store.formats.sealed import seal, unseal
+from pipeline.store.formats.tables import decode_arrays, decode_table, rows_misfit
 from pipeline.store.records.record import FileEntry, Record, record_misfit
 
 _READ_TRIES = 3

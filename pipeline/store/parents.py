@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.files import NewerFormatError
+from pipeline.store.formats.sealed import NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 

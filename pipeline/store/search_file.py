@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.shapes import SEARCH_DOCUMENT, misfit
 

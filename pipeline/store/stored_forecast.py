@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.store.budgets import budgets_json
-from pipeline.store.files import CorruptFileError, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.records.record import Record
 from pipeline.store.shapes import FORECAST_DOCUMENT, FORECAST_WITH, FORECAST_WITHOUT, misfit
 from pipeline.store.sweep_store import SweepStore

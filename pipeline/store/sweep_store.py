@@ -48,9 +48,10 @@ from pipeline.store.backends.files import Files
 from pipeline.store.backends.objects import object_url
 from pipeline.store.backends.posix import PosixFiles
 from pipeline.store.budgets import budgets_of, part_of
-from pipeline.store.columns import Pivot
 from pipeline.store.documents import read_document
-from pipeline.store.files import CorruptFileError, make_folder, make_inner_folder, seal, write_file
+from pipeline.store.files import CorruptFileError, make_folder, make_inner_folder, write_file
+from pipeline.store.formats.columns import Pivot
+from pipeline.store.formats.sealed import seal
 from pipeline.store.history import History, RunEnd, run_info
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.plans.plan_columns import with_columns

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.store.files import PRIVATE_FILE, SHARED_FILE, NewerFormatError
+from pipeline.store.files import PRIVATE_FILE, SHARED_FILE
+from pipeline.store.formats.sealed import NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.commits import CommitReader

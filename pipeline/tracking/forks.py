@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.spec.sections import Tracking
-from pipeline.store.files import NewerFormatError
+from pipeline.store.formats.sealed import NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.folder import LEDGER_FILE, tracking_of

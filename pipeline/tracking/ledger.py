@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, seal, unseal, write_file
+from pipeline.store.files import CorruptFileError, make_inner_folder, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.shapes import LEDGER, misfit
 from pipeline.tracking.progress import CommittedProgress

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.store.files import NewerFormatError
+from pipeline.store.formats.sealed import NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.tracking.commits import CommitReader

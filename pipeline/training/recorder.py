@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.arrays import Array, Floats
 from pipeline.engine.slots import RunState, StackedStates
-from pipeline.store.files import encode_arrays, encode_table
+from pipeline.store.formats.tables import encode_arrays, encode_table
 from pipeline.store.pack_store import PackStore
 from pipeline.store.records.ends import FAILED_RUN, Ended
 from pipeline.store.records.new_snapshots import NewSnapshots, rows_sha256

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrays import Array, Floats
-from pipeline.store.columns import numbers, texts
+from pipeline.store.formats.columns import numbers, texts
 
 _Names = tuple[str, ...]
 _Column = tuple[list[int], list[float]]

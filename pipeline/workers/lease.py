@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 from pipeline.store.backends.files import Files
-from pipeline.store.files import CorruptFileError, NewerFormatError, read_file, seal, unseal
+from pipeline.store.files import CorruptFileError, read_file
+from pipeline.store.formats.sealed import NewerFormatError, seal, unseal
 from pipeline.store.shapes import ID, WORKER, misfit
 from pipeline.store.sweep_store import SweepStore
 

@@ -20,7 +20,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.spec.errors import SpecError
-from pipeline.store.files import CorruptFileError, NewerFormatError
+from pipeline.store.files import CorruptFileError
+from pipeline.store.formats.sealed import NewerFormatError
 from pipeline.store.pack_store import StoreError
 from sweeps.cli.consoles import err, out
 from sweeps.cli.dashboards import dashboard_commands

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.store.damage import unreadable
-from pipeline.store.files import encode_arrays, write_file
+from pipeline.store.files import write_file
+from pipeline.store.formats.tables import encode_arrays
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from pipeline.training.replay import Replayed, replay

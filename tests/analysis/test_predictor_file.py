@@ -13,7 +13,7 @@ from analysis.forecasting.live import forecast_running
 from analysis.forecasting.predictor_file import FORMAT, read_forecaster, write_forecaster
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.outcomes.subsets import joined, some_runs, within
-from pipeline.store.files import seal
+from pipeline.store.formats.sealed import seal
 from tests.analysis.synthetic import synthetic_history
 from tests.analysis.test_live import NOW, OUTCOMES
 

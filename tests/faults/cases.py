@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.numerics.compiler import toolchain
-from pipeline.store.files import CorruptFileError, NewerFormatError
+from pipeline.store.files import CorruptFileError
+from pipeline.store.formats.sealed import NewerFormatError
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from tests.faults.caching import keep_what_is_common

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.numerics.program_cache import keep, kept_program
 from pipeline.store.added import AddedTable, add_table
-from pipeline.store.files import seal
+from pipeline.store.formats.sealed import seal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import newest_orders, read_forecast, write_forecast
 from pipeline.store.sweep_store import SweepStore

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MARKERS = ("<!-- mutants: begin -->", "<!-- mutants: end -->")
 _COPIED = ("pipeline", "analysis", "sweeps", "benchmarks", "tests", "docs", "pyproject.toml", "README.md")
 _FILES, _PACK = "pipeline/store/files.py", "pipeline/store/pack_store.py"
+_SEALED, _TABLES = "pipeline/store/formats/sealed.py", "pipeline/store/formats/tables.py"
 _SWEEP, _CACHE = "pipeline/store/sweep_store.py", "pipeline/numerics/program_cache.py"
 _LOCK = "pipeline/store/driver_lock.py"
 _OBJECTS, _COPY = "pipeline/store/backends/objects.py", "pipeline/store/backends/local_copy.py"
@@ -86,19 +87,19 @@ MUTANTS = (
     ),
     Mutant(
         "checksum of a sealed document",
-        _FILES,
+        _SEALED,
         "isinstance(body, dict) and _digest(canonical, number) == digest:",
         "isinstance(body, dict):",
     ),
-    Mutant("checksum of a large document", _FILES, "if _digest(text, int(tail[1])).encode() != tail[2]:", "if False:"),
+    Mutant("checksum of a large document", _SEALED, "if _digest(text, int(tail[1])).encode() != tail[2]:", "if False:"),
     Mutant(
         "checksums of Parquet's pages when read",
-        _FILES,
+        _TABLES,
         "page_checksum_verification=True",
         "page_checksum_verification=False",
     ),
     Mutant(
-        "checksums of Parquet's pages when written", _FILES, "write_page_checksum=True", "write_page_checksum=False"
+        "checksums of Parquet's pages when written", _TABLES, "write_page_checksum=True", "write_page_checksum=False"
     ),
     Mutant(
         "fence before a record is written",
@@ -210,6 +211,8 @@ _STORE = "tests/store/test_commits.py"
 # Which file of tests is tried first, by the file that is changed.
 _FIRST = {
     _FILES: "tests/store/test_files.py",
+    _SEALED: "tests/store/test_files.py",
+    _TABLES: "tests/store/test_files.py",
     _CACHE: "tests/numerics/test_program_cache.py",
     _LOCK: "tests/store/test_sweep_folder.py",
     _SWEEP: "tests/store/test_sweep_folder.py",

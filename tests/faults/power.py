@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from pipeline.store.files import unseal
+from pipeline.store.formats.sealed import unseal
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.files import unseal
+from pipeline.store.formats.sealed import unseal
 from tests.fuzz.case import Case
 from tests.fuzz.odd_values import PATHS, THINGS, json_value, mutated, put_things
 from tests.fuzz.results_folders import copied, sealed

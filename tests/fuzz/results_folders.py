@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store.files import DOCUMENT_FORMAT, encode_table, seal, unseal
+from pipeline.store.formats.sealed import DOCUMENT_FORMAT, seal, unseal
+from pipeline.store.formats.tables import encode_table
 from tests.fuzz.case import Case
 from tests.fuzz.odd_values import THINGS, json_value, mutated
 

@@ -18,7 +18,7 @@ from pipeline.spec.sweep import SweepSpec, diff
 from pipeline.stopping.base import RunPrefix
 from pipeline.stopping.forecast import StopByForecast
 from pipeline.stopping.policy_file import Policy, read_policy, write_policy
-from pipeline.store.files import seal
+from pipeline.store.formats.sealed import seal
 from pipeline.store.history import History, RunEnd, RunInfo
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, summed

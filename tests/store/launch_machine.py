@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from pipeline.engine.slots import RunState
-from pipeline.store.files import unseal
+from pipeline.store.formats.sealed import unseal
 from pipeline.store.pack_store import FencedError, StoreError
 from pipeline.store.sweep_store import SnapshotIndex, SweepStore
 from pipeline.training.recorder import Recorder

@@ -17,7 +17,8 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from pipeline.store.added import AddedTable, add_table
 from pipeline.store.damage import damages, lost_document, set_aside
-from pipeline.store.files import CorruptFileError, unseal
+from pipeline.store.files import CorruptFileError
+from pipeline.store.formats.sealed import unseal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import newest_orders, read_forecast, write_forecast
 from pipeline.store.sweep_store import SweepStore

@@ -16,6 +16,8 @@ import pytest
 from pipeline.engine.slots import RunState
 from pipeline.store import files
 from pipeline.store.backends import posix
+from pipeline.store.formats.sealed import seal, unseal
+from pipeline.store.formats.tables import encode_table
 from pipeline.store.pack_store import FencedError, PackStore, StoreError
 from pipeline.training.recorder import Recorder
 from tests.store.crashes import CrashError, crash_points
@@ -48,7 +50,7 @@ def test_a_commit_names_rows_and_states_and_survives_reopening(tmp_path):
 def test_what_no_record_names_is_ignored_and_removed(tmp_path):
     recorder = recorder_with(tmp_path)
     recorder.add("a" * 16, 20, {"label_loss": 2.0})
-    recorder.store.write(recorder.attempt, 2, "history", files.encode_table(recorder._new.table()))
+    recorder.store.write(recorder.attempt, 2, "history", encode_table(recorder._new.table()))
     (tmp_path / "pack" / ".0001-000002.snapshots.parquet.123.tmp").write_bytes(b"torn")
     again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     assert again.rows["a" * 16].steps == [10]
@@ -284,9 +286,9 @@ def test_a_record_says_when_the_rows_of_each_of_its_history_files_were_recorded(
 def test_history_of_earlier_versions_has_no_times_and_is_continued(tmp_path):
     recorder_with(tmp_path)
     (path,) = tmp_path.rglob("*.record.json")
-    body = files.unseal(path.read_bytes(), path)
+    body = unseal(path.read_bytes(), path)
     del body["history_times"]
-    path.write_bytes(files.seal(body))
+    path.write_bytes(seal(body))
     again = Recorder(PackStore(tmp_path / "pack"), "sweep", "pack", BUDGETS)
     assert [times for _, times in again.record.times_of_history()] == [None]
     again.add("a" * 16, 20, {"label_loss": 2.0})

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store import columns, files
-from pipeline.store.files import CorruptFileError, decode_arrays, decode_table, encode_arrays, seal, unseal
+from pipeline.store.files import CorruptFileError
+from pipeline.store.formats.sealed import seal, unseal
+from pipeline.store.formats.tables import decode_arrays, decode_table, encode_arrays
 
 ARRAYS = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),

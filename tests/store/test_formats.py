@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.planning.packs import Machine, stored_spec
-from pipeline.store import files
-from pipeline.store.files import DOCUMENT_FORMAT, CorruptFileError, NewerFormatError, seal, unseal
+from pipeline.store.files import CorruptFileError
+from pipeline.store.formats import sealed
+from pipeline.store.formats.sealed import DOCUMENT_FORMAT, NewerFormatError, seal, unseal
 from pipeline.store.sweep_store import SweepStore
 from tests.support import rows, trained
 from tests.sweeps.test_cli import run
@@ -79,7 +80,7 @@ def test_a_document_says_its_format(tmp_path):
 
 
 def test_a_document_of_a_later_format_seals_its_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "DOCUMENT_FORMAT", DOCUMENT_FORMAT + 1)
+    monkeypatch.setattr(sealed, "DOCUMENT_FORMAT", DOCUMENT_FORMAT + 1)
     content = seal({"a": 1})
     assert unseal(content, tmp_path) == {"a": 1}
     assert unseal(json.dumps({"body": {"a": 1}, "sha256": OF_A, "format": 2}).encode(), tmp_path) == {"a": 1}

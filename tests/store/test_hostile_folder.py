@@ -15,17 +15,9 @@ from pipeline.planning.packs import stored_spec
 from pipeline.store.added import AddedTable, add_table, added_tables
 from pipeline.store.damage import Damage, set_aside
 from pipeline.store.driver_lock import DriverLock
-from pipeline.store.files import (
-    CorruptFileError,
-    decode_arrays,
-    decode_table,
-    encode_arrays,
-    encode_table,
-    read_file,
-    seal,
-    unseal,
-    write_file,
-)
+from pipeline.store.files import CorruptFileError, read_file, write_file
+from pipeline.store.formats.sealed import seal, unseal
+from pipeline.store.formats.tables import decode_arrays, decode_table, encode_arrays, encode_table
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.records.packed import Digests
 from pipeline.store.stored_forecast import read_forecast

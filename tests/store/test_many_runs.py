@@ -13,11 +13,12 @@ from pipeline.engine.slots import RunState
 from pipeline.planning.pack_runs import runs_of_pack
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
-from pipeline.store import files
 from pipeline.store.backends.posix import PosixFiles
-from pipeline.store.columns import Pivot, texts
 from pipeline.store.documents import PACK_PART
-from pipeline.store.files import CorruptFileError, seal, unseal
+from pipeline.store.files import CorruptFileError
+from pipeline.store.formats import sealed
+from pipeline.store.formats.columns import Pivot, texts
+from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.plans import plan_columns
 from pipeline.store.records.record import record_misfit
@@ -343,7 +344,7 @@ def test_one_end_of_many_that_does_not_fit_is_named(key, value, told):
 
 def test_a_large_document_is_read_in_either_layout_and_in_no_other_state(tmp_path, monkeypatch):
     assert seal({}).count(b"\n") > 1
-    monkeypatch.setattr(files, "_LARGE", 0)
+    monkeypatch.setattr(sealed, "_LARGE", 0)
     body = {"b": [1, 2.5, None], "a": {"y": "x"}}
     content = seal(body)
     assert content.count(b"\n") == 1

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from pipeline.store.files import decode_arrays
+from pipeline.store.formats.tables import decode_arrays
 from pipeline.store.records.new_snapshots import NewSnapshots, arrays_sha256, rows_sha256
 
 RUNS, STEPS = ["a" * 16, "b" * 16, "c" * 16], [10, 20, 20]

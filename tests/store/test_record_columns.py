@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.failures import failed_runs
-from pipeline.store.files import seal, unseal
+from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.progress import ended_for_good, progress_by_pack, runs_left, totals_by_pack
 from pipeline.store.records.ends import EndColumns, Ended
 from pipeline.store.records.packed import Digests, Ids

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.store.files import seal
+from pipeline.store.formats.sealed import seal
 from pipeline.store.progress import runs_left
 from pipeline.store.stored_forecast import FORECAST_FILE, newest_orders, orders_of, read_forecast, write_forecast
 from tests.tracking.tracked import BUDGET, Sweep

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.store.files import seal
+from pipeline.store.formats.sealed import seal
 from pipeline.tracking.driven import not_mirrored, start_mirror
 from pipeline.tracking.folder import rows_written
 from pipeline.tracking.ledger import Entry, Ledger

@@ -13,7 +13,8 @@ from pathlib import Path
 from pipeline.long_loops import loop_over
 from pipeline.store.backends.objects import ObjectFiles
 from pipeline.store.driver_lock import DriverLock
-from pipeline.store.files import CorruptFileError, make_folder, read_file, unseal, write_file
+from pipeline.store.files import CorruptFileError, make_folder, read_file, write_file
+from pipeline.store.formats.sealed import unseal
 from pipeline.store.pack_store import PackStore, StoreError
 from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore

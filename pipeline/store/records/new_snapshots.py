@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.arrays import Array, dtype_name
-from pipeline.store.files import encode_rows
+from pipeline.store.formats.tables import encode_rows
 from pipeline.store.records.snapshot_entries import SnapshotEntry
 
 

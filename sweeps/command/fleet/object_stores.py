@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.store.backends.local_copy import fetch, sweep_document, sweep_on_objects
 from pipeline.store.backends.objects import object_url
-from pipeline.store.files import unseal
+from pipeline.store.formats.sealed import unseal
 from pipeline.store.pack_store import StoreError
 from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE

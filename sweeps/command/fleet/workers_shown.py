@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.files import CorruptFileError, NewerFormatError
+from pipeline.store.files import CorruptFileError
+from pipeline.store.formats.sealed import NewerFormatError
 from pipeline.workers.lease import WorkerState, read_worker, worker_paths
 
 
