@@ -78,6 +78,12 @@ class _KeepSignals(lightning.Callback):
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._before.items():
                 signal.signal(number, handler)
+            if trainer.received_sigterm:
+                # After the next step Lightning would end the process, with exit code 0. Where there was a handler, it
+                # was called, too; without one the signal does now what it would have done.
+                trainer._signal_connector.received_sigterm = False
+                if self._before[signal.SIGTERM] is signal.SIG_DFL:
+                    signal.raise_signal(signal.SIGTERM)
 
 
 class _Chunks:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 
+import lightning
 import torch
 
 from pipeline.store.progress import Progress
+from pipeline.training.lightning_module import Committer, fit
 from pipeline.training.open_pack import open_pack
 from pipeline.training.worker import run_pack
 from tests.support import opened, rows, tiny, trained, weights
@@ -56,6 +59,25 @@ def test_a_pack_is_trained_with_the_threads_of_its_block_whatever_the_process_ha
     finally:
         torch.set_num_threads(threads)
     assert seen == {1}
+
+
+class AskedAtOnce(lightning.Callback):
+    """SIGTERM before the first step, when Lightning's handler is in the place of another."""
+
+    def on_train_start(self, trainer, pl_module):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_sigterm_before_the_first_step_reaches_who_handled_it_and_ends_no_process(tmp_path):
+    loop, asked = loop_of(SPEC, tmp_path / "r"), []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        fit(loop, [AskedAtOnce(), Committer(0.0, lambda: bool(asked), lambda: None)], loop.block.device)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert asked == [signal.SIGTERM]
+    assert loop.block.steps_S.tolist() == [10, 10]
+    assert loop.progress().num_done == 0
 
 
 def test_a_step_is_one_chunk_of_every_slot_and_slots_refill_at_its_start(tmp_path):
