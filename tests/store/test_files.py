@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.store import columns, files
+from pipeline.store import files
 from pipeline.store.files import CorruptFileError
+from pipeline.store.formats import columns
 from pipeline.store.formats.sealed import seal, unseal
 from pipeline.store.formats.tables import decode_arrays, decode_table, encode_arrays
 
