@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 
 import pytest
@@ -49,11 +51,11 @@ def no_rename(patch):
     def in_place(path, content):
         path.write_bytes(content[: len(content) // 2])
         descriptor = os.open(path, os.O_RDWR)
-        files.os.fsync(descriptor)
+        os.fsync(descriptor)
         os.close(descriptor)
         path.write_bytes(content)
         files.sync_folder(path.parent)
-        return files.hashlib.sha256(content).hexdigest()
+        return hashlib.sha256(content).hexdigest()
 
     for module in (posix, sweep_store):
         patch.setattr(module, "write_file", in_place)
@@ -66,7 +68,7 @@ def no_names_kept(patch):
 
 def no_seal(patch):
     def unsealed(content, path):
-        return files.json.loads(content)["body"]
+        return json.loads(content)["body"]
 
     for module in (pack_store, posix, sweep_store, damage):
         if hasattr(module, "unseal"):
