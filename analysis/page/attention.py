@@ -11,7 +11,8 @@ import numpy as np
 from analysis.page.columns import columns_blob
 from analysis.page.size import AS_TEXT, MAPS_SHARE, evenly_spaced
 from pipeline.arrays import Array
-from pipeline.store.sweep_store import SnapshotIndex, SweepStore
+from pipeline.store.snapshot_index import SnapshotIndex
+from pipeline.store.sweep_store import SweepStore
 
 # Bytes of maps that a page holds at most, before compression, with 100 of what each map is.
 _MOST_BYTES, _OF_MAP = int(MAPS_SHARE / AS_TEXT), 100

@@ -15,11 +15,11 @@ from pipeline.arrays import Array
 from pipeline.spec.draws import draw_keys, run_that_counts
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.pack_store import PackStore
-from pipeline.store.pack_tail import PackTail
 from pipeline.store.parents import plans_of_parents
 from pipeline.store.records.record import Record
 from pipeline.store.stored_forecast import FORECAST_FILE, RunProbability, StoredForecast, read_forecast
 from pipeline.store.sweep_store import SweepStore
+from pipeline.store.tails.pack_tail import PackTail
 from pipeline.tracking.forecasts import run_forecast_numbers, setting_forecast_numbers, with_numbers
 from pipeline.tracking.names import RUN_STEPS
 from pipeline.tracking.progress import (

@@ -11,7 +11,7 @@ from benchmarks.landscape.tables import hours_table
 from pipeline.store.history import RunInfo
 from sweeps.landscape.fates.study import EXCHANGED, PARTS
 from sweeps.landscape.study import CHOSEN, MATRICES
-from tests.papers.test_landscape import judged_sweeps, recorded
+from tests.papers.landscape.planted import judged_sweeps, recorded
 
 PAIR, MIXED = CHOSEN[0], EXCHANGED[0]
 ONE = {"runs": 2, "run-steps": 9, "hours": 24 / 3600}

@@ -223,6 +223,7 @@ _FIRST = {
 TESTS = (
     *dict.fromkeys(_FIRST.values()),
     _STORE,
+    "tests/store/plans/test_plan_columns.py",
     "tests/store/test_many_runs.py",
     "tests/faults/test_crash_states.py",
     "tests/sweeps/test_repair.py",

@@ -14,10 +14,10 @@ import pytest
 from analysis.outcomes.outcomes import decide_outcomes
 from benchmarks.page.measure import page_of
 from benchmarks.page.stub_sweep import BUDGET, commit, planned
-from pipeline.store.history_tail import HistoryTail
 from pipeline.store.pack_store import PackStore
 from pipeline.store.records.record import Record
 from pipeline.store.stored_forecast import newest_orders, write_forecast
+from pipeline.store.tails.history_tail import HistoryTail
 from sweeps.command.watch.live_page import live_pages
 from sweeps.command.watch.server import PageServer
 

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pipeline.engine.slots import RunState
 from pipeline.store.formats.sealed import unseal
 from pipeline.store.pack_store import FencedError, StoreError
-from pipeline.store.sweep_store import SnapshotIndex, SweepStore
+from pipeline.store.snapshot_index import SnapshotIndex
+from pipeline.store.sweep_store import SweepStore
 from pipeline.training.recorder import Recorder
 from tests.store.crashes import CrashError
 from tests.store.store_model import (

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.page.stub_sweep import BUDGET, commit, planned
 from pipeline.store.pack_store import PackStore, StoreError
-from pipeline.store.pack_tail import PackTail
+from pipeline.store.tails.pack_tail import PackTail
 
 HALF = BUDGET // 2
 

@@ -33,7 +33,8 @@ from pipeline.store.files import make_folder
 from pipeline.store.history import History
 from pipeline.store.pack_store import StoreError
 from pipeline.store.progress import progress_by_pack, summed
-from pipeline.store.sweep_store import SnapshotIndex, SweepStore
+from pipeline.store.snapshot_index import SnapshotIndex
+from pipeline.store.sweep_store import SweepStore
 from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.how import HERE, How
 from sweeps.command.launching import train_spec

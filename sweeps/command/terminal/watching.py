@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.live import Live
 
 from pipeline.long_loops import loops_watched_by
-from pipeline.store.pack_tail import PackTail
 from pipeline.store.progress import Progress, packs_left, progress_by_pack, runs_left
 from pipeline.store.records.record import Record
 from pipeline.store.stored_forecast import FORECAST_FILE, orders_of, read_forecast
 from pipeline.store.sweep_store import SweepStore
+from pipeline.store.tails.pack_tail import PackTail
 from sweeps.command.forecasts.newest_forecast import ForecastNow
 from sweeps.command.terminal.clock import clock
 from sweeps.command.terminal.phases import is_live

@@ -35,10 +35,10 @@ from pipeline.spec.criteria.judged_by import JudgedBy, judged_by
 from pipeline.spec.criterion import Criterion
 from pipeline.spec.draws import run_that_counts
 from pipeline.store.history import History, RunEnd
-from pipeline.store.history_tail import HistoryTail
 from pipeline.store.pack_store import StoreError
 from pipeline.store.stored_forecast import FORECAST_FILE, StoredForecast, read_forecast
 from pipeline.store.sweep_store import SweepStore
+from pipeline.store.tails.history_tail import HistoryTail
 from sweeps.command.forecasts.newest_forecast import ForecastNow
 
 _RELOAD = {"reload": True}

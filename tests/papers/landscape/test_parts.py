@@ -24,7 +24,7 @@ from sweeps.landscape.measures import Factorial
 from sweeps.landscape.settings.measures import merged_factors
 from sweeps.landscape.settings.study import OF_SEVEN, OTHER_SETTINGS
 from sweeps.landscape.study import GROUPS, ORDINARY, STUDY
-from tests.papers.test_landscape import judged_sweeps, recorded
+from tests.papers.landscape.planted import judged_sweeps, recorded
 
 HERE = Path(__file__).resolve().parent
 NUM_PARENTS = 16

@@ -11,10 +11,10 @@ from pipeline.arrays import Floats, Ints
 from pipeline.store.budgets import part_of
 from pipeline.store.formats.columns import Pivot
 from pipeline.store.history import History, RunEnd, run_info
-from pipeline.store.pack_tail import NewCommit, PackTail
 from pipeline.store.records.ends import EndColumns
 from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
+from pipeline.store.tails.pack_tail import NewCommit, PackTail
 
 
 class HistoryTail:

@@ -1,0 +1,1 @@
+"""A sweep in training, followed from commit to commit."""
