@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from analysis.summary.analyse import Analysis
 
 _SHARES = {0.0: "Before training", 0.05: "At a twentieth", 0.1: "At a tenth", 0.25: "At a quarter", 0.5: "At half"}
-_TENTHS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # The window that the sentence is about is the one nearest to this share of the budget.
 _TOLD = 0.25
 
@@ -89,15 +88,12 @@ def _when(window: WindowEvaluation) -> str:
 
 
 def ordered(auroc: float) -> str:
-    """An AUROC as a number of pairs in ten, or in five where that is as near: `about four of five pairs`.
+    """An AUROC as a number of pairs in a hundred; all of them only where it is exactly 1.
 
-    >>> ordered(0.79), ordered(0.9), ordered(0.98), ordered(0.5)
-    ('about four of five pairs', 'about nine of ten pairs', 'nearly all pairs', 'about half of the pairs')
+    >>> ordered(0.5), ordered(0.864), ordered(0.996), ordered(1.0)
+    ('about 50 of 100 pairs', 'about 86 of 100 pairs', 'more than 99 of 100 pairs', 'all pairs')
     """
-    tenths = round(10 * auroc)
-    if tenths == 10:
-        return "nearly all pairs"
-    if tenths == 5:
-        return "about half of the pairs"
-    many, of = (tenths // 2, "five") if tenths % 2 == 0 else (tenths, "ten")
-    return f"about {_TENTHS[many]} of {of} pairs"
+    if auroc == 1:
+        return "all pairs"
+    rounded = f"{100 * auroc:.0f}"
+    return "more than 99 of 100 pairs" if rounded == "100" else f"about {rounded} of 100 pairs"

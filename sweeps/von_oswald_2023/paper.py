@@ -37,7 +37,7 @@ PAPER = Paper(
             "ratio of both is {one_layer_has_the_loss_of_one_step_in_the_text}."
         ),
         (
-            "It computes the same function: the gradients of both predictions by the query have a cosine of "
+            "It computes nearly the same function: the gradients of both predictions by the query have a cosine of "
             "{models_align}, and its weights carry out a step of {trained_weights_have_the_best_step_size} times "
             "the best size."
         ),

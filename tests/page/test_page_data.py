@@ -108,7 +108,7 @@ def test_findings_are_the_numbers_of_the_analysis(analysis):
     assert f"from {min(shares):.0%}" in second
     assert f"to {max(shares):.0%}" in second
     window = analysis.evaluation.windows[1]
-    assert third.startswith("At a quarter of training a forecast orders about ")
+    assert third.startswith("At a quarter of training a forecast orders ")
     assert ordered(window.scores["ridge_time"].auroc_within.value) in third
     assert f"n = {window.num_scored}" in third
 
@@ -122,9 +122,10 @@ def test_runs_in_training_are_neither_censored_nor_judged_by_shares():
 
 
 def test_a_number_of_pairs_is_told_as_it_is():
-    told = {0.5: "half", 0.62: "three of five", 0.71: "seven of ten", 0.79: "four of five", 0.97: "nearly all"}
+    told = {0.5: "about 50 of 100", 0.624: "about 62 of 100", 0.86: "about 86 of 100", 0.996: "more than 99 of 100"}
     for auroc, words in told.items():
-        assert words in ordered(auroc)
+        assert ordered(auroc) == f"{words} pairs"
+    assert ordered(1.0) == "all pairs"
 
 
 def test_the_page_runs_its_own_script_alone_and_needs_no_eval(analysis):

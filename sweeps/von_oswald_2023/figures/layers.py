@@ -17,6 +17,7 @@ from sweeps.von_oswald_2023.evidence.contexts import loss_ratio, shifts_alike
 from sweeps.von_oswald_2023.figures.panels import (
     BETWEEN,
     GD,
+    LEGEND_ABOVE,
     MEDIAN,
     MODEL_COLOURS,
     PLUS,
@@ -63,9 +64,11 @@ def training(sweeps: Sweeps) -> Figure:
     angles = median_rows(off_one_RT, history.steps_T, history.runs, kind="of models")
     colours = {"of models": "#0072B2", "of predictions": "#E69F00"}
     panels = [
-        panel_of(rows, "loss", MODEL_COLOURS, y_scale=scale, width=220),
-        panel_of(angles, "1 less the cosine (log)", {"of models": "#0072B2"}, y_scale=log, width=180),
-        panel_of(middle_rows(history, differences), "difference (log)", colours, y_scale=log, width=180),
+        panel_of(rows, "loss", MODEL_COLOURS, y_scale=scale, width=220, legend=LEGEND_ABOVE),
+        panel_of(angles, "1 less the cosine (log)", colours, y_scale=log, width=180, legend=LEGEND_ABOVE),
+        panel_of(
+            middle_rows(history, differences), "difference (log)", colours, y_scale=log, width=180, legend=LEGEND_ABOVE
+        ),
     ]
     num_late = int(sum(at_end(history, "label_excess") > 0.02))
     parts = [
@@ -199,7 +202,7 @@ def layers(sweeps: Sweeps) -> Figure:
         f"At most (by {worst.replace('_', ' ')}), the loss is {{}} times that of as many steps of GD++",
         "how far several layers are from GD++",
     )
-    chart = alt.hconcat(*columns, spacing=24)
+    chart = alt.concat(*columns, columns=2, spacing=24)
     caption = sweeps_caption(sweeps, names, *parts)
     return Figure("layers", title, "Loss and cosine over training of several layers.", finish(chart, title, caption))
 

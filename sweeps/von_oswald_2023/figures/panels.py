@@ -28,6 +28,8 @@ MARKS = {
 }
 # The legend of bands would be as pale as they are.
 LEGEND = alt.Legend(symbolOpacity=1, symbolType="circle")
+# Of panels that stand side by side with legends of their own, which would otherwise widen the figure.
+LEGEND_ABOVE = alt.Legend(symbolOpacity=1, symbolType="circle", orient="top", direction="vertical")
 MEAN = "Mean over runs with its 95% interval over seeds."
 MEDIAN = "Median over runs with its 95% interval over seeds."
 
@@ -58,11 +60,11 @@ def middle_rows(history: History, metrics: Mapping[str, str]) -> Rows:
 
 def panel_of(
     rows: Rows, y_title: str, colours: Mapping[str, str], *, title: str = "", width: int = 320, height: int = 240,
-    y_scale: alt.Scale | None = None,
+    y_scale: alt.Scale | None = None, legend: alt.Legend = LEGEND,
 ) -> Any:  # fmt: skip
     """Curves over steps with their bands; of `colours`, those of the kinds that occur."""
     present = {row["kind"] for row in rows}
-    colour = colours_of({kind: colours[kind] for kind in colours if kind in present})
+    colour = colours_of({kind: colours[kind] for kind in colours if kind in present}, legend)
     scale = alt.Scale(zero=False) if y_scale is None else y_scale
     dashes = alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
     dash = alt.StrokeDash("kind:N", scale=dashes, legend=None)
@@ -89,10 +91,10 @@ def point_of(history: History, metric: str, **labels: object) -> dict[str, objec
     return labels | {"value": number(found.value), "low": number(found.low), "high": number(found.high)}
 
 
-def colours_of(colours: Mapping[str, str]) -> alt.Color:
+def colours_of(colours: Mapping[str, str], legend: alt.Legend = LEGEND) -> alt.Color:
     """The colour of each kind, with a legend."""
     return alt.Color(
-        "kind:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), title=None, legend=LEGEND
+        "kind:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), title=None, legend=legend
     )
 
 

@@ -21,8 +21,8 @@ def dictionary_lookup_task() -> Figure:
     arcs += [Arc(last, 2 * n + 1, _SECOND, is_above=False) for n, key in enumerate(_KEYS) if key == _ASKED]
     parts = (
         f"Five pairs; the answer is {_RULE[_ASKED]}. Keys blue, values orange, the query green. A new rule from keys "
-        "to values is drawn for every sequence, so none can be learned by heart. Layer 1 (blue arcs): each value "
-        "attends to the key before it. Layer 2 (red): the query attends to the values of equal keys.",
+        "to values is drawn for every sequence, so none can be learned by heart. Layer 1 (arcs above): each value "
+        "attends to the key before it. Layer 2 (arc below): the query attends to the value of the equal key.",
     )
     chart = finish(token_diagram(tokens, arcs, _COLOURS), title, captioned(parts, (), columns=90))
     return Figure("dictionary_lookup_task", title, "A sequence of keys and values, and what attends to what.", chart)
