@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import torch
 
+from pipeline.launch.autoscaling import await_gpu
 from pipeline.launch.ray_session import connect
 from pipeline.planning.packs import Machine
 from pipeline.spec.sections import Resources
@@ -27,14 +28,19 @@ def _refuse_more(asked: float, name: str, found: Sequence[float]) -> None:
         )
 
 
-def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Machine:
+def machine_of(
+    resources: Resources, address: str | None, is_inline: bool, on_phase: Callable[[str], None] = lambda phase: None
+) -> Machine:
     """Hardware available to a launch: that of the cluster, or of this machine.
 
-    Its GPUs where there are any, with the CPUs beside them, unless the sweep file names the device. Raises StoreError
-    where no computer has what one pack asks for.
+    Its GPUs where there are any, with the CPUs beside them, unless the sweep file names the device. Where it names
+    GPUs and the cluster has none yet, its autoscaler is asked for a node, and `on_phase` is told of the wait. Raises
+    StoreError where no computer has what one pack asks for.
     """
     if address is not None and not is_inline:
         ray, _ = connect(address)
+        if resources.device == "cuda":
+            await_gpu(ray, resources, on_phase)
         found = ray.cluster_resources()
         num_cpus, num_gpus = int(found.get("CPU", 1)), int(found.get("GPU", 0))
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -48,10 +54,10 @@ def machine_of(resources: Resources, address: str | None, is_inline: bool) -> Ma
         _refuse_more(resources.cpus_per_pack, "cpus_per_pack", [node.get("CPU", 0) for node in nodes])
         if device == "cuda":
             _refuse_more(resources.gpus_per_pack, "gpus_per_pack", [node.get("GPU", 0) for node in nodes])
-    of_cpus = Machine.cpu(_workers(num_cpus / (resources.cpus_per_pack or 1), is_inline))
+    of_cpus = Machine.cpu(resources.workers or _workers(num_cpus / (resources.cpus_per_pack or 1), is_inline))
     if device == "cpu":
         return of_cpus
-    workers = _workers(num_gpus / (resources.gpus_per_pack or 1), is_inline)
+    workers = resources.workers or _workers(num_gpus / (resources.gpus_per_pack or 1), is_inline)
     return Machine(device, workers, version("torch"), of_cpus if resources.device == "auto" else None)
 
 

@@ -204,8 +204,9 @@ class Resources(Parameters):
     have one and g++ is available, else torch. `instruction_set` is that of compiled programs; auto: the largest of the
     machine that plans. Sixteen numbers fill a vector of x86-64-v4 (AVX-512), eight one of x86-64-v3 (AVX2). A machine
     computes programs of its own and smaller sets, so a cluster of unlike processors needs the smallest that they have.
-    `matmul_precision`: bf16 and tf32 are faster on GPUs and less exact; on
-    CPUs bf16 serves to measure its effect on outcomes.
+    `matmul_precision`: bf16 and tf32 are faster on GPUs and less exact; on CPUs bf16 serves to measure its effect on
+    outcomes. `workers` is how many train at a time, for which a plan has packs; None: as many as the machine that
+    plans, or the cluster, has room for.
     """
 
     engine: Literal["auto", "torch", "compiled"] = "auto"
@@ -216,6 +217,7 @@ class Resources(Parameters):
     gpus_per_pack: float = Field(0.0, ge=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, gt=0, le=4096)
+    workers: int | None = Field(None, gt=0, le=2**20)
     share_with_group: bool = False
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Workers of one sweep as a Slurm job array: each task trains packs until none is left, without a head and without Ray.
 #
-#   seedbed launch SPEC --results RESULTS --plan-only          # on a node like those that are to train
+#   seedbed launch SPEC --results RESULTS --plan-only resources.workers=32   # on a node like those that are to train
 #   sbatch --array 0-31 --gres gpu:1 --cpus-per-task 8 --time 8:00:00 sweeps/cluster/slurm_workers.sh RESULTS [option ...]
 #
 # RESULTS must be on a file system that all nodes share. Tasks may be added, cancelled and preempted at any time. A

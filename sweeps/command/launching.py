@@ -91,7 +91,7 @@ def opened_spec(
     # Planned without the lock, which creates a file: a folder that cannot be used stays unchanged. Opening it under
     # the lock refuses a plan that another launch has made stale.
     with phases(out) as phase:
-        plan = plan_for(spec, folder, machine_of(spec.resources, how.address, how.is_inline), phase, wanted)
+        plan = plan_for(spec, folder, machine_of(spec.resources, how.address, how.is_inline, phase), phase, wanted)
     describe(plan, folder, out)
     make_folder(folder, spec.resources.share_with_group)
     with DriverLock(folder):

@@ -26,11 +26,11 @@ _STARTED = "Ray runtime started"
 class Cluster:
     """A head and nodes that join it, each with one CPU; to be used as a context, which kills what it started.
 
-    With no `head_cpus` the head trains nothing.
+    With no `head_cpus` the head trains nothing. It starts with these further options of `ray start`.
     """
 
-    def __init__(self, cwd: Path, head_cpus: int = 1) -> None:
-        self._head_cpus = head_cpus
+    def __init__(self, cwd: Path, head_cpus: int = 1, head_options: Sequence[object] = ()) -> None:
+        self._head_cpus, self._head_options = head_cpus, head_options
         # Paths of sockets are short, and Ray's are long.
         self.folder = cwd / "n"
         self.folder.mkdir()
@@ -64,6 +64,7 @@ class Cluster:
         where = ["--address", self.address]
         if number == 0:
             where = ["--head", "--port", self.port, "--include-dashboard", "false", "--temp-dir", self.folder / "r"]
+            where += self._head_options
         options = ["--num-cpus", 1 if number else self._head_cpus, "--num-gpus", 0, "--object-store-memory", 80_000_000]
         ray = [sys.executable, "-m", "tests.cluster.patient_ray", "start"]
         command = [*by, *ray, *where, *ports, *options, "--dashboard-agent-listen-port", 0, "--block"]
