@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import sweeps_whole, throughput
 from benchmarks.rows import Row, modules_lines, table
+from benchmarks.scale.page import large_sweep_lines
 from benchmarks.workloads import workload_table
 from pipeline.numerics.compiler import instruction_sets, toolchain
 from pipeline.planning.open_sweep import provenance
@@ -22,8 +23,9 @@ FOLDER = Path(__file__).parent / "results"
 # As compilers name them, the largest first.
 INSTRUCTION_SETS = ("x86-64-v4", "x86-64-v3", "x86-64")
 PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
-_BENCHMARK, _WORKLOADS, _MODULES = (
-    (f"<!-- {name}: begin -->", f"<!-- {name}: end -->") for name in ("benchmark", "workloads", "modules")
+_BENCHMARK, _WORKLOADS, _MODULES, _LARGE_SWEEPS = (
+    (f"<!-- {name}: begin -->", f"<!-- {name}: end -->")
+    for name in ("benchmark", "workloads", "modules", "large sweeps")
 )
 _VERSIONS = ("torch", "jax", "lightning", "ray")
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -71,9 +73,10 @@ def write_speed_page(page: Path = PAGE) -> None:
 
 
 def with_results(text: str) -> str:
-    """The page with the committed measurements of the workloads and of modules."""
+    """The page with the committed measurements of the workloads, of modules and of large sweeps."""
     tables = with_tables(text, [document["rows"] for document in by_instruction_set("cpu")])
-    return between(tables, _MODULES, modules_lines(by_instruction_set("zoo")))
+    modules = between(tables, _MODULES, modules_lines(by_instruction_set("zoo")))
+    return between(modules, _LARGE_SWEEPS, large_sweep_lines(read(FOLDER / "scale.json")["rows"]))
 
 
 def with_tables(text: str, rows_by_machine: list[list[dict[str, Any]]]) -> str:

@@ -17,7 +17,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.bench import FOLDER, provenance_of
+from benchmarks.bench import FOLDER, provenance_of, write_speed_page
 from benchmarks.measure import alone
 from benchmarks.scale.stages import STAGES
 from benchmarks.seedbed_side import ENVIRONMENT
@@ -39,6 +39,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 found = alone(partial(stage, num_runs, Path(scratch) / "sweep"), given=ENVIRONMENT)
             _keep(given.label, name, num_runs, found, time.perf_counter() - began)
+            write_speed_page()
             print(name, num_runs, json.dumps({key: round(value, 4) for key, value in found.items()}), flush=True)
 
 
