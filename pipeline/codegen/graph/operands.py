@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Index, Move, Node, Operand
+from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Index, Map, Move, Node, Operand
 
 
 def arguments_with(node: fx.Node, of: Callable[[fx.Node], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -71,6 +71,16 @@ def masked(inputs: tuple[Operand, ...]) -> tuple[NDArray[np.bool_], Operand] | N
             if np.isneginf(numbers).any() and ((numbers == 0) | np.isneginf(numbers)).all():
                 return np.isneginf(numbers), inputs[1 - place]
     return None
+
+
+def summands(operand: Operand) -> Iterator[Operand]:
+    """The operands that a sum adds up, those of sums within it included."""
+    node = operand.node
+    if isinstance(node, Map) and node.function == "plus":
+        for one in node.inputs:
+            yield from summands(one.at(operand.index))
+    else:
+        yield operand
 
 
 def dependence_of(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from pipeline.codegen.graph.nodes import Dependence, Index, Lookup, Map, Operand, Product, Scatter
-from pipeline.codegen.graph.operands import behind_moves
+from pipeline.codegen.graph.nodes import Dependence, Index, Lookup, Operand, Product, Scatter
+from pipeline.codegen.graph.operands import behind_moves, summands
 
 if TYPE_CHECKING:
     from pipeline.codegen.graph.build import GraphBuilder
@@ -122,7 +121,7 @@ def scattered_products(builder: GraphBuilder, node: Scatter) -> list[tuple[Opera
     """
     num_rows = node.size // node.values.shape[1]
     found = []
-    for term in _terms(node.values):
+    for term in summands(node.values):
         split = _rows_and_weights(term)
         if split is None or not _pays(num_rows, split[2]):
             return None
@@ -170,16 +169,6 @@ def _rows_and_weights(term: Operand) -> tuple[Operand, Operand, RowsOf] | None:
     rows, weights = (turned(right), turned(left)) if is_turned else (left, right)
     read = RowsOf.of(places, node.sizes[2], is_turned=is_turned)
     return None if read is None or weights.node.level > Dependence.WEIGHTS else (rows, weights, read)
-
-
-def _terms(operand: Operand) -> Iterator[Operand]:
-    """What is added up."""
-    node = operand.node
-    if isinstance(node, Map) and node.function == "plus":
-        for one in node.inputs:
-            yield from _terms(one.at(operand.index))
-    else:
-        yield operand
 
 
 def _pays(num_rows: int, read: RowsOf) -> bool:

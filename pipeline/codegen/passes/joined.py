@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 from pipeline.codegen.graph.build import GraphBuilder
 from pipeline.codegen.graph.nodes import Map, Operand, Product
+from pipeline.codegen.graph.operands import summands
 
 _Factors = tuple[Operand, Operand]
 
 
 def joined_products(builder: GraphBuilder, node: Map) -> Operand | None:
     """A sum of products of one size with fewer of them; None where no two can be joined."""
-    terms = list(_terms(node.whole()))
+    terms = list(summands(node.whole()))
     groups: dict[object, list[Operand]] = {}
     for term in terms:
         factors = _factors(builder, term)
@@ -23,16 +24,6 @@ def joined_products(builder: GraphBuilder, node: Map) -> Operand | None:
         return None
     parts = (_joined(builder, group) if len(group) > 1 else group[0] for group in groups.values())
     return reduce(lambda one, other: builder.map("plus", one, other), parts)
-
-
-def _terms(operand: Operand) -> Iterator[Operand]:
-    """What is added up."""
-    node = operand.node
-    if isinstance(node, Map) and node.function == "plus":
-        for one in node.inputs:
-            yield from _terms(one.at(operand.index))
-    else:
-        yield operand
 
 
 def _factors(builder: GraphBuilder, term: Operand) -> _Factors | None:
