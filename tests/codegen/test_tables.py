@@ -8,7 +8,9 @@ import torch
 
 import pipeline.codegen.graph.tables as tables
 from pipeline.codegen.generated import planned_model
+from pipeline.codegen.graph.build import GraphBuilder
 from pipeline.codegen.graph.nodes import BatchSum, Dependence, Lookup, Move, Product, SourceNode, in_order
+from pipeline.codegen.passes.plan import planned
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
 from tests.codegen.interpreter import evaluated, largest_difference, value_of
 from tests.zoo.modules import Zoo
@@ -69,6 +71,21 @@ def test_numbers_stand_in_memory_until_their_last_reader(plans, kind):
     found = replayed(plan, given, ends)
     for one, other in zip(found, evaluated(ends, given), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_a_move_keeps_its_place_until_what_stands_in_it_is_read_for_the_last_time():
+    builder = GraphBuilder(None)
+    weights = SourceNode(16, Dependence.WEIGHTS, False, "weights", 0).whole(1, 4, 4)
+    inputs = SourceNode(8, Dependence.EXAMPLE, False, "inputs", 1).whole(2, 4)
+    first, second = (builder.map("exp", inputs.at_positions(row)) for row in (0, 1))
+    product = builder.product(builder.concatenated([first, second], 0).at_shape(1, 2, 4), weights)
+    # As large as the move, which nothing reads any more but for its first half.
+    last = builder.product(product, weights)
+    end = builder.map("plus", last.at_positions((0, 0)), first)
+    plan = planned(builder, end, ())
+    assert id(first.node) in plan.in_moves
+    given = {0: np.linspace(-1, 1, 16), 1: np.linspace(-1, 1, 8)}
+    np.testing.assert_allclose(replayed(plan, given, [end])[0], evaluated([end], given)[0])
 
 
 def replayed(plan, given, ends):

@@ -34,7 +34,8 @@ class Dependence(IntEnum):
 class Operand:
     """What a computation reads: `index` has the shape of its loops, and holds positions in the flattened `node`."""
 
-    node: Node
+    # A graph written out from each of its nodes would be endless where one is read by many.
+    node: Node = field(repr=False)
     index: Index
 
     @property
