@@ -84,6 +84,16 @@ class Alone(Scaled):
         return Batch(inputs.unsqueeze(-1), inputs[:, :, 0])
 
 
+class Parts(Scaled):
+    """Numbers of two draws, of as many numbers each as are made of a part of it, or of all in another order."""
+
+    def sample(self, streams, vectors, dtype, split):
+        """Three of each; the target is the first."""
+        first, second = (streams["data"].normal(6, lane, getattr(torch, dtype)) for lane in (0, 1))
+        inputs = torch.cat([first.flip(2).abs()[..., :3], second[..., :3]], 2)
+        return Batch(inputs.unsqueeze(-1), inputs[:, :, 0])
+
+
 def drawn_task(seed):
     """A task whose `sample` applies operations, drawn at random, to whole and real draws of four columns."""
     choose = np.random.default_rng(seed)
@@ -122,7 +132,7 @@ OPERATIONS = [
     lambda x, y, c, u: torch.cat([x[..., c % 4 :], y[..., : c % 4]], 2),
     lambda x, y, c, u: ((x > c) & (y != c) | (u < 0.25)).to(torch.int64) * c,
 ]
-TASKS_HERE = [*REGISTERED, Scaled(), Alone(), *map(drawn_task, range(NUM_DRAWN))]
+TASKS_HERE = [*REGISTERED, Scaled(), Alone(), Parts(), *map(drawn_task, range(NUM_DRAWN))]
 # Numbers of tasks and vector hyperparameters, at 0 of which nothing is drawn for what they scale.
 CASES = [
     (number, noise) for number, task in enumerate(TASKS_HERE) for noise in [0.3, 0.0][: 1 + bool(task.vector_fields())]
