@@ -67,6 +67,9 @@ class GraphBuilder:
         self._values: dict[fx.Node, Any] = {}
         self._known: dict[Any, Node] = {}
         self._aliases = Aliases()
+        # The operation that is taken, and of each node the one that made it.
+        self._call: fx.Node | None = None
+        self.calls: dict[int, fx.Node | None] = {}
         # Maps that are products of a column and a row.
         self.outer_products: dict[int, tuple[Operand, Operand]] = {}
         # What log_softmax gave -> the softmax, which its slopes take.
@@ -89,6 +92,7 @@ class GraphBuilder:
             elif node.op == "get_attr":
                 self._values[node] = self.constant(getattr(self._trace.graph, cast("str", node.target)))
             elif node.op == "call_function":
+                self._call = node
                 try:
                     self._take(node)
                 except NotImplementedError as error:
@@ -102,9 +106,8 @@ class GraphBuilder:
         num_parameters = len(self._trace.names)
         name = "weights" if place < num_parameters else self._trace.given[place - num_parameters]
         level = Dependence.WEIGHTS if name == "weights" else Dependence.EXAMPLE
-        source = SourceNode(
-            like.numel(), level, name == "slopes", name, place, is_integer=not like.dtype.is_floating_point
-        )
+        is_integer = not like.dtype.is_floating_point
+        source = SourceNode(like.numel(), level, name == "slopes", name, place, is_integer)
         return source.whole(*like.shape)
 
     def _take(self, node: fx.Node) -> None:
@@ -193,6 +196,7 @@ class GraphBuilder:
     def _shared(self, key: Any, make: Callable[[], Node]) -> Node:
         if key not in self._known:
             self._known[key] = make()
+            self.calls[id(self._known[key])] = self._call
         return self._known[key]
 
     def _moved(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -261,8 +265,6 @@ class GraphBuilder:
         factor = kwargs.get("alpha", 1)
         if factor != 1:
             operands[1] = self.map("times_", operands[1], self.number(factor))
-        if kwargs.get("rounding_mode") is not None:
-            raise NotImplementedError("no C++ is written for a division that rounds")
         return self.map(function, *operands)
 
     def map(self, function: str, *operands: Operand) -> Operand:
@@ -340,7 +342,6 @@ class GraphBuilder:
         flat = Operand(values.node, values.index.reshape(-1, width))
         which = Operand(rows.node, rows.index.reshape(-1))
         key = ("scatter", flat.key(), which.key(), num_rows)
-        node = self._shared(
-            key, lambda: Scatter(num_rows * width, Dependence.EXAMPLE, values.node.is_backward, flat, which)
-        )
+        size, backward = num_rows * width, values.node.is_backward
+        node = self._shared(key, lambda: Scatter(size, Dependence.EXAMPLE, backward, flat, which))
         return node.whole(num_rows, width)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple, TypeVar
 
-from pipeline.codegen.graph.build import NoCodeError
-from pipeline.codegen.graph.elementwise import ElementwiseBuilder
+from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
 from pipeline.codegen.graph.nodes import ConstantNode, Map, Move, Node, Operand, Reduce, SourceNode
+from pipeline.codegen.graph.trace import Trace, called_at
 from pipeline.codegen.graph.updates import UpdateTrace, Variable
 from pipeline.codegen.text.loop_text import call
 from pipeline.codegen.text.loops import literal
@@ -61,9 +61,10 @@ def _written_alike(traces: Sequence[UpdateTrace]) -> UpdateWriter:
     """What is written for one weight of one slot, if it is the same for all, and whatever their numbers."""
     found: list[UpdateWriter] = []
     for trace in traces:
-        values = ElementwiseBuilder(trace).outputs()
+        builder = GraphBuilder(Trace(trace.graph, (), (), tuple(variable.kind for variable in trace.inputs)))
+        values = builder.outputs()
         places = [(s, w) for s in range(trace.sizes.num_slots) for w in range(trace.sizes.num_weights)]
-        found += [UpdateWriter(trace, values, *place) for place in places]
+        found += [UpdateWriter(trace, builder, values, *place) for place in places]
     first, *others = ([*writer.by_run, *writer.by_weight, *writer.results] for writer in found)
     if any(lines != first for lines in others):
         raise NoCodeError(
@@ -79,16 +80,19 @@ class UpdateWriter:
     `by_run` are those on single numbers of a run, `by_weight` those on vectors of weights, `results` the outputs.
     """
 
-    def __init__(self, trace: UpdateTrace, values: Sequence[Operand], slot: int, weight: int) -> None:
-        self._trace, self._slot, self._weight = trace, slot, weight
-        self._numbers: dict[tuple[int, int], Number] = {}
+    def __init__(
+        self, trace: UpdateTrace, builder: GraphBuilder, values: Sequence[Operand], slot: int, weight: int
+    ) -> None:
+        self._trace, self._builder, self._slot, self._weight = trace, builder, slot, weight
+        self._numbers: dict[tuple[int, int], Number | None] = {}
         self._read: dict[Variable, Number] = {}
         self.by_run: list[str] = []
         self.by_weight: list[str] = []
         places = [(slot, weight if one.is_row else 0)[: value.index.ndim] for one, value in self._pairs(values)]
-        self.results = [
-            self._number(value.node, int(value.index[place])) for value, place in zip(values, places, strict=True)
-        ]
+        found = [self._number(value.node, int(value.index[place])) for value, place in zip(values, places, strict=True)]
+        self.results = [number for number in found if number is not None]
+        if len(self.results) < len(found):
+            raise NoCodeError("no C++ is written for what moves numbers from one weight to another")
 
     def stores(self, of_rows: bool) -> list[str]:
         """Lines that store the results: arrays like the weights, or single numbers."""
@@ -113,14 +117,14 @@ class UpdateWriter:
         # The learning rate is that after the schedule.
         return "lr" if variable.kind == "hyperparameters" else variable.kind
 
-    def _number(self, node: Node, position: int) -> Number:
-        """A number of a node, once the lines that compute it are written."""
+    def _number(self, node: Node, position: int) -> Number | None:
+        """A number of a node, once the lines that compute it are written; None of another weight's or slot's."""
         key = id(node), position
         if key not in self._numbers:
             self._numbers[key] = self._computed(node, position)
         return self._numbers[key]
 
-    def _computed(self, node: Node, position: int) -> Number:
+    def _computed(self, node: Node, position: int) -> Number | None:
         if isinstance(node, ConstantNode):
             return Number(literal(float(node.values[position])))
         if isinstance(node, SourceNode):
@@ -128,26 +132,37 @@ class UpdateWriter:
         if isinstance(node, Move):
             which = int(node.which[position])
             return Number("real(0)") if which < 0 else self._number(node.parts[which], int(node.places[position]))
-        inputs = [
+        if not isinstance(node, Map | Reduce):
+            raise self._across(node)
+        found = [
             self._number(one.node, int(place))
             for one in node.operands()
             for place in one.index.reshape(node.size, -1)[position]
         ]
+        inputs = [number for number in found if number is not None]
+        if len(inputs) < len(found):
+            if any(number.is_vector for number in inputs) or (inputs and isinstance(node, Reduce)):
+                raise self._across(node)
+            return None
         if isinstance(node, Map):
             return self._called(node.function, inputs)
-        assert isinstance(node, Reduce), "nothing else is taken into an elementwise graph"
         function = "plus" if node.function == "add" else "larger"
         return reduce(lambda one, other: self._called(function, [one, other]), inputs)
+
+    def _across(self, node: Node) -> NoCodeError:
+        call = self._builder.calls[id(node)]
+        assert call is not None, "what is computed comes from an operation"
+        return NoCodeError(f"no C++ is written for {call.target} across the weights of a run{called_at(call)}")
 
     def _called(self, function: str, inputs: Sequence[Number]) -> Number:
         is_vector = any(one.is_vector for one in inputs)
         return self._named(call(function, [one.vector if is_vector else one.text for one in inputs]), is_vector)
 
-    def _source(self, variable: Variable, position: int) -> Number:
+    def _source(self, variable: Variable, position: int) -> Number | None:
         width = self._trace.sizes.num_weights
         own = self._slot * width + self._weight if variable.is_row else self._slot
         if position != own:
-            raise NoCodeError("no C++ is written for what moves numbers from one weight to another")
+            return None
         if variable not in self._read:
             address = self._address(variable)
             text = f"taken({address} + i)" if variable.is_row else address
