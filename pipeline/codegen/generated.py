@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,8 +29,8 @@ from pipeline.schedules.base import Schedule
 from pipeline.tasks.base import Task, TaskShape
 
 _Part = TypeVar("_Part", Optimiser, Schedule)
-# Slots and weights of the traces of one update, whose texts have to be equal.
-_SIZES = (Sizes(2, 3), Sizes(3, 5))
+# Vector hyperparameters -> slots and weights, of the traces of one update, whose texts have to be equal.
+_SIZES = {1.0: Sizes(2, 3), 2.0: Sizes(3, 5)}
 
 
 class Generated(NamedTuple):
@@ -175,45 +174,31 @@ def generated_optimiser_or_why(optimiser: Optimiser, dtype: str) -> Generated:
     """The C++ of an optimiser, or the reason in words why none is written."""
     if type(optimiser).in_rows is not Optimiser.in_rows:
         return Generated(None, "no C++ is written for what tells the parameters of a model apart")
-    return _update_or_why(_Updating.of(optimiser), dtype)
+    return _update_or_why(_with_vectors(optimiser, 1.0), dtype)
 
 
 def generated_schedule_or_why(schedule: Schedule, dtype: str) -> Generated:
     """The C++ of a schedule, or the reason in words why none is written."""
     if type(schedule).fraction is not Schedule.fraction:
         return Generated(None, "no C++ is written for a warm-up of its own, `fraction`")
-    return _update_or_why(_Updating.of(schedule), dtype)
+    return _update_or_why(_with_vectors(schedule, 1.0), dtype)
 
 
-@dataclass(frozen=True)
-class _Updating:
-    """An optimiser or a schedule; equal for all whose update is the same, whatever their vector hyperparameters."""
-
-    of_class: type
-    static: str
-    part: Optimiser | Schedule = field(compare=False)
-
-    @staticmethod
-    def of(part: Optimiser | Schedule) -> _Updating:
-        return _Updating(type(part), part.model_dump_json(include=set(part.static_fields())), part)
-
-
-def _variants(part: _Part) -> list[tuple[_Part, Sizes]]:
-    """The part under several vector hyperparameters, which it is to read from what the trace is given."""
-    names = part.vector_fields()
-    return [(part.model_copy(update=dict.fromkeys(names, 1.0 + k)), sizes) for k, sizes in enumerate(_SIZES)]
+def _with_vectors(part: _Part, value: float) -> _Part:
+    """The part with this for each vector hyperparameter, all of which it is to read from what the trace is given."""
+    return part.model_copy(update=dict.fromkeys(part.vector_fields(), value))
 
 
 @lru_cache(maxsize=64)
-def _update_or_why(updating: _Updating, dtype: str) -> Generated:
+def _update_or_why(part: Optimiser | Schedule, dtype: str) -> Generated:
     real = getattr(torch, dtype)
 
     def text() -> str:
-        part = updating.part
         if isinstance(part, Optimiser):
-            return optimiser_text([traced_update(one, sizes, real) for one, sizes in _variants(part)])
-        return schedule_text([traced_factor(one, sizes, real) for one, sizes in _variants(part)])
+            return optimiser_text([traced_update(_with_vectors(part, k), sizes, real) for k, sizes in _SIZES.items()])
+        return schedule_text([traced_factor(_with_vectors(part, k), sizes, real) for k, sizes in _SIZES.items()])
 
-    if not is_ours(updating.part):
+    if not is_ours(part):
         return _tried(text)
-    return _tried(lambda: kept_text(repr((updating.of_class, updating.static, dtype)), text))
+    static = part.model_dump_json(include=set(part.static_fields()))
+    return _tried(lambda: kept_text(repr((type(part), static, dtype)), text))
