@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.codegen.graph.build import GraphBuilder
-from pipeline.codegen.graph.nodes import Dependence, Draw, Operand
+from pipeline.codegen.graph.nodes import Operand
 from pipeline.codegen.graph.ranges import Ranges
 from pipeline.codegen.sampling import has_classes, planned_sample, sampling_of
 from pipeline.codegen.text.loss_text import task_text
@@ -223,7 +223,7 @@ def test_inputs_are_computed_where_they_stand_and_noise_is_drawn_where_it_counts
 
 def test_a_sum_of_numbers_of_which_one_is_chosen_is_as_large_as_that_one():
     builder = GraphBuilder(None)
-    place = Draw(1, Dependence.EXAMPLE, False, kind="integer", high=3).whole(1, 1)
+    place = builder.draw(1, "integer", 0, 0, 3).whole(1, 1)
     is_here = builder.map("equals", place, builder.constant(torch.arange(3)))
     terms = builder.map("either", is_here, builder.number(2.0), builder.number(0.0))
     assert Ranges().of(builder.reduce("add", terms, [1], False)).bounds() == (0, 2)

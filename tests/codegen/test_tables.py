@@ -30,7 +30,7 @@ def plans():
 
 
 def reads_embedding(node):
-    return isinstance(node, Product) and any(isinstance(one.node, Lookup) for one in node.operands())
+    return isinstance(node, Product) and any(isinstance(one.node, Lookup) for one in node.inputs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,8 +75,8 @@ def test_numbers_stand_in_memory_until_their_last_reader(plans, kind):
 
 def test_a_move_keeps_its_place_until_what_stands_in_it_is_read_for_the_last_time():
     builder = GraphBuilder(None)
-    weights = SourceNode(16, Dependence.WEIGHTS, False, "weights", 0).whole(1, 4, 4)
-    inputs = SourceNode(8, Dependence.EXAMPLE, False, "inputs", 1).whole(2, 4)
+    weights = SourceNode(16, Dependence.WEIGHTS, False, name="weights", place=0).whole(1, 4, 4)
+    inputs = SourceNode(8, Dependence.EXAMPLE, False, name="inputs", place=1).whole(2, 4)
     first, second = (builder.map("exp", inputs.at_positions(row)) for row in (0, 1))
     product = builder.product(builder.concatenated([first, second], 0).at_shape(1, 2, 4), weights)
     # As large as the move, which nothing reads any more but for its first half.
@@ -125,4 +125,4 @@ def test_slopes_of_gates_are_computed_where_those_of_all_positions_stand(plans):
     assert len(gates) == SHAPE.length
     (whole,) = {id(plan.in_moves[id(node)][0]) for node in gates}
     sums = [node.summed.node for node in plan.steps if isinstance(node, BatchSum)]
-    assert [node for node in sums if isinstance(node, Product) and whole in {id(one.node) for one in node.operands()}]
+    assert [node for node in sums if isinstance(node, Product) and whole in {id(one.node) for one in node.inputs}]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from pipeline.codegen.graph.choices import CHOICES, by_one_hot, sum_of_one_hot
 from pipeline.codegen.graph.nodes import (
     ConstantNode,
     Dependence,
+    Draw,
     Index,
     Lookup,
     Map,
@@ -29,7 +30,6 @@ from pipeline.codegen.graph.nodes import (
 )
 from pipeline.codegen.graph.operands import (
     arguments_with,
-    dependence_of,
     differ_by_example,
     direct,
     masked,
@@ -51,6 +51,7 @@ from pipeline.codegen.graph.tables import product_by_table, scattered_to, sum_by
 from pipeline.codegen.graph.trace import Trace, called_at
 
 _aten = torch.ops.aten
+_Kind = TypeVar("_Kind", bound=Node)
 # Of all values of a trace, parameters included. A text for three times as many took 12 s and 1.9 GB.
 MOST_NUMBERS = 25_000_000
 
@@ -107,7 +108,7 @@ class GraphBuilder:
         name = "weights" if place < num_parameters else self._trace.given[place - num_parameters]
         level = Dependence.WEIGHTS if name == "weights" else Dependence.EXAMPLE
         is_integer = not like.dtype.is_floating_point
-        source = SourceNode(like.numel(), level, name == "slopes", name, place, is_integer)
+        source = SourceNode(like.numel(), level, name == "slopes", (), name, place, is_integer)
         return source.whole(*like.shape)
 
     def _take(self, node: fx.Node) -> None:
@@ -181,7 +182,7 @@ class GraphBuilder:
         """What is known."""
         numbers = value.detach().numpy(force=True)
         key = (str(numbers.dtype), numbers.tobytes())
-        node = self._shared(key, lambda: ConstantNode(numbers.size, Dependence.CONSTANT, False, numbers.reshape(-1)))
+        node = self._shared(key, ConstantNode, numbers.size, Dependence.CONSTANT, False, (), numbers.reshape(-1))
         return node.whole(*numbers.shape)
 
     def number(self, value: float) -> Operand:
@@ -193,11 +194,23 @@ class GraphBuilder:
         found = target(*tensors(args), **tensors(kwargs))
         return [self.constant(one) for one in found] if isinstance(found, tuple | list) else self.constant(found)
 
-    def _shared(self, key: Any, make: Callable[[], Node]) -> Node:
+    def _shared(self, key: Any, kind: type[_Kind], *what: Any) -> _Kind:
+        """The node of this key, made if there is none yet."""
         if key not in self._known:
-            self._known[key] = make()
+            self._known[key] = kind(*what)
             self.calls[id(self._known[key])] = self._call
-        return self._known[key]
+        return cast("_Kind", self._known[key])
+
+    def _computed(self, kind: type[_Kind], size: int, inputs: tuple[Operand, ...], key: Any = (), *what: Any) -> _Kind:
+        """The node of a kind that computes `what` of its inputs; `key` tells it from others of the same inputs."""
+        level = max((one.node.level for one in inputs), default=Dependence.CONSTANT)
+        is_backward = any(one.node.is_backward for one in inputs)
+        whole_key = (kind, size, key, *(one.key() for one in inputs))
+        return self._shared(whole_key, kind, size, level, is_backward, inputs, *what)
+
+    def draw(self, size: int, *what: Any) -> Draw:
+        """Random numbers of an example; `what` are the fields of `Draw`."""
+        return self._shared((Draw, size, *what), Draw, size, Dependence.EXAMPLE, False, (), *what)
 
     def _moved(self, target: Any, args: Any, kwargs: Any) -> Any:
         """The operation applied to positions: position + 1 among all parts laid end to end; 0 is a new zero."""
@@ -246,10 +259,8 @@ class GraphBuilder:
 
     def move(self, parts: tuple[Node, ...], which: Index, places: Index, shape: tuple[int, ...]) -> Node:
         """The node that gathers numbers of several."""
-        level = max((part.level for part in parts), default=Dependence.CONSTANT)
-        backward = any(part.is_backward for part in parts)
-        key = ("move", tuple(map(id, parts)), which.tobytes(), places.tobytes())
-        return self._shared(key, lambda: Move(which.size, level, backward, parts, which, places, shape))
+        inputs = tuple(Operand(part, places[which == number]) for number, part in enumerate(parts))
+        return self._computed(Move, which.size, inputs, which.tobytes(), which, places, shape)
 
     def _converted(self, node: fx.Node, operand: Operand) -> Operand:
         """A number of another type: whole numbers and truth values are exact, and no real number is rounded."""
@@ -279,9 +290,7 @@ class GraphBuilder:
             return self.map("either", self.constant(torch.from_numpy(is_gone)), self.number(-math.inf), rest)
         if function == "plus" and (looked_up := sum_by_table(self, inputs)) is not None:
             return looked_up
-        level, backward = dependence_of(inputs)
-        key = (Map, function, *(one.key() for one in inputs))
-        return self._shared(key, lambda: Map(math.prod(shape), level, backward, function, inputs)).whole(*shape)
+        return self._computed(Map, math.prod(shape), inputs, function, function).whole(*shape)
 
     def reduce(self, function: str, operand: Operand, axes: Sequence[int], keeps_axes: bool) -> Operand:
         """A `Reduce` over axes, or what it gives without one."""
@@ -297,10 +306,8 @@ class GraphBuilder:
         inputs = (Operand(operand.node, terms),)
         if function == "add" and (chosen := sum_of_one_hot(self, inputs[0], len(gone))) is not None:
             return chosen.at_shape(*shape)
-        level, backward = dependence_of(inputs)
-        key = (Reduce, function, len(gone), inputs[0].key())
-        node = self._shared(key, lambda: Reduce(math.prod(shape), level, backward, function, inputs, len(gone)))
-        return node.whole(*shape)
+        what = function, len(gone)
+        return self._computed(Reduce, math.prod(shape), inputs, what, *what).whole(*shape)
 
     def product(self, left: Operand, right: Operand) -> Operand:
         """(b, m, k) times (b, k, n)."""
@@ -318,30 +325,20 @@ class GraphBuilder:
 
     def matrix_product(self, left: Operand, right: Operand) -> Operand:
         """The same as a node that is computed as a product."""
-        size = left.shape[0] * left.shape[1] * right.shape[2]
-        level, backward = dependence_of((left, right))
-        key = ("product", left.key(), right.key())
-        node = self._shared(key, lambda: Product(size, level, backward, left, right))
-        return node.whole(left.shape[0], left.shape[1], right.shape[2])
+        shape = left.shape[0], left.shape[1], right.shape[2]
+        return self._computed(Product, math.prod(shape), (left, right)).whole(*shape)
 
     def lookup(self, table: Operand, rows: Operand) -> Operand:
         """Rows (..., d) of a table."""
         if isinstance(rows.node, ConstantNode):
             return Operand(table.node, table.index[rows.node.values[rows.index]])
-        flat = Operand(rows.node, rows.index.reshape(-1))
-        size, backward = flat.index.size * table.shape[1], table.node.is_backward
-        key = ("lookup", table.key(), flat.key())
-        node = self._shared(key, lambda: Lookup(size, Dependence.EXAMPLE, backward, table, flat))
-        return node.whole(*rows.shape, table.shape[1])
+        shape = *rows.shape, table.shape[1]
+        return self._computed(Lookup, math.prod(shape), (table, rows.at_shape(-1))).whole(*shape)
 
     def scatter(self, values: Operand, rows: Operand, num_rows: int) -> Operand:
         """The table (v, d) of sums of values by row."""
         width = values.shape[-1]
         if isinstance(rows.node, ConstantNode):
             return scattered_to(self, rows.node.values[rows.index].reshape(-1), values.at_shape(-1, width), num_rows)
-        flat = Operand(values.node, values.index.reshape(-1, width))
-        which = Operand(rows.node, rows.index.reshape(-1))
-        key = ("scatter", flat.key(), which.key(), num_rows)
-        size, backward = num_rows * width, values.node.is_backward
-        node = self._shared(key, lambda: Scatter(size, Dependence.EXAMPLE, backward, flat, which))
-        return node.whole(num_rows, width)
+        inputs = values.at_shape(-1, width), rows.at_shape(-1)
+        return self._computed(Scatter, num_rows * width, inputs).whole(num_rows, width)

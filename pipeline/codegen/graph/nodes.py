@@ -6,7 +6,7 @@ flat positions that are read. A node is a source or a computation whose result m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -62,24 +62,34 @@ class Operand:
 
 @dataclass(eq=False)
 class Node:
-    """Base of all nodes: a flat array of `size` numbers. `is_backward`: whether it depends on the loss's slopes."""
+    """Base of all nodes: a flat array of `size` numbers, computed from `inputs`.
+
+    `is_backward`: whether it depends on the loss's slopes.
+    """
 
     size: int
     level: Dependence
     is_backward: bool
-
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return ()
+    inputs: tuple[Operand, ...] = ()
 
     def whole(self, *shape: int) -> Operand:
         """All of it, as a tensor of a shape."""
         return Operand(self, np.arange(self.size).reshape(shape or (self.size,)))
 
 
+class _Input:
+    """The name of one of a node's inputs."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, node: Node, _: type[Node]) -> Operand:
+        return node.inputs[self._place]
+
+
 @dataclass(eq=False)
 class ConstantNode(Node):
-    """KnownNumbers known when the program is written; truth values are 0 and 1."""
+    """Numbers that are known when the program is written; truth values are 0 and 1."""
 
     values: NDArray[Any] = field(default_factory=lambda: np.zeros(0))
 
@@ -118,14 +128,9 @@ class Draw(Node):
 
 @dataclass(eq=False)
 class Map(Node):
-    """A function of single numbers, by name, applied to each position."""
+    """A function of single numbers, by name, applied to each position of its inputs, which have one shape."""
 
     function: str = ""
-    inputs: tuple[Operand, ...] = ()
-
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return self.inputs
 
 
 @dataclass(eq=False)
@@ -136,12 +141,7 @@ class Reduce(Node):
     """
 
     function: str = ""
-    inputs: tuple[Operand, ...] = ()
     num_gone: int = 1
-
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return self.inputs
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -154,12 +154,7 @@ class Reduce(Node):
 class Product(Node):
     """Matrix products left (b, m, k) times right (b, k, n): (b, m, n)."""
 
-    left: Operand = None  # type: ignore[assignment]
-    right: Operand = None  # type: ignore[assignment]
-
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return self.left, self.right
+    left, right = _Input(0), _Input(1)
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
@@ -170,76 +165,50 @@ class Product(Node):
 
 @dataclass(eq=False)
 class Move(Node):
-    """KnownNumbers gathered from several nodes: position i is `places[i]` of `parts[which[i]]`, or 0 where which is -1.
+    """Numbers gathered from several nodes: position i is `places[i]` of `parts[which[i]]`, or 0 where which is -1.
 
     `shape` is that of the tensor as it was made.
     """
 
-    parts: tuple[Node, ...] = ()
     which: Index = field(default_factory=lambda: np.zeros(0, np.int64))
     places: Index = field(default_factory=lambda: np.zeros(0, np.int64))
     shape: tuple[int, ...] = ()
 
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return tuple(Operand(part, self.places[self.which == number]) for number, part in enumerate(self.parts))
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        """The nodes that it gathers from."""
+        return tuple(one.node for one in self.inputs)
 
 
 @dataclass(eq=False)
 class Lookup(Node):
     """Rows of a `table` (v, d) at the whole numbers of `rows` (n,): (n, d)."""
 
-    table: Operand = None  # type: ignore[assignment]
-    rows: Operand = None  # type: ignore[assignment]
-
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return self.table, self.rows
+    table, rows = _Input(0), _Input(1)
 
 
 @dataclass(eq=False)
 class Scatter(Node):
     """The transpose of a lookup: rows of `values` (n, d) added up in a table (v, d) at the numbers of `rows` (n,)."""
 
-    values: Operand = None  # type: ignore[assignment]
-    rows: Operand = None  # type: ignore[assignment]
-
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return self.values, self.rows
+    values, rows = _Input(0), _Input(1)
 
 
 @dataclass(eq=False)
 class BatchSum(Node):
     """The sum over all examples of a batch."""
 
-    summed: Operand = None  # type: ignore[assignment]
-
-    def operands(self) -> tuple[Operand, ...]:
-        """What it reads."""
-        return (self.summed,)
+    summed = _Input(0)
 
 
-def in_order(ends: list[Node]) -> list[Node]:
+def in_order(ends: Sequence[Node]) -> list[Node]:
     """All nodes that `ends` need, each behind what it reads."""
-    found: list[Node] = []
-    seen: set[int] = set()
-
-    def visit(root: Node) -> None:
-        stack: list[tuple[Node, Iterator[Operand]]] = [(root, iter(root.operands()))]
-        while stack:
-            node, waiting = stack[-1]
-            if id(node) in seen:
-                stack.pop()
-                continue
-            following = next((operand.node for operand in waiting if id(operand.node) not in seen), None)
-            if following is None:
-                seen.add(id(node))
-                found.append(node)
-                stack.pop()
-            else:
-                stack.append((following, iter(following.operands())))
-
-    for end in ends:
-        visit(end)
-    return found
+    found: dict[int, Node] = {}
+    waiting = [(end, False) for end in reversed(ends)]
+    while waiting:
+        node, is_read = waiting.pop()
+        if is_read:
+            found[id(node)] = node
+        elif id(node) not in found:
+            waiting += [(node, True), *((one.node, False) for one in reversed(node.inputs))]
+    return list(found.values())

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
 from pipeline.codegen.graph.draws import DRAW, INTEGER, UNIT
-from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Operand, SourceNode
+from pipeline.codegen.graph.nodes import ConstantNode, Draw, Operand, SourceNode
 from pipeline.codegen.graph.operands import arguments_with
 from pipeline.codegen.graph.trace import Trace
 from pipeline.models._module_slots import example
@@ -69,7 +69,7 @@ class NoiseBuilder(GraphBuilder):
 
     def _draw(self, size: int, kind: str, substream: int, high: int = 0, bound: int = 0, divisor: float = 1.0) -> Draw:
         what = (kind, 0, substream, high, 0, bound, self._pieces[substream], divisor)
-        return cast("Draw", self._shared(("draw", size, *what), lambda: Draw(size, Dependence.EXAMPLE, False, *what)))
+        return self.draw(size, *what)
 
     def _below(self, drawn: Operand, share: float) -> Operand:
         """Whether uniform numbers are below a share: a comparison of their words, exact in either precision."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -83,18 +83,13 @@ def summands(operand: Operand) -> Iterator[Operand]:
         yield operand
 
 
-def dependence_of(inputs: Sequence[Operand]) -> tuple[Dependence, bool]:
-    """The level of what is computed from these, and whether it depends on slopes."""
-    return max(one.node.level for one in inputs), any(one.node.is_backward for one in inputs)
-
-
 def direct(operand: Operand) -> Operand:
     """The same numbers, not read through a move if all of them are zeros, or the whole of one node."""
     if not isinstance(operand.node, Move):
         return operand
     node, places = behind_moves(operand)
     if (places < 0).all():
-        zero = ConstantNode(1, Dependence.CONSTANT, False, np.zeros(1))
+        zero = ConstantNode(1, Dependence.CONSTANT, False, values=np.zeros(1))
         return Operand(zero, np.zeros(operand.shape, np.int64))
     is_whole = places.size == node.size and (places.reshape(-1) == np.arange(node.size)).all()
     return Operand(node, places) if is_whole else operand

@@ -101,7 +101,7 @@ class Ranges:
             return _MAPS[node.function](*map(self.of, node.inputs))
         found = NumberRange.all_of(node.size, -math.inf, math.inf)
         if isinstance(node, Move):
-            for number, part in enumerate(node.operands()):
+            for number, part in enumerate(node.inputs):
                 here = node.which == number
                 found.low[here], found.high[here] = self.of(part)
             found.low[node.which < 0] = found.high[node.which < 0] = 0.0

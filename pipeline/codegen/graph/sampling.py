@@ -44,7 +44,7 @@ class SampleBuilder(GraphBuilder):
             # Behind the streams and the step.
             name = f"(vectors + {place - self._trace.given.index('step') - 1})"
         like: Tensor = node.meta["val"]
-        return SourceNode(like.numel(), Dependence.WEIGHTS, False, name, place).whole(*like.shape)
+        return SourceNode(like.numel(), Dependence.WEIGHTS, False, (), name, place).whole(*like.shape)
 
     def _take(self, node: fx.Node) -> None:
         super()._take(node)
@@ -116,13 +116,10 @@ class SampleBuilder(GraphBuilder):
             raise NotImplementedError("no C++ is written for keys of one's own")
         if kind != INTEGER and dtype != self._dtype:
             raise NotImplementedError(f"no C++ is written for draws in {dtype} for runs of {self._dtype}")
-        draw = self._draw(count, kind, key.node.place, substream, high, _period(step))
+        draw = self.draw(count, kind, key.node.place, substream, high, _period(step))
         if kind == INTEGER and high > self._most:
             self._wide[id(draw)] = draw
         return draw.whole(1, 1, count)
-
-    def _draw(self, size: int, *what: Any) -> Draw:
-        return cast("Draw", self._shared(("draw", size, *what), lambda: Draw(size, Dependence.EXAMPLE, False, *what)))
 
     def _of_wide(self, target: Any, args: Any, kwargs: Any) -> Any:
         """What may be done with integers that no real number holds: they are sorted, or compared with a number."""
@@ -132,12 +129,12 @@ class SampleBuilder(GraphBuilder):
             return self._moved(target, args, kwargs)
         what = (draw.stream, draw.substream, draw.high, draw.period) if draw is not None else ()
         if draw is not None and target is _aten.lt.Scalar and 0 <= args[1] <= draw.high:
-            found = self._draw(draw.size, "is_below", *what, min(int(np.ceil(args[1])), draw.high - 1))
+            found = self.draw(draw.size, "is_below", *what, min(int(np.ceil(args[1])), draw.high - 1))
             if args[1] < draw.high:
                 return Operand(found, wide.index)
         is_whole = draw is not None and wide.index.size == draw.size and wide.shape[-1] == draw.size
         if draw is not None and is_whole and target in _SORTS and not _descends(kwargs, args):
-            order = self._draw(draw.size, "order", *what).whole(*wide.shape)
+            order = self.draw(draw.size, "order", *what).whole(*wide.shape)
             return [wide, order]
         raise NotImplementedError(f"no C++ is written for {target} of whole numbers beyond {self._most:,.0f}")
 

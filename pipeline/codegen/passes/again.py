@@ -53,7 +53,7 @@ def _is_cheap(node: Node, index: Index, ends: Collection[int]) -> bool:
 
 def _is_known(node: Node, index: Index, known: Collection[tuple[int, bytes]]) -> bool:
     """Whether all that a map reads for these positions is read anyway."""
-    inputs = [one.at(index) for one in node.operands() if not isinstance(one.node, ConstantNode)]
+    inputs = [one.at(index) for one in node.inputs if not isinstance(one.node, ConstantNode)]
     return all(_key(one.node, one.index) in known for one in inputs)
 
 
@@ -64,5 +64,5 @@ def _key(node: Node, index: Index) -> tuple[int, bytes]:
 def _copy_for(reader: Map | Reduce, place: int) -> None:
     old = reader.inputs[place]
     assert isinstance(old.node, Map)
-    new = Map(old.node.size, old.node.level, old.node.is_backward, old.node.function, old.node.inputs)
+    new = Map(old.node.size, old.node.level, old.node.is_backward, old.node.inputs, old.node.function)
     reader.inputs = (*reader.inputs[:place], Operand(new, old.index), *reader.inputs[place + 1 :])

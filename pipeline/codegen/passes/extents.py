@@ -180,7 +180,7 @@ def _demand(
         for number, part in enumerate(node.parts):
             needed[id(part)][node.places[own & (node.which == number)]] = True
     else:
-        for operand in node.operands():
+        for operand in node.inputs:
             needed[id(operand.node)][operand.index] = True
 
 

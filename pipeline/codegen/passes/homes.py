@@ -64,7 +64,7 @@ def readers_of(steps: Sequence[Node]) -> dict[int, list[Node]]:
         node = waiting.pop()
         if id(node) not in seen:
             seen.add(id(node))
-            for operand in node.operands():
+            for operand in node.inputs:
                 found.setdefault(id(operand.node), []).append(node)
                 waiting.append(operand.node)
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 
 import numpy as np
 
@@ -54,26 +53,23 @@ def _positions(node: Move, other: Move) -> Index | None:
 
 def _redirect(node: Move, other: Move, positions: Index, readers: Sequence[Node]) -> bool:
     """Whether all readers can read the other move, and then they do."""
-    changes: list[tuple[Node, str, Operand]] = []
+    changes: list[tuple[Node, tuple[Operand, ...]]] = []
     for reader in readers:
         if not isinstance(reader, Product | Scatter):
             return False
-        for place in fields(reader):
-            old = getattr(reader, place.name)
-            if isinstance(old, Operand) and old.node is node:
-                new = Operand(other, positions[old.index])
-                if Strides.of(new.index) is None:
-                    return False
-                changes.append((reader, place.name, new))
-    for reader, name, new in changes:
-        setattr(reader, name, new)
+        inputs = tuple(Operand(other, positions[one.index]) if one.node is node else one for one in reader.inputs)
+        if any(one not in reader.inputs and Strides.of(one.index) is None for one in inputs):
+            return False
+        changes.append((reader, inputs))
+    for reader, changed in changes:
+        reader.inputs = changed
     return True
 
 
 def _readers(order: Sequence[Node]) -> dict[int, list[Node]]:
     found: dict[int, list[Node]] = {}
     for node in order:
-        for operand in node.operands():
+        for operand in node.inputs:
             found.setdefault(id(operand.node), []).append(node)
     return found
 

@@ -110,11 +110,9 @@ def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
     """Copy the operands of products that no strides describe, and those that are constants."""
     for node in order:
         if isinstance(node, Product):
-            for side in ("left", "right"):
-                operand: Operand = getattr(node, side)
-                if isinstance(operand.node, ConstantNode) or Strides.of(operand.index) is None:
-                    copy = builder.map("copy", operand)
-                    setattr(node, side, copy)
+            is_copied = [isinstance(one.node, ConstantNode) or Strides.of(one.index) is None for one in node.inputs]
+            pairs = zip(node.inputs, is_copied, strict=True)
+            node.inputs = tuple(builder.map("copy", one) if copied else one for one, copied in pairs)
 
 
 def _inlined(kept: list[Node], stored: list[Node]) -> set[int]:
@@ -122,7 +120,7 @@ def _inlined(kept: list[Node], stored: list[Node]) -> set[int]:
     is_stored = set(map(id, stored))
     readers: dict[int, list[tuple[Node, Operand]]] = {id(node): [] for node in kept}
     for node in kept:
-        for operand in node.operands():
+        for operand in node.inputs:
             if id(operand.node) in readers:
                 readers[id(operand.node)].append((node, operand))
     found: set[int] = set()
@@ -152,7 +150,7 @@ def _is_summed_at_once(node: Node, kept: list[Node]) -> bool:
     """Whether a product or scatter is added to a batch's sum where it is computed, and read by nothing else."""
     if not isinstance(node, Product | Scatter):
         return False
-    readers = [one for one in kept if any(operand.node is node for operand in one.operands())]
+    readers = [one for one in kept if any(operand.node is node for operand in one.inputs)]
     is_summed = bool(readers) and all(isinstance(one, BatchSum) for one in readers)
     if isinstance(node, Scatter) and not is_summed:
         raise NoCodeError("no C++ is written for gradients of tables that depend on an example")
@@ -250,7 +248,7 @@ def _last_reads(steps: list[Node]) -> dict[int, int]:
     kept = {id(node) for node in steps}
 
     def reads(node: Node, number: int) -> None:
-        for operand in node.operands():
+        for operand in node.inputs:
             found[id(operand.node)] = max(found.get(id(operand.node), 0), number)
             if id(operand.node) not in kept:
                 reads(operand.node, number)

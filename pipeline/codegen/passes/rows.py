@@ -76,7 +76,7 @@ def _longest(steps: Sequence[Node], first: int, phases: Sequence[int], kept: Map
 
 def _is_long(node: Node, kept: Collection[int]) -> bool:
     """Whether a map or reduction takes a long function of each number, itself or where it reads."""
-    inputs = [one.node for one in node.operands() if id(one.node) not in kept]
+    inputs = [one.node for one in node.inputs if id(one.node) not in kept]
     return (isinstance(node, Map) and node.function in _LONG) or any(_is_long(one, kept) for one in inputs)
 
 
@@ -98,7 +98,7 @@ def keeps_rows(source: Node, index: Index, rows: int) -> bool:
 
 def reads_of(node: Node, kept: Collection[int]) -> Iterator[tuple[Node, Index]]:
     """What a node reads from memory: nodes and positions, of maps and reductions in the order of their loops."""
-    for operand in node.operands():
+    for operand in node.inputs:
         yield from _leaves(operand, kept)
 
 
@@ -107,7 +107,7 @@ def _leaves(operand: Operand, kept: Collection[int]) -> Iterator[tuple[Node, Ind
     if id(node) in kept:
         yield node, operand.index
         return
-    for one in node.operands():
+    for one in node.inputs:
         # Through maps that are computed where they are read, and products that are summed where they are computed.
         yield from _leaves(one.at(operand.index) if isinstance(node, Map) else one, kept)
 

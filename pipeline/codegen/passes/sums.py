@@ -47,13 +47,11 @@ class BatchSums:
         if isinstance(node, Move):
             return self._moved(node)
         if isinstance(node, Product) and _pays(node):
-            left, right = (
-                self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in (node.left, node.right)
-            )
+            left, right = (self.of(one) if one.node.level == Dependence.EXAMPLE else one for one in node.inputs)
             return self._builder.product(left, right).at_shape(-1)
         if isinstance(node, Product | Scatter) and (found := self._by_rows(node)) is not None:
             return found.at_shape(-1)
-        return BatchSum(node.size, Dependence.BATCH, True, node.whole()).whole()
+        return BatchSum(node.size, Dependence.BATCH, True, (node.whole(),)).whole()
 
     def _by_rows(self, node: Product | Scatter) -> Operand | None:
         """Sums by rows of a table, of which what was looked up in it, or multiplied with weights, is a product."""
@@ -70,7 +68,7 @@ class BatchSums:
 
     def _cost_of_inputs(self, node: Node) -> int:
         """What the sums of all that a linear function reads cost; of what has a sum already, nothing."""
-        inputs = {id(one.node): one.node for one in node.operands() if one.node.level == Dependence.EXAMPLE}
+        inputs = {id(one.node): one.node for one in node.inputs if one.node.level == Dependence.EXAMPLE}
         return sum(self._cost(one) for one in inputs.values())
 
     def _cost(self, node: Node) -> int:
@@ -119,7 +117,7 @@ def _is_linear(node: Map) -> bool:
 
 def _pays(node: Product) -> bool:
     """Whether it is cheaper to sum the one operand that differs by example than the product."""
-    sides = [one for one in (node.left, node.right) if one.node.level == Dependence.EXAMPLE]
+    sides = [one for one in node.inputs if one.node.level == Dependence.EXAMPLE]
     if len(sides) != 1:
         return False
     b, m, n, k = node.sizes

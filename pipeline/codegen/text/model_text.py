@@ -75,7 +75,7 @@ class ModelEmitter(Emitter):
             return is_row and not is_known and node.right.node.level < Dependence.EXAMPLE
         product = node.summed.node if isinstance(node, BatchSum) else node
         is_turned = isinstance(product, Product) and id(product) not in self._kept and self._turns(product)
-        return is_turned and all(self._has_step(one.node) for one in product.operands())
+        return is_turned and all(self._has_step(one.node) for one in product.inputs)
 
     def _has_step(self, node: Node) -> bool:
         """Whether what blocks of examples have of a node stands at equal steps, in vectors."""

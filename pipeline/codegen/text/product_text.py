@@ -34,7 +34,7 @@ class ProductEmitter(LoopEmitter):
         Turning costs about as much for a number of the right operand as adding up lanes does for one of the sum.
         """
         b, m, n, k = product.sizes
-        are_lanes = all(one.node.level == Dependence.EXAMPLE for one in product.operands())
+        are_lanes = all(one.node.level == Dependence.EXAMPLE for one in product.inputs)
         return b == 1 and are_lanes and k < m and k <= _MOST_TERMS and n >= _LEAST_COLUMNS
 
     def _product(self, node: Product, needed: Flags) -> list[str]:
@@ -115,7 +115,7 @@ class ProductEmitter(LoopEmitter):
             span = np.broadcast_to(any_along(terms, 0), terms.shape)
             return self._whole_product(product, np.ones((m, n), bool), span, out, "add_product_sums", self._name(node))
         left, right = self._strides(product.left), self._strides(product.right)
-        steps = [self._block_step(one.node) for one in product.operands()] if self._spans_blocks(node) else [0, 0]
+        steps = [self._block_step(one.node) for one in product.inputs] if self._spans_blocks(node) else [0, 0]
         blocks = "BLOCKS" if self._spans_blocks(node) else 1
         sizes = _listed([m, n, k1 - k0, *left.steps[1:], *right.steps[1:], blocks, *steps])
         first = f"{self._name(product.left.node)} + {left.base + k0 * left.steps[2]}"

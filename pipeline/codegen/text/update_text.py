@@ -136,7 +136,7 @@ class UpdateWriter:
             raise self._across(node)
         found = [
             self._number(one.node, int(place))
-            for one in node.operands()
+            for one in node.inputs
             for place in one.index.reshape(node.size, -1)[position]
         ]
         inputs = [number for number in found if number is not None]
