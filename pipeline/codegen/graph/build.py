@@ -33,7 +33,6 @@ from pipeline.codegen.graph.operands import (
     differ_by_example,
     direct,
     masked,
-    operands_of,
     simplified,
     tensors,
 )
@@ -133,7 +132,6 @@ class GraphBuilder:
         args, kwargs = arguments_with(node, self._values.__getitem__)
         if target is operator.getitem:
             return args[0][args[1]]
-        operands = operands_of((args, kwargs))
         if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
             raise NotImplementedError(f"no C++ is written for {target}, which draws")
         if target in FILLS:
@@ -142,7 +140,7 @@ class GraphBuilder:
             return Operand(number.node, np.zeros(node.meta["val"].shape, np.int64))
         if target is _aten.as_strided.default and not cast("fx.Node", node.args[0]).meta["val"].is_contiguous():
             raise NotImplementedError(f"no C++ is written for {target} of what is not contiguous")
-        if all(isinstance(one.node, ConstantNode) for one in operands):
+        if not differ_by_example((args, kwargs)):
             return self._folded(target, args, kwargs)
         is_choice = target in CHOICES and differ_by_example(args[1:])
         if target in MOVES and not is_choice and not pads_with_others(target, args):
@@ -330,15 +328,15 @@ class GraphBuilder:
 
     def lookup(self, table: Operand, rows: Operand) -> Operand:
         """Rows (..., d) of a table."""
-        if isinstance(rows.node, ConstantNode):
-            return Operand(table.node, table.index[rows.node.values[rows.index]])
+        if rows.known is not None:
+            return table.at_positions(rows.known)
         shape = *rows.shape, table.shape[1]
         return self._computed(Lookup, math.prod(shape), (table, rows.at_shape(-1))).whole(*shape)
 
     def scatter(self, values: Operand, rows: Operand, num_rows: int) -> Operand:
         """The table (v, d) of sums of values by row."""
         width = values.shape[-1]
-        if isinstance(rows.node, ConstantNode):
-            return scattered_to(self, rows.node.values[rows.index].reshape(-1), values.at_shape(-1, width), num_rows)
+        if rows.known is not None:
+            return scattered_to(self, rows.known.reshape(-1), values.at_shape(-1, width), num_rows)
         inputs = values.at_shape(-1, width), rows.at_shape(-1)
         return self._computed(Scatter, num_rows * width, inputs).whole(num_rows, width)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from pipeline.codegen.graph.nodes import ConstantNode, Map, Operand
+from pipeline.codegen.graph.nodes import Map, Operand
 
 if TYPE_CHECKING:
     from pipeline.codegen.graph.build import GraphBuilder
@@ -48,24 +49,37 @@ def _is_at(builder: GraphBuilder, positions: Operand, count: int) -> Operand:
     return found
 
 
-def sum_of_one_hot(builder: GraphBuilder, terms: Operand, num_gone: int) -> Operand | None:
-    """The sum over the last `num_gone` axes of a number at one position and zeros; None of all other terms."""
+class Choice(NamedTuple):
+    """Terms (..., n): `numbers` where `is_here`, as a position equals one of those sorted in `places`, 0 elsewhere."""
+
+    is_here: Map
+    places: NDArray[Any]
+    numbers: Operand
+
+
+def choice_of(terms: Operand) -> Choice | None:
+    """What is chosen of terms (..., n); None of terms of another form."""
     node = terms.node
     if not isinstance(node, Map) or node.function != "either":
         return None
-    shape = (*terms.shape[: len(terms.shape) - num_gone], -1)
-    is_here, number, other = (one.at(terms.index).at_shape(*shape) for one in node.inputs)
-    if id(is_here.node) not in builder.one_hots or not isinstance(other.node, ConstantNode):
+    is_here, numbers, other = (one.at(terms.index) for one in node.inputs)
+    if not other.is_zero or not isinstance(is_here.node, Map) or is_here.node.function != "equals":
         return None
-    assert isinstance(is_here.node, Map)
-    wanted, known = (one.at(is_here.index) for one in is_here.node.inputs)
-    assert isinstance(known.node, ConstantNode)
-    places = np.sort(known.node.values[known.index], axis=-1)
-    is_whole = places.shape[-1] == known.node.size and (places == np.arange(known.node.size)).all()
-    is_one = all((one.index == one.index[..., :1]).all() for one in (wanted, number))
-    if not is_whole or not is_one or other.node.values[other.index].any():
+    wanted, places = (one.at(is_here.index) for one in is_here.node.inputs)
+    if places.known is None or (wanted.index != wanted.index[..., :1]).any():
         return None
-    return Operand(number.node, number.index[..., 0])
+    return Choice(is_here.node, np.sort(places.known, axis=-1), numbers)
+
+
+def sum_of_one_hot(builder: GraphBuilder, terms: Operand, num_gone: int) -> Operand | None:
+    """The sum over the last `num_gone` axes of a number at one position and zeros; None of all other terms."""
+    found = choice_of(terms.at_shape(*terms.shape[: len(terms.shape) - num_gone], -1))
+    if found is None or id(found.is_here) not in builder.one_hots:
+        return None
+    count, numbers = found.is_here.inputs[1].node.size, found.numbers
+    is_whole = found.places.shape[-1] == count and (found.places == np.arange(count)).all()
+    is_one = (numbers.index == numbers.index[..., :1]).all()
+    return numbers.at_positions((..., 0)) if is_whole and is_one else None
 
 
 def _last(operand: Operand, axis: int) -> Operand:
@@ -125,10 +139,10 @@ def by_one_hot(builder: GraphBuilder, left: Operand, right: Operand) -> Operand 
     if left.shape[0] != 1 or not (isinstance(node, Map) and node.function == "equals"):
         return None
     wanted, known = (one.at(left.index[0]) for one in node.inputs)
-    if not isinstance(known.node, ConstantNode) or isinstance(wanted.node, ConstantNode):
+    numbers, (num_rows, num_columns) = known.known, left.shape[1:]
+    if numbers is None or wanted.known is not None:
         return None
-    numbers, (num_rows, num_columns) = known.node.values[known.index], left.shape[1:]
-    table = Operand(right.node, right.index[0])
+    table = right.at_positions(0)
     if (numbers == np.arange(num_columns)).all() and (wanted.index == wanted.index[:, :1]).all():
         found = builder.lookup(table, Operand(wanted.node, wanted.index[:, 0]))
     elif (numbers == np.arange(num_rows)[:, None]).all() and (wanted.index == wanted.index[:1]).all():

@@ -43,6 +43,16 @@ class Operand:
         """The shape of the tensor that this is."""
         return self.index.shape
 
+    @property
+    def known(self) -> NDArray[Any] | None:
+        """Its numbers, where they are known when the program is written."""
+        return self.node.values[self.index] if isinstance(self.node, ConstantNode) else None
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether its numbers are known, and all 0."""
+        return isinstance(self.node, ConstantNode) and not self.node.values[self.index].any()
+
     def at(self, index: Index) -> Operand:
         """The operand read at flat positions `index` of itself."""
         return Operand(self.node, self.index.reshape(-1)[index])

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
 from pipeline.codegen.graph.draws import DRAW, INTEGER, UNIT
-from pipeline.codegen.graph.nodes import ConstantNode, Draw, Operand, SourceNode
+from pipeline.codegen.graph.nodes import Draw, Operand, SourceNode
 from pipeline.codegen.graph.operands import arguments_with
 from pipeline.codegen.graph.trace import Trace
 from pipeline.models._module_slots import example
@@ -49,9 +49,9 @@ class NoiseBuilder(GraphBuilder):
     def map(self, function: str, *operands: Operand) -> Operand:
         """Masks of dropout are divided where they are drawn."""
         drawn, by = operands if function == "over" else (None, None)
-        if drawn is None or by is None or not _is_draw(drawn, "is_below") or not isinstance(by.node, ConstantNode):
+        if drawn is None or by is None or not _is_draw(drawn, "is_below") or by.known is None:
             return super().map(function, *operands)
-        mask, divisors = cast("Draw", drawn.node), by.node.values[by.index]
+        mask, divisors = cast("Draw", drawn.node), by.known
         if mask.divisor != 1 or (divisors != divisors.flat[0]).any():
             return super().map(function, *operands)
         found = self._draw(mask.size, mask.kind, mask.substream, mask.high, mask.bound, float(divisors.flat[0]))

@@ -47,18 +47,17 @@ def tensors(value: Any, of: Callable[[Operand], Tensor] | None = None) -> Any:
 
 
 def _values(operand: Operand) -> Tensor:
-    if not isinstance(operand.node, ConstantNode):
+    if operand.known is None:
         raise NotImplementedError("no C++ is written for positions that depend on an example")
-    return torch.from_numpy(operand.node.values[operand.index])
+    return torch.from_numpy(operand.known)
 
 
 def simplified(function: str, inputs: tuple[Operand, ...]) -> Operand | None:
     """One of the operands, where the function gives just that: x + 0, x - 0, 1 x, x / 1."""
-    for place, one in enumerate(inputs):
-        neutral = {"plus": (0, 1), "times_": (1, 1), "minus": (0, 0), "over": (1, 0)}.get(function)
-        if neutral is None or not isinstance(one.node, ConstantNode) or (place == 0 and not neutral[1]):
-            continue
-        if (one.node.values[one.index] == neutral[0]).all():
+    neutral = {"plus": 0, "times_": 1, "minus": 0, "over": 1}.get(function)
+    for place, one in enumerate(inputs if neutral is not None else ()):
+        is_possible = place == 1 or function in ("plus", "times_")
+        if is_possible and one.known is not None and (one.known == neutral).all():
             return inputs[1 - place]
     return None
 
@@ -66,10 +65,10 @@ def simplified(function: str, inputs: tuple[Operand, ...]) -> Operand | None:
 def masked(inputs: tuple[Operand, ...]) -> tuple[NDArray[np.bool_], Operand] | None:
     """Where a sum with a mask of 0 and -inf is -inf, and the other operand."""
     for place, one in enumerate(inputs):
-        if isinstance(one.node, ConstantNode):
-            numbers = one.node.values[one.index]
-            if np.isneginf(numbers).any() and ((numbers == 0) | np.isneginf(numbers)).all():
-                return np.isneginf(numbers), inputs[1 - place]
+        if one.known is not None:
+            is_gone = np.isneginf(one.known)
+            if is_gone.any() and (is_gone | (one.known == 0)).all():
+                return is_gone, inputs[1 - place]
     return None
 
 
@@ -102,7 +101,7 @@ def behind_moves(operand: Operand) -> tuple[Node, Index]:
         which = np.where(places >= 0, node.which[places], -1)
         for number in np.unique(which[which >= 0]):
             here = which == number
-            if _is_zero(node.parts[number], node.places[places[here]]):
+            if Operand(node.parts[number], node.places[places[here]]).is_zero:
                 which[here] = -1
         if len(used := np.unique(which[which >= 0])) > 1:
             break
@@ -111,7 +110,3 @@ def behind_moves(operand: Operand) -> tuple[Node, Index]:
             break
         node = node.parts[used[0]]
     return node, places
-
-
-def _is_zero(node: Node, places: Index) -> bool:
-    return isinstance(node, ConstantNode) and not node.values[places].any()

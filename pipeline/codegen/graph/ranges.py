@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codegen.graph.choices import choice_of
 from pipeline.codegen.graph.nodes import ConstantNode, Draw, Lookup, Map, Move, Node, Operand, Reduce
 
 _Numbers = NDArray[np.float64]
@@ -110,7 +111,8 @@ class Ranges:
         elif isinstance(node, Reduce):
             terms = node.inputs[0].at_shape(node.size, -1)
             low, high = (part.reshape(node.size, -1) for part in self.of(terms))
-            is_one = node.function != "add" or _is_choice(terms)
+            chosen = choice_of(terms)
+            is_one = node.function != "add" or (chosen is not None and bool(np.diff(chosen.places).all()))
             return NumberRange(low.min(1), high.max(1)) if is_one else NumberRange(low.sum(1), high.sum(1))
         return found
 
@@ -123,20 +125,3 @@ def _of_draw(node: Draw) -> tuple[float, float]:
         "unit": (0.0, 1.0),
         "normal": (-_MOST_NORMAL, _MOST_NORMAL),
     }[node.kind]
-
-
-def _is_choice(terms: Operand) -> bool:
-    """Whether the terms of a sum are 0 but for one: numbers where a position equals one of several, which differ."""
-    node = terms.node
-    if not isinstance(node, Map) or node.function != "either":
-        return False
-    condition, _, other = (one.at(terms.index) for one in node.inputs)
-    if not isinstance(other.node, ConstantNode) or other.node.values[other.index].any():
-        return False
-    if not isinstance(condition.node, Map) or condition.node.function != "equals":
-        return False
-    wanted, known = (one.at(condition.index) for one in condition.node.inputs)
-    if not isinstance(known.node, ConstantNode):
-        return False
-    places = np.sort(known.node.values[known.index], axis=-1)
-    return bool((np.diff(places, axis=-1) > 0).all() and (wanted.index == wanted.index[..., :1]).all())

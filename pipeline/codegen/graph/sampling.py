@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from pipeline.codegen.graph.build import GraphBuilder
 from pipeline.codegen.graph.draws import DRAW, INTEGER
-from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Index, Map, Move, Node, Operand, SourceNode
+from pipeline.codegen.graph.nodes import Dependence, Draw, Index, Map, Move, Node, Operand, SourceNode
 from pipeline.codegen.graph.operands import arguments_with, differ_by_example, operands_of
 from pipeline.codegen.graph.operations import MOVES
 from pipeline.codegen.graph.ranges import EXACT, Ranges
@@ -52,7 +52,7 @@ class SampleBuilder(GraphBuilder):
         values = found if isinstance(found, list) else [found]
         likes = like if isinstance(like, list | tuple) else [like]
         for value, one in zip(values, likes, strict=True):
-            if isinstance(value, Operand) and not isinstance(value.node, ConstantNode) and isinstance(one, Tensor):
+            if isinstance(value, Operand) and value.known is None and isinstance(one, Tensor):
                 self._refuse_inexact(value, one.dtype)
 
     def _refuse_inexact(self, value: Operand, dtype: torch.dtype) -> None:
@@ -72,7 +72,7 @@ class SampleBuilder(GraphBuilder):
         operands = operands_of((args, kwargs))
         if any(id(one.node) in self._wide for one in operands):
             return self._of_wide(target, args, kwargs)
-        if all(isinstance(one.node, ConstantNode) for one in operands):
+        if not differ_by_example(operands):
             return super()._called(node, target)
         if target in _BITWISE and node.meta["val"].dtype != torch.bool:
             raise NotImplementedError(f"no C++ is written for {target} of whole numbers")
@@ -81,7 +81,7 @@ class SampleBuilder(GraphBuilder):
         is_whole = target in _WHOLE_MAPS and node.meta["val"].dtype in _WHOLE
         if is_whole and (function := _WHOLE_MAPS[target](kwargs)) is not None:
             return self._mapped(function, args, {})
-        if target is _aten.index.Tensor and isinstance(args[0].node, ConstantNode):
+        if target is _aten.index.Tensor and args[0].known is not None:
             return self._entries(args[0], args[1])
         return super()._called(node, target)
 
@@ -180,12 +180,12 @@ def _period(step: Operand) -> int:
     node: Node = step.node
     if isinstance(node, SourceNode) and node.name == "step":
         return 0
-    if isinstance(node, ConstantNode) and not node.values[step.index].any():
+    if step.is_zero:
         return 1
     if isinstance(node, Map) and node.function == "whole_remainder":
         steps, by = node.inputs
-        if isinstance(steps.node, SourceNode) and steps.node.name == "step" and isinstance(by.node, ConstantNode):
-            return int(by.node.values[by.index].flat[0])
+        if isinstance(steps.node, SourceNode) and steps.node.name == "step" and by.known is not None:
+            return int(by.known.flat[0])
     raise NotImplementedError("no C++ is written for draws at steps of their own")
 
 

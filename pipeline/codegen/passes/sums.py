@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from functools import reduce
 
 from pipeline.codegen.graph.build import GraphBuilder
@@ -109,9 +108,8 @@ def _is_linear(node: Map) -> bool:
     if node.function == "either":
         # Of a condition that is known: one or the other, or 0.
         condition, *others = node.inputs
-        are_zero = [isinstance(one.node, ConstantNode) and not one.node.values[one.index].any() for one in others]
-        is_known = isinstance(condition.node, ConstantNode)
-        return is_known and all(map(operator.or_, of_examples[1:], are_zero))
+        are_linear = [is_own or one.is_zero for is_own, one in zip(of_examples[1:], others, strict=True)]
+        return condition.known is not None and all(are_linear)
     return node.function == "over" and of_examples == [True, False]
 
 
