@@ -13,6 +13,10 @@ from hypothesis import strategies as some
 from torch import nn
 
 from pipeline.codegen.generated import generated_or_why
+from pipeline.codegen.graph.choices import CHOICES
+from pipeline.codegen.graph.operations import FILLS, MAPS, MOVES, RESHAPES, RULES
+from pipeline.codegen.graph.sampling import WHOLE_MAPS
+from pipeline.codegen.graph.trace import decompositions
 from pipeline.models.torch_module import TorchModule
 from pipeline.tasks.base import TaskShape
 from pipeline.tasks.dictionary_lookup import DictionaryLookup
@@ -88,7 +92,7 @@ STEPS = {
 
 def in_place(x):
     """A view that is changed, and what it is a view of."""
-    y = x * 2
+    y = (x * 2).unsqueeze(-1).squeeze_((-1,))
     y[:, 1:].mul_(x[:, :-1])
     return y + y.transpose(1, 2).sum(1, keepdim=True).transpose(1, 2).add_(1)
 
@@ -200,6 +204,11 @@ def test_truth_values_of_numbers_are_those_of_torch():
             return super().forward(x[:, -1] * x[:, 0].relu().bool())
 
     assert largest_difference(model_of(lambda shape: Signs()), VECTORS) < 1e-9
+
+
+def test_the_tables_hold_nothing_that_torch_takes_apart():
+    entries = {*MAPS, *MOVES, *FILLS, *RULES, *CHOICES, *WHOLE_MAPS} - {*RESHAPES.values()}
+    assert entries.isdisjoint(decompositions())
 
 
 def test_what_is_too_large_is_left_to_torch(monkeypatch):

@@ -1,4 +1,4 @@
-"""Exponentials, softmax and activation functions as nodes of the graph, and what their slopes are made of."""
+"""Exponentials, softmax and activation functions as nodes of the graph."""
 
 from __future__ import annotations
 
@@ -14,21 +14,6 @@ if TYPE_CHECKING:
     from pipeline.codegen.graph.build import GraphBuilder
 
 _aten = torch.ops.aten
-
-
-def _gated(builder: GraphBuilder, slopes: Operand, values: Operand, threshold: float) -> Operand:
-    is_on = builder.map("is_above", values, builder.number(threshold))
-    return builder.map("either", is_on, slopes, builder.number(0.0))
-
-
-def _through_tanh(builder: GraphBuilder, slopes: Operand, tanh: Operand) -> Operand:
-    square = builder.map("times_", tanh, tanh)
-    return builder.map("times_", slopes, builder.map("minus", builder.number(1.0), square))
-
-
-def _through_sigmoid(builder: GraphBuilder, slopes: Operand, sigmoid: Operand) -> Operand:
-    rest = builder.map("minus", builder.number(1.0), sigmoid)
-    return builder.map("times_", slopes, builder.map("times_", sigmoid, rest))
 
 
 def _gelu(builder: GraphBuilder, operand: Operand, *, approximate: str = "none") -> Operand:
@@ -109,7 +94,4 @@ ACTIVATIONS: dict[Any, Callable[..., Any]] = {
     _aten._softmax.default: _softmax,
     _aten._log_softmax.default: _log_softmax,
     _aten.exp.default: _exp,
-    _aten.threshold_backward.default: _gated,
-    _aten.tanh_backward.default: _through_tanh,
-    _aten.sigmoid_backward.default: _through_sigmoid,
 }

@@ -16,24 +16,16 @@ _aten = torch.ops.aten
 VIEWS = {
     _aten.alias.default,
     _aten.as_strided.default,
-    _aten.detach.default,
     _aten.diagonal.default,
     _aten.expand.default,
     _aten.permute.default,
-    _aten.reshape.default,
     _aten.select.int,
     _aten.slice.Tensor,
     _aten.split_with_sizes.default,
-    _aten.squeeze.default,
-    _aten.squeeze.dim,
     _aten.squeeze.dims,
-    _aten.t.default,
-    _aten.transpose.int,
-    _aten.unbind.int,
     _aten.unfold.default,
     _aten.unsqueeze.default,
     _aten.view.default,
-    _aten._unsafe_view.default,
 }
 
 

@@ -68,8 +68,19 @@ MAPS |= {
     getattr(_aten, name).Scalar: MAPS[getattr(_aten, name).Tensor]
     for name in ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge", "fmod", "remainder")
 }
+# Operations in place that change the shape alone, and those that return the new one.
+RESHAPES = {
+    _aten.transpose_.default: _aten.transpose.int,
+    _aten.t_.default: _aten.t.default,
+    _aten.squeeze_.default: _aten.squeeze.default,
+    _aten.squeeze_.dim: _aten.squeeze.dim,
+    _aten.squeeze_.dims: _aten.squeeze.dims,
+    _aten.unsqueeze_.default: _aten.unsqueeze.default,
+}
 # Operations that copy numbers from place to place. Applied to positions, they say themselves which.
-MOVES = VIEWS | {
+MOVES = {
+    *VIEWS,
+    *RESHAPES.values(),
     _aten.cat.default,
     _aten.clone.default,
     _aten.constant_pad_nd.default,
@@ -78,32 +89,16 @@ MOVES = VIEWS | {
     _aten.index.Tensor,
     _aten.index_select.default,
     _aten.repeat.default,
-    _aten.select_scatter.default,
     _aten.slice_scatter.default,
-    _aten.stack.default,
-    _aten.tril.default,
-    _aten.triu.default,
 }
 # Operations that give one number everywhere; None: that of their last argument. What torch leaves unset is 0, so that a
 # text is the same whenever it is written.
 FILLS: dict[Any, float | None] = {
     _aten.empty.memory_format: 0.0,
-    _aten.empty_like.default: 0.0,
+    _aten.empty_permuted.default: 0.0,
     _aten.empty_strided.default: 0.0,
-    _aten.new_empty.default: 0.0,
     _aten.new_empty_strided.default: 0.0,
-    _aten.new_zeros.default: 0.0,
-    _aten.zeros_like.default: 0.0,
-    _aten.ones_like.default: 1.0,
     _aten.full_like.default: None,
-    _aten.new_full.default: None,
-}
-# Operations in place that change the shape alone, and those that return the new one.
-RESHAPES = {
-    _aten.transpose_.default: _aten.transpose.int,
-    _aten.t_.default: _aten.t.default,
-    _aten.squeeze_.dim: _aten.squeeze.dim,
-    _aten.unsqueeze_.default: _aten.unsqueeze.default,
 }
 GATHERS = {_aten.gather.default, _aten.index.Tensor, _aten.index_select.default}
 NO_CHANGE = {_aten._to_copy.default, _aten.lift_fresh_copy.default}
@@ -218,7 +213,6 @@ RULES: dict[Any, Callable[..., Any]] = (
         _aten.bmm.default: lambda builder, left, right: builder.product(left, right),
         _aten.addmm.default: _add_product,
         _aten.sum.dim_IntList: _summed,
-        _aten.sum.default: _summed,
         _aten.mean.dim: _mean,
         _aten.mean.default: _mean,
         _aten.amax.default: _largest,

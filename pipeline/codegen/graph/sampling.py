@@ -78,8 +78,8 @@ class SampleBuilder(GraphBuilder):
             raise NotImplementedError(f"no C++ is written for {target} of whole numbers")
         if target in _SORTS:
             return self._sorted(args[0], kwargs.get("dim", args[1] if len(args) > 1 else -1), kwargs, args)
-        is_whole = target in _WHOLE_MAPS and node.meta["val"].dtype in _WHOLE
-        if is_whole and (function := _WHOLE_MAPS[target](kwargs)) is not None:
+        is_whole = target in WHOLE_MAPS and node.meta["val"].dtype in _WHOLE
+        if is_whole and (function := WHOLE_MAPS[target](kwargs)) is not None:
             return self._mapped(function, args, {})
         if target is _aten.index.Tensor and args[0].known is not None:
             return self._entries(args[0], args[1])
@@ -201,8 +201,7 @@ def _of_rounding(kwargs: Any) -> str | None:
 
 
 # Of whole numbers, computed exactly.
-_WHOLE_MAPS: dict[Any, Callable[[Any], str | None]] = {
-    _aten.floor_divide.default: lambda _: "whole_quotient",
+WHOLE_MAPS: dict[Any, Callable[[Any], str | None]] = {
     _aten.div.Tensor_mode: _of_rounding,
     _aten.div.Scalar_mode: _of_rounding,
     _aten.remainder.Scalar: lambda _: "whole_remainder",

@@ -153,7 +153,7 @@ def _made_up_question(task_shape: TaskShape, dtype: torch.dtype, has_classes: bo
 def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
     """The core operations of a function of these arguments, each with the line that called it."""
     with _Traceable():
-        graph = make_fx(function, decomposition_table=_decompositions())(*arguments)
+        graph = make_fx(function, decomposition_table=decompositions())(*arguments)
     graph.graph.eliminate_dead_code()
     return graph
 
@@ -185,7 +185,8 @@ class _Traceable:
 
 
 @cache
-def _decompositions() -> dict[Any, Callable[..., Any]]:
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """What torch takes apart, so that no trace holds it."""
     table = dict(torch._decomp.core_aten_decompositions())
     for kept in (torch.ops.aten.embedding_dense_backward.default, torch.ops.aten.special_entr.default):
         table.pop(kept, None)
