@@ -6,7 +6,7 @@ flat positions that are read. A node is a source or a computation whose result m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -42,6 +42,11 @@ class Operand:
     def shape(self) -> tuple[int, ...]:
         """The shape of the tensor that this is."""
         return self.index.shape
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it reads all numbers of its node, in their order."""
+        return np.array_equal(self.index.reshape(-1), np.arange(self.node.size))
 
     @property
     def known(self) -> NDArray[Any] | None:
@@ -222,3 +227,12 @@ def in_order(ends: Sequence[Node]) -> list[Node]:
         elif id(node) not in found:
             waiting += [(node, True), *((one.node, False) for one in reversed(node.inputs))]
     return list(found.values())
+
+
+def readers_of(nodes: Iterable[Node]) -> dict[int, list[tuple[Node, Operand]]]:
+    """Node, by its id -> which of `nodes` read it, each with the operand that it reads."""
+    found: dict[int, list[tuple[Node, Operand]]] = {}
+    for node in nodes:
+        for operand in node.inputs:
+            found.setdefault(id(operand.node), []).append((node, operand))
+    return found

@@ -90,8 +90,8 @@ def direct(operand: Operand) -> Operand:
     if (places < 0).all():
         zero = ConstantNode(1, Dependence.CONSTANT, False, values=np.zeros(1))
         return Operand(zero, np.zeros(operand.shape, np.int64))
-    is_whole = places.size == node.size and (places.reshape(-1) == np.arange(node.size)).all()
-    return Operand(node, places) if is_whole else operand
+    source = Operand(node, places)
+    return source if source.is_whole else operand
 
 
 def behind_moves(operand: Operand) -> tuple[Node, Index]:

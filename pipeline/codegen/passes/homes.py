@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.codegen.graph.nodes import Dependence, Index, Map, Move, Node, Operand, Reduce
+from pipeline.codegen.graph.nodes import Dependence, Index, Map, Move, Node, Operand, Reduce, in_order, readers_of
+
+_Readers = Mapping[int, list[tuple[Node, Operand]]]
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,11 @@ def homes(steps: Sequence[Node], ends: Sequence[Operand], is_real: Sequence[bool
     An output that is not `is_real` holds numbers of another type, so what is read again does not stand there.
     """
     found: dict[int, Home] = {}
-    readers = readers_of(steps)
+    readers = readers_of(in_order(steps))
     kept = {id(node) for node in steps}
     for number, end in enumerate(ends):
         node = end.node
-        is_whole = end.index.size == node.size and (end.index.reshape(-1) == np.arange(node.size)).all()
-        may_stand = is_whole and id(node) in kept and _may_stand(node, readers, found)
+        may_stand = end.is_whole and id(node) in kept and _may_stand(node, readers, found)
         if not may_stand or (id(node) in readers and not is_real[number]):
             continue
         found[id(node)] = Home(number, np.arange(node.size))
@@ -39,13 +40,13 @@ def homes(steps: Sequence[Node], ends: Sequence[Operand], is_real: Sequence[bool
     return found
 
 
-def _may_stand(node: Node, readers: Mapping[int, list[Node]], found: Collection[int]) -> bool:
+def _may_stand(node: Node, readers: _Readers, found: Collection[int]) -> bool:
     is_one = isinstance(node, Map | Reduce | Move) and node.level == Dependence.EXAMPLE
-    others = [reader for reader in readers.get(id(node), ()) if not isinstance(reader, Map | Reduce | Move)]
+    others = [reader for reader, _ in readers.get(id(node), ()) if not isinstance(reader, Map | Reduce | Move)]
     return is_one and id(node) not in found and not others
 
 
-def _copied(move: Move, readers: Mapping[int, list[Node]], found: Collection[int]) -> Iterator[tuple[Node, Index]]:
+def _copied(move: Move, readers: _Readers, found: Collection[int]) -> Iterator[tuple[Node, Index]]:
     """Parts of which all numbers are moved, each once, and where to."""
     for number, part in enumerate(move.parts):
         here = np.flatnonzero(move.which == number)
@@ -53,18 +54,3 @@ def _copied(move: Move, readers: Mapping[int, list[Node]], found: Collection[int
         is_whole = not isinstance(part, Move) and here.size == part.size == np.unique(sources).size
         if is_whole and _may_stand(part, readers, found):
             yield part, here[np.argsort(sources)]
-
-
-def readers_of(steps: Sequence[Node]) -> dict[int, list[Node]]:
-    """Node, by its id -> what reads it: steps, and the maps that are computed where steps read them."""
-    found: dict[int, list[Node]] = {}
-    seen: set[int] = set()
-    waiting = list(steps)
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            for operand in node.inputs:
-                found.setdefault(id(operand.node), []).append(node)
-                waiting.append(operand.node)
-    return found

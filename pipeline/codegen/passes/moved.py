@@ -14,13 +14,14 @@ from pipeline.codegen.graph.nodes import (
     Operand,
     Product,
     Scatter,
+    readers_of,
 )
 from pipeline.codegen.passes.strides import Strides
 
 
 def share_moves(order: Sequence[Node], ends: Collection[Node]) -> None:
     """Let what reads a move read an earlier one that holds the same numbers, as states of a recurrent network do."""
-    readers = _readers(order)
+    readers = readers_of(order)
     of_part: dict[int, list[Move]] = {}
     for node in order:
         if not isinstance(node, Move) or node.level != Dependence.EXAMPLE:
@@ -51,10 +52,10 @@ def _positions(node: Move, other: Move) -> Index | None:
     return None if (found < 0).any() else found
 
 
-def _redirect(node: Move, other: Move, positions: Index, readers: Sequence[Node]) -> bool:
+def _redirect(node: Move, other: Move, positions: Index, readers: Sequence[tuple[Node, Operand]]) -> bool:
     """Whether all readers can read the other move, and then they do."""
     changes: list[tuple[Node, tuple[Operand, ...]]] = []
-    for reader in readers:
+    for reader, _ in readers:
         if not isinstance(reader, Product | Scatter):
             return False
         inputs = tuple(Operand(other, positions[one.index]) if one.node is node else one for one in reader.inputs)
@@ -64,14 +65,6 @@ def _redirect(node: Move, other: Move, positions: Index, readers: Sequence[Node]
     for reader, changed in changes:
         reader.inputs = changed
     return True
-
-
-def _readers(order: Sequence[Node]) -> dict[int, list[Node]]:
-    found: dict[int, list[Node]] = {}
-    for node in order:
-        for operand in node.inputs:
-            found.setdefault(id(operand.node), []).append(node)
-    return found
 
 
 def stand_in_moves(steps: Sequence[Node], free: Collection[int]) -> dict[int, tuple[Move, int]]:

@@ -22,6 +22,7 @@ from pipeline.codegen.graph.nodes import (
     Scatter,
     SourceNode,
     in_order,
+    readers_of,
 )
 from pipeline.codegen.passes.again import compute_again
 from pipeline.codegen.passes.extents import Extents
@@ -88,12 +89,13 @@ def planned(
     extents = Extents.of(order, [predictions, *gradients])
     kept = [node for node in order if extents.needed[id(node)].any()]
     inlined = _inlined(kept, [*ends, *(node for node in kept if extents.filled(node).any())])
+    readers = readers_of(kept)
     steps = [
         node
         for node in kept
         if not isinstance(node, ConstantNode | SourceNode)
         and id(node) not in inlined
-        and not _is_summed_at_once(node, kept)
+        and not _is_summed_at_once(node, readers)
     ]
     steps.sort(key=phase_of)
     is_whole = [not extents.filled(node).any() for node in steps]
@@ -118,16 +120,12 @@ def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
 def _inlined(kept: list[Node], stored: list[Node]) -> set[int]:
     """Maps that are computed where they are read, but for those `stored`: by one reader, once for each number."""
     is_stored = set(map(id, stored))
-    readers: dict[int, list[tuple[Node, Operand]]] = {id(node): [] for node in kept}
-    for node in kept:
-        for operand in node.inputs:
-            if id(operand.node) in readers:
-                readers[id(operand.node)].append((node, operand))
+    readers = readers_of(kept)
     found: set[int] = set()
     for node in kept:
         if not isinstance(node, Map) or id(node) in is_stored:
             continue
-        mine = readers[id(node)]
+        mine = readers.get(id(node), [])
         if (len(mine) == 1 and _reads_once(*mine[0], node)) or (mine and _compares_given(node, mine)):
             found.add(id(node))
     return found
@@ -146,12 +144,12 @@ def _reads_once(reader: Node, operand: Operand, node: Map) -> bool:
     return is_loop and index.size <= node.size and np.unique(index).size == index.size
 
 
-def _is_summed_at_once(node: Node, kept: list[Node]) -> bool:
+def _is_summed_at_once(node: Node, readers: Mapping[int, list[tuple[Node, Operand]]]) -> bool:
     """Whether a product or scatter is added to a batch's sum where it is computed, and read by nothing else."""
     if not isinstance(node, Product | Scatter):
         return False
-    readers = [one for one in kept if any(operand.node is node for operand in one.inputs)]
-    is_summed = bool(readers) and all(isinstance(one, BatchSum) for one in readers)
+    mine = [isinstance(reader, BatchSum) for reader, _ in readers.get(id(node), ())]
+    is_summed = bool(mine) and all(mine)
     if isinstance(node, Scatter) and not is_summed:
         raise NoCodeError("no C++ is written for gradients of tables that depend on an example")
     return is_summed

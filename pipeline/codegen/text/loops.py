@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.codegen.graph.nodes import Index
-from pipeline.codegen.passes.extents import Flags, KnownNumbers, Spans, any_along
+from pipeline.codegen.passes.extents import Flags, KnownNumbers, Spans, any_along, bounds_of
 from pipeline.codegen.passes.rows import MOST_IN_REGISTERS
 from pipeline.codegen.passes.strides import Strides
 
@@ -50,7 +51,8 @@ class Nest:
         self, region: Flags, split: int, indices: Sequence[Index], tables: Tables, *, has_rows: bool = False
     ) -> None:
         self._tables = tables
-        self._box = [_range(region, axis) for axis in range(region.ndim)]
+        axes = range(region.ndim)
+        self._box = [bounds_of(any_along(region, *(other for other in axes if other != axis))) for axis in axes]
         inside = region[tuple(slice(*bounds) for bounds in self._box)]
         self._spans, self._ruler = (None, -1) if inside.all() else _ragged(inside)
         kept = {self._ruler, region.ndim - 1} if self._spans is not None else set()
@@ -79,25 +81,29 @@ class Nest:
     def position(self, index: Index) -> str:
         """The text of the position that is read in the loops, of positions over the whole tensor."""
         boxed = index[self._slices()]
-        sizes = [int(np.prod([boxed.shape[axis] for axis in group])) for group in self._groups]
-        firsts = [self._bounds(group)[0] for group in self._groups]
-        found = Strides.of(boxed.reshape(sizes), firsts)
+        found = Strides.of(boxed.reshape(self._sizes()), self._firsts())
         if found is not None:
             return linear(found.base, found.steps, self.names)
-        table = self._tables.named(boxed.reshape(-1).tolist(), "int")
-        return f"{table}[{self._flat(sizes, firsts)}]"
+        return f"{self._tables.named(boxed.reshape(-1).tolist(), 'int')}[{self._flat()}]"
 
     def values(self, numbers: KnownNumbers) -> str:
         """The text of one of constant numbers over the whole tensor."""
-        boxed = numbers[self._slices()]
-        sizes = [int(np.prod([boxed.shape[axis] for axis in group])) for group in self._groups]
-        firsts = [self._bounds(group)[0] for group in self._groups]
-        table = self._tables.named([literal(value) for value in boxed.reshape(-1).tolist()], "real")
-        return f"{table}[{self._flat(sizes, firsts)}]"
+        values = [literal(value) for value in numbers[self._slices()].reshape(-1).tolist()]
+        return f"{self._tables.named(values, 'real')}[{self._flat()}]"
 
-    def _flat(self, sizes: Sequence[int], firsts: Sequence[int]) -> str:
-        steps = [int(np.prod(sizes[number + 1 :])) for number in range(len(sizes))]
-        return linear(-sum(step * first for step, first in zip(steps, firsts, strict=True)), steps, self.names)
+    def _flat(self) -> str:
+        """The text of the position in a table of all numbers of the loops."""
+        sizes = self._sizes()
+        steps = [math.prod(sizes[number + 1 :]) for number in range(len(sizes))]
+        base = -sum(step * first for step, first in zip(steps, self._firsts(), strict=True))
+        return linear(base, steps, self.names)
+
+    def _sizes(self) -> list[int]:
+        """How many numbers each loop has."""
+        return [high - low for low, high in map(self._bounds, self._groups)]
+
+    def _firsts(self) -> list[int]:
+        return [self._bounds(group)[0] for group in self._groups]
 
     def _bounds(self, group: list[int]) -> tuple[int, int]:
         """From and to of a loop: the first axis's range, times the sizes of the others, which are whole."""
@@ -154,11 +160,6 @@ def literal(value: float) -> str:
     if value != value:
         return "NOT_A_NUMBER"
     return f"real({value!r})"
-
-
-def _range(region: Flags, axis: int) -> tuple[int, int]:
-    used = np.flatnonzero(any_along(region, *(other for other in range(region.ndim) if other != axis)))
-    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
 
 
 def _ragged(inside: Flags) -> tuple[Spans | None, int]:

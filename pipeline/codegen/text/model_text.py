@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 
-import numpy as np
-
-from pipeline.codegen.graph.nodes import BatchSum, Dependence, Draw, Node, Operand, Product, SourceNode
+from pipeline.codegen.graph.nodes import BatchSum, Dependence, Draw, Node, Product, SourceNode
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
 from pipeline.codegen.text.emit import Emitter
 from pipeline.codegen.text.loop_text import offset_of
@@ -30,7 +28,7 @@ class ModelEmitter(Emitter):
         # Sums over the batch that are gradients as they are: they are added up where those stand.
         self._offsets: dict[int, str] = {}
         for place, gradient in zip(places, plan.gradients, strict=True):
-            if isinstance(gradient.node, BatchSum) and _is_whole(gradient):
+            if isinstance(gradient.node, BatchSum) and gradient.is_whole:
                 self._offsets.setdefault(id(gradient.node), offset_of(place))
 
     def _name(self, node: Node) -> str:
@@ -113,11 +111,6 @@ class ModelEmitter(Emitter):
 
     def _function(self, name: str, arguments: str, body: Sequence[str]) -> list[str]:
         return [f"static void {name}({arguments}) {{", *body, "}"]
-
-
-def _is_whole(operand: Operand) -> bool:
-    """Whether all numbers of a node are read in their order."""
-    return np.array_equal(operand.index.reshape(-1), np.arange(operand.node.size))
 
 
 _INCLUDES = """#pragma once

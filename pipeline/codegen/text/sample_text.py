@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.codegen.graph.build import NoCodeError
-from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Lookup, Map, Node
+from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Lookup, Map, Node, in_order, readers_of
 from pipeline.codegen.passes.extents import Flags
-from pipeline.codegen.passes.homes import readers_of
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
 from pipeline.codegen.passes.strides import Strides
 from pipeline.codegen.text.loops import literal
@@ -28,7 +27,7 @@ class SampleEmitter(QuestionEmitter):
     def __init__(self, plan: ProgramPlan, name: str, is_whole: tuple[bool, bool], *memory: Any) -> None:
         super().__init__(plan, name, *memory)
         self._is_whole = is_whole
-        self._readers = readers_of(plan.steps)
+        self._readers = readers_of(in_order(plan.steps))
         self._outputs = ("inputs", "targets")
         self._conversions = {
             name: "on_numbers::whole_numbers({})" for name, one in zip(self._outputs, is_whole, strict=True) if one
@@ -65,7 +64,7 @@ class SampleEmitter(QuestionEmitter):
         """A number of the run without which what is made of a node does not count; empty where it always does."""
         ends = (self._plan.predictions, *self._plan.gradients)
         found = {"" for end in ends if end.node is node}
-        for reader in self._readers.get(id(node), ()):
+        for reader, _ in self._readers.get(id(node), ()):
             if isinstance(reader, Map) and reader.function == "either" and reader.inputs[1].node is node:
                 condition, _, other = reader.inputs
                 is_one = condition.node.level <= Dependence.WEIGHTS and np.unique(condition.index).size == 1
