@@ -49,7 +49,7 @@ def _is_at(builder: GraphBuilder, positions: Operand, count: int) -> Operand:
     return found
 
 
-class Choice(NamedTuple):
+class ChosenTerms(NamedTuple):
     """Terms (..., n): `numbers` where `is_here`, as a position equals one of those sorted in `places`, 0 elsewhere."""
 
     is_here: Map
@@ -57,7 +57,7 @@ class Choice(NamedTuple):
     numbers: Operand
 
 
-def choice_of(terms: Operand) -> Choice | None:
+def choice_of(terms: Operand) -> ChosenTerms | None:
     """What is chosen of terms (..., n); None of terms of another form."""
     node = terms.node
     if not isinstance(node, Map) or node.function != "either":
@@ -68,7 +68,7 @@ def choice_of(terms: Operand) -> Choice | None:
     wanted, places = (one.at(is_here.index) for one in is_here.node.inputs)
     if places.known is None or (wanted.index != wanted.index[..., :1]).any():
         return None
-    return Choice(is_here.node, np.sort(places.known, axis=-1), numbers)
+    return ChosenTerms(is_here.node, np.sort(places.known, axis=-1), numbers)
 
 
 def sum_of_one_hot(builder: GraphBuilder, terms: Operand, num_gone: int) -> Operand | None:

@@ -13,7 +13,7 @@ from pipeline.codegen.graph.build import GraphBuilder, NoCodeError
 from pipeline.codegen.graph.draws import DRAW, INTEGER, UNIT
 from pipeline.codegen.graph.nodes import Draw, Operand, SourceNode
 from pipeline.codegen.graph.operands import arguments_with
-from pipeline.codegen.graph.trace import Trace
+from pipeline.codegen.graph.trace import ModelToTrace, Trace
 from pipeline.models._module_slots import example
 from pipeline.models.base import Model
 from pipeline.numerics.streams import Draws, stream_key
@@ -116,12 +116,8 @@ def own_pieces(model: Model, task_shape: TaskShape) -> tuple[int, ...]:
 
 def refuse_shared(model: Model, task_shape: TaskShape, dtype: torch.dtype, pieces: tuple[int, ...]) -> None:
     """Raises NoCodeError unless each example by itself, with its part of the draws, is what it is in a batch."""
-    bound = model.bind(task_shape)
-    generator = torch.Generator().manual_seed(0)
-    parameters = {
-        spec.name: torch.randn(1, spec.rows, spec.columns, dtype=dtype, generator=generator)
-        for spec in model.parameter_specs(task_shape)
-    }
+    made_up = ModelToTrace.of(model, task_shape, dtype)
+    parameters = made_up.named(made_up.values)
     inputs = example(task_shape).inputs[None, :_NUM_EXAMPLES]
     inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs
     key, step = torch.tensor([stream_key("noise", 0)]), torch.zeros(1, dtype=torch.int64)
@@ -129,7 +125,7 @@ def refuse_shared(model: Model, task_shape: TaskShape, dtype: torch.dtype, piece
     def predicted(some: Tensor, draws: Draws) -> Tensor:
         streams = dict.fromkeys(model.noise_streams(task_shape), draws)
         with torch.no_grad():
-            return bound.training_predictions(parameters, some, task_shape.num_query_positions, streams)
+            return made_up.model.training_predictions(parameters, some, task_shape.num_query_positions, streams)
 
     whole = predicted(inputs, Draws(key, step, 1)).view(_NUM_EXAMPLES, -1)
     alone = [

@@ -77,7 +77,7 @@ class SampleBuilder(GraphBuilder):
         if target in _BITWISE and node.meta["val"].dtype != torch.bool:
             raise NotImplementedError(f"no C++ is written for {target} of whole numbers")
         if target in _SORTS:
-            return self._sorted(args[0], kwargs.get("dim", args[1] if len(args) > 1 else -1), kwargs, args)
+            return self._sorted(*args, **kwargs)
         is_whole = target in WHOLE_MAPS and node.meta["val"].dtype in _WHOLE
         if is_whole and (function := WHOLE_MAPS[target](kwargs)) is not None:
             return self._mapped(function, args, {})
@@ -133,22 +133,20 @@ class SampleBuilder(GraphBuilder):
             if args[1] < draw.high:
                 return Operand(found, wide.index)
         is_whole = draw is not None and wide.index.size == draw.size and wide.shape[-1] == draw.size
-        if draw is not None and is_whole and target in _SORTS and not _descends(kwargs, args):
-            order = self.draw(draw.size, "order", *what).whole(*wide.shape)
-            return [wide, order]
+        if draw is not None and is_whole and target in _SORTS and not kwargs.get("descending", args[2:3] == (True,)):
+            return [wide, self.draw(draw.size, "order", *what).whole(*wide.shape)]
         raise NotImplementedError(f"no C++ is written for {target} of whole numbers beyond {self._most:,.0f}")
 
-    def _sorted(self, operand: Operand, axis: int, kwargs: Any, args: Any) -> list[Operand]:
+    def _sorted(self, operand: Operand, dim: int = -1, descending: bool = False, **_: Any) -> list[Operand]:
         """Sorted numbers, and where they stood: number k comes at the place of as many as are before it.
 
         Those are the smaller ones, and of equal ones the earlier, as in torch on CPUs, stable or not.
         """
-        axis %= len(operand.shape)
-        values = np.moveaxis(operand.index, axis, -1)
+        values = np.moveaxis(operand.index, dim, -1)
         count = values.shape[-1]
         mine = Operand(operand.node, values[..., :, None])
         others = Operand(operand.node, values[..., None, :])
-        function = ("is_above", "is_at_least") if _descends(kwargs, args) else ("is_below", "is_at_most")
+        function = ("is_above", "is_at_least") if descending else ("is_below", "is_at_most")
         is_earlier = self.constant(torch.arange(count) < torch.arange(count).unsqueeze(1))
         is_before = self.map("either", is_earlier, *(self.map(one, others, mine) for one in reversed(function)))
         rank = self.reduce("add", is_before, [-1], False)
@@ -160,7 +158,7 @@ class SampleBuilder(GraphBuilder):
         for one in (Operand(operand.node, values[..., None, :]), self.constant(torch.arange(count))):
             total = self.reduce("add", self.map("either", is_here, one, self.number(0.0)), [-1], False)
             self.ranges.know(total.node, *self.ranges.of(one).bounds())
-            found.append(Operand(total.node, np.moveaxis(total.index, -1, axis)))
+            found.append(Operand(total.node, np.moveaxis(total.index, -1, dim)))
         return found
 
     def _entries(self, table: Operand, positions: Any) -> Operand:
@@ -187,10 +185,6 @@ def _period(step: Operand) -> int:
         if isinstance(steps.node, SourceNode) and steps.node.name == "step" and by.known is not None:
             return int(by.known.flat[0])
     raise NotImplementedError("no C++ is written for draws at steps of their own")
-
-
-def _descends(kwargs: Any, args: Any) -> bool:
-    return bool(kwargs.get("descending", args[2] if len(args) > 2 else False))
 
 
 _SORTS = {_aten.sort.default, _aten.sort.stable}

@@ -41,7 +41,7 @@ class Trace(NamedTuple):
 
 def traced(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trace:
     """Trace predictions in training for one run and a batch of one example, and their gradient by the loss's slopes."""
-    made_up = _MadeUp.of(model, task_shape, dtype)
+    made_up = ModelToTrace.of(model, task_shape, dtype)
     num_asked = task_shape.num_query_positions
     trained = tuple(spec.name for spec in made_up.specs if spec.trainable)
     names = model.noise_streams(task_shape)
@@ -71,7 +71,7 @@ def traced_maps(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trac
 
     None of a model without maps whose predictions are the same in training.
     """
-    made_up = _MadeUp.of(model, task_shape, dtype)
+    made_up = ModelToTrace.of(model, task_shape, dtype)
     num_asked = task_shape.num_query_positions
 
     def whole(values: list[Tensor], inputs: Tensor) -> list[Tensor]:
@@ -87,7 +87,7 @@ def traced_maps(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> Trac
         return Trace(graph_of(whole, made_up.values, made_up.inputs), made_up.names, (), ("inputs",))
 
 
-class _MadeUp(NamedTuple):
+class ModelToTrace(NamedTuple):
     """A model for a task's shape, with values of its parameters and an example to be traced with."""
 
     model: Model
@@ -96,17 +96,20 @@ class _MadeUp(NamedTuple):
     inputs: Tensor
 
     @staticmethod
-    def of(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> _MadeUp:
+    def of(model: Model, task_shape: TaskShape, dtype: torch.dtype) -> ModelToTrace:
+        """Of weights that are drawn alike each time."""
         specs = model.parameter_specs(task_shape)
         generator = torch.Generator().manual_seed(0)
         values = [torch.randn(1, spec.rows, spec.columns, dtype=dtype, generator=generator) for spec in specs]
-        return _MadeUp(model.bind(task_shape), specs, values, made_up_inputs(task_shape, dtype))
+        return ModelToTrace(model.bind(task_shape), specs, values, made_up_inputs(task_shape, dtype))
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
         return tuple(spec.name for spec in self.specs)
 
     def named(self, values: list[Tensor]) -> dict[str, Tensor]:
+        """Values by the parameters' names."""
         return dict(zip(self.names, values, strict=True))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.codegen.graph.nodes import Dependence, Operand
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
@@ -49,22 +49,33 @@ class QuestionEmitter(Emitter):
 
     def lines(self) -> list[str]:
         """The function."""
-        has_slopes = bool(self._plan.gradients)
         backward = self._phase(Phase.BACKWARD)
         for slopes in self._plan.gradients:
             backward += self._given("by_predictions", slopes)
+        has_slopes = bool(self._plan.gradients)
         last = ", Lanes* by_predictions" if has_slopes else ""
+        head = f"Lanes {self.name}(const Lanes* predictions, const Batch& batch, int target{last})"
+        own = ["if (by_predictions) {", *backward, "}"] if has_slopes else []
+        return self._function(
+            head,
+            ["const auto* targets = batch.targets + target;", "Lanes answer[1];"],
+            {"answer": self._plan.predictions},
+            [*own, "return answer[0];"],
+        )
+
+    def _function(
+        self, head: str, given: Sequence[str], outputs: Mapping[str, Operand], last: Sequence[str] = ()
+    ) -> list[str]:
+        """A function that computes the outputs between lines of what it is given and the `last` ones."""
         return [
-            f"static Lanes {self.name}(const Lanes* predictions, const Batch& batch, int target{last}) {{",
+            f"static {head} {{",
             self._declared_memory(),
-            "const auto* targets = batch.targets + target;",
-            "Lanes answer[1];",
+            *given,
             *self._poison(),
             *self._phase(Phase.BEGIN),
             *self._phase(Phase.FORWARD),
-            *self._given("answer", self._plan.predictions),
-            *(["if (by_predictions) {", *backward, "}"] if has_slopes else []),
-            "return answer[0];",
+            *(line for name, operand in outputs.items() for line in self._given(name, operand)),
+            *last,
             "}",
         ]
 

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.codegen.graph.build import NoCodeError
 from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Draw, Lookup, Map, Node, in_order, readers_of
 from pipeline.codegen.passes.extents import Flags
-from pipeline.codegen.passes.plan import Phase, ProgramPlan
+from pipeline.codegen.passes.plan import ProgramPlan
 from pipeline.codegen.passes.strides import Strides
 from pipeline.codegen.text.loops import literal
 from pipeline.codegen.text.loss_text import QuestionEmitter
@@ -35,20 +35,11 @@ class SampleEmitter(QuestionEmitter):
 
     def lines(self) -> list[str]:
         """The function."""
-        (targets,) = self._plan.gradients
-        types = ["Ints" if is_whole else "Lanes" for is_whole in self._is_whole]
-        return [
-            f"static void {self.name}({_ARGUMENTS}) {{",
-            self._declared_memory(),
-            f"{types[0]}* const inputs = reinterpret_cast<{types[0]}*>(&batch.tokens);",
-            f"{types[1]}* const targets = batch.targets;",
-            *self._poison(),
-            *self._phase(Phase.BEGIN),
-            *self._phase(Phase.FORWARD),
-            *self._given("inputs", self._plan.predictions),
-            *self._given("targets", targets),
-            "}",
-        ]
+        kind, other = ("Ints" if is_whole else "Lanes" for is_whole in self._is_whole)
+        inputs = f"{kind}* const inputs = reinterpret_cast<{kind}*>(&batch.tokens);"
+        outputs = dict(zip(self._outputs, (self._plan.predictions, *self._plan.gradients), strict=True))
+        given = [inputs, f"{other}* const targets = batch.targets;"]
+        return self._function(f"void {self.name}({_ARGUMENTS})", given, outputs)
 
     def _loops_of(self, node: Node, needed: Flags) -> list[str]:
         if isinstance(node, Lookup) and isinstance(node.table.node, ConstantNode):
@@ -89,19 +80,9 @@ class ReferenceEmitter(QuestionEmitter):
 
     def lines(self) -> list[str]:
         """The function."""
-        return [
-            f"static Lanes {self.name}(const Batch& batch) {{",
-            self._declared_memory(),
-            "const auto* inputs = whole(batch.tokens);",
-            "const auto* targets = batch.targets;",
-            "Lanes answer[1];",
-            *self._poison(),
-            *self._phase(Phase.BEGIN),
-            *self._phase(Phase.FORWARD),
-            *self._given("answer", self._plan.predictions),
-            "return answer[0];",
-            "}",
-        ]
+        sources = ["const auto* inputs = whole(batch.tokens);", "const auto* targets = batch.targets;"]
+        given, outputs = [*sources, "Lanes answer[1];"], {"answer": self._plan.predictions}
+        return self._function(f"Lanes {self.name}(const Batch& batch)", given, outputs, ["return answer[0];"])
 
 
 def choice_of_split(keys: Mapping[str, tuple[int, int]]) -> list[str]:
