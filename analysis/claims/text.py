@@ -57,6 +57,8 @@ def _figure_of(judged: JudgedClaim) -> str:
     verdict = {DOES_NOT: "does not hold"}.get(judged.verdict, judged.verdict)
     if judged.evidence is None:
         return f"({verdict})"
+    if not np.isfinite(judged.estimate.value):
+        return f"**no estimate** ({_units(judged)}; {verdict})"
     value, _, interval = judged.estimate.concise().partition(" (")
     return f"**{value}** ({interval.removesuffix(')')}; {_units(judged)}; {verdict})"
 

@@ -65,7 +65,9 @@ def rates_table(part: dict[str, Any]) -> str:
         bounds = (part[f"{side} boundary"][width] for side in ("lower", "upper"))
         shown = ["none" if value is None else f"{value:.2g} ({low:.2g}-{high:.2g})" for value, low, high in bounds]
         rows.append([width, *(short(share[0]) for share in shares), *shown])
-    return f"{_rows(rows)}\n{_saved(part)}\n"
+    ratio = _text(part["lower boundary of heads of width 2 over that of width 8"])
+    told = f"By all of these runs, heads of width 2 need {ratio} times the rate of heads of width 8 (exploratory)."
+    return f"{_rows(rows)}\n{told} {_saved(part)}\n"
 
 
 def _saved(part: dict[str, Any]) -> str:

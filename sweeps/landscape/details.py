@@ -157,6 +157,7 @@ def _rates(sweeps: Sweeps) -> dict[str, Any]:
             f"{width:g}": [grid.share(rate, width).to_json() for rate in grid.rates] for width in grid.head_widths
         },
         "runs": {"on the grid": len(grid.rate_R), "about its boundaries": len(found.rate_R) - len(grid.rate_R)},
+        "lower boundary of heads of width 2 over that of width 8": found.ratio(2, 8).to_json(),
         **{
             f"{side} boundary{of_what}": {
                 f"{width:g}": diagram.boundary(width, is_upper=side == "upper").to_json() for width in grid.head_widths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -184,6 +185,9 @@ def test_findings_show_what_is_kept_of_the_claims_that_they_name():
         "A share of **.80** (.70-.90; 20 runs; holds) jump, (undecided) do not, of **.80** (.70-.90; 5 seeds; does not "
         "hold) more is known."
     )
+    unknown = replace(COUNTED, estimate=math.nan, low=math.nan, high=math.nan)
+    claims["unknown"] = replace(JUDGED, evidence=unknown, verdict=UNDECIDED)
+    assert with_figures("A ratio: {unknown}.", claims) == "A ratio: **no estimate** (5 seeds; undecided)."
     with pytest.raises(KeyError, match="unheard_of"):
         with_figures("{unheard_of}", claims)
 

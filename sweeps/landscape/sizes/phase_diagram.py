@@ -67,6 +67,10 @@ class PhaseDiagram:
         """The rate at which half of the runs converge in time, with its 95% interval over seeds."""
         return from_bootstrap(10 ** self.boundary_B(head_width, is_upper=is_upper))
 
+    def ratio(self, narrow: float, wide: float) -> Estimate:
+        """The lower boundary at head width `narrow` over that at `wide`, with its 95% interval over seeds."""
+        return from_bootstrap(10 ** (self.boundary_B(narrow) - self.boundary_B(wide)))
+
 
 def phase_diagram(sweeps: Sweeps, names: Sequence[str] = (RATES,)) -> PhaseDiagram:
     """Of these sweeps together. A run that diverged did not converge.
@@ -86,11 +90,10 @@ def phase_diagram(sweeps: Sweeps, names: Sequence[str] = (RATES,)) -> PhaseDiagr
 def ratio_of_boundaries(sweeps: Sweeps, *, narrow: int, wide: int, names: Sequence[str] = (RATES,)) -> Evidence:
     """Rate that half of the runs with narrow heads need to converge in time, over that with wide heads."""
     found = phase_diagram(sweeps, names)
-    ratio_B = 10 ** (found.boundary_B(narrow) - found.boundary_B(wide))
     shown = "; ".join(f"head width {width:g}: {found.boundary(width).text(5)}" for width in found.head_widths)
     use_R = np.isin(found.head_width_R, (narrow, wide)) & (found.rate_R <= _MIDDLE_RATE)
     runs = [run for run, is_used in zip(found.history.runs, use_R, strict=True) if is_used]
-    return Evidence.of(from_bootstrap(ratio_B), runs, f"Rate at which half converge by step {IN_TIME}, at {shown}.")
+    return Evidence.of(found.ratio(narrow, wide), runs, f"Rate at which half converge by step {IN_TIME}, at {shown}.")
 
 
 def share_lost(sweeps: Sweeps, *, head_width: int, rate: float, higher: float) -> Evidence:

@@ -38,6 +38,7 @@ def test_boundaries_of_rates_are_found_on_both_sides():
     assert verdicts(sweeps) == {"narrow_heads_need_higher_rates": HOLDS, "high_rates_fail": HOLDS}
     found = phase_diagram(sweeps)
     assert found.boundary(4).value == pytest.approx(1.5e-3, rel=0.1)
+    assert found.ratio(2, 8).value == pytest.approx(2.0, rel=0.15)
     assert 5e-3 < found.boundary(4, is_upper=True).value < 2e-2
     contrary = verdicts(judged_sweeps(rates_of(0.5)))
     assert contrary == {"narrow_heads_need_higher_rates": DOES_NOT, "high_rates_fail": DOES_NOT}
