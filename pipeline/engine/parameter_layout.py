@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.models.base import ParameterSpec
 from pipeline.numerics.alignment import RowPlan, plan_row
-from pipeline.numerics.streams import Draws, box_muller, stream_key
+from pipeline.numerics.streams import Draws, box_muller, stream_keys
 
 _TRUNCATION = 2.0
 
@@ -115,8 +115,7 @@ def stream_names(specs: Iterable[ParameterSpec]) -> tuple[str, ...]:
 
 
 def _draws(spec: ParameterSpec, seeds_N: Sequence[int]) -> Draws:
-    keys = torch.tensor([stream_key(f"init/{spec.name}", seed) for seed in seeds_N])
-    return Draws(keys, torch.zeros(len(seeds_N), dtype=torch.int64), spec.rows)
+    return Draws(stream_keys(f"init/{spec.name}", seeds_N), torch.zeros(len(seeds_N), dtype=torch.int64), spec.rows)
 
 
 def _normals(specs: Sequence[ParameterSpec], seeds: Sequence[Sequence[int]]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.arrays import Array, Ints
 from pipeline.engine.parameter_layout import Layout, stream_names
 from pipeline.numerics.context import fix_cublas_workspace, numerics_context
-from pipeline.numerics.streams import Draws, held_out_key, stream_key
+from pipeline.numerics.streams import Draws, held_out_key, stream_keys
 from pipeline.spec.parameters import Registered
 from pipeline.spec.run_config import RunConfig
 from pipeline.tasks.base import Batch, Split
@@ -90,6 +90,8 @@ class Slots:
         self.schedule_columns = self._columns(template.schedule)
         self.task_vectors = {name: self._numbers(0.0) for name in template.task.vector_fields()}
         self.parameters = self.layout.views(self.weights_SP)
+        # Copies of the arrays that training leaves as they are, by their place, until a slot is filled anew.
+        self._untrained: dict[int, Tensor] = {}
         self.load_runs(dict.fromkeys(range(num_slots), (template, self.start(template))))
 
     def numerics(self) -> AbstractContextManager[None]:
@@ -131,6 +133,7 @@ class Slots:
 
         One object given for several slots is transferred once.
         """
+        self._untrained = {}
         distinct = {id(run): run for run in runs.values()}
         slots = torch.tensor(list(runs), device=self.device)
         for target, source in zip(self._all_tensors(), self._host_rows(list(distinct.values())), strict=True):
@@ -142,10 +145,16 @@ class Slots:
 
     def _host_rows(self, runs: Sequence[tuple[RunConfig, RunState]]) -> Iterator[Tensor]:
         """What these runs put into a slot, a row for each, on the host, array by array as in `_all_tensors`."""
+        # Fresh runs have many arrays in common, and their first weights twice.
+        rows_of: dict[tuple[int, ...], Tensor] = {}
         for name in self._state_tensors():
-            yield self._state_rows([state.arrays[name] for _, state in runs])
+            arrays = [state.arrays[name] for _, state in runs]
+            ids = tuple(map(id, arrays))
+            if ids not in rows_of:
+                rows_of[ids] = self._state_rows(arrays)
+            yield rows_of[ids]
         for name in self.keys:
-            yield torch.tensor([stream_key(name, config.stream_seed(name)) for config, _ in runs])
+            yield stream_keys(name, [config.stream_seed(name) for config, _ in runs])
         for name in self.columns:
             yield _column([_number(getattr(config.optimiser, name)) for config, _ in runs]).unsqueeze(1)
         for name in self.schedule_columns:
@@ -155,8 +164,9 @@ class Slots:
         yield torch.tensor([state.step for _, state in runs])
 
     def _state_rows(self, arrays: Sequence[Array]) -> Tensor:
-        rows = torch.from_numpy(np.stack(arrays))
-        return self.layout.expand(rows) if rows.dim() > 1 else rows
+        is_one = all(array is arrays[0] for array in arrays)
+        rows = torch.from_numpy(np.stack(arrays[:1] if is_one else arrays))
+        return (self.layout.expand(rows) if rows.dim() > 1 else rows).expand(len(arrays), *[-1] * (rows.dim() - 1))
 
     def unload_run(self, slot: int) -> None:
         """Called once a run has ended in a slot, which keeps what it holds; nothing is to be done."""
@@ -183,9 +193,21 @@ class Slots:
         return self.layout.compact(values) if values.dim() > 1 else values
 
     def copy(self, slots: Sequence[int] | None = None) -> SlotArrays:
-        """Copies of everything that these slots (None: all) hold, a row for each, on the block's device."""
+        """Copies of everything that these slots (None: all) hold, a row for each, on the block's device; to be read.
+
+        Those of all slots share what training does not change, as long as no slot is filled.
+        """
         if slots is None:
-            return [source.detach().clone() for source in self._all_tensors()]
+            arrays = self._all_tensors()
+            if not self._untrained:
+                trained = {id(array) for array in self._trained_tensors()}
+                self._untrained = {
+                    place: array.detach().clone() for place, array in enumerate(arrays) if id(array) not in trained
+                }
+            return [
+                self._untrained[place] if place in self._untrained else array.detach().clone()
+                for place, array in enumerate(arrays)
+            ]
         chosen = torch.tensor(list(slots), device=self.device)
         return [source.detach().index_select(0, chosen) for source in self._all_tensors()]
 
@@ -193,6 +215,7 @@ class Slots:
         """Slot -> the row of `arrays`, a `copy`, that it holds from now on; other slots stay as they are."""
         parts = (rows.keys(), rows.values())
         slots, chosen = (torch.tensor(list(part), dtype=torch.int64, device=self.device) for part in parts)
+        self._untrained = {}
         with torch.no_grad():
             for target, source in zip(self._all_tensors(), arrays, strict=True):
                 target[slots] = source[chosen]
@@ -213,6 +236,10 @@ class Slots:
 
     def _state_tensors(self) -> dict[str, Tensor]:
         return {"weights": self.weights_SP, "initial_weights": self.initial_SP, **self.state, **self.last}
+
+    def _trained_tensors(self) -> list[Tensor]:
+        """What training changes."""
+        return [self.weights_SP, *self.state.values(), *self.last.values(), self.steps_S]
 
     def _all_tensors(self) -> list[Tensor]:
         """Everything that training a slot depends on; the state first, the steps last."""
@@ -255,6 +282,10 @@ class Slots:
         per_step = self.template.batch_size
         streams = {name: Draws(keys_S2, steps_S, num_rows, first_row, per_step) for name, keys_S2 in keys.items()}
         return self.task.sample(streams, vectors, self.template.dtype, split)
+
+    def steps(self) -> Ints:
+        """(S,): the slots' steps."""
+        return np.array(self.steps_S.cpu().numpy())
 
     def is_finite(self) -> NDArray[np.bool_]:
         """(S,): whether a slot's weights, moments and last training loss are finite."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,10 +48,20 @@ def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor
 
 def stream_key(stream: str, seed: int) -> tuple[int, int]:
     """The Philox key, two 32-bit words, of the stream named `stream` under `seed` (>= 0, any size)."""
+    digest = hashlib.sha256(_seeded(stream, seed)).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+def stream_keys(stream: str, seeds: Sequence[int]) -> Tensor:
+    """(N, 2): the keys of this stream under N seeds, their words as int64."""
+    words = [hashlib.sha256(_seeded(stream, seed)).digest()[:8] for seed in seeds]
+    return torch.from_numpy(np.frombuffer(b"".join(words), "<u4").astype(np.int64).reshape(-1, 2))
+
+
+def _seeded(stream: str, seed: int) -> bytes:
     if seed < 0:
         raise ValueError(f"seed of stream {stream!r} must be >= 0, got {seed}")
-    digest = hashlib.sha256(f"seedbed.stream.1:{stream}:{seed}".encode()).digest()
-    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+    return f"seedbed.stream.1:{stream}:{seed}".encode()
 
 
 def held_out_key(split: str, stream: str) -> tuple[int, int]:

@@ -75,11 +75,14 @@ def apart(
     return first + second, of_first | of_second
 
 
-def train_apart(block: Block, num_steps: int, slots: Sequence[int]) -> Mapping[int, str]:
+def train_apart(
+    block: Block, num_steps: int, slots: Sequence[int], before: SlotArrays, num_since: int
+) -> Mapping[int, str]:
     """Train these slots; the causes of those that raise. Others that raise, as well as free slots, get copies of one
     that does not, so that the block can go on.
+
+    `before` is a copy of the block from `num_since` steps ago, from which parts of it are trained again.
     """
-    before = block.copy()
     try:
         block.train(num_steps, slots)
         return {}
@@ -89,7 +92,7 @@ def train_apart(block: Block, num_steps: int, slots: Sequence[int]) -> Mapping[i
 
     def train(group: list[int]) -> SlotArrays:
         block.put(before, {slot: slot if slot in group else group[0] for slot in range(block.num_slots)})
-        block.train(num_steps, group)
+        block.train(num_since + num_steps, group)
         return block.copy(group)
 
     parts, causes = apart(train, slots)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -14,11 +14,11 @@ from pipeline.engine.slots import RunState
 from pipeline.spec.run_config import RunConfig
 from pipeline.stopping.base import RunPrefix
 from pipeline.store.progress import Progress, RunStates, ended_for_good
-from pipeline.training.evaluation_plan import EvaluationPlan, run_prefix
+from pipeline.training.evaluation_plan import EvaluationPlan, Occupants, run_prefix
 from pipeline.training.isolation import apart, train_apart
 from pipeline.training.recorder import Recorder
 from pipeline.training.run_rows import Measured
-from pipeline.training.window_readings import WindowReadings
+from pipeline.training.window_readings import window_readings_of
 
 # Weights of runs that are put into slots in one go.
 _LOADED_BYTES = 64 << 20
@@ -52,8 +52,8 @@ class PackLoop:
                 rows.drop(self.readings.prefixes)
         over = recorder.ends.keys() - recorder.continued.keys()
         self.waiting = [run for run in configs if run not in over and run not in recorder.record.active]
-        self.occupants: list[str | None] = [None] * block.num_slots
-        self._standing: tuple[Ints, Bools] | None = None
+        self._slots = Occupants(block.num_slots, evaluation_plans)
+        self._known_steps_S: Ints | None = None
         # Their states are all in the host's memory until they are in slots.
         self._most_at_once = max(1, _LOADED_BYTES // (block.layout.row_width * block.dtype.itemsize))
         # States of runs in progress that wait for a slot.
@@ -70,10 +70,14 @@ class PackLoop:
         by_setting = {setting_id: config.hyperparameters() for setting_id, config in settings.items()}
         self.hyperparameters = {run_id: by_setting[config.setting_id] for run_id, config in configs.items()}
         self._settings = {run_id: config.setting_id for run_id, config in configs.items()}
-        self._plans = list({id(plan): plan for plan in evaluation_plans.values()}.values())
         self._budgets = {run_id: plan.budget for run_id, plan in evaluation_plans.items()}
         prefixes = {run_id: self._prefix(run_id) for run_id in recorder.rows}
         self.converged |= {run_id for run_id, prefix in prefixes.items() if prefix.converged_index is not None}
+
+    @property
+    def occupants(self) -> list[str | None]:
+        """The run in each slot."""
+        return self._slots.runs
 
     @property
     def is_done(self) -> bool:
@@ -125,7 +129,7 @@ class PackLoop:
         """Put runs into slots, all of them in one go; the causes of those that raise, by run."""
         parts, causes = apart(lambda slots: self._load({slot: placed[slot] for slot in slots}), list(placed))
         for slot in (slot for group, _ in parts for slot in group):
-            self.occupants[slot] = placed[slot]
+            self._slots.put(slot, placed[slot])
             self.parked.pop(placed[slot], None)
         return {placed[slot]: cause for slot, cause in causes.items()}
 
@@ -134,7 +138,7 @@ class PackLoop:
         states = {**self.parked, **self.first_states(fresh, self.block)}
         runs = {slot: (self.configs[run_id], states[run_id]) for slot, run_id in placed.items()}
         self.block.load_runs(runs)
-        self._standing = None
+        self._known_steps_S = None
 
     def _fail_slots(self, causes: Mapping[int, str], what: str) -> None:
         """End the runs in these slots as failed, at the beginning of the chunk, and free the slots."""
@@ -154,40 +158,43 @@ class PackLoop:
         if run_id in self.recorder.rows and self._prefix(run_id).converged_index is None:
             self.converged.discard(run_id)
         self.recorder.fail(run_id, state if is_begun else None, first, run_id in self.converged, cause)
-        self.occupants = [None if occupant == run_id else occupant for occupant in self.occupants]
+        self._slots.remove(run_id)
 
     def _advance(self) -> None:
         """Train one chunk. Runs in their first chunk are measured at its inner marks; all slots advance together."""
-        fresh_S = self._occupied() & (self._steps() == 0)
+        fresh_S = self._slots.occupied() & (self._steps() == 0)
         if fresh_S.any():
             self._snapshot(fresh_S, np.zeros_like(fresh_S))
         done = 0
         for mark in self._first_marks if fresh_S.any() else ():
-            self._train(mark - done)
+            self._train(mark - done, done)
             done = mark
             self._record(np.zeros_like(fresh_S), fresh_S & self._at(_probe_steps), fresh_S & self._at(self._read_steps))
-        self._train(self.common.grid.chunk - done)
-        self.recorder.run_steps += int(self._occupied().sum()) * self.common.grid.chunk
+        self._train(self.common.grid.chunk - done, done)
+        self.recorder.run_steps += int(self._slots.occupied().sum()) * self.common.grid.chunk
 
-    def _train(self, num_steps: int) -> None:
-        occupied = np.flatnonzero(self._occupied()).tolist()
+    def _train(self, num_steps: int, num_since: int) -> None:
+        """Train so many steps, `num_since` steps after the beginning of the chunk."""
+        occupied = np.flatnonzero(self._slots.occupied()).tolist()
         if occupied and num_steps:
-            causes = train_apart(self.block, num_steps, occupied)
-            self._standing = None
+            causes = train_apart(self.block, num_steps, occupied, self._start, num_since)
+            self._known_steps_S = None
             self._fail_slots(causes, "trained")
             self.beat()
 
     def _evaluate_and_end(self) -> None:
         """Evaluate, probe, snapshot and end the runs whose step asks for it."""
-        occupied_S, (_, finite_S) = self._occupied(), self._stand()
-        eval_S = self._at(_eval_steps)
+        occupied_S = self._slots.occupied()
+        self._known_steps_S, finite_S = self.block.standing()
+        eval_S = self._at(lambda plan: plan.grid.eval_steps)
         # A run with non-finite numbers is probed at any step, so that its last row shows them.
         probe_S = occupied_S & (self._at(_probe_steps) | ~finite_S)
-        self._record(eval_S, probe_S, self._at(self._read_steps))
+        evaluated = self._record(eval_S, probe_S, self._at(self._read_steps))
         self._add_readings(is_last=self.readings.is_immediate)
+        judged_S, is_over_S = self._may_end(eval_S, evaluated), self._slots.over(self._steps())
         parts, causes = apart(
-            lambda slots: [self._end(slot, bool(finite_S[slot]), bool(eval_S[slot])) for slot in slots],
-            np.flatnonzero(self._occupied()).tolist(),
+            lambda slots: [self._end(slot, bool(finite_S[slot]), bool(judged_S[slot])) for slot in slots],
+            np.flatnonzero(self._slots.occupied() & (~finite_S | judged_S | is_over_S)).tolist(),
         )
         self._fail_slots(causes, "judged by the stopping rule")
         ends = {slot: reason for group, reasons in parts for slot, reason in zip(group, reasons, strict=True)}
@@ -196,23 +203,19 @@ class PackLoop:
             slot: reason for slot, reason in ends.items() if reason is not None and self.occupants[slot] is not None
         }
         if ended:
-            run_ids = self._run_ids([*ended])
+            run_ids = self._slots.among([*ended])
             are_converged = [run_id in self.converged for run_id in run_ids]
             states = self.block.stacked_states([*ended])
             self.recorder.end_runs(run_ids, [*ended.values()], states, are_converged, self.common.last)
         for slot in ended:
             self.block.unload_run(slot)
-            self.occupants[slot] = None
+            self._slots.put(slot, None)
 
-    def _run_ids(self, slots: Sequence[int]) -> list[str]:
-        """The runs in slots that are occupied."""
-        return [str(self.occupants[slot]) for slot in slots]
-
-    def _end(self, slot: int, is_finite: bool, is_evaluated: bool) -> str | None:
+    def _end(self, slot: int, is_finite: bool, is_judged: bool) -> str | None:
         """Why the run in a slot ends here; None if it goes on."""
         run_id = self.occupants[slot]
         assert run_id is not None
-        prefix = self._prefix(run_id) if is_evaluated and self._may_end(run_id) else None
+        prefix = self._prefix(run_id) if is_judged else None
         if prefix is not None and prefix.converged_index is not None:
             self.converged.add(run_id)
         if not is_finite:
@@ -222,11 +225,24 @@ class PackLoop:
             return rule.reason_of(prefix)
         return "budget" if self._steps()[slot] >= self.evaluation_plans[run_id].budget else None
 
-    def _may_end(self, run_id: str) -> bool:
-        """Whether what a run has recorded can matter here: a rule may stop it, or it may have converged just now."""
+    def _may_end(self, eval_S: Bools, evaluated: Measured) -> Bools:
+        """(S,) whether what a run has recorded matters here: a rule may stop it, or it may have converged just now."""
+        criterion, may_S = self.common.criterion, eval_S & self._slots.occupied()
+        if not self.common.stopping.stops_converged_alone:
+            return may_S
+        met_S = may_S
+        if criterion.metric in evaluated.names:
+            # Most have not met it at this evaluation, which says enough.
+            values_N = evaluated.values_NM[:, evaluated.names.index(criterion.metric)]
+            met_S = np.zeros_like(may_S)
+            met_S[evaluated.slots_N] = criterion.satisfied(values_N)
+        for slot in np.flatnonzero(may_S).tolist():
+            run_id = str(self.occupants[slot])
+            may_S[slot] = run_id in self.converged or (met_S[slot] and self._has_just_converged(run_id))
+        return may_S
+
+    def _has_just_converged(self, run_id: str) -> bool:
         criterion = self.common.criterion
-        if run_id in self.converged or not self.common.stopping.stops_converged_alone:
-            return True
         recent = self.recorder.rows[run_id].recent(criterion.metric, criterion.evaluations)
         return len(recent) == criterion.evaluations and bool(criterion.satisfied(np.array(recent)).all())
 
@@ -237,75 +253,68 @@ class PackLoop:
     @cached_property
     def _first_marks(self) -> tuple[int, ...]:
         """Steps before the end of the first chunk at which something of some run is measured."""
-        marks = {mark for plan in self._plans for mark in (*plan.grid.inner_marks, *({0} & self._read_steps(plan)))}
+        marks = {
+            mark for plan in self._slots.plans for mark in (*plan.grid.inner_marks, *({0} & self._read_steps(plan)))
+        }
         return tuple(sorted(marks))
 
     def _at(self, steps_of: Callable[[EvaluationPlan], frozenset[int]]) -> Bools:
-        """(S,) whether the run in a slot is at one of the steps that its own plan has; False of a free slot."""
-        steps_S, found_S = self._steps(), np.zeros(self.block.num_slots, bool)
-        for plan in self._plans:
-            has_plan_S = self._occupied()
-            if len(self._plans) > 1:
-                has_plan_S = np.array(
-                    [run is not None and self.evaluation_plans[run] is plan for run in self.occupants]
-                )
-            found_S |= has_plan_S & np.isin(steps_S, [*steps_of(plan)])
-        return found_S
+        return self._slots.due(self._steps(), steps_of)
 
     def _prefix(self, run_id: str) -> RunPrefix:
         rows, hyperparameters = self.recorder.rows[run_id], self.hyperparameters[run_id]
         return run_prefix(run_id, rows, self.evaluation_plans[run_id], hyperparameters)
 
-    def _occupied(self) -> Bools:
-        return np.array([occupant is not None for occupant in self.occupants])
-
     def _steps(self) -> Ints:
-        return self._stand()[0]
+        """(S,) the steps of the slots: one transfer, whenever they have changed."""
+        if self._known_steps_S is None:
+            self._known_steps_S = self.block.steps()
+        return self._known_steps_S
 
-    def _stand(self) -> tuple[Ints, Bools]:
-        """(S,) the steps of the slots and whether they are finite: one transfer, whenever they have changed."""
-        if self._standing is None:
-            self._standing = self.block.standing()
-        return self._standing
+    def _record(self, eval_S: Bools, probe_S: Bools, read_S: Bools) -> Measured:
+        """One row for every slot in any mask, holding the metrics of those it is in; readings may come later.
 
-    def _record(self, eval_S: Bools, probe_S: Bools, read_S: Bools) -> None:
-        """One row for every slot in any mask, holding the metrics of those it is in; readings may come later."""
+        Gives what was evaluated.
+        """
         evaluated = self._measured(lambda slots: self.block.evaluate(self.common.eval_items, slots), eval_S)
         probed = self._measured(lambda slots: self.block.probe(self.common.probe_items, slots), probe_S)
-        steps_S, recorded_S = self._steps(), (eval_S | probe_S | read_S) & self._occupied()
+        steps_S, recorded_S = self._steps(), (eval_S | probe_S | read_S) & self._slots.occupied()
         # Slots of which the same was measured have their rows together.
-        groups: dict[tuple[bool, bool], list[int]] = {}
-        for slot in np.flatnonzero(recorded_S).tolist():
-            groups.setdefault((slot in evaluated.place_of, slot in probed.place_of), []).append(slot)
-        for (is_evaluated, is_probed), slots in groups.items():
-            parts = [part for part, is_in in ((evaluated, is_evaluated), (probed, is_probed)) if is_in]
+        measured_S = 2 * evaluated.among(len(steps_S)) + probed.among(len(steps_S))
+        _, firsts = np.unique(measured_S[recorded_S], return_index=True)
+        for kind in measured_S[recorded_S][np.sort(firsts)]:
+            slots_N = np.flatnonzero(recorded_S & (measured_S == kind))
+            parts = [part for part, is_in in ((evaluated, kind & 2), (probed, kind & 1)) if is_in]
             names = tuple(name for part in parts for name in part.names)
-            values_NM = np.concatenate([np.empty((len(slots), 0)), *(part.of(slots) for part in parts)], 1)
-            self.recorder.add_rows(self._run_ids(slots), steps_S[slots].tolist(), names, values_NM)
+            values_NM = np.concatenate([np.empty((len(slots_N), 0)), *(part.of(slots_N) for part in parts)], 1)
+            self.recorder.add_rows(self._slots.among(slots_N.tolist()), steps_S[slots_N].tolist(), names, values_NM)
         read = np.flatnonzero(read_S & recorded_S).tolist()
         if read:
-            run_ids = self._run_ids(read)
+            run_ids = self._slots.among(read)
             self.readings.take(run_ids, [self.configs[run_id] for run_id in run_ids], read, self._start)
+        return evaluated
 
     def _measured(self, measure: Callable[[list[int]], Mapping[str, Tensor]], mask_S: Bools) -> Measured:
         """The metrics of the slots in a mask that are occupied and do not raise."""
-        slots = np.flatnonzero(mask_S & self._occupied()).tolist()
+        slots = np.flatnonzero(mask_S & self._slots.occupied()).tolist()
         parts, causes = apart(lambda group: to_host(measure(group))[0], slots)
         self._fail_slots(causes, "measured")
         self.beat()
-        measured = [slot for group, _ in parts for slot in group]
+        measured_N = np.array([slot for group, _ in parts for slot in group], np.int64)
         names = tuple(parts[0][1]) if parts else ()
         arrays = [np.stack([columns[name] for name in names], 1) for _, columns in parts]
         values_NM = np.concatenate(arrays) if arrays else np.empty((0, 0))
-        return Measured(names, {slot: place for place, slot in enumerate(measured)}, values_NM)
+        return Measured(names, measured_N, values_NM)
 
     def _add_readings(self, is_last: bool) -> None:
         found, failed = self.readings.computed(is_last)
         self.beat()
-        for run_id, step, metrics in found:
-            self.recorder.amend(run_id, step, metrics)
-            if self.readings.is_immediate and run_id in self.recorder.rows:
-                self.recorder.rows[run_id].amend(step, metrics)
+        for read in found:
+            self.recorder.amend_rows(*read)
+            if self.readings.is_immediate:
+                for run_id, step, values_M in zip(read.run_ids, read.steps, read.values_NM.tolist(), strict=True):
+                    if run_id in self.recorder.rows:
+                        self.recorder.rows[run_id].amend(step, dict(zip(read.names, values_M, strict=True)))
         for run_id, (start, step, cause) in failed.items():
             self._fail(run_id, start, f"while its weights at step {step} were read: {cause}")
 
@@ -315,36 +324,25 @@ class PackLoop:
         attention_S = candidates_S & self._at(lambda plan: plan.attention_steps)
         keeps_S = [run_id is not None and self.common.keeps_last_maps(run_id) for run_id in self.occupants]
         attention_S |= ending_S & np.array(keeps_S, bool)
-        mapped = np.flatnonzero(attention_S & self._occupied()).tolist()
+        mapped = np.flatnonzero(attention_S & self._slots.occupied()).tolist()
         parts, causes = apart(self._attention_maps, mapped)
         self._fail_slots(causes, "measured")
         for group, maps in parts:
             arrays = {f"layer{layer}": attention for layer, attention in enumerate(maps)}
-            self.recorder.add_snapshots(self._run_ids(group), steps_S[group].tolist(), "attention", arrays)
+            self.recorder.add_snapshots(self._slots.among(group), steps_S[group].tolist(), "attention", arrays)
         kept = np.flatnonzero(candidates_S & self._at(lambda plan: plan.state_steps)).tolist()
         if kept:
             states = self.block.stacked_states(kept)
-            self.recorder.add_snapshots(self._run_ids(kept), states.steps, "state", states.arrays)
+            self.recorder.add_snapshots(self._slots.among(kept), states.steps, "state", states.arrays)
         kept = np.flatnonzero(candidates_S & self._at(lambda plan: plan.weight_steps)).tolist()
         if kept:
             weights = {"weights": np.stack(self.block.weights_of_runs(kept))}
-            self.recorder.add_snapshots(self._run_ids(kept), steps_S[kept].tolist(), "weights", weights)
+            self.recorder.add_snapshots(self._slots.among(kept), steps_S[kept].tolist(), "weights", weights)
 
     def _attention_maps(self, slots: list[int]) -> list[Array]:
         maps = self.block.attention_maps(self.common.attention_items, slots)
         return [attention.cpu().numpy() for attention in maps]
 
 
-def _eval_steps(evaluation_plan: EvaluationPlan) -> frozenset[int]:
-    return evaluation_plan.grid.eval_steps
-
-
 def _probe_steps(evaluation_plan: EvaluationPlan) -> frozenset[int]:
     return evaluation_plan.grid.probe_steps
-
-
-def window_readings_of(evaluation_plan: EvaluationPlan, block: Block) -> WindowReadings:
-    """The readings of the runs of a block, taken at once if the stopping rule decides by any of them."""
-    needed = {metric.partition(".")[0] for metric in evaluation_plan.stopping.metrics_needed()}
-    names = evaluation_plan.readings
-    return WindowReadings(block, names, evaluation_plan.probe_items, is_immediate=not needed.isdisjoint(names))

@@ -96,16 +96,17 @@ class Recorder:
 
     def add_rows(self, run_ids: Sequence[str], steps: Sequence[int], names: tuple[str, ...], values_NM: Floats) -> None:
         """The same for N runs, at a step each, of the same M metrics."""
-        for run_id, step, values_M in zip(run_ids, steps, values_NM.tolist(), strict=True):
-            rows = self.rows.setdefault(run_id, RunRows())
-            if rows.steps and step <= rows.steps[-1]:
-                raise AssertionError(f"run {run_id}: step {step} recorded after step {rows.steps[-1]}")
-            rows.add(step, names, values_M)
+        for run_id, step, values_M in zip(run_ids, steps, values_NM, strict=True):
+            if run_id not in self.rows:
+                self.rows[run_id] = RunRows()
+            self.rows[run_id].add(step, names, values_M)
         self._new.add(run_ids, steps, names, values_NM)
 
-    def amend(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Record further metrics in a row that was added since the newest commit; `rows` stay as they are."""
-        self._new.amend(run_id, step, metrics)
+    def amend_rows(
+        self, run_ids: Sequence[str], steps: Sequence[int], names: tuple[str, ...], values_NM: Floats
+    ) -> None:
+        """Record further metrics in rows that were added since the newest commit; `rows` stay as they are."""
+        self._new.amend(run_ids, steps, names, values_NM)
 
     def add_snapshot(self, run_id: str, step: int, kind: str, arrays: Mapping[str, Array]) -> None:
         """Arrays of one run at one step. A last state that is also a declared snapshot is kept once."""

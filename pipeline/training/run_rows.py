@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.arrays import Array, Floats
+from pipeline.arrays import Array, Bools, Floats, Ints
 from pipeline.store.formats.columns import numbers, texts
 
 _Names = tuple[str, ...]
 _Column = tuple[list[int], list[float]]
+_Part = tuple[int, Sequence[str], Sequence[float] | Floats]
 
 
 class RunRows:
@@ -21,14 +22,15 @@ class RunRows:
     def __init__(self) -> None:
         self.steps: list[int] = []
         # What was put into the rows, in order: row, names, values. Most columns are never asked for before the end.
-        self._parts: list[tuple[int, Sequence[str], Sequence[float]]] = []
+        self._parts: list[_Part] = []
         # The rows that hold a metric, and its values there, for the metrics that were asked for.
         self._columns: dict[str, _Column] = {}
 
-    def add(self, step: int, names: Sequence[str], values: Sequence[float]) -> None:
-        """Append a row; `step` follows those before it."""
+    def add(self, step: int, names: Sequence[str], values: Sequence[float] | Floats) -> None:
+        """Append a row. Raises AssertionError unless `step` is after those before it."""
+        assert not self.steps or step > self.steps[-1], f"step {step} recorded after step {self.steps[-1]}"
+        self._put((len(self.steps), names, values))
         self.steps.append(step)
-        self._put((len(self.steps) - 1, names, values))
 
     def column(self, name: str) -> Floats:
         """(T,); all NaN for a metric that was never recorded."""
@@ -73,12 +75,12 @@ class RunRows:
                 self._take(name, part)
         return self._columns[name]
 
-    def _put(self, part: tuple[int, Sequence[str], Sequence[float]]) -> None:
+    def _put(self, part: _Part) -> None:
         self._parts.append(part)
         for name in self._columns:
             self._take(name, part)
 
-    def _take(self, name: str, part: tuple[int, Sequence[str], Sequence[float]]) -> None:
+    def _take(self, name: str, part: _Part) -> None:
         row, names, values = part
         if name in names:
             rows, found = self._columns[name]
@@ -111,15 +113,21 @@ class _Columns(Mapping[str, Floats]):
 
 @dataclass(frozen=True)
 class Measured:
-    """M metrics of N slots: those of a slot are row `place_of[slot]` of `values_NM`."""
+    """M metrics of N slots, in ascending order."""
 
     names: tuple[str, ...]
-    place_of: Mapping[int, int]
+    slots_N: Ints
     values_NM: Floats
 
-    def of(self, slots: Sequence[int]) -> Floats:
-        """The rows of these slots."""
-        return self.values_NM[[self.place_of[slot] for slot in slots]]
+    def of(self, slots_N: Ints) -> Floats:
+        """The rows of some of these slots."""
+        return self.values_NM[np.searchsorted(self.slots_N, slots_N)]
+
+    def among(self, num_slots: int) -> Bools:
+        """(S,) whether a slot is one of these."""
+        among_S = np.zeros(num_slots, bool)
+        among_S[self.slots_N] = True
+        return among_S
 
 
 class NewRows:
@@ -127,47 +135,50 @@ class NewRows:
 
     def __init__(self) -> None:
         self._row_of: dict[tuple[str, int], int] = {}
-        # Of every row that was ever added, the names of each group of its metrics.
-        self._groups: list[tuple[_Names, ...]] = []
+        # Of every row that was ever added, the number of its kind: rows of a kind have the same groups of metrics.
+        self._kind_of: list[int] = []
+        self._kinds: dict[tuple[_Names, ...], int] = {}
         # Rows, the names of their metrics, and the values (N, M).
         self._parts: list[tuple[Sequence[int], _Names, Floats]] = []
-        # The same of metrics that came later, row by row.
-        self._amended: dict[_Names, tuple[list[int], list[list[float]]]] = {}
 
     def __len__(self) -> int:
         return len(self._row_of)
 
     def add(self, run_ids: Sequence[str], steps: Sequence[int], names: _Names, values_NM: Floats) -> None:
         """Append a row for each run, at its step."""
-        first = len(self._groups)
+        first = len(self._kind_of)
         rows = range(first, first + len(run_ids))
         self._row_of.update(zip(zip(run_ids, steps, strict=True), rows, strict=True))
-        self._groups += [(names,)] * len(run_ids)
+        self._kind_of += [self._kind((names,))] * len(run_ids)
         self._parts.append((rows, names, values_NM))
 
-    def amend(self, run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Put further metrics into a row. Raises KeyError where there is none."""
-        row, names = self._row_of[run_id, step], tuple(metrics)
-        self._groups[row] = (*self._groups[row], names)
-        rows, values = self._amended.setdefault(names, ([], []))
-        rows.append(row)
-        values.append([*metrics.values()])
+    def amend(self, run_ids: Sequence[str], steps: Sequence[int], names: _Names, values_NM: Floats) -> None:
+        """Put further metrics into the row of each run at its step. Raises KeyError where there is none."""
+        rows = [self._row_of[key] for key in zip(run_ids, steps, strict=True)]
+        kinds = [*self._kinds]
+        amended = {kind: self._kind((*kinds[kind], names)) for kind in {self._kind_of[row] for row in rows}}
+        for row in rows:
+            self._kind_of[row] = amended[self._kind_of[row]]
+        self._parts.append((rows, names, values_NM))
 
     def forget(self, run_id: str, step: int) -> None:
         """Remove the rows of a run after `step`."""
         self._row_of = {key: row for key, row in self._row_of.items() if key[0] != run_id or key[1] <= step}
 
+    def _kind(self, groups: tuple[_Names, ...]) -> int:
+        return self._kinds.setdefault(groups, len(self._kinds))
+
     def table(self) -> pa.Table:
         """Columns `run_id`, `step` and one for each metric, null where it was not measured; NaN is a value."""
         kept = [*self._row_of.values()]
-        place_of = np.full(len(self._groups), -1)
+        place_of = np.full(len(self._kind_of), -1)
         place_of[kept] = np.arange(len(kept))
-        groups = dict.fromkeys(self._groups[row] for row in kept)
-        names = dict.fromkeys(name for group in groups for part in group for name in part)
+        kinds = [*self._kinds]
+        found = dict.fromkeys(self._kind_of[row] for row in kept)
+        names = dict.fromkeys(name for kind in found for part in kinds[kind] for name in part)
         values = {name: np.zeros(len(kept)) for name in names}
         is_absent = {name: np.ones(len(kept), bool) for name in names}
-        amended = [(rows, part, np.array(found, np.float64)) for part, (rows, found) in self._amended.items()]
-        for rows, part, values_NM in (*self._parts, *amended):
+        for rows, part, values_NM in self._parts:
             places = place_of[np.asarray(rows)]
             is_kept = places >= 0
             for name, column in zip(part, values_NM.T, strict=True):

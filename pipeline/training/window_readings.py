@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pipeline.arrays import Floats
 from pipeline.engine.block import Block
 from pipeline.engine.reader import Reader, suitable_readings
 from pipeline.engine.slots import RunState, SlotArrays
 from pipeline.spec.run_config import RunConfig
+from pipeline.training.evaluation_plan import EvaluationPlan
 from pipeline.training.isolation import apart
 
-# run_id, step, metrics; and a run's state a chunk before its reading at a step, and why that failed.
-_Row = tuple[str, int, dict[str, float]]
+# A run's state a chunk before its reading at a step, and why that failed.
 _Failure = tuple[RunState, int, str]
 
 
-@dataclass(frozen=True)
-class _Pending:
+class _Pending(NamedTuple):
     """A run at a window, and the row of its weights there, (P,) with padding.
 
     `start` is what the slots held at the beginning of the chunk, in which it was in `slot`.
@@ -33,6 +33,15 @@ class _Pending:
     weights_P: Tensor
     slot: int
     start: SlotArrays
+
+
+class Read(NamedTuple):
+    """Readings of N runs, at a step each: M metrics."""
+
+    run_ids: list[str]
+    steps: list[int]
+    names: tuple[str, ...]
+    values_NM: Floats
 
 
 class WindowReadings:
@@ -72,29 +81,34 @@ class WindowReadings:
         """Drop what is kept of a run from after `step`."""
         self._pending = [run for run in self._pending if run.run_id != run_id or run.step <= step]
 
-    def computed(self, is_last: bool) -> tuple[list[_Row], dict[str, _Failure]]:
-        """(run_id, step, metrics) of every full group of runs that are kept, and with `is_last` of all of them.
+    def computed(self, is_last: bool) -> tuple[list[Read], dict[str, _Failure]]:
+        """The readings of every full group of runs that are kept, and with `is_last` of all of them.
 
         Beside them run_id -> (its state a chunk before, step, cause) of the first reading of a run that raises.
         """
-        rows: list[_Row] = []
+        found: list[Read] = []
         failed: dict[str, _Failure] = {}
         while self._reader is not None and len(self._pending) >= (1 if is_last else self._reader.group_runs):
             size = self._reader.group_runs
             group, self._pending = self._pending[:size], self._pending[size:]
             parts, causes = apart(partial(self._read, group), range(len(group)))
-            rows += [row for _, part in parts for row in part]
+            found += [part for _, part in parts]
             for run, cause in ((group[place], cause) for place, cause in sorted(causes.items())):
                 if run.run_id not in failed or run.step < failed[run.run_id][1]:
                     failed[run.run_id] = (self.block.state_in(run.start, run.slot), run.step, cause)
-        return rows, failed
+        return found, failed
 
-    def _read(self, together: Sequence[_Pending], places: Sequence[int]) -> list[_Row]:
+    def _read(self, together: Sequence[_Pending], places: Sequence[int]) -> Read:
         assert self._reader is not None
         group = [together[place] for place in places]
         parameters = self.block.layout.views(torch.stack([run.weights_P for run in group]))
         found = self._reader.read(parameters, [run.config for run in group])
-        rows = torch.stack(list(found.values()), 1).tolist()
-        return [
-            (run.run_id, run.step, dict(zip(found, row, strict=True))) for run, row in zip(group, rows, strict=True)
-        ]
+        values_NM = torch.stack(list(found.values()), 1).numpy()
+        return Read([run.run_id for run in group], [run.step for run in group], tuple(found), values_NM)
+
+
+def window_readings_of(evaluation_plan: EvaluationPlan, block: Block) -> WindowReadings:
+    """The readings of the runs of a block, taken at once if the stopping rule decides by any of them."""
+    needed = {metric.partition(".")[0] for metric in evaluation_plan.stopping.metrics_needed()}
+    names = evaluation_plan.readings
+    return WindowReadings(block, names, evaluation_plan.probe_items, is_immediate=not needed.isdisjoint(names))

@@ -63,6 +63,23 @@ def test_runs_that_are_started_together_start_as_each_by_itself():
     assert block.starts([]) == []
 
 
+def test_a_copy_is_what_the_slots_held_then_whatever_is_trained_or_loaded_later():
+    block = block_on_cpu()
+    block.load_runs(started(block, range(NUM_SLOTS)))
+    copies, held = [], []
+    for change in (
+        lambda: block.train(3),
+        lambda: block.load_runs(started(block, [2, 4])),
+        lambda: block.train(1),
+        lambda: block.put(copies[0], {1: 5}),
+    ):
+        copies.append(block.copy())
+        held.append([array.clone() for array in block._all_tensors()])
+        change()
+    for copy, arrays in zip(copies, held, strict=True):
+        assert all(torch.equal(one.nan_to_num(7), other.nan_to_num(7)) for one, other in zip(copy, arrays, strict=True))
+
+
 def test_what_is_loaded_is_what_is_read():
     block = block_on_cpu()
     block.load_runs(started(block, range(NUM_SLOTS)))

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from pipeline.numerics.kernels import compiled_kernels
-from pipeline.numerics.streams import Draws, philox4x32, stream_key
+from pipeline.numerics.streams import Draws, philox4x32, stream_key, stream_keys
 
 # From the reference implementation's known-answer file (Random123, kat_vectors, philox4x32 10).
 PUBLISHED = [
@@ -66,6 +66,8 @@ def test_rows_can_be_drawn_in_pieces():
 
 def test_seed_zero_is_a_seed_like_any_other():
     assert stream_key("data", 0) != (0, 0)
+    seeds = [0, 1, 2**70]
+    assert stream_keys("data", seeds).tolist() == [list(stream_key("data", seed)) for seed in seeds]
     assert not torch.equal(draws(seed=0).words(64, 0), draws(seed=1).words(64, 0))
 
 
@@ -95,6 +97,8 @@ def test_normals_agree_with_an_independent_computation():
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="must be >= 0"):
         stream_key("data", -1)
+    with pytest.raises(ValueError, match="must be >= 0"):
+        stream_keys("data", [0, -1])
 
 
 def test_another_process_draws_the_same():

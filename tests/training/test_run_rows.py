@@ -15,7 +15,7 @@ from tests.support import rows, tiny, trained
 def test_new_rows_are_a_table_with_nulls_where_nothing_was_measured():
     new = NewRows()
     new.add(["a", "b"], [0, 0], ("x", "y"), np.array([[1.0, 2.0], [3.0, math.nan]]))
-    new.amend("a", 0, {"z": 5.0})
+    new.amend(["a"], [0], ("z",), np.array([[5.0]]))
     new.add(["a"], [10], ("w",), np.array([[4.0]]))
     new.add(["b"], [10], ("w", "x"), np.array([[6.0, 7.0]]))
     table = new.table()
@@ -33,13 +33,13 @@ def test_rows_that_are_forgotten_are_gone_and_may_come_again():
     new = NewRows()
     new.add(["a", "b"], [10, 10], ("x",), np.array([[1.0], [2.0]]))
     new.add(["a", "b"], [20, 20], ("late",), np.array([[3.0], [4.0]]))
-    new.amend("a", 20, {"z": 5.0})
+    new.amend(["a"], [20], ("z",), np.array([[5.0]]))
     new.forget("a", 10)
     new.forget("b", 0)
     assert len(new) == 1
     assert new.table().to_pydict() == {"run_id": ["a"], "step": [10], "x": [1.0]}
     with pytest.raises(KeyError):
-        new.amend("a", 20, {"z": 1.0})
+        new.amend(["a"], [20], ("z",), np.array([[1.0]]))
     new.add(["a"], [20], ("x",), np.array([[9.0]]))
     assert new.table()["x"].to_pylist() == [1.0, 9.0]
 
