@@ -12,6 +12,7 @@ import numpy as np
 from analysis.outcomes.outcomes import Outcomes
 from analysis.outcomes.subsets import some_runs
 from pipeline.arrays import Bools, Ints
+from pipeline.counted import counted
 from pipeline.store.history import History, RunInfo
 
 
@@ -83,7 +84,7 @@ def paired(a: Arm, b: Arm) -> Pairs:
     common = sorted((keys_a.keys() & keys_b.keys()) - same, key=lambda key: (key[:2], repr(key[2:])))
     if not common:
         equal = f" at equal values of {', '.join(matched)}" if matched else ""
-        shared = f"; {len(same)} run(s) are in both" if same else ""
+        shared = f"; {counted(len(same), 'run')} {'is' if len(same) == 1 else 'are'} in both" if same else ""
         raise ValueError(f"no run of {a.name} has both seeds of another one of {b.name}{equal}{shared}")
     rows = [np.array([keys[key] for key in common], dtype=np.int64) for keys in (keys_a, keys_b)]
     alone = (len(a.history.runs) - len(common), len(b.history.runs) - len(common))

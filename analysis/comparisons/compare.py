@@ -22,6 +22,7 @@ from analysis.uncertainty.dependence import SeedGroups
 from analysis.uncertainty.estimates import mean_of_runs, median_of_runs
 from analysis.uncertainty.intervals import Estimate, json_safe
 from pipeline.arrays import Bools, Floats, Ints
+from pipeline.counted import counted
 
 _SHARE, _TIME = "converged", "time"
 DEFAULT_METRICS = (_SHARE, _TIME, "label_loss")
@@ -224,7 +225,9 @@ class _Measured:
 def _notes(measured: _Measured, names: Sequence[str]) -> list[str]:
     pairs, told = measured.pairs, []
     if any(pairs.num_alone):
-        told.append(f"without a partner, and left out: {pairs.num_alone[0]} run(s) of a, {pairs.num_alone[1]} of b")
+        told.append(
+            f"without a partner, and left out: {counted(pairs.num_alone[0], 'run')} of a, {pairs.num_alone[1]} of b"
+        )
     if pairs.matched:
         told.append(f"paired at equal values of {', '.join(pairs.matched)}")
     unknown = int((~measured.known_P).sum())

@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis.outcomes.subsets import some_runs
 from pipeline.arrays import Bools
+from pipeline.counted import counted
 from pipeline.spec.draws import draw_keys, run_that_counts
 from pipeline.store.history import History
 from pipeline.store.parents import plans_of_parents
@@ -49,7 +50,8 @@ def distinct_history(store: SweepStore, budget: int | None = None) -> History:
 
 def equal_runs_text(num_equal: int) -> str:
     """A clause on runs that were left out since they equal others."""
-    return f"{num_equal} run(s) left out that equal others, which count once"
+    equal = "equals another, which counts" if num_equal == 1 else "equal others, which count"
+    return f"{counted(num_equal, 'run')} left out that {equal} once"
 
 
 def _only(history: History, keep_R: Bools) -> History:

@@ -9,6 +9,7 @@ from analysis.outcomes.settings import labels_of
 from analysis.summary.analyse import Analysis
 from analysis.summary.setting_table import WIDTH, setting_table, wrap
 from analysis.summary.settings import SettingSummary
+from pipeline.counted import counted
 from pipeline.store.budgets import in_words
 
 JUDGED = (
@@ -50,7 +51,7 @@ class AnalysisByBudget:
         """Numbers of runs and settings, and the budgets."""
         num_runs, num_settings = sum(len(part.history.runs) for part in self.parts), len(self.settings())
         budgets = ("budgets of " if len(self.budgets) > 1 else "a budget of ") + in_words(self.budgets)
-        return f"{num_runs} run(s) of {num_settings} setting(s) with {budgets} steps"
+        return f"{counted(num_runs, 'run')} of {counted(num_settings, 'setting')} with {budgets} steps"
 
     def summary(self, with_scores: bool = False, width: int = WIDTH) -> str:
         """The joined table of settings, then the summary of every budget, as wide as these."""

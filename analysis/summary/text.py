@@ -18,6 +18,7 @@ from analysis.summary.near import describe_unmet, describe_unscored
 from analysis.summary.setting_table import WIDTH, setting_table, wrap
 from analysis.summary.settings import SettingSummary, describe_intervals
 from analysis.uncertainty.intervals import short
+from pipeline.counted import counted
 from pipeline.store.computed_by import numerics_text
 from pipeline.store.history import History
 
@@ -48,7 +49,7 @@ def summary_text(
     told = partial(wrap, width=width)
     counts = ", ".join(f"{outcomes.count(kind)} {kind}" for kind in OUTCOME_KINDS)
     lines = [
-        *told(f"{history.name}: {len(history.runs)} run(s) of {len(settings)} setting(s), {counts}"),
+        *told(f"{history.name}: {counted(len(history.runs), 'run')} of {counted(len(settings), 'setting')}, {counts}"),
         *setting_table(settings, width=width),
         *(told(unmet) if (unmet := describe_unmet(history, outcomes)) else []),
         *([] if forecasts is None else told(_in_training(forecasts))),
@@ -104,7 +105,7 @@ def describe_cost(extra_compute: float) -> str:
 def _in_training(forecasts: RunForecasts) -> str:
     """How many of the runs in training are expected to converge, and what that rests on."""
     told = f"{expected_of(forecasts)}. {'. '.join(forecasts.sentences())}."
-    return f"In training: {len(forecasts.runs)} run(s); {told}"
+    return f"In training: {counted(len(forecasts.runs), 'run')}; {told}"
 
 
 def describe_provenance(provenance: Mapping[str, Any]) -> str:
@@ -132,7 +133,11 @@ def describe_forks(history: History) -> str:
     steps = [run.fork_step for run in history.runs if run.fork_step is not None]
     if not steps:
         return ""
-    return f"{len(steps)} run(s) are forks, made at step(s) {', '.join(map(str, sorted(set(steps))))}"
+    at = sorted(set(steps))
+    are = "is a fork" if len(steps) == 1 else "are forks"
+    return (
+        f"{counted(len(steps), 'run')} {are}, made at {'step' if len(at) == 1 else 'steps'} {', '.join(map(str, at))}"
+    )
 
 
 def describe_failed(history: History, outcomes: Outcomes) -> str:
@@ -141,12 +146,12 @@ def describe_failed(history: History, outcomes: Outcomes) -> str:
     if not num_failed:
         return ""
     num_unknown, num_runs = int(failed_without_outcome(history, outcomes).sum()), len(history.runs)
-    counted = "all of them had an outcome before, which counts"
+    count_as = "all of them had an outcome before, which counts"
     if num_unknown:
         most = f"{num_unknown / num_runs:.2g}"
-        counted = f"{num_unknown} of them, without an outcome, are censored at their last step; whatever would have "
-        counted += f"become of them, the share of all runs that converge differs by {most} at most"
-    return f"{num_failed} run(s) failed by an error: {counted}"
+        count_as = f"{num_unknown} of them, without an outcome, are censored at their last step; whatever would have "
+        count_as += f"become of them, the share of all runs that converge differs by {most} at most"
+    return f"{counted(num_failed, 'run')} failed by an error: {count_as}"
 
 
 def describe_evaluation(evaluation: Evaluation) -> list[str]:
@@ -157,9 +162,21 @@ def describe_evaluation(evaluation: Evaluation) -> list[str]:
         f"In brackets: 95% over {evaluation.bootstrap} resamples of {evaluation.unit}.",
         OF_FITTED,
         "AUROC counts pairs inside a fold; 'in setting' also inside a setting, weighted by number of pairs.",
+        *_of_constant(evaluation),
         f"Skill: share of the Brier score of {evaluation.reference} that is saved.",
         "Slope: of the calibration line, 1 is perfect.",
     ]
+
+
+def _of_constant(evaluation: Evaluation) -> list[str]:
+    """A sentence on the predictors that forecast the same for all runs of a setting, if there are any."""
+    found = []
+    for name in evaluation.predictors:
+        scored = [window.scores[name].auroc_within for window in evaluation.windows if name in window.scores]
+        scored = [estimate for estimate in scored if np.isfinite(estimate.value)]
+        if scored and all((each.value, each.low, each.high) == (0.5, 0.5, 0.5) for each in scored):
+            found.append(name)
+    return [f"{', '.join(found)}: one forecast for all runs of a setting, so AUROC .50."] if found else []
 
 
 def describe_window(window: WindowEvaluation) -> str:

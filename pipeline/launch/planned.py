@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.counted import counted
 from pipeline.imports import without_garbage_collection
 from pipeline.planning.open_sweep import kept_packs
 from pipeline.planning.own_data import refuse_missing_data
@@ -81,6 +82,6 @@ def _refuse_equal(spec: SweepSpec, runs: Mapping[str, RunConfig]) -> None:
     num_different = len({config.draws_id for config in runs.values()})
     if num_different < len(runs):
         raise StoreError(
-            f"{spec.name}: {len(runs)} forks are {num_different} different run(s): streams, of the parents or of "
-            "fork.changes, pins what fork.data_seed seeds"
+            f"{spec.name}: {len(runs)} forks are {counted(num_different, 'different run')}: streams, of the parents or "
+            "of fork.changes, pins what fork.data_seed seeds"
         )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pipeline.counted import counted
 from pipeline.store.records.ends import EndColumns
 from pipeline.store.records.record import Record
 from pipeline.store.sweep_store import SweepStore
@@ -35,9 +36,10 @@ def numerics_text(counts: Mapping[str, int]) -> str:
     """A sentence on the counts of `runs_by_numerics`.
 
     >>> numerics_text({"engine a": 96, "engine b": 32})
-    'Numerics differ: 96 run(s) under engine a; 32 run(s) under engine b.'
+    'Numerics differ: 96 runs under engine a; 32 runs under engine b.'
     """
-    return f"Numerics differ: {'; '.join(f'{number} run(s) under {name}' for name, number in counts.items())}."
+    parts = (f"{counted(number, 'run')} under {name}" for name, number in counts.items())
+    return f"Numerics differ: {'; '.join(parts)}."
 
 
 def _told(counts: Counter[_Numerics]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.outcomes.least import MIN_FINISHED
+from pipeline.counted import counted
 from pipeline.imports import quick_imports
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.launched import Failed
@@ -39,7 +40,7 @@ from sweeps.command.how import How
 from sweeps.command.leaving import leaving, must_hurry
 from sweeps.command.planning import describe
 from sweeps.command.request import Request
-from sweeps.command.terminal.concluding import conclude, conclude_damaged, tell_complete
+from sweeps.command.terminal.concluding import conclude, conclude_damaged, tell_complete, telling_if_complete
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import phases
 from sweeps.command.terminal.wrapped import print_wrapped
@@ -52,7 +53,7 @@ def run_launch(request: Request, out: Console) -> int:
     """Train the unfinished runs of the requested sweep and print its outcomes; returns the exit code of the command."""
     spec = request.spec()
     source = request.file.read_text(encoding="utf-8")
-    with opened_spec(spec, request.folder(spec), source, request.how, out) as store:
+    with opened_spec(spec, request.folder(spec), source, request.how, out) as store, telling_if_complete(store, out):
         return drive(store, spec, request.how, out, lambda: _print_outcomes(store, out))
 
 
@@ -63,9 +64,9 @@ def run_plan_only(request: Request, out: Console) -> int:
     with opened_spec(spec, request.folder(spec), source, request.how, out) as store:
         store.stop_file.unlink(missing_ok=True)
         keep_copies(store, spec)
-        num_left = len(unfinished(store))
+        left = counted(len(unfinished(store)), "pack")
     folder = shlex.quote(str(store.folder))
-    print_wrapped(out, f"planned: {num_left} pack(s) to train; train with, as often as you like: seedbed work {folder}")
+    print_wrapped(out, f"planned: {left} to train; train with, as often as you like: seedbed work {folder}")
     return COMPLETE
 
 
@@ -76,7 +77,7 @@ def train_spec(
 
     With `wanted`, run ids of the spec, no others are trained beside those that the folder has.
     """
-    with opened_spec(spec, folder, source, how, out, wanted) as store:
+    with opened_spec(spec, folder, source, how, out, wanted) as store, telling_if_complete(store, out):
         return drive(store, spec, how, out)
 
 
@@ -104,7 +105,7 @@ def run_resume(store: SweepStore, how: How, out: Console) -> int:
     runs = expand(spec)
     refuse_missing_data(spec.name, runs)
     note = launch_note(spec, runs, how.accepts_changed_code)
-    with DriverLock(store.folder):
+    with DriverLock(store.folder), telling_if_complete(store, out):
         store.add_launch({**provenance(), **note})
         if how.retries_failed:
             out.print(f"runs that failed and are tried again: {retry_failed(store)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.counted import counted
 from pipeline.planning.packs import stored_spec
 from pipeline.spec.sweep import SweepSpec
 from pipeline.store.damage import damages, documents, lost_document, set_aside
@@ -64,9 +65,9 @@ def _retrained(store: SweepStore, number: int, seed: int, out: Console) -> tuple
         num_hashes, num_values = num_hashes + again.num_hashes, num_values + again.num_values
     if chosen:
         equal = f"{num_hashes} states and weights and {num_values} numbers equal to the bit"
-        out.print(f"trained again: {len(chosen) - len(elsewhere)} run(s), {num_wrong} differ; {equal}")
+        out.print(f"trained again: {counted(len(chosen) - len(elsewhere), 'run')}, {num_wrong} differ; {equal}")
     for reason in dict.fromkeys(elsewhere):
-        out.print(f"not trained again here: {elsewhere.count(reason)} run(s), {reason}", markup=False)
+        out.print(f"not trained again here: {counted(elsewhere.count(reason), 'run')}, {reason}", markup=False)
     return num_wrong, len(elsewhere)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.counted import counted
 from pipeline.imports import without_garbage_collection
 from pipeline.store.budgets import budget_by_run
 from pipeline.store.computed_by import numerics_text, numerics_that_differ
@@ -71,10 +72,12 @@ def show_status(store: SweepStore, with_runs: bool, as_json: bool, out: Console)
     for pack_id, problem in damaged.items():
         out.print(f"pack {pack_id} cannot be read, and its runs are not counted: {problem}", style="red", markup=False)
     if damaged:
-        out.print(f"damaged: {len(damaged)} pack(s); repair with: seedbed repair {shlex.quote(store.files.address)}")
+        out.print(
+            f"damaged: {counted(len(damaged), 'pack')}; repair with: seedbed repair {shlex.quote(store.files.address)}"
+        )
     elif left:
         go_on = f"{'resume' if store.is_local else 'work'} {shlex.quote(store.files.address)}"
-        out.print(f"incomplete: {len(left)} pack(s) left; resume with: seedbed {go_on}")
+        out.print(f"incomplete: {counted(len(left), 'pack')} left; resume with: seedbed {go_on}")
     for line in failure_lines(store, records):
         out.print(line, style="yellow", markup=False, highlight=False)
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from analysis.forecasting.evaluation import PRIMARY
 from analysis.outcomes.outcomes import decide_outcomes
 from analysis.summary.analyse import analyse
 from analysis.summary.text import describe_failed, score_text
@@ -37,7 +39,7 @@ def fits(analysis):
 def test_the_summary_tells_outcomes_first_then_a_line_per_window_and_scores_on_request_alone():
     analysis = analyse(synthetic_history(3, 12), provenance=PROVENANCE, bootstrap=50)
     lines = analysis.summary().splitlines()
-    assert lines[0].startswith("synthetic: 36 run(s) of 3 setting(s), ")
+    assert lines[0].startswith("synthetic: 36 runs of 3 settings, ")
     title = next(number for number, line in enumerate(lines) if line.startswith("setting "))
     assert [line.split()[0].rstrip(",") for line in lines[title + 1 : title + 4]] == [
         setting.label.split()[0].rstrip(",") for setting in analysis.settings
@@ -66,11 +68,16 @@ def test_a_summary_is_as_wide_as_it_is_told_to_be_and_says_the_same():
 def test_a_summary_states_sweep_counts_settings_baselines_and_commit():
     analysis = analyse(synthetic_history(3, 12), provenance=PROVENANCE, bootstrap=50)
     text = fits(analysis)
-    assert "synthetic: 36 run(s) of 3 setting(s)" in text
+    assert "synthetic: 36 runs of 3 settings" in text
     assert "commit 0123456789ab" in text
     for setting in analysis.settings:
         assert f"{setting.label} " in text
     text_in_one_line = " ".join(text.split())
+    (constant,) = re.findall(
+        r"\. ([a-z_, ]+): one forecast for all runs of a setting, so AUROC \.50\.", text_in_one_line
+    )
+    assert "setting_rate" in constant.split(", ")
+    assert PRIMARY not in constant.split(", ")
     for window in analysis.evaluation.windows:
         assert f"{window.num_at_risk} at risk" in text_in_one_line
         assert f"base rate {window.base_rate:.2f}".replace("0.", ".") in text_in_one_line
@@ -153,7 +160,7 @@ def test_the_summary_names_forks_fixed_streams_and_the_whole_commit():
     )
     commit = "0123456789" * 4 + "-dirty"
     text = " ".join(fits(analyse(replace(history, runs=runs), provenance={"git_commit": commit}, bootstrap=5)).split())
-    assert "24 run(s) are forks, made at step(s) 300" in text
+    assert "24 runs are forks, made at step 300" in text
     assert "stream data is the same in every run, so it is shared by train and test" in text
     assert commit in text
     assert "24 not yet started" in text
@@ -242,7 +249,7 @@ def test_failed_runs_are_censored_and_the_summary_says_how_much_that_can_matter(
     text = " ".join(fits(analysis).split())
     num_censored = analysis.outcomes.count("censored")
     assert 0 < num_censored < 6, "some had converged before"
-    told = f"6 run(s) failed by an error: {num_censored} of them, without an outcome, are censored at their last step"
+    told = f"6 runs failed by an error: {num_censored} of them, without an outcome, are censored at their last step"
     assert told in text
     assert f"differs by {num_censored / 24:.2g} at most" in text
     assert f"{num_censored} of these failed by an error; where errors depend on how a run trains" in text
@@ -276,7 +283,7 @@ def test_the_json_has_forecasts_of_runs_in_training_and_held_out_ones_of_the_oth
 def test_the_summary_tells_how_many_runs_in_training_are_expected_to_converge():
     text = " ".join(fits(analyse(NOW, windows=(0.25, 0.5), bootstrap=20)).split())
     known = sum(not run.problem for run in LIVE.runs)
-    assert f"In training: {len(LIVE.runs)} run(s); about " in text
+    assert f"In training: {len(LIVE.runs)} runs; about " in text
     assert f" of {known} runs in training converge, from windows 0.25-0.5; " in text
 
 

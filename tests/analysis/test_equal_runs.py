@@ -86,7 +86,7 @@ def test_copies_change_no_figure_and_are_told(folders, monkeypatch, capsys):
     for document in documents:
         del document["provenance"]
     assert documents[0] == documents[1]
-    sentence = "9 run(s) left out that equal others, which count once."
+    sentence = "9 runs left out that equal others, which count once."
     assert sentence in copies.summary()
     assert "left out" not in once.summary()
     code, printed = run(monkeypatch, capsys, "analyse", folders / "copies")
@@ -125,7 +125,7 @@ def test_in_several_folders_equal_runs_count_once_and_the_one_that_is_furthest_s
     found = read_source([begun, SweepStore(folders / "copies")])
     assert len(found.history.runs) == 3
     assert {end.reason for end in found.history.ends} == {"budget"}
-    assert found.notes == ("11 run(s) left out that equal others, which count once.",)
+    assert found.notes == ("11 runs left out that equal others, which count once.",)
     twice = read_source([SweepStore(folders / "once"), SweepStore(folders / "once")])
     assert len(twice.history.runs) == 3
     assert twice.provenance["num_equal_runs"] == 3
@@ -207,7 +207,7 @@ def test_the_table_of_runs_names_the_run_that_counts_for_each_of_its_copies(fold
 def test_the_page_that_is_served_shows_each_run_once(folders):
     page = live_pages(SweepStore(folders / "copies"), None)[int(tiny().budget)]
     once = live_pages(SweepStore(folders / "once"), None)[int(tiny().budget)]
-    sentence = "9 run(s) left out that equal others, which count once."
+    sentence = "9 runs left out that equal others, which count once."
     assert sentence in page.html([], "")
     assert sentence not in once.html([], "")
     found, expected = page.changes(0, ["label_loss"]), once.changes(0, ["label_loss"])

@@ -20,6 +20,8 @@ _PORTS = (20_000, 31_000)
 # Ports of one node's workers.
 _NUM_WORKER_PORTS = 60
 START_S = 300.0
+# A `ray start` that gives up by itself on a busy computer is tried again, all of them within START_S.
+_TRIES = 3
 _STARTED = "Ray runtime started"
 
 
@@ -69,11 +71,20 @@ class Cluster:
         ray = [sys.executable, "-m", "tests.cluster.patient_ray", "start"]
         command = [*by, *ray, *where, *ports, *options, "--dashboard-agent-listen-port", 0, "--block"]
         values = {**self.environment, **(environment or {})}
-        node = Started(command, self.folder.parent, values, f"node-{number}")
-        self.nodes.append(node)
-        if not until(lambda: _is_up(node), START_S, 0.5):
-            raise RuntimeError(f"`ray start` did not come up: {node.output[-600:]}")
-        return node
+        deadline = time.monotonic() + START_S
+        for _ in range(_TRIES):
+            node = Started(command, self.folder.parent, values, f"node-{number}")
+            self.nodes.append(node)
+            until(lambda node=node: _is_up(node) or _is_over(node), deadline - time.monotonic(), 0.5)
+            if _is_up(node):
+                return node
+            node.kill_all()
+            self.nodes.remove(node)
+        raise RuntimeError(f"`ray start` did not come up: {node.output[-600:]}")
+
+
+def _is_over(node: Started) -> bool:
+    return node.process.poll() is not None
 
 
 def _is_up(node: Started) -> bool:

@@ -65,7 +65,7 @@ def first_killed(cluster: Cluster, driver: Started, chance: random.Random, verdi
 def no_compiler(cluster: Cluster, driver: Started, chance: random.Random, verdict: Verdict) -> None:
     """A computer without a compiler: the sweep is finished by the other one, or what could not be done is named."""
     _must_end(driver, verdict, {0, 1, 3})
-    if driver.process.poll() and "failed: " not in driver.output and "pack(s) left" not in driver.output:
+    if driver.process.poll() and "failed: " not in driver.output and " left; resume with" not in driver.output:
         verdict.problems.append(f"did not name what is left: {driver.output[-400:]}")
 
 

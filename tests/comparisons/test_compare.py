@@ -52,7 +52,7 @@ def test_pairs_have_equal_seeds_whatever_the_order_and_the_others_are_counted():
     assert found.num_alone == (2, 1)
     assert found.differing == {"optimiser.lr": (0.01, 0.1)}
     assert compare(found).effects["time"].difference.value == -700
-    assert "left out: 2 run(s) of a, 1 of b" in compare(found).notes[0]
+    assert "left out: 2 runs of a, 1 of b" in compare(found).notes[0]
 
 
 def test_what_varies_inside_the_arms_is_equal_in_a_pair():

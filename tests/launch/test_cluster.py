@@ -89,5 +89,5 @@ def test_every_pack_is_trained_once_on_a_node_that_can_compute_it_and_the_rest_i
     code, output = finish(seedbed(*resume, "s", cwd=tmp_path, env=ENVIRONMENT), 300)
     assert code == 3, output
     assert unfinished(store) == store.pack_ids()[1:]
-    assert "not computed here: 2 pack(s)" in output
+    assert "not computed here: 2 packs" in output
     assert f"and this machine ({store.newest_records()[store.pack_ids()[0]].processor}) has" in output

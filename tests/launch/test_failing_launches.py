@@ -68,7 +68,7 @@ def test_a_failed_run_is_told_by_every_command_and_tried_again_only_when_asked(s
     told = f"run {bad} failed while it was trained after step 10: ValueError: no batch (raising.py, line "
     assert code == 1, printed
     assert told in printed
-    assert "but for 1 run(s) that failed" in printed
+    assert "but for 1 run that failed" in printed
     pack = store.pack(store.pack_ids()[0])
     attempt = pack.newest_attempt()
     for command in (("status", "r"), ("resume", "r", "--inline"), launch):

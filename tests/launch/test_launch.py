@@ -272,7 +272,7 @@ def test_a_pack_that_cannot_have_its_numerics_is_named_and_the_exit_code_says_in
     else:
         code, output = finish(seedbed("resume", "r", cwd=tmp_path))
     assert code == 3, output
-    assert "not computed here: 1 pack(s)" in output
+    assert "not computed here: 1 pack" in output
     assert "planned for torch 1.0.0" in output
     assert "Traceback" not in output
 

@@ -84,7 +84,7 @@ def test_a_machine_trains_the_packs_that_it_can_compute_and_the_launch_names_the
     assert unfinished(store) == [ours]
     assert not store.pack(ours).folder.exists()
     text = out.export_text()
-    assert f"not computed here: 1 pack(s) ({ours}), planned for programs of compiled-g++" in text
+    assert f"not computed here: 1 pack ({ours}), planned for programs of compiled-g++" in text
     assert f"x86-64-v4, and this machine ({store.newest_records()[theirs].processor}) has compiled-g++" in text
     assert f"on a machine that can compute them: seedbed resume {folder}" in text
     assert "failed" not in text
@@ -116,8 +116,8 @@ def test_verify_names_what_it_cannot_train_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Abilities, "here", staticmethod(lambda: replace(here, torch="1.0.0")))
     code, printed = run(monkeypatch, capsys, "verify", store.folder, "--retrain", "2")
     assert code == 3
-    assert "trained again: 0 run(s), 0 differ" in printed
-    assert "not trained again here: 2 run(s), planned for torch" in printed
+    assert "trained again: 0 runs, 0 differ" in printed
+    assert "not trained again here: 2 runs, planned for torch" in printed
 
 
 def test_an_instruction_set_that_this_machine_lacks_is_refused_at_planning(monkeypatch):
@@ -172,8 +172,8 @@ def test_a_pack_that_one_node_sends_back_twice_is_tried_no_more():
 def test_packs_that_cannot_be_computed_are_listed_by_reason(tmp_path):
     elsewhere = dict.fromkeys("abcdefg", "planned for a GPU") | {"h": "begun on p"}
     lines = list(not_computed(Launched({}, elsewhere, {"node7": "planned for programs of v4"}), tmp_path / "a b"))
-    assert lines[0] == "not computed here: 7 pack(s) (a, b, c, d, e, ...), planned for a GPU"
-    assert lines[1] == "not computed here: 1 pack(s) (h), begun on p"
+    assert lines[0] == "not computed here: 7 packs (a, b, c, d, e, ...), planned for a GPU"
+    assert lines[1] == "not computed here: 1 pack (h), begun on p"
     assert lines[2] == f"on a machine that can compute them: seedbed resume '{tmp_path / 'a b'}'"
     assert lines[3].startswith("node7 could compute none of the packs, planned for programs of v4; a new sweep")
     assert not list(not_computed(Launched({}), tmp_path))

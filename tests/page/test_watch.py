@@ -187,7 +187,7 @@ def test_an_open_page_is_loaded_again_once_another_of_equal_runs_counts(store, m
     assert one not in shown
     assert page.changes(since, [METRIC]) == {"reload": True}
     assert "reload" not in page.changes(page.version, [METRIC])
-    assert "1 run(s) left out that equal others" in page.html([], "")
+    assert "1 run left out that equals another" in page.html([], "")
     since = page.version
     commit(store, first, 2, BUDGET, since=HALF)
     page.refresh()

@@ -31,6 +31,10 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 MISTAKES = {
     "unknown key": ("budget: 30", "budgte: 30", ["budgte", "did you mean", "budget"]),
     "wrong type": ("budget: 30", "budget: soon", ["budget", "soon"]),
@@ -127,6 +131,11 @@ def test_the_straight_line_inline_from_launch_to_report_and_replay(here, monkeyp
     code, printed = run(monkeypatch, capsys, "launch", "tiny.yaml", "--inline")
     assert code == 0
     assert "complete already" in printed
+    with monkeypatch.context() as patched:
+        patched.setattr("sweeps.command.launching.tell_complete", interrupted)
+        code, printed = run(patched, capsys, "launch", "tiny.yaml", "--inline")
+    assert (code, printed.split()[-1]) == (130, "interrupted")
+    assert "the sweep is complete: results/tiny; its summary: seedbed analyse results/tiny" in printed
     code, printed = run(monkeypatch, capsys, "status", "results/tiny", "--runs")
     assert code == 0
     run_id = SweepStore(here / "results" / "tiny").plan["runs"][2]["run_id"]

@@ -160,7 +160,7 @@ def test_status_counts_the_packs_that_can_be_read_and_names_the_others(results, 
     assert code == 1
     assert "2/4 runs done" in text
     assert f"pack {theirs} cannot be read" in text
-    assert "damaged: 1 pack(s); repair with: seedbed repair results/a" in text
+    assert "damaged: 1 pack; repair with: seedbed repair results/a" in text
     assert printed.count("unreadable") == 2
     code, printed = run(monkeypatch, capsys, "status", "results/a", "--json", "--runs")
     document = json.loads(printed)

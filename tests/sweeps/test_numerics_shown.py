@@ -51,14 +51,14 @@ def test_runs_of_other_slots_are_counted_in_one_sweep_and_in_several(names, fold
     code, printed = run(monkeypatch, capsys, "analyse", *(folders / name for name in names))
     few = len(names) + 1
     assert code == 0
-    assert f"Numerics differ: 4 run(s) under slots 4; {few} run(s) under slots 2." in text(printed)
+    assert f"Numerics differ: 4 runs under slots 4; {few} runs under slots 2." in text(printed)
     provenance = json.loads((folder / "analysis.json").read_bytes())["provenance"]
     assert provenance["runs_by_numerics"] == {"slots 4": 4, "slots 2": few}
 
 
 def test_status_says_so(folders, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "status", folders / "both")
-    assert (code, "Numerics differ: 4 run(s) under slots 4; 2 run(s) under slots 2." in text(printed)) == (0, True)
+    assert (code, "Numerics differ: 4 runs under slots 4; 2 runs under slots 2." in text(printed)) == (0, True)
     code, printed = run(monkeypatch, capsys, "status", folders / "both", "--json")
     assert json.loads(printed)["runs_by_numerics"] == {"slots 4": 4, "slots 2": 2}
 
@@ -82,5 +82,5 @@ def test_what_records_name_counts_and_what_is_not_begun_does_not(tmp_path):
 
 def test_the_sentence():
     assert numerics_text({"engine a": 2, "engine b": 1}) == (
-        "Numerics differ: 2 run(s) under engine a; 1 run(s) under engine b."
+        "Numerics differ: 2 runs under engine a; 1 run under engine b."
     )

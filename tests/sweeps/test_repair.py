@@ -137,9 +137,7 @@ def test_what_is_damaged_is_moved_aside_and_nothing_is_deleted(copy, monkeypatch
 def test_verify_trains_a_sample_again_and_finds_a_run_that_was_recorded_wrongly(copy, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "verify", "r", "--retrain", "3")
     assert code == 0
-    assert re.search(
-        r"trained again: 3 run\(s\), 0 differ; [1-9]\d* states and weights and \d\d+ numbers equal", printed
-    )
+    assert re.search(r"trained again: 3 runs, 0 differ; [1-9]\d* states and weights and \d\d+ numbers equal", printed)
     with monkeypatch.context() as patched:
         # What was recorded is not what this code computes.
         patched.setattr("pipeline.engine.block.Block.probe", lambda *_: {})
@@ -147,7 +145,7 @@ def test_verify_trains_a_sample_again_and_finds_a_run_that_was_recorded_wrongly(
         code, printed = run(patched, capsys, "verify", "r", "--retrain", "2")
     assert code == 1
     assert printed.count("is not the one that was recorded") == 2
-    assert "2 run(s), 2 differ" in printed
+    assert "2 runs, 2 differ" in printed
 
 
 def test_a_state_that_is_not_as_recorded_is_no_start_of_a_replay(copy, monkeypatch, capsys):

@@ -81,7 +81,7 @@ def read(path):
 def test_each_budget_is_analysed_as_a_sweep_of_its_own_and_tables_are_joined(store, tmp_path, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "analyse", "r")
     assert code == 0
-    assert "28 run(s) of 2 setting(s) with budgets of 30 and 60 steps" in printed
+    assert "28 runs of 2 settings with budgets of 30 and 60 steps" in printed
     whole = read(store.folder / "analysis.json")
     assert whole["budgets"] == [30, 60]
     kinds = {}
@@ -214,12 +214,12 @@ def test_folders_are_read_as_one_by_budget(store, tmp_path, monkeypatch, capsys)
     trained(SweepSpec.model_validate(more), tmp_path / "more")
     trained(tiny(**{**COMMON, "seeds": seeds}, name="short", budget=30), tmp_path / "short")
     code, printed = run(monkeypatch, capsys, "analyse", "r", "more")
-    assert (code, "40 run(s) of 2 setting(s)" in printed) == (0, True)
+    assert (code, "40 runs of 2 settings" in printed) == (0, True)
     code, printed = run(monkeypatch, capsys, "analyse", "r", "short")
     assert code == 2
     assert "r: 30 and 60 steps; short: 30 steps; --budget 30 reads the runs with that one" in printed
     code, printed = run(monkeypatch, capsys, "analyse", "r", "short", "--budget", "30")
-    assert (code, "tiny + short: 20 run(s)" in printed) == (0, True)
+    assert (code, "tiny + short: 20 runs" in printed) == (0, True)
     code, printed = run(monkeypatch, capsys, "analyse", "r", "short", "--budget", "60")
     assert (code, "sweep short has runs with budgets of 30 steps, none with 60" in printed) == (2, True)
 

@@ -37,7 +37,7 @@ def folders(tmp_path_factory):
 def test_several_sweeps_are_one_analysis_that_names_them_all(folders, monkeypatch, capsys):
     code, printed = run(monkeypatch, capsys, "analyse", folders / "a", folders / "b", folders / "c")
     assert code == 0
-    assert "tiny + later + faster: 11 run(s) of 2 setting(s)" in printed
+    assert "tiny + later + faster: 11 runs of 2 settings" in printed
     document = json.loads((folders / "a+b+c" / "analysis.json").read_bytes())
     sources = document["provenance"]["sources"]
     assert {name: (source["folder"], source["runs"]) for name, source in sources.items()} == {

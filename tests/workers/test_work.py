@@ -57,12 +57,12 @@ def test_a_planned_folder_is_worked_on_pack_by_pack_to_the_bits_of_a_launch(tmp_
     Path("spec.yaml").write_text(spec().to_yaml())
     code, printed = run(monkeypatch, capsys, "launch", "spec.yaml", "--results", "r", "--inline", "--plan-only")
     assert code == 0, printed
-    assert "2 pack(s) to train" in printed
+    assert "2 packs to train" in printed
     store = SweepStore(Path("r"))
     assert store.newest_records() == {}
     code, printed = run(monkeypatch, capsys, "work", "r", "--packs", "1")
     assert code == 3, printed
-    assert "incomplete: 1 pack(s) left; go on with: seedbed work r" in printed
+    assert "incomplete: 1 pack left; go on with: seedbed work r" in printed
     code, printed = run(monkeypatch, capsys, "work", "r")
     assert code == 0, printed
     assert "complete: r" in printed
@@ -98,7 +98,7 @@ def test_packs_that_this_machine_cannot_compute_are_left_and_named(tmp_path, mon
     monkeypatch.setattr(abilities.Abilities, "here", staticmethod(lambda: replace(here, torch="0.1")))
     code, printed = run(monkeypatch, capsys, "work", store.folder, "--wait")
     assert code == 3, printed
-    assert "not computed here: 2 pack(s)" in " ".join(printed.split())
+    assert "not computed here: 2 packs" in " ".join(printed.split())
     assert store.newest_records() == {}
     assert not any((store.folder / "packs").iterdir()), "nothing was claimed"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.counted import counted
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.open_sweep import keep_copies, open_results
@@ -42,6 +43,6 @@ def plan_to_objects(request: Request, url: str, out: Console) -> int:
         phase("writing the plan")
         publish(folder, url, before)
     describe(plan, url, out)
-    told = f"planned: {len(plan.packs)} pack(s); train with, as often as you like: seedbed work {shlex.quote(url)}"
-    print_wrapped(out, told)
+    planned = counted(len(plan.packs), "pack")
+    print_wrapped(out, f"planned: {planned}; train with, as often as you like: seedbed work {shlex.quote(url)}")
     return COMPLETE

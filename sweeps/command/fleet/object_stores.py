@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.counted import counted
 from pipeline.numerics.program_cache import cache_folder
 from pipeline.store.backends.local_copy import fetch, sweep_document, sweep_on_objects
 from pipeline.store.backends.objects import object_url
@@ -47,7 +48,7 @@ def local_sweep(place: Path, out: Console) -> SweepStore:
     sweep_id = "" if document is None else unseal(document, url)["sweep_id"]
     folder = cache_folder() / "sweeps" / hashlib.sha256(f"{url} {sweep_id}".encode()).hexdigest()[:16]
     num_files = fetch(url, folder)
-    print_wrapped(out, f"{url}: {num_files} new file(s) of packs copied to {folder}")
+    print_wrapped(out, f"{url}: {counted(num_files, 'new file')} of packs copied to {folder}")
     return SweepStore(folder)
 
 
@@ -57,5 +58,5 @@ def run_fetch(place: Path, folder: Path, out: Console) -> int:
     if url is None:
         raise StoreError(f"{place}: is no URL of an object store, such as s3://BUCKET/SWEEP")
     num_files = fetch(url, folder)
-    print_wrapped(out, f"fetched: {num_files} new file(s) of packs in {folder}; next: seedbed status {folder}")
+    print_wrapped(out, f"fetched: {counted(num_files, 'new file')} of packs in {folder}; next: seedbed status {folder}")
     return COMPLETE

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from rich.console import Console
 
+from pipeline.counted import counted
 from pipeline.launch.launched import Launched
 from pipeline.own_code.copies import work_from_copies
 from pipeline.planning.own_data import refuse_missing_data
@@ -72,14 +73,14 @@ def _conclude(store: SweepStore, worked: Worked, was_asked: bool, out: Console) 
         print_wrapped(out, line, style="yellow")
     print_wrapped(out, f"packs: {len(worked.finished)} finished here, {len(worked.taken_over)} taken over by others")
     if not num_left:
-        told = f", but for {worked.num_failed_runs} run(s) that failed" if worked.num_failed_runs else ""
+        told = f", but for {counted(worked.num_failed_runs, 'run')} that failed" if worked.num_failed_runs else ""
         following = f"report {folder}" if store.is_local else f"fetch {folder} FOLDER"
         print_wrapped(out, f"complete: {store.files.address}{told}; next: seedbed {following}")
         if store.is_local and (missing := not_mirrored(store.folder)) is not None:
             print_wrapped(out, missing, style="yellow")
         return FAILED if worked.num_failed_runs else COMPLETE
     held = f", {worked.num_held} of them held by other workers" if worked.num_held else ""
-    print_wrapped(out, f"incomplete: {num_left} pack(s) left{held}; go on with: seedbed work {folder}")
+    print_wrapped(out, f"incomplete: {counted(num_left, 'pack')} left{held}; go on with: seedbed work {folder}")
     if worked.damaged and store.is_local:
-        print_wrapped(out, f"damaged: {len(worked.damaged)} pack(s); repair with: seedbed repair {folder}")
+        print_wrapped(out, f"damaged: {counted(len(worked.damaged), 'pack')}; repair with: seedbed repair {folder}")
     return FAILED if worked.damaged or (worked.failures and not was_asked) else INCOMPLETE

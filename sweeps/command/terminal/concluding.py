@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
+from pipeline.counted import counted
 from pipeline.launch.launched import Launched
 from pipeline.store.failures import failed_runs, failure_lines
 from pipeline.store.left_over import remove_left_over
@@ -42,8 +44,20 @@ def conclude(
     _print_failures(store, store.newest_records(), out)
     if forecast_problem is not None:
         print_wrapped(out, _forecast_sentence(store, forecast_problem))
-    print_wrapped(out, f"incomplete: {len(left)} pack(s) left; resume with: seedbed resume {folder}")
+    print_wrapped(out, f"incomplete: {counted(len(left), 'pack')} left; resume with: seedbed resume {folder}")
     return FAILED if launched.failures and not was_asked else INCOMPLETE
+
+
+@contextmanager
+def telling_if_complete(store: SweepStore, out: Console) -> Iterator[None]:
+    """In this context an interruption says so where all runs have ended and only their summary is missing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not unfinished(store):
+            folder = shlex.quote(str(store.folder))
+            print_wrapped(out, f"the sweep is complete: {store.folder}; its summary: seedbed analyse {folder}")
+        raise
 
 
 def tell_complete(store: SweepStore, told: str, out: Console) -> int:
@@ -51,7 +65,7 @@ def tell_complete(store: SweepStore, told: str, out: Console) -> int:
     records = store.newest_records()
     num_failed = len(failed_runs(records))
     _print_failures(store, records, out)
-    out.print(f"{told}, but for {num_failed} run(s) that failed" if num_failed else told)
+    out.print(f"{told}, but for {counted(num_failed, 'run')} that failed" if num_failed else told)
     return FAILED if num_failed else COMPLETE
 
 
@@ -68,7 +82,9 @@ def conclude_damaged(store: SweepStore, launched: Launched, damaged: Mapping[str
         print_wrapped(out, line, style="yellow")
     for pack_id, problem in damaged.items():
         print_wrapped(out, f"pack {pack_id} was left as it is: {problem}", style="red")
-    print_wrapped(out, f"damaged: {len(damaged)} pack(s); repair with: seedbed repair {shlex.quote(str(store.folder))}")
+    print_wrapped(
+        out, f"damaged: {counted(len(damaged), 'pack')}; repair with: seedbed repair {shlex.quote(str(store.folder))}"
+    )
     return FAILED
 
 
@@ -79,7 +95,7 @@ def not_computed(launched: Launched, folder: Path) -> Iterator[str]:
         by_reason.setdefault(reason, []).append(pack_id)
     for reason, pack_ids in by_reason.items():
         shown = ", ".join(pack_ids[:_SHOWN_PACKS]) + (", ..." if len(pack_ids) > _SHOWN_PACKS else "")
-        yield f"not computed here: {len(pack_ids)} pack(s) ({shown}), {reason}"
+        yield f"not computed here: {counted(len(pack_ids), 'pack')} ({shown}), {reason}"
     if by_reason:
         yield f"on a machine that can compute them: seedbed resume {shlex.quote(str(folder))}"
     for host, reason in launched.idle.items():
