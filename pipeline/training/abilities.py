@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 import torch
@@ -50,7 +51,7 @@ class Abilities:
     def here() -> Abilities:
         """Those of the machine that this process runs on, looked at now."""
         release, has_gpu = _release(torch.__version__), torch.cuda.is_available()
-        return Abilities(release, PROGRAM, has_gpu, tuple(engines_here()), processor(), version("lightning"))
+        return Abilities(release, PROGRAM, has_gpu, tuple(engines_here()), processor(), _lightning())
 
     def lacks(self, wanted: Numerics) -> str | None:
         """What the numerics ask for and what the machine has instead, as a clause; None where it can compute them."""
@@ -81,6 +82,12 @@ def machines_in_words(machines: Iterable[Abilities]) -> str:
     """The kinds of machines, each once, by processor and largest engine."""
     kinds = (f"{each.processor or 'processor unknown'}: {next(iter(each.engines), 'no compiler')}" for each in machines)
     return "; ".join(dict.fromkeys(kinds))
+
+
+@cache
+def _lightning() -> str:
+    """Its version, which stands in a file: read once, since every pack asks."""
+    return version("lightning")
 
 
 def _release(version: str) -> str:

@@ -69,9 +69,10 @@ def test_a_copy_is_what_the_slots_held_then_whatever_is_trained_or_loaded_later(
     copies, held = [], []
     for change in (
         lambda: block.train(3),
-        lambda: block.load_runs(started(block, [2, 4])),
+        lambda: block.load_runs({2: (RUNS[0], block.start(RUNS[0]))}),
         lambda: block.train(1),
         lambda: block.put(copies[0], {1: 5}),
+        lambda: block.train(1),
     ):
         copies.append(block.copy())
         held.append([array.clone() for array in block._all_tensors()])
@@ -110,7 +111,7 @@ def test_reading_takes_as_many_operations_for_one_run_as_for_many():
 
 
 def test_a_pack_asks_its_block_for_steps_once_a_chunk_and_fills_its_slots_in_one_go(tmp_path, monkeypatch):
-    calls = {"standing": [], "load_runs": [], "stacked_states": []}
+    calls = {"steps": [], "standing": [], "load_runs": [], "stacked_states": []}
     store = opened(SPEC, tmp_path / "r")
     (pack_id,) = store.pack_ids()
     loop = open_pack(store, pack_id)
@@ -129,8 +130,9 @@ def test_a_pack_asks_its_block_for_steps_once_a_chunk_and_fills_its_slots_in_one
         # Two chunks for each run: four of six, then two.
         is_refilled, num_runs = chunk in (0, 2), 4 if chunk < 2 else 2
         assert calls["load_runs"] == ([[num_runs]] if is_refilled else [])
-        # After steps; and before the first, of runs that are new, which are measured at marks of their first chunk.
+        # Before the first step of runs that are new, and at the marks of their first chunk; then at its end.
         num_marks = sum(mark > 0 for mark in loop._first_marks)
-        assert len(calls["standing"]) == (2 + num_marks if is_refilled else 1)
+        assert len(calls["steps"]) == (1 + num_marks if is_refilled else 0)
+        assert len(calls["standing"]) == 1
         # At their end.
         assert [sizes for sizes in calls["stacked_states"] if sizes != [0]] == ([] if is_refilled else [[num_runs]])
