@@ -29,11 +29,6 @@ def _gelu(builder: GraphBuilder, operand: Operand, *, approximate: str = "none")
     return builder.map("times_", half, builder.map("plus", curve, builder.number(1.0)))
 
 
-def _leaky(builder: GraphBuilder, operand: Operand, slope: float = 0.01) -> Operand:
-    is_above = builder.map("is_above", operand, builder.number(0.0))
-    return builder.map("either", is_above, operand, builder.map("times_", operand, builder.number(slope)))
-
-
 def _log_of_one_more(builder: GraphBuilder, operand: Operand) -> Operand:
     """x log(u) / (u - 1) with u the rounded 1 + x, whose rounding errors cancel; x where u is 1 (Kahan)."""
     one = builder.number(1.0)
@@ -89,7 +84,6 @@ ACTIVATIONS: dict[Any, Callable[..., Any]] = {
     _aten.log1p.default: _log_of_one_more,
     _aten.expm1.default: _power_less_one,
     _aten.gelu.default: _gelu,
-    _aten.leaky_relu.default: _leaky,
     _aten.elu.default: _elu,
     _aten._softmax.default: _softmax,
     _aten._log_softmax.default: _log_softmax,

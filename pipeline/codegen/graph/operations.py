@@ -111,14 +111,6 @@ def matrices(builder: GraphBuilder, left: Operand, right: Operand) -> Operand:
     return Operand(answer.node, answer.index[0])
 
 
-def _add_product(
-    builder: GraphBuilder, bias: Operand, left: Operand, right: Operand, *, beta: float = 1, alpha: float = 1
-) -> Operand:
-    if (beta, alpha) != (1, 1):
-        raise NotImplementedError("no C++ is written for addmm with factors")
-    return builder.map("plus", matrices(builder, left, right), bias)
-
-
 def _summed(
     builder: GraphBuilder, operand: Operand, axes: Sequence[int] | None = None, keeps_axes: bool = False, **_: Any
 ) -> Operand:
@@ -143,12 +135,13 @@ def _spread(
     *,
     correction: float | None = 1,
     keepdim: bool = False,
-) -> Operand:
+) -> tuple[Operand, Operand]:
+    """The variance and the mean."""
     mean = _mean(builder, operand, axes, True)
     centred = builder.map("minus", operand, mean)
     total = _summed(builder, builder.map("times_", centred, centred), axes, keepdim)
     count = operand.index.size / total.index.size - (1 if correction is None else correction)
-    return builder.map("times_", total, builder.number(1 / count))
+    return builder.map("times_", total, builder.number(1 / count)), mean.at_shape(*total.shape)
 
 
 def _clamped(builder: GraphBuilder, operand: Operand, low: Any = None, high: Any = None) -> Operand:
@@ -183,26 +176,6 @@ def _copied(_: GraphBuilder, old: Operand, new: Operand, *__: Any) -> Operand:
     return Operand(new.node, np.broadcast_to(new.index, old.shape))
 
 
-def _normed(
-    builder: GraphBuilder,
-    operand: Operand,
-    shape: Sequence[int],
-    weight: Operand | None,
-    bias: Operand | None,
-    eps: float,
-) -> list[Operand]:
-    """The normed numbers, their mean, and one over their standard deviation."""
-    axes = list(range(-len(shape), 0))
-    mean = _mean(builder, operand, axes, True)
-    centred = builder.map("minus", operand, mean)
-    variance = _mean(builder, builder.map("times_", centred, centred), axes, True)
-    inverse = builder.map("inverse_root", builder.map("plus", variance, builder.number(eps)))
-    answer = builder.map("times_", centred, inverse)
-    if weight is not None:
-        answer = builder.map("times_", answer, weight)
-    return [answer if bias is None else builder.map("plus", answer, bias), mean, inverse]
-
-
 RULES: dict[Any, Callable[..., Any]] = (
     POWERS
     | ACTIVATIONS
@@ -211,13 +184,12 @@ RULES: dict[Any, Callable[..., Any]] = (
         _aten.copy.default: _copied,
         _aten.mm.default: matrices,
         _aten.bmm.default: lambda builder, left, right: builder.product(left, right),
-        _aten.addmm.default: _add_product,
         _aten.sum.dim_IntList: _summed,
         _aten.mean.dim: _mean,
         _aten.mean.default: _mean,
         _aten.amax.default: _largest,
-        _aten.native_layer_norm.default: _normed,
-        _aten.var.correction: _spread,
+        _aten.var.correction: lambda *args, **kwargs: _spread(*args, **kwargs)[0],
+        _aten.var_mean.correction: _spread,
         _aten.clamp.default: _clamped,
         _aten.clamp.Tensor: _clamped,
         _aten.embedding.default: _looked_up,

@@ -50,10 +50,6 @@ def _whole_quotient(builder: GraphBuilder, operand: Operand, by: Any, *, roundin
     return builder.map("nearest_whole", builder.map("over", builder.map("minus", operand, left), divisor))
 
 
-def _is_infinite(builder: GraphBuilder, operand: Operand) -> Operand:
-    return builder.map("equals", builder.map("size_of", operand), builder.number(math.inf))
-
-
 def _entropy_terms(builder: GraphBuilder, operand: Operand) -> Operand:
     """-p log p. Of a softmax the logarithm is a difference of what is known: one logarithm a row, none a number."""
     share = operand.node
@@ -81,5 +77,4 @@ POWERS: dict[Any, Callable[..., Operand]] = {
     _aten.div.Tensor_mode: _whole_quotient,
     _aten.div.Scalar_mode: _whole_quotient,
     _aten.isnan.default: lambda builder, operand: builder.map("differs", operand, operand),
-    _aten.isinf.default: _is_infinite,
 }

@@ -22,6 +22,10 @@ from pipeline.numerics.matmul import plain_products
 from pipeline.numerics.streams import Draws, stream_key
 from pipeline.tasks.base import Batch, Task, TaskShape
 
+_aten = torch.ops.aten
+# Operations beside those that torch takes apart for every compiler, and those of which more comes of it.
+_TAKEN_APART = [_aten.addmm, _aten.isinf, _aten.leaky_relu, _aten.native_layer_norm]
+_KEPT_WHOLE = [_aten.embedding_dense_backward.default, _aten.special_entr.default]
 _OURS, _TORCHS = Path(__file__).parents[2], Path(torch.__file__).parent
 
 
@@ -190,8 +194,8 @@ class _Traceable:
 @cache
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """What torch takes apart, so that no trace holds it."""
-    table = dict(torch._decomp.core_aten_decompositions())
-    for kept in (torch.ops.aten.embedding_dense_backward.default, torch.ops.aten.special_entr.default):
+    table = {**torch._decomp.core_aten_decompositions(), **torch._decomp.get_decompositions(_TAKEN_APART)}
+    for kept in _KEPT_WHOLE:
         table.pop(kept, None)
     return cast("dict[Any, Callable[..., Any]]", table)
 
