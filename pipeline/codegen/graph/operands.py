@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pipeline.codegen.graph.nodes import ConstantNode, Dependence, Index, Map, Move, Node, Operand
 
@@ -20,13 +21,7 @@ def arguments_with(node: fx.Node, of: Callable[[fx.Node], Any]) -> tuple[tuple[A
 
 def operands_of(value: Any) -> list[Operand]:
     """All operands in nested arguments."""
-    if isinstance(value, Operand):
-        return [value]
-    if isinstance(value, Mapping):
-        value = value.values()
-    elif not isinstance(value, tuple | list):
-        return []
-    return [one for part in value for one in operands_of(part)]
+    return [one for one in tree_leaves(value) if isinstance(one, Operand)]
 
 
 def differ_by_example(value: Any) -> bool:
@@ -35,15 +30,8 @@ def differ_by_example(value: Any) -> bool:
 
 
 def tensors(value: Any, of: Callable[[Operand], Tensor] | None = None) -> Any:
-    """Arguments with operands as tensors: constants as their values, others by `of`."""
-    if isinstance(value, Operand):
-        return _values(value) if of is None else of(value)
-    if isinstance(value, Mapping):
-        return {name: tensors(one, of) for name, one in value.items()}
-    if isinstance(value, tuple | list):
-        # The indices of an operation that gathers are constants beside what is gathered.
-        return type(value)(tensors(one, of) for one in value)
-    return value
+    """Nested arguments with operands as tensors: constants as their values, others by `of`."""
+    return tree_map_only(Operand, of or _values, value)
 
 
 def _values(operand: Operand) -> Tensor:

@@ -159,7 +159,9 @@ def _made_up_question(task_shape: TaskShape, dtype: torch.dtype, has_classes: bo
 
 def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
     """The core operations of a function of these arguments, each with the line that called it."""
-    with _Traceable():
+    # Composite operations by their formulas, not by kernels of their own.
+    without_kernels = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
+    with fx.traceback.preserve_node_meta(), without_kernels, _Formulas(), plain_products():
         graph = make_fx(function, decomposition_table=decompositions())(*arguments)
     graph.graph.eliminate_dead_code()
     return graph
@@ -171,24 +173,6 @@ def made_up_inputs(task_shape: TaskShape, dtype: torch.dtype) -> Tensor:
         return (torch.arange(task_shape.length) % task_shape.size).view(1, 1, -1)
     shape = (1, 1, *task_shape.input_shape)
     return torch.sin(torch.arange(1, math.prod(shape) + 1, dtype=dtype)).view(shape)
-
-
-class _Traceable:
-    """Composite operations by their formulas, not by kernels of their own."""
-
-    def __enter__(self) -> None:
-        self._contexts = (
-            fx.traceback.preserve_node_meta(),
-            torch.backends.mkldnn.flags(enabled=False, allow_tf32=None),
-            _Formulas(),
-            plain_products(),
-        )
-        for context in self._contexts:
-            context.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        for context in reversed(self._contexts):
-            context.__exit__(*error)
 
 
 @cache
