@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -209,6 +210,18 @@ def test_truth_values_of_numbers_are_those_of_torch():
 def test_the_tables_hold_nothing_that_torch_takes_apart():
     entries = {*MAPS, *MOVES, *FILLS, *RULES, *CHOICES, *WHOLE_MAPS} - {*RESHAPES.values()}
     assert entries.isdisjoint(decompositions())
+
+
+def test_the_worked_example_of_the_documentation_is_what_is_written():
+    page = (Path(__file__).parents[2] / "docs/compiler.md").read_text(encoding="utf-8")
+    example = page.partition("## An example\n")[2].partition("\n## ")[0]
+    module, *texts = re.findall(r"```\w+\n(.*?)```", example, re.S)
+    names = {"nn": nn, "torch": torch}
+    exec(module, names)
+    found = generated_or_why(model_of(lambda shape: names["Small"]()), TaskShape("vectors", 4, 3, 1), "float32")
+    shown = [line for text in texts for line in text.splitlines()]
+    assert len(shown) == 5
+    assert not [line for line in shown if line not in found.text.splitlines()]
 
 
 def test_what_is_too_large_is_left_to_torch(monkeypatch):
