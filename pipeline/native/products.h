@@ -118,47 +118,66 @@ inline __attribute__((always_inline)) void product_columns(const Left* left, con
 }
 
 #ifndef ONE_LANE
-// Two vectors of columns of a product of weights, whose right columns stand side by side.
-template <int M, int K, int LM, int LK, int RK, int OM>
+// VECTORS vectors of columns of a product of weights, whose right columns stand side by side.
+template <int VECTORS, int M, int K, int LM, int LK, int RK, int OM>
 inline __attribute__((always_inline)) void weight_columns(const real* left, const real* right, real* out) {
-  constexpr int TM = M < 6 ? M : 6;
+  constexpr int TM = tile_height(M, VECTORS);
 #pragma GCC unroll 1
   for (int m = 0; m + TM <= M; m += TM) {
-    Lanes total[TM][2];
-    for (int i = 0; i < TM; ++i) total[i][0] = total[i][1] = Lanes{};
+    Lanes total[TM][VECTORS];
+    for (int i = 0; i < TM; ++i)
+      for (int v = 0; v < VECTORS; ++v) total[i][v] = Lanes{};
 #pragma GCC unroll 1
     for (int k = 0; k < K; ++k) {
-      Lanes one, other;
-      std::memcpy(&one, right + k * RK, sizeof one);
-      std::memcpy(&other, right + k * RK + LANES, sizeof other);
-      for (int i = 0; i < TM; ++i) {
-        const real number = left[(m + i) * LM + k * LK];
-        total[i][0] += number * one, total[i][1] += number * other;
-      }
+      Lanes row[VECTORS];
+      for (int v = 0; v < VECTORS; ++v) std::memcpy(&row[v], right + k * RK + v * LANES, sizeof(Lanes));
+      for (int i = 0; i < TM; ++i)
+        for (int v = 0; v < VECTORS; ++v) total[i][v] += left[(m + i) * LM + k * LK] * row[v];
     }
     for (int i = 0; i < TM; ++i) std::memcpy(out + (m + i) * OM, total[i], sizeof total[i]);
   }
   if constexpr (M % TM) {
     constexpr int m = M - M % TM;
-    weight_columns<M % TM, K, LM, LK, RK, OM>(left + m * LM, right, out + m * OM);
+    weight_columns<VECTORS, M % TM, K, LM, LK, RK, OM>(left + m * LM, right, out + m * OM);
+  }
+}
+
+// The same of right columns at any step, which are copied to stand side by side.
+template <int VECTORS, int M, int K, int LM, int LK, int RK, int RN, int OM>
+inline __attribute__((always_inline)) void any_weight_columns(const real* left, const real* right, real* out) {
+  constexpr int WIDTH = VECTORS * LANES, WHOLE = K - K % LANES;
+  if constexpr (RN == 1) {
+    weight_columns<VECTORS, M, K, LM, LK, RK, OM>(left, right, out);
+  } else {
+    real rows[K * WIDTH];
+    if constexpr (RK == 1) {
+      // Rows of the transpose stand side by side.
+#pragma GCC unroll 1
+      for (int k = 0; k < WHOLE; k += LANES)
+#pragma GCC unroll 1
+        for (int v = 0; v < VECTORS; ++v) {
+          Lanes square[LANES];
+          for (int i = 0; i < LANES; ++i)
+            std::memcpy(&square[i], right + k + (v * LANES + i) * RN, sizeof(Lanes));
+          transpose(square);
+          for (int i = 0; i < LANES; ++i) std::memcpy(rows + (k + i) * WIDTH + v * LANES, &square[i], sizeof(Lanes));
+        }
+    }
+    for (int k = RK == 1 ? WHOLE : 0; k < K; ++k)
+      for (int i = 0; i < WIDTH; ++i) rows[k * WIDTH + i] = right[k * RK + i * RN];
+    weight_columns<VECTORS, M, K, LM, LK, WIDTH, OM>(left, rows, out);
   }
 }
 
 // out (M, N) = left right, of scalars: vectors of columns, with the terms of each sum in the order of all products.
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM>
 inline __attribute__((always_inline)) void multiply_weights(const real* left, const real* right, real* out) {
-  constexpr int WIDTH = 2 * LANES, WHOLE = N - N % WIDTH;
+  constexpr int PAIRS = N - N % (2 * LANES), WHOLE = N - N % LANES;
 #pragma GCC unroll 1
-  for (int n = 0; n < WHOLE; n += WIDTH) {
-    if constexpr (RN == 1) {
-      weight_columns<M, K, LM, LK, RK, OM>(left, right + n, out + n);
-    } else {
-      real rows[K * WIDTH];
-      for (int k = 0; k < K; ++k)
-        for (int i = 0; i < WIDTH; ++i) rows[k * WIDTH + i] = right[k * RK + (n + i) * RN];
-      weight_columns<M, K, LM, LK, WIDTH, OM>(left, rows, out + n);
-    }
-  }
+  for (int n = 0; n < PAIRS; n += 2 * LANES)
+    any_weight_columns<2, M, K, LM, LK, RK, RN, OM>(left, right + n * RN, out + n);
+  if constexpr (PAIRS < WHOLE)
+    any_weight_columns<1, M, K, LM, LK, RK, RN, OM>(left, right + PAIRS * RN, out + PAIRS);
   if constexpr (WHOLE < N)
     product_columns<M, N - WHOLE, K, LM, LK, RK, RN, OM, 1>(left, right + WHOLE * RN, out + WHOLE);
 }
@@ -172,7 +191,7 @@ inline __attribute__((noinline)) void multiply(const Left* left, const Right* ri
   if constexpr (IS_OF_WEIGHTS && M == 1 && RN == 1 && VECTOR_BYTES == 32 && N >= LANES && K >= LANES)
     return multiply_by_example<N, K, LK, RK, ON>(left, right, out);
   constexpr bool ARE_SCALARS = std::is_same_v<Left, real> && std::is_same_v<Right, real>;
-  if constexpr (ARE_SCALARS && ON == 1 && N >= 2 * LANES && K <= 1 << 10)
+  if constexpr (ARE_SCALARS && ON == 1 && N >= LANES && K <= 1 << 10)
     return multiply_weights<M, N, K, LM, LK, RK, RN, OM>(left, right, out);
 #endif
   product_columns<M, N, K, LM, LK, RK, RN, OM, ON>(left, right, out);
@@ -231,7 +250,8 @@ inline __attribute__((noinline)) void multiply_to(const Left* left, const Right*
 // N columns of a row, with terms from k0 to before k1.
 template <int N, int LK, int RK, int RN, int ON, typename Left, typename Right>
 inline void multiply_terms(const Left* left, const Right* right, Combined<Left, Right>* out, int k0, int k1) {
-  constexpr int TN = N % 8 == 0 && VECTOR_BYTES == 64 ? 8 : N < 4 ? N : 4;
+  // Eight sums hide how long an addition takes.
+  constexpr int TN = N % 8 == 0 ? 8 : N < 4 ? N : 4;
 #pragma GCC unroll 1
   for (int begin = 0; begin < N; begin += TN) {
     const int n = begin < N - TN ? begin : N - TN;

@@ -11,11 +11,13 @@ from pipeline.codegen.graph.nodes import (
     BatchSum,
     ConstantNode,
     Lookup,
+    LookupSum,
     Map,
     Move,
     Product,
     Reduce,
     Scatter,
+    ScatterToAll,
     SourceNode,
     in_order,
 )
@@ -101,6 +103,13 @@ def value_of(node, read, values, given):
             rows = read(node.values)
             found = np.zeros((node.size // rows.shape[1], rows.shape[1]))
             np.add.at(found, read(node.rows).astype(int), rows)
+            return found
+        case LookupSum():
+            return read(node.tables)[np.arange(node.rows.index.size), read(node.rows).astype(int)].sum(0)
+        case ScatterToAll():
+            slopes, rows = read(node.values), read(node.rows).astype(int)
+            found = np.zeros((rows.size, node.size // rows.size // slopes.size, slopes.size))
+            found[np.arange(rows.size), rows] = slopes
             return found
         case BatchSum():
             # Of a batch of one example.

@@ -26,7 +26,9 @@ PROBE = """
 extern "C" int num_lanes() { return LANES; }
 """
 # Terms of a table's numbers, rows and columns: with 8 and 16 rows a column is read as vectors.
-LOOKUPS = [(5, 8, 3), (4, 16, 18), (3, 7, 2)]
+LOOKUPS = [(5, 8, 3), (4, 16, 18), (3, 7, 2), (19, 27, 5)]
+# Positions, rows of each one's table, and columns.
+POSITIONS = [(3, 5, 21), (2, 4, 70), (5, 3, 2)]
 # A table is the transpose of (d, n) times (n, v), whose right operand is read by columns.
 ONE_LOOKUP = """
 extern "C" void lookup_{n}_{v}_{d}(const real* left, const real* right, real* table, const Ints* rows, Lanes* out) {{
@@ -37,6 +39,14 @@ extern "C" void lookup_{n}_{v}_{d}(const real* left, const real* right, real* ta
 ONE_TABLE = """
 extern "C" void table_{n}_{v}_{d}(const Lanes* values, const Ints* rows, real* sums) {{
   add_by_row<{n}, {v}, {d}, 1, {d}, 1>(values, rows, sums);
+}}
+"""
+ONE_SUM_OF_ROWS = """
+extern "C" void rows_{n}_{v}_{d}(const real* tables, const Ints* rows, Lanes* out) {{
+  look_up_sum<{n}, {v}, {d}, 2>(tables, rows, out);
+}}
+extern "C" void to_rows_{n}_{v}_{d}(const Lanes* values, const Ints* rows, real* sums) {{
+  add_to_rows<{n}, {v}, {d}, 2, 1>(values, rows, sums);
 }}
 """
 # The left operand is read by columns, so its steps are those of a transpose.
@@ -77,6 +87,7 @@ def library(tmp_path_factory):
     """The functions, compiled once for all sizes."""
     parts = [PROBE, *(ONE_TABLE.format(n=n, v=v, d=d) for n, v, d in TABLES)]
     parts += [ONE_LOOKUP.format(n=n, v=v, d=d) for n, v, d in LOOKUPS]
+    parts += [ONE_SUM_OF_ROWS.format(n=n, v=v, d=d) for n, v, d in POSITIONS]
     parts += [ONE_SUM.format(m=m, n=n, k=k) for m, n, k in SUMS]
     parts += [ONE_OF_BLOCKS.format(m=m, n=n, k=k, blocks=blocks) for m, n, k, blocks in BLOCKS]
     parts += [ONE_ROW.format(n=n, k=k) for n, k in SINGLE_ROWS]
@@ -136,6 +147,22 @@ def test_rows_of_products_of_weights_are_looked_up(library, n, v, d):
     call(getattr(library, f"lookup_{n}_{v}_{d}"), left, right, table, rows, out)
     expected = right.astype(float) @ left.astype(float).T
     np.testing.assert_allclose(out.transpose(0, 2, 1), expected[rows], rtol=1e-4, atol=1e-4)
+    assert (beyond == SIGNALLING).all()
+
+
+@pytest.mark.parametrize(("n", "v", "d"), POSITIONS)
+def test_rows_of_a_table_for_each_position_are_added_up_and_added_to(library, n, v, d):
+    lanes = library.num_lanes()
+    tables, rows, found = drawn(n, n, v, d), aligned(n, 2, lanes, kind=np.int32), aligned(d, lanes)
+    rows[:] = np.random.default_rng(d).integers(v, size=rows.shape)
+    call(getattr(library, f"rows_{n}_{v}_{d}"), tables, rows, found)
+    places = np.arange(n)[:, None], rows[:, 0]
+    np.testing.assert_allclose(found.T, tables[places].astype(float).sum(0), rtol=1e-4, atol=1e-5)
+    values, sums = drawn(v, d, lanes), aligned(n * v * d + 64)
+    beyond, expected = guarded(sums[n * v * d :]), np.zeros((n, v, d))
+    np.add.at(expected, places, values.T)
+    call(getattr(library, f"to_rows_{n}_{v}_{d}"), values, rows, sums)
+    np.testing.assert_allclose(sums[: n * v * d].reshape(n, v, d), expected, rtol=1e-4, atol=1e-5)
     assert (beyond == SIGNALLING).all()
 
 

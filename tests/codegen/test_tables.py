@@ -93,9 +93,16 @@ def replayed(plan, given, ends):
     arena, others = np.zeros(plan.num_lanes), {}
     local = frozenset().union(*(group.local for group in plan.groups.values()))
 
+    def places_of(node):
+        strides = plan.strides.get(id(node))
+        if strides is None:
+            return plan.places[id(node)] + np.arange(node.size)
+        axes = np.indices(node.sizes[:3]).reshape(3, -1)
+        return plan.places[id(node)] + np.asarray(strides.steps) @ axes
+
     def whole(node):
         if node.level == Dependence.EXAMPLE and id(node) in plan.places and id(node) not in local:
-            return arena[plan.places[id(node)] :][: node.size]
+            return arena[places_of(node)]
         if id(node) not in others:
             # What nobody needs is never computed.
             return computed(node) if plan.extents.needed[id(node)].any() else np.zeros(node.size)
@@ -111,7 +118,7 @@ def replayed(plan, given, ends):
     for node in plan.steps:
         numbers = computed(node)
         if node.level == Dependence.EXAMPLE and id(node) not in local:
-            whole(node)[:] = numbers
+            arena[places_of(node)] = numbers
         else:
             others[id(node)] = numbers
         if node is plan.predictions.node:

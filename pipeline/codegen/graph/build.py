@@ -46,6 +46,7 @@ from pipeline.codegen.graph.operations import (
     RULES,
     pads_with_others,
 )
+from pipeline.codegen.graph.position_tables import product_by_tables
 from pipeline.codegen.graph.tables import product_by_table, scattered_to, sum_by_table
 from pipeline.codegen.graph.trace import Trace, called_at
 
@@ -199,7 +200,7 @@ class GraphBuilder:
             self.calls[id(self._known[key])] = self._call
         return cast("_Kind", self._known[key])
 
-    def _computed(self, kind: type[_Kind], size: int, inputs: tuple[Operand, ...], key: Any = (), *what: Any) -> _Kind:
+    def computed(self, kind: type[_Kind], size: int, inputs: tuple[Operand, ...], key: Any = (), *what: Any) -> _Kind:
         """The node of a kind that computes `what` of its inputs; `key` tells it from others of the same inputs."""
         level = max((one.node.level for one in inputs), default=Dependence.CONSTANT)
         is_backward = any(one.node.is_backward for one in inputs)
@@ -258,7 +259,7 @@ class GraphBuilder:
     def move(self, parts: tuple[Node, ...], which: Index, places: Index, shape: tuple[int, ...]) -> Node:
         """The node that gathers numbers of several."""
         inputs = tuple(Operand(part, places[which == number]) for number, part in enumerate(parts))
-        return self._computed(Move, which.size, inputs, which.tobytes(), which, places, shape)
+        return self.computed(Move, which.size, inputs, which.tobytes(), which, places, shape)
 
     def _converted(self, node: fx.Node, operand: Operand) -> Operand:
         """A number of another type: whole numbers and truth values are exact, and no real number is rounded."""
@@ -288,7 +289,7 @@ class GraphBuilder:
             return self.map("either", self.constant(torch.from_numpy(is_gone)), self.number(-math.inf), rest)
         if function == "plus" and (looked_up := sum_by_table(self, inputs)) is not None:
             return looked_up
-        return self._computed(Map, math.prod(shape), inputs, function, function).whole(*shape)
+        return self.computed(Map, math.prod(shape), inputs, function, function).whole(*shape)
 
     def reduce(self, function: str, operand: Operand, axes: Sequence[int], keeps_axes: bool) -> Operand:
         """A `Reduce` over axes, or what it gives without one."""
@@ -305,7 +306,7 @@ class GraphBuilder:
         if function == "add" and (chosen := sum_of_one_hot(self, inputs[0], len(gone))) is not None:
             return chosen.at_shape(*shape)
         what = function, len(gone)
-        return self._computed(Reduce, math.prod(shape), inputs, what, *what).whole(*shape)
+        return self.computed(Reduce, math.prod(shape), inputs, what, *what).whole(*shape)
 
     def product(self, left: Operand, right: Operand) -> Operand:
         """(b, m, k) times (b, k, n)."""
@@ -318,20 +319,20 @@ class GraphBuilder:
                 # Not one of the operands, as of a product with ones.
                 self.outer_products[id(found.node)] = left, right
             return found
-        by_table = product_by_table(self, left, right)
-        return self.matrix_product(left, right) if by_table is None else by_table
+        by_table = product_by_table(self, left, right) or product_by_tables(self, left, right)
+        return by_table or self.matrix_product(left, right)
 
     def matrix_product(self, left: Operand, right: Operand) -> Operand:
         """The same as a node that is computed as a product."""
         shape = left.shape[0], left.shape[1], right.shape[2]
-        return self._computed(Product, math.prod(shape), (left, right)).whole(*shape)
+        return self.computed(Product, math.prod(shape), (left, right)).whole(*shape)
 
     def lookup(self, table: Operand, rows: Operand) -> Operand:
         """Rows (..., d) of a table."""
         if rows.known is not None:
             return table.at_positions(rows.known)
         shape = *rows.shape, table.shape[1]
-        return self._computed(Lookup, math.prod(shape), (table, rows.at_shape(-1))).whole(*shape)
+        return self.computed(Lookup, math.prod(shape), (table, rows.at_shape(-1))).whole(*shape)
 
     def scatter(self, values: Operand, rows: Operand, num_rows: int) -> Operand:
         """The table (v, d) of sums of values by row."""
@@ -339,4 +340,4 @@ class GraphBuilder:
         if rows.known is not None:
             return scattered_to(self, rows.known.reshape(-1), values.at_shape(-1, width), num_rows)
         inputs = values.at_shape(-1, width), rows.at_shape(-1)
-        return self._computed(Scatter, num_rows * width, inputs).whole(num_rows, width)
+        return self.computed(Scatter, num_rows * width, inputs).whole(num_rows, width)

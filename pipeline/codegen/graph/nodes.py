@@ -210,6 +210,20 @@ class Scatter(Node):
 
 
 @dataclass(eq=False)
+class LookupSum(Node):
+    """The sum over `tables` (n, v, d) of the row of each at the whole numbers of `rows` (n,): (d,)."""
+
+    tables, rows = _Input(0), _Input(1)
+
+
+@dataclass(eq=False)
+class ScatterToAll(Node):
+    """The transpose of a `LookupSum`: `values` (d,) at the row of each of n tables (n, v, d) that `rows` (n,) names."""
+
+    values, rows = _Input(0), _Input(1)
+
+
+@dataclass(eq=False)
 class BatchSum(Node):
     """The sum over all examples of a batch."""
 

@@ -14,6 +14,7 @@ from pipeline.codegen.graph.nodes import (
     Operand,
     Product,
     Scatter,
+    in_order,
     readers_of,
 )
 from pipeline.codegen.passes.strides import Strides
@@ -67,12 +68,17 @@ def _redirect(node: Move, other: Move, positions: Index, readers: Sequence[tuple
     return True
 
 
-def stand_in_moves(steps: Sequence[Node], free: Collection[int]) -> dict[int, tuple[Move, int]]:
-    """Node, by its id -> the move in which its numbers stand one behind the other, and where the first of them does.
+def stand_in_moves(
+    steps: Sequence[Node], free: Collection[int], whole: Collection[int]
+) -> tuple[dict[int, tuple[Move, int]], dict[int, Strides]]:
+    """Node, by its id -> the move in which its numbers stand, where the first of them does; products -> their steps.
 
-    `free` are the nodes, by id, that have a place in memory of their own choosing.
+    They stand one behind the other, those of a product that nothing else reads at any steps. `free` are the nodes, by
+    id, that have a place in memory of their own choosing, `whole` those of which no number is known, and no end.
     """
     found: dict[int, tuple[Move, int]] = {}
+    strides: dict[int, Strides] = {}
+    readers = readers_of(in_order(steps))
     for move in steps:
         if not isinstance(move, Move) or id(move) not in free:
             continue
@@ -81,7 +87,19 @@ def stand_in_moves(steps: Sequence[Node], free: Collection[int]) -> dict[int, tu
             is_free = id(part) in free and id(part) not in found
             if is_free and here.size == part.size and _is_in_order(here - here[0], move.places[here]):
                 found[id(part)] = move, int(here[0])
-    return found
+                continue
+            is_own = is_free and id(part) in whole and len(readers[id(part)]) == 1
+            there = product_strides(part, move.places[here], here) if is_own and isinstance(part, Product) else None
+            if there is not None:
+                found[id(part)], strides[id(part)] = (move, there.base), Strides(0, there.steps)
+    return found, strides
+
+
+def product_strides(node: Product, numbers: Index, places: Index) -> Strides | None:
+    """Where the (b, m, n) numbers of a product stand; None where not each has a place, or not at regular steps."""
+    if numbers.size != node.size or np.unique(numbers).size != node.size:
+        return None
+    return Strides.of(places[np.argsort(numbers)].reshape(node.sizes[:3]))
 
 
 def _is_in_order(positions: Index, places: Index) -> bool:

@@ -20,6 +20,7 @@ from pipeline.codegen.graph.nodes import (
     Product,
     Reduce,
     Scatter,
+    ScatterToAll,
     SourceNode,
     in_order,
     readers_of,
@@ -46,7 +47,7 @@ class ProgramPlan:
     """`steps`: the nodes that are computed into memory, in order. `places`: where each begins, in its arena.
 
     `groups`: number of a step -> the steps with which it is computed row by row. `homes`: what stands in an output.
-    `in_moves`: what stands in a move that reads it, by id, and from where on.
+    `in_moves`: what stands in a move that reads it, by id, and from where on; `strides`: the steps of products there.
 
     KnownNumbers of an example stand in an arena whose memory is used again; all others in one of scalars.
     """
@@ -61,6 +62,7 @@ class ProgramPlan:
     groups: Mapping[int, RowGroup]
     homes: Mapping[int, Home]
     in_moves: Mapping[int, tuple[Move, int]]
+    strides: Mapping[int, Strides]
 
 
 def phase_of(node: Node) -> Phase:
@@ -103,18 +105,30 @@ def planned(
     whole = [node for node, is_all in zip(steps, is_whole, strict=True) if is_all or isinstance(node, Move)]
     found = homes(whole, [predictions, *gradients], is_real) if is_real else {}
     local = set(found).union(*(group.local for group in groups.values()))
-    in_moves = stand_in_moves(steps, {id(node) for node in steps if node.level == Dependence.EXAMPLE} - local)
+    free = {id(node) for node in steps if node.level == Dependence.EXAMPLE} - local
+    in_moves, strides = stand_in_moves(steps, free, {id(node) for node in whole if node not in ends})
     sizes = _placed(steps, [predictions, *gradients], groups, found, in_moves)
-    return ProgramPlan(tuple(steps), *sizes, extents, predictions, gradients, groups, found, in_moves)
+    return ProgramPlan(tuple(steps), *sizes, extents, predictions, gradients, groups, found, in_moves, strides)
 
 
 def _make_regular(builder: GraphBuilder, order: list[Node]) -> None:
-    """Copy the operands of products that no strides describe, and those that are constants."""
+    """Copy the operands of products that no strides describe, and those that are constants.
+
+    What is copied of another product may be computed where the copy would stand.
+    """
     for node in order:
         if isinstance(node, Product):
-            is_copied = [isinstance(one.node, ConstantNode) or Strides.of(one.index) is None for one in node.inputs]
-            pairs = zip(node.inputs, is_copied, strict=True)
-            node.inputs = tuple(builder.map("copy", one) if copied else one for one, copied in pairs)
+            node.inputs = tuple(_regular(builder, one) for one in node.inputs)
+
+
+def _regular(builder: GraphBuilder, operand: Operand) -> Operand:
+    source, index = operand.node, operand.index
+    if not isinstance(source, ConstantNode) and Strides.of(index) is not None:
+        return operand
+    if isinstance(source, Product):
+        move = builder.move((source,), np.zeros(index.size, int), index.reshape(-1), index.shape)
+        return move.whole(*index.shape)
+    return builder.map("copy", operand)
 
 
 def _inlined(kept: list[Node], stored: list[Node]) -> set[int]:
@@ -146,11 +160,11 @@ def _reads_once(reader: Node, operand: Operand, node: Map) -> bool:
 
 def _is_summed_at_once(node: Node, readers: Mapping[int, list[tuple[Node, Operand]]]) -> bool:
     """Whether a product or scatter is added to a batch's sum where it is computed, and read by nothing else."""
-    if not isinstance(node, Product | Scatter):
+    if not isinstance(node, Product | Scatter | ScatterToAll):
         return False
     mine = [isinstance(reader, BatchSum) for reader, _ in readers.get(id(node), ())]
     is_summed = bool(mine) and all(mine)
-    if isinstance(node, Scatter) and not is_summed:
+    if not isinstance(node, Product) and not is_summed:
         raise NoCodeError("no C++ is written for gradients of tables that depend on an example")
     return is_summed
 

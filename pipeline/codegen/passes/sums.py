@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
+import numpy as np
+
 from pipeline.codegen.graph.build import GraphBuilder
-from pipeline.codegen.graph.nodes import BatchSum, ConstantNode, Dependence, Map, Move, Node, Operand, Product, Scatter
+from pipeline.codegen.graph.nodes import (
+    BatchSum,
+    ConstantNode,
+    Dependence,
+    Index,
+    Map,
+    Move,
+    Node,
+    Operand,
+    Product,
+    Scatter,
+    ScatterToAll,
+)
+from pipeline.codegen.graph.position_tables import gradient_by_tables, table_gradient
 from pipeline.codegen.graph.tables import multiplied, scattered_products, summed_as_table, turned
 from pipeline.codegen.passes.joined import joined_products
 
@@ -55,15 +71,34 @@ class BatchSums:
     def _by_rows(self, node: Product | Scatter) -> Operand | None:
         """Sums by rows of a table, of which what was looked up in it, or multiplied with weights, is a product."""
         if isinstance(node, Product):
+            if (by_position := gradient_by_tables(self._builder, node)) is not None:
+                return self._by_positions(*by_position)
             if (found := summed_as_table(self._builder, node)) is None:
                 return None
             sums, table, is_turned = found
             left, right = (table, self.of(sums)) if is_turned else (self.of(sums), table)
             return multiplied(self._builder, turned(left), right)
+        if (tables := table_gradient(self._builder, node)) is not None:
+            parts = [self._builder.matrix_product(self._tables(sums, weights), weights) for sums, weights in tables]
+            return _added_up(
+                self._builder, [matrix for part in parts for matrix in map(part.at_positions, range(part.shape[0]))]
+            )
         if (terms := scattered_products(self._builder, node)) is None:
             return None
-        parts = (multiplied(self._builder, self.of(sums), weights) for sums, weights in terms)
-        return reduce(lambda one, other: self._builder.map("plus", one, other), parts)
+        return _added_up(self._builder, [multiplied(self._builder, self.of(sums), weights) for sums, weights in terms])
+
+    def _tables(self, sums: ScatterToAll, of_each: Operand) -> Operand:
+        """The sums of slopes by position and token, (n, v, slopes), for each of n matrices."""
+        return self._whole(sums).at_shape(len(of_each.index), -1, sums.values.index.size)
+
+    def _by_positions(self, sums: ScatterToAll, embedding: Operand, places: Index) -> Operand:
+        """The gradient of weights of several positions, (k, slopes), at `places`."""
+        slopes = self._tables(sums, embedding)
+        turned_slopes = Operand(slopes.node, slopes.index.transpose(0, 2, 1))
+        products = self._builder.matrix_product(turned_slopes, embedding)
+        index = np.empty(places.size, np.int64)
+        index[places] = products.index.transpose(0, 2, 1).reshape(places.shape)
+        return Operand(products.node, index)
 
     def _cost_of_inputs(self, node: Node) -> int:
         """What the sums of all that a linear function reads cost; of what has a sum already, nothing."""
@@ -96,6 +131,10 @@ class BatchSums:
             here = node.which == number
             places[here] = whole.index[node.places[here]]
         return self._builder.move(tuple(whole.node for whole in wholes), node.which, places, node.shape).whole()
+
+
+def _added_up(builder: GraphBuilder, parts: Sequence[Operand]) -> Operand:
+    return reduce(lambda one, other: builder.map("plus", one, other), parts)
 
 
 def _is_linear(node: Map) -> bool:

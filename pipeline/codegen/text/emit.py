@@ -13,6 +13,7 @@ from pipeline.codegen.graph.nodes import (
     Draw,
     Index,
     Lookup,
+    LookupSum,
     Map,
     Move,
     Node,
@@ -20,6 +21,7 @@ from pipeline.codegen.graph.nodes import (
     Product,
     Reduce,
     Scatter,
+    ScatterToAll,
 )
 from pipeline.codegen.passes.extents import Flags, any_along
 from pipeline.codegen.passes.plan import Phase, ProgramPlan, phase_of
@@ -118,6 +120,8 @@ class Emitter(DrawEmitter):
             return self._moved(node, needed)
         if isinstance(node, Lookup):
             return self._looked_up(node)
+        if isinstance(node, LookupSum):
+            return self._looked_up_sum(node)
         if isinstance(node, BatchSum):
             return self._summed(node)
         raise NoCodeError(f"no C++ is written for {type(node).__name__}")
@@ -183,19 +187,32 @@ class Emitter(DrawEmitter):
         places = f"{self._name(node.table.node)} + {table.base}, {self._name(node.rows.node)} + {rows.base}"
         return [f"look_up<{sizes}>({places}, {self._name(node)});"]
 
+    def _looked_up_sum(self, node: LookupSum) -> list[str]:
+        tables, rows, size = node.tables.index, Strides.of(node.rows.index), node.tables.index.size
+        if rows is None or (tables.reshape(-1) != tables.flat[0] + np.arange(size)).any():
+            raise NoCodeError("no C++ is written for a lookup in such tables")
+        sizes = ", ".join(map(str, (*tables.shape, *rows.steps)))
+        places = f"{self._name(node.tables.node)} + {tables.flat[0]}, {self._name(node.rows.node)} + {rows.base}"
+        return [f"look_up_sum<{sizes}>({places}, {self._name(node)});"]
+
     def _summed(self, node: BatchSum) -> list[str]:
         source = node.summed.node
         if isinstance(source, Product) and id(source) not in self._kept:
             return self._product_sum(node, source)
-        if isinstance(source, Scatter):
-            values, rows = Strides.of(source.values.index), Strides.of(source.rows.index)
-            if values is None or rows is None:
-                raise NoCodeError("no C++ is written for such a sum by rows")
-            count, width = source.values.shape
-            sizes = [count, node.size // width, width, rows.steps[0], *values.steps]
-            places = f"{self._name(source.values.node)} + {values.base}, {self._name(source.rows.node)} + {rows.base}"
-            return [f"add_by_row<{', '.join(map(str, sizes))}>({places}, {self._name(node)});"]
+        if isinstance(source, Scatter | ScatterToAll):
+            return self._added_by_row(node, source)
         return [f"add_sums({self._name(source)}, {node.size}, {self._name(node)});"]
+
+    def _added_by_row(self, node: BatchSum, source: Scatter | ScatterToAll) -> list[str]:
+        values, rows = Strides.of(source.values.index), Strides.of(source.rows.index)
+        if values is None or rows is None:
+            raise NoCodeError("no C++ is written for such a sum by rows")
+        count, width = source.rows.index.size, source.values.shape[-1]
+        is_of_all = isinstance(source, ScatterToAll)
+        num_rows = node.size // width // (count if is_of_all else 1)
+        sizes = ", ".join(map(str, [count, num_rows, width, *rows.steps, *values.steps]))
+        places = f"{self._name(source.values.node)} + {values.base}, {self._name(source.rows.node)} + {rows.base}"
+        return [f"{'add_to_rows' if is_of_all else 'add_by_row'}<{sizes}>({places}, {self._name(node)});"]
 
 
 def _box(region: Flags) -> tuple[Index, ...] | None:

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from pipeline.codegen.graph.nodes import BatchSum, Dependence, Draw, Node, Product, SourceNode
+import numpy as np
+
+from pipeline.codegen.graph.nodes import BatchSum, Dependence, Draw, Node, Product, SourceNode, in_order, readers_of
+from pipeline.codegen.passes.moved import product_strides
 from pipeline.codegen.passes.plan import Phase, ProgramPlan
+from pipeline.codegen.passes.strides import Strides
 from pipeline.codegen.text.emit import Emitter
 from pipeline.codegen.text.loop_text import offset_of
 from pipeline.codegen.text.product_text import is_box
@@ -25,15 +29,27 @@ class ModelEmitter(Emitter):
         super().__init__(plan, is_poisoned)
         self._places = places
         self._draws = any(isinstance(node, Draw) for node in plan.steps)
-        # Sums over the batch that are gradients as they are: they are added up where those stand.
+        # Sums over the batch that are gradients as they are are added up where those stand.
         self._offsets: dict[int, str] = {}
+        self._in_gradients: dict[int, Strides] = {}
+        readers, ends = readers_of(in_order(plan.steps)), [one.node for one in plan.gradients]
         for place, gradient in zip(places, plan.gradients, strict=True):
-            if isinstance(gradient.node, BatchSum) and gradient.is_whole:
-                self._offsets.setdefault(id(gradient.node), offset_of(place))
+            node = gradient.node
+            if isinstance(node, BatchSum) and gradient.is_whole:
+                self._offsets.setdefault(id(node), offset_of(place))
+            elif isinstance(node, Product) and id(node) not in readers and ends.count(node) == 1:
+                # So do products of such sums.
+                strides = product_strides(node, gradient.index.reshape(-1), np.arange(gradient.index.size))
+                if strides is not None and node.level == Dependence.BATCH and not plan.extents.filled(node).any():
+                    self._offsets[id(node)], self._in_gradients[id(node)] = offset_of(place), strides
 
     def _name(self, node: Node) -> str:
         offset = self._offsets.get(id(node))
         return super()._name(node) if offset is None else f"(g + {offset})"
+
+    def _out(self, node: Product) -> tuple[str, Strides]:
+        name, strides = super()._out(node)
+        return name, self._in_gradients.get(id(node), strides)
 
     def text(self) -> str:
         """The structure `Model`."""

@@ -37,18 +37,22 @@ class ProductEmitter(LoopEmitter):
         are_lanes = all(one.node.level == Dependence.EXAMPLE for one in product.inputs)
         return b == 1 and are_lanes and k < m and k <= _MOST_TERMS and n >= _LEAST_COLUMNS
 
+    def _out(self, node: Product) -> tuple[str, Strides]:
+        """The address and the strides of its (b, m, n) numbers."""
+        _, m, n, _ = node.sizes
+        return self._name(node), self._plan.strides.get(id(node)) or Strides(0, (m * n, n, 1))
+
     def _product(self, node: Product, needed: Flags) -> list[str]:
         b, m, n, _ = node.sizes
         terms = self._plan.extents.terms[id(node)]
         # Columns between those that are wanted are computed, too.
         wanted = Spans.of(any_along(needed.reshape(b, m, n), 0)).filled(n)
-        out = Strides(0, (m * n, n, 1))
         if is_box(wanted) and is_box(terms) and (any_along(terms, 1) == any_along(wanted, 1)).all():
-            return self._whole_product(node, wanted, terms, out, "multiply", self._name(node))
-        return self._product_by_rows(node, wanted, terms, out)
+            return self._whole_product(node, wanted, terms, "multiply", *self._out(node))
+        return self._product_by_rows(node, wanted, terms)
 
     def _whole_product(
-        self, node: Product, wanted: Flags, terms: Flags, out: Strides, function: str, target: str
+        self, node: Product, wanted: Flags, terms: Flags, function: str, target: str, out: Strides
     ) -> list[str]:
         (m0, m1), (n0, n1), (k0, k1) = (
             bounds_of(flags) for flags in (any_along(wanted, 1), any_along(wanted, 0), any_along(terms, 0))
@@ -68,7 +72,8 @@ class ProductEmitter(LoopEmitter):
         ]
         return _each_matrix(node, f"{function}<{', '.join(map(str, sizes))}>({', '.join(places)});")
 
-    def _product_by_rows(self, node: Product, wanted: Flags, terms: Flags, out: Strides) -> list[str]:
+    def _product_by_rows(self, node: Product, wanted: Flags, terms: Flags) -> list[str]:
+        _, out = self._out(node)
         left, right = self._strides(node.left), self._strides(node.right)
         (m0, m1), (n0, n1) = bounds_of(any_along(wanted, 1)), bounds_of(any_along(wanted, 0))
         k0, k1 = bounds_of(any_along(terms, 0))
@@ -113,7 +118,7 @@ class ProductEmitter(LoopEmitter):
         out = Strides(0, (m * n, n, 1))
         if not self._turns(product):
             span = np.broadcast_to(any_along(terms, 0), terms.shape)
-            return self._whole_product(product, np.ones((m, n), bool), span, out, "add_product_sums", self._name(node))
+            return self._whole_product(product, np.ones((m, n), bool), span, "add_product_sums", self._name(node), out)
         left, right = self._strides(product.left), self._strides(product.right)
         steps = [self._block_step(one.node) for one in product.inputs] if self._spans_blocks(node) else [0, 0]
         blocks = "BLOCKS" if self._spans_blocks(node) else 1

@@ -27,6 +27,22 @@ inline __attribute__((noinline)) void add_by_row(const Lanes* values, const Ints
     }
 }
 
+// out (D) = the sum over N tables (V, D) of the row that `rows` names.
+template <int N, int V, int D, int SN>
+inline __attribute__((noinline)) void look_up_sum(const real* tables, const Ints* rows, Lanes* out) {
+  for (int d = 0; d < D; ++d) {
+    real total = 0;
+    for (int n = 0; n < N; ++n) total += tables[(n * V + rows[n * SN]) * D + d];
+    out[d] = total;
+  }
+}
+
+// sums (N, V, D) += values (D) at the row of each table that `rows` names, over all threads in their order.
+template <int N, int V, int D, int SN, int XD>
+inline __attribute__((noinline)) void add_to_rows(const Lanes* values, const Ints* rows, real* sums) {
+  for (int n = 0; n < N; ++n) add_by_row<1, V, D, 1, 0, XD>(values, rows + n * SN, sums + n * V * D);
+}
+
 // Products of what all threads share: out (M, N) = left right as in products.h, each thread computing numbers of its own.
 template <int M, int N, int K, int LM, int LK, int RK, int RN, int OM, int ON>
 inline __attribute__((noinline)) void multiply_by_threads(const real* left, const real* right, real* out) {
