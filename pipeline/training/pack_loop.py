@@ -108,7 +108,7 @@ class PackLoop:
         """What the pack has done, committed or not."""
         ends = ended_for_good(self.recorder.ends, self._budgets)
         steps = {run_id: end.step for run_id, end in self.recorder.ends.items()}
-        steps |= {run_id: rows.steps[-1] for run_id, rows in self.recorder.rows.items() if rows.steps}
+        steps |= self.recorder.rows.last_steps
         running = {run_id for run_id in self.occupants if run_id is not None}
         states = RunStates(ends, steps, self.converged, running)
         return states.progress(self._settings, self._budgets, self.recorder.run_steps)

@@ -16,7 +16,7 @@ from pipeline.store.pack_store import PackStore
 from pipeline.store.records.ends import FAILED_RUN, Ended
 from pipeline.store.records.new_snapshots import NewSnapshots, rows_sha256
 from pipeline.store.records.record import Active, Record
-from pipeline.training.run_rows import NewRows, RunRows
+from pipeline.training.run_rows import NewRows, RowsByRun, RunRows
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Recorder:
         self._sources |= {run_id: self.ends[run_id].sources for run_id in self.continued}
         self._slots = {run_id: entry.slots for run_id, entry in self.record.active.items()}
         self._slots |= {run_id: self.ends[run_id].slots for run_id in self.continued}
-        self.rows = self._rows_in_progress()
+        self.rows = RowsByRun(self._rows_in_progress())
         self._new = NewRows()
         self._snapshots = NewSnapshots()
         self._started, self._began_at = time.monotonic(), time.time()
@@ -96,10 +96,7 @@ class Recorder:
 
     def add_rows(self, run_ids: Sequence[str], steps: Sequence[int], names: tuple[str, ...], values_NM: Floats) -> None:
         """The same for N runs, at a step each, of the same M metrics."""
-        for run_id, step, values_M in zip(run_ids, steps, values_NM, strict=True):
-            if run_id not in self.rows:
-                self.rows[run_id] = RunRows()
-            self.rows[run_id].add(step, names, values_M)
+        self.rows.add(run_ids, steps, names, values_NM)
         self._new.add(run_ids, steps, names, values_NM)
 
     def amend_rows(
@@ -161,8 +158,7 @@ class Recorder:
 
     def forget(self, run_id: str, step: int) -> None:
         """Remove what a run recorded after `step`, all of it since the newest commit."""
-        if run_id in self.rows:
-            self.rows[run_id].truncate(step)
+        self.rows.truncate(run_id, step)
         self._new.forget(run_id, step)
         self._snapshots.forget(run_id, step)
 
@@ -210,8 +206,7 @@ class Recorder:
         self._started, self._began_at = time.monotonic(), now
         before, self.record = self.record, record
         self._new, self._snapshots = NewRows(), NewSnapshots()
-        for run_id in self.rows.keys() & self.ends.keys() - self.continued.keys():
-            del self.rows[run_id]
+        self.rows.remove(self.ends.keys() - self.continued.keys())
         self.store.remove_unnamed(self.attempt, [record, before])
 
     def _sources_of(self, run_id: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +109,63 @@ class _Columns(Mapping[str, Floats]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+class RowsByRun(Mapping[str, RunRows]):
+    """run_id -> its rows, which are sorted by run when they are first asked for: of most runs they never are.
+
+    `last_steps[run_id]` is the step of the newest row of a run that has any.
+    """
+
+    def __init__(self, rows: Mapping[str, RunRows]) -> None:
+        self._rows = dict(rows)
+        self._unsorted: list[tuple[Sequence[str], Sequence[int], _Names, Floats]] = []
+        self.last_steps = {run_id: found.steps[-1] for run_id, found in rows.items() if found.steps}
+
+    def add(self, run_ids: Sequence[str], steps: Sequence[int], names: _Names, values_NM: Floats) -> None:
+        """Append a row for each run. Raises AssertionError unless its step is after those before it."""
+        for run_id, step in zip(run_ids, steps, strict=True):
+            last = self.last_steps.get(run_id, -1)
+            assert step > last, f"run {run_id}: step {step} recorded after step {last}"
+        self.last_steps.update(zip(run_ids, steps, strict=True))
+        self._unsorted.append((run_ids, steps, names, values_NM))
+
+    def truncate(self, run_id: str, step: int) -> None:
+        """Remove the rows of a run after `step`."""
+        if run_id in self:
+            own = self[run_id]
+            own.truncate(step)
+            self.last_steps.pop(run_id, None)
+            if own.steps:
+                self.last_steps[run_id] = own.steps[-1]
+
+    def remove(self, run_ids: Collection[str]) -> None:
+        """Remove all rows of these runs."""
+        self._rows = {run_id: rows for run_id, rows in self._rows.items() if run_id not in run_ids}
+        self.last_steps = {run_id: step for run_id, step in self.last_steps.items() if run_id not in run_ids}
+        parts, self._unsorted = self._unsorted, []
+        for own, steps, names, values_NM in parts:
+            if kept := [place for place, run_id in enumerate(own) if run_id not in run_ids]:
+                rows = [own[place] for place in kept], [steps[place] for place in kept], names, values_NM[kept]
+                self._unsorted.append(rows)
+
+    def __getitem__(self, run_id: str) -> RunRows:
+        parts, self._unsorted = self._unsorted, []
+        for run_ids, steps, names, values_NM in parts:
+            for own, step, values_M in zip(run_ids, steps, values_NM, strict=True):
+                if own not in self._rows:
+                    self._rows[own] = RunRows()
+                self._rows[own].add(step, names, values_M)
+        return self._rows[run_id]
+
+    def __contains__(self, run_id: object) -> bool:
+        return run_id in self._rows or run_id in self.last_steps
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self._rows, *self.last_steps)))
+
+    def __len__(self) -> int:
+        return len(self._rows.keys() | self.last_steps.keys())
 
 
 @dataclass(frozen=True)

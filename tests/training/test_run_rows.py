@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.stopping.after_convergence import AfterConvergence
-from pipeline.training.run_rows import NewRows, RunRows
+from pipeline.training.run_rows import NewRows, RowsByRun, RunRows
 from tests.support import rows, tiny, trained
 
 
@@ -42,6 +42,31 @@ def test_rows_that_are_forgotten_are_gone_and_may_come_again():
         new.amend(["a"], [20], ("z",), np.array([[1.0]]))
     new.add(["a"], [20], ("x",), np.array([[9.0]]))
     assert new.table()["x"].to_pylist() == [1.0, 9.0]
+
+
+def test_rows_by_run_are_those_that_were_added_whenever_they_are_asked_for():
+    start = RunRows()
+    start.add(0, ("x",), [0.5])
+    asked, late = RowsByRun({"a": start}), RowsByRun({})
+    late.add(["a"], [0], ("x",), np.array([[0.5]]))
+    for found in (asked, late):
+        found.add(["a", "b"], [10, 0], ("x", "y"), np.array([[1.0, 2.0], [3.0, 4.0]]))
+        if found is asked:
+            assert found["b"].column("y").tolist() == [4.0]
+        found.add(["b", "c"], [10, 20], ("y",), np.array([[5.0], [6.0]]))
+        with pytest.raises(AssertionError, match="run c: step 20 recorded after step 20"):
+            found.add(["c"], [20], ("y",), np.array([[7.0]]))
+        found.truncate("b", 0)
+        found.truncate("c", 0)
+        found.remove(["a"])
+        found.add(["b", "c"], [10, 10], ("y",), np.array([[8.0], [9.0]]))
+        assert (sorted(found), found.last_steps, "a" in found) == (["b", "c"], {"b": 10, "c": 10}, False)
+        assert [found["b"].column("y").tolist(), found["c"].column("y").tolist()] == [[4.0, 8.0], [9.0]]
+    untouched = RowsByRun({})
+    untouched.add(["a", "b"], [0, 0], ("x",), np.array([[1.0], [2.0]]))
+    untouched.remove(["a"])
+    assert {run_id: rows.column("x").tolist() for run_id, rows in untouched.items()} == {"b": [2.0]}
+    assert "a" not in untouched
 
 
 def test_columns_of_a_run_are_the_same_whenever_they_are_asked_for():
