@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.outcomes.least import MIN_FINISHED
-from pipeline.counted import counted
 from pipeline.imports import quick_imports
 from pipeline.launch.inline import launch_inline
 from pipeline.launch.launched import Failed
@@ -38,12 +36,11 @@ from sweeps.command.exit_codes import COMPLETE
 from sweeps.command.forecasts.refreshing import ForecastRefresher
 from sweeps.command.how import How
 from sweeps.command.leaving import leaving, must_hurry
-from sweeps.command.planning import describe
+from sweeps.command.planning import describe, tell_planned
 from sweeps.command.request import Request
 from sweeps.command.terminal.concluding import conclude, conclude_damaged, tell_complete, telling_if_complete
 from sweeps.command.terminal.display import Display
 from sweeps.command.terminal.phases import phases
-from sweeps.command.terminal.wrapped import print_wrapped
 
 # Between two forecasts while training, at least; and the longest that the end of a launch waits for the last one.
 _FORECAST_INTERVAL_S, _FORECAST_S = 300.0, 20.0
@@ -64,9 +61,8 @@ def run_plan_only(request: Request, out: Console) -> int:
     with opened_spec(spec, request.folder(spec), source, request.how, out) as store:
         store.stop_file.unlink(missing_ok=True)
         keep_copies(store, spec)
-        left = counted(len(unfinished(store)), "pack")
-    folder = shlex.quote(str(store.folder))
-    print_wrapped(out, f"planned: {left} to train; train with, as often as you like: seedbed work {folder}")
+        num_left = len(unfinished(store))
+    tell_planned(num_left, store.folder, out)
     return COMPLETE
 
 

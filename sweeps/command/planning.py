@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,12 @@ def _steps(steps: tuple[int, ...]) -> str:
 def _span(values: list[int], what: str) -> str:
     """ "1 slot", "3 to 8 slots"."""
     return ("" if len(values) == 1 else f"{values[0]} to ") + counted(values[-1], what)
+
+
+def tell_planned(num_left: int, place: Path | str, out: Console) -> None:
+    """Say how workers train the packs that are left of what was planned at this place, and how to plan for more."""
+    print_wrapped(
+        out,
+        f"planned: {counted(num_left, 'pack')} to train, each by one worker at a time (resources.workers=N, in a new "
+        f"folder, plans for N of them); start each with: seedbed work {shlex.quote(str(place))}",
+    )

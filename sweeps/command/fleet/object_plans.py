@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.counted import counted
 from pipeline.launch.machine import machine_of
 from pipeline.launch.planned import plan_for
 from pipeline.planning.open_sweep import keep_copies, open_results
@@ -17,10 +15,9 @@ from pipeline.store.driver_lock import DriverLock
 from pipeline.store.pack_store import StoreError
 from pipeline.training.origin import launch_note
 from sweeps.command.exit_codes import COMPLETE
-from sweeps.command.planning import describe
+from sweeps.command.planning import describe, tell_planned
 from sweeps.command.request import Request
 from sweeps.command.terminal.phases import phases
-from sweeps.command.terminal.wrapped import print_wrapped
 
 
 def plan_to_objects(request: Request, url: str, out: Console) -> int:
@@ -43,6 +40,5 @@ def plan_to_objects(request: Request, url: str, out: Console) -> int:
         phase("writing the plan")
         publish(folder, url, before)
     describe(plan, url, out)
-    planned = counted(len(plan.packs), "pack")
-    print_wrapped(out, f"planned: {planned}; train with, as often as you like: seedbed work {shlex.quote(url)}")
+    tell_planned(len(plan.packs), url, out)
     return COMPLETE
