@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 # The head that says most: attention sharpens, so the lowest entropy; the scores grow.
 ATTENTION_METRICS = {
-    "attention_entropy": (np.fmin, "attention entropy, lowest head"),
-    "previous_token_score": (np.fmax, "previous-token score, highest head"),
-    "induction_score": (np.fmax, "induction score, highest head"),
+    "attention_entropy": (np.fmin, "attention entropy (lowest head)"),
+    "previous_token_score": (np.fmax, "previous-token score (highest head)"),
+    "induction_score": (np.fmax, "induction score (highest head)"),
     "gd_alignment": (np.fmax, "alignment with gradient descent"),
 }
 
@@ -83,7 +83,7 @@ def _finding(rows: Rows) -> str:
         return ""
     family = max(gaps, key=gaps.__getitem__)
     ends = f"{last[family, CONVERGED]:.2g} in runs that converge, at {last[family, UNCONVERGED]:.2g} in the others"
-    return f"The {ATTENTION_METRICS[family][1]}, ends at {ends}"
+    return f"The {ATTENTION_METRICS[family][1]} ends at {ends}"
 
 
 def _progress_panel(values: Any, title: str, x: alt.X, colour: alt.Color, dash: alt.StrokeDash) -> Any:

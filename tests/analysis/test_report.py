@@ -214,6 +214,7 @@ def test_a_regression_task_shows_its_alignment():
     values = {m: a for m, a in history.values.items() if ".l" not in m}
     values["gd_alignment"] = history.values["induction_score.l0h0"].copy()
     figure = drawn_by_name(analyse(replace(history, values=values), windows=(0.1,), bootstrap=2))["attention_progress"]
+    assert figure.title.startswith("The alignment with gradient descent ends at ")
     assert "alignment with gradient descent" in to_svg(figure)
 
 
