@@ -47,10 +47,10 @@ class Generated(NamedTuple):
 @lru_cache(maxsize=64)
 def generated_or_why(model: Model, task_shape: TaskShape, dtype: str) -> Generated:
     """The C++ of a model, or the reason in words why none is written."""
+    if any(spec.is_state for spec in model.parameter_specs(task_shape)):
+        return Generated(None, "no C++ is written for buffers that training changes, as averages over batches")
     if not model.is_traceable(task_shape):
         return Generated(None, "no C++ is written for what it does in training")
-    if any(spec.is_state for spec in model.parameter_specs(task_shape)):
-        return Generated(None, "no C++ is written for averages over batches")
 
     def write() -> str:
         return model_text(model, task_shape, getattr(torch, dtype))
@@ -98,6 +98,8 @@ def _tried(write: Callable[[], str]) -> Generated:
         return Generated(None, str(error))
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "aten._local_scalar_dense" in first:
+            first = "Python takes a number out of a tensor, as for a branch or a loop"
         frames = traceback.extract_tb(error.__traceback__)
         lines = [line_of(one.filename, one.lineno) for one in frames if one.lineno and is_users(one.filename)]
         return Generated(None, f"it cannot be traced: {first}{f' ({lines[-1]})' if lines else ''}")

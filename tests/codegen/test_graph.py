@@ -57,6 +57,22 @@ def test_so_are_those_of_a_language_model_and_of_a_convnet_on_pictures():
     assert largest_difference(Zoo(kind="picture", width=2), VECTORS) < 1e-11
 
 
+def test_so_are_those_of_attention_norms_and_maxima_as_torch_writes_them():
+    class Composite(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.norm = nn.MultiheadAttention(4, 2, batch_first=True), nn.GroupNorm(3, 3)
+            self.head = nn.Linear(4, 1)
+
+        def forward(self, x):
+            x = self.norm(x + self.mix(x, x, x, need_weights=False)[0])
+            x = nn.functional.leaky_relu(x, 0.3, inplace=True)
+            x = nn.functional.normalize(x, dim=-1) * nn.functional.cosine_similarity(x, x.flip(1), -1).unsqueeze(-1)
+            return self.head(x - x.max(1).values.unsqueeze(1))[:, -1]
+
+    assert largest_difference(model_of(lambda shape: Composite()), VECTORS) < 1e-11
+
+
 STEPS = {
     "tanh": lambda width: nn.Tanh(),
     "relu": lambda width: nn.ReLU(),

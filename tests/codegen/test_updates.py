@@ -266,9 +266,12 @@ UNWRITTEN = {
     "another weight alone": (lambda it, w, g, c: w.copy_(g.roll(1, 1)), "moves numbers from one weight to another"),
     "another slot": (lambda it, w, g, c: w.sub_(g * c["lr"].mean()), "aten.mean.default across"),
     "a product": (lambda it, w, g, c: w.sub_(g @ g.T @ g * c["lr"]), "aten.mm.default across"),
-    "a norm": (lambda it, w, g, c: w.sub_(g / g.norm(dim=1, keepdim=True) * c["lr"]), "aten.linalg_vector_norm"),
+    "a norm": (lambda it, w, g, c: w.sub_(g / g.norm(dim=1, keepdim=True) * c["lr"]), "aten.sum.dim_IntList across"),
     "a draw": (lambda it, w, g, c: w.sub_(torch.randn(w.shape) * c["lr"]), "aten.randn.default, which draws"),
-    "a branch": (lambda it, w, g, c: w.sub_(g) if c["lr"].max() > 1 else None, "it cannot be traced: .*get value out"),
+    "a branch": (
+        lambda it, w, g, c: w.sub_(g) if c["lr"].max() > 1 else None,
+        "cannot be traced: Python takes a number",
+    ),
 }
 
 

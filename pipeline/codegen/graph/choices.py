@@ -130,6 +130,14 @@ def _place_of_largest(
     )
 
 
+def _largest_and_place(
+    builder: GraphBuilder, operand: Operand, axis: int, keeps_axis: bool = False
+) -> tuple[Operand, Operand]:
+    """torch.max along an axis."""
+    place = _place_of_largest(builder, operand, axis, keeps_axis)
+    return builder.reduce("maximum", operand, [axis], keeps_axis), place
+
+
 def by_one_hot(builder: GraphBuilder, left: Operand, right: Operand) -> Operand | None:
     """A product (1, m, k) times (1, k, n) whose left operand is one-hot, as no product.
 
@@ -153,10 +161,11 @@ def by_one_hot(builder: GraphBuilder, left: Operand, right: Operand) -> Operand 
 
 
 # Operations whose positions depend on an example; at known positions, those that move numbers are among MOVES.
-CHOICES: dict[Any, Callable[..., Operand]] = {
+CHOICES: dict[Any, Callable[..., Any]] = {
     _aten.argmax.default: _place_of_largest,
     _aten.gather.default: _gathered,
     _aten.index.Tensor: _taken,
+    _aten.max.dim: _largest_and_place,
     _aten.scatter.src: _put_at,
     _aten.scatter.value: _put_at,
     _aten.scatter_add.default: _added_at,

@@ -128,6 +128,13 @@ def _largest(builder: GraphBuilder, operand: Operand, axes: Sequence[int] = (), 
     return builder.reduce("maximum", operand, axes, keeps_axes)
 
 
+def _is_any(
+    builder: GraphBuilder, operand: Operand, axes: int | Sequence[int] | None = None, keeps_axes: bool = False
+) -> Operand:
+    is_here = builder.map("differs", operand, builder.number(0.0))
+    return builder.reduce("maximum", is_here, (axes,) if isinstance(axes, int) else axes or (), keeps_axes)
+
+
 def _spread(
     builder: GraphBuilder,
     operand: Operand,
@@ -188,6 +195,9 @@ RULES: dict[Any, Callable[..., Any]] = (
         _aten.mean.dim: _mean,
         _aten.mean.default: _mean,
         _aten.amax.default: _largest,
+        _aten.any.default: _is_any,
+        _aten.any.dim: _is_any,
+        _aten.any.dims: _is_any,
         _aten.var.correction: lambda *args, **kwargs: _spread(*args, **kwargs)[0],
         _aten.var_mean.correction: _spread,
         _aten.clamp.default: _clamped,

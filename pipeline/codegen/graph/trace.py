@@ -6,7 +6,7 @@ import linecache
 import math
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, cast
@@ -14,9 +14,11 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from pipeline.codegen.graph.draws import TracedDraws
+from pipeline.codegen.graph.operations import RESHAPES
 from pipeline.models.base import Model, ParameterSpec
 from pipeline.numerics.matmul import plain_products
 from pipeline.numerics.streams import Draws, stream_key
@@ -24,7 +26,14 @@ from pipeline.tasks.base import Batch, Task, TaskShape
 
 _aten = torch.ops.aten
 # Operations beside those that torch takes apart for every compiler, and those of which more comes of it.
-_TAKEN_APART = [_aten.addmm, _aten.isinf, _aten.leaky_relu, _aten.native_layer_norm]
+_TAKEN_APART = [
+    _aten.addmm,
+    _aten.isinf,
+    _aten.leaky_relu,
+    _aten.linalg_vector_norm,
+    _aten.native_group_norm,
+    _aten.native_layer_norm,
+]
 _KEPT_WHOLE = [_aten.embedding_dense_backward.default, _aten.special_entr.default]
 _OURS, _TORCHS = Path(__file__).parents[2], Path(torch.__file__).parent
 
@@ -160,8 +169,9 @@ def _made_up_question(task_shape: TaskShape, dtype: torch.dtype, has_classes: bo
 def graph_of(function: Callable[..., Any], *arguments: Any) -> fx.GraphModule:
     """The core operations of a function of these arguments, each with the line that called it."""
     # Composite operations by their formulas, not by kernels of their own.
-    without_kernels = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
-    with fx.traceback.preserve_node_meta(), without_kernels, _Formulas(), plain_products():
+    of_products = torch.backends.mkldnn.flags(enabled=False, allow_tf32=None)
+    of_attention = sdpa_kernel(SDPBackend.MATH)
+    with fx.traceback.preserve_node_meta(), of_products, of_attention, _Formulas(), plain_products():
         graph = make_fx(function, decomposition_table=decompositions())(*arguments)
     graph.graph.eliminate_dead_code()
     return graph
@@ -175,12 +185,21 @@ def made_up_inputs(task_shape: TaskShape, dtype: torch.dtype) -> Tensor:
     return torch.sin(torch.arange(1, math.prod(shape) + 1, dtype=dtype)).view(shape)
 
 
+def _changed(operation: Any, first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """What an operation in place gives that torch takes apart out of place alone."""
+    return first.copy_(operation(first, *args, **kwargs))
+
+
 @cache
 def decompositions() -> dict[Any, Callable[..., Any]]:
     """What torch takes apart, so that no trace holds it."""
     table = {**torch._decomp.core_aten_decompositions(), **torch._decomp.get_decompositions(_TAKEN_APART)}
     for kept in _KEPT_WHOLE:
         table.pop(kept, None)
+    for plain in list(table):
+        in_place = getattr(getattr(_aten, f"{plain._opname}_", None), plain._overloadname, None)
+        if in_place is not None and in_place not in RESHAPES:
+            table.setdefault(in_place, partial(_changed, plain))
     return cast("dict[Any, Callable[..., Any]]", table)
 
 
