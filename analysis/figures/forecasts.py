@@ -117,9 +117,9 @@ def _calibration_title(evaluation: Evaluation) -> str:
     slope = Estimate(np.nan) if window is None else window.scores[PRIMARY].calibration_slope
     if window is None or not np.isfinite([slope.value, slope.low, slope.high]).all():
         return ""
-    verdict = (
-        "too extreme" if slope.high < 1 else "too cautious" if slope.low > 1 else "neither too extreme nor too cautious"
-    )
+    # An interval that holds 1 may hold much else.
+    unknown = "not shown to be too extreme or too cautious"
+    verdict = "too extreme" if slope.high < 1 else "too cautious" if slope.low > 1 else unknown
     return f"From {100 * window.fraction:.3g}% of training, forecasts are {verdict}: slope {slope.text()}"
 
 

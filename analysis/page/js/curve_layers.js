@@ -126,10 +126,12 @@ export function drawLimit(context, view) {
   const text = `converged: ${numberText(criterion.limit)}`;
   context.fillStyle = colours.ground;
   context.globalAlpha = 0.8;
-  context.fillRect(x.from + 3, place - 17, context.measureText(text).width + 6, 15);
+  // Above the line, or below it where the plot ends.
+  const bottom = place - 17 >= Math.min(y.from, y.to) ? place - 3 : place + 17;
+  context.fillRect(x.from + 3, bottom - 14, context.measureText(text).width + 6, 15);
   context.globalAlpha = 1;
   context.fillStyle = colours.text;
-  context.fillText(text, x.from + 6, place - 3);
+  context.fillText(text, x.from + 6, bottom);
 }
 
 /** The run under the pointer, the opened run, the step that is told and the box. @param {Context} context @param {CurvesView} view */
