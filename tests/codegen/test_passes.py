@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 import pipeline.codegen.passes.plan as planning
 from pipeline.codegen.generated import planned_model
-from pipeline.codegen.graph.nodes import BatchSum, Map, Product
+from pipeline.codegen.graph.nodes import (
+    BatchSum,
+    ConstantNode,
+    Dependence,
+    Map,
+    Move,
+    Operand,
+    Product,
+    SourceNode,
+    in_order,
+)
 from pipeline.codegen.passes.plan import Phase, phase_of
 from pipeline.codegen.passes.sums import BatchSums
+from pipeline.codegen.passes.turned import turn_products
 from pipeline.codegen.text.fused import Loop, fused
 from pipeline.models.transformer import Transformer
+from pipeline.tasks.repeated_sequence import RepeatedSequence
+from tests.codegen.interpreter import evaluated
 from tests.codegen.test_graph import TOKENS
-from tests.zoo.modules import Zoo
+from tests.zoo.modules import Everywhere, Zoo
 
 HEADS = ("for (int i1 = 0; i1 < 4; ++i1)",)
 
@@ -78,3 +92,29 @@ def test_gradients_of_a_kernel_are_summed_over_examples_place_by_place():
     # Each of the three places of two kernels, and the head, are products that are added up where they are computed.
     assert sum(isinstance(node, Product) for node in summed) == 7
     assert not [node for node in summed if isinstance(node, Map)]
+
+
+def test_products_of_causal_attention_take_no_terms_that_are_zero_and_no_zero_is_stored():
+    shape = RepeatedSequence(num_tokens=4, period=2).shape()
+    plan, _ = planned_model(Everywhere(width=4, num_layers=1), shape, torch.float64)
+    assert not [node for node in plan.steps if plan.extents.filled(node).any()]
+    products = [node for node in plan.steps if isinstance(node, Product) and node.sizes[0] == 2]
+    # Scores, what they weigh, and the slopes of these, of values, of queries and of keys.
+    assert [bool(plan.extents.terms[id(node)].all()) for node in products].count(False) == 4
+    assert len(products) == 6
+
+
+def test_numbers_of_a_turned_product_are_found_by_those_that_move_and_read_them():
+    left, right = (SourceNode(6, Dependence.EXAMPLE, False, name=name) for name in ("slopes", "inputs"))
+    mask = ConstantNode(9, Dependence.CONSTANT, False, values=np.tril(np.ones((3, 3))).reshape(-1))
+    lower = Map(9, Dependence.EXAMPLE, False, (Operand(right, np.arange(9) % 6), mask.whole()), "times_")
+    product = Product(6, Dependence.EXAMPLE, False, (left.whole(1, 2, 3), lower.whole(1, 3, 3)))
+    which, places = np.array([0, 0, -1, 0]), np.array([5, 1, 0, 3])
+    moved = Move(4, Dependence.EXAMPLE, False, (Operand(product, places[which == 0]),), which, places, (4,))
+    total = Map(6, Dependence.EXAMPLE, False, (product.whole(), Operand(product, np.arange(6)[::-1])), "minus")
+    given = {0: np.random.default_rng(0).normal(size=6)}
+    expected = evaluated([moved.whole(), total.whole()], given)
+    turn_products(in_order([moved, total]), [moved, total])
+    assert product.sizes == (1, 3, 2, 3)
+    for one, other in zip(evaluated([moved.whole(), total.whole()], given), expected, strict=True):
+        np.testing.assert_allclose(one, other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,9 +77,7 @@ class Extents:
     @staticmethod
     def of(order: list[Node], outputs: list[Operand]) -> Extents:
         """Of nodes in order, of which the outputs are read."""
-        known: dict[int, KnownNumbers] = {}
-        for node in order:
-            known[id(node)] = _known(node, known)
+        known = known_numbers(order)
         needed = {id(node): np.zeros(node.size, bool) for node in order}
         for output in outputs:
             needed[id(output.node)][output.index] = True
@@ -88,6 +86,14 @@ class Extents:
         for node in reversed(order):
             _demand(node, needed, known, terms, id(node) in summed)
         return Extents(needed, known, terms)
+
+
+def known_numbers(order: Sequence[Node]) -> dict[int, KnownNumbers]:
+    """`Extents.known` of nodes in order."""
+    known: dict[int, KnownNumbers] = {}
+    for node in order:
+        known[id(node)] = _known(node, known)
+    return known
 
 
 def _known(node: Node, known: Mapping[int, KnownNumbers]) -> KnownNumbers:

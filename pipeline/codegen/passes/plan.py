@@ -31,6 +31,7 @@ from pipeline.codegen.passes.homes import Home, homes
 from pipeline.codegen.passes.moved import outermost, share_moves, stand_in_moves
 from pipeline.codegen.passes.rows import RowGroup, keeps_rows, reads_of, row_groups
 from pipeline.codegen.passes.strides import Strides
+from pipeline.codegen.passes.turned import turn_products
 
 
 class Phase(IntEnum):
@@ -84,6 +85,7 @@ def planned(
     ends = [predictions.node, *(one.node for one in gradients)]
     _make_regular(builder, in_order(ends))
     order = in_order(ends)
+    turn_products(order, ends)
     compute_again(order, ends, _inlined(order, ends))
     order = in_order(ends)
     share_moves(order, ends)
