@@ -29,6 +29,11 @@ from pipeline.schedules.base import Schedule
 from pipeline.tasks.base import Task, TaskShape
 
 _Part = TypeVar("_Part", Optimiser, Schedule)
+# What torch says of a trace -> what the code does.
+_IN_WORDS = {
+    "aten._local_scalar_dense": "Python takes a number out of a tensor, as for a branch or a loop",
+    "has been modified inplace": "it changes parameters or inputs in place",
+}
 # Vector hyperparameters -> slots and weights, of the traces of one update, whose texts have to be equal.
 _SIZES = {1.0: Sizes(2, 3), 2.0: Sizes(3, 5)}
 
@@ -98,8 +103,7 @@ def _tried(write: Callable[[], str]) -> Generated:
         return Generated(None, str(error))
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if "aten._local_scalar_dense" in first:
-            first = "Python takes a number out of a tensor, as for a branch or a loop"
+        first = next((ours for theirs, ours in _IN_WORDS.items() if theirs in first), first)
         frames = traceback.extract_tb(error.__traceback__)
         lines = [line_of(one.filename, one.lineno) for one in frames if one.lineno and is_users(one.filename)]
         return Generated(None, f"it cannot be traced: {first}{f' ({lines[-1]})' if lines else ''}")

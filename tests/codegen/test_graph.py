@@ -206,6 +206,14 @@ def test_what_a_module_is_given_is_not_changed_in_place():
             self.weight.data.clamp_(-1, 1)
             return super().forward(x[:, -1])
 
+    class Kept(Clamped):
+        def forward(self, x):
+            with torch.no_grad():
+                self.weight.clamp_(-1, 1)
+            return nn.Linear.forward(self, x[:, -1])
+
+    found = generated_or_why(model_of(lambda shape: Kept()), VECTORS, "float32")
+    assert "it changes parameters or inputs in place" in found.why_not
     found = generated_or_why(model_of(lambda shape: Clamped()), VECTORS, "float32")
     assert found.text is None
     assert "clamp_.default of what the module is given" in found.why_not
