@@ -24,6 +24,9 @@ PROBE = """
 #include "functions.h"
 #include "products.h"
 extern "C" int num_lanes() { return LANES; }
+extern "C" void weights(const real* left, const real* right, real* out) {
+  multiply<5, 27, 11, 11, 1, 2, 22, 27, 1>(left, right, out);
+}
 """
 # Terms of a table's numbers, rows and columns: with 8 and 16 rows a column is read as vectors.
 LOOKUPS = [(5, 8, 3), (4, 16, 18), (3, 7, 2), (19, 27, 5)]
@@ -135,6 +138,12 @@ def test_numbers_are_added_up_in_the_rows_of_their_examples_and_beside_them_noth
     np.add.at(expected, rows, values.transpose(0, 2, 1))
     np.testing.assert_allclose(sums[: v * d].reshape(v, d), expected, rtol=1e-4, atol=1e-4)
     assert (beyond == SIGNALLING).all()
+
+
+def test_weights_are_multiplied_with_weights_at_steps_along_both_axes(library):
+    left, right, out = drawn(0, 5, 11), drawn(1, 27, 11, 2), aligned(5, 27)
+    call(library.weights, left, right, out)
+    np.testing.assert_allclose(out, left.astype(float) @ right[..., 0].astype(float).T, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("n", "v", "d"), LOOKUPS)
